@@ -1,0 +1,78 @@
+# rtchat's chores; `make` alone lists them.
+#
+# PYTHON   the Python that makes the environment (3.10 or newer)
+# VENV     where the environment goes
+# CONFIG   a chat.ini for `make run`
+# ARGS     more arguments for pytest or the benchmark, e.g. make test ARGS='-k parser'
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?=
+ARGS ?=
+BIN := $(VENV)/bin
+# The files whose change makes an installed environment stale.
+RECIPE := pyproject.toml rtchat/__init__.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/.installed ## Start the server (CONFIG=chat.ini to use a configuration of yours)
+	@exec $(BIN)/twistd -n --pidfile= rtchat $(if $(CONFIG),--config "$(CONFIG)")
+
+test: $(VENV)/.installed-dev javascript-packages ## Run every test: Python, JavaScript, live servers, browser
+	$(BIN)/python -m pytest --cov $(ARGS)
+
+check: $(VENV)/.installed-dev ## Check format, style and types without changing anything
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/mypy --scripts-are-modules chat.tac
+
+bench: $(VENV)/.installed ## Measure a real server on this machine (Linux, needs a C compiler)
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) build dist htmlcov .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf tests/js/node_modules twisted/plugins/dropin.cache
+	find rtchat twisted tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip is upgraded before anything else: txWS comes as a source archive whose build needs
+# pip 23.2, and a new environment of Python 3.10 has an older one.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "rtchat needs Python 3.10 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "this Python cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=23.2'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made $(RECIPE)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made $(RECIPE)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# The JavaScript tests use a foreign STOMP client. Without npm they are skipped by name,
+# except where CI=true: there a skipped test would be a hole.
+.PHONY: javascript-packages
+ifeq ($(wildcard tests/js/package.json),)
+javascript-packages:
+else ifneq ($(shell command -v npm),)
+javascript-packages: tests/js/node_modules/.installed
+else ifeq ($(CI),true)
+javascript-packages:
+	@echo "npm is missing, and with CI=true no test may be skipped; install npm" >&2; exit 1
+else
+javascript-packages:
+	@echo "npm is missing: tests that need its packages will be skipped; install npm to run them"
+endif
+
+tests/js/node_modules/.installed: $(wildcard tests/js/package.json tests/js/package-lock.json)
+	cd tests/js && npm ci --no-audit --no-fund
+	@touch $@

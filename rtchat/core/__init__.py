@@ -1,0 +1,1 @@
+"""Bytes and values only: no Twisted, no socket, no clock, no log."""

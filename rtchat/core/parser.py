@@ -1,0 +1,259 @@
+"""Bytes in any chunking become frames; every size limit is kept here.
+
+A parser is fed bytes and asked for frames, one at a time, so that the caller may change the
+version and the limits between two frames of the same chunk (the frame after CONNECT is read
+with the terms that CONNECT agreed on).
+"""
+
+from __future__ import annotations
+
+import re
+
+from rtchat.core.frames import Frame, Version, parse_head
+from rtchat.core.limits import Limits
+from rtchat.errors import LimitExceeded, ProtocolError
+
+__all__ = ["FrameParser", "HeadCache"]
+
+_END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
+_NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
+_CR, _LF = b"\r\n"
+
+_Head = tuple[str, dict[str, str], int | None, dict[object, bytes]]
+
+
+class HeadCache:
+    """Remembers parsed SEND heads by their bytes, for all parsers of one server.
+
+    A publisher repeats its header block with every message. Only SEND heads up to
+    ``max_head_bytes`` are kept, at most ``max_heads`` of them; a full cache starts anew, which
+    costs less than any bookkeeping of age.
+    """
+
+    __slots__ = ("_heads", "max_head_bytes", "max_heads")
+
+    def __init__(self, max_heads: int = 1024, max_head_bytes: int = 512) -> None:
+        self.max_heads = max_heads
+        self.max_head_bytes = max_head_bytes
+        self._heads: dict[Version, dict[bytes, _Head]] = {version: {} for version in Version}
+
+    def of(self, version: Version) -> dict[bytes, _Head]:
+        """Give the heads of one version; the same mapping every time."""
+        return self._heads[version]
+
+    def remember(self, version: Version, block: bytes, head: _Head) -> None:
+        """Keep a head if it is of the kind that comes again."""
+        if len(block) > self.max_head_bytes or head[0] != "SEND":
+            return
+        heads = self._heads[version]
+        if len(heads) >= self.max_heads:
+            heads.clear()
+        heads[block] = head
+
+
+class FrameParser:
+    """Cuts a client's bytes into frames.
+
+    Args:
+        limits: The sizes allowed. Until :meth:`log_in` a whole frame has to fit into
+            ``max_login_bytes``; afterwards the head's lines and the body have limits of
+            their own.
+        cache: Where parsed heads are remembered; one for all parsers of a server.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_cache",
+        "_head",
+        "_heads",
+        "_limits",
+        "_max_body_bytes",
+        "_max_head_bytes",
+        "_position",
+        "_scanned",
+        "_version",
+    )
+
+    def __init__(self, limits: Limits, cache: HeadCache | None = None) -> None:
+        self._limits = limits
+        self._cache = HeadCache() if cache is None else cache
+        self._version = Version.V12
+        # CONNECT may carry a passcode, so nothing is remembered before login.
+        self._heads: dict[bytes, _Head] | None = None
+        self._max_head_bytes = limits.max_login_bytes
+        self._max_body_bytes = limits.max_login_bytes
+        self._buffer: bytes | bytearray = b""
+        self._position = 0  # where the frame, or its body once the head is known, begins
+        self._scanned = 0  # up to where its end has been looked for in vain
+        self._head: _Head | None = None
+
+    def log_in(self, version: Version) -> None:
+        """Read what follows with the version agreed on and the limits of a known client."""
+        self._version = version
+        self._heads = self._cache.of(version)
+        self._max_head_bytes = (self._limits.max_headers + 1) * (self._limits.max_header_bytes + 2)
+        self._max_body_bytes = self._limits.max_frame_bytes
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes wait for the rest of their frame."""
+        return len(self._buffer) - self._position
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream; then ask :meth:`next_frame` until it has none."""
+        if self._position < len(self._buffer):
+            if self._position or not isinstance(self._buffer, bytearray):
+                self._scanned -= self._position
+                self._buffer = bytearray(memoryview(self._buffer)[self._position :])
+                self._position = 0
+            self._buffer += data
+        else:
+            self._buffer = data
+            self._position = self._scanned = 0
+
+    def next_frame(self) -> Frame | None:
+        """Give the next whole frame, or None when more bytes are needed.
+
+        Raises:
+            ProtocolError: The bytes are not STOMP. The stream cannot be read any further.
+            LimitExceeded: The frame is, or is announced to be, over a limit.
+        """
+        head = self._head
+        if head is None:
+            buffer, start = self._buffer, self._position
+            # "The frame ... may be followed by multiple EOLs": heart-beats, too.
+            if start < len(buffer) and buffer[start] in (_LF, _CR):
+                begin = _NOT_AN_END_OF_LINE.search(buffer, start)
+                self._position = start = len(buffer) if begin is None else begin.start()
+                self._scanned = max(self._scanned, start)
+            if start >= len(buffer):
+                return None
+            head = self._next_head(start)
+            if head is None:
+                return None
+        body = self._next_body(head[2])
+        if body is None:
+            self._head = head
+            return None
+        self._head = None
+        return Frame(head[0], head[1], body, head[3])
+
+    def _next_head(self, start: int) -> _Head | None:
+        buffer = self._buffer
+        if self._heads is not None:
+            end = buffer.find(b"\n\n", start, start + self._cache.max_head_bytes + 2)
+            if end >= 0:
+                known = self._heads.get(bytes(buffer[start:end]))
+                if known is not None:
+                    self._position = self._scanned = end + 2
+                    return known
+        match = _END_OF_HEAD.search(buffer, max(start, self._scanned))
+        if match is None:
+            self._check_unfinished_head(start)
+            # The end itself may have come in part: "\n\r" of "\n\r\n".
+            self._scanned = max(start, len(buffer) - 2)
+            return None
+        end = match.start()
+        if buffer[end] == 0:
+            raise ProtocolError(
+                "a NUL byte inside the headers",
+                "A blank line ends the headers; a NUL byte ends the frame after its body.",
+            )
+        block = bytes(buffer[start:end])
+        self._check_head(block)
+        if self._heads is None:
+            self._max_body_bytes = self._limits.max_login_bytes - len(block)
+        command, headers = parse_head(block, self._version)
+        head: _Head = (command, headers, self._content_length(headers), {})
+        if self._heads is not None:
+            self._cache.remember(self._version, block, head)
+        # A NUL where a header would begin ends a frame whose blank line was forgotten, as
+        # stomper's DISCONNECT does: leave the NUL for the (empty) body to end with.
+        ends_without_blank_line = buffer[match.end() - 1] == 0
+        self._position = self._scanned = match.end() - ends_without_blank_line
+        return head
+
+    def _next_body(self, length: int | None) -> bytes | None:
+        buffer, start = self._buffer, self._position
+        if length is None:
+            end = buffer.find(0, self._scanned)
+            if end < 0:
+                self._scanned = len(buffer)
+                self._check_body(len(buffer) - start)
+                return None
+            self._check_body(end - start)
+        else:
+            end = start + length
+            if end >= len(buffer):
+                return None
+            # "If a content-length header is present, this number of octets MUST be read,
+            # regardless of whether or not there are NULL octets in the body. The frame still
+            # needs to be terminated with a NULL octet."
+            if buffer[end] != 0:
+                raise ProtocolError(
+                    "content-length does not fit the body",
+                    f"content-length says {length} bytes, but no NUL byte follows them.",
+                )
+        self._position = self._scanned = end + 1
+        if isinstance(buffer, bytes):
+            return buffer[start:end]
+        return bytes(memoryview(buffer)[start:end])
+
+    def _content_length(self, headers: dict[str, str]) -> int | None:
+        text = headers.get("content-length")
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+            raise ProtocolError(
+                "content-length is not a number", "Give the body's length in bytes, as digits."
+            )
+        length = int(text)
+        self._check_body(length)
+        return length
+
+    def _check_body(self, length: int) -> None:
+        if length > self._max_body_bytes:
+            raise self._too_large(length)
+
+    def _too_large(self, length: int) -> LimitExceeded:
+        if self._heads is None:
+            return LimitExceeded(
+                f"frame over the limit of {self._limits.max_login_bytes} bytes before login",
+                "Send CONNECT first, and nothing large before its CONNECTED.",
+            )
+        return LimitExceeded(
+            f"frame over the limit of {self._max_body_bytes} bytes",
+            f"The body has {length} bytes or more. The limit is frame.max_bytes of the server.",
+        )
+
+    def _check_head(self, block: bytes) -> None:
+        limits = self._limits
+        if self._heads is None and len(block) > limits.max_login_bytes:
+            raise self._too_large(len(block))
+        lines = block.count(b"\n")
+        if lines > limits.max_headers:
+            raise LimitExceeded(
+                f"more than {limits.max_headers} headers",
+                f"The frame has {lines}. The limit is header.max_count of the server.",
+            )
+        if len(block) > limits.max_header_bytes:
+            longest = max(len(line.removesuffix(b"\r")) for line in block.split(b"\n"))
+            if longest > limits.max_header_bytes:
+                raise self._header_too_long()
+
+    def _check_unfinished_head(self, start: int) -> None:
+        """Refuse a head while it arrives, not after: strangers may never end it."""
+        buffer = self._buffer
+        length = len(buffer) - start
+        if length > self._max_head_bytes:
+            raise self._too_large(length)
+        # One byte more may be the "\r" of the line's end.
+        line_start = max(buffer.rfind(b"\n", start), start - 1) + 1
+        if len(buffer) - line_start > self._limits.max_header_bytes + 1:
+            raise self._header_too_long()
+
+    def _header_too_long(self) -> LimitExceeded:
+        return LimitExceeded(
+            f"header over the limit of {self._limits.max_header_bytes} bytes",
+            "The limit is header.max_bytes of the server.",
+        )

@@ -1,0 +1,1 @@
+"""What the reactor touches: thin adapters between sockets and :mod:`rtchat.core`."""

@@ -1,0 +1,32 @@
+"""What the server says about itself: ``/health`` for machines that watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import simplejson
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+from typing_extensions import override
+
+__all__ = ["Health"]
+
+
+class Health(Resource):
+    """``/health``: a JSON object; that it comes at all is the news.
+
+    Args:
+        facts: Gives the object's members now.
+    """
+
+    isLeaf = True
+
+    def __init__(self, facts: Callable[[], Mapping[str, object]]) -> None:
+        super().__init__()
+        self._facts = facts
+
+    @override
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setHeader(b"Cache-Control", b"no-store")
+        return simplejson.dumps(self._facts()).encode() + b"\n"

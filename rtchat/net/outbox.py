@@ -1,0 +1,240 @@
+"""What waits to be sent on one connection, and what happens when it is too much.
+
+Bytes go to the socket at once while nothing waits there (``writeSomeData``: arming the reactor
+for every write costs more than twice as much, see benchmarks/); what the socket does not take
+goes to the transport, and all that follows gathers here until the transport has sent it. So the
+transport never holds more than one write, and the backlog is known to the byte.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IPullProducer, IPushProducer, ITransport
+from typing_extensions import override
+from zope.interface import Attribute, implementer
+
+from rtchat.core.outlet import RAW, Cork, Outlet, Wire
+
+__all__ = ["IFramedTransport", "Outbox"]
+
+_CHUNK_BYTES = 128 * 1024
+"""How much is handed to the transport at once; a TCP transport sends no more at a time."""
+
+_PRODUCER_HIGH_BYTES = 64 * 1024
+"""From here on whoever feeds the outbox is asked to pause (as Twisted's own transports do)."""
+
+
+class IFramedTransport(ITransport):
+    """A transport that packs each write (a WebSocket) and shares its outbox."""
+
+    outbox: Outbox = Attribute("The Outbox of the connection underneath; its wire packs frames.")
+
+    def close_with(code: int, reason: str) -> None:  # noqa: N805
+        """Close with a code of RFC 6455 once what was written is out."""
+
+
+@implementer(IPullProducer, IPushProducer)
+class Outbox(Outlet):
+    """The way out of one connection.
+
+    Args:
+        transport: The transport underneath. The outbox is its producer and its only writer.
+        cork: Where to register for the end of the turn.
+        wire: How STOMP frames are packed.
+        is_busy: Whether the transport may hold bytes of somebody else (an HTTP answer).
+
+    Attributes:
+        max_backlog_bytes: How much may wait behind a client that does not read; None is no
+            limit (then somebody has to honour ``pauseProducing``).
+        on_overflow: Called once when more waits.
+        waiting_bytes: How much waits now, what the transport holds included.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_is_blocked",
+        "_is_closed",
+        "_is_producer_paused",
+        "_producer",
+        "_send",
+        "_transport",
+        "max_backlog_bytes",
+        "on_overflow",
+        "waiting_bytes",
+    )
+
+    def __init__(
+        self, transport: ITransport, cork: Cork, wire: Wire = RAW, *, is_busy: bool = False
+    ) -> None:
+        super().__init__(cork, wire)
+        self.max_backlog_bytes: int | None = None
+        self.on_overflow: Callable[[], None] = _nothing
+        self.waiting_bytes = 0
+        self._transport = transport
+        self._backlog: deque[bytes] = deque()
+        self._is_blocked = False
+        self._is_closed = False
+        self._producer: IPushProducer | None = None
+        self._is_producer_paused = False
+        # A plain socket is written to directly; then the transport tells when its buffer is
+        # empty (it pulls). TLS and other transports are written to until they say stop (push).
+        is_plain = isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
+        self._send: Callable[[bytes], int | BaseException] | None = (
+            transport.writeSomeData if is_plain else None
+        )
+        transport.registerProducer(self, not is_plain)
+        self._is_blocked = is_busy and is_plain
+
+    # For whoever gathers bytes
+
+    @override
+    def flush(self) -> None:
+        pending = self.pending
+        if self._is_closed:
+            pending.clear()
+            return
+        if not self._is_blocked:
+            data = pending[0] if len(pending) == 1 else b"".join(pending)
+            pending.clear()
+            self._write(data)
+            return
+        self.waiting_bytes += sum(map(len, pending))
+        self._backlog.extend(pending)
+        pending.clear()
+        limit = self.max_backlog_bytes
+        if limit is not None and self.waiting_bytes > limit and len(self._backlog) > 1:
+            # A single message larger than the limit may wait: it is nobody's slowness.
+            self.max_backlog_bytes = None
+            self.on_overflow()
+        elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
+            self._pause_producer()
+
+    def write_now(self, data: bytes) -> None:
+        """Send bytes that are packed already, after all that was gathered before."""
+        self.pending.append(data)
+        self.flush()
+
+    def discard_backlog(self) -> int:
+        """Forget what waits here, but for what the transport holds; give how many bytes."""
+        dropped = sum(map(len, self._backlog))
+        self._backlog.clear()
+        self.waiting_bytes -= dropped
+        self.pending.clear()
+        return dropped
+
+    def close(self, *, linger: bool = False) -> None:
+        """Send what is left, then close the connection.
+
+        Args:
+            linger: The other side may still be sending. Close our direction only and go on
+                reading: a full close with unread bytes would reset the connection, and the
+                last words would be lost with it. Whoever calls has to set an end to that.
+        """
+        if self._is_closed:
+            return
+        self.flush_all()
+        self._is_closed = True
+        self._transport.unregisterProducer()
+        if linger and self._send is not None:
+            self._transport.loseWriteConnection()
+        else:
+            self._transport.loseConnection()
+
+    def flush_all(self) -> None:
+        """Hand everything that waits to the transport, however much it is."""
+        self._backlog.extend(self.pending)
+        self.pending.clear()
+        if self._backlog:
+            data = b"".join(self._backlog)
+            self._backlog.clear()
+            if self._is_blocked:
+                self._transport.write(data)
+            else:
+                self._write(data)
+
+    # For whoever feeds the connection from elsewhere
+
+    def register_producer(self, producer: IPushProducer) -> None:
+        """Pause the producer while much waits to be sent."""
+        self._producer = producer
+        self._is_producer_paused = False
+        if self._is_closed:
+            producer.stopProducing()
+        elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
+            self._pause_producer()
+
+    def unregister_producer(self) -> None:
+        """Leave the producer alone from now on."""
+        self._producer = None
+        self._is_producer_paused = False
+
+    # For the transport
+
+    def resumeProducing(self) -> None:
+        """The transport has sent all it held."""
+        self._is_blocked = False
+        self.waiting_bytes = 0
+        backlog = self._backlog
+        while backlog and not self._is_blocked:
+            chunk = [backlog.popleft()]
+            size = len(chunk[0])
+            while backlog and size + len(backlog[0]) <= _CHUNK_BYTES:
+                chunk.append(backlog.popleft())
+                size += len(chunk[-1])
+            self._write(b"".join(chunk))
+        if backlog:
+            self.waiting_bytes += sum(map(len, backlog))
+        elif self._is_producer_paused and self._producer is not None:
+            self._is_producer_paused = False
+            self._producer.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The transport holds enough."""
+        self._is_blocked = True
+        self.waiting_bytes = max(self.waiting_bytes, _PRODUCER_HIGH_BYTES)
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self._is_closed = True
+        self._backlog.clear()
+        self.pending.clear()
+        self.waiting_bytes = 0
+        if self._producer is not None:
+            self._producer.stopProducing()
+            self._producer = None
+
+    def _write(self, data: bytes) -> None:
+        send = self._send
+        if send is None:
+            self._transport.write(data)
+            return
+        sent = send(data)
+        if sent == len(data):
+            return
+        if not isinstance(sent, int):
+            sent = 0  # the connection is lost; the transport will find out for itself
+        rest = len(data) - sent
+        while sent and rest:
+            # One send takes at most a chunk; the socket may have room for more.
+            more = send(memoryview(data)[-rest:])  # type: ignore[arg-type]
+            if not isinstance(more, int) or more == 0:
+                break
+            rest -= more
+        if rest:
+            self._is_blocked = True
+            self.waiting_bytes = rest
+            self._transport.write(data[-rest:])
+            if rest > _PRODUCER_HIGH_BYTES:
+                self._pause_producer()
+
+    def _pause_producer(self) -> None:
+        if self._producer is not None and not self._is_producer_paused:
+            self._is_producer_paused = True
+            self._producer.pauseProducing()
+
+
+def _nothing() -> None:
+    """What happens on overflow when nobody asked to know."""

@@ -1,0 +1,227 @@
+"""WebSocket to TCP: two streams, each paused while the other side does not read.
+
+Whether a target may be reached was decided before the upgrade (see :mod:`rtchat.net.web`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IPushProducer,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from rtchat.core.access import Target
+from rtchat.net.address import peer_name
+from rtchat.net.websocket import WebSocket
+
+__all__ = ["Endpoints", "ProxyFactory", "ProxyProtocol", "tcp_endpoints"]
+
+LINGER_S = 30.0
+"""How long a target may take for the last bytes of a browser that has gone."""
+
+_DONE = 1000
+_UNREACHABLE = 1011
+
+Endpoints = Callable[[Target], IStreamClientEndpoint]
+"""Gives the endpoint that reaches a target."""
+
+
+def tcp_endpoints(reactor: object) -> Endpoints:
+    """Reach targets over TCP, by name or by address."""
+
+    def endpoint(target: Target) -> IStreamClientEndpoint:
+        return HostnameEndpoint(reactor, target.host, target.port)
+
+    return endpoint
+
+
+class ProxyProtocol(Protocol):
+    """The browser's side; it connects to the target as soon as the WebSocket is open."""
+
+    log = Logger()
+    transport: WebSocket
+    factory: ProxyFactory
+
+    def __init__(self, target: Target, factory: ProxyFactory) -> None:
+        self.target = target
+        self.factory = factory
+        self._linger: IDelayedCall | None = None
+        self._connecting: Deferred[IProtocol] | None = None
+        self._outgoing: _TargetProtocol | None = None
+        self._early: list[bytes] = []  # what the browser sent before the target answered
+
+    @override
+    def connectionMade(self) -> None:
+        self._peer = peer_name(self.transport)
+        # Until the target is there, nothing more is read than what came with the request.
+        self.transport.pauseProducing()
+        factory = Factory.forProtocol(_TargetProtocol)
+        factory.noisy = False
+        self._connecting = connecting = self.factory.endpoints(self.target).connect(factory)
+        # The look-up of a name takes its part of the time, too.
+        connecting.addTimeout(self.factory.connect_timeout_s, self.factory.clock)
+        connecting.addCallbacks(self._connected, self._failed)
+        connecting.addErrback(self._bug)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._outgoing is None:
+            self._early.append(data)
+        else:
+            self._outgoing.send(data)
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._outgoing is not None:
+            self._linger = self.factory.clock.callLater(LINGER_S, self._outgoing.cut)
+            self._outgoing.finish()
+
+    def target_lost(self, reason: Failure) -> None:
+        """The target closed: hand out what is left, then close."""
+        self._outgoing = None
+        if self._linger is not None:
+            if self._linger.active():
+                self._linger.cancel()
+            return
+        if reason.check(ConnectionDone) is None:
+            self.log.info(
+                "{peer}: target {target} broke off: {why}",
+                peer=self._peer,
+                target=self.target,
+                why=reason.getErrorMessage(),
+            )
+        self.transport.close_with(_DONE, "target closed the connection")
+
+    def _connected(self, outgoing: IProtocol) -> None:
+        self._connecting = None
+        assert isinstance(outgoing, _TargetProtocol)
+        self._outgoing = outgoing
+        outgoing.pair_with(self)
+        self.log.info("{peer}: connected to {target}", peer=self._peer, target=self.target)
+        self.transport.resumeProducing()
+        early, self._early = self._early, []
+        for data in early:
+            outgoing.send(data)
+
+    def _failed(self, reason: Failure) -> None:
+        self._connecting = None
+        if reason.check(CancelledError, ConnectingCancelledError):
+            return  # the browser has gone
+        if reason.check(TimeoutError):
+            reason = Failure(
+                TimeoutError(f"no connection within {self.factory.connect_timeout_s:g} s")
+            )
+        self.log.warn(
+            "{peer}: cannot reach {target}: {why}",
+            peer=self._peer,
+            target=self.target,
+            why=reason.getErrorMessage(),
+        )
+        self.transport.close_with(_UNREACHABLE, "target unreachable")
+
+    def _bug(self, reason: Failure) -> None:
+        self.log.failure("bug while connecting to {target}", reason, target=self.target)
+        self.transport.close_with(_UNREACHABLE, "internal error")
+
+
+class _TargetProtocol(Protocol):
+    """The target's side."""
+
+    browser: ProxyProtocol | None = None
+    _is_gone = False
+
+    def pair_with(self, browser: ProxyProtocol) -> None:
+        assert self.transport is not None
+        self.browser = browser
+        if self._is_gone:
+            browser.target_lost(Failure(ConnectionLost()))
+            return
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        # Each side is the other's producer: one that does not read stops the other's reading.
+        incoming, outgoing = browser.transport, self.transport
+        outgoing.registerProducer(_OneWay(incoming), True)
+        incoming.registerProducer(_OneWay(outgoing), True)
+
+    def send(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+    def finish(self) -> None:
+        assert self.transport is not None
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        self.transport.loseConnection()
+
+    def cut(self) -> None:
+        assert self.transport is not None
+        self.transport.abortConnection()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self.browser is not None:
+            self.browser.transport.write(data)
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_gone = True
+        browser, self.browser = self.browser, None
+        if browser is not None:
+            browser.transport.unregisterProducer()
+            browser.target_lost(reason)
+
+
+class _OneWay:
+    """Passes pauses on; the end of a connection is told by ``connectionLost`` alone."""
+
+    def __init__(self, producer: IPushProducer) -> None:
+        self.pauseProducing = producer.pauseProducing
+        self.resumeProducing = producer.resumeProducing
+
+    def stopProducing(self) -> None:
+        """Do nothing: the other side still has to be sent what is left."""
+
+
+class ProxyFactory(Factory):
+    """Builds the browser's side for one target.
+
+    Args:
+        target: Where the bytes go.
+        endpoints: How to reach it.
+        clock: Where timers run.
+        connect_timeout_s: Seconds until the target has to be connected, look-up included.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        target: Target,
+        endpoints: Endpoints,
+        clock: IReactorTime,
+        connect_timeout_s: float,
+    ) -> None:
+        self.target = target
+        self.endpoints = endpoints
+        self.clock = clock
+        self.connect_timeout_s = connect_timeout_s
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol:
+        return ProxyProtocol(self.target, self)

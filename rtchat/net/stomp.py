@@ -1,0 +1,247 @@
+"""STOMP over any transport: bytes to the session, bytes from its outlet, and the timers."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from rtchat.core.broker import Broker
+from rtchat.core.frames import HEARTBEAT
+from rtchat.core.limits import Limits
+from rtchat.core.session import CloseReason, HeartBeat, Session
+from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.address import peer_name
+from rtchat.net.outbox import IFramedTransport, Outbox
+
+__all__ = ["StompFactory", "StompProtocol"]
+
+CLOSE_GRACE_S = 5.0
+"""How long a client may take to read its last frames before the connection is cut."""
+
+_SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
+_SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
+
+CLOSE_CODES = {
+    CloseReason.DONE: 1000,
+    CloseReason.PROTOCOL: 1007,
+    CloseReason.LIMIT: 1009,
+    CloseReason.LOGIN_TIMEOUT: 1008,
+    CloseReason.SILENT: 3012,
+    CloseReason.SLOW: 3008,
+    CloseReason.SHUTDOWN: 1012,
+    CloseReason.BUG: 1011,
+}
+"""The WebSocket close code for each reason."""
+
+
+class StompProtocol(Protocol):
+    """One STOMP client, on TCP or on a WebSocket."""
+
+    log = Logger()
+    factory: StompFactory
+
+    def __init__(self, factory: StompFactory) -> None:
+        self.factory = factory
+        self._clock = factory.clock
+        self._last_read_s = 0.0
+        self._closed_as: tuple[CloseReason, str] | None = None
+        # login time-out, then heart-beats; after the close, the cut
+        self._timers: list[IDelayedCall] = []
+        self._heartbeat = HeartBeat(0, 0)
+
+    @override
+    def connectionMade(self) -> None:
+        factory, transport = self.factory, self.transport
+        assert transport is not None
+        if IFramedTransport.providedBy(transport):
+            self._framed: IFramedTransport | None = transport
+            self._outbox = transport.outbox
+        else:
+            set_no_delay = getattr(transport, "setTcpNoDelay", None)
+            if set_no_delay is not None:
+                set_no_delay(True)
+            self._framed = None
+            self._outbox = Outbox(transport, factory.broker.cork)
+        self._outbox.max_backlog_bytes = factory.limits.max_backlog_bytes
+        self._outbox.on_overflow = self._too_slow
+        self.session = Session(factory.broker, factory.limits, self._outbox, self)
+        self._peer = peer_name(transport)
+        factory.protocols.add(self)
+        self._later(factory.limits.login_timeout_s, self._login_timed_out)
+        self.log.debug("{peer}: connected, session {id}", peer=self._peer, id=self.session.id)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self._last_read_s = self._clock.seconds()
+        try:
+            self.session.receive(data)
+        except Exception:
+            self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+            self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
+        self.factory.broker.cork.flush()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.protocols.discard(self)
+        self._cancel_timers()
+        self.session.lost()
+        self.factory.broker.cork.flush()
+        why = self._closed_as
+        if why is None:
+            text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
+            self.log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        self.factory.one_less()
+
+    def shut_down(self) -> None:
+        """Tell the client that the server stops, and close."""
+        self.session.shut_down()
+        self.factory.broker.cork.flush()
+
+    def cut(self) -> None:
+        """Close the connection now, whatever waits to be sent."""
+        assert self.transport is not None
+        self.transport.abortConnection()
+
+    # What the session asks for
+
+    def session_opened(self, heartbeat: HeartBeat) -> None:
+        """The client is logged in."""
+        self._cancel_timers()
+        self._heartbeat = heartbeat
+        self.log.info(
+            "{peer}: session {id} opened, STOMP {version}",
+            peer=self._peer,
+            id=self.session.id,
+            version=self.session.version.value,
+        )
+        if heartbeat.send_ms:
+            self._later(heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
+        if heartbeat.receive_ms:
+            self._later(heartbeat.receive_ms * _SILENCE_SHARE / 1000, self._listen)
+
+    def session_closed(self, reason: CloseReason, text: str) -> None:
+        """Close once the last frames are out; cut if the client does not read them."""
+        self._closed_as = (reason, text)
+        self._cancel_timers()
+        if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
+            self.log.info(
+                "{peer}: session {id} {why}",
+                peer=self._peer,
+                id=self.session.id,
+                why=reason.value,
+            )
+        else:
+            self.log.warn(
+                "{peer}: session {id} closed by the server: {why} ({text})",
+                peer=self._peer,
+                id=self.session.id,
+                why=reason.value,
+                text=text,
+            )
+        self._later(CLOSE_GRACE_S, self.cut)
+        if self._framed is not None:
+            self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
+        else:
+            self._outbox.close(linger=reason is not CloseReason.DONE)
+
+    # Timers
+
+    def _later(self, delay_s: float, call: object, *args: object) -> None:
+        self._timers = [timer for timer in self._timers if timer.active()]
+        self._timers.append(self._clock.callLater(delay_s, call, *args))  # type: ignore[arg-type]
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        self._timers.clear()
+
+    def _login_timed_out(self) -> None:
+        seconds = self.factory.limits.login_timeout_s
+        self._fail(
+            f"no CONNECT within {seconds:g} seconds",
+            "Send CONNECT right after connecting.",
+            CloseReason.LOGIN_TIMEOUT,
+        )
+
+    def _beat(self) -> None:
+        self._outbox.send(HEARTBEAT)
+        self._later(self._heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
+        self.factory.broker.cork.flush()
+
+    def _listen(self) -> None:
+        allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
+        left_s = self._last_read_s + allowed_s - self._clock.seconds()
+        if left_s > 0:
+            self._later(left_s, self._listen)
+            return
+        self._fail(
+            f"nothing received for {allowed_s:g} seconds",
+            f"The heart-beats agreed on are one every {self._heartbeat.receive_ms} ms.",
+            CloseReason.SILENT,
+        )
+
+    def _too_slow(self) -> None:
+        waiting, limit = self._outbox.waiting_bytes, self.factory.limits.max_backlog_bytes
+        self._outbox.discard_backlog()
+        self.session.fail(
+            LimitExceeded(
+                f"too slow: more than {limit} bytes wait to be read",
+                f"{waiting} bytes were waiting. The limit is backlog.max_bytes of the server.",
+            ),
+            reason=CloseReason.SLOW,
+        )
+
+    def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
+        self.session.fail(ProtocolError(message, detail), reason=reason)
+        self.factory.broker.cork.flush()
+
+
+class StompFactory(Factory):
+    """Builds a :class:`StompProtocol` for every client of one broker.
+
+    Args:
+        broker: The broker that all clients share.
+        limits: What each client may use.
+        clock: Where timers run.
+
+    Attributes:
+        protocols: The clients that are connected now.
+    """
+
+    noisy = False
+
+    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+        self.broker = broker
+        self.limits = limits
+        self.clock = clock
+        self.protocols: set[StompProtocol] = set()
+        self._all_gone: Deferred[None] | None = None
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
+        return StompProtocol(self)
+
+    def shut_down(self) -> Deferred[None]:
+        """Say goodbye to every client.
+
+        Returns:
+            Fires when all are gone: at the latest after the grace time, when those that do not
+            read are cut.
+        """
+        self._all_gone = gone = Deferred()
+        for protocol in list(self.protocols):
+            protocol.shut_down()
+        self.one_less()
+        return gone
+
+    def one_less(self) -> None:
+        """Take note that a client may have been the last."""
+        if self._all_gone is not None and not self.protocols:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)

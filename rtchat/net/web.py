@@ -1,0 +1,391 @@
+"""The resource tree: the page, its files, ``/ws``, ``/tcp/HOST:PORT`` and ``/health``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.interfaces import IProtocol
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.static import File
+from typing_extensions import override
+
+from rtchat.core.access import AccessList, HostList, Source, Target
+from rtchat.errors import AccessDenied
+from rtchat.net.address import peer_name
+from rtchat.net.websocket import WebSockets
+
+__all__ = ["PageSite", "StompSocket", "TcpSocket", "page_tree"]
+
+_log = Logger()
+
+STOMP_SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
+"""Highest first: the highest one offered is chosen."""
+
+_REFUSED = (
+    "This server's access list does not allow this connection.\n"
+    "The server's log says why; the list is the section [access] of its configuration.\n"
+)
+_NOT_A_WEBSOCKET = (
+    "This address speaks WebSocket: open it with new WebSocket(...) or a WebSocket client.\n"
+)
+_MISDIRECTED = (
+    "This server does not answer to the name in the address.\n"
+    "Its log says which line of the configuration lets it do so.\n"
+)
+
+# Old pages ask for Orbited's files; ours have the same names in them.
+_ALIASES = {
+    ("Orbited.js",): "tcpsocket.js",
+    ("protocols", "stomp", "stomp.js"): "stomp.js",
+}
+
+_CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
+
+
+class PageChannel(HTTPChannel):
+    """An HTTP connection that may become something else."""
+
+    _upgraded: IProtocol | None = None
+
+    def upgrade_to(self, protocol: IProtocol) -> None:
+        """Hand the connection over to the protocol, with all that was read already."""
+        transport = self.transport
+        self.setTimeout(None)
+        transport.unregisterProducer()
+        self._upgraded = protocol
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = protocol
+        else:
+            transport.protocol = protocol
+        protocol.makeConnection(transport)
+        transport.resumeProducing()
+        self.requests.clear()
+
+    @override
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._upgraded is not None:
+            self._upgraded.dataReceived(data)
+        else:
+            super().rawDataReceived(data)
+
+
+class PageSite(Site):
+    """The web server; answers only to names that are its own.
+
+    Args:
+        tree: What it serves.
+        hosts: The names it answers to; this stops DNS rebinding.
+    """
+
+    protocol = PageChannel
+    noisy = False
+
+    def __init__(self, tree: IResource, hosts: HostList) -> None:
+        super().__init__(tree)
+        self.displayTracebacks = False
+        self._hosts = hosts
+
+    @override
+    def getResourceFor(self, request: Request) -> IResource:
+        request.setHeader(b"Server", b"rtchat")
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
+        given = request.requestHeaders.getRawHeaders("Host", [])
+        host = given[0] if given else None
+        if len(given) > 1 or not self._hosts.allows(host):
+            name = (host or "").rpartition(":")[0] or host
+            _log.warn(
+                "{peer}: refused, Host {host!r} is none of this server's names. If it is one, "
+                "add it to the configuration: [global] hosts = {name}",
+                peer=peer_name(request.channel.transport),
+                host=", ".join(given),
+                name=name,
+            )
+            return _Refusal(421, _MISDIRECTED)
+        resource: IResource = super().getResourceFor(request)
+        return resource
+
+    @override
+    def log(self, request: Request) -> None:
+        """Log each request at debug level, without a file of its own."""
+        _log.debug(
+            "{peer}: {method} {uri} {code}",
+            peer=request.getClientAddress().host if request.getClientAddress() else "-",
+            method=request.method.decode("latin-1"),
+            uri=request.uri.decode("latin-1"),
+            code=request.code,
+        )
+
+
+class _Refusal(Resource):
+    """Answers every request with the same status and text."""
+
+    isLeaf = True
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._status = status
+        self._text = text
+        self._headers = dict(headers or {})
+
+    @override
+    def render(self, request: Request) -> bytes:
+        request.setResponseCode(self._status)
+        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        for name, value in self._headers.items():
+            request.setHeader(name, value)
+        if self._status != 421:
+            # A client that was refused need not keep the connection.
+            request.setHeader(b"Connection", b"close")
+        return self._text.encode()
+
+
+# The page's files
+
+
+class _Files(File):
+    """Files for everybody to read; a folder is not listed."""
+
+    @override
+    def directoryListing(self) -> IResource:
+        return self.childNotFound
+
+    @override
+    def createSimilarFile(self, path: str) -> File:
+        similar = type(self)(path, self.defaultType, self.ignoredExts)
+        similar.contentTypes = self.contentTypes
+        similar.contentEncodings = self.contentEncodings
+        similar.indexNames = self.indexNames
+        return similar
+
+    childNotFound = _Refusal(404, "There is nothing at this address.\n")
+
+
+class _PageFiles(_Files):
+    """The page's own files, with what a browser must know to keep them safe."""
+
+    @override
+    def render_GET(self, request: Request) -> bytes | int:
+        host = (request.requestHeaders.getRawHeaders("Host") or [""])[0]
+        own = f" ws://{host} wss://{host}" if host else ""
+        request.setHeader(
+            "Content-Security-Policy",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            f"connect-src 'self'{own}; manifest-src 'self'; base-uri 'none'; "
+            "form-action 'self'; frame-ancestors 'self'",
+        )
+        request.setHeader("Referrer-Policy", "no-referrer")
+        # Pages on other ports and hosts may load stomp.js and tcpsocket.js, as modules too.
+        request.setHeader("Access-Control-Allow-Origin", "*")
+        request.setHeader("Cross-Origin-Resource-Policy", "cross-origin")
+        request.setHeader("Cache-Control", "no-cache")
+        result: bytes | int = super().render_GET(request)
+        return result
+
+
+def page_tree(
+    static: Path, mounts: Mapping[str, Path], children: Mapping[str, IResource]
+) -> Resource:
+    """Build the tree that a :class:`PageSite` serves.
+
+    Args:
+        static: The folder with the page's files; its ``index.html`` is ``/``.
+        mounts: More files and folders by the name they get.
+        children: ``ws``, ``tcp``, ``health``, … by name.
+    """
+    root = Resource()
+    files = _page_files(static)
+    root.putChild(b"static", files)
+    root.putChild(b"", _page_files(static / "index.html"))
+    root.putChild(b"favicon.ico", _page_files(static / "favicon.svg"))
+    for alias, name in _ALIASES.items():
+        folder: Resource = files
+        for segment in alias[:-1]:
+            child = folder.children.get(segment.encode())
+            if child is None:
+                child = Resource()
+                folder.putChild(segment.encode(), child)
+            folder = child
+        folder.putChild(alias[-1].encode(), _page_files(static / name))
+    for name, path in mounts.items():
+        mount = _Files(str(path))
+        mount.contentTypes = {**File.contentTypes, **_CONTENT_TYPES}
+        root.putChild(name.encode(), mount)
+    for name, resource in children.items():
+        root.putChild(name.encode(), resource)
+    return root
+
+
+def _page_files(path: Path) -> _PageFiles:
+    files = _PageFiles(str(path))
+    files.contentTypes = {**File.contentTypes, **_CONTENT_TYPES}
+    return files
+
+
+# WebSockets
+
+
+@dataclass(frozen=True, slots=True)
+class _Upgrade:
+    """A WebSocket handshake that is in order."""
+
+    key: str
+    subprotocol: str | None
+
+    def request(self, path: bytes) -> bytes:
+        """Give the request anew, clean, with the header names that txWS looks for."""
+        return b"".join(
+            (
+                b"GET ",
+                path,
+                b" HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+                b"Sec-WebSocket-Key: ",
+                self.key.encode("ascii"),
+                b"\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            )
+        )
+
+
+def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | _Refusal:
+    """Check a handshake (RFC 6455, 4.2.1)."""
+    headers = request.requestHeaders
+
+    def tokens(name: str) -> list[str]:
+        values = ",".join(headers.getRawHeaders(name, []))
+        return [token.strip() for token in values.split(",") if token.strip()]
+
+    if request.method != b"GET":
+        return _Refusal(405, _NOT_A_WEBSOCKET, {"Allow": "GET"})
+    wants = {token.lower() for token in tokens("Upgrade")}
+    if "websocket" not in wants:
+        return _Refusal(426, _NOT_A_WEBSOCKET, {"Upgrade": "websocket"})
+    if request.clientproto != b"HTTP/1.1":
+        return _Refusal(400, "A WebSocket begins with an HTTP/1.1 request.\n")
+    if "upgrade" not in {token.lower() for token in tokens("Connection")}:
+        return _Refusal(400, "The header Connection: Upgrade is missing.\n")
+    if tokens("Sec-WebSocket-Version") != ["13"]:
+        text = "This server speaks version 13 of the WebSocket protocol (RFC 6455).\n"
+        return _Refusal(426, text, {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
+    keys = headers.getRawHeaders("Sec-WebSocket-Key", [])
+    try:
+        is_key = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_key = False
+    if not is_key:
+        return _Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.\n")
+    offered = set(tokens("Sec-WebSocket-Protocol"))
+    chosen = next((name for name in known if name in offered), None)
+    return _Upgrade(keys[0].strip(), chosen)
+
+
+class _Socket(Resource):
+    """A path that accepts WebSockets from the sources that the access list names."""
+
+    isLeaf = True
+    subprotocols: Sequence[str] = STOMP_SUBPROTOCOLS
+
+    @override
+    def render(self, request: Request) -> bytes | int:
+        headers = request.requestHeaders
+        source = Source(
+            _only(headers.getRawHeaders("Origin")), _only(headers.getRawHeaders("Host"))
+        )
+        try:
+            websockets = self.open(source, request)
+        except AccessDenied as error:
+            _log.warn(
+                "{peer}: refused {path}: {why}",
+                peer=peer_name(request.channel.transport),
+                path=request.path.decode("latin-1"),
+                why=error,
+            )
+            return _Refusal(403, _REFUSED).render(request)
+        upgrade = _read_upgrade(request, self.subprotocols)
+        if isinstance(upgrade, _Refusal):
+            return upgrade.render(request)
+        channel: PageChannel = request.channel
+        protocol = websockets.buildProtocol(channel.transport.getPeer())
+        channel.upgrade_to(protocol)
+        protocol.accept(upgrade.request(request.path), upgrade.subprotocol)
+        return NOT_DONE_YET
+
+    def open(self, source: Source, request: Request) -> WebSockets:
+        """Give what serves the WebSocket.
+
+        Raises:
+            AccessDenied: The source may not have it.
+        """
+        raise AccessDenied(f"nothing is served at {request.path!r}")
+
+
+class StompSocket(_Socket):
+    """``/ws``: STOMP straight into the broker.
+
+    Args:
+        websockets: Serves the clients.
+        access: The access list.
+        targets: The names of this server's own STOMP listeners. Whoever may reach one of them
+            through the proxy may reach the broker here.
+    """
+
+    def __init__(
+        self, websockets: WebSockets, access: AccessList, targets: Sequence[Target]
+    ) -> None:
+        super().__init__()
+        self._websockets = websockets
+        self._access = access
+        self._targets = tuple(targets)
+
+    @override
+    def open(self, source: Source, request: Request) -> WebSockets:
+        if any(self._access.allows(source, target) for target in self._targets):
+            return self._websockets
+        if not self._targets:
+            raise AccessDenied("there is no stomp:// listener whose clients could come here")
+        self._access.check(source, self._targets[0])
+        return self._websockets
+
+
+class TcpSocket(_Socket):
+    """``/tcp/HOST:PORT``: a WebSocket to any target that the access list allows.
+
+    Args:
+        access: The access list.
+        websockets: Gives what serves the WebSocket for one target.
+    """
+
+    subprotocols = (*STOMP_SUBPROTOCOLS, "binary")
+
+    def __init__(self, access: AccessList, websockets: Callable[[Target], WebSockets]) -> None:
+        super().__init__()
+        self._access = access
+        self._websockets = websockets
+
+    @override
+    def open(self, source: Source, request: Request) -> WebSockets:
+        try:
+            (segment,) = request.postpath
+            target = Target.parse(segment.decode("ascii"))
+        except ValueError as error:
+            raise AccessDenied(f"not HOST:PORT ({error})") from None
+        self._access.check(source, target)
+        return self._websockets(target)
+
+
+def _only(values: Sequence[str] | None) -> str | None:
+    """Give a header's value; several make one that matches nothing."""
+    return None if not values else ", ".join(values)

@@ -1,0 +1,480 @@
+"""``twistd rtchat``: the options, and the service made of its parts."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.util import switchUID
+from typing_extensions import override
+
+from rtchat import __version__, config
+from rtchat.core.access import AccessList, HostList, Target
+from rtchat.core.broker import Broker
+from rtchat.core.outlet import Cork
+from rtchat.errors import ConfigError
+from rtchat.net.health import Health
+from rtchat.net.messagelog import MessageLog
+from rtchat.net.proxy import ProxyFactory, tcp_endpoints
+from rtchat.net.stomp import StompFactory
+from rtchat.net.tls import tls_options
+from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
+from rtchat.net.websocket import WebSockets
+
+__all__ = ["Options", "makeService"]
+
+_log = Logger()
+
+_ANY_HOST = ("", "0.0.0.0", "::")
+_BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
+_LEVEL_HELP = """
+Runs a chat page, a WebSocket gateway and a STOMP broker in one process.
+
+Without --config it listens on loopback only: the page on http://127.0.0.1:9000/,
+STOMP on 127.0.0.1:61613, and STOMP over WebSocket on ws://127.0.0.1:9000/ws for
+its own page.
+
+  twistd -n rtchat                      run with the built-in settings
+  twistd -n rtchat --config chat.ini    run with your own
+  kill -TERM PID, or Ctrl-C             tell the clients and stop
+  kill -HUP PID                         reopen the message log
+
+A configuration looks like this; docs/configuration.md lists every key:
+
+  [listen]
+  http://:9000
+  stomp://:61613
+  [access]
+  self -> localhost:61613
+  [global]
+  session.ping_interval = 20
+"""
+
+
+class Options(UsageOptions):
+    """The command line of ``twistd rtchat``."""
+
+    synopsis = "[--config chat.ini]"
+    longdesc = _LEVEL_HELP
+    optParameters = [
+        ["config", "c", None, "The configuration file. Without it the built-in settings hold."],
+    ]
+    settings: config.Settings
+
+    def opt_version(self) -> None:
+        """Print rtchat's version and exit."""
+        print(f"rtchat {__version__}")
+        sys.exit(0)
+
+    @override
+    def postOptions(self) -> None:
+        """Read the configuration; one that cannot be used ends the start with a sentence."""
+        path = self["config"]
+        try:
+            self.settings = config.load(Path(path)) if path else config.defaults()
+        except ConfigError as error:
+            raise SystemExit(f"rtchat: {error}") from None
+
+
+def makeService(options: Options) -> MultiService:
+    """Build the server from its parts.
+
+    Args:
+        options: Parsed; its settings say everything.
+
+    Returns:
+        A service that listens, and on stopping tells every client.
+    """
+    from twisted.internet import reactor
+
+    settings = options.settings
+    clock = reactor
+    broker = Broker(token_hex(4))
+    access = AccessList(settings.access, settings.origin_required)
+    own_names = (*settings.hosts, *_machine_names())
+    stomp_targets: list[Target] = []
+
+    stomp = StompFactory(broker, settings.limits, clock)
+    limits = settings.limits
+    head_bytes = (limits.max_headers + 1) * (limits.max_header_bytes + 2)
+    stomp_sockets = _websockets(settings, stomp, broker.cork, limits.max_frame_bytes + head_bytes)
+    endpoints = tcp_endpoints(reactor)
+    proxies: dict[Target, WebSockets] = {}
+
+    def proxy(target: Target) -> WebSockets:
+        if target not in proxies:
+            proxies[target] = _websockets(
+                settings,
+                ProxyFactory(target, endpoints, clock, settings.proxy.connect_timeout_s),
+                Cork(),
+                settings.proxy.max_message_bytes,
+            )
+        return proxies[target]
+
+    started_s = clock.seconds()
+
+    def facts() -> Mapping[str, object]:
+        return {
+            "status": "ok",
+            "version": __version__,
+            "uptime_s": round(clock.seconds() - started_s, 3),
+            "stomp_sessions": len(stomp.protocols),
+            "stomp_websockets": len(stomp_sockets.protocols),
+            "proxied_websockets": sum(len(sockets.protocols) for sockets in proxies.values()),
+            "subscriptions": broker.subscription_count,
+            "topics": broker.topic_count,
+            "messages": broker.message_count,
+        }
+
+    stomp_socket = StompSocket(stomp_sockets, access, stomp_targets)
+    tree = page_tree(
+        _static_folder(),
+        settings.static,
+        {
+            "ws": stomp_socket,
+            "stomp": stomp_socket,
+            "tcp": TcpSocket(access, proxy),
+            "health": Health(facts),
+        },
+    )
+    site = PageSite(tree, HostList(own_names))
+
+    def say_goodbye() -> Deferred[object]:
+        goodbyes = [stomp.shut_down(), stomp_sockets.shut_down()]
+        goodbyes += [sockets.shut_down() for sockets in proxies.values()]
+        return DeferredList(goodbyes, consumeErrors=True)
+
+    def listening(listener: config.Listener, port: IListeningPort) -> None:
+        if listener.kind.startswith("stomp"):
+            stomp_targets.extend(_targets_of(port.getHost(), own_names))
+
+    service = MultiService()
+    _Privileges(settings).setServiceParent(service)
+    _Goodbye(say_goodbye).setServiceParent(service)
+    for listener in settings.listeners:
+        factory = site if listener.kind.startswith("http") else stomp
+        endpoint = _endpoint(reactor, listener, settings.tls)
+        _Listening(endpoint, factory, listener, listening).setServiceParent(service)
+    if settings.message_log is not None:
+        _Log(settings.message_log, broker, reactor).setServiceParent(service)
+    _Signals(reactor, service).setServiceParent(service)
+    _Greeting(settings, access).setServiceParent(service)
+    return service
+
+
+# The parts as services
+
+
+class _Privileges(Service):
+    """Gives up root once the ports are open; started before all others."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._settings = settings
+        self._uid, self._gid = _ids(settings)
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        if self._uid is not None or self._gid is not None:
+            switchUID(self._uid, self._gid)
+            _log.info(
+                "privileges dropped: user {user}, group {group}",
+                user=self._settings.user or "unchanged",
+                group=self._settings.group or "the user's",
+            )
+
+
+class _Listening(Service):
+    """Opens a port before privileges are dropped."""
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        listener: config.Listener,
+        listening: Callable[[config.Listener, IListeningPort], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._factory = factory
+        self._listener = listener
+        self._listening = listening
+        self._port: IListeningPort | None = None
+
+    @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        outcome: list[IListeningPort | Failure] = []
+        self._endpoint.listen(self._factory).addBoth(outcome.append)
+        if not outcome:
+            raise SystemExit(f"rtchat: {self._listener.place.error('did not open at once.')}")
+        port = outcome[0]
+        if isinstance(port, Failure):
+            raise SystemExit(f"rtchat: {self._listener.place.error(_why_not_listening(port))}")
+        self._port = port
+        self._listening(self._listener, port)
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        port, self._port = self._port, None
+        return maybeDeferred(lambda: None if port is None else port.stopListening())
+
+
+class _Goodbye(Service):
+    """Tells the clients that the server stops.
+
+    Children of a MultiService stop in the reverse of their order, so every port is closed by
+    then; a client that was told comes back to find nobody, not the old server.
+    """
+
+    def __init__(self, say_goodbye: Callable[[], Deferred[object]]) -> None:
+        self._say_goodbye = say_goodbye
+
+    @override
+    def stopService(self) -> Deferred[object]:
+        super().stopService()
+        return self._say_goodbye()
+
+
+class _Log(Service):
+    """The message log."""
+
+    def __init__(self, path: Path, broker: Broker, reactor: object) -> None:
+        self._path = path
+        self._broker = broker
+        self._reactor = reactor
+        self.messages: MessageLog | None = None
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        reactor = self._reactor
+        try:
+            self.messages = MessageLog(
+                self._path,
+                reactor,
+                lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
+            )
+        except OSError as error:
+            raise SystemExit(
+                f"rtchat: [log] messages: {self._path} cannot be written ({error.strerror}); "
+                "mend its permissions or name another file."
+            ) from None
+        self._broker.observers.append(self.messages.record)
+
+    @override
+    def stopService(self) -> Deferred[None] | None:
+        super().stopService()
+        return None if self.messages is None else self.messages.close()
+
+
+class _Signals(Service):
+    """SIGTERM and Ctrl-C end with exit code 0, SIGHUP reopens the message log."""
+
+    def __init__(self, reactor: object, server: MultiService) -> None:
+        self._reactor = reactor
+        self._server = server
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        # The reactor sets handlers of its own when it begins to run; ours come after them.
+        self._reactor.callWhenRunning(self._install)
+
+    def _install(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stop_once, signal.Signals(number).name)
+
+    def _stop_once(self, name: str) -> None:
+        if self._reactor.running and self._server.running:
+            _log.info("{name} received: stopping", name=name)
+            self._reactor.stop()
+
+    def _hang_up(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._reopen)
+
+    def _reopen(self) -> None:
+        for part in self._server:
+            if isinstance(part, _Log) and part.messages is not None:
+                part.messages.reopen()
+        _log.info("SIGHUP received: message log reopened")
+
+
+class _Greeting(Service):
+    """Says where the server is, and what deserves a second look."""
+
+    def __init__(self, settings: config.Settings, access: AccessList) -> None:
+        self._settings = settings
+        self._access = access
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        for rule in self._access.open_rules:
+            _log.warn(
+                "{source}: [access] {rule} lets every web page in the world reach {target} "
+                "through a visitor's browser; name your page's host instead of * if you can",
+                source=self._settings.source,
+                rule=rule,
+                target=rule.target,
+            )
+        for listener in self._settings.listeners:
+            what = "open in a browser" if listener.kind.startswith("http") else "STOMP clients"
+            _log.info("{what}: {where}", what=what, where=_shown(listener))
+        _log.info(
+            "rtchat {version} is ready (settings: {source}); Ctrl-C stops it",
+            version=__version__,
+            source=self._settings.source,
+        )
+
+
+# Small helpers
+
+
+def _websockets(
+    settings: config.Settings, wrapped: IProtocolFactory, cork: Cork, max_message_bytes: int
+) -> WebSockets:
+    from twisted.internet import reactor
+
+    return WebSockets(
+        wrapped,
+        reactor,
+        cork,
+        ping_interval_s=settings.ping_interval_s,
+        ping_timeout_s=settings.ping_timeout_s,
+        max_message_bytes=max_message_bytes,
+    )
+
+
+def _static_folder() -> Path:
+    """Find the page: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "static"
+    return inside if inside.is_dir() else package.parent / "static"
+
+
+def _machine_names() -> tuple[str, ...]:
+    name = socket.gethostname()
+    short = name.partition(".")[0]
+    names = []
+    for candidate in dict.fromkeys((name, short, f"{short}.local")):
+        with suppress(ValueError):  # a machine may be called anything
+            HostList([candidate])
+            names.append(candidate)
+    return tuple(names)
+
+
+def _targets_of(address: object, own_names: tuple[str, ...]) -> list[Target]:
+    """Give the names under which an access rule may mean a listener of ours."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None or port is None:
+        return []
+    names = ["localhost", host]
+    if host in _ANY_HOST:
+        names = ["localhost", "127.0.0.1", "::1", *own_names]
+    elif host.startswith("127.") or host == "::1":
+        names += ["127.0.0.1", "::1"]
+    return [Target(name, port) for name in dict.fromkeys(names)]
+
+
+def _endpoint(
+    reactor: object, listener: config.Listener, tls: config.TlsFiles | None
+) -> IStreamServerEndpoint:
+    if listener.endpoint is not None:
+        try:
+            return serverFromString(reactor, listener.endpoint)
+        except Exception as error:  # a parser plugin may raise anything
+            problem = f"is not an endpoint Twisted knows ({error}); try tcp:61613."
+            raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
+    host, port = listener.host, listener.port
+    if host == "" and socket.has_dualstack_ipv6():
+        host = "::"
+    if listener.kind in ("https", "stomps"):
+        if tls is None:
+            problem = "needs a certificate: set [ssl] crt and key."
+            raise SystemExit(f"rtchat: {listener.place.error(problem)}")
+        try:
+            options = tls_options(tls.certificate, tls.key, tls.chain)
+        except ValueError as error:
+            raise SystemExit(
+                f"rtchat: {listener.place.error(f'cannot use TLS: {error}.')}"
+            ) from None
+        return SSL4ServerEndpoint(reactor, port, options, _BACKLOG, host)
+    if ":" in host:
+        return TCP6ServerEndpoint(reactor, port, _BACKLOG, host)
+    return TCP4ServerEndpoint(reactor, port, _BACKLOG, host)
+
+
+def _why_not_listening(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError):
+        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        remedy = "Choose another port, or stop the program that has this one."
+        if isinstance(error.socketError, PermissionError):
+            remedy = "Choose a port above 1023, or start as root and set [global] user."
+        elif "assign" in reason:
+            remedy = "Name an address of this machine, or none to listen on all."
+        return f"cannot be opened: {reason}. {remedy}"
+    return f"cannot be opened: {failure.getErrorMessage()}."
+
+
+def _shown(listener: config.Listener) -> str:
+    if listener.endpoint is not None:
+        return listener.endpoint
+    host = "localhost" if listener.host in _ANY_HOST else listener.host
+    host = f"[{host}]" if ":" in host else host
+    slash = "/" if listener.kind.startswith("http") else ""
+    return f"{listener.kind}://{host}:{listener.port}{slash}"
+
+
+def _ids(settings: config.Settings) -> tuple[int | None, int | None]:
+    """Look up whom to become.
+
+    Raises:
+        SystemExit: There is no such user or group, or only root could become it.
+    """
+    uid = gid = None
+    if settings.user is not None and settings.user_place is not None:
+        try:
+            entry = pwd.getpwnam(settings.user)
+        except KeyError:
+            problem = "is no user of this machine; name one that exists, such as nobody."
+            raise SystemExit(f"rtchat: {settings.user_place.error(problem)}") from None
+        uid, gid = entry.pw_uid, entry.pw_gid
+    if settings.group is not None and settings.group_place is not None:
+        try:
+            gid = grp.getgrnam(settings.group).gr_gid
+        except KeyError:
+            problem = "is no group of this machine; name one that exists, such as nogroup."
+            raise SystemExit(f"rtchat: {settings.group_place.error(problem)}") from None
+    place = settings.user_place or settings.group_place
+    if place is not None and os.geteuid() != 0:
+        problem = "needs a start as root: only root can become another user. Take the line out."
+        raise SystemExit(f"rtchat: {place.error(problem)}")
+    return uid, gid

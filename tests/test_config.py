@@ -1,0 +1,957 @@
+"""chat.ini: every key, its default and its value; every error, word for word."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat import config
+from rtchat.config import Listener, Place, ProxySettings, Settings, TlsFiles
+from rtchat.core.limits import Limits
+from rtchat.errors import ConfigError
+
+# The file of the tutorial, as it stands there.
+TUTORIAL = """\
+[listen]
+# this is the server which provides the socket-proxy for javascript
+http://:9000
+# the following enables the MorbidQ STOMP Message Queue
+stomp://:61613
+
+[access]
+# allow incoming HTTP requests on port 9000 to connect to
+# localhost:61613 (i.e. the MorbidQ STOMP server)
+# The * refers to the
+* -> localhost:61613
+
+[global]
+session.ping_interval = 20
+"""
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n"
+KEY = "-----BEGIN PRIVATE KEY-----\nMII=\n-----END PRIVATE KEY-----\n"
+LISTEN = "[listen]\nhttp://:9000\n"
+
+
+@pytest.fixture
+def ini(tmp_path: Path) -> Path:
+    return tmp_path / "chat.ini"
+
+
+def read(ini: Path, text: str) -> Settings:
+    ini.write_bytes(text.encode())
+    return config.load(ini)
+
+
+def refused(ini: Path, text: str) -> str:
+    """Return the error for a text, with the long path of the test's folder taken out."""
+    with pytest.raises(ConfigError) as error:
+        read(ini, text)
+    return str(error.value).replace(f"{ini.parent}{os.sep}", "")
+
+
+def with_broker(ini: Path, line: str) -> Limits:
+    return read(ini, f"{LISTEN}[broker]\n{line}\n").limits
+
+
+def with_global(ini: Path, line: str) -> Settings:
+    return read(ini, f"{LISTEN}[global]\n{line}\n")
+
+
+def addresses(settings: Settings) -> list[tuple[str, str, int]]:
+    return [(each.kind, each.host, each.port) for each in settings.listeners]
+
+
+# ---------------------------------------------------------------- whole files
+
+
+def test_the_tutorials_file_is_read_verbatim(ini: Path) -> None:
+    settings = read(ini, TUTORIAL)
+    assert addresses(settings) == [("http", "", 9000), ("stomp", "", 61613)]
+    assert [str(rule) for rule in settings.access] == ["* -> localhost:61613"]
+    assert settings.ping_interval_s == 20
+    assert settings.source == str(ini)
+
+
+def test_the_built_in_defaults_stay_on_loopback_and_serve_their_own_page() -> None:
+    settings = config.defaults()
+    assert addresses(settings) == [("http", "127.0.0.1", 9000), ("stomp", "127.0.0.1", 61613)]
+    assert [str(rule) for rule in settings.access] == ["self -> localhost:61613"]
+    assert settings.ping_interval_s == 20
+    assert settings.source == "built-in defaults"
+
+
+def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path) -> None:
+    settings = read(ini, LISTEN)
+    listener = Listener("http", "", 9000, None, Place(str(ini), 2, "http://:9000", "", "listen"))
+    assert settings == Settings(
+        listeners=(listener,),
+        access=(),
+        ping_interval_s=20.0,
+        ping_timeout_s=20.0,
+        user=None,
+        user_place=None,
+        group=None,
+        group_place=None,
+        hosts=(),
+        origin_required=False,
+        tls=None,
+        static={},
+        message_log=None,
+        limits=Limits(),
+        proxy=ProxySettings(connect_timeout_s=10.0, max_message_bytes=16 * 1024 * 1024),
+        source=str(ini),
+    )
+
+
+def test_settings_cannot_be_changed(ini: Path) -> None:
+    settings = read(ini, LISTEN)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.user = "root"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        settings.static["x"] = ini  # type: ignore[index]
+
+
+def test_indented_lines_are_lines_of_their_own(ini: Path) -> None:
+    settings = read(ini, "  [listen]\n\thttp://:9000\n\t\tstomp://:61613\n [access]\n  * -> a:1\n")
+    assert addresses(settings) == [("http", "", 9000), ("stomp", "", 61613)]
+    assert [str(rule) for rule in settings.access] == ["* -> a:1"]
+
+
+def test_an_indented_line_does_not_join_the_value_above_it(ini: Path) -> None:
+    settings = read(ini, f"{LISTEN}[global]\nuser = nobody\n    group = nogroup\n")
+    assert (settings.user, settings.group) == ("nobody", "nogroup")
+
+
+def test_comments_stand_at_the_start_of_a_line_or_after_white_space(ini: Path) -> None:
+    settings = read(
+        ini,
+        "; first\n[listen] # the ports\n  # indented\nhttp://:9000 # page\n"
+        "[global]\nuser = no#body # and a comment\ngroup = a;b ; c\n",
+    )
+    assert addresses(settings) == [("http", "", 9000)]
+    assert (settings.user, settings.group) == ("no#body", "a;b ; c")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_line_end_of_every_editor_counts_one_line(ini: Path, end: str) -> None:
+    text = end.join(["[listen]", "http://:9000", "", "[global]", "user = nobody"])
+    place = read(ini, text).user_place
+    assert place == Place(str(ini), 5, "user", "nobody", "global")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(ini: Path) -> None:
+    assert addresses(read(ini, "\N{BOM}" + LISTEN)) == [("http", "", 9000)]
+
+
+def test_percent_signs_and_further_equal_signs_belong_to_the_value(ini: Path) -> None:
+    settings = read(ini, "[listen]\nhttp = tcp:9000:interface=%h\n")
+    assert settings.listeners[0].endpoint == "tcp:9000:interface=%h"
+
+
+def test_a_default_section_does_not_exist(ini: Path) -> None:
+    assert refused(ini, LISTEN + "[DEFAULT]\nuser = root\n") == (
+        "chat.ini:3: [DEFAULT] is not a known section; the sections are [listen], [access], "
+        "[global], [ssl], [static], [log], [broker], [proxy]"
+    )
+
+
+# ---------------------------------------------------------------- the file itself
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.load(tmp_path / "none.ini")
+    assert str(error.value) == (
+        f"{tmp_path}/none.ini: there is no such file; check the path, or start without --config "
+        "to use the built-in defaults"
+    )
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.load(tmp_path)
+    assert str(error.value) == f"{tmp_path}: this is a folder; name the file in it"
+
+
+def test_a_file_that_may_not_be_read_is_named(ini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, mode: str) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    # The tests may run as root, who can read everything.
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError) as error:
+        config.load(ini)
+    assert str(error.value) == (
+        f"{ini}: the file cannot be read (Permission denied); check the path and its permissions"
+    )
+
+
+def test_a_path_that_no_system_takes_is_an_error_and_no_traceback() -> None:
+    with pytest.raises(ConfigError, match="the file cannot be read"):
+        config.load(Path("chat\0.ini"))
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_its_line(ini: Path) -> None:
+    ini.write_bytes(b"[listen]\nhttp://:9000\n# caf\xe9\n")
+    with pytest.raises(ConfigError) as error:
+        config.load(ini)
+    assert str(error.value) == f"{ini}:3: byte 0xe9 is not UTF-8; save the file as UTF-8"
+
+
+def test_a_file_of_more_than_a_mebibyte_is_no_chat_ini(ini: Path) -> None:
+    assert refused(ini, LISTEN + "#" * 1024 * 1024) == (
+        "chat.ini: the file is larger than 1 MiB; this is not a chat.ini"
+    )
+
+
+# ---------------------------------------------------------------- the form of the text
+
+
+@pytest.mark.parametrize(
+    "text, error",
+    [
+        (
+            "http://:9000\n[listen]\n",
+            "chat.ini:1: http://:9000 stands before any section; begin with a line such as "
+            "[listen]",
+        ),
+        (
+            LISTEN + "[global]\nuser = a\n\nuser = b\n",
+            "chat.ini:6: [global] user stands in line 4 already; keep one of them",
+        ),
+        (
+            LISTEN + "http://:9000\n",
+            "chat.ini:3: [listen] http://:9000 stands in line 2 already; keep one of them",
+        ),
+        (
+            LISTEN + "[global]\n[listen]\nstomp://:1\n",
+            "chat.ini:4: [listen] begins in line 1 already; move these lines there",
+        ),
+        (LISTEN + "= 7\n", "chat.ini:3: = 7 has no key before the =; write key = value"),
+        (
+            "[listen\nhttp://:9000\n",
+            "chat.ini:1: [listen is not a section; write its name alone in brackets, such as "
+            "[listen]",
+        ),
+        (
+            "[listen] http://:9000\n",
+            "chat.ini:1: [listen] http://:9000 is not a section; write its name alone in "
+            "brackets, such as [listen]",
+        ),
+        (
+            LISTEN + "[global]\nuser = no\0body\n",
+            "chat.ini:4: the line has a control character (U+0000); remove it",
+        ),
+        (
+            "",
+            "chat.ini: there is nothing to listen on; write a section [listen] with a line such "
+            "as http://127.0.0.1:9000",
+        ),
+        (
+            "[access]\n\n[listen]\n# http://:9000\n",
+            "chat.ini:3: there is nothing to listen on; write a section [listen] with a line such "
+            "as http://127.0.0.1:9000",
+        ),
+    ],
+)
+def test_a_text_of_the_wrong_form_is_refused(ini: Path, text: str, error: str) -> None:
+    assert refused(ini, text) == error
+
+
+@pytest.mark.parametrize(
+    "text, error",
+    [
+        (
+            "[listens]\n",
+            "chat.ini:1: [listens] is not a known section; did you mean [listen]?",
+        ),
+        ("[Listen]\n", "chat.ini:1: [Listen] is not a known section; did you mean [listen]?"),
+        (
+            LISTEN + "\n[users]\n",
+            "chat.ini:4: [users] is not a known section; the sections are [listen], [access], "
+            "[global], [ssl], [static], [log], [broker], [proxy]",
+        ),
+        (
+            LISTEN + "[global]\n\n# comment\nsession.ping_intervall = 20\n",
+            "chat.ini:6: [global] session.ping_intervall is not a known key; "
+            "did you mean session.ping_interval?",
+        ),
+        (
+            LISTEN + "[global]\nUser = nobody\n",
+            "chat.ini:4: [global] User is not a known key; did you mean user?",
+        ),
+        (
+            LISTEN + "[global]\ncrt = server.pem\n",
+            "chat.ini:4: [global] crt is not a known key; it belongs in [ssl]",
+        ),
+        (
+            LISTEN + "[proxy]\nserver-header = no\n",
+            "chat.ini:4: [proxy] server-header is not a known key; "
+            "did you mean server_header in [broker]?",
+        ),
+        (
+            LISTEN + "[ssl]\nzzz\n",
+            "chat.ini:4: [ssl] zzz is not a known key; the keys of [ssl] are crt, key, chain",
+        ),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(
+    ini: Path, text: str, error: str
+) -> None:
+    assert refused(ini, text) == error
+
+
+# ---------------------------------------------------------------- [listen]
+
+
+@pytest.mark.parametrize(
+    "line, kind, host, port",
+    [
+        ("http://:9000", "http", "", 9000),
+        ("HTTP://LOCALHOST:9000", "http", "localhost", 9000),
+        ("http://127.0.0.1:1", "http", "127.0.0.1", 1),
+        ("http://[::1]:65535", "http", "::1", 65535),
+        ("http://chat.example.com.:80/", "http", "chat.example.com", 80),
+        ("stomp://:61613", "stomp", "", 61613),
+        ("stomp://0.0.0.0:61613", "stomp", "0.0.0.0", 61613),
+    ],
+)
+def test_a_url_is_an_address_to_listen_on(
+    ini: Path, line: str, kind: str, host: str, port: int
+) -> None:
+    (listener,) = read(ini, f"[listen]\n{line}\n").listeners
+    assert (listener.kind, listener.host, listener.port) == (kind, host, port)
+    assert listener.endpoint is None
+    assert listener.place == Place(str(ini), 2, line, "", "listen")
+
+
+def test_an_endpoint_is_kept_as_text(ini: Path) -> None:
+    http, stomp = read(
+        ini, "[listen]\nhttp = unix:/run/rtchat.sock\nstomp = tcp:61613:interface=\\:\\:1\n"
+    ).listeners
+    assert http == Listener(
+        "http",
+        "",
+        0,
+        "unix:/run/rtchat.sock",
+        Place(str(ini), 2, "http", "unix:/run/rtchat.sock", "listen"),
+    )
+    assert (stomp.kind, stomp.endpoint) == ("stomp", "tcp:61613:interface=\\:\\:1")
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        ("http://", "http:// has no port; write http://:9000"),
+        ("http://localhost", "http://localhost has no port; write http://localhost:9000"),
+        ("stomp://[::1]:", "stomp://[::1]: has no port; write stomp://[::1]:61613"),
+        ("http://:0", "http://:0 has the port 0; use a number from 1 to 65535"),
+        ("http://:65536", "http://:65536 has the port 65536; use a number from 1 to 65535"),
+        ("http://:web", "http://:web has the port web; use a number from 1 to 65535"),
+        ("http://:-1", "http://:-1 has the port -1; use a number from 1 to 65535"),
+        (
+            "http://*:9000",
+            "http://*:9000 has a wildcard; write http://:9000 for every interface",
+        ),
+        (
+            "http://a b:9000",
+            "http://a b:9000 has no usable host ('a b' has a space or control character); "
+            "write http://127.0.0.1:9000, or http://:9000 for every interface",
+        ),
+        (
+            "http://[::g]:9000",
+            "http://[::g]:9000 has no usable host ('[::g]' is not an IPv6 address); "
+            "write http://127.0.0.1:9000, or http://:9000 for every interface",
+        ),
+        (
+            "http://::1:9000",
+            "http://::1:9000 is not clear; write an IPv6 address in brackets: http://[::1]:9000",
+        ),
+        (
+            "http://:9000/chat",
+            "http://:9000/chat is not an address to listen on; "
+            "write http://HOST:PORT, https://…, stomp://… or stomps://…",
+        ),
+        (
+            ":9000",
+            ":9000 is not an address to listen on; "
+            "write http://HOST:PORT, https://…, stomp://… or stomps://…",
+        ),
+        (
+            "stmp://:61613",
+            "stmp://:61613 is not an address to listen on; did you mean stomp://:61613 ?",
+        ),
+        (
+            "http://:9000 = 1",
+            "http://:9000 = 1 is not an address to listen on; "
+            "write http://HOST:PORT, https://…, stomp://… or stomps://…",
+        ),
+        ("http =", "http has no endpoint; write one, such as http = unix:/run/rtchat.sock"),
+        (
+            "https = tcp:9443",
+            "https = tcp:9443 takes no endpoint; write http = "
+            "ssl:PORT:privateKey=FILE:certKey=FILE, or https://:PORT and a section [ssl]",
+        ),
+        (
+            "https://:9443",
+            "https://:9443 needs a certificate; write a section [ssl] with crt and key",
+        ),
+        (
+            "stomps://:61614",
+            "stomps://:61614 needs a certificate; write a section [ssl] with crt and key",
+        ),
+    ],
+)
+def test_a_line_that_is_no_address_is_refused(ini: Path, line: str, error: str) -> None:
+    assert refused(ini, f"[listen]\n\n{line}\n") == f"chat.ini:3: [listen] {error}"
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("http://:9000", "stomp://:9000"),
+        ("http://:9000", "http://127.0.0.1:9000"),
+        ("http://localhost:9000", "http://0.0.0.0:9000"),
+        ("http://localhost:9000", "http://LOCALHOST.:9000"),
+        ("http://[::1]:9000", "http://[::]:9000"),
+        ("http = unix:/run/a", "stomp = unix:/run/a"),
+    ],
+)
+def test_two_listeners_on_one_address_are_refused(ini: Path, one: str, other: str) -> None:
+    assert refused(ini, f"[listen]\n{one}\n{other}\n") == (
+        f"chat.ini:3: [listen] {other} takes the same address as line 2 ({one}); give each its own"
+    )
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("http://:9000", "http://:9001"),
+        ("http://127.0.0.1:9000", "http://127.0.0.2:9000"),
+        ("http://127.0.0.1:9000", "http://[::1]:9000"),
+        ("http://:9000", "http://[::1]:9000"),
+        ("http = unix:/run/a", "stomp = unix:/run/b"),
+        ("http = unix:/run/a", "http://:9000"),
+    ],
+)
+def test_two_listeners_that_may_go_together_are_kept(ini: Path, one: str, other: str) -> None:
+    assert len(read(ini, f"[listen]\n{one}\n{other}\n").listeners) == 2
+
+
+def test_a_place_makes_the_error_for_a_port_that_is_taken(ini: Path) -> None:
+    (listener,) = read(ini, LISTEN).listeners
+    error = listener.place.error("is taken; stop the other server or choose another port")
+    assert str(error) == (
+        f"{ini}:2: [listen] http://:9000 is taken; stop the other server or choose another port"
+    )
+    assert (error.file, error.line) == (str(ini), 2)
+
+
+def test_a_place_without_a_section_writes_the_setting_alone() -> None:
+    assert str(Place("chat.ini", 2, "user", "nobody")) == "user = nobody"
+
+
+# ---------------------------------------------------------------- [access]
+
+
+def test_rules_keep_the_order_of_the_file(ini: Path) -> None:
+    settings = read(
+        ini,
+        f"{LISTEN}[access]\nself -> localhost:61613\n[::1]:9000 -> [::1]:61613\n"
+        "example.com -> irc.example.com:6667\n* -> localhost\n",
+    )
+    assert [str(rule) for rule in settings.access] == [
+        "self -> localhost:61613",
+        "[::1]:9000 -> [::1]:61613",
+        "example.com -> irc.example.com:6667",
+        "* -> localhost:80",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        (
+            "localhost:61613",
+            "localhost:61613 is not a rule: "
+            "a rule is SOURCE -> HOST:PORT, such as self -> localhost:61613",
+        ),
+        (
+            "* => localhost:61613",
+            "* = > localhost:61613 is not a rule: "
+            "a rule is SOURCE -> HOST:PORT, such as self -> localhost:61613",
+        ),
+        (
+            "* -> localhost:99999",
+            "* -> localhost:99999 is not a rule: the port 99999 is out of range; use 1 to 65535",
+        ),
+        (
+            "* -> *:80",
+            "* -> *:80 is not a rule: "
+            "'*:80' has '*' in it; wildcards are not supported; write the whole host",
+        ),
+    ],
+)
+def test_a_line_that_is_no_rule_is_refused(ini: Path, line: str, error: str) -> None:
+    assert refused(ini, f"{LISTEN}[access]\n{line}\n") == f"chat.ini:4: [access] {error}"
+
+
+# ---------------------------------------------------------------- [global]
+
+
+@pytest.mark.parametrize("text, value", [("20", 20.0), ("0.5", 0.5), ("0", 0.0), ("86400", 86400)])
+def test_the_ping_interval_and_timeout_are_seconds(ini: Path, text: str, value: float) -> None:
+    assert with_global(ini, f"session.ping_interval = {text}").ping_interval_s == value
+    assert with_global(ini, f"session.ping_timeout = {text}").ping_timeout_s == value
+
+
+@pytest.mark.parametrize("value", ["86401", "0.05", "-1", "soon", "20 s", "nan", "inf", "1e3"])
+def test_a_ping_interval_out_of_range_is_refused(ini: Path, value: str) -> None:
+    text = f"{LISTEN}[global]\nsession.ping_interval = {value}\n"
+    assert refused(ini, text) == (
+        f"chat.ini:4: [global] session.ping_interval = {value} cannot be used; "
+        "write 0 or a number of seconds from 0.1 to 86400"
+    )
+
+
+def test_user_and_group_come_with_their_places(ini: Path) -> None:
+    settings = with_global(ini, "user = nobody\ngroup = nogroup")
+    assert (settings.user, settings.group) == ("nobody", "nogroup")
+    assert settings.user_place == Place(str(ini), 4, "user", "nobody", "global")
+    assert settings.group_place == Place(str(ini), 5, "group", "nogroup", "global")
+
+
+@pytest.mark.parametrize("key", ["user", "group", "hosts"])
+def test_a_name_without_value_is_refused(ini: Path, key: str) -> None:
+    assert refused(ini, f"{LISTEN}[global]\n{key} =\n") == (
+        f"chat.ini:4: [global] {key} has no value; write {key} = …, or remove the line"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, hosts",
+    [
+        ("chat.example.com", ("chat.example.com",)),
+        ("Chat.Example.COM., b.example", ("chat.example.com", "b.example")),
+        ("a.example b.example,c.example ,", ("a.example", "b.example", "c.example")),
+        ("a.example A.example", ("a.example",)),
+    ],
+)
+def test_hosts_are_separated_by_commas_or_spaces(
+    ini: Path, text: str, hosts: tuple[str, ...]
+) -> None:
+    assert with_global(ini, f"hosts = {text}").hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        (
+            "*.example.com",
+            "'*.example.com' has '*' in it; wildcards are not supported; write the whole host",
+        ),
+        ("a.example:9000", "'a.example:9000' is neither a host name nor an IPv6 address"),
+        ("http://a", "'http://a' has '/' in it; leave out scheme and path"),
+    ],
+)
+def test_hosts_that_are_no_names_are_refused(ini: Path, value: str, reason: str) -> None:
+    assert refused(ini, f"{LISTEN}[global]\nhosts = {value}\n") == (
+        f"chat.ini:4: [global] hosts = {value} is not a list of host names ({reason}); "
+        "write names without port, such as chat.example.com"
+    )
+
+
+def test_hosts_without_a_name_are_refused(ini: Path) -> None:
+    assert refused(ini, f"{LISTEN}[global]\nhosts = ,\n") == (
+        "chat.ini:4: [global] hosts = , has no name in it; write one, such as chat.example.com"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, value", [("yes", True), ("on", True), ("True", True), ("no", False), ("0", False)]
+)
+def test_origin_required_is_yes_or_no(ini: Path, text: str, value: bool) -> None:
+    assert with_global(ini, f"origin.required = {text}").origin_required is value
+
+
+def test_what_is_neither_yes_nor_no_is_refused(ini: Path) -> None:
+    assert refused(ini, f"{LISTEN}[global]\norigin.required = maybe\n") == (
+        "chat.ini:4: [global] origin.required = maybe is neither; write yes or no"
+    )
+
+
+# ---------------------------------------------------------------- [ssl]
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> Path:
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "tls" / "server.crt").write_text(CERTIFICATE)
+    (tmp_path / "tls" / "server.key").write_text(KEY)
+    (tmp_path / "tls" / "chain.pem").write_text(CERTIFICATE)
+    return tmp_path / "tls"
+
+
+SSL = "[listen]\nhttps://:9443\nstomps://:61614\n[ssl]\n"
+
+
+def test_tls_listeners_come_with_the_files_of_ssl(ini: Path, pem: Path) -> None:
+    settings = read(ini, f"{SSL}crt = tls/server.crt\nkey = {pem}/server.key\n")
+    assert addresses(settings) == [("https", "", 9443), ("stomps", "", 61614)]
+    assert settings.tls == TlsFiles(pem / "server.crt", pem / "server.key", None)
+
+
+def test_the_chain_is_a_file_too(ini: Path, pem: Path) -> None:
+    settings = read(
+        ini, f"{SSL}crt = tls/server.crt\nkey = tls/server.key\nchain = tls/chain.pem\n"
+    )
+    assert settings.tls == TlsFiles(pem / "server.crt", pem / "server.key", pem / "chain.pem")
+
+
+@pytest.mark.parametrize(
+    "lines, error",
+    [
+        (
+            "crt = tls/server.crt",
+            "5: [ssl] crt = tls/server.crt is not enough; write key = FILE in [ssl] too",
+        ),
+        (
+            "key = tls/server.key",
+            "5: [ssl] key = tls/server.key is not enough; write crt = FILE in [ssl] too",
+        ),
+        (
+            "crt = none.pem\nkey = tls/server.key",
+            "5: [ssl] crt = none.pem does not exist; write the path of a PEM file "
+            "(none.pem was tried)",
+        ),
+        (
+            "crt = tls/server.crt\nkey = tls",
+            "6: [ssl] key = tls is not a file; write the path of a PEM file",
+        ),
+        (
+            "crt = tls/server.key\nkey = tls/server.key",
+            "5: [ssl] crt = tls/server.key holds no certificate; "
+            "write the path of a certificate in PEM",
+        ),
+        (
+            "crt = tls/server.crt\nkey = tls/server.crt",
+            "6: [ssl] key = tls/server.crt holds no private key; "
+            "write the path of a private key in PEM",
+        ),
+        (
+            "crt = tls/server.crt\nkey = tls/server.key\nchain =",
+            "7: [ssl] chain has no value; write chain = …, or remove the line",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("pem")
+def test_certificates_that_cannot_be_used_are_refused(ini: Path, lines: str, error: str) -> None:
+    assert refused(ini, f"{SSL}{lines}\n") == f"chat.ini:{error}"
+
+
+def test_a_key_that_may_not_be_read_is_refused(
+    ini: Path, pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini.write_text(f"{SSL}crt = tls/server.crt\nkey = tls/server.key\n")
+
+    def refuse(self: Path, mode: str) -> BinaryIO:
+        if self == pem / "server.key":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(self, "rb")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError) as error:
+        config.load(ini)
+    assert str(error.value) == (
+        f"{ini}:6: [ssl] key = tls/server.key cannot be read (Permission denied); "
+        "change its permissions or the path"
+    )
+
+
+def test_a_path_too_long_for_the_system_is_an_error_and_no_traceback(ini: Path) -> None:
+    name = "x" * 5000
+    assert f"[ssl] crt = {name} does not exist" in refused(ini, f"{SSL}crt = {name}\nkey = k\n")
+
+
+# ---------------------------------------------------------------- [static] and [log]
+
+
+def test_static_mounts_folders_and_files_relative_to_the_ini(ini: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "robots.txt").write_text("")
+    settings = read(ini, f"{LISTEN}[static]\nimg = pictures\nrobots.txt = robots.txt\n")
+    assert dict(settings.static) == {
+        "img": tmp_path / "pictures",
+        "robots.txt": tmp_path / "robots.txt",
+    }
+
+
+def test_paths_are_absolute_even_when_the_ini_is_named_relatively(
+    ini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ini.write_text(f"{LISTEN}[log]\nmessages = chat.log\n")
+    settings = config.load(Path("chat.ini"))
+    assert settings.message_log == tmp_path / "chat.log"
+    assert settings.source == "chat.ini"
+
+
+@pytest.mark.parametrize("name", ["static", "ws", "stomp", "tcp", "health", "metrics", "Status"])
+def test_a_mount_cannot_take_a_path_of_rtchats_own(ini: Path, name: str) -> None:
+    assert refused(ini, f"{LISTEN}[static]\n{name} = .\n") == (
+        f"chat.ini:4: [static] {name} = . takes the path /{name}, which rtchat needs; "
+        "choose another name"
+    )
+
+
+@pytest.mark.parametrize("name", ["/img", "a/b", "..", ".hidden", "a b", "img?", "%41", "-x"])
+def test_a_mount_is_one_part_of_a_url(ini: Path, name: str) -> None:
+    assert refused(ini, f"{LISTEN}[static]\n{name} = .\n") == (
+        f"chat.ini:4: [static] {name} = . has a name that is no part of a URL; "
+        "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+    )
+
+
+def test_a_mount_that_does_not_exist_is_refused(ini: Path) -> None:
+    assert refused(ini, f"{LISTEN}[static]\nimg = pictures\n") == (
+        "chat.ini:4: [static] img = pictures does not exist; write the path of a folder or file "
+        "(pictures was tried)"
+    )
+
+
+def test_a_mount_that_may_not_be_read_is_refused(
+    ini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert refused(ini, f"{LISTEN}[static]\nimg = .\n") == (
+        "chat.ini:4: [static] img = . cannot be read; change its permissions or the path"
+    )
+
+
+def test_the_message_log_need_not_exist_yet(ini: Path, tmp_path: Path) -> None:
+    settings = read(ini, f"{LISTEN}[log]\nmessages = chat.jsonl\n")
+    assert settings.message_log == tmp_path / "chat.jsonl"
+    assert not (tmp_path / "chat.jsonl").exists()
+
+
+def test_a_message_log_needs_its_folder(ini: Path) -> None:
+    assert refused(ini, f"{LISTEN}[log]\nmessages = logs/chat.jsonl\n") == (
+        "chat.ini:4: [log] messages = logs/chat.jsonl stands in no folder; "
+        "create logs or change the path"
+    )
+
+
+def test_a_message_log_is_no_folder(ini: Path, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    assert refused(ini, f"{LISTEN}[log]\nmessages = logs\n") == (
+        "chat.ini:4: [log] messages = logs is a folder; write the path of a file in it"
+    )
+
+
+def test_a_message_log_must_be_writable(
+    ini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def refuse(path: Path, mode: int) -> bool:
+        asked.append(path)
+        return mode & os.W_OK == 0
+
+    monkeypatch.setattr(os, "access", refuse)
+    error = (
+        "chat.ini:4: [log] messages = chat.jsonl cannot be written; "
+        "change the permissions or the path"
+    )
+    assert refused(ini, f"{LISTEN}[log]\nmessages = chat.jsonl\n") == error
+    (tmp_path / "chat.jsonl").write_text("")
+    assert refused(ini, f"{LISTEN}[log]\nmessages = chat.jsonl\n") == error
+    assert asked == [tmp_path, tmp_path / "chat.jsonl"]
+
+
+# ---------------------------------------------------------------- [broker] and [proxy]
+
+
+@pytest.mark.parametrize(
+    "line, changed",
+    [
+        ("login.timeout = 2.5", {"login_timeout_s": 2.5}),
+        ("login.max_bytes = 2048", {"max_login_bytes": 2048}),
+        ("frame.max_bytes = 1 MiB", {"max_frame_bytes": 1024 * 1024}),
+        ("header.max_count = 50", {"max_headers": 50}),
+        ("header.max_bytes = 4 KiB", {"max_header_bytes": 4096}),
+        ("subscription.max_count = 7", {"max_subscriptions": 7}),
+        ("backlog.max_bytes = 1 GiB", {"max_backlog_bytes": 1024**3}),
+        ("heartbeat.send_ms = 0", {"heartbeat_send_ms": 0}),
+        ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),
+        ("heartbeat.min_ms = 100", {"min_heartbeat_ms": 100}),
+        ("server_header = no", {"show_server": False}),
+    ],
+)
+def test_a_key_of_broker_changes_its_limit_and_no_other(
+    ini: Path, line: str, changed: dict[str, float]
+) -> None:
+    assert with_broker(ini, line) == dataclasses.replace(Limits(), **changed)  # type: ignore[arg-type]
+
+
+def test_every_limit_has_a_key(ini: Path) -> None:
+    fields = {field.name for field in dataclasses.fields(Limits)}
+    assert {name for name, _ in config._BROKER.values()} == fields
+
+
+@pytest.mark.parametrize("text", ["4096", "4KiB", "4 KiB", "4  kib"])
+def test_a_size_is_bytes_or_has_a_unit(ini: Path, text: str) -> None:
+    assert with_broker(ini, f"frame.max_bytes = {text}").max_frame_bytes == 4096
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        ("login.timeout = 0", "write a number of seconds from 0.1 to 3600"),
+        ("header.max_count = 9", "write a number of headers from 10 to 100000"),
+        ("header.max_count = 10.5", "write a number of headers from 10 to 100000"),
+        ("subscription.max_count = 0", "write a number of subscriptions from 1 to 1000000"),
+        ("heartbeat.send_ms = 99", "write 0 or a number of milliseconds from 100 to 3600000"),
+        (
+            "heartbeat.receive_ms = 3600001",
+            "write 0 or a number of milliseconds from 100 to 3600000",
+        ),
+        ("heartbeat.min_ms = 0", "write a number of milliseconds from 100 to 3600000"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_with_range_and_unit(
+    ini: Path, line: str, error: str
+) -> None:
+    text = f"{LISTEN}[broker]\n{line}\n"
+    assert refused(ini, text) == f"chat.ini:4: [broker] {line} cannot be used; {error}"
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        (
+            "frame.max_bytes = 4 MB",
+            "is not a size; write a number of bytes, or a number with KiB, MiB or GiB",
+        ),
+        (
+            "frame.max_bytes = 1.5 MiB",
+            "is not a size; write a number of bytes, or a number with KiB, MiB or GiB",
+        ),
+        ("frame.max_bytes = 1023", "is out of range; write 1 KiB to 1 GiB"),
+        ("frame.max_bytes = 2 GiB", "is out of range; write 1 KiB to 1 GiB"),
+        ("header.max_bytes = 255", "is out of range; write 256 bytes to 1 MiB"),
+        ("backlog.max_bytes = -1 KiB", "is out of range; write 1 KiB to 1 GiB"),
+        ("server_header = maybe", "is neither; write yes or no"),
+    ],
+)
+def test_a_size_out_of_range_is_refused_with_its_range(ini: Path, line: str, error: str) -> None:
+    assert refused(ini, f"{LISTEN}[broker]\n{line}\n") == f"chat.ini:4: [broker] {line} {error}"
+
+
+def test_the_proxy_has_a_time_out_and_a_message_size(ini: Path) -> None:
+    text = f"{LISTEN}[proxy]\nconnect.timeout = 2\nmessage.max_bytes = 64 KiB\n"
+    assert read(ini, text).proxy == ProxySettings(2.0, 65536)
+
+
+def test_a_proxy_time_out_out_of_range_is_refused(ini: Path) -> None:
+    assert refused(ini, f"{LISTEN}[proxy]\nconnect.timeout = 601\n") == (
+        "chat.ini:4: [proxy] connect.timeout = 601 cannot be used; "
+        "write a number of seconds from 0.1 to 600"
+    )
+
+
+# ---------------------------------------------------------------- the page for people
+
+
+def manual() -> str:
+    path = Path(__file__).parent.parent / "docs" / "configuration.md"
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_manual_names_every_section_and_key() -> None:
+    text = manual()
+    for section, keys in config._SECTIONS.items():
+        assert f"## [{section}]" in text
+        for key in keys:
+            assert f"| `{key}` |" in text, key
+
+
+def test_the_manual_shows_the_tutorials_file_and_the_defaults() -> None:
+    assert f"```ini\n{TUTORIAL}```" in manual()
+    assert f"```ini\n{config.DEFAULTS}```" in manual()
+
+
+def test_every_example_of_the_manual_can_be_copied(ini: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "robots.txt").write_text("")
+    for name in ("cert.pem", "chain.pem"):
+        (tmp_path / name).write_text(CERTIFICATE)
+    (tmp_path / "key.pem").write_text(KEY)
+    examples = re.findall(r"```ini\n(.*?)```", manual(), re.DOTALL)
+    assert len(examples) >= 10
+    for example in examples:
+        assert read(ini, example if "[listen]" in example else LISTEN + example).listeners
+
+
+@pytest.mark.parametrize("section", ["broker", "proxy"])
+def test_the_defaults_in_the_manual_are_the_defaults(ini: Path, section: str) -> None:
+    text = manual().partition(f"## [{section}]\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", text, re.MULTILINE)
+    assert len(rows) == len(config._SECTIONS[section])
+    lines = "\n".join(f"{key} = {default}" for key, default in rows)
+    settings = read(ini, f"{LISTEN}[{section}]\n{lines}\n")
+    assert (settings.limits, settings.proxy) == (Limits(), ProxySettings())
+
+
+# ---------------------------------------------------------------- any text at all
+
+LINES = st.sampled_from(
+    [
+        *(f"[{name}]" for name in config._SECTIONS),
+        *(f"{key} = {value}" for key in config._BROKER for value in ("1", "4 KiB", "no", "")),
+        *(f"{key} = {value}" for key in config._GLOBAL for value in ("1", "a.example", "=")),
+        "http://:9000",
+        "https://[::1]:1",
+        "stomp = unix:x",
+        "* -> a:1",
+        "[::1] -> [::1]:1",
+        "crt = .",
+        "img = .",
+        "messages = chat.log",
+        " = ",
+        "[",
+        "]",
+        "[]",
+        "[[listen]]",
+        "#",
+    ]
+)
+
+
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | st.lists(LINES | st.text(), max_size=12).map(lambda lines: "\n".join(lines).encode())
+)
+def test_any_file_gives_settings_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    ini = tmp_path_factory.getbasetemp() / "any.ini"
+    ini.write_bytes(data)
+    try:
+        settings = config.load(ini)
+    except ConfigError as refusal:
+        error = refusal
+    else:
+        assert settings.listeners
+        return
+    assert str(error).startswith(str(ini))
+    assert error.line <= data.count(b"\n") + data.count(b"\r") + 1

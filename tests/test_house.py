@@ -1,0 +1,387 @@
+"""The house keeps its rules: who may import whom, and where the reactor may be seen.
+
+Arrows go down only: ``tap`` → ``net`` → ``core`` → ``errors`` and ``config`` → ``core``,
+``errors``; ``tap`` sees everything. The rules are checked on the source text, so that an
+import inside a function or under ``TYPE_CHECKING`` counts like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Which rooms a room may import from, itself apart. The package itself holds the version.
+MAY_IMPORT: Mapping[str, frozenset[str]] = {
+    "version": frozenset(),
+    "errors": frozenset({"version"}),
+    "core": frozenset({"version", "errors"}),
+    "config": frozenset({"version", "errors", "core"}),
+    "net": frozenset({"version", "errors", "core"}),
+    "tap": frozenset({"version", "errors", "core", "config", "net"}),
+}
+
+# Core works on bytes and values. What is missing here on purpose: sockets, clocks, logs,
+# threads, files, processes, and every package that is not the standard library's.
+PURE_MODULES = frozenset(
+    {
+        "__future__",
+        "abc",
+        "base64",
+        "binascii",
+        "bisect",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "enum",
+        "fractions",
+        "functools",
+        "hashlib",
+        "heapq",
+        "hmac",
+        "ipaddress",
+        "itertools",
+        "math",
+        "operator",
+        "re",
+        "string",
+        "struct",
+        "types",
+        "typing",
+        "typing_extensions",
+        "urllib.parse",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Import:
+    """One name that a module imports.
+
+    Attributes:
+        module: The module that is imported from, in full.
+        name: The name taken from it, or "" for a plain ``import``.
+        line: Where it stands.
+        function: The innermost function around it, or "" at module level.
+    """
+
+    module: str
+    name: str
+    line: int
+    function: str
+
+    @property
+    def path(self) -> str:
+        """The dotted name of what is imported."""
+        return f"{self.module}.{self.name}" if self.name else self.module
+
+
+def imports_of(source: str, *, module: str, is_package: bool) -> list[Import]:
+    """List every import in a module, wherever it stands; relative ones in full."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+
+    def walk(node: ast.AST, function: str) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(alias.name, "", child.lineno, function)
+            elif isinstance(child, ast.ImportFrom):
+                kept = len(package) - (child.level - 1) if child.level else 0
+                prefix = [*package[:kept], *([child.module] if child.module else [])]
+                for alias in child.names:
+                    yield Import(".".join(prefix), alias.name, child.lineno, function)
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from walk(child, child.name)
+            else:
+                yield from walk(child, function)
+
+    return list(walk(ast.parse(source), ""))
+
+
+class House:
+    """The modules of a package tree and what each of them imports."""
+
+    def __init__(self, sources: Mapping[str, str], packages: frozenset[str]) -> None:
+        """Take the source of each module by its dotted name, and which are packages."""
+        self.sources = dict(sources)
+        self.imports = {
+            module: imports_of(source, module=module, is_package=module in packages)
+            for module, source in sources.items()
+        }
+
+    @classmethod
+    def at(cls, root: Path) -> House:
+        """Read every module below ``root/rtchat``."""
+        sources: dict[str, str] = {}
+        packages: set[str] = set()
+        for path in sorted((root / "rtchat").rglob("*.py")):
+            parts = list(path.relative_to(root).with_suffix("").parts)
+            if parts[-1] == "__init__":
+                parts.pop()
+                packages.add(".".join(parts))
+            sources[".".join(parts)] = path.read_text(encoding="utf-8")
+        return cls(sources, frozenset(packages))
+
+    def target(self, one: Import) -> str | None:
+        """Tell which module of ours an import reaches, or None when it leaves the house."""
+        if one.path in self.sources:
+            return one.path
+        return one.module if one.module.split(".")[0] == "rtchat" else None
+
+    def arrows(self) -> dict[str, set[str]]:
+        """Map each module to the modules of ours that it imports."""
+        return {
+            module: {there for one in found if (there := self.target(one)) is not None}
+            for module, found in self.imports.items()
+        }
+
+
+def room_of(module: str) -> str:
+    """Name the room a module belongs to."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "version"
+
+
+def wrong_arrows(house: House) -> list[str]:
+    """List the imports that go up, sideways, or to a room that nobody planned."""
+    wrong = []
+    for module, found in house.imports.items():
+        room = room_of(module)
+        if room not in MAY_IMPORT:
+            wrong.append(f"{module}: a room without a rule; add it to MAY_IMPORT")
+            continue
+        for one in found:
+            there = house.target(one)
+            if there is not None and room_of(there) not in MAY_IMPORT[room] | {room}:
+                wrong.append(f"{module}:{one.line} imports {one.path}")
+    return wrong
+
+
+def impure_imports(house: House) -> list[str]:
+    """List what core imports that is neither ours nor a module of bytes and values."""
+    return [
+        f"{module}:{one.line} imports {one.path}"
+        for module, found in house.imports.items()
+        if room_of(module) in ("core", "errors")
+        for one in found
+        if house.target(one) is None and one.module not in PURE_MODULES
+        if one.path not in PURE_MODULES
+    ]
+
+
+def stray_reactors(house: House) -> list[str]:
+    """List the places that see the global reactor, ``tap.makeService`` left out."""
+    stray = []
+    for module, found in house.imports.items():
+        lines = [
+            (one.line, one.function)
+            for one in found
+            if one.path in ("twisted.internet.reactor", "twisted.internet.default.install")
+        ]
+        lines += [
+            (node.lineno, "an attribute")
+            for node in ast.walk(ast.parse(house.sources[module]))
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "twisted.internet.reactor"
+        ]
+        stray += [
+            f"{module}:{line} sees the reactor"
+            for line, function in lines
+            if (module, function) != ("rtchat.tap", "makeService")
+        ]
+    return stray
+
+
+def find_circle(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Return the modules of one import circle in order, or an empty list."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for there in sorted(arrows.get(module, ())):
+            circle = visit(there, [*path, module])
+            if circle:
+                return circle
+        done.add(module)
+        return []
+
+    for module in sorted(arrows):
+        circle = visit(module, [])
+        if circle:
+            return circle
+    return []
+
+
+def without_introduction(house: House) -> list[str]:
+    """List the modules that lack a docstring or do not say what they offer."""
+    wrong = []
+    for module, source in house.sources.items():
+        tree = ast.parse(source)
+        if not ast.get_docstring(tree):
+            wrong.append(f"{module} has no docstring")
+        assigned = {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        if len(tree.body) > 1 and "__all__" not in assigned:
+            wrong.append(f"{module} has no __all__")
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    return House.at(ROOT)
+
+
+class TestOurHouse:
+    def test_every_room_is_there(self, house: House) -> None:
+        assert {room_of(module) for module in house.sources} == set(MAY_IMPORT)
+
+    def test_arrows_go_down_only(self, house: House) -> None:
+        assert wrong_arrows(house) == []
+
+    def test_core_knows_bytes_and_values_only(self, house: House) -> None:
+        assert impure_imports(house) == []
+
+    def test_only_make_service_sees_the_reactor(self, house: House) -> None:
+        assert stray_reactors(house) == []
+
+    def test_there_are_no_circles(self, house: House) -> None:
+        assert find_circle(house.arrows()) == []
+
+    def test_every_module_introduces_itself(self, house: House) -> None:
+        assert without_introduction(house) == []
+
+    def test_twisted_stays_open_for_plugins(self) -> None:
+        plugins = ROOT / "twisted" / "plugins"
+        assert (plugins / "rtchat_plugin.py").is_file()
+        assert [str(path) for path in (ROOT / "twisted").rglob("__init__.py")] == []
+
+
+def planted(**modules: str) -> House:
+    """Build a house from ``room__module="source"``; every package on the way is empty."""
+    sources = {f"rtchat.{name.replace('__', '.')}": source for name, source in modules.items()}
+    packages = {"rtchat", *(".".join(name.split(".")[:-1]) for name in sources)}
+    return House({**dict.fromkeys(packages, ""), **sources}, frozenset(packages))
+
+
+class TestTheChecksThemselves:
+    """Each check finds what it is there for."""
+
+    @pytest.mark.parametrize(
+        "modules",
+        [
+            {"errors": "from rtchat import core"},
+            {"core__session": "from rtchat.net import stomp"},
+            {"core__session": "import rtchat.config"},
+            {"core__session": "from rtchat.config import Settings"},
+            {"core__session": "def late():\n    from ..net.stomp import StompProtocol"},
+            {"core__session": "if TYPE_CHECKING:\n    from rtchat.tap import Options"},
+            {"net__web": "from rtchat import config", "config": ""},
+            {"net__web": "from ..config import Settings"},
+            {"net__web": "import rtchat.tap as tap"},
+            {"config": "from rtchat.net.web import Site"},
+            {"helpers": ""},
+            {"core__frames": "from rtchat import helpers", "helpers": ""},
+        ],
+    )
+    def test_an_arrow_that_goes_up_is_found(self, modules: dict[str, str]) -> None:
+        assert wrong_arrows(planted(core="", net="", **modules)) != []
+
+    @pytest.mark.parametrize(
+        "modules",
+        [
+            {"core__frames": "from rtchat.errors import ProtocolError\nimport re"},
+            {"core__session": "from . import frames\nfrom .frames import Frame"},
+            {"core__session": "from rtchat import __version__"},
+            {"net__stomp": "from rtchat.core.session import Session"},
+            {"tap": "from rtchat import config\nfrom rtchat.net import web"},
+            {"config": "from rtchat.core.limits import Limits\nimport configparser"},
+        ],
+    )
+    def test_an_arrow_that_goes_down_is_left_alone(self, modules: dict[str, str]) -> None:
+        assert wrong_arrows(planted(errors="", **modules)) == []
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "import asyncio",
+            "import logging",
+            "import os.path",
+            "import re, socket",
+            "import threading",
+            "import time",
+            "import simplejson as json",
+            "from stomper import Frame",
+            "from txws import WebSocketFactory",
+            "from websockets.protocol import Protocol",
+            "from twisted.internet.interfaces import ITransport",
+            "from zope.interface import implementer",
+            "def now():\n    from time import monotonic\n    return monotonic()",
+            "try:\n    import datetime\nexcept ImportError:\n    pass",
+        ],
+    )
+    def test_an_import_that_core_may_not_have_is_found(self, source: str) -> None:
+        assert len(impure_imports(planted(core__frames=source))) == 1
+
+    def test_pure_imports_and_other_rooms_are_left_alone(self) -> None:
+        house = planted(
+            core__frames="from collections import abc, deque\nfrom urllib.parse import unquote",
+            net__stomp="import time\nfrom twisted.internet.task import Clock",
+        )
+        assert impure_imports(house) == []
+
+    @pytest.mark.parametrize(
+        "modules",
+        [
+            {"tap": "from twisted.internet import reactor"},
+            {"tap": "def other():\n    from twisted.internet import reactor"},
+            {"net__stomp": "def makeService():\n    from twisted.internet import reactor"},
+            {"net__stomp": "import twisted.internet.reactor"},
+            {"net__stomp": "from twisted.internet import defer, reactor as r"},
+            {"net__stomp": "import twisted.internet\nx = twisted.internet.reactor.seconds()"},
+        ],
+    )
+    def test_a_stray_reactor_is_found(self, modules: dict[str, str]) -> None:
+        assert len(stray_reactors(planted(**modules))) == 1
+
+    def test_the_reactor_in_make_service_is_left_alone(self) -> None:
+        source = "def makeService(options):\n    from twisted.internet import reactor"
+        assert stray_reactors(planted(tap=source)) == []
+
+    def test_a_circle_is_found_and_named(self) -> None:
+        house = planted(
+            core__broker="from rtchat.core import topics",
+            core__topics="from rtchat.core.names import split",
+            core__names="if TYPE_CHECKING:\n    from .broker import Broker",
+        )
+        assert find_circle(house.arrows()) == [
+            "rtchat.core.broker",
+            "rtchat.core.topics",
+            "rtchat.core.names",
+            "rtchat.core.broker",
+        ]
+
+    def test_a_fork_that_joins_again_is_no_circle(self) -> None:
+        house = planted(
+            core__broker="from rtchat.core import names, topics",
+            core__topics="from rtchat.core import names",
+            core__names="",
+        )
+        assert find_circle(house.arrows()) == []
+
+    @pytest.mark.parametrize(
+        "source", ["__all__ = []\nx = 1", '"""Says what it is."""\nx = 1', "x = 1"]
+    )
+    def test_a_module_that_does_not_introduce_itself_is_found(self, source: str) -> None:
+        assert without_introduction(House({"rtchat.core.frames": source}, frozenset())) != []
