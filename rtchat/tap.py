@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Any, ClassVar
 
-from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import (
     SSL4ServerEndpoint,
     TCP4ServerEndpoint,
@@ -78,14 +79,14 @@ class Options(UsageOptions):
 
     synopsis = "[--config chat.ini]"
     longdesc = _LEVEL_HELP
-    optParameters = [
+    optParameters: ClassVar[list[list[Any]]] = [
         ["config", "c", None, "The configuration file. Without it the built-in settings hold."],
     ]
     settings: config.Settings
 
     def opt_version(self) -> None:
         """Print rtchat's version and exit."""
-        print(f"rtchat {__version__}")
+        sys.stdout.write(f"rtchat {__version__}\n")
         sys.exit(0)
 
     @override
@@ -161,7 +162,7 @@ def makeService(options: Options) -> MultiService:
     )
     site = PageSite(tree, HostList(own_names))
 
-    def say_goodbye() -> Deferred[object]:
+    def say_goodbye() -> Deferred[Any]:
         goodbyes = [stomp.shut_down(), stomp_sockets.shut_down()]
         goodbyes += [sockets.shut_down() for sockets in proxies.values()]
         return DeferredList(goodbyes, consumeErrors=True)
@@ -236,10 +237,10 @@ class _Listening(Service):
         self._listening(self._listener, port)
 
     @override
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> Deferred[Any] | None:
         super().stopService()
         port, self._port = self._port, None
-        return maybeDeferred(lambda: None if port is None else port.stopListening())
+        return None if port is None else port.stopListening()
 
 
 class _Goodbye(Service):
@@ -249,11 +250,11 @@ class _Goodbye(Service):
     then; a client that was told comes back to find nobody, not the old server.
     """
 
-    def __init__(self, say_goodbye: Callable[[], Deferred[object]]) -> None:
+    def __init__(self, say_goodbye: Callable[[], Deferred[Any]]) -> None:
         self._say_goodbye = say_goodbye
 
     @override
-    def stopService(self) -> Deferred[object]:
+    def stopService(self) -> Deferred[Any]:
         super().stopService()
         return self._say_goodbye()
 
@@ -261,7 +262,7 @@ class _Goodbye(Service):
 class _Log(Service):
     """The message log."""
 
-    def __init__(self, path: Path, broker: Broker, reactor: object) -> None:
+    def __init__(self, path: Path, broker: Broker, reactor: Any) -> None:
         self._path = path
         self._broker = broker
         self._reactor = reactor
@@ -293,7 +294,7 @@ class _Log(Service):
 class _Signals(Service):
     """SIGTERM and Ctrl-C end with exit code 0, SIGHUP reopens the message log."""
 
-    def __init__(self, reactor: object, server: MultiService) -> None:
+    def __init__(self, reactor: Any, server: MultiService) -> None:
         self._reactor = reactor
         self._server = server
 
@@ -404,11 +405,12 @@ def _targets_of(address: object, own_names: tuple[str, ...]) -> list[Target]:
 
 
 def _endpoint(
-    reactor: object, listener: config.Listener, tls: config.TlsFiles | None
+    reactor: Any, listener: config.Listener, tls: config.TlsFiles | None
 ) -> IStreamServerEndpoint:
     if listener.endpoint is not None:
         try:
-            return serverFromString(reactor, listener.endpoint)
+            endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
+            return endpoint
         except Exception as error:  # a parser plugin may raise anything
             problem = f"is not an endpoint Twisted knows ({error}); try tcp:61613."
             raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None

@@ -62,7 +62,6 @@ function fillIn() {
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = STRINGS[element.dataset.text];
   for (const element of document.querySelectorAll("[data-label]")) {
     element.setAttribute("aria-label", STRINGS[element.dataset.label]);
-    if (element.matches("button")) element.title = STRINGS[element.dataset.label];
   }
   for (const element of document.querySelectorAll("[data-hint]")) element.placeholder = STRINGS[element.dataset.hint];
   nickInput.maxLength = MAX_NICK_CHARS;
@@ -261,6 +260,7 @@ $("composer").addEventListener("submit", (event) => {
 
 function showNick() {
   $("nick-shown").textContent = nick;
+  $("nick-change").title = STRINGS.changeNick;
   $("nick-change").hidden = nick === "";
 }
 

@@ -4,7 +4,13 @@ import { MAX_SHOWN_CHARS, cut, hueOf } from "./messages.js";
 import { STRINGS } from "./strings.js";
 
 const MAX_LINES = 2000;
+/** Cut so many at once: every cut moves all lines, and that is a lot to draw while messages pour in. */
+const CUT_LINES = 100;
+/** How long the list stands still for the reader's own scrolling to show. */
+const HOLD_MS = 300;
 const NEAR_BOTTOM_PX = 60;
+/** A line that comes this soon after another appears without a movement: many at once would be costly and restless. */
+const CALM_MS = 200;
 /** Messages of one person within this time stand together under one name. */
 const SAME_BREATH_MS = 5 * 60 * 1000;
 
@@ -28,12 +34,17 @@ export class Log {
   #lastTop = 0; // where the list stood at the last scroll
   #unread = 0;
   #scrollPlanned = false;
+  #heldUntil = 0;
+  #lastArrival = 0;
 
   /** `list` is the ol, `jump` the button that leads back to the newest message. */
   constructor(list, jump) {
     this.#list = list;
     this.#jump = jump;
     list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      list.addEventListener(type, () => this.#hold(), { passive: true });
+    }
     jump.addEventListener("click", () => {
       this.toBottom();
       list.focus({ preventScroll: true });
@@ -142,6 +153,7 @@ export class Log {
   }
 
   toBottom() {
+    this.#heldUntil = 0;
     this.#follow(true);
     this.#setUnread(0);
     this.#planScroll();
@@ -162,8 +174,13 @@ export class Log {
   #append(li, isOwn) {
     // A log is no list to assistive technology: its lines are read one after the other.
     li.setAttribute("role", "none");
+    const now = Date.now();
+    li.classList.toggle("arriving", now - this.#lastArrival > CALM_MS);
+    this.#lastArrival = now;
     this.#list.append(li);
-    while (this.#list.childElementCount > MAX_LINES) this.#list.firstElementChild.remove();
+    if (this.#list.childElementCount > MAX_LINES) {
+      for (let count = 0; count < CUT_LINES; count++) this.#list.firstElementChild.remove();
+    }
     if (isOwn) this.toBottom();
     else if (this.#follows) this.#planScroll();
     else this.#setUnread(this.#unread + 1);
@@ -174,10 +191,18 @@ export class Log {
     this.#scrollPlanned = true;
     requestAnimationFrame(() => {
       this.#scrollPlanned = false;
-      if (!this.#follows) return;
+      if (!this.#follows || performance.now() < this.#heldUntil) return;
       this.#list.scrollTop = this.#list.scrollHeight;
       this.#lastTop = this.#list.scrollTop;
     });
+  }
+
+  /** Messages that pour in must not pull the list away under the reader's finger. */
+  #hold() {
+    this.#heldUntil = performance.now() + HOLD_MS;
+    setTimeout(() => {
+      if (this.#follows) this.#planScroll();
+    }, HOLD_MS + 20);
   }
 
   #scrolled() {

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import simplejson
 from twisted.web.resource import Resource
 from twisted.web.server import Request
-from typing_extensions import override
 
 __all__ = ["Health"]
 
@@ -25,8 +24,8 @@ class Health(Resource):
         super().__init__()
         self._facts = facts
 
-    @override
     def render_GET(self, request: Request) -> bytes:
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
-        return simplejson.dumps(self._facts()).encode() + b"\n"
+        text: str = simplejson.dumps(self._facts())
+        return text.encode() + b"\n"

@@ -11,8 +11,8 @@ import base64
 import os
 from collections.abc import Callable
 from datetime import datetime, timezone
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import simplejson
 from twisted.internet.defer import Deferred, succeed
@@ -54,7 +54,7 @@ class MessageLog:
         self._lost = 0
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._open()
 
     def record(self, message: Message) -> None:
@@ -119,7 +119,7 @@ class MessageLog:
         self._report(failure.value)
         self._written(None)
 
-    def _report(self, error: BaseException) -> None:
+    def _report(self, error: BaseException | None) -> None:
         self.log.error(
             "{path}: messages were not logged: {error}. Make room or mend the permissions; "
             "the next messages are tried again.",
@@ -132,7 +132,7 @@ class MessageLog:
             self._file.close()
             self._file = None
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        self._file = open(descriptor, "ab", buffering=0)
+        self._file = os.fdopen(descriptor, "ab", buffering=0)
 
     def _write(self, data: bytes) -> None:
         """Append; runs in a thread."""

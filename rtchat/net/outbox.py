@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IPullProducer, IPushProducer, ITransport
+from twisted.internet.interfaces import IPullProducer, IPushProducer
 from typing_extensions import override
-from zope.interface import Attribute, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from rtchat.core.outlet import RAW, Cork, Outlet, Wire
+from rtchat.net.transport import Stream
 
 __all__ = ["IFramedTransport", "Outbox"]
 
@@ -27,7 +28,7 @@ _PRODUCER_HIGH_BYTES = 64 * 1024
 """From here on whoever feeds the outbox is asked to pause (as Twisted's own transports do)."""
 
 
-class IFramedTransport(ITransport):
+class IFramedTransport(Interface):
     """A transport that packs each write (a WebSocket) and shares its outbox."""
 
     outbox: Outbox = Attribute("The Outbox of the connection underneath; its wire packs frames.")
@@ -67,7 +68,7 @@ class Outbox(Outlet):
     )
 
     def __init__(
-        self, transport: ITransport, cork: Cork, wire: Wire = RAW, *, is_busy: bool = False
+        self, transport: Stream, cork: Cork, wire: Wire = RAW, *, is_busy: bool = False
     ) -> None:
         super().__init__(cork, wire)
         self.max_backlog_bytes: int | None = None
@@ -83,7 +84,7 @@ class Outbox(Outlet):
         # empty (it pulls). TLS and other transports are written to until they say stop (push).
         is_plain = isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
         self._send: Callable[[bytes], int | BaseException] | None = (
-            transport.writeSomeData if is_plain else None
+            transport.writeSomeData if isinstance(transport, FileDescriptor) and is_plain else None
         )
         transport.registerProducer(self, not is_plain)
         self._is_blocked = is_busy and is_plain

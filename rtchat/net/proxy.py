@@ -22,9 +22,10 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
+from zope.interface import implementer
 
 from rtchat.core.access import Target
-from rtchat.net.address import peer_name
+from rtchat.net.transport import Stream, as_stream, peer_name
 from rtchat.net.websocket import WebSocket
 
 __all__ = ["Endpoints", "ProxyFactory", "ProxyProtocol", "tcp_endpoints"]
@@ -53,7 +54,6 @@ class ProxyProtocol(Protocol):
 
     log = Logger()
     transport: WebSocket
-    factory: ProxyFactory
 
     def __init__(self, target: Target, factory: ProxyFactory) -> None:
         self.target = target
@@ -145,33 +145,33 @@ class _TargetProtocol(Protocol):
     browser: ProxyProtocol | None = None
     _is_gone = False
 
+    @override
+    def connectionMade(self) -> None:
+        self._stream = as_stream(self.transport)
+
     def pair_with(self, browser: ProxyProtocol) -> None:
-        assert self.transport is not None
         self.browser = browser
         if self._is_gone:
             browser.target_lost(Failure(ConnectionLost()))
             return
-        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        set_no_delay = getattr(self._stream, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
         # Each side is the other's producer: one that does not read stops the other's reading.
-        incoming, outgoing = browser.transport, self.transport
+        incoming, outgoing = browser.transport, self._stream
         outgoing.registerProducer(_OneWay(incoming), True)
         incoming.registerProducer(_OneWay(outgoing), True)
 
     def send(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
+        self._stream.write(data)
 
     def finish(self) -> None:
-        assert self.transport is not None
-        self.transport.unregisterProducer()
-        self.transport.resumeProducing()
-        self.transport.loseConnection()
+        self._stream.unregisterProducer()
+        self._stream.resumeProducing()
+        self._stream.loseConnection()
 
     def cut(self) -> None:
-        assert self.transport is not None
-        self.transport.abortConnection()
+        self._stream.abortConnection()
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -187,12 +187,20 @@ class _TargetProtocol(Protocol):
             browser.target_lost(reason)
 
 
+@implementer(IPushProducer)
 class _OneWay:
     """Passes pauses on; the end of a connection is told by ``connectionLost`` alone."""
 
-    def __init__(self, producer: IPushProducer) -> None:
-        self.pauseProducing = producer.pauseProducing
-        self.resumeProducing = producer.resumeProducing
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+        self._stream.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._stream.resumeProducing()
 
     def stopProducing(self) -> None:
         """Do nothing: the other side still has to be sent what is left."""

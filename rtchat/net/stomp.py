@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -15,8 +18,8 @@ from rtchat.core.frames import HEARTBEAT
 from rtchat.core.limits import Limits
 from rtchat.core.session import CloseReason, HeartBeat, Session
 from rtchat.errors import LimitExceeded, ProtocolError
-from rtchat.net.address import peer_name
 from rtchat.net.outbox import IFramedTransport, Outbox
+from rtchat.net.transport import as_stream, peer_name
 
 __all__ = ["StompFactory", "StompProtocol"]
 
@@ -43,7 +46,6 @@ class StompProtocol(Protocol):
     """One STOMP client, on TCP or on a WebSocket."""
 
     log = Logger()
-    factory: StompFactory
 
     def __init__(self, factory: StompFactory) -> None:
         self.factory = factory
@@ -56,16 +58,16 @@ class StompProtocol(Protocol):
 
     @override
     def connectionMade(self) -> None:
-        factory, transport = self.factory, self.transport
-        assert transport is not None
+        factory, transport = self.factory, as_stream(self.transport)
+        self._stream = transport
+        self._framed: IFramedTransport | None = None
         if IFramedTransport.providedBy(transport):
-            self._framed: IFramedTransport | None = transport
-            self._outbox = transport.outbox
+            self._framed = cast(IFramedTransport, transport)
+            self._outbox = self._framed.outbox
         else:
             set_no_delay = getattr(transport, "setTcpNoDelay", None)
             if set_no_delay is not None:
                 set_no_delay(True)
-            self._framed = None
             self._outbox = Outbox(transport, factory.broker.cork)
         self._outbox.max_backlog_bytes = factory.limits.max_backlog_bytes
         self._outbox.on_overflow = self._too_slow
@@ -73,7 +75,6 @@ class StompProtocol(Protocol):
         self._peer = peer_name(transport)
         factory.protocols.add(self)
         self._later(factory.limits.login_timeout_s, self._login_timed_out)
-        self.log.debug("{peer}: connected, session {id}", peer=self._peer, id=self.session.id)
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -104,8 +105,7 @@ class StompProtocol(Protocol):
 
     def cut(self) -> None:
         """Close the connection now, whatever waits to be sent."""
-        assert self.transport is not None
-        self.transport.abortConnection()
+        self._stream.abortConnection()
 
     # What the session asks for
 
@@ -151,9 +151,9 @@ class StompProtocol(Protocol):
 
     # Timers
 
-    def _later(self, delay_s: float, call: object, *args: object) -> None:
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.active()]
-        self._timers.append(self._clock.callLater(delay_s, call, *args))  # type: ignore[arg-type]
+        self._timers.append(self._clock.callLater(delay_s, call))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:
@@ -234,7 +234,8 @@ class StompFactory(Factory):
             Fires when all are gone: at the latest after the grace time, when those that do not
             read are cut.
         """
-        self._all_gone = gone = Deferred()
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
         for protocol in list(self.protocols):
             protocol.shut_down()
         self.one_less()

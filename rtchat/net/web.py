@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
@@ -19,7 +20,7 @@ from typing_extensions import override
 
 from rtchat.core.access import AccessList, HostList, Source, Target
 from rtchat.errors import AccessDenied
-from rtchat.net.address import peer_name
+from rtchat.net.transport import as_stream, peer_name
 from rtchat.net.websocket import WebSockets
 
 __all__ = ["PageSite", "StompSocket", "TcpSocket", "page_tree"]
@@ -64,7 +65,7 @@ class PageChannel(HTTPChannel):
 
     def upgrade_to(self, protocol: IProtocol) -> None:
         """Hand the connection over to the protocol, with all that was read already."""
-        transport = self.transport
+        transport: Any = self.transport
         self.setTimeout(None)
         transport.unregisterProducer()
         self._upgraded = protocol
@@ -92,7 +93,7 @@ class PageSite(Site):
         hosts: The names it answers to; this stops DNS rebinding.
     """
 
-    protocol = PageChannel
+    protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
     noisy = False
 
     def __init__(self, tree: IResource, hosts: HostList) -> None:
@@ -111,7 +112,7 @@ class PageSite(Site):
             _log.warn(
                 "{peer}: refused, Host {host!r} is none of this server's names. If it is one, "
                 "add it to the configuration: [global] hosts = {name}",
-                peer=peer_name(request.channel.transport),
+                peer=_peer(request),
                 host=", ".join(given),
                 name=name,
             )
@@ -120,15 +121,8 @@ class PageSite(Site):
         return resource
 
     @override
-    def log(self, request: Request) -> None:
-        """Log each request at debug level, without a file of its own."""
-        _log.debug(
-            "{peer}: {method} {uri} {code}",
-            peer=request.getClientAddress().host if request.getClientAddress() else "-",
-            method=request.method.decode("latin-1"),
-            uri=request.uri.decode("latin-1"),
-            code=request.code,
-        )
+    def log(self, request: object) -> None:
+        """Leave ordinary requests out of the log; refusals have lines of their own."""
 
 
 class _Refusal(Resource):
@@ -172,7 +166,7 @@ class _Files(File):
         similar.indexNames = self.indexNames
         return similar
 
-    childNotFound = _Refusal(404, "There is nothing at this address.\n")
+    childNotFound = _Refusal(404, "There is nothing at this address.\n")  # type: ignore[assignment]
 
 
 class _PageFiles(_Files):
@@ -309,7 +303,7 @@ class _Socket(Resource):
         except AccessDenied as error:
             _log.warn(
                 "{peer}: refused {path}: {why}",
-                peer=peer_name(request.channel.transport),
+                peer=_peer(request),
                 path=request.path.decode("latin-1"),
                 why=error,
             )
@@ -317,8 +311,8 @@ class _Socket(Resource):
         upgrade = _read_upgrade(request, self.subprotocols)
         if isinstance(upgrade, _Refusal):
             return upgrade.render(request)
-        channel: PageChannel = request.channel
-        protocol = websockets.buildProtocol(channel.transport.getPeer())
+        channel = cast(PageChannel, request.channel)
+        protocol = websockets.buildProtocol(as_stream(channel.transport).getPeer())
         channel.upgrade_to(protocol)
         protocol.accept(upgrade.request(request.path), upgrade.subprotocol)
         return NOT_DONE_YET
@@ -339,7 +333,8 @@ class StompSocket(_Socket):
         websockets: Serves the clients.
         access: The access list.
         targets: The names of this server's own STOMP listeners. Whoever may reach one of them
-            through the proxy may reach the broker here.
+            through the proxy may reach the broker here. Looked at with every request: the
+            list grows while the ports are opened.
     """
 
     def __init__(
@@ -348,7 +343,7 @@ class StompSocket(_Socket):
         super().__init__()
         self._websockets = websockets
         self._access = access
-        self._targets = tuple(targets)
+        self._targets = targets
 
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
@@ -378,12 +373,15 @@ class TcpSocket(_Socket):
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
         try:
-            (segment,) = request.postpath
-            target = Target.parse(segment.decode("ascii"))
+            target = Target.parse(b"/".join(request.postpath or [b""]).decode("ascii"))
         except ValueError as error:
             raise AccessDenied(f"not HOST:PORT ({error})") from None
         self._access.check(source, target)
         return self._websockets(target)
+
+
+def _peer(request: Request) -> str:
+    return peer_name(as_stream(request.channel.transport))
 
 
 def _only(values: Sequence[str] | None) -> str | None:

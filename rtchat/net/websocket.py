@@ -14,14 +14,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
+    IProducer,
     IProtocolFactory,
     IPushProducer,
     IReactorTime,
-    ITransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
 from txws import FRAMES, WebSocketFactory, WebSocketProtocol
 from typing_extensions import override
 from websockets.frames import Frame as WsFrame
@@ -31,8 +32,8 @@ from websockets.protocol import Protocol as Framing
 from zope.interface import implementer
 
 from rtchat.core.outlet import Cork, Wire
-from rtchat.net.address import peer_name
 from rtchat.net.outbox import IFramedTransport, Outbox
+from rtchat.net.transport import Stream, peer_name
 
 __all__ = ["BINARY", "TEXT", "WebSocket", "WebSockets"]
 
@@ -91,10 +92,13 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
 
     log = Logger()
     factory: WebSockets
-    transport: ITransport
+    transport: Stream
+    disconnecting: bool
+    buf: bytes
+    pending_frames: list[bytes]
 
     @override
-    def makeConnection(self, transport: ITransport) -> None:
+    def makeConnection(self, transport: Stream) -> None:
         self.peer = peer_name(transport)
         self.outbox = Outbox(transport, self.factory.cork, BINARY, is_busy=True)
         self._framing = Framing(SERVER, max_size=self.factory.max_message_bytes)
@@ -119,6 +123,18 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         super().dataReceived(request)
         self._heard_s = self.factory.clock.seconds()
         self._schedule_ping()
+
+    @override
+    def sendCommonPreamble(self) -> None:
+        """Begin the answer to the handshake; txWS writes ``Date: b'…'`` on Python 3."""
+        self.writeEncodedSequence(
+            [
+                "HTTP/1.1 101 Switching Protocols\r\n",
+                f"Date: {datetimeToString().decode('ascii')}\r\n",
+                "Upgrade: websocket\r\n",
+                "Connection: Upgrade\r\n",
+            ]
+        )
 
     # Bytes from below
 
@@ -156,9 +172,14 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         framing = self._framing
         self._heard_s = self.factory.clock.seconds()
         framing.receive_data(data)
+        # The messages of one read go up as one piece of the stream: what they cause is one
+        # turn, with one write to each receiver (see rtchat.core.outlet).
+        payloads: list[bytes] = []
         for event in framing.events_received():
-            if isinstance(event, WsFrame):
-                self._take(event)
+            if isinstance(event, WsFrame) and not self._take(event, payloads):
+                break
+        if payloads and framing.close_sent is None:
+            self.wrappedProtocol.dataReceived(b"".join(payloads))
             if self._is_lost:
                 return
         if framing.parser_exc is not None:
@@ -167,7 +188,8 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             )
         self._answer()
 
-    def _take(self, frame: WsFrame) -> None:
+    def _take(self, frame: WsFrame, payloads: list[bytes]) -> bool:
+        """Add a frame's payload to what goes up; False if the connection failed."""
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if not self._has_spoken:
@@ -177,16 +199,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
                     self.outbox.wire = TEXT
             self._utf8 = _utf8_decoder() if opcode is Opcode.TEXT else None
         elif opcode is not Opcode.CONT:
-            return
+            return True
         if self._utf8 is not None:
             try:
                 self._utf8.decode(frame.data, frame.fin)
             except UnicodeDecodeError:
                 self._fail(1007, "text message is not UTF-8")
-                return
-        # Messages that follow our own close frame are for nobody.
-        if frame.data and self._framing.close_sent is None:
-            self.wrappedProtocol.dataReceived(bytes(frame.data))
+                return False
+        payloads.append(frame.data)
+        return True
 
     def _fail(self, code: int, reason: str) -> None:
         """Close with an error of the other side's; it is not asked for an answer."""
@@ -262,11 +283,11 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     # Back-pressure
 
     @override
-    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Pause the producer while the other side does not read."""
         if not streaming:
             raise ValueError("a WebSocket takes push producers only")
-        self.outbox.register_producer(producer)
+        self.outbox.register_producer(IPushProducer(producer))
 
     @override
     def unregisterProducer(self) -> None:
@@ -355,7 +376,8 @@ class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
 
     def shut_down(self) -> Deferred[None]:
         """Close every WebSocket because the server stops; fires when all are gone."""
-        self._all_gone = gone = Deferred()
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
         for websocket in list(self.protocols):
             websocket.close_with(_RESTARTING, "server shutting down")
         self._one_less()

@@ -1,0 +1,71 @@
+"""Transports as this package sees them, and addresses as people read them."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from twisted.internet.interfaces import IAddress, IProducer, ITransport
+
+__all__ = ["Stream", "address_name", "as_stream", "peer_name"]
+
+
+class Stream(Protocol):
+    """What Twisted's stream transports have in common.
+
+    Twisted spreads it over ITransport, ITCPTransport, IConsumer and IPushProducer; TCP, TLS and
+    Unix sockets provide all of it, and so does a WebSocket.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def loseConnection(self) -> None:
+        """Close once what was written is sent."""
+
+    def loseWriteConnection(self) -> None:
+        """Close this side's direction once what was written is sent."""
+
+    def abortConnection(self) -> None:
+        """Close now."""
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Tell the producer when to pause and when to go on."""
+
+    def unregisterProducer(self) -> None:
+        """Leave the producer alone."""
+
+    def getPeer(self) -> IAddress:
+        """Give the other side's address."""
+
+
+def as_stream(transport: ITransport | None) -> Stream:
+    """Give a protocol's transport its full type.
+
+    Raises:
+        ValueError: The protocol is not connected.
+    """
+    if transport is None:
+        raise ValueError("not connected")
+    return cast(Stream, transport)
+
+
+def address_name(address: object) -> str:
+    """Give ``host:port``, with brackets around IPv6, or a Unix socket's path."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None or port is None:
+        name = getattr(address, "name", None)
+        text = name.decode(errors="replace") if isinstance(name, bytes) else name
+        return f"unix:{text}" if text else "unix socket"
+    host = host.removeprefix("::ffff:")  # IPv4 on a port that is open for both
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def peer_name(transport: Stream) -> str:
+    """Give the name of who is at the other end."""
+    return address_name(transport.getPeer())
