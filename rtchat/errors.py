@@ -5,8 +5,9 @@
     RtchatError
     ├── ConfigError          chat.ini (or the machine) does not allow the start
     ├── AccessDenied         the access list or the Host check refuses a request
-    └── ProtocolError        the client broke STOMP; its text is safe to send
-        └── LimitExceeded    the client went over a configured limit
+    ├── ProtocolError        the client broke STOMP; its text is safe to send
+    │   └── LimitExceeded    the client went over a configured limit
+    └── ServerRefused        a STOMP server that we are a client of answered ERROR, or left
 
 A ``ProtocolError`` is turned into an ERROR frame by the session, so adapters need no
 ``except``. Anything else that is raised while a client is served is a bug: it is logged
@@ -15,7 +16,14 @@ and the client learns only that the server failed.
 
 from __future__ import annotations
 
-__all__ = ["AccessDenied", "ConfigError", "LimitExceeded", "ProtocolError", "RtchatError"]
+__all__ = [
+    "AccessDenied",
+    "ConfigError",
+    "LimitExceeded",
+    "ProtocolError",
+    "RtchatError",
+    "ServerRefused",
+]
 
 
 class RtchatError(Exception):
@@ -59,3 +67,7 @@ class ProtocolError(RtchatError):
 
 class LimitExceeded(ProtocolError):
     """The client went over a limit; the message names the limit and its value."""
+
+
+class ServerRefused(RtchatError):
+    """A STOMP server answered ERROR or closed the connection; the text is its reason."""

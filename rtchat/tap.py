@@ -23,7 +23,12 @@ from twisted.internet.endpoints import (
     serverFromString,
 )
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -120,7 +125,9 @@ def makeService(options: Options) -> MultiService:
     stomp = StompFactory(broker, settings.limits, clock)
     limits = settings.limits
     head_bytes = (limits.max_headers + 1) * (limits.max_header_bytes + 2)
-    stomp_sockets = _websockets(settings, stomp, broker.cork, limits.max_frame_bytes + head_bytes)
+    stomp_sockets = _websockets(
+        settings, stomp, clock, broker.cork, limits.max_frame_bytes + head_bytes
+    )
     endpoints = tcp_endpoints(reactor)
     proxies: dict[Target, WebSockets] = {}
 
@@ -129,6 +136,7 @@ def makeService(options: Options) -> MultiService:
             proxies[target] = _websockets(
                 settings,
                 ProxyFactory(target, endpoints, clock, settings.proxy.connect_timeout_s),
+                clock,
                 Cork(),
                 settings.proxy.max_message_bytes,
             )
@@ -359,13 +367,15 @@ class _Greeting(Service):
 
 
 def _websockets(
-    settings: config.Settings, wrapped: IProtocolFactory, cork: Cork, max_message_bytes: int
+    settings: config.Settings,
+    wrapped: IProtocolFactory,
+    clock: IReactorTime,
+    cork: Cork,
+    max_message_bytes: int,
 ) -> WebSockets:
-    from twisted.internet import reactor
-
     return WebSockets(
         wrapped,
-        reactor,
+        clock,
         cork,
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,

@@ -6,7 +6,7 @@ export const STRINGS = {
   changeNick: "Change your nickname",
   messages: "Messages",
   emptyTitle: "It is quiet here",
-  emptyText: "Say hello, or open this page in a second window and talk to yourself. Nothing is kept: what you see is live.",
+  emptyText: "Say hello, or open this page in a second window and talk to yourself. The room shows what is said while you are here.",
   yourMessage: "Your message",
   messageHint: "Write a message",
   keysHint: "Enter sends, Shift+Enter starts a new line",

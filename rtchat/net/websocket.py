@@ -206,7 +206,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             except UnicodeDecodeError:
                 self._fail(1007, "text message is not UTF-8")
                 return False
-        payloads.append(frame.data)
+        payloads.append(bytes(frame.data))
         return True
 
     def _fail(self, code: int, reason: str) -> None:

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import pytest
 
+from rtchat import __version__
+
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -224,9 +226,11 @@ def test_the_source_archive_carries_what_is_needed_to_test_and_run(packages: Pat
     assert litter(names) == set()
 
 
-def test_an_installed_wheel_lists_its_command(installed: Environment, tmp_path: Path) -> None:
+def test_an_installed_wheel_lists_its_commands(installed: Environment, tmp_path: Path) -> None:
     lines = run(installed.twistd, "--help", cwd=tmp_path).splitlines()
     assert [line for line in lines if line.split()[:1] == ["rtchat"]]
+    version = run(installed.home / "bin" / "rtchat", "--version", cwd=tmp_path)
+    assert version == f"rtchat {__version__}\n"
 
 
 def test_an_installed_wheel_has_all_it_imports(installed: Environment, tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""The command ``rtchat``: publish into a STOMP server, or listen to it, from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.task import react
+
+from rtchat import __version__
+from rtchat.core.frames import Frame
+from rtchat.errors import ServerRefused
+from rtchat.net.client import StompClient
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with 0, or with 1 and a sentence on standard error."""
+    options = _parser().parse_args(arguments)
+    react(_run, (options,))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtchat",
+        description="A STOMP client for the shell. The server is started by: twistd -n rtchat",
+    )
+    parser.add_argument("--version", action="version", version=f"rtchat {__version__}")
+    parser.add_argument("--host", default="127.0.0.1", help="the STOMP server (%(default)s)")
+    parser.add_argument("--port", type=int, default=61613, help="its port (%(default)s)")
+    parser.add_argument("--login", default="", help="the user's name, if the server wants one")
+    parser.add_argument("--passcode", default="", help="the user's passcode")
+    commands = parser.add_subparsers(dest="command", required=True)
+    send = commands.add_parser("send", help="publish one message")
+    send.add_argument("destination", help="such as /topic/chat")
+    send.add_argument("body", help="the message; - reads standard input")
+    listen = commands.add_parser("listen", help="print messages until Ctrl-C")
+    listen.add_argument("destination", help="such as /topic/chat")
+    listen.add_argument("--count", type=int, default=0, help="stop after so many messages")
+    return parser
+
+
+def _run(reactor: Any, options: argparse.Namespace) -> Deferred[None]:
+    return Deferred.fromCoroutine(_talk(reactor, options))
+
+
+async def _talk(reactor: Any, options: argparse.Namespace) -> None:
+    where = f"{options.host}:{options.port}"
+    client = StompClient(options.login, options.passcode)
+    client.lost.addErrback(lambda _: None)  # whoever waits is told by what it waits for
+    endpoint = HostnameEndpoint(reactor, options.host, options.port)
+    try:
+        await connectProtocol(endpoint, client)
+    except Exception as error:  # name resolution, refusal, time-out: each has its own
+        raise SystemExit(f"rtchat: cannot connect to {where}: {_sentence(error)}") from None
+    try:
+        await client.opened
+        if options.command == "send":
+            await _send(client, options)
+        else:
+            await _listen(client, options)
+        await client.disconnect()
+    except ServerRefused as error:
+        raise SystemExit(f"rtchat: {where}: {error}") from None
+
+
+async def _send(client: StompClient, options: argparse.Namespace) -> None:
+    if options.body == "-":
+        await client.send(options.destination, sys.stdin.buffer.read())
+    else:
+        await client.send(options.destination, options.body)
+
+
+async def _listen(client: StompClient, options: argparse.Namespace) -> None:
+    done: Deferred[None] = Deferred()
+    seen = 0
+
+    def show(message: Frame) -> None:
+        nonlocal seen
+        seen += 1
+        sys.stdout.buffer.write(message.body + b"\n")
+        sys.stdout.flush()
+        if seen == options.count and not done.called:
+            done.callback(None)
+
+    def gone(failure: Any) -> None:
+        if not done.called:
+            done.errback(failure)
+
+    client.lost.addErrback(gone)
+    await client.subscribe(options.destination, show)
+    await done
+
+
+def _sentence(error: Exception) -> str:
+    return f"{str(error).rstrip('.')}. Is the server running there?"
+
+
+if __name__ == "__main__":
+    main()
