@@ -180,6 +180,8 @@ class StompClient(Protocol):
             self.lost.errback(Failure(refusal))
 
     def _take(self, frame: Frame) -> None:
+        if frame.command not in self._reactions.states:
+            raise ProtocolError(f"a frame with the command {frame.command}")
         if frame.command == "CONNECTED":
             self._parser.log_in(Version.V11)
         reply = self._reactions.react(
