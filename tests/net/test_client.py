@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -47,7 +49,7 @@ class Pair:
         self.server.connectionLost(Failure(ConnectionDone()))
 
 
-def outcome(deferred: Deferred[object]) -> object:
+def outcome(deferred: Deferred[Any]) -> object:
     """Give what a fired Deferred holds."""
     results: list[object] = []
     deferred.addBoth(results.append)
@@ -55,7 +57,7 @@ def outcome(deferred: Deferred[object]) -> object:
     return results[0]
 
 
-def refusal(deferred: Deferred[object]) -> str:
+def refusal(deferred: Deferred[Any]) -> str:
     """Give the text of the refusal that a Deferred failed with."""
     result = outcome(deferred)
     assert isinstance(result, Failure)
