@@ -115,16 +115,21 @@ setInterval(() => {
   if (retryAt !== null) showState();
 }, 500);
 
+/** Does not wait for the next attempt, if there is to be one. */
+function returnNow() {
+  if (retryAt !== null) connection.connect();
+}
+
 $("retry").addEventListener("click", () => {
   connection.connect();
   text.focus();
 });
-window.addEventListener("online", () => connection.connect());
+window.addEventListener("online", returnNow);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   unread = 0;
   showTitle();
-  if (retryAt !== null) connection.connect();
+  returnNow();
 });
 
 // ---- messages in ----
@@ -275,6 +280,11 @@ function askNick() {
   nickInput.select();
 }
 
+function closeNick() {
+  nickDialog.close();
+  text.focus(); // now, not at the later close event: somebody may go on typing
+}
+
 $("nick-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = cleanNick(nickInput.value);
@@ -286,9 +296,9 @@ $("nick-form").addEventListener("submit", (event) => {
   nick = chosen;
   remember(local, NICK_KEY, nick);
   showNick();
-  nickDialog.close();
+  closeNick();
 });
-$("nick-cancel").addEventListener("click", () => nickDialog.close());
+$("nick-cancel").addEventListener("click", closeNick);
 $("nick-change").addEventListener("click", askNick);
 nickDialog.addEventListener("cancel", (event) => {
   if (nick === "") event.preventDefault();

@@ -29,7 +29,8 @@ export const STRINGS = {
   refusedForGood: "The server has closed the connection and asks this page not to return by itself.",
   saidOnline: "Online again.",
   saidOnlineFirst: "Connected.",
-  saidOffline: (seconds) => `Connection lost. Next attempt in ${seconds} seconds. Your messages wait until then.`,
+  saidOffline: (seconds) =>
+    `Connection lost. Next attempt in ${seconds === 1 ? "1 second" : `${seconds} seconds`}. Your messages wait until then.`,
   saidOfflineForGood: "Connection closed by the server.",
 
   // Messages

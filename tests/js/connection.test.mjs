@@ -160,6 +160,12 @@ describe("the connection", () => {
     assert.deepEqual(got, ["here", "mine", "no"]);
   });
 
+  test("send() hands its arguments to the client", () => {
+    goOnline();
+    connection.send("x", "/topic/chat", { receipt: "r" });
+    assert.deepEqual(client.did.at(-1), ["send", "x", "/topic/chat", { receipt: "r" }]);
+  });
+
   test("join() changes the room and is online again when that is confirmed", () => {
     goOnline();
     client.did.length = 0;
