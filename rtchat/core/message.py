@@ -22,7 +22,9 @@ _SET_BY_THE_SERVER = frozenset(
         "x-stream-recovered",
     }
 )
-_NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER
+# STOMP 1.0 cannot write a name of spaces and line breaks alone.
+_NO_NAME = frozenset({""})
+_NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
 
 
 def message_prefix(subscription_id: str, version: Version) -> bytes:
@@ -62,8 +64,12 @@ class Message:
 
     def headers(self) -> dict[str, str]:
         """Give the publisher's own headers, those that are passed on to subscribers."""
+        # Names are compared as a client sees them that trims, as those of STOMP 1.0 do: it must
+        # not take a publisher's "message-id " for the server's.
         return {
-            name: value for name, value in self.frame.headers.items() if name not in _NOT_PASSED_ON
+            name: value
+            for name, value in self.frame.headers.items()
+            if escape(name, Version.V10, is_name=True).strip() not in _NOT_PASSED_ON
         }
 
     def tail(self, version: Version) -> bytes:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
-from rtchat.core.frames import Frame, Version, encode
+from rtchat.core.frames import Frame, Version, encode, escape
 from rtchat.core.limits import Limits
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
@@ -227,7 +227,9 @@ class Session:
         version = _negotiate(headers.get("accept-version"))
         heartbeat, offer = self._agree_on_heartbeat(headers.get("heart-beat", "0,0"))
         self.version = version
-        self.login = headers.get("login", "")
+        login = headers.get("login", "")
+        # STOMP 1.0 writes "login: <username>" in its own examples.
+        self.login = login.strip() if version is Version.V10 else login
         self.state = State.OPEN
         self._parser.log_in(version)
         reply = {"version": version.value, "heart-beat": offer, "session": self.id}
@@ -283,7 +285,7 @@ class Session:
             raise ProtocolError(
                 "unknown ack mode", "ack is one of auto, client and client-individual."
             )
-        key = _subscription_key(subscription_id, destination)
+        key = self._subscription_key(subscription_id, destination)
         if key in self._subscriptions:
             raise ProtocolError(
                 "subscription id in use",
@@ -302,18 +304,28 @@ class Session:
     def _unsubscribe(self, frame: Frame) -> None:
         subscription_id = frame.headers.get("id", "")
         if subscription_id:
-            key = _subscription_key(subscription_id, "")
+            key = self._subscription_key(subscription_id, "")
         elif self.version is Version.V10:
             # "It requires either a destination header or an id header" (1.0).
-            key = _subscription_key("", _required(frame, "destination"))
+            key = self._subscription_key("", _required(frame, "destination"))
         else:
-            key = _subscription_key(_required(frame, "id"), "")
+            key = self._subscription_key(_required(frame, "id"), "")
         subscription = self._subscriptions.pop(key, None)
         if subscription is None:
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
         self._broker.unsubscribe(subscription)
+
+    def _subscription_key(self, subscription_id: str, destination: str) -> str:
+        """Give what a subscription is known by within this session.
+
+        Ids are one when their MESSAGE frames would be: 1.0 cannot write all that it can read.
+        A 1.0 client may subscribe without an id; then the destination stands for it.
+        """
+        if subscription_id:
+            return f"id:{escape(subscription_id, self.version)}"
+        return f"destination:{destination}"
 
     def _disconnect(self, frame: Frame) -> None:
         """Nothing to do but the receipt and the close, which follow."""
@@ -386,11 +398,3 @@ def _refuse_transaction(frame: Frame) -> None:
             "transactions are not supported by this version",
             "Send the message without the transaction header.",
         )
-
-
-def _subscription_key(subscription_id: str, destination: str) -> str:
-    """Give what a subscription is known by within its session.
-
-    A 1.0 client may subscribe without an id; then the destination stands for it.
-    """
-    return f"id:{subscription_id}" if subscription_id else f"destination:{destination}"
