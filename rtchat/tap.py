@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -245,7 +246,9 @@ class _Listening(Service):
             raise SystemExit(f"rtchat: {self._listener.place.error('did not open at once.')}")
         port = outcome[0]
         if isinstance(port, Failure):
-            raise SystemExit(f"rtchat: {self._listener.place.error(_why_not_listening(port))}")
+            raise SystemExit(
+                f"rtchat: {self._listener.place.error(_why_not_listening(port, self._listener))}"
+            )
         self._port = port
         self._listening(self._listener, port)
 
@@ -431,7 +434,7 @@ def _endpoint(
             return endpoint
         except Exception as error:  # a parser plugin may raise anything
             problem = (
-                f"is not an endpoint that Twisted understands ({error}); write one such as "
+                f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
                 "tcp:61613 or unix:/run/rtchat.sock."
             )
             raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
@@ -454,17 +457,22 @@ def _endpoint(
     return TCP4ServerEndpoint(reactor, port, _BACKLOG, host)
 
 
-def _why_not_listening(failure: Failure) -> str:
+def _why_not_listening(failure: Failure, listener: config.Listener) -> str:
     error = failure.value
     if isinstance(error, CannotListenError):
-        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-        remedy = "Choose another port, or stop the program that has this one."
-        if isinstance(error.socketError, PermissionError):
-            remedy = "Choose a port above 1023, or start as root and set [global] user."
-        elif "assign" in reason:
-            remedy = "Name an address of this machine, or none to listen on all."
-        return f"cannot be opened: {reason}. {remedy}"
-    return f"cannot be opened: {failure.getErrorMessage()}."
+        error = error.socketError
+    if not isinstance(error, OSError):
+        return f"cannot be opened: {failure.getErrorMessage()}."
+    remedy = "Choose another port, or stop the program that has this one."
+    if isinstance(error, FileNotFoundError):
+        remedy = "Create the folder, or change the path."
+    elif isinstance(error, PermissionError) and (listener.endpoint or "").startswith("unix:"):
+        remedy = "Change the permissions of the folder, or the path."
+    elif isinstance(error, PermissionError):
+        remedy = "Choose a port above 1023, or start as root and set [global] user."
+    elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "Name an address of this machine, or none to listen on all."
+    return f"cannot be opened: {error.strerror or error}. {remedy}"
 
 
 def _shown(listener: config.Listener) -> str:
