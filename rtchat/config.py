@@ -171,6 +171,7 @@ class Settings:
         tls: The files of ``[ssl]``, or None; never None when a listener needs them.
         static: URL segment to the directory or file served there.
         message_log: The file that every message is appended to, or None.
+        message_log_place: Where it stands, or None.
         limits: The limits of a STOMP session.
         proxy: The limits of the proxy.
         source: The file the settings come from, or "built-in defaults".
@@ -189,6 +190,7 @@ class Settings:
     tls: TlsFiles | None = None
     static: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     message_log: Path | None = None
+    message_log_place: Place | None = None
     limits: Limits = field(default_factory=Limits)
     proxy: ProxySettings = field(default_factory=ProxySettings)
     source: str = "built-in defaults"
@@ -399,6 +401,7 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
             {name: _mount(place, folder) for name, place in places("static").items()}
         ),
         message_log=_message_log(places("log").get("messages"), folder),
+        message_log_place=places("log").get("messages"),
         limits=Limits(**_fields(places("broker"), _BROKER)),
         proxy=ProxySettings(**_fields(places("proxy"), _PROXY)),
         source=file,

@@ -6,6 +6,7 @@ import errno
 import grp
 import os
 import pwd
+import resource
 import signal
 import socket
 import sys
@@ -123,6 +124,7 @@ def makeService(options: Options) -> MultiService:
 
     settings = options.settings
     clock = reactor
+    _allow_many_connections()
     broker = Broker(token_hex(4))
     access = AccessList(settings.access, settings.origin_required)
     own_names = (*settings.hosts, *_machine_names())
@@ -192,8 +194,9 @@ def makeService(options: Options) -> MultiService:
         factory = site if listener.kind.startswith("http") else stomp
         endpoint = _endpoint(reactor, listener, settings.tls)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
-    if settings.message_log is not None:
-        _Log(settings.message_log, settings.source, broker, reactor).setServiceParent(service)
+    if settings.message_log is not None and settings.message_log_place is not None:
+        path, place = settings.message_log, settings.message_log_place
+        _Log(path, place, broker, reactor).setServiceParent(service)
     _Signals(reactor, service).setServiceParent(service)
     _Greeting(settings, access).setServiceParent(service)
     return service
@@ -278,9 +281,9 @@ class _Goodbye(Service):
 class _Log(Service):
     """The message log."""
 
-    def __init__(self, path: Path, source: str, broker: Broker, reactor: Any) -> None:
+    def __init__(self, path: Path, place: config.Place, broker: Broker, reactor: Any) -> None:
         self._path = path
-        self._source = source
+        self._place = place
         self._broker = broker
         self._reactor = reactor
         self.messages: MessageLog | None = None
@@ -297,11 +300,10 @@ class _Log(Service):
             )
         except OSError as error:
             problem = (
-                f"[log] messages = {self._path} cannot be written by {_own_name()} "
-                f"({error.strerror}); "
+                f"cannot be written by {_own_name()} ({error.strerror}: {self._path}); "
                 "change the permissions or the path."
             )
-            raise SystemExit(f"rtchat: {ConfigError(problem, file=self._source)}") from None
+            raise SystemExit(f"rtchat: {self._place.error(problem)}") from None
         self._broker.observers.append(self.messages.record)
 
     @override
@@ -392,6 +394,13 @@ def _websockets(
         ping_timeout_s=settings.ping_timeout_s,
         max_message_bytes=max_message_bytes,
     )
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as the system lets us: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # then the usual limit stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _static_folder() -> Path:

@@ -106,6 +106,7 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         tls=None,
         static={},
         message_log=None,
+        message_log_place=None,
         limits=Limits(),
         proxy=ProxySettings(connect_timeout_s=10.0, max_message_bytes=16 * 1024 * 1024),
         source=str(ini),

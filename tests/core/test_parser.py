@@ -855,7 +855,7 @@ def test_a_stream_without_end_is_refused_soon(
 
 
 def test_feeding_a_large_head_in_small_chunks_takes_time_in_proportion() -> None:
-    """Looking at all of it again for each chunk would take a hundred times as long as is allowed."""
+    """Looking at all of it again for each chunk would take a hundred times as long."""
     data = b"SEND\n" + b"".join(b"%02d:%b\n" % (at, b"x" * 8000) for at in range(100)) + b"\n\0"
     chunks = cut(data, *range(100, len(data), 100))
     start_s = time.process_time()

@@ -421,7 +421,7 @@ def test_a_message_log_that_the_new_user_may_not_write(open_folder: Path) -> Non
     )
     said = sentence_about(open_folder, chat_ini)
     assert re.fullmatch(
-        r"chat\.ini(:\d+)?: \[log\] messages = \S*messages\.jsonl cannot be written by nobody "
-        r"\(Permission denied\); change the permissions or the path\.",
+        r"chat\.ini:\d+: \[log\] messages = messages\.jsonl cannot be written by nobody "
+        r"\(Permission denied: /\S*/messages\.jsonl\); change the permissions or the path\.",
         said,
     )
