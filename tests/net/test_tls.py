@@ -26,7 +26,6 @@ from OpenSSL import SSL, crypto
 
 from rtchat.net.tls import tls_options
 
-
 USAGE = x509.KeyUsage(
     digital_signature=True,
     key_cert_sign=True,
