@@ -24,12 +24,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
-from rtchat.core.access import AccessRule, normal_host
+from rtchat.core.access import AccessRule, Target, normal_host
+from rtchat.core.addresses import AddressList
 from rtchat.core.limits import Limits
 from rtchat.errors import ConfigError
 
 __all__ = [
     "DEFAULTS",
+    "FrontSettings",
     "Kind",
     "Listener",
     "Place",
@@ -147,10 +149,35 @@ class ProxySettings:
     Attributes:
         connect_timeout_s: Seconds a target has to accept the connection.
         max_message_bytes: Size of one WebSocket message from a browser.
+        handshake_timeout_s: Seconds a client has to send the head of an HTTP request.
+        idle_timeout_s: Seconds without a byte in either direction; 0 waits for ever.
+        max_connections: How many connections there may be at once; 0 is no limit.
+        max_per_target: How many to one target; 0 is no limit.
+        max_per_source: How many from one address; 0 is no limit.
+        private_names: Whether a name may mean a private address.
     """
 
     connect_timeout_s: float = 10.0
     max_message_bytes: int = 16 * _MIB
+    handshake_timeout_s: float = 10.0
+    idle_timeout_s: float = 0.0
+    max_connections: int = 10_000
+    max_per_target: int = 0
+    max_per_source: int = 0
+    private_names: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FrontSettings:
+    """The front proxies that may say whom they speak for.
+
+    Attributes:
+        trusted: Their addresses; nobody by default.
+        has_proxy_header: Whether they do so with the PROXY protocol, not X-Forwarded-For.
+    """
+
+    trusted: AddressList = field(default_factory=AddressList)
+    has_proxy_header: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +201,7 @@ class Settings:
         message_log_place: Where it stands, or None.
         limits: The limits of a STOMP session.
         proxy: The limits of the proxy.
+        front: The front proxies.
         source: The file the settings come from, or "built-in defaults".
     """
 
@@ -193,6 +221,7 @@ class Settings:
     message_log_place: Place | None = None
     limits: Limits = field(default_factory=Limits)
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    front: FrontSettings = field(default_factory=FrontSettings)
     source: str = "built-in defaults"
 
 
@@ -391,7 +420,7 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
         )
     settings = Settings(
         listeners=_listeners(places("listen").values(), tls),
-        access=tuple(_rule(place) for place in places("access").values()),
+        access=_rules(places("access").values(), folder),
         user=_text(user) if user else None,
         user_place=user,
         group=_text(group) if group else None,
@@ -404,6 +433,7 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
         message_log_place=places("log").get("messages"),
         limits=Limits(**_fields(places("broker"), _BROKER)),
         proxy=ProxySettings(**_fields(places("proxy"), _PROXY)),
+        front=_front(places("front")),
         source=file,
     )
     return replace(settings, **_fields(general, _GLOBAL))
@@ -518,11 +548,49 @@ def _overlap(one: Listener, other: Listener) -> bool:
     return bool((hosts & {"", "0.0.0.0"} and ipv6 == 0) or ("::" in hosts and ipv6 == 2))
 
 
-def _rule(place: Place) -> AccessRule:
+def _rules(places: Iterable[Place], folder: Path) -> tuple[AccessRule, ...]:
+    """Return the rules; those for one target reach it in one way."""
+    rules: list[AccessRule] = []
+    first: dict[Target, tuple[AccessRule, Place]] = {}
+    for place in places:
+        try:
+            rule = AccessRule.parse(place.setting)
+        except ValueError as error:
+            raise place.error(f"is not a rule: {error}") from None
+        if rule.path:
+            rule = replace(rule, path=str(folder / rule.path))
+        other, where = first.setdefault(rule.target, (rule, place))
+        if (rule.path, rule.has_proxy_header) != (other.path, other.has_proxy_header):
+            raise place.error(
+                f"reaches {rule.target} in another way than line {where.line} "
+                f"({where.setting}); write the same behind the -> in both"
+            )
+        rules.append(rule)
+    return tuple(rules)
+
+
+def _front(places: Mapping[str, Place]) -> FrontSettings:
+    trusted, protocol = places.get("trusted"), places.get("protocol")
+    if trusted is None:
+        if protocol is not None:
+            raise protocol.error(
+                "trusts nobody; write trusted = … with the addresses of the front proxies, too"
+            )
+        return FrontSettings()
     try:
-        return AccessRule.parse(place.setting)
+        addresses = AddressList.parse(re.findall(r"[^,\s]+", _text(trusted)))
     except ValueError as error:
-        raise place.error(f"is not a rule: {error}") from None
+        raise trusted.error(
+            f"is not a list of addresses ({error}); write addresses, networks such as "
+            "10.0.0.0/8, or unix"
+        ) from None
+    if not addresses:
+        raise trusted.error("has no address in it; write one, such as 127.0.0.1")
+    kinds = {"x-forwarded-for": False, "proxy": True}
+    kind = protocol.value.lower() if protocol else "x-forwarded-for"
+    if protocol is not None and kind not in kinds:
+        raise protocol.error("is neither; write x-forwarded-for or proxy")
+    return FrontSettings(addresses, kinds[kind])
 
 
 def _text(place: Place) -> str:
@@ -709,6 +777,18 @@ _BROKER: Mapping[str, tuple[str, _Reader]] = {
 _PROXY: Mapping[str, tuple[str, _Reader]] = {
     "connect.timeout": ("connect_timeout_s", _seconds(0.1, 600)),
     "message.max_bytes": ("max_message_bytes", _size(_KIB, _GIB)),
+    "handshake.timeout": ("handshake_timeout_s", _seconds(0.1, 600)),
+    "idle.timeout": ("idle_timeout_s", _seconds(0.1, 604_800, or_zero=True)),
+    "connections.total": ("max_connections", _whole(1, 1_000_000, "connections", or_zero=True)),
+    "connections.per_target": (
+        "max_per_target",
+        _whole(1, 1_000_000, "connections", or_zero=True),
+    ),
+    "connections.per_source": (
+        "max_per_source",
+        _whole(1, 1_000_000, "connections", or_zero=True),
+    ),
+    "private.names": ("private_names", _yes_no),
 }
 
 # Every section with its keys; [listen], [access] and [static] hold lines of the user's own.
@@ -721,4 +801,5 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "log": ("messages",),
     "broker": tuple(_BROKER),
     "proxy": tuple(_PROXY),
+    "front": ("trusted", "protocol"),
 }

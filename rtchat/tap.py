@@ -40,12 +40,15 @@ from typing_extensions import override
 
 from rtchat import __version__, config
 from rtchat.core.access import AccessList, HostList, Target
+from rtchat.core.addresses import NamePolicy
 from rtchat.core.broker import Broker
 from rtchat.core.outlet import Cork
 from rtchat.errors import ConfigError
+from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
 from rtchat.net.messagelog import MessageLog
-from rtchat.net.proxy import ProxyFactory, tcp_endpoints
+from rtchat.net.proxy import Caps, ProxyFactory
+from rtchat.net.resolve import checked_endpoints
 from rtchat.net.stomp import StompFactory
 from rtchat.net.tls import tls_options
 from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
@@ -136,17 +139,29 @@ def makeService(options: Options) -> MultiService:
     stomp_sockets = _websockets(
         settings, stomp, clock, broker.cork, limits.max_frame_bytes + head_bytes
     )
-    endpoints = tcp_endpoints(reactor)
+    limit, front = settings.proxy, settings.front
+    policy = NamePolicy(own_names, limit.private_names)
+    endpoints = checked_endpoints(reactor, policy, access.rule_for)
+    caps = Caps(limit.max_connections, limit.max_per_target, limit.max_per_source)
     proxies: dict[Target, WebSockets] = {}
 
     def proxy(target: Target) -> WebSockets:
         if target not in proxies:
             proxies[target] = _websockets(
                 settings,
-                ProxyFactory(target, endpoints, clock, settings.proxy.connect_timeout_s),
+                ProxyFactory(
+                    target,
+                    endpoints,
+                    clock,
+                    limit.connect_timeout_s,
+                    idle_timeout_s=limit.idle_timeout_s,
+                    caps=caps,
+                    has_proxy_header=access.rule_for(target).has_proxy_header,
+                ),
                 clock,
                 Cork(),
-                settings.proxy.max_message_bytes,
+                limit.max_message_bytes,
+                deflate=False,
             )
         return proxies[target]
 
@@ -172,11 +187,17 @@ def makeService(options: Options) -> MultiService:
         {
             "ws": stomp_socket,
             "stomp": stomp_socket,
-            "tcp": TcpSocket(access, proxy),
+            "tcp": TcpSocket(access, proxy, stomp_targets),
             "health": Health(facts),
         },
     )
-    site = PageSite(tree, HostList(own_names), clock)
+    site = PageSite(
+        tree,
+        HostList(own_names),
+        clock,
+        trusted=None if front.has_proxy_header else front.trusted,
+        handshake_timeout_s=limit.handshake_timeout_s,
+    )
 
     def say_goodbye() -> Deferred[Any]:
         goodbyes = [stomp.shut_down(), stomp_sockets.shut_down()]
@@ -192,7 +213,8 @@ def makeService(options: Options) -> MultiService:
     _Goodbye(say_goodbye).setServiceParent(service)
     for listener in settings.listeners:
         factory = site if listener.kind.startswith("http") else stomp
-        endpoint = _endpoint(reactor, listener, settings.tls)
+        has_front = front.has_proxy_header and listener.kind.startswith("http")
+        endpoint = _endpoint(reactor, listener, settings.tls, front if has_front else None)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
     if settings.message_log is not None and settings.message_log_place is not None:
         path, place = settings.message_log, settings.message_log_place
@@ -385,6 +407,8 @@ def _websockets(
     clock: IReactorTime,
     cork: Cork,
     max_message_bytes: int,
+    *,
+    deflate: bool = True,
 ) -> WebSockets:
     return WebSockets(
         wrapped,
@@ -393,6 +417,7 @@ def _websockets(
         ping_interval_s=settings.ping_interval_s,
         ping_timeout_s=settings.ping_timeout_s,
         max_message_bytes=max_message_bytes,
+        deflate=deflate,
     )
 
 
@@ -431,16 +456,24 @@ def _targets_of(address: object, own_names: tuple[str, ...]) -> list[Target]:
         names = ["localhost", "127.0.0.1", "::1", *own_names]
     elif host.startswith("127.") or host == "::1":
         names += ["127.0.0.1", "::1"]
-    return [Target(name, port) for name in dict.fromkeys(names)]
+    targets = []
+    for name in dict.fromkeys(names):
+        with suppress(ValueError):  # a container may have a number for a name; no rule may
+            targets.append(Target(name, port))
+    return targets
 
 
 def _endpoint(
-    reactor: Any, listener: config.Listener, tls: config.TlsFiles | None
+    reactor: Any,
+    listener: config.Listener,
+    tls: config.TlsFiles | None,
+    front: config.FrontSettings | None,
 ) -> IStreamServerEndpoint:
+    """Give what opens a port; with ``front``, its proxies begin with the PROXY protocol."""
     if listener.endpoint is not None:
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
-            return endpoint
+            return endpoint if front is None else FrontEndpoint(endpoint, front.trusted, reactor)
         except Exception as error:  # a parser plugin may raise anything
             problem = (
                 f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
@@ -460,10 +493,13 @@ def _endpoint(
             raise SystemExit(
                 f"rtchat: {listener.place.error(f'cannot use TLS: {error}.')}"
             ) from None
-        return SSL4ServerEndpoint(reactor, port, options, _BACKLOG, host)
-    if ":" in host:
-        return TCP6ServerEndpoint(reactor, port, _BACKLOG, host)
-    return TCP4ServerEndpoint(reactor, port, _BACKLOG, host)
+        if front is None:
+            return SSL4ServerEndpoint(reactor, port, options, _BACKLOG, host)
+    else:
+        options = None
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
+    return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, options)
 
 
 def _why_not_listening(failure: Failure, listener: config.Listener) -> str:

@@ -2,6 +2,7 @@
 
 import "./stomp.js";
 import { Connection } from "./connection.js";
+import { askTargets, usableDemos } from "./demos/targets.js";
 import { Log } from "./log.js";
 import { MAX_NICK_CHARS, MAX_TEXT_CHARS, cleanNick, cut, readBody, roomOf, writeBody } from "./messages.js";
 import { Outbox, SeenIds } from "./outbox.js";
@@ -309,6 +310,21 @@ nickDialog.addEventListener("close", () => {
   else text.focus();
 });
 
+// ---- more to do ----
+
+/** Links to the demo pages for which an access rule of the server names something that they can speak to. */
+async function linkDemos() {
+  const { targets } = await askTargets();
+  const links = usableDemos(targets).map((demo) => {
+    const link = document.createElement("a");
+    link.href = `/static/demos/${demo}.html`;
+    link.textContent = STRINGS.demoNames[demo];
+    return link;
+  });
+  $("demos").append(...links);
+  $("demos").hidden = links.length === 0;
+}
+
 // ---- start ----
 
 window.addEventListener("hashchange", () => {
@@ -328,5 +344,6 @@ showNick();
 showWaiting();
 setDraft(text.value || cut(recall(session, DRAFT_KEY), MAX_TEXT_CHARS));
 connection.connect();
+linkDemos().catch(() => {}); // the chat does without them
 if (nick === "") askNick();
 else text.focus();

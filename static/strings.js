@@ -20,6 +20,10 @@ export const STRINGS = {
   saveNick: "Save",
   cancel: "Cancel",
 
+  // Links to the demo pages
+  demos: "More in this browser",
+  demoNames: { irc: "IRC", xmpp: "XMPP", console: "Line console" },
+
   // The connection
   connecting: "connecting",
   online: "online",

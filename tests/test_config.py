@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat import config
-from rtchat.config import Listener, Place, ProxySettings, Settings, TlsFiles
+from rtchat.config import FrontSettings, Listener, Place, ProxySettings, Settings, TlsFiles
+from rtchat.core.addresses import AddressList
 from rtchat.core.limits import Limits
 from rtchat.errors import ConfigError
 
@@ -108,7 +109,17 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         message_log=None,
         message_log_place=None,
         limits=Limits(),
-        proxy=ProxySettings(connect_timeout_s=10.0, max_message_bytes=16 * 1024 * 1024),
+        proxy=ProxySettings(
+            connect_timeout_s=10.0,
+            max_message_bytes=16 * 1024 * 1024,
+            handshake_timeout_s=10.0,
+            idle_timeout_s=0.0,
+            max_connections=10_000,
+            max_per_target=0,
+            max_per_source=0,
+            private_names=True,
+        ),
+        front=FrontSettings(AddressList(), False),
         source=str(ini),
     )
 
@@ -161,7 +172,7 @@ def test_percent_signs_and_further_equal_signs_belong_to_the_value(ini: Path) ->
 def test_a_default_section_does_not_exist(ini: Path) -> None:
     assert refused(ini, LISTEN + "[DEFAULT]\nuser = root\n") == (
         "chat.ini:3: [DEFAULT] is not a known section; the sections are [listen], [access], "
-        "[global], [ssl], [static], [log], [broker], [proxy]"
+        "[global], [ssl], [static], [log], [broker], [proxy], [front]"
     )
 
 
@@ -279,7 +290,7 @@ def test_a_text_of_the_wrong_form_is_refused(ini: Path, text: str, error: str) -
         (
             LISTEN + "\n[users]\n",
             "chat.ini:4: [users] is not a known section; the sections are [listen], [access], "
-            "[global], [ssl], [static], [log], [broker], [proxy]",
+            "[global], [ssl], [static], [log], [broker], [proxy], [front]",
         ),
         (
             LISTEN + "[global]\n\n# comment\nsession.ping_intervall = 20\n",
@@ -860,6 +871,110 @@ def test_a_size_out_of_range_is_refused_with_its_range(ini: Path, line: str, err
 def test_the_proxy_has_a_time_out_and_a_message_size(ini: Path) -> None:
     text = f"{LISTEN}[proxy]\nconnect.timeout = 2\nmessage.max_bytes = 64 KiB\n"
     assert read(ini, text).proxy == ProxySettings(2.0, 65536)
+
+
+def test_the_proxy_has_time_outs_caps_and_a_word_on_private_names(ini: Path) -> None:
+    text = (
+        f"{LISTEN}[proxy]\nhandshake.timeout = 5\nidle.timeout = 3600\n"
+        "connections.total = 500\nconnections.per_target = 50\nconnections.per_source = 5\n"
+        "private.names = no\n"
+    )
+    assert read(ini, text).proxy == ProxySettings(
+        handshake_timeout_s=5.0,
+        idle_timeout_s=3600.0,
+        max_connections=500,
+        max_per_target=50,
+        max_per_source=5,
+        private_names=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "line, remedy",
+    [
+        ("handshake.timeout = 0", "write a number of seconds from 0.1 to 600"),
+        ("idle.timeout = -1", "write 0 or a number of seconds from 0.1 to 604800"),
+        ("connections.total = 1.5", "write 0 or a number of connections from 1 to 1000000"),
+        ("connections.per_target = x", "write 0 or a number of connections from 1 to 1000000"),
+        ("connections.per_source = -1", "write 0 or a number of connections from 1 to 1000000"),
+    ],
+)
+def test_a_proxy_value_out_of_range_is_refused(ini: Path, line: str, remedy: str) -> None:
+    assert refused(ini, f"{LISTEN}[proxy]\n{line}\n") == (
+        f"chat.ini:4: [proxy] {line} cannot be used; {remedy}"
+    )
+
+
+# ---------------------------------------------------------------- [access]: the way to a target
+
+
+def test_a_unix_socket_is_a_path_that_starts_at_the_folder_of_the_file(ini: Path) -> None:
+    text = LISTEN + "[access]\nself -> unix:app = run/app.sock proxy\nself -> unix:x = /run/x\n"
+    first, second = read(ini, text).access
+    assert first.path == str(ini.parent / "run/app.sock")
+    assert first.has_proxy_header
+    assert second.path == "/run/x"
+
+
+@pytest.mark.parametrize(
+    "first, second, target",
+    [
+        ("self -> db:25", "* -> db:25 proxy", "db:25"),
+        ("self -> unix:app = /run/a", "* -> unix:APP = /run/b", "unix:app"),
+    ],
+)
+def test_two_rules_for_one_target_reach_it_in_one_way(
+    ini: Path, first: str, second: str, target: str
+) -> None:
+    assert refused(ini, f"{LISTEN}[access]\n{first}\n{second}\n") == (
+        f"chat.ini:5: [access] {second} reaches {target} in another way than line 4 ({first}); "
+        "write the same behind the -> in both"
+    )
+
+
+# ---------------------------------------------------------------- [front]
+
+
+def test_front_proxies_are_addresses_networks_and_unix(ini: Path) -> None:
+    text = LISTEN + "[front]\ntrusted = 10.0.0.0/8, 127.0.0.1 ::1,unix\n"
+    front = read(ini, text).front
+    assert not front.has_proxy_header
+    assert all(host in front.trusted for host in ("10.9.9.9", "127.0.0.1", "::1", None))
+    assert "127.0.0.2" not in front.trusted
+
+
+@pytest.mark.parametrize(
+    "value, has_header", [("proxy", True), ("PROXY", True), ("X-Forwarded-For", False)]
+)
+def test_front_proxies_speak_one_of_two_protocols(ini: Path, value: str, has_header: bool) -> None:
+    text = f"{LISTEN}[front]\ntrusted = 127.0.0.1\nprotocol = {value}\n"
+    assert read(ini, text).front.has_proxy_header is has_header
+
+
+@pytest.mark.parametrize(
+    "lines, problem",
+    [
+        (
+            "protocol = proxy",
+            "protocol = proxy trusts nobody; write trusted = … with the addresses of the front "
+            "proxies, too",
+        ),
+        (
+            "trusted = 127.0.0.1\nprotocol = http",
+            "protocol = http is neither; write x-forwarded-for or proxy",
+        ),
+        ("trusted = ,", "trusted = , has no address in it; write one, such as 127.0.0.1"),
+        ("trusted =", "trusted has no value; write trusted = …, or remove the line"),
+        (
+            "trusted = nginx",
+            "trusted = nginx is not a list of addresses ('nginx' does not appear to be an IPv4 or "
+            "IPv6 network); write addresses, networks such as 10.0.0.0/8, or unix",
+        ),
+    ],
+)
+def test_front_proxies_that_cannot_be_read_are_refused(ini: Path, lines: str, problem: str) -> None:
+    line = 3 + len(lines.splitlines())
+    assert refused(ini, f"{LISTEN}[front]\n{lines}\n") == f"chat.ini:{line}: [front] {problem}"
 
 
 def test_a_proxy_time_out_out_of_range_is_refused(ini: Path) -> None:

@@ -37,6 +37,7 @@ PURE_MODULES = frozenset(
         "base64",
         "binascii",
         "bisect",
+        "codecs",
         "collections",
         "collections.abc",
         "dataclasses",
@@ -57,6 +58,7 @@ PURE_MODULES = frozenset(
         "typing",
         "typing_extensions",
         "urllib.parse",
+        "zlib",
     }
 )
 

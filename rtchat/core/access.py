@@ -3,10 +3,11 @@
 Everything is denied unless a rule names both the source and the target::
 
     source                        target
-    Origin + Host header   →   AccessList   →   HOST:PORT of a TCP service
+    Origin + Host header   →   AccessList   →   HOST:PORT of a TCP service, or unix:NAME
 
 Hosts are compared as text, case and one trailing dot aside. No name is ever looked up here:
-``127.0.0.1`` is not ``localhost``, and what a name resolves to decides nothing.
+``127.0.0.1`` is not ``localhost``. What a name may resolve to is decided when it is connected
+(see :mod:`rtchat.core.addresses`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ SELF = "self"
 # The underscore is no host name by RFC 952, but containers and Windows machines carry it.
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _MAX_NAME = 253
+# The name of a Unix socket, as pages ask for it; a letter first, since unix:80 is a host's port.
+_SOCKET_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.IGNORECASE)
+_UNIX = "unix:"
+_PROXY = "proxy"
 # RFC 6454, 7: an origin is scheme "://" host [ ":" port ], without a path.
 _ORIGIN = re.compile(r"(https?)://([^/]+)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,30 +40,50 @@ _SHOWN_CHARACTERS = 120
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A TCP service that a page may want to reach.
+    """A service that a page may want to reach, over TCP or a Unix socket.
 
     Attributes:
-        host: Name or address, in lower case, without trailing dot and IPv6 brackets.
-        port: 1 to 65535.
+        host: Name or address, in lower case, without trailing dot and IPv6 brackets; "" when
+            it is a Unix socket.
+        port: 1 to 65535; 0 when it is a Unix socket.
+        socket_name: The name of a Unix socket, in lower case, or "". Where the socket is says
+            the rule alone: no path ever comes from a page.
 
     Raises:
-        ValueError: When this cannot be a host and a port; the text says why.
+        ValueError: When this cannot be a target; the text says why.
     """
 
     host: str
     port: int
+    socket_name: str = ""
 
     def __post_init__(self) -> None:
+        if self.socket_name:
+            if not _SOCKET_NAME.fullmatch(self.socket_name):
+                raise ValueError(
+                    f"{_shown(self.socket_name)} is no name for a Unix socket; use letters, "
+                    "digits, '.', '_' and '-', a letter first"
+                )
+            object.__setattr__(self, "socket_name", self.socket_name.lower())
+            object.__setattr__(self, "host", "")
+            object.__setattr__(self, "port", 0)
+            return
         host = normal_host(self.host)
         if _is_unspecified(host):
             raise ValueError(f"{host} means every interface, which nobody can connect to")
+        if not _is_address(host) and _is_number(host.rpartition(".")[2]):
+            # getaddrinfo would read these as addresses: 2130706433, 0x7f.1 and 127.1 are all
+            # 127.0.0.1. (As in the URL standard: a host whose last label is a number.)
+            raise ValueError(
+                f"{_shown(host)} is neither a name nor an IPv4 address in four decimal numbers"
+            )
         object.__setattr__(self, "host", host)
         if not 1 <= self.port <= 65535:
             raise ValueError(f"the port {self.port} is out of range; use 1 to 65535")
 
     @classmethod
     def parse(cls, text: str, default_port: int = 80) -> Target:
-        """Read ``HOST:PORT``, ``[IPV6]:PORT`` or ``HOST``.
+        """Read ``HOST:PORT``, ``[IPV6]:PORT``, ``HOST`` or ``unix:NAME``.
 
         Args:
             text: What stands in a rule or behind ``/tcp/``, undecoded.
@@ -67,10 +92,19 @@ class Target:
         Raises:
             ValueError: When the text is anything else; the text of the error says why.
         """
+        if text[:5].lower() == _UNIX and _SOCKET_NAME.fullmatch(text, 5):
+            return cls("", 0, text[5:])
         host, port = _split_port(text)
         return cls(host, default_port if port is None else port)
 
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is an IP address, so that there is no name to look up."""
+        return bool(self.host) and _is_address(self.host)
+
     def __str__(self) -> str:
+        if self.socket_name:
+            return f"{_UNIX}{self.socket_name}"
         return f"{_bracketed(self.host)}:{self.port}"
 
 
@@ -117,20 +151,32 @@ class AccessRule:
     Attributes:
         source: ``host``, ``host:port``, ``self`` or ``*``, in lower case.
         target: What the source may reach.
+        path: Where the target's Unix socket is, or "".
+        has_proxy_header: Whether the target is told the browser's address first (version 2 of
+            the PROXY protocol).
 
     Raises:
-        ValueError: When the source cannot be read; the text says why.
+        ValueError: When the source cannot be read, or the path is missing or too much; the
+            text says why.
     """
 
     source: str
     target: Target
+    path: str = ""
+    has_proxy_header: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", _normal_source(self.source))
+        if bool(self.target.socket_name) != bool(self.path):
+            raise ValueError(
+                "a Unix socket is a name and a path, such as self -> unix:app = /run/app.sock"
+            )
 
     @classmethod
     def parse(cls, text: str) -> AccessRule:
-        """Read ``SOURCE -> HOST:PORT``; the port is 80 when left out.
+        """Read ``SOURCE -> HOST:PORT`` or ``SOURCE -> unix:NAME = PATH``.
+
+        The port is 80 when left out; the word ``proxy`` may follow.
 
         Raises:
             ValueError: When the text is anything else; the text of the error says why.
@@ -138,10 +184,21 @@ class AccessRule:
         source, arrow, target = text.partition("->")
         if not arrow:
             raise ValueError("a rule is SOURCE -> HOST:PORT, such as self -> localhost:61613")
-        return cls(source.strip(), Target.parse(target.strip()))
+        target, words = target.strip(), target.split()
+        has_proxy_header = len(words) > 1 and words[-1].lower() == _PROXY
+        if has_proxy_header:
+            target = target[: -len(_PROXY)].rstrip()
+        target, _, path = target.partition("=")
+        target = target.strip()
+        if target[:5].lower() == _UNIX and target[5:6] in ("/", "."):
+            raise ValueError(
+                f"a Unix socket needs a name that pages call it by; write unix:NAME = {target[5:]}"
+            )
+        return cls(source.strip(), Target.parse(target), path.strip(), has_proxy_header)
 
     def __str__(self) -> str:
-        return f"{self.source} -> {self.target}"
+        path = f" = {self.path}" if self.path else ""
+        return f"{self.source} -> {self.target}{path}{' proxy' if self.has_proxy_header else ''}"
 
 
 class AccessList:
@@ -157,13 +214,23 @@ class AccessList:
         self.rules = tuple(rules)
         self.origin_required = origin_required
         self._sources: dict[Target, set[str]] = {}
+        self._first: dict[Target, AccessRule] = {}
         for rule in self.rules:
             self._sources.setdefault(rule.target, set()).add(rule.source)
+            self._first.setdefault(rule.target, rule)
 
     @property
     def open_rules(self) -> tuple[AccessRule, ...]:
         """The rules with source ``*``: any page on the web may use them."""
         return tuple(rule for rule in self.rules if rule.source == ANYONE)
+
+    def rule_for(self, target: Target) -> AccessRule:
+        """Give the first rule that names a target: how it is reached stands there.
+
+        Raises:
+            KeyError: No rule does.
+        """
+        return self._first[target]
 
     def allows(self, source: Source, target: Target) -> bool:
         """Tell whether a rule lets this source reach this target."""
@@ -341,6 +408,10 @@ def _is_address(host: str) -> bool:
     except AddressValueError:
         return False
     return True
+
+
+def _is_number(label: str) -> bool:
+    return label.isdigit() or bool(re.fullmatch(r"0x[0-9a-f]*", label))
 
 
 def _is_unspecified(host: str) -> bool:

@@ -67,14 +67,18 @@ def set_no_delay(stream: Stream) -> None:
 
 
 def address_name(address: object) -> str:
-    """Give ``host:port``, with brackets around IPv6, or a Unix socket's path."""
+    """Give ``host:port``, with brackets around IPv6, or a Unix socket's path.
+
+    A port that is 0 is not known, and left out.
+    """
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None or port is None:
         name = getattr(address, "name", None)
         text = name.decode(errors="replace") if isinstance(name, bytes) else name
         return f"unix:{text}" if text else "unix socket"
     host = host.removeprefix("::ffff:")  # IPv4 on a port that is open for both
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}" if port else shown
 
 
 def peer_name(transport: Stream) -> str:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted.web.static import File
 from typing_extensions import override
 
-from rtchat.core.access import AccessList, HostList, Source, Target
+from rtchat.core.access import AccessList, AccessRule, HostList, Source, Target
+from rtchat.core.addresses import AddressList
+from rtchat.core.wsdeflate import agree
 from rtchat.errors import AccessDenied
-from rtchat.net.transport import as_stream, peer_name
+from rtchat.net.front import Client, named_client, speak_for
+from rtchat.net.targets import Targets
+from rtchat.net.transport import address_name, as_stream
 from rtchat.net.websocket import WebSockets
 
-__all__ = ["PageSite", "StompSocket", "TcpSocket", "page_tree"]
+__all__ = ["PageSite", "StompSocket", "TcpSocket", "WebSocketResource", "page_tree"]
 
 _log = Logger()
 
@@ -63,7 +69,41 @@ _CONTENT_TYPES = {
 class PageChannel(HTTPChannel):
     """An HTTP connection that may become something else."""
 
+    site: PageSite
     _upgraded: IProtocol | None = None
+    _asking: IDelayedCall | None = None  # while a request's head comes in
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        # Twisted's own time-out begins anew with every byte, and so one a minute would do.
+        if self._asking is None and not self.requests:
+            self._asking = self.site.clock.callLater(
+                self.site.handshake_timeout_s, self._asks_too_long
+            )
+        super().dataReceived(data)
+
+    @override
+    def allHeadersReceived(self) -> None:
+        self._stop_asking()
+        super().allHeadersReceived()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_asking()
+        super().connectionLost(reason)
+
+    def _asks_too_long(self) -> None:
+        _log.warn(
+            "{peer}: refused, no whole request within {seconds:g} s",
+            peer=address_name(as_stream(self.transport).getPeer()),
+            seconds=self.site.handshake_timeout_s,
+        )
+        as_stream(self.transport).abortConnection()
+
+    def _stop_asking(self) -> None:
+        if self._asking is not None and self._asking.active():
+            self._asking.cancel()
+        self._asking = None
 
     def upgrade_to(self, protocol: IProtocol) -> None:
         """Hand the connection over to the protocol, with all that was read already."""
@@ -95,15 +135,33 @@ class PageSite(Site):
         tree: What it serves.
         hosts: The names it answers to; this stops DNS rebinding.
         clock: Where time-outs of idle HTTP connections run.
+        trusted: The front proxies whose ``X-Forwarded-For`` is believed.
+        handshake_timeout_s: How long the head of a request may take.
     """
 
     protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
     noisy = False
 
-    def __init__(self, tree: IResource, hosts: HostList, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        tree: IResource,
+        hosts: HostList,
+        clock: IReactorTime,
+        *,
+        trusted: AddressList | None = None,
+        handshake_timeout_s: float = 10.0,
+    ) -> None:
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
+        self.clock = clock
+        self.handshake_timeout_s = handshake_timeout_s
         self._hosts = hosts
+        self._trusted = trusted or AddressList()
+
+    def client_of(self, request: Request) -> IAddress:
+        """Tell who asks: the other end, or whom a front proxy names that may do so."""
+        peer = as_stream(request.channel.transport).getPeer()
+        return named_client(peer, _values(request, "X-Forwarded-For"), self._trusted)
 
     @override
     def getResourceFor(self, request: Request) -> IResource:
@@ -137,7 +195,7 @@ class _Refusal(Resource):
     def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._status = status
-        self._text = text
+        self.text = text
         self._headers = dict(headers or {})
 
     @override
@@ -150,7 +208,7 @@ class _Refusal(Resource):
             # A client that was refused need not keep the connection.
             request.setHeader(b"Connection", b"close")
             request.channel.persistent = False
-        return self._text.encode()
+        return self.text.encode()
 
 
 # The page's files
@@ -257,6 +315,7 @@ class _Upgrade:
 
     key: str
     subprotocol: str | None
+    extensions: str
 
     def request(self) -> bytes:
         """Give the request anew, clean, with the header names that txWS looks for.
@@ -295,9 +354,14 @@ def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | _Refusal
         is_key = False
     if not is_key:
         return _Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.\n")
+    extensions = ",".join(_values(request, "Sec-WebSocket-Extensions"))
+    try:
+        agree(extensions)
+    except ValueError as error:
+        return _Refusal(400, f"{error}.\n")
     offered = set(tokens("Sec-WebSocket-Protocol"))
     chosen = next((name for name in known if name in offered), None)
-    return _Upgrade(keys[0].strip(), chosen)
+    return _Upgrade(keys[0].strip(), chosen, extensions)
 
 
 class _Socket(Resource):
@@ -309,27 +373,26 @@ class _Socket(Resource):
     @override
     def render(self, request: Request) -> bytes | int:
         source = Source(_only(_values(request, "Origin")), _only(_values(request, "Host")))
+        client = Client.at(_client(request), source.origin)
         try:
             websockets = self.open(source, request)
         except AccessDenied as error:
-            _log.warn(
-                "{peer}: refused {path}: {why}",
-                peer=_peer(request),
-                path=_shown(request.path.decode("latin-1"))[1:-1],
-                why=error,
-            )
+            _tell_refusal(request, str(error))
             return _Refusal(403, _REFUSED).render(request)
         upgrade = _read_upgrade(request, self.subprotocols)
         if isinstance(upgrade, _Refusal):
+            _tell_refusal(request, f"{source} sent no WebSocket handshake: {upgrade.text.strip()}")
             return upgrade.render(request)
         if websockets.is_stopping:
+            _tell_refusal(request, f"{source} came while the server stops")
             return _Refusal(503, "The server is shutting down; try again in a moment.\n").render(
                 request
             )
         channel = cast(PageChannel, request.channel)
-        protocol = websockets.buildProtocol(as_stream(channel.transport).getPeer())
+        speak_for(channel.transport, _client(request))
+        protocol = websockets.buildProtocol(client)
         channel.upgrade_to(protocol)
-        protocol.accept(upgrade.request(), upgrade.subprotocol)
+        protocol.accept(upgrade.request(), upgrade.subprotocol, upgrade.extensions)
         return NOT_DONE_YET
 
     def open(self, source: Source, request: Request) -> WebSockets:
@@ -339,6 +402,42 @@ class _Socket(Resource):
             AccessDenied: The source may not have it.
         """
         raise AccessDenied(f"nothing is served at {request.path!r}")
+
+
+class WebSocketResource(_Socket):
+    """A WebSocket of your own; the path's rest does not matter.
+
+    It has to be in the tree of a :class:`PageSite`, or be all of it.
+
+    Args:
+        websockets: Serves the clients.
+        sources: Whose pages may open it: ``self`` (a page of the same origin), ``host[:port]``
+            of an origin, or ``*``. Who sends no Origin is no browser, and passes ``self``.
+        subprotocols: Which it speaks, best first.
+
+    Raises:
+        ValueError: A source is none of these.
+    """
+
+    def __init__(
+        self,
+        websockets: WebSockets,
+        *,
+        sources: Iterable[str] = ("self",),
+        subprotocols: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self._websockets = websockets
+        self._here = Target("websocket", 1)  # access lists say who may reach what
+        self._access = AccessList(
+            AccessRule.parse(f"{source} -> {self._here}") for source in sources
+        )
+        self.subprotocols = subprotocols
+
+    @override
+    def open(self, source: Source, request: Request) -> WebSockets:
+        self._access.check(source, self._here)
+        return self._websockets
 
 
 class StompSocket(_Socket):
@@ -373,30 +472,63 @@ class StompSocket(_Socket):
 class TcpSocket(_Socket):
     """``/tcp/HOST:PORT``: a WebSocket to any target that the access list allows.
 
+    ``/tcp/`` alone tells which targets these are.
+
     Args:
         access: The access list.
         websockets: Gives what serves the WebSocket for one target.
+        own: This server's own STOMP listeners, which ``/tcp/`` marks.
     """
 
-    subprotocols = (*STOMP_SUBPROTOCOLS, "binary")
+    # MQTT's bytes are the same in WebSockets as on TCP, and its clients in browsers insist.
+    subprotocols = (*STOMP_SUBPROTOCOLS, "mqtt", "binary")
 
-    def __init__(self, access: AccessList, websockets: Callable[[Target], WebSockets]) -> None:
+    def __init__(
+        self,
+        access: AccessList,
+        websockets: Callable[[Target], WebSockets],
+        own: Sequence[Target] = (),
+    ) -> None:
         super().__init__()
         self._access = access
         self._websockets = websockets
+        self._targets = Targets(access, own)
+
+    @override
+    def render(self, request: Request) -> bytes | int:
+        if request.postpath == [b""] and request.getHeader(b"Upgrade") is None:
+            answer: bytes | int = self._targets.render(request)
+            return answer
+        return super().render(request)
 
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
+        # As it came: a target needs no percent escapes, and reading them only ever helps to hide
+        # one. (request.postpath is decoded.)
+        raw = b"/".join(request.path.split(b"/")[1 + len(request.prepath or ()) :])
         try:
-            target = Target.parse(b"/".join(request.postpath or [b""]).decode("ascii"))
+            target = Target.parse(raw.decode("ascii"))
         except ValueError as error:
             raise AccessDenied(f"not HOST:PORT ({error})") from None
         self._access.check(source, target)
         return self._websockets(target)
 
 
+def _client(request: Request) -> IAddress:
+    return cast(PageSite, request.site).client_of(request)
+
+
 def _peer(request: Request) -> str:
-    return peer_name(as_stream(request.channel.transport))
+    return address_name(_client(request))
+
+
+def _tell_refusal(request: Request, why: str) -> None:
+    _log.warn(
+        "{peer}: refused {path}: {why}",
+        peer=_peer(request),
+        path=_shown(request.path.decode("latin-1"))[1:-1],
+        why=why,
+    )
 
 
 def _values(request: Request, name: str) -> list[str]:

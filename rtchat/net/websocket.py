@@ -2,13 +2,12 @@
 
 txWS is the seam: its factory wraps any Twisted factory, its protocol reads the request and
 answers the handshake. Its frames do not work on Python 3 (see docs/dependencies.md), so frames
-are read by the sans-I/O ``websockets`` library, and written here: an unmasked frame is a header
-of two to ten bytes, and a message is packed once for all its receivers.
+are :mod:`rtchat.core.wsframes`'s; what unmasks them is the C of ``websockets``.
 """
 
 from __future__ import annotations
 
-import codecs
+from contextlib import suppress
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -19,69 +18,78 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from txws import FRAMES, WebSocketFactory, WebSocketProtocol
 from typing_extensions import override
-from websockets.frames import Frame as WsFrame
-from websockets.frames import Opcode
-from websockets.protocol import OPEN, SERVER
-from websockets.protocol import Protocol as Framing
+from websockets.utils import apply_mask
 from zope.interface import implementer
 
 from rtchat.core.outlet import Cork, Wire
+from rtchat.core.wsdeflate import agree
+from rtchat.core.wsframes import (
+    PLAIN,
+    FrameReader,
+    Opcode,
+    Piece,
+    close_frame,
+    deflating,
+    frame_header,
+    is_utf8,
+)
 from rtchat.net.outbox import IFramedTransport, Outbox
 from rtchat.net.transport import Stream, peer_name
 
-__all__ = ["BINARY", "TEXT", "WebSocket", "WebSockets"]
+with suppress(ImportError):  # PyPy and exotic machines unmask in Python
+    from websockets.speedups import apply_mask
+
+__all__ = ["MessageProtocol", "WebSocket", "WebSockets"]
 
 CLOSE_GRACE_S = 5.0
 """How long the other side may take for its part of the close."""
 
 _NO_PONG = 3012
 _RESTARTING = 1012
-_MAX_REASON_BYTES = 123  # a control frame holds 125, the code takes two
 _MAX_BYTES_BEFORE_PONG = 64 * 1024
 """A client that has this much to read already gets no pong."""
 
-
-def _header(opcode: int, length: int) -> bytes:
-    """Give the header of a final, unmasked frame (RFC 6455, 5.2)."""
-    if length < 126:
-        return bytes((0x80 | opcode, length))
-    if length < 65536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big")
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big")
+_TURN_BYTES = 64 * 1024
+"""What is inflated goes up in pieces of about this size, so that back-pressure can act."""
 
 
-class _BinaryWire:
-    """Every frame becomes a binary message."""
+class MessageProtocol(Protocol):
+    """Receives and sends whole messages; a factory of these goes into :class:`WebSockets`.
 
-    def wrap(self, data: bytes) -> bytes:
-        """Give one binary message."""
-        return _header(Opcode.BINARY, len(data)) + data
+    A client that does not read what it is sent is not read either, once 64 KiB wait for it.
+    """
 
+    transport: WebSocket
 
-class _TextWire:
-    """Every frame that is UTF-8 becomes a text message, any other a binary one."""
+    def message_received(self, data: bytes, is_text: bool) -> None:
+        """Take a message.
 
-    def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
-        try:
-            if not data.isascii():
-                data.decode("utf-8")
-        except UnicodeDecodeError:
-            return BINARY.wrap(data)
-        return _header(Opcode.TEXT, len(data)) + data
+        Args:
+            data: All of it, at most ``max_message_bytes``; for a text message valid UTF-8.
+            is_text: Whether it came as text, or as binary.
+        """
 
+    def send_message(self, data: bytes, is_text: bool) -> None:
+        """Send a message, which may be empty; once the close has begun nothing is sent.
 
-BINARY: Wire = _BinaryWire()
-"""The wire of a client that speaks binary messages, or has not spoken yet."""
+        Raises:
+            ValueError: It should be text and is not UTF-8.
+        """
+        self.transport.send_message(data, is_text)
 
-TEXT: Wire = _TextWire()
-"""The wire of a client whose first message was text."""
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send what was sent so far, then close with a code of RFC 6455 or of your own."""
+        self.transport.close_with(code, reason)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """Nothing comes here."""
 
 
 @implementer(IFramedTransport, IConsumer, IPushProducer)
@@ -89,7 +97,8 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     """One WebSocket: a protocol below, a transport for the wrapped protocol above.
 
     The stream above knows no message boundaries: it receives the bytes of every text or binary
-    message, and each of its writes is one message.
+    message, and each of its writes is one message. A :class:`MessageProtocol` above receives
+    whole messages and says what each of its own is to be.
     """
 
     log = Logger()
@@ -97,53 +106,87 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     transport: Stream
     disconnecting: bool
     buf: bytes
-    pending_frames: list[bytes]
+    headers: dict[str, str]
+    pending_frames: list[tuple[Wire, bytes]]
+
+    delivers_late = False
+    """Whether what comes after our close, and before the other side's, still goes up, and may be
+    paused: for one who closes its own direction only."""
+
+    has_closed = False
+    """Whether either side has begun to close; without that the other side just vanished."""
+
+    _is_open = False
+    """The handshake is done and no close was sent."""
+
+    _is_lost = False
+    _is_reading = True
+    _is_taking = False
+    _has_spoken = False
+    _extensions = ""
+    _heard_s = 0.0
+    _cut_timer: IDelayedCall | None = None
+    _ping_timer: IDelayedCall | None = None
+    _pong_timer: IDelayedCall | None = None
+    _take_timer: IDelayedCall | None = None
+    _early_close: tuple[int, str, float] | None = None  # asked for before the handshake
 
     @override
     def makeConnection(self, transport: Stream) -> None:
+        factory = self.factory
         self.peer = peer_name(transport)
-        self.outbox = Outbox(transport, self.factory.cork, BINARY, is_busy=True)
-        self._framing = Framing(SERVER, max_size=self.factory.max_message_bytes)
-        self._utf8: codecs.IncrementalDecoder | None = None  # while a text message lasts
-        self._has_spoken = False
-        self._is_reading = True
-        self._is_lost = False
-        self._cut_timer: IDelayedCall | None = None
-        self._ping_timer: IDelayedCall | None = None
-        self._pong_timer: IDelayedCall | None = None
-        self._early_close: tuple[int, str, float] | None = None  # asked for before the handshake
-        self._heard_s = 0.0
+        self._wires = PLAIN
+        self.outbox = Outbox(transport, factory.cork, PLAIN.binary, is_busy=True)
+        self._reader = FrameReader(factory.max_message_bytes, apply_mask)
+        self._messages: MessageProtocol | None = None
+        if isinstance(self.wrappedProtocol, MessageProtocol):
+            self._messages = self.wrappedProtocol
+            self._message: list[bytes] = []
+            self.outbox.register_producer(_OwnReading(self))
         super().makeConnection(transport)
 
-    def accept(self, request: bytes, subprotocol: str | None) -> None:
+    def accept(self, request: bytes, subprotocol: str | None, extensions: str = "") -> None:
         """Answer the handshake; frames flow from now on.
 
         Args:
             request: A clean upgrade request, header names as RFC 6455 writes them and
                 without sub-protocols, which txWS would refuse.
             subprotocol: The one that was chosen; txWS names it in its answer.
+            extensions: What the client offers in ``Sec-WebSocket-Extensions``.
+
+        Raises:
+            ValueError: The extensions are not what RFC 6455 calls a list of them.
         """
+        agreed = agree(extensions) if self.factory.deflate else None
+        if agreed is not None:
+            self._extensions = agreed.answer
+            self._wires = deflating(agreed.window_bits)
+            self.outbox.wire = self._wires.binary
+            self._reader = FrameReader(
+                self.factory.max_message_bytes, apply_mask, is_deflating=True
+            )
         self.codec = subprotocol
         super().dataReceived(request)
         self._heard_s = self.factory.clock.seconds()
         if self.state != FRAMES:
-            self._end()
+            self._end(linger=True)
         elif self._early_close is not None:
             self._say_close(*self._early_close)
-        else:
+        elif self._is_open:
             self._schedule_ping()
 
     @override
     def sendCommonPreamble(self) -> None:
         """Begin the answer to the handshake; txWS writes ``Date: b'…'`` on Python 3."""
-        self.writeEncodedSequence(
-            [
-                "HTTP/1.1 101 Switching Protocols\r\n",
-                f"Date: {datetimeToString().decode('ascii')}\r\n",
-                "Upgrade: websocket\r\n",
-                "Connection: Upgrade\r\n",
-            ]
-        )
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            f"Date: {datetimeToString().decode('ascii')}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+        ]
+        if self._extensions:
+            lines.append(f"Sec-WebSocket-Extensions: {self._extensions}")
+        self.writeEncodedSequence([f"{line}\r\n" for line in lines])
 
     # Bytes from below
 
@@ -156,7 +199,9 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
 
     @override
     def parseFrames(self) -> None:
-        """Called by txWS with what followed the request in ``buf``."""
+        """Called by txWS after its answer, with what followed the request in ``buf``."""
+        self._is_open = True
+        self.headers = {}
         data, self.buf = self.buf, b""
         if data:
             self._receive(data)
@@ -166,99 +211,139 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Called by txWS for what was written before the handshake was answered."""
         if self.state == FRAMES:
             frames, self.pending_frames = self.pending_frames, []
-            for data in frames:
-                self.outbox.write_now(self.outbox.wire.wrap(data))
+            for wire, data in frames:
+                self.outbox.write_now(wire.wrap(data))
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
-        for timer in (self._cut_timer, self._ping_timer, self._pong_timer):
+        self._is_open = False
+        for timer in (self._cut_timer, self._ping_timer, self._pong_timer, self._take_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         super().connectionLost(reason)
 
     def _receive(self, data: bytes) -> None:
-        framing = self._framing
         self._heard_s = self.factory.clock.seconds()
-        was_open = framing.state is OPEN
-        framing.receive_data(data)
+        self._reader.feed(data)
+        if not self._is_taking and not self._reader.is_over:
+            self._is_taking = True
+            try:
+                self._take()
+            finally:
+                self._is_taking = False
+
+    def _take(self) -> None:
+        """Take what the reader has, until somebody above asks for a pause."""
+        reader = self._reader
         # The messages of one read go up as one piece of the stream: what they cause is one
         # turn, with one write to each receiver (see rtchat.core.outlet).
-        payloads: list[bytes] = []
-        for event in framing.events_received():
-            if isinstance(event, WsFrame) and not self._take(event, payloads):
-                break
+        stream: list[bytes] = []
+        size = 0
+        pongs: list[bytes] = []
+        close: bytes | None = None
+        while self._is_reading and not self._is_lost and (piece := reader.next_piece()) is not None:
+            opcode, data, _ = piece
+            if opcode == 1 or opcode == 2:  # TEXT, BINARY
+                if not self._is_open and not self.delivers_late:
+                    continue  # we have sent a close
+                if not self._has_spoken:
+                    # "The server answers with text messages when the client spoke text."
+                    self._has_spoken = True
+                    if opcode == 1:
+                        self.outbox.wire = self._wires.text
+                if self._messages is not None:
+                    self._gather(self._messages, piece)
+                elif data:
+                    stream.append(data)
+                    size += len(data)
+                    if size >= _TURN_BYTES:
+                        self.wrappedProtocol.dataReceived(b"".join(stream))
+                        stream.clear()
+                        size = 0
+            elif opcode == Opcode.PING:
+                pongs.append(frame_header(Opcode.PONG, len(data)) + data)
+            elif opcode == Opcode.CLOSE:
+                close = data
         # What came before a close, or before a broken frame, in the same read still counts.
-        if payloads and was_open:
-            self.wrappedProtocol.dataReceived(b"".join(payloads))
-            if self._is_lost:
-                return
-        if framing.parser_exc is not None:
-            self.log.warn(
-                "{peer}: broken WebSocket: {error}", peer=self.peer, error=framing.parser_exc
-            )
-        self._answer()
+        if stream and not self._is_lost:
+            self.wrappedProtocol.dataReceived(b"".join(stream))
+        if self._is_lost:
+            return
+        if pongs:
+            self._answer(pongs)
+        if close is not None:
+            self._closed(close)
+        elif reader.failure is not None:
+            self._fail(*reader.failure)
 
-    def _take(self, frame: WsFrame, payloads: list[bytes]) -> bool:
-        """Add a frame's payload to what goes up; False if the connection failed."""
-        opcode = frame.opcode
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            if not self._has_spoken:
-                # "The server answers with text messages when the client spoke text."
-                self._has_spoken = True
-                if opcode is Opcode.TEXT:
-                    self.outbox.wire = TEXT
-            self._utf8 = _utf8_decoder() if opcode is Opcode.TEXT else None
-        elif opcode is not Opcode.CONT:
-            return True
-        if self._utf8 is not None:
-            try:
-                self._utf8.decode(frame.data, frame.fin)
-            except UnicodeDecodeError:
-                self._fail(1007, "text message is not UTF-8")
-                return False
-        payloads.append(bytes(frame.data))
-        return True
+    def _gather(self, messages: MessageProtocol, piece: Piece) -> None:
+        """Hand a message up when it is whole."""
+        opcode, data, is_end = piece
+        if not is_end:
+            self._message.append(data)
+            return
+        if self._message:
+            self._message.append(data)
+            data = b"".join(self._message)
+            self._message.clear()
+        messages.message_received(data, opcode == Opcode.TEXT)
+
+    def _answer(self, pongs: list[bytes]) -> None:
+        # A client that pings and does not read has no use for pongs: "If an endpoint receives
+        # a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s),
+        # the endpoint MAY elect to send a Pong frame for only the most recently processed Ping
+        # frame" (RFC 6455, 5.5.3).
+        if self._is_open and self.outbox.waiting_bytes <= _MAX_BYTES_BEFORE_PONG:
+            self.outbox.write_now(b"".join(pongs))
+
+    def _closed(self, payload: bytes) -> None:
+        """The other side's close: say the same if it was the first, then end."""
+        self.has_closed = True
+        if self._is_open:
+            self._is_open = False
+            self.outbox.write_now(frame_header(Opcode.CLOSE, len(payload)) + payload)
+        # The close handshake is done: "the server MUST close the connection immediately"
+        # (RFC 6455, 7.1.1), so TCP ends here.
+        self._end(linger=False)
 
     def _fail(self, code: int, reason: str) -> None:
         """Close with an error of the other side's; it is not asked for an answer."""
+        self.has_closed = True
         self.log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
-        if self._framing.state is OPEN:
-            self._framing.fail(code, reason)
-            self._answer()
-
-    def _answer(self) -> None:
-        """Send what the framing layer wants sent: pongs, and its part of a close."""
-        # While the WebSocket is open these are pongs. A client that pings and does not read has
-        # no use for them: "If an endpoint receives a Ping frame and has not yet sent Pong
-        # frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong
-        # frame for only the most recently processed Ping frame" (RFC 6455, 5.5.3).
-        is_open = self._framing.state is OPEN
-        for data in self._framing.data_to_send():
-            if data:
-                if not is_open or self.outbox.waiting_bytes <= _MAX_BYTES_BEFORE_PONG:
-                    self.outbox.write_now(data)
-            else:
-                # The close handshake is done: "the server MUST close the connection
-                # immediately" (RFC 6455, 7.1.1), so TCP ends here.
-                self._end()
+        if self._is_open:
+            self._is_open = False
+            self.outbox.write_now(close_frame(code, reason))
+        self._end(linger=True)
 
     # Bytes from above
 
     @override
     def write(self, data: bytes) -> None:
         """Send one message."""
-        if self.disconnecting or not data:
-            return
-        if self.state != FRAMES:
-            self.pending_frames.append(data)
-        elif self._framing.state is OPEN:
-            self.outbox.write_now(self.outbox.wire.wrap(data))
+        if data:
+            self._send(self.outbox.wire, data)
 
     @override
     def writeSequence(self, data: list[bytes]) -> None:
         """Send one message made of several pieces."""
         self.write(b"".join(data))
+
+    def send_message(self, data: bytes, is_text: bool) -> None:
+        """Send one message, which may be empty, as text or as binary.
+
+        Raises:
+            ValueError: It should be text and is not UTF-8.
+        """
+        if is_text and not is_utf8(data):
+            raise ValueError("a text message has to be UTF-8")
+        self._send(self._wires.text if is_text else self._wires.binary, data)
+
+    def _send(self, wire: Wire, data: bytes) -> None:
+        if self._is_open:
+            self.outbox.write_now(wire.wrap(data))
+        elif self.state != FRAMES and not self.disconnecting:
+            self.pending_frames.append((wire, data))
 
     @override
     def loseConnection(self) -> None:
@@ -286,22 +371,23 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             self._early_close = (code, reason, grace_s)
 
     def _say_close(self, code: int, reason: str, grace_s: float) -> None:
-        if self._framing.state is OPEN:
-            text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-            self._framing.send_close(code, text)
-            self._answer()
-        self._listen_again()
+        self.has_closed = True
+        if self._is_open:
+            self._is_open = False
+            self.outbox.write_now(close_frame(code, reason))
+        if not self.delivers_late:
+            self._listen_again()
         self._cut_later(grace_s)
 
     def abortConnection(self) -> None:
         """Close TCP at once."""
         self.transport.abortConnection()
 
-    def _end(self) -> None:
+    def _end(self, *, linger: bool) -> None:
         """Close TCP once everything is sent; cut if the other side does not read."""
         self._listen_again()
         self._cut_later(CLOSE_GRACE_S)
-        self.outbox.close(linger=self._framing.close_rcvd is None)
+        self.outbox.close(linger=linger)
 
     def _listen_again(self) -> None:
         """Read on while closing, to hear the other side's close, whoever asked for a pause."""
@@ -331,15 +417,30 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
 
     def pauseProducing(self) -> None:
         """Stop reading from the other side."""
-        if not self.disconnecting:
+        if not self.disconnecting or self.delivers_late:
             self._is_reading = False
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Read again."""
         self._is_reading = True
-        self._heard_s = self.factory.clock.seconds()
-        if not self._is_lost:
+        clock = self.factory.clock
+        self._heard_s = clock.seconds()
+        if self._is_lost:
+            return
+        if not self._reader.has_more:
+            self.transport.resumeProducing()
+        elif self._take_timer is None:
+            # What was read already comes first; not now, whoever asks may be in the middle of
+            # something.
+            self._take_timer = clock.callLater(0, self._take_rest)
+
+    def _take_rest(self) -> None:
+        """Go on after a pause where the reader stopped."""
+        self._take_timer = None
+        if self._is_reading:
+            self._receive(b"")
+        if self._is_reading and not self._is_lost:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -354,9 +455,9 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             self._ping_timer = self.factory.clock.callLater(interval_s, self._ping)
 
     def _ping(self) -> None:
-        if self._framing.state is not OPEN:
+        if not self._is_open:
             return
-        self.outbox.write_now(_header(Opcode.PING, 0))
+        self.outbox.write_now(frame_header(Opcode.PING, 0))
         self._schedule_ping()
         clock, timeout_s = self.factory.clock, self.factory.ping_timeout_s
         is_asked = self._pong_timer is not None and self._pong_timer.active()
@@ -376,16 +477,40 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self.close_with(_NO_PONG, f"no pong within {timeout_s:g} s")
 
 
+@implementer(IPushProducer)
+class _OwnReading:
+    """Lets a client be read only while it reads, too."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+        self._websocket.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._websocket.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the connection is gone."""
+
+
 class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
     """Puts the protocols of a factory behind WebSockets.
 
     Args:
-        wrapped: The factory whose protocols speak over the WebSockets.
+        wrapped: The factory whose protocols speak over the WebSockets: protocols of a stream
+            of bytes, or each a :class:`MessageProtocol`.
         clock: Where timers run.
         cork: Shared with the wrapped protocols if they gather frames.
         ping_interval_s: Seconds between pings; 0 turns them off.
         ping_timeout_s: Seconds to wait for any sign of life after a ping; 0 waits for ever.
-        max_message_bytes: The largest message taken from a client.
+        max_message_bytes: The largest message taken from a client, once inflated.
+        deflate: Whether messages are compressed for clients that offer it. Turn it off where
+            most bytes are compressed or encrypted already, where each message has but one
+            receiver that is near, or where secrets and a stranger's words may meet in one
+            message: its length would tell of both.
 
     Attributes:
         is_stopping: Whether the server stops; then no new WebSocket should begin.
@@ -398,18 +523,20 @@ class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
         self,
         wrapped: IProtocolFactory,
         clock: IReactorTime,
-        cork: Cork,
+        cork: Cork | None = None,
         *,
-        ping_interval_s: float,
-        ping_timeout_s: float,
-        max_message_bytes: int,
+        ping_interval_s: float = 20,
+        ping_timeout_s: float = 20,
+        max_message_bytes: int = 16 * 1024 * 1024,
+        deflate: bool = True,
     ) -> None:
         super().__init__(wrapped)
         self.clock = clock
-        self.cork = cork
+        self.cork = Cork() if cork is None else cork
         self.ping_interval_s = ping_interval_s
         self.ping_timeout_s = ping_timeout_s
         self.max_message_bytes = max_message_bytes
+        self.deflate = deflate
         self.is_stopping = False
         self._all_gone: Deferred[None] | None = None
 
@@ -432,7 +559,3 @@ class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
         if self._all_gone is not None and not self.protocols:
             gone, self._all_gone = self._all_gone, None
             gone.callback(None)
-
-
-def _utf8_decoder() -> codecs.IncrementalDecoder:
-    return codecs.getincrementaldecoder("utf-8")()

@@ -375,7 +375,13 @@ def test_the_highest_sub_protocol_offered_is_named_and_no_other(
 
 
 @pytest.mark.parametrize(
-    "offered, chosen", [("binary", "binary"), ("binary, v11.stomp", "v11.stomp"), ("x", None)]
+    "offered, chosen",
+    [
+        ("binary", "binary"),
+        ("mqtt", "mqtt"),
+        ("binary, v11.stomp", "v11.stomp"),
+        ("x", None),
+    ],
 )
 def test_the_proxy_knows_binary_as_well(offered: str, chosen: str | None) -> None:
     site = FakeSite(wrap_target=silent)
@@ -588,7 +594,9 @@ RULE = "self -> irc.example:6667"
         ("/tcp/evil-irc.example:6667", 403),
         ("/tcp/*:6667", 403),
         ("/tcp/irc.example:6667/more", 403),
-        ("/tcp/irc.example%3a6667", 101),
+        ("/tcp/irc.example%3a6667", 403),
+        ("/tcp/irc%2eexample:6667", 403),
+        ("/tcp/irc.example:6667%2f", 403),
         ("/tcp/irc.example:06667", 101),
         ("/tcp/irc.example:6667%00", 403),
         ("/tcp/irc.example:6667%20", 403),

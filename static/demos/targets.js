@@ -1,0 +1,54 @@
+/** What this page may reach through the gateway, and which of the demos could speak to it. No DOM in here. */
+
+const IRC_PORTS = new Set([194, 6660, 6661, 6662, 6663, 6664, 6665, 6666, 6667, 6668, 6669, 7000]);
+const XMPP_PORTS = new Set([5222]);
+/** Well-known ports of protocols that are neither IRC nor XMPP: only the console has something to say to them. */
+const OTHER_PORTS = new Set([
+  7, 9, 13, 19, 21, 22, 23, 25, 43, 53, 70, 79, 80, 110, 119, 143, 389, 443, 465, 587, 631, 636, 993, 995, 1433, 1521,
+  1883, 3306, 3389, 5269, 5432, 5672, 5900, 5901, 6379, 8080, 8443, 8883, 11211, 27017, 61613, 61614,
+]);
+
+/**
+ * `{host, port, text}` of HOST:PORT, [IPV6]:PORT or, where there is a default port, HOST; null of anything else.
+ * An IPv6 address keeps its brackets in `text` and loses them in `host`.
+ */
+export function parseTarget(text, defaultPort = null) {
+  const parts = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/?#@[\]\\%]+))(?::([0-9]{1,5}))?$/.exec(text.trim());
+  if (parts === null) return null;
+  const host = parts[1] ?? parts[2];
+  const port = parts[3] === undefined ? defaultPort : Number(parts[3]);
+  if (port === null || port < 1 || port > 65535) return null;
+  return { host, port, text: `${parts[1] === undefined ? host : `[${host}]`}:${port}` };
+}
+
+/**
+ * Asks the server: `{targets, broker}`, both lists of what parseTarget gives. `broker` are the server's own STOMP
+ * ports, which are not among `targets`. Targets that have no HOST:PORT are left out. Throws when there is no answer.
+ */
+export async function askTargets(fetch = globalThis.fetch) {
+  const answer = await fetch("/tcp/", { headers: { accept: "application/json" }, cache: "no-store" });
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  const { targets, broker } = await answer.json();
+  const own = new Set(broker);
+  const read = (texts) => texts.map((text) => parseTarget(text)).filter((target) => target !== null);
+  return { targets: read(targets.filter((text) => !own.has(text))), broker: read(broker) };
+}
+
+/** What a target may speak: "irc", "xmpp", "other", or "any" when its port does not tell. */
+export function kindOf(target) {
+  if (IRC_PORTS.has(target.port)) return "irc";
+  if (XMPP_PORTS.has(target.port)) return "xmpp";
+  return OTHER_PORTS.has(target.port) ? "other" : "any";
+}
+
+/** The targets for a demo ("console", "irc" or "xmpp"), the likeliest first. */
+export function targetsFor(demo, targets) {
+  if (demo === "console") return [...targets];
+  const sure = targets.filter((target) => kindOf(target) === demo);
+  return [...sure, ...targets.filter((target) => kindOf(target) === "any")];
+}
+
+/** The demos that have a target, in the order in which they are offered. */
+export function usableDemos(targets) {
+  return ["irc", "xmpp", "console"].filter((demo) => targetsFor(demo, targets).length > 0);
+}

@@ -1,0 +1,241 @@
+"""examples/echo.py and the WebSocket clients of other people, in the clear and over TLS."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from live.browser import require
+from live.server import ROOT, environment
+from playwright.sync_api import Browser
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+pytestmark = [pytest.mark.live]
+
+_WS = ROOT / "tests" / "js" / "node_modules" / "ws"
+_SIZES = [0, 1, 64, 125, 126, 127, 65_535, 65_536, 1 << 20, 1 << 24]
+_TIMEOUT_S = 60
+
+
+class Echo:
+    """A running echo server.
+
+    Attributes:
+        url: The address that it printed.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "examples" / "echo.py"), "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        assert re.fullmatch(r"wss?://127\.0\.0\.1:\d+/", self.url)
+
+    def stop(self) -> tuple[int, str]:
+        """Send SIGTERM; give the exit code and what else it said."""
+        self._process.send_signal(signal.SIGTERM)
+        said, _ = self._process.communicate(timeout=10)
+        return self._process.returncode, said
+
+    def close(self) -> None:
+        """End it however it is."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate for 127.0.0.1, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+@pytest.fixture(scope="module", params=["ws", "wss"])
+def echo(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Echo]:
+    """Start it, in the clear and with TLS."""
+    arguments = []
+    if request.param == "wss":
+        arguments = [str(path) for path in write_certificate(tmp_path_factory.mktemp("tls"))]
+    server = Echo(*arguments)
+    assert server.url.startswith(f"{request.param}://")
+    yield server
+    try:
+        # Whatever the clients did, it has nothing to complain about and ends in order.
+        assert server.stop() == (0, "")
+    finally:
+        server.close()
+
+
+def python_client(url: str, **options: Any) -> ClientConnection:
+    """Connect with the client of websockets."""
+    if url.startswith("wss"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        options["ssl"] = context
+    client: ClientConnection = connect(url, max_size=None, **options)
+    return client
+
+
+@pytest.mark.parametrize("mode", ["deflate", "plain"])
+def test_ws_gets_back_what_it_sends(echo: Echo, mode: str) -> None:
+    if not _WS.is_dir():
+        text = "ws is missing; run 'npm ci' in tests/js to run this test"
+        if os.environ.get("CI") == "true":
+            pytest.fail(text)
+        pytest.skip(text)
+    script = Path(__file__).with_name("ws_client.mjs")
+    done = subprocess.run(
+        [require("node"), str(script), echo.url, mode, *map(str, _SIZES)],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert result["echoes"] == 2 * len(_SIZES)
+    assert result["pongs"] >= 1
+    assert (result["code"], result["reason"]) == (4001, "done")
+    assert result["extensions"] == ("permessage-deflate" if mode == "deflate" else "")
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+def test_websockets_gets_back_what_it_sends(echo: Echo, compression: str | None) -> None:
+    dice = random.Random(5)
+    with python_client(echo.url, compression=compression) as client:
+        assert bool(client.protocol.extensions) == (compression == "deflate")
+        for size in _SIZES:
+            half = dice.randbytes(size // 2)
+            data = half + bytes(size - len(half))
+            cuts = sorted(dice.randrange(size + 1) for _ in range(3))
+            bounds = [0, *cuts, size]
+            client.send(data[start:end] for start, end in itertools.pairwise(bounds))
+            echoed = client.recv(_TIMEOUT_S)
+            assert isinstance(echoed, bytes)
+            assert hashlib.sha256(echoed).digest() == hashlib.sha256(data).digest()
+            text = "".join(dice.choices("aäß世🌍\n", k=size // 4))
+            client.send(text)
+            assert client.recv(_TIMEOUT_S) == text
+        assert client.ping().wait(_TIMEOUT_S)
+        client.close(4000, "that is all")
+        assert client.close_code == 4000
+
+
+def test_a_message_over_the_limit_is_refused(echo: Echo) -> None:
+    with python_client(echo.url) as client:
+        client.send(bytes((1 << 24) + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(_TIMEOUT_S)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+_BROWSER_SCRIPT = """
+async ([url, sizes]) => {
+  const socket = new WebSocket(url);
+  socket.binaryType = "arraybuffer";
+  await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject; });
+  const next = () => new Promise((resolve, reject) => {
+    socket.onmessage = (event) => resolve(event.data);
+    socket.onclose = ({ code, reason }) => reject(new Error(`closed: ${code} ${reason}`));
+  });
+  for (const size of sizes) {
+    const data = new Uint8Array(size);
+    for (let at = 0; at < size / 2; at += 65536) {
+      crypto.getRandomValues(data.subarray(at, Math.min(at + 65536, size)));
+    }
+    socket.send(data);
+    const echo = new Uint8Array(await next());
+    if (echo.length !== size || echo.some((byte, at) => byte !== data[at])) return `${size}: bytes`;
+    const text = "Grüße 世界 🌍".repeat(size / 20);
+    socket.send(text);
+    if (await next() !== text) return `${size}: text`;
+  }
+  const closed = new Promise((resolve) => { socket.onclose = resolve; });
+  socket.close(4002, "zurück");
+  const { code, reason, wasClean } = await closed;
+  return [socket.extensions, code, reason, wasClean];
+}
+"""
+
+
+@pytest.mark.browser
+def test_a_browser_gets_back_what_it_sends(echo: Echo, browser: Browser) -> None:
+    context = browser.new_context(ignore_https_errors=True)
+    try:
+        page = context.new_page()
+        result = page.evaluate(_BROWSER_SCRIPT, [echo.url, _SIZES])
+    finally:
+        context.close()
+    extensions, *close = result
+    assert extensions.startswith("permessage-deflate")
+    assert close == [4002, "zurück", True]
+
+
+def test_it_says_goodbye_when_it_is_stopped() -> None:
+    server = Echo()
+    try:
+        with python_client(server.url) as client:
+            client.send("hello")
+            assert client.recv(_TIMEOUT_S) == "hello"
+            assert server.stop() == (0, "")
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(_TIMEOUT_S)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+    finally:
+        server.close()
+
+
+def test_it_says_how_it_is_called() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "echo.py")],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "usage: python examples/echo.py PORT [CERTIFICATE KEY]\n"
