@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
+from rtchat.core.destinations import Kind
 from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
+from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
-from rtchat.core.subscription import Subscription
+from rtchat.core.queues import Queue
+from rtchat.core.subscription import AckMode, Subscription, SubscriptionTerms
+from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
+from rtchat.core.transactions import Acknowledgement, Action, Publication, Transactions
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["CloseReason", "HeartBeat", "Line", "Session", "State"]
@@ -65,6 +71,12 @@ class Line(Protocol):
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Nothing follows: close once what was gathered is out. ``text`` is for people."""
 
+    def pause_reading(self) -> None:
+        """The client has to wait: read no more from it."""
+
+    def resume_reading(self) -> None:
+        """The client need not wait any longer."""
+
 
 class Session:
     """One client's conversation with the broker.
@@ -80,15 +92,22 @@ class Session:
         login: The ``login`` header of CONNECT, "" without one.
         state: Where the conversation is.
         version: The version agreed on; 1.0 until then, the one that everyone can read.
+        has_published: Whether it has sent a message since somebody last looked and set it back.
     """
 
     __slots__ = (
         "_broker",
+        "_held",
+        "_last_number",
         "_limits",
         "_line",
+        "_numbers",
         "_outlet",
         "_parser",
         "_subscriptions",
+        "_temp_queues",
+        "_transactions",
+        "has_published",
         "id",
         "login",
         "state",
@@ -106,6 +125,12 @@ class Session:
         self._line = line
         self._parser = FrameParser(limits, broker.heads)
         self._subscriptions: dict[str, Subscription] = {}
+        self._numbers: dict[int, Subscription] = {}
+        self._last_number = 0
+        self._temp_queues: dict[str, _TempQueue] = {}
+        self._transactions = Transactions(limits, broker.account)
+        self._held: Frame | None = None
+        self.has_published = False
 
     @property
     def is_closed(self) -> bool:
@@ -117,24 +142,47 @@ class Session:
         """How many subscriptions are open."""
         return len(self._subscriptions)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client has to wait until a queue has room; it is not read meanwhile."""
+        return self._held is not None
+
     def receive(self, data: bytes) -> None:
         """Take the client's next bytes and act on every frame that they complete.
 
         A client that breaks the protocol gets an ERROR and is closed; nothing is raised.
-        Call the broker's ``cork.flush()`` when the turn is over.
+        Set the broker's ``now`` before, and call its ``cork.flush()`` when the turn is over.
         """
         if self.is_closed:
             return
+        self._parser.feed(data)
+        if self._held is None:
+            self._act(None)
+
+    def _go_on(self) -> None:
+        """The queue that the client had to wait for has room."""
+        held, self._held = self._held, None
+        if self.is_closed:
+            return
+        self._act(held)
+        if not (self.is_waiting or self.is_closed):
+            self._line.resume_reading()
+
+    def _act(self, frame: Frame | None) -> None:
+        """Act on the frame, if there is one, and on all that follow as far as they are here."""
         parser = self._parser
-        parser.feed(data)
-        frame: Frame | None = None
         try:
             while not self.is_closed:
-                frame = None
-                frame = parser.next_frame()
                 if frame is None:
-                    return
+                    frame = parser.next_frame()
+                    if frame is None:
+                        return
                 self._act_on(frame)
+                frame = None
+        except _MustWait as wait:
+            self._held = frame
+            self._broker.wait_for(wait.queue, self._go_on)
+            self._line.pause_reading()
         except ProtocolError as error:
             self.fail(error, frame)
 
@@ -179,9 +227,21 @@ class Session:
     def lost(self) -> None:
         """The connection is gone; leave nothing behind."""
         self.state = State.CLOSED
-        for subscription in self._subscriptions.values():
-            self._broker.unsubscribe(subscription)
+        broker = self._broker
+        if self._held is not None:
+            self._held = None
+            broker.wait_no_more(self._go_on)
+        ended = list(self._subscriptions.values())
         self._subscriptions.clear()
+        self._numbers.clear()
+        for temp_queue in self._temp_queues.values():
+            broker.close_reply_queue(temp_queue.address)
+        self._temp_queues.clear()
+        # First nothing is handed to this session any more; then others get what it had.
+        broker.detach(ended)
+        for name in self._transactions.names():
+            self._undo(self._transactions.take(name))
+        broker.take_back(ended)
 
     # How frames are answered
 
@@ -204,12 +264,6 @@ class Session:
 
     def _unexpected(self, frame: Frame) -> ProtocolError:
         command = frame.command
-        if command in _NOT_YET:
-            return ProtocolError(
-                f"{command} is not supported by this version",
-                "This server has topics with ack:auto; it has no acknowledgements and no "
-                "transactions.",
-            )
         if not any(command in commands for commands in _COMMANDS.values()):
             # The text is not repeated: it may be anything, of any length.
             return ProtocolError(
@@ -239,7 +293,7 @@ class Session:
     def _agree_on_heartbeat(self, text: str) -> tuple[HeartBeat, str]:
         """Give the terms and the header that tells the client of them."""
         try:
-            client_sends, client_wants = (_milliseconds(part) for part in text.split(","))
+            client_sends, client_wants = (milliseconds(part) for part in text.split(","))
         except ValueError:
             raise ProtocolError(
                 "heart-beat is not two numbers",
@@ -264,40 +318,55 @@ class Session:
         return max(wished_ms, min(usual_ms, self._limits.min_heartbeat_ms))
 
     def _send_message(self, frame: Frame) -> None:
-        destination = _required(frame, "destination")
-        _refuse_transaction(frame)
-        self._broker.publish(destination, frame)
+        destination = required(frame, "destination")
+        headers = frame.headers
+        transaction = headers.get("transaction")
+        if transaction is None:
+            self._wait_for_room(destination)
+        reply_to = headers.get("reply-to", "")
+        if reply_to.startswith(Kind.TEMP_QUEUE.value):
+            reply_to = self._temp_queue(reply_to).address
+        if destination in self._temp_queues:
+            destination = self._temp_queues[destination].address
+        self.has_published = True
+        if transaction is None:
+            self._broker.publish(destination, frame, reply_to)
+            return
+        self._transactions.check(transaction)
+        self._broker.check_target(destination)
+        publish = partial(self._broker.publish, destination, frame, reply_to)
+        size = Message("", destination, frame).size
+        self._transactions.add(transaction, Publication(destination, size, publish))
+
+    def _wait_for_room(self, destination: str) -> None:
+        """Let the client wait, before its frame has any effect, if a queue is full."""
+        queue = self._broker.blocking_queue(destination)
+        if queue is not None:
+            raise _MustWait(queue)
 
     def _subscribe(self, frame: Frame) -> None:
-        destination = _required(frame, "destination")
+        destination = required(frame, "destination")
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
-            _required(frame, "id")
-        ack = frame.headers.get("ack", "auto")
-        if ack in ("client", "client-individual"):
-            raise ProtocolError(
-                f"ack:{ack} is not supported by this version",
-                "Subscribe with ack:auto, or leave the header out.",
-            )
-        if ack != "auto":
-            raise ProtocolError(
-                "unknown ack mode", "ack is one of auto, client and client-individual."
-            )
+            required(frame, "id")
+        terms = subscription_terms(frame, self._limits)
         key = _subscription_key(subscription_id, destination)
         if key in self._subscriptions:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
             )
-        limit = self._limits.max_subscriptions
-        if len(self._subscriptions) >= limit:
-            raise LimitExceeded(
-                f"more than {limit} subscriptions",
-                "The limit is subscription.max_count of the server, for one session.",
-            )
-        subscription = Subscription(subscription_id, destination, self.version, self._outlet)
-        self._broker.subscribe(subscription)
-        self._subscriptions[key] = subscription
+        subscription = self._new_subscription(subscription_id, destination, terms)
+        if destination.startswith(Kind.TEMP_QUEUE.value):
+            self._open_temp_queue(destination, subscription)
+        else:
+            self._numbers[subscription.number] = subscription
+            self._subscriptions[key] = subscription
+            try:
+                self._broker.subscribe(subscription, self._limits.max_backlog_bytes)
+            except ProtocolError:
+                del self._subscriptions[key], self._numbers[subscription.number]
+                raise
 
     def _unsubscribe(self, frame: Frame) -> None:
         subscription_id = frame.headers.get("id", "")
@@ -305,15 +374,119 @@ class Session:
             key = _subscription_key(subscription_id, "")
         elif self.version is Version.V10:
             # "It requires either a destination header or an id header" (1.0).
-            key = _subscription_key("", _required(frame, "destination"))
+            key = _subscription_key("", required(frame, "destination"))
         else:
-            key = _subscription_key(_required(frame, "id"), "")
+            key = _subscription_key(required(frame, "id"), "")
         subscription = self._subscriptions.pop(key, None)
-        if subscription is None:
-            raise ProtocolError(
-                "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
+        if subscription is not None:
+            del self._numbers[subscription.number]
+            self._broker.detach([subscription])
+            self._broker.take_back([subscription])
+            return
+        for name, temp_queue in self._temp_queues.items():
+            if key == _subscription_key(temp_queue.subscription.id, name):
+                self._broker.close_reply_queue(temp_queue.address)
+                del self._temp_queues[name]
+                return
+        raise ProtocolError(
+            "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
+        )
+
+    def _new_subscription(
+        self, subscription_id: str, destination: str, terms: SubscriptionTerms
+    ) -> Subscription:
+        limit = self._limits.max_subscriptions
+        if len(self._subscriptions) + len(self._temp_queues) >= limit:
+            raise LimitExceeded(
+                f"more than {limit} subscriptions",
+                "The limit is subscription.max_count of the server, for one session.",
             )
-        self._broker.unsubscribe(subscription)
+        self._last_number += 1
+        return Subscription(
+            subscription_id, self._last_number, destination, self.version, self._outlet, terms
+        )
+
+    def _temp_queue(self, name: str) -> _TempQueue:
+        """Give the temporary queue that a reply-to names; it begins to exist with its name."""
+        if name == Kind.TEMP_QUEUE.value:
+            raise ProtocolError("reply-to without a name", "Write reply-to:/temp-queue/NAME.")
+        temp_queue = self._temp_queues.get(name)
+        if temp_queue is None:
+            # "the subscription id /temp-queue/NAME": as RabbitMQ names it.
+            subscription = self._new_subscription(name, name, SubscriptionTerms())
+            temp_queue = self._open_temp_queue(name, subscription)
+        return temp_queue
+
+    def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
+        if subscription.terms.ack is not AckMode.AUTO:
+            raise ProtocolError(
+                "a temporary queue has ack:auto only", "Leave the ack header out, or say auto."
+            )
+        if name == Kind.TEMP_QUEUE.value:
+            raise ProtocolError("destination without a name", f"{name} needs a name after it.")
+        if name in self._temp_queues:
+            raise ProtocolError(
+                "temporary queue in use", "It has a subscription already; UNSUBSCRIBE that first."
+            )
+        address = self._broker.open_reply_queue(subscription)
+        temp_queue = self._temp_queues[name] = _TempQueue(address, subscription)
+        return temp_queue
+
+    # Acknowledgements and transactions
+
+    def _ack(self, frame: Frame) -> None:
+        self._acknowledge(frame, is_ack=True, requeue=False)
+
+    def _nack(self, frame: Frame) -> None:
+        self._acknowledge(frame, is_ack=False, requeue=wants_requeue(frame))
+
+    def _acknowledge(self, frame: Frame, *, is_ack: bool, requeue: bool) -> None:
+        number, delivery = ack_id(frame, self.version)
+        transaction = frame.headers.get("transaction")
+        if transaction is not None:
+            self._transactions.check(transaction)
+        subscription = self._numbers.get(number)
+        if subscription is not None and self.version is Version.V11:
+            named = frame.headers.get("subscription")
+            subscription = subscription if subscription.id == named else None
+        try:
+            if subscription is None:
+                raise KeyError(number)
+            deliveries = subscription.take_unacked(delivery)
+        except KeyError:
+            raise ProtocolError(
+                f"{frame.command} of a message that does not wait for it",
+                "It was acknowledged before, or its subscription has ended, or it never was sent.",
+            ) from None
+        subscription.reserved += len(deliveries)
+        action = Acknowledgement(subscription, deliveries, is_ack, requeue)
+        if transaction is None:
+            action.take_effect()
+        else:
+            self._transactions.add(transaction, action)
+
+    def _begin(self, frame: Frame) -> None:
+        self._transactions.begin(required(frame, "transaction"))
+
+    def _commit(self, frame: Frame) -> None:
+        name = required(frame, "transaction")
+        for action in self._transactions.actions(name):
+            if isinstance(action, Publication):
+                self._wait_for_room(action.destination)
+        # Everything was checked when it came, so all of it takes effect.
+        for action in self._transactions.take(name):
+            if isinstance(action, Publication):
+                action.publish()
+            else:
+                action.take_effect()
+
+    def _abort(self, frame: Frame) -> None:
+        self._undo(self._transactions.take(required(frame, "transaction")))
+
+    def _undo(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Acknowledgement):
+                action.undo(is_open=action.subscription.number in self._numbers)
 
     def _disconnect(self, frame: Frame) -> None:
         """Nothing to do but the receipt and the close, which follow."""
@@ -330,6 +503,26 @@ class Session:
         self._line.session_closed(reason, text)
 
 
+class _TempQueue(NamedTuple):
+    """A temporary queue of this session.
+
+    Attributes:
+        address: Under which everybody reaches it.
+        subscription: How its messages arrive.
+    """
+
+    address: str
+    subscription: Subscription
+
+
+class _MustWait(Exception):
+    """A frame cannot take effect before a queue has room; nothing of it has happened."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue.name)
+        self.queue = queue
+
+
 class _NoCommonVersion(ProtocolError):
     """The client accepts no version that the server speaks."""
 
@@ -342,11 +535,15 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
         "SEND": Session._send_message,
         "SUBSCRIBE": Session._subscribe,
         "UNSUBSCRIBE": Session._unsubscribe,
+        "ACK": Session._ack,
+        "NACK": Session._nack,
+        "BEGIN": Session._begin,
+        "COMMIT": Session._commit,
+        "ABORT": Session._abort,
         "DISCONNECT": Session._disconnect,
     },
     State.CLOSED: {},
 }
-_NOT_YET = frozenset({"ACK", "NACK", "BEGIN", "COMMIT", "ABORT"})
 
 
 def _negotiate(accept_version: str | None) -> Version:
@@ -361,31 +558,6 @@ def _negotiate(accept_version: str | None) -> Version:
         "no common version",
         f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
     )
-
-
-def _milliseconds(text: str) -> int:
-    text = text.strip()
-    # More than 18 digits are not a time; int() would take quadratic time for them.
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise ValueError(text)
-    return int(text)
-
-
-def _required(frame: Frame, name: str) -> str:
-    value = frame.headers.get(name)
-    if not value:
-        raise ProtocolError(
-            f"{frame.command} without {name}", f"{frame.command} needs the header {name}."
-        )
-    return value
-
-
-def _refuse_transaction(frame: Frame) -> None:
-    if "transaction" in frame.headers:
-        raise ProtocolError(
-            "transactions are not supported by this version",
-            "Send the message without the transaction header.",
-        )
 
 
 def _subscription_key(subscription_id: str, destination: str) -> str:
