@@ -4,7 +4,7 @@ A selector is read once, when a client subscribes, and becomes a tree of closure
 over a message's headers only, and selects it when the condition is TRUE: neither FALSE nor
 unknown will do::
 
-    color IN ('red', 'blue') AND weight - 5 > 2500 AND (note IS NULL OR note LIKE 'a\\_%' ESCAPE '\\')
+    color IN ('red', 'blue') AND weight - 5 > 2500 AND (note IS NULL OR note LIKE 'a%')
 
     loosest   OR
               AND
@@ -59,10 +59,10 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -72,6 +72,8 @@ _Headers = Mapping[str, str]
 _ReadTruth = Callable[[_Headers], "bool | None"]
 _ReadNumber = Callable[[_Headers], "int | float | None"]
 _ReadText = Callable[[_Headers], "str | None"]
+_Operation = Callable[["int | float", "int | float"], "int | float | None"]
+_Any = TypeVar("_Any", str, float, bool)
 
 
 class Selector:
@@ -221,14 +223,14 @@ class _Words:
         self._place = found.end()
         kind, image = str(found.lastgroup), found.group()
         shown = image if len(image) <= _SHOWN_WORD else f"{image[:_SHOWN_WORD]}…"
+        if kind == "sign":
+            shown = f"'{image}'"
         if kind == "name" and image.upper() in _KEYWORDS:
             kind, image = "keyword", image.upper()
         elif kind == "text":
             image = image[1:-1].replace("''", "'")
         elif kind == "quoted":
-            kind, image = "name", image[1:-1].replace('""', '"')
-            # Behind its own quotes it is no JMS name.
-            return _Word("header", image, place, _printable(shown))
+            image = image[1:-1].replace('""', '"')
         return _Word(kind, image, place, _printable(shown))
 
 
@@ -309,8 +311,10 @@ def _remainder(left: int | float, right: int | float) -> int | float | None:
 
 
 def _negative(value: int | float) -> int | float:
-    # The one long whose digits alone do not fit one: -9223372036854775808.
-    return _LONG_MIN if value == -_LONG_MIN else _as_long(-value) if type(value) is int else -value
+    # 9223372036854775808 fits no long and is a double by now; with its sign it does.
+    if value == -_LONG_MIN:
+        return _LONG_MIN
+    return _as_long(-value) if isinstance(value, int) else -value
 
 
 _TRUTHS = {"true": True, "false": False}
@@ -465,6 +469,14 @@ def _not(part: _ReadTruth) -> _ReadTruth:
     return negation
 
 
+def _negated(operand: _ReadNumber) -> _ReadNumber:
+    def negated(headers: _Headers) -> int | float | None:
+        value = operand(headers)
+        return None if value is None else _negative(value)
+
+    return negated
+
+
 def _is_null(
     read: _ReadText | _ReadNumber | _ReadTruth, *, negated: bool
 ) -> Callable[[_Headers], bool]:
@@ -483,9 +495,9 @@ class _Chain:
 
     def __init__(self, first: _ReadNumber) -> None:
         self._first = first
-        self._rest: list[tuple[Callable[..., int | float | None], _ReadNumber]] = []
+        self._rest: list[tuple[_Operation, _ReadNumber]] = []
 
-    def append(self, operation: Callable[..., int | float | None], operand: _ReadNumber) -> None:
+    def append(self, operation: _Operation, operand: _ReadNumber) -> None:
         """Let one more operation follow."""
         self._rest.append((operation, operand))
 
@@ -502,28 +514,10 @@ class _Chain:
         return total
 
 
-def _compare_text(
-    compare: Callable[[str, str], bool], left: _ReadText, right: _ReadText
-) -> _ReadTruth:
-    def compared(headers: _Headers) -> bool | None:
-        one, other = left(headers), right(headers)
-        return None if one is None or other is None else compare(one, other)
-
-    return compared
-
-
-def _compare_numbers(
-    compare: Callable[[float, float], bool], left: _ReadNumber, right: _ReadNumber
-) -> _ReadTruth:
-    def compared(headers: _Headers) -> bool | None:
-        one, other = left(headers), right(headers)
-        return None if one is None or other is None else compare(one, other)
-
-    return compared
-
-
-def _compare_truths(
-    compare: Callable[[bool, bool], bool], left: _ReadTruth, right: _ReadTruth
+def _compare(
+    compare: Callable[[_Any, _Any], bool],
+    left: Callable[[_Headers], _Any | None],
+    right: Callable[[_Headers], _Any | None],
 ) -> _ReadTruth:
     def compared(headers: _Headers) -> bool | None:
         one, other = left(headers), right(headers)
@@ -657,10 +651,10 @@ class _Piece:
 
     def stands_at(self, text: str, place: int) -> bool:
         """Tell whether the text, which is long enough, has the piece at this place."""
-        for at, run in self._runs:
-            if not text.startswith(run, place + at):
-                return False
-        return True
+        if len(self._runs) == 1:
+            at, run = self._runs[0]
+            return text.startswith(run, place + at)
+        return all(text.startswith(run, place + at) for at, run in self._runs)
 
     def find(self, text: str, start: int, end: int, letters: Mapping[str, int]) -> int:
         """Give the leftmost place in ``text[start:end]``, or -1.
@@ -704,7 +698,7 @@ def _letter_places(text: str, letters: frozenset[str]) -> dict[str, int]:
 
 _OPEN, _OR, _AND, _NOT, _COMPARISON, _SUM, _PRODUCT, _SIGN = range(8)
 
-_ARITHMETIC: Mapping[str, tuple[int, Callable[..., int | float | None]]] = {
+_ARITHMETIC: Mapping[str, tuple[int, _Operation]] = {
     "+": (_SUM, _plus),
     "-": (_SUM, _minus),
     "*": (_PRODUCT, _times),
@@ -726,12 +720,12 @@ _ORDERINGS = frozenset(_MIRRORED)
 
 @dataclass(slots=True)
 class _Operator:
-    """An operator, or an open parenthesis, that waits for the end of its last operand.
+    """An operator, or an open parenthesis, that waits for the end of its last value.
 
     Attributes:
         precedence: How tightly it binds.
         place: Where it starts.
-        apply: Takes its operands off the stack of values and puts its result there.
+        apply: Takes its values off the stack and puts its result there.
         is_nested: Whether it counts for the depth.
         lacks_and: Whether it is a BETWEEN before its AND.
     """
@@ -748,48 +742,46 @@ class _Parser:
 
     def __init__(self, text: str, max_depth: int, max_nodes: int) -> None:
         self._text = text
-        self._words = _Words(text)
         self._max_depth = max_depth
         self._max_nodes = max_nodes
         self._depth = 0
         self._nodes = 0
         self._values: list[_Value] = []
         self._operators: list[_Operator] = []
+        self._words = _Words(text)
+        self._word = self._words.next()
 
     def parse(self) -> _ReadTruth:
         """Read all of it."""
-        word = self._words.next()
         # "If the value of a message selector is an empty string, the value is treated as a
         # null and indicates that there is no message selector for the message consumer."
-        if word.kind == "end":
+        if self._word.kind == "end":
             return lambda headers: True
-        while True:
-            while self._opens(word):
-                word = self._words.next()
-            self._values.append(self._value(word))
-            word = self._words.next()
-            while self._ends_value(word):
-                word = self._words.next()
-            if word.kind == "end":
-                break
-            self._join(word)
-            word = self._words.next()
-        self._reduce(_OR, word)
+        self._read_value()
+        while self._read_operators():
+            self._read_value()
+        self._reduce(_OR)
         if self._operators:
             raise self._fault(self._operators[-1].place, "this parenthesis is never closed")
-        return self._truth(self._values.pop()).read
+        return self._condition(self._values.pop()).read
 
-    # -------------------------------------------------- faults and limits
+    # -------------------------------------------------- words, limits, faults
 
-    def _fault(
-        self, place: int, reason: str, kind: type[ProtocolError] = ProtocolError
-    ) -> ProtocolError:
-        return _fault(self._text, place, reason, kind)
+    def _take(self) -> _Word:
+        """Give the word that is looked at, and look at the next."""
+        word = self._word
+        self._word = self._words.next()
+        return word
 
-    def _unexpected(self, word: _Word, wanted: str) -> ProtocolError:
-        if word.kind == "end":
-            return self._fault(word.place, f"{wanted} was expected, but the selector ends")
-        return self._fault(word.place, f"{wanted} was expected, not {word.shown}")
+    def _take_if(self, *values: str) -> _Word | None:
+        """Take the word if it is one of these keywords and signs."""
+        return self._take() if self._word.is_(*values) else None
+
+    def _take_text(self) -> str:
+        if self._word.kind != "text":
+            raise self._unexpected("text in single quotes")
+        self._count(self._word)
+        return self._take().value
 
     def _count(self, word: _Word) -> None:
         self._nodes += 1
@@ -800,112 +792,320 @@ class _Parser:
                 LimitExceeded,
             )
 
-    def _push(
-        self,
-        precedence: int,
-        word: _Word,
-        apply: Callable[[], None],
-        *,
-        is_nested: bool = False,
-        lacks_and: bool = False,
-    ) -> None:
-        if is_nested:
-            self._depth += 1
-            if self._depth > self._max_depth:
-                raise self._fault(
-                    word.place,
-                    f"parentheses, NOTs and signs may be nested {self._max_depth} deep at most",
-                    LimitExceeded,
-                )
-        self._operators.append(_Operator(precedence, word.place, apply, is_nested, lacks_and))
+    def _fault(
+        self, place: int, reason: str, kind: type[ProtocolError] = ProtocolError
+    ) -> ProtocolError:
+        return _fault(self._text, place, reason, kind)
 
-    def _reduce(self, precedence: int, word: _Word) -> None:
-        """Apply the operators on top that bind at least so tightly."""
+    def _unexpected(self, wanted: str, word: _Word | None = None) -> ProtocolError:
+        word = word or self._word
+        if word.kind == "end":
+            return self._fault(word.place, f"{wanted} was expected, but the selector ends")
+        return self._fault(word.place, f"{wanted} was expected, not {word.shown}")
+
+    # -------------------------------------------------- the stack of operators
+
+    def _push(self, precedence: int, word: _Word, apply: Callable[[], None]) -> None:
+        self._count(word)
+        self._operators.append(_Operator(precedence, word.place, apply))
+
+    def _push_nested(self, precedence: int, word: _Word, apply: Callable[[], None]) -> None:
+        self._depth += 1
+        if self._depth > self._max_depth:
+            raise self._fault(
+                word.place,
+                f"parentheses, NOTs and signs may be {self._max_depth} deep at most",
+                LimitExceeded,
+            )
+        self._operators.append(_Operator(precedence, word.place, apply, is_nested=True))
+
+    def _reduce(self, precedence: int) -> None:
+        """Apply the operators on top that bind at least as tightly as this."""
         while self._operators and self._operators[-1].precedence >= precedence:
             top = self._operators.pop()
             if top.lacks_and:
-                raise self._unexpected(word, "the AND of BETWEEN")
+                raise self._unexpected("the AND of BETWEEN")
             self._depth -= top.is_nested
             top.apply()
 
+    def _begin_comparison(self, word: _Word) -> None:
+        """Finish the left side of a comparison; there must be none before it."""
+        self._reduce(_SUM)
+        if self._operators and self._operators[-1].precedence == _COMPARISON:
+            if self._operators[-1].lacks_and:
+                raise self._unexpected("the AND of BETWEEN", word)
+            raise self._fault(word.place, "comparisons do not chain; put one in parentheses")
+
     # -------------------------------------------------- where a value may stand
 
-    def _opens(self, word: _Word) -> bool:
-        """Take what may stand before a value: a parenthesis, NOT, a sign."""
-        if word.is_("("):
-            self._push(_OPEN, word, lambda: None, is_nested=True)
-        elif word.is_("NOT"):
-            if self._operators and self._operators[-1].precedence > _NOT:
-                raise self._fault(word.place, "NOT needs parentheses around it here")
-            self._count(word)
-            self._push(_NOT, word, partial(self._apply_not, word.place), is_nested=True)
-        elif word.is_("+", "-"):
-            self._count(word)
-            self._push(_SIGN, word, partial(self._apply_sign, word), is_nested=True)
-        else:
-            return False
-        return True
+    def _read_value(self) -> None:
+        """Take a value and all that stands before it: parentheses, NOT, signs."""
+        while True:
+            if word := self._take_if("("):
+                self._push_nested(_OPEN, word, lambda: None)
+            elif word := self._take_if("NOT"):
+                if self._operators and self._operators[-1].precedence > _NOT:
+                    raise self._fault(word.place, "NOT and its condition need parentheses here")
+                self._count(word)
+                self._push_nested(_NOT, word, partial(self._apply_not, word.place))
+            elif word := self._take_if("+", "-"):
+                self._count(word)
+                self._push_nested(_SIGN, word, partial(self._apply_sign, word))
+            else:
+                break
+        self._values.append(self._value_of(self._word))
+        self._count(self._word)
+        self._take()
 
-    def _value(self, word: _Word) -> _Value:
-        """Take a literal or a name."""
+    def _value_of(self, word: _Word) -> _Value:
         kind, image, place = word.kind, word.value, word.place
-        self._count(word)
         if kind == "name":
             return _named(image, place)
-        if kind == "header":
+        if kind == "quoted":
             return _Text(place, _header(image), header=image)
         if kind == "text":
             return _Text(place, lambda headers: image, literal=image)
         if kind == "float":
             return _constant(place, float(image))
         if kind == "hex":
-            return _constant(place, _as_long(int(image[2:], 16)))
+            return _constant(place, _as_long(int(image, 16)))
         if kind == "int":
             return _constant(place, self._integer(word))
         if word.is_("TRUE", "FALSE"):
             truth = image == "TRUE"
             return _Truth(place, lambda headers: truth)
         if word.is_("NULL"):
-            raise self._fault(place, "NULL stands only behind IS and IS NOT")
-        raise self._unexpected(word, "a value")
+            raise self._fault(place, "NULL stands behind IS and IS NOT only")
+        raise self._unexpected("a value")
 
     def _integer(self, word: _Word) -> int | float:
         digits = word.value.rstrip("lL")
         if not digits.startswith("0"):
             return _read_integer(digits)
         if "8" in digits or "9" in digits:
-            raise self._fault(word.place, "a number that starts with 0 is octal and has no 8 or 9")
+            raise self._fault(word.place, "a number that begins with 0 is octal, without 8 and 9")
         return _as_long(int(digits, 8))
 
     # -------------------------------------------------- where an operator may stand
 
-    def _ends_value(self, word: _Word) -> bool:
-        """Take what may stand behind a value and asks for no other: IS NULL, IN, LIKE, )."""
-        if word.is_(")"):
-            self._close(word)
-            return True
-        if word.is_("IS"):
-            self._begin_comparison(word)
-            after = self._words.next()
-            negated = after.is_("NOT")
-            if negated:
-                after = self._words.next()
-            if not after.is_("NULL"):
-                raise self._unexpected(after, "NULL" if negated else "NULL or NOT NULL")
-            self._push(_COMPARISON, word, partial(self._apply_is_null, negated))
-            return True
-        negated = word.is_("NOT")
-        if negated:
-            not_, word = word, self._words.next()
-            if not word.is_("IN", "LIKE", "BETWEEN"):
-                # Without them, NOT itself is what should not be here.
-                raise self._unexpected(not_, "AND, OR or an operator")
-        if word.is_("IN"):
-            self._begin_comparison(word)
-            self._push(_COMPARISON, word, partial(self._apply_in, word, self._texts(), negated))
-            return True
-        if word.is_("LIKE"):
-            self._begin_comparison(word)
-            self._push(_COMPARISON, word, partial(self._apply_like, word, negated))
-            return self._read_pattern(word, negated)
+    def _read_operators(self) -> bool:
+        """Take operators up to one that asks for another value; False at the end."""
+        while self._word.kind != "end":
+            if word := self._take_if(")"):
+                self._close(word)
+            elif word := self._take_if("IS"):
+                self._read_is_null(word)
+            elif word := self._take_if("NOT", "IN", "LIKE", "BETWEEN"):
+                negated = word.value == "NOT"
+                if negated:
+                    word = self._take_if("IN", "LIKE", "BETWEEN")
+                    if word is None:
+                        raise self._unexpected("IN, LIKE or BETWEEN")
+                self._begin_comparison(word)
+                if word.value == "IN":
+                    self._read_in(word, negated)
+                elif word.value == "LIKE":
+                    self._read_like(word, negated)
+                else:
+                    self._push(_COMPARISON, word, partial(self._apply_between, negated))
+                    self._operators[-1].lacks_and = True
+                    return True
+            else:
+                self._read_binary()
+                return True
         return False
+
+    def _close(self, word: _Word) -> None:
+        self._reduce(_OR)
+        if not self._operators:
+            raise self._fault(word.place, "this parenthesis closes none")
+        self._depth -= 1
+        self._values[-1].place = self._operators.pop().place
+
+    def _read_is_null(self, word: _Word) -> None:
+        self._begin_comparison(word)
+        negated = self._take_if("NOT") is not None
+        if self._take_if("NULL") is None:
+            raise self._unexpected("NULL" if negated else "NULL or NOT NULL")
+        self._push(_COMPARISON, word, partial(self._apply_is_null, negated))
+
+    def _read_in(self, word: _Word, negated: bool) -> None:
+        if self._take_if("(") is None:
+            raise self._unexpected("a list in parentheses")
+        texts = {self._take_text()}
+        while self._take_if(","):
+            texts.add(self._take_text())
+        if self._take_if(")") is None:
+            raise self._unexpected("a comma or the end of the list")
+        self._push(_COMPARISON, word, partial(self._apply_in, frozenset(texts), negated))
+
+    def _read_like(self, word: _Word, negated: bool) -> None:
+        pattern, escape = self._take_text(), ""
+        if self._take_if("ESCAPE"):
+            place = self._word.place
+            escape = self._take_text()
+            if len(escape) != 1:
+                raise self._fault(place, "ESCAPE takes one character")
+        apply = partial(self._apply_like, _Pattern(pattern, escape), negated)
+        self._push(_COMPARISON, word, apply)
+
+    def _read_binary(self) -> None:
+        symbol = self._word.value
+        if self._word.is_("OR"):
+            self._reduce(_OR)
+            self._push(_OR, self._word, partial(self._apply_logic, "OR", _any_of))
+        elif self._word.is_("AND"):
+            self._reduce(_SUM)
+            if self._operators and self._operators[-1].lacks_and:
+                self._operators[-1].lacks_and = False
+            else:
+                self._reduce(_AND)
+                self._push(_AND, self._word, partial(self._apply_logic, "AND", _all_of))
+        elif self._word.is_(*_COMPARISONS):
+            self._begin_comparison(self._word)
+            self._push(_COMPARISON, self._word, partial(self._apply_comparison, symbol))
+        elif self._word.is_(*_ARITHMETIC):
+            precedence, operation = _ARITHMETIC[symbol]
+            self._reduce(precedence)
+            self._push(precedence, self._word, partial(self._apply_arithmetic, operation))
+        else:
+            raise self._unexpected("AND, OR or an operator")
+        self._take()
+
+    # -------------------------------------------------- what operators make of their values
+
+    def _apply_logic(self, keyword: str, join: Callable[[list[_ReadTruth]], _ReadTruth]) -> None:
+        right, left = self._condition(self._values.pop()), self._condition(self._values.pop())
+        # a AND (b AND c) AND d is one list, not a tree.
+        parts = left.parts if left.keyword == keyword else [left.read]
+        parts += right.parts if right.keyword == keyword else [right.read]
+        self._values.append(_Truth(left.place, join(parts), keyword=keyword, parts=parts))
+
+    def _apply_not(self, place: int) -> None:
+        self._values.append(_Truth(place, _not(self._condition(self._values.pop()).read)))
+
+    def _apply_sign(self, word: _Word) -> None:
+        number = self._number(self._values.pop())
+        if word.value == "-":
+            number = _Number(
+                word.place,
+                _negated(number.read),
+                literal=None if number.literal is None else _negative(number.literal),
+            )
+        self._values.append(_Number(word.place, number.read, literal=number.literal))
+
+    def _apply_arithmetic(self, operation: _Operation) -> None:
+        right, left = self._number(self._values.pop()), self._number(self._values.pop())
+        if left.literal is not None and right.literal is not None:
+            result = operation(left.literal, right.literal)
+            if result is not None:
+                self._values.append(_constant(left.place, result))
+                return
+        chain = left.chain or _Chain(left.read)
+        chain.append(operation, right.read)
+        self._values.append(_Number(left.place, chain.read, chain=chain))
+
+    def _apply_is_null(self, negated: bool) -> None:
+        value = self._values.pop()
+        self._values.append(_Truth(value.place, _is_null(value.read, negated=negated)))
+
+    def _apply_in(self, texts: frozenset[str], negated: bool) -> None:
+        value = self._values.pop()
+        if isinstance(value, _Text) and value.literal is not None:
+            raise self._fault(value.place, "a header's name was expected before IN, not text")
+        read = self._text_before(value, "IN")
+        self._values.append(_Truth(value.place, _found_in(read, texts, negated=negated)))
+
+    def _apply_like(self, pattern: _Pattern, negated: bool) -> None:
+        value = self._values.pop()
+        read = self._text_before(value, "LIKE")
+        self._values.append(_Truth(value.place, _like(read, pattern, negated=negated)))
+
+    def _apply_between(self, negated: bool) -> None:
+        high, low, value = self._values.pop(), self._values.pop(), self._values.pop()
+        below, above = ("<", ">") if negated else (">=", "<=")
+        parts = [self._compared(below, value, low), self._compared(above, value, high)]
+        join, keyword = (_any_of, "OR") if negated else (_all_of, "AND")
+        self._values.append(_Truth(value.place, join(parts), keyword=keyword, parts=parts))
+
+    def _apply_comparison(self, symbol: str) -> None:
+        right, left = self._values.pop(), self._values.pop()
+        self._values.append(_Truth(left.place, self._compared(symbol, left, right)))
+
+    def _compared(self, symbol: str, left: _Value, right: _Value) -> _ReadTruth:
+        if symbol in _ORDERINGS:
+            self._check_order(left)
+            self._check_order(right)
+        kinds = {type(left), type(right)}
+        if kinds == {_Number, _Truth}:
+            raise self._fault(right.place, "a number and a condition cannot be compared")
+        if isinstance(right, _Text) and right.header is not None:
+            symbol, left, right = _MIRRORED.get(symbol, symbol), right, left
+        compare = _COMPARISONS[symbol]
+        if _Number in kinds:
+            number = self._number_from(right)
+            if isinstance(left, _Text) and left.header is not None and number.literal is not None:
+                return _compare_header_with_number(compare, left.header, number.literal)
+            return _compare(compare, self._number_from(left).read, number.read)
+        if isinstance(left, _Text) and isinstance(right, _Text):
+            if left.header is not None and right.literal is not None:
+                return _compare_header_with_text(compare, left.header, right.literal)
+            return _compare(compare, left.read, right.read)
+        return _compare(compare, self._truth_from(left).read, self._truth_from(right).read)
+
+    # -------------------------------------------------- values as what they must be
+
+    def _condition(self, value: _Value) -> _Truth:
+        if isinstance(value, _Truth):
+            return value
+        if isinstance(value, _Text) and value.header is not None:
+            return _Truth(value.place, _truth_in(value.read))
+        raise self._fault(value.place, f"a condition was expected, and this is {_kind(value)}")
+
+    def _number(self, value: _Value) -> _Number:
+        if isinstance(value, _Number):
+            return value
+        if isinstance(value, _Text) and value.header is not None:
+            return _Number(value.place, _number_in(value.read))
+        raise self._fault(value.place, f"a number was expected, and this is {_kind(value)}")
+
+    def _text_before(self, value: _Value, keyword: str) -> _ReadText:
+        read = value.read if isinstance(value, _Text) else value.text
+        if read is None:
+            raise self._fault(
+                value.place,
+                f"a header's name was expected before {keyword}, and this is {_kind(value)}",
+            )
+        return read
+
+    def _check_order(self, value: _Value) -> None:
+        """Refuse what ActiveMQ refuses with ``<`` and its like."""
+        if isinstance(value, _Truth) or (isinstance(value, _Text) and value.literal is not None):
+            raise self._fault(
+                value.place,
+                f"only numbers and headers have an order, and this is {_kind(value)}",
+            )
+
+    def _number_from(self, value: _Value) -> _Number:
+        """Read a number, also from text in quotes, for it may stand in a header just so."""
+        if isinstance(value, _Text) and value.literal is not None:
+            literal = _read_number(value.literal)
+            if literal is None:
+                raise self._fault(value.place, "a number was expected, and this is text")
+            return _constant(value.place, literal)
+        return self._number(value)
+
+    def _truth_from(self, value: _Value) -> _Truth:
+        """Read a truth, also from text in quotes."""
+        if isinstance(value, _Text) and value.literal is not None:
+            literal = _read_truth(value.literal)
+            if literal is None:
+                raise self._fault(value.place, "this text is neither 'true' nor 'false'")
+            return _Truth(value.place, lambda headers: literal)
+        return self._condition(value)
+
+
+def _kind(value: _Value) -> str:
+    if isinstance(value, _Truth):
+        return "a condition"
+    return "a number" if isinstance(value, _Number) else "text"
