@@ -55,7 +55,7 @@ _log = Logger()
 
 _ANY_HOST = ("", "0.0.0.0", "::")
 _BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
-_LEVEL_HELP = """
+_HELP = """
 Runs a chat page, a WebSocket gateway and a STOMP broker in one process.
 
 Without --config it listens on loopback only: the page on http://127.0.0.1:9000/,
@@ -83,7 +83,6 @@ class Options(UsageOptions):
     """The command line of ``twistd rtchat``."""
 
     synopsis = "[--config chat.ini]"
-    longdesc = _LEVEL_HELP
     optParameters: ClassVar[list[list[Any]]] = [
         ["config", "c", None, "The configuration file. Without it the built-in settings hold."],
     ]
@@ -93,6 +92,12 @@ class Options(UsageOptions):
         """Print rtchat's version and exit."""
         sys.stdout.write(f"rtchat {__version__}\n")
         sys.exit(0)
+
+    @override
+    def getUsage(self, width: int | None = None) -> str:
+        """Give the help; as ``longdesc`` its lines would flow into one another."""
+        usage: str = super().getUsage(width)
+        return usage + _HELP
 
     @override
     def postOptions(self) -> None:
@@ -187,7 +192,7 @@ def makeService(options: Options) -> MultiService:
         endpoint = _endpoint(reactor, listener, settings.tls)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
     if settings.message_log is not None:
-        _Log(settings.message_log, broker, reactor).setServiceParent(service)
+        _Log(settings.message_log, settings.source, broker, reactor).setServiceParent(service)
     _Signals(reactor, service).setServiceParent(service)
     _Greeting(settings, access).setServiceParent(service)
     return service
@@ -270,8 +275,9 @@ class _Goodbye(Service):
 class _Log(Service):
     """The message log."""
 
-    def __init__(self, path: Path, broker: Broker, reactor: Any) -> None:
+    def __init__(self, path: Path, source: str, broker: Broker, reactor: Any) -> None:
         self._path = path
+        self._source = source
         self._broker = broker
         self._reactor = reactor
         self.messages: MessageLog | None = None
@@ -287,10 +293,12 @@ class _Log(Service):
                 lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
             )
         except OSError as error:
-            raise SystemExit(
-                f"rtchat: [log] messages: {self._path} cannot be written ({error.strerror}); "
-                "mend its permissions or name another file."
-            ) from None
+            problem = (
+                f"[log] messages = {self._path} cannot be written by {_own_name()} "
+                f"({error.strerror}); "
+                "change the permissions or the path."
+            )
+            raise SystemExit(f"rtchat: {ConfigError(problem, file=self._source)}") from None
         self._broker.observers.append(self.messages.record)
 
     @override
@@ -422,7 +430,10 @@ def _endpoint(
             endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
             return endpoint
         except Exception as error:  # a parser plugin may raise anything
-            problem = f"is not an endpoint Twisted knows ({error}); try tcp:61613."
+            problem = (
+                f"is not an endpoint that Twisted understands ({error}); write one such as "
+                "tcp:61613 or unix:/run/rtchat.sock."
+            )
             raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
     host, port = listener.host, listener.port
     if host == "" and socket.has_dualstack_ipv6():
@@ -463,6 +474,13 @@ def _shown(listener: config.Listener) -> str:
     host = f"[{host}]" if ":" in host else host
     slash = "/" if listener.kind.startswith("http") else ""
     return f"{listener.kind}://{host}:{listener.port}{slash}"
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container the user may have a number only
+        return f"user {os.geteuid()}"
 
 
 def _ids(settings: config.Settings) -> tuple[int | None, int | None]:

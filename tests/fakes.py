@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rtchat.core.broker import Broker
 from rtchat.core.frames import Frame, Version
@@ -103,7 +104,7 @@ class Client:
         if version is not None:
             self.connect(version)
 
-    def connect(self, version: Version = Version.V12, **headers: str) -> Frame:
+    def connect(self, version: Version = Version.V12, /, **headers: str) -> Frame:
         """Log in and give the answer, CONNECTED as a rule."""
         if version is not Version.V10:
             headers = {"accept_version": version.value, **headers}
@@ -115,11 +116,11 @@ class Client:
         self.session.receive(data)
         self.broker.cork.flush()
 
-    def say(self, command: str, body: bytes = b"", **headers: str) -> None:
+    def say(self, command: str, body: bytes = b"", /, **headers: str) -> None:
         """Send a frame; in header names ``_`` stands for ``-``. Values are sent as they are."""
         self.send(frame_bytes(command, body, **headers))
 
-    def ask(self, command: str, body: bytes = b"", **headers: str) -> list[Frame]:
+    def ask(self, command: str, body: bytes = b"", /, **headers: str) -> list[Frame]:
         """Send a frame and give all that came since the last look."""
         self.say(command, body, **headers)
         return self.received()
@@ -129,7 +130,7 @@ class Client:
         answer = self.ask("SUBSCRIBE", id=subscription_id, destination=destination, receipt="s")
         assert answer == [Frame("RECEIPT", {"receipt-id": "s"})], answer
 
-    def publish(self, destination: str, body: bytes = b"", **headers: str) -> None:
+    def publish(self, destination: str, body: bytes = b"", /, **headers: str) -> None:
         """Send a message; ``content-length`` is added."""
         length = str(len(body))
         self.say("SEND", body, destination=destination, content_length=length, **headers)
@@ -155,7 +156,7 @@ def connected(broker: Broker, *versions: Version) -> list[Client]:
     return [Client(broker, version) for version in versions]
 
 
-def frame_bytes(command: str, body: bytes = b"", **headers: str) -> bytes:
+def frame_bytes(command: str, body: bytes = b"", /, **headers: str) -> bytes:
     """Write a frame by hand; in header names ``_`` stands for ``-``."""
     lines = [command, *(f"{name.replace('_', '-')}:{value}" for name, value in headers.items())]
     return "\n".join(lines).encode() + b"\n\n" + body + b"\0"
@@ -265,7 +266,7 @@ def feed_all(
 def cut(data: bytes, *places: int) -> list[bytes]:
     """Cut bytes at the places given."""
     edges = [0, *sorted(places), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def _nothing() -> None:

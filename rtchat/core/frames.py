@@ -167,15 +167,15 @@ def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.removesuffix("\r").partition(":")
+        if trims:
+            # STOMP 1.0 writes "login: <username>" in its own examples.
+            name, value = name.strip(), value.strip()
         if not colon or not name:
             raise ProtocolError(
                 "a header line without a name and a colon",
                 "Every header is one line, NAME:VALUE; a blank line ends the headers.",
             )
-        if trims:
-            # STOMP 1.0 writes "login: <username>" in its own examples.
-            name, value = name.strip(), value.strip()
-        elif escapes:
+        if escapes:
             name, value = unescape(name, version), unescape(value, version)
         # "If a client or a server receives repeated frame header entries, only the first
         # header entry SHOULD be used as the value of header entry."

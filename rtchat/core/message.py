@@ -25,7 +25,9 @@ _SET_BY_THE_SERVER = frozenset(
         "x-stream-recovered",
     }
 )
-_NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER
+# STOMP 1.0 cannot write a name of spaces and line breaks alone.
+_NO_NAME = frozenset({""})
+_NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
 
 _OVERHEAD_BYTES = 512
 """What a message costs beside its body and headers; a floor for what empty ones count."""
@@ -102,13 +104,20 @@ class Message:
         return 0 < self.expires_s <= now_s
 
     def headers(self) -> dict[str, str]:
-        """Give the publisher's own headers, those that are passed on to subscribers."""
-        headers = {
-            name: value for name, value in self.frame.headers.items() if name not in _NOT_PASSED_ON
-        }
+        """Give the headers that are passed on to subscribers, the publisher's own."""
+        headers = dict(self._own_headers())
         if self.reply_to:
             headers["reply-to"] = self.reply_to
         return headers
+
+    def _own_headers(self) -> list[tuple[str, str]]:
+        # Names are compared as a client sees them that trims, as those of STOMP 1.0 do: it must
+        # not take a publisher's "message-id " for the server's.
+        return [
+            (name, value)
+            for name, value in self.frame.headers.items()
+            if escape(name, Version.V10, is_name=True).strip() not in _NOT_PASSED_ON
+        ]
 
     def selectable(self) -> Mapping[str, str]:
         """Give the headers that a selector may ask for."""
@@ -136,8 +145,8 @@ class Message:
             frame = self.frame
             passed_on = frame.memo.get(version)
             if passed_on is None:
-                own = {k: v for k, v in frame.headers.items() if k not in _NOT_PASSED_ON}
-                passed_on = frame.memo[version] = encode_headers(own.items(), version)
+                passed_on = encode_headers(self._own_headers(), version)
+                frame.memo[version] = passed_on
             if self.reply_to:
                 passed_on += encode_headers([("reply-to", self.reply_to)], version)
             rest = b"destination:%b\ncontent-length:%d\n%b\n%b\0" % (

@@ -67,8 +67,9 @@ class FrameParser:
         "_head",
         "_heads",
         "_limits",
+        "_line_start",
+        "_lines",
         "_max_body_bytes",
-        "_max_head_bytes",
         "_position",
         "_scanned",
         "_version",
@@ -80,18 +81,18 @@ class FrameParser:
         self._version = Version.V12
         # CONNECT may carry a passcode, so nothing is remembered before login.
         self._heads: dict[bytes, _Head] | None = None
-        self._max_head_bytes = limits.max_login_bytes
         self._max_body_bytes = limits.max_login_bytes
         self._buffer: bytes | bytearray = b""
         self._position = 0  # where the frame, or its body once the head is known, begins
         self._scanned = 0  # up to where its end has been looked for in vain
+        self._line_start = 0  # where the last line of an unfinished head begins
+        self._lines = 0  # how many of its lines came before
         self._head: _Head | None = None
 
     def log_in(self, version: Version) -> None:
         """Read what follows with the version agreed on and the limits of a known client."""
         self._version = version
         self._heads = self._cache.of(version)
-        self._max_head_bytes = (self._limits.max_headers + 1) * (self._limits.max_header_bytes + 2)
         self._max_body_bytes = self._limits.max_frame_bytes
 
     @property
@@ -104,12 +105,13 @@ class FrameParser:
         if self._position < len(self._buffer):
             if self._position or not isinstance(self._buffer, bytearray):
                 self._scanned -= self._position
+                self._line_start -= self._position
                 self._buffer = bytearray(memoryview(self._buffer)[self._position :])
                 self._position = 0
             self._buffer += data
         else:
             self._buffer = data
-            self._position = self._scanned = 0
+            self._position = self._scanned = self._line_start = 0
 
     def next_frame(self) -> Frame | None:
         """Give the next whole frame, or None when more bytes are needed.
@@ -127,6 +129,9 @@ class FrameParser:
                 self._position = start = len(buffer) if begin is None else begin.start()
                 self._scanned = max(self._scanned, start)
             if start >= len(buffer):
+                # An idle connection must not hold the last large frame that it sent.
+                self._buffer = b""
+                self._position = self._scanned = 0
                 return None
             head = self._next_head(start)
             if head is None:
@@ -230,27 +235,44 @@ class FrameParser:
         limits = self._limits
         if self._heads is None and len(block) > limits.max_login_bytes:
             raise self._too_large(len(block))
-        lines = block.count(b"\n")
-        if lines > limits.max_headers:
-            raise LimitExceeded(
-                f"more than {limits.max_headers} headers",
-                f"The frame has {lines}. The limit is header.max_count of the server.",
-            )
+        headers = block.count(b"\n")
+        if headers > limits.max_headers:
+            raise self._too_many_headers(headers)
         if len(block) > limits.max_header_bytes:
-            longest = max(len(line.removesuffix(b"\r")) for line in block.split(b"\n"))
-            if longest > limits.max_header_bytes:
-                raise self._header_too_long()
+            self._check_lines(block.split(b"\n"))
 
     def _check_unfinished_head(self, start: int) -> None:
         """Refuse a head while it arrives, not after: strangers may never end it."""
-        buffer = self._buffer
+        buffer, limits = self._buffer, self._limits
         length = len(buffer) - start
-        if length > self._max_head_bytes:
+        # Two bytes more may be a part of the head's end, "\n\r" of "\n\r\n".
+        if self._heads is None and length > limits.max_login_bytes + 2:
             raise self._too_large(length)
+        if self._line_start <= start:
+            self._line_start = start
+            self._lines = 0
+        end = buffer.rfind(b"\n", self._line_start)
+        if end >= 0:
+            lines = bytes(buffer[self._line_start : end]).split(b"\n")
+            self._lines += len(lines)
+            self._line_start = end + 1
+            # The first of the lines is the command.
+            if self._lines - 1 > limits.max_headers:
+                raise self._too_many_headers(self._lines - 1)
+            self._check_lines(lines)
         # One byte more may be the "\r" of the line's end.
-        line_start = max(buffer.rfind(b"\n", start), start - 1) + 1
-        if len(buffer) - line_start > self._limits.max_header_bytes + 1:
+        if len(buffer) - self._line_start > limits.max_header_bytes + 1:
             raise self._header_too_long()
+
+    def _check_lines(self, lines: list[bytes]) -> None:
+        if max(len(line.removesuffix(b"\r")) for line in lines) > self._limits.max_header_bytes:
+            raise self._header_too_long()
+
+    def _too_many_headers(self, count: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"more than {self._limits.max_headers} headers",
+            f"The frame has {count} or more. The limit is header.max_count of the server.",
+        )
 
     def _header_too_long(self) -> LimitExceeded:
         return LimitExceeded(

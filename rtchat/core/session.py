@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from rtchat import __version__
 from rtchat.core.broker import Broker
 from rtchat.core.destinations import Kind
-from rtchat.core.frames import Frame, Version, encode
+from rtchat.core.frames import Frame, Version, encode, escape
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
@@ -281,7 +281,9 @@ class Session:
         version = _negotiate(headers.get("accept-version"))
         heartbeat, offer = self._agree_on_heartbeat(headers.get("heart-beat", "0,0"))
         self.version = version
-        self.login = headers.get("login", "")
+        login = headers.get("login", "")
+        # STOMP 1.0 writes "login: <username>" in its own examples.
+        self.login = login.strip() if version is Version.V10 else login
         self.state = State.OPEN
         self._parser.log_in(version)
         reply = {"version": version.value, "heart-beat": offer, "session": self.id}
@@ -350,7 +352,7 @@ class Session:
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
         terms = subscription_terms(frame, self._limits)
-        key = _subscription_key(subscription_id, destination)
+        key = self._subscription_key(subscription_id, destination)
         if key in self._subscriptions:
             raise ProtocolError(
                 "subscription id in use",
@@ -371,12 +373,12 @@ class Session:
     def _unsubscribe(self, frame: Frame) -> None:
         subscription_id = frame.headers.get("id", "")
         if subscription_id:
-            key = _subscription_key(subscription_id, "")
+            key = self._subscription_key(subscription_id, "")
         elif self.version is Version.V10:
             # "It requires either a destination header or an id header" (1.0).
-            key = _subscription_key("", required(frame, "destination"))
+            key = self._subscription_key("", required(frame, "destination"))
         else:
-            key = _subscription_key(required(frame, "id"), "")
+            key = self._subscription_key(required(frame, "id"), "")
         subscription = self._subscriptions.pop(key, None)
         if subscription is not None:
             del self._numbers[subscription.number]
@@ -384,7 +386,7 @@ class Session:
             self._broker.take_back([subscription])
             return
         for name, temp_queue in self._temp_queues.items():
-            if key == _subscription_key(temp_queue.subscription.id, name):
+            if key == self._subscription_key(temp_queue.subscription.id, name):
                 self._broker.close_reply_queue(temp_queue.address)
                 del self._temp_queues[name]
                 return
@@ -488,6 +490,16 @@ class Session:
             if isinstance(action, Acknowledgement):
                 action.undo(is_open=action.subscription.number in self._numbers)
 
+    def _subscription_key(self, subscription_id: str, destination: str) -> str:
+        """Give what a subscription is known by within this session.
+
+        Ids are one when their MESSAGE frames would be: 1.0 cannot write all that it can read.
+        A 1.0 client may subscribe without an id; then the destination stands for it.
+        """
+        if subscription_id:
+            return f"id:{escape(subscription_id, self.version)}"
+        return f"destination:{destination}"
+
     def _disconnect(self, frame: Frame) -> None:
         """Nothing to do but the receipt and the close, which follow."""
 
@@ -558,11 +570,3 @@ def _negotiate(accept_version: str | None) -> Version:
         "no common version",
         f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
     )
-
-
-def _subscription_key(subscription_id: str, destination: str) -> str:
-    """Give what a subscription is known by within its session.
-
-    A 1.0 client may subscribe without an id; then the destination stands for it.
-    """
-    return f"id:{subscription_id}" if subscription_id else f"destination:{destination}"

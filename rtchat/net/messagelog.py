@@ -55,6 +55,7 @@ class MessageLog:
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
         self._file: FileIO | None = None
+        self._is_torn = False  # the file ends in the middle of a line
         self._open()
 
     def record(self, message: Message) -> None:
@@ -78,12 +79,12 @@ class MessageLog:
 
     def close(self) -> Deferred[None]:
         """Write what is left; fires when it is in the file."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         done = self._writing if self._writing is not None else succeed(None)
 
         def finish(_: object) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             try:
                 self._write(b"".join(self._lines))
             except OSError as error:
@@ -133,6 +134,7 @@ class MessageLog:
             self._file = None
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         self._file = os.fdopen(descriptor, "ab", buffering=0)
+        self._is_torn = self._is_torn and os.fstat(descriptor).st_size > 0
 
     def _write(self, data: bytes) -> None:
         """Append; runs in a thread."""
@@ -141,9 +143,15 @@ class MessageLog:
         if self._file is None or self._was_moved():
             self._open()
         assert self._file is not None
+        if self._is_torn:
+            data = b"\n" + data
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) or 0 :]
+        try:
+            while view:
+                view = view[self._file.write(view) or 0 :]
+        finally:
+            if len(view) < len(data):
+                self._is_torn = not data[: len(data) - len(view)].endswith(b"\n")
 
     def _was_moved(self) -> bool:
         assert self._file is not None

@@ -49,7 +49,8 @@ class Outbox(Outlet):
 
     Attributes:
         max_backlog_bytes: How much may wait behind a client that does not read; None is no
-            limit (then somebody has to honour ``pauseProducing``).
+            limit (then somebody has to honour ``pauseProducing``). One message that is larger
+            by itself may wait as well: it is nobody's slowness.
         on_overflow: Called once when more waits.
         waiting_bytes: How much waits now, what the transport holds included.
     """
@@ -61,6 +62,7 @@ class Outbox(Outlet):
         "_is_producer_paused",
         "_producer",
         "_send",
+        "_spared_bytes",
         "_transport",
         "max_backlog_bytes",
         "on_overflow",
@@ -80,6 +82,7 @@ class Outbox(Outlet):
         self._is_closed = False
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
+        self._spared_bytes = 0  # of the one message that may be larger than the limit
         # A plain socket is written to directly; then the transport tells when its buffer is
         # empty (it pulls). TLS and other transports are written to until they say stop (push).
         is_plain = isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
@@ -97,17 +100,30 @@ class Outbox(Outlet):
         if self._is_closed:
             pending.clear()
             return
-        if not self._is_blocked:
-            data = pending[0] if len(pending) == 1 else b"".join(pending)
-            pending.clear()
-            self._write(data)
-            return
-        self.waiting_bytes += sum(map(len, pending))
-        self._backlog.extend(pending)
-        pending.clear()
         limit = self.max_backlog_bytes
-        if limit is not None and self.waiting_bytes > limit and len(self._backlog) > 1:
-            # A single message larger than the limit may wait: it is nobody's slowness.
+        if not self._is_blocked:
+            if len(pending) == 1:
+                data = pending[0]
+                pending.clear()
+                self._write(data)
+                if limit is not None and len(data) > limit:
+                    self._spared_bytes = self.waiting_bytes
+                return
+            data = b"".join(pending)
+            if len(data) <= _CHUNK_BYTES:
+                pending.clear()
+                self._write(data)
+                return
+            # One turn may make much more than the limit (many subscriptions of one client):
+            # what the socket does not take has to stay here, where it is counted.
+            self._backlog.extend(pending)
+            pending.clear()
+            self._send_backlog()
+        else:
+            self.waiting_bytes += sum(map(len, pending))
+            self._backlog.extend(pending)
+            pending.clear()
+        if limit is not None and self.waiting_bytes > limit and self._is_over(limit):
             self.max_backlog_bytes = None
             self.on_overflow()
         elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
@@ -177,20 +193,13 @@ class Outbox(Outlet):
     def resumeProducing(self) -> None:
         """The transport has sent all it held."""
         self._is_blocked = False
-        self.waiting_bytes = 0
-        backlog = self._backlog
-        while backlog and not self._is_blocked:
-            chunk = [backlog.popleft()]
-            size = len(chunk[0])
-            while backlog and size + len(backlog[0]) <= _CHUNK_BYTES:
-                chunk.append(backlog.popleft())
-                size += len(chunk[-1])
-            self._write(b"".join(chunk))
-        if backlog:
-            self.waiting_bytes += sum(map(len, backlog))
-        elif self._is_producer_paused and self._producer is not None:
+        self._send_backlog()
+        if not self.waiting_bytes:
+            self._spared_bytes = 0
+        if self.waiting_bytes <= _PRODUCER_HIGH_BYTES and self._is_producer_paused:
             self._is_producer_paused = False
-            self._producer.resumeProducing()
+            if self._producer is not None:
+                self._producer.resumeProducing()
 
     def pauseProducing(self) -> None:
         """The transport holds enough."""
@@ -206,6 +215,27 @@ class Outbox(Outlet):
         if self._producer is not None:
             self._producer.stopProducing()
             self._producer = None
+
+    def _send_backlog(self) -> None:
+        """Send what waits, a chunk at a time, for as long as the transport takes it."""
+        self.waiting_bytes = 0
+        backlog = self._backlog
+        while backlog and not self._is_blocked:
+            chunk = [backlog.popleft()]
+            size = len(chunk[0])
+            while backlog and size + len(backlog[0]) <= _CHUNK_BYTES:
+                chunk.append(backlog.popleft())
+                size += len(chunk[-1])
+            self._write(b"".join(chunk))
+        if backlog:
+            self.waiting_bytes += sum(map(len, backlog))
+
+    def _is_over(self, limit: int) -> bool:
+        """Whether more than the limit waits beside the one message that may be larger."""
+        if not self._spared_bytes:
+            largest = max(map(len, self._backlog), default=0)
+            self._spared_bytes = largest if largest > limit else 0
+        return self.waiting_bytes - self._spared_bytes > limit
 
     def _write(self, data: bytes) -> None:
         send = self._send

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -31,7 +31,7 @@ from rtchat.net.websocket import WebSocket
 __all__ = ["Endpoints", "ProxyFactory", "ProxyProtocol", "tcp_endpoints"]
 
 LINGER_S = 30.0
-"""How long a target may take for the last bytes of a browser that has gone."""
+"""How long either side may take for the last bytes of the other, which has gone."""
 
 _DONE = 1000
 _UNREACHABLE = 1011
@@ -44,9 +44,23 @@ def tcp_endpoints(reactor: object) -> Endpoints:
     """Reach targets over TCP, by name or by address."""
 
     def endpoint(target: Target) -> IStreamClientEndpoint:
-        return HostnameEndpoint(reactor, target.host, target.port)
+        return _HostnameEndpoint(reactor, target.host, target.port)
 
     return endpoint
+
+
+class _HostnameEndpoint(HostnameEndpoint):
+    """Twisted's, but with the names of containers and Windows machines.
+
+    They may have an underscore, which Twisted refuses as it follows IDNA; a :class:`Target` has
+    made sure already that its host is a name in ASCII or an address.
+    """
+
+    @staticmethod
+    @override
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        text = host if isinstance(host, str) else host.decode("ascii")
+        return False, text.encode("ascii"), text
 
 
 class ProxyProtocol(Protocol):
@@ -60,6 +74,9 @@ class ProxyProtocol(Protocol):
         self.factory = factory
         self._linger: IDelayedCall | None = None
         self._connecting: Deferred[IProtocol] | None = None
+        self._timeout: IDelayedCall | None = None
+        self._has_timed_out = False
+        self._is_lost = False
         self._outgoing: _TargetProtocol | None = None
         self._early: list[bytes] = []  # what the browser sent before the target answered
 
@@ -71,8 +88,11 @@ class ProxyProtocol(Protocol):
         factory = Factory.forProtocol(_TargetProtocol)
         factory.noisy = False
         self._connecting = connecting = self.factory.endpoints(self.target).connect(factory)
-        # The look-up of a name takes its part of the time, too.
-        connecting.addTimeout(self.factory.connect_timeout_s, self.factory.clock)
+        # The look-up of a name takes its part of the time, too. (Not Deferred.addTimeout: it
+        # knows a cancelled Deferred by its CancelledError, and endpoints fail with others.)
+        self._timeout = self.factory.clock.callLater(
+            self.factory.connect_timeout_s, self._timed_out
+        )
         connecting.addCallbacks(self._connected, self._failed)
         connecting.addErrback(self._bug)
 
@@ -85,6 +105,7 @@ class ProxyProtocol(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_lost = True
         if self._connecting is not None:
             self._connecting.cancel()
         if self._outgoing is not None:
@@ -105,10 +126,20 @@ class ProxyProtocol(Protocol):
                 target=self.target,
                 why=reason.getErrorMessage(),
             )
-        self.transport.close_with(_DONE, "target closed the connection")
+        self.transport.close_with(_DONE, "target closed the connection", LINGER_S)
+
+    def _timed_out(self) -> None:
+        self._has_timed_out = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+
+    def _end_connecting(self) -> None:
+        self._connecting = None
+        if self._timeout is not None and self._timeout.active():
+            self._timeout.cancel()
 
     def _connected(self, outgoing: IProtocol) -> None:
-        self._connecting = None
+        self._end_connecting()
         assert isinstance(outgoing, _TargetProtocol)
         self._outgoing = outgoing
         outgoing.pair_with(self)
@@ -119,18 +150,17 @@ class ProxyProtocol(Protocol):
             outgoing.send(data)
 
     def _failed(self, reason: Failure) -> None:
-        self._connecting = None
-        if reason.check(CancelledError, ConnectingCancelledError):
-            return  # the browser has gone
-        if reason.check(TimeoutError):
-            reason = Failure(
-                TimeoutError(f"no connection within {self.factory.connect_timeout_s:g} s")
-            )
+        self._end_connecting()
+        if self._is_lost:
+            return  # nobody waits for it any more
+        why = reason.getErrorMessage()
+        if self._has_timed_out:
+            why = f"no connection within {self.factory.connect_timeout_s:g} s"
         self.log.warn(
             "{peer}: cannot reach {target}: {why}",
             peer=self._peer,
             target=self.target,
-            why=reason.getErrorMessage(),
+            why=why,
         )
         self.transport.close_with(_UNREACHABLE, "target unreachable")
 

@@ -24,13 +24,9 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
     Raises:
         ValueError: A file cannot be used; the text names it.
     """
-    blocks = _CERTIFICATE.findall(certificate.read_bytes())
+    own, *others = _certificates(certificate)
     if chain is not None:
-        blocks += _CERTIFICATE.findall(chain.read_bytes())
-    try:
-        own, *others = (crypto.load_certificate(crypto.FILETYPE_PEM, block) for block in blocks)
-    except (crypto.Error, ValueError):
-        raise ValueError(f"{certificate} holds no readable certificate") from None
+        others += _certificates(chain)
     try:
         private = crypto.load_privatekey(crypto.FILETYPE_PEM, key.read_bytes(), b"")
     except (crypto.Error, ValueError, TypeError):
@@ -46,3 +42,17 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
     except SSL.Error:
         raise ValueError(f"{key} is not the key of {certificate}") from None
     return options
+
+
+def _certificates(path: Path) -> list[crypto.X509]:
+    """Give the file's certificates, one at least."""
+    try:
+        certificates = [
+            crypto.load_certificate(crypto.FILETYPE_PEM, block)
+            for block in _CERTIFICATE.findall(path.read_bytes())
+        ]
+    except (crypto.Error, ValueError):
+        certificates = []
+    if not certificates:
+        raise ValueError(f"{path} holds no readable certificate")
+    return certificates

@@ -73,9 +73,10 @@ class PageChannel(HTTPChannel):
             transport.wrappedProtocol = protocol
         else:
             transport.protocol = protocol
-        protocol.makeConnection(transport)
-        transport.resumeProducing()
         self.requests.clear()
+        # Before the protocol is connected: it may ask for a pause at once.
+        transport.resumeProducing()
+        protocol.makeConnection(transport)
 
     @override
     def rawDataReceived(self, data: bytes) -> None:
@@ -240,18 +241,15 @@ class _Upgrade:
     key: str
     subprotocol: str | None
 
-    def request(self, path: bytes) -> bytes:
-        """Give the request anew, clean, with the header names that txWS looks for."""
-        return b"".join(
-            (
-                b"GET ",
-                path,
-                b" HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-                b"Sec-WebSocket-Key: ",
-                self.key.encode("ascii"),
-                b"\r\nSec-WebSocket-Version: 13\r\n\r\n",
-            )
-        )
+    def request(self) -> bytes:
+        """Give the request anew, clean, with the header names that txWS looks for.
+
+        Its path is of no use any more, and not every path is text that txWS could read.
+        """
+        return (
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {self.key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode("ascii")
 
 
 def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | _Refusal:
@@ -311,10 +309,14 @@ class _Socket(Resource):
         upgrade = _read_upgrade(request, self.subprotocols)
         if isinstance(upgrade, _Refusal):
             return upgrade.render(request)
+        if websockets.is_stopping:
+            return _Refusal(503, "The server is shutting down; try again in a moment.\n").render(
+                request
+            )
         channel = cast(PageChannel, request.channel)
         protocol = websockets.buildProtocol(as_stream(channel.transport).getPeer())
         channel.upgrade_to(protocol)
-        protocol.accept(upgrade.request(request.path), upgrade.subprotocol)
+        protocol.accept(upgrade.request(), upgrade.subprotocol)
         return NOT_DONE_YET
 
     def open(self, source: Source, request: Request) -> WebSockets:

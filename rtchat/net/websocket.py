@@ -43,6 +43,8 @@ CLOSE_GRACE_S = 5.0
 _NO_PONG = 3012
 _RESTARTING = 1012
 _MAX_REASON_BYTES = 123  # a control frame holds 125, the code takes two
+_MAX_BYTES_BEFORE_PONG = 64 * 1024
+"""A client that has this much to read already gets no pong."""
 
 
 def _header(opcode: int, length: int) -> bytes:
@@ -108,6 +110,8 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self._is_lost = False
         self._cut_timer: IDelayedCall | None = None
         self._ping_timer: IDelayedCall | None = None
+        self._pong_timer: IDelayedCall | None = None
+        self._early_close: tuple[int, str, float] | None = None  # asked for before the handshake
         self._heard_s = 0.0
         super().makeConnection(transport)
 
@@ -122,7 +126,12 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self.codec = subprotocol
         super().dataReceived(request)
         self._heard_s = self.factory.clock.seconds()
-        self._schedule_ping()
+        if self.state != FRAMES:
+            self._end()
+        elif self._early_close is not None:
+            self._say_close(*self._early_close)
+        else:
+            self._schedule_ping()
 
     @override
     def sendCommonPreamble(self) -> None:
@@ -163,7 +172,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
-        for timer in (self._cut_timer, self._ping_timer):
+        for timer in (self._cut_timer, self._ping_timer, self._pong_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         super().connectionLost(reason)
@@ -171,6 +180,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def _receive(self, data: bytes) -> None:
         framing = self._framing
         self._heard_s = self.factory.clock.seconds()
+        was_open = framing.state is OPEN
         framing.receive_data(data)
         # The messages of one read go up as one piece of the stream: what they cause is one
         # turn, with one write to each receiver (see rtchat.core.outlet).
@@ -178,7 +188,8 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         for event in framing.events_received():
             if isinstance(event, WsFrame) and not self._take(event, payloads):
                 break
-        if payloads and framing.close_sent is None:
+        # What came before a close, or before a broken frame, in the same read still counts.
+        if payloads and was_open:
             self.wrappedProtocol.dataReceived(b"".join(payloads))
             if self._is_lost:
                 return
@@ -218,9 +229,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
 
     def _answer(self) -> None:
         """Send what the framing layer wants sent: pongs, and its part of a close."""
+        # While the WebSocket is open these are pongs. A client that pings and does not read has
+        # no use for them: "If an endpoint receives a Ping frame and has not yet sent Pong
+        # frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong
+        # frame for only the most recently processed Ping frame" (RFC 6455, 5.5.3).
+        is_open = self._framing.state is OPEN
         for data in self._framing.data_to_send():
             if data:
-                self.outbox.write_now(data)
+                if not is_open or self.outbox.waiting_bytes <= _MAX_BYTES_BEFORE_PONG:
+                    self.outbox.write_now(data)
             else:
                 # The close handshake is done: "the server MUST close the connection
                 # immediately" (RFC 6455, 7.1.1), so TCP ends here.
@@ -231,9 +248,11 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     @override
     def write(self, data: bytes) -> None:
         """Send one message."""
+        if self.disconnecting or not data:
+            return
         if self.state != FRAMES:
             self.pending_frames.append(data)
-        elif self._framing.state is OPEN and data:
+        elif self._framing.state is OPEN:
             self.outbox.write_now(self.outbox.wire.wrap(data))
 
     @override
@@ -246,20 +265,33 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Close as one who is done."""
         self.close_with(1000, "")
 
-    def close_with(self, code: int, reason: str) -> None:
-        """Send what was written, then a close frame; cut if the other side does not answer."""
-        if self.disconnecting or self._is_lost:
+    def close_with(self, code: int, reason: str, grace_s: float = CLOSE_GRACE_S) -> None:
+        """Send what was written, then a close frame; cut if the other side does not answer.
+
+        Args:
+            code: A close code of RFC 6455 or of this server.
+            reason: For people.
+            grace_s: Seconds that the other side may take to read all and to answer. Of several
+                calls the first one's words are sent, and the shortest time holds.
+        """
+        if self._is_lost:
+            return
+        if self.disconnecting:
+            self._cut_later(grace_s)
             return
         self.disconnecting = True
-        if self.state != FRAMES:
-            self._end()
-            return
+        if self.state == FRAMES:
+            self._say_close(code, reason, grace_s)
+        else:
+            self._early_close = (code, reason, grace_s)
+
+    def _say_close(self, code: int, reason: str, grace_s: float) -> None:
         if self._framing.state is OPEN:
             text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
             self._framing.send_close(code, text)
             self._answer()
         self._listen_again()
-        self._cut_later()
+        self._cut_later(grace_s)
 
     def abortConnection(self) -> None:
         """Close TCP at once."""
@@ -268,7 +300,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def _end(self) -> None:
         """Close TCP once everything is sent; cut if the other side does not read."""
         self._listen_again()
-        self._cut_later()
+        self._cut_later(CLOSE_GRACE_S)
         self.outbox.close(linger=self._framing.close_rcvd is None)
 
     def _listen_again(self) -> None:
@@ -276,9 +308,12 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         if not self._is_reading:
             self.resumeProducing()
 
-    def _cut_later(self) -> None:
-        if self._cut_timer is None:
-            self._cut_timer = self.factory.clock.callLater(CLOSE_GRACE_S, self.abortConnection)
+    def _cut_later(self, grace_s: float) -> None:
+        clock, timer = self.factory.clock, self._cut_timer
+        if timer is None:
+            self._cut_timer = clock.callLater(grace_s, self.abortConnection)
+        elif timer.active() and timer.getTime() > clock.seconds() + grace_s:
+            timer.reset(grace_s)
 
     # Back-pressure
 
@@ -322,15 +357,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         if self._framing.state is not OPEN:
             return
         self.outbox.write_now(_header(Opcode.PING, 0))
-        asked_s = self.factory.clock.seconds()
-        self._ping_timer = self.factory.clock.callLater(
-            self.factory.ping_timeout_s, self._expect_pong, asked_s
-        )
+        self._schedule_ping()
+        clock, timeout_s = self.factory.clock, self.factory.ping_timeout_s
+        is_asked = self._pong_timer is not None and self._pong_timer.active()
+        if timeout_s > 0 and not is_asked:
+            self._pong_timer = clock.callLater(timeout_s, self._expect_pong, clock.seconds())
 
     def _expect_pong(self, asked_s: float) -> None:
         # Any byte is life. While we do not read ourselves, nothing can be heard.
-        if self._heard_s >= asked_s or not self._is_reading:
-            self._schedule_ping()
+        if self._heard_s >= asked_s or not self._is_reading or self.disconnecting:
             return
         timeout_s = self.factory.ping_timeout_s
         self.log.warn(
@@ -349,8 +384,11 @@ class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
         clock: Where timers run.
         cork: Shared with the wrapped protocols if they gather frames.
         ping_interval_s: Seconds between pings; 0 turns them off.
-        ping_timeout_s: Seconds to wait for any sign of life after a ping.
+        ping_timeout_s: Seconds to wait for any sign of life after a ping; 0 waits for ever.
         max_message_bytes: The largest message taken from a client.
+
+    Attributes:
+        is_stopping: Whether the server stops; then no new WebSocket should begin.
     """
 
     protocol = WebSocket
@@ -372,11 +410,13 @@ class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
         self.ping_interval_s = ping_interval_s
         self.ping_timeout_s = ping_timeout_s
         self.max_message_bytes = max_message_bytes
+        self.is_stopping = False
         self._all_gone: Deferred[None] | None = None
 
     def shut_down(self) -> Deferred[None]:
         """Close every WebSocket because the server stops; fires when all are gone."""
         gone: Deferred[None] = Deferred()
+        self.is_stopping = True
         self._all_gone = gone
         for websocket in list(self.protocols):
             websocket.close_with(_RESTARTING, "server shutting down")

@@ -1,0 +1,160 @@
+"""A real browser for the tests, and the chat page as the people in front of it use it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+__all__ = ["REBOUND_HOST", "Window", "chromium", "require"]
+
+REBOUND_HOST = "rebound.example"
+"""A name that the browser takes to be 127.0.0.1, as an attacker's name server could have it."""
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    f"--host-resolver-rules=MAP {REBOUND_HOST} 127.0.0.1",
+)
+
+# A browser reports each failed attempt to connect by itself; no page can keep it from that.
+_EXPECTED_WHILE_OFFLINE = "WebSocket connection to 'ws://"
+
+_WATCH = """
+window.violations = [];
+addEventListener("securitypolicyviolation", (event) => {
+  window.violations.push(`${event.violatedDirective}: ${event.blockedURI || event.sourceFile}`);
+});
+"""
+
+
+def require(*commands: str) -> str:
+    """Give the path of the first command that there is; without any, skip the test.
+
+    With ``CI=true`` a skipped test would be a hole, so there it fails.
+    """
+    for command in commands:
+        path = shutil.which(command)
+        if path is not None:
+            return path
+    text = f"{commands[0]} is missing; install it to run this test"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a Chromium."""
+    path = require(*_NAMES)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+class Window:
+    """One person's browser window with the chat page in it.
+
+    Args:
+        context: A browser profile of its own.
+        url: Where the page is.
+
+    Attributes:
+        requests: The address of everything that the page asked for.
+    """
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.context = context
+        self.url = url
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        context.add_init_script(_WATCH)
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("websocket", lambda websocket: self.requests.append(websocket.url))
+
+    def open(self) -> None:
+        """Go to the page."""
+        self.page.goto(self.url)
+
+    def close(self) -> list[str]:
+        """Close the window; give what was not as it should be."""
+        violations = self.page.evaluate("window.violations || []")
+        self.context.close()
+        own = urlsplit(self.url).netloc
+        foreign = [
+            url
+            for url in self.requests
+            if urlsplit(url).scheme != "data" and urlsplit(url).netloc != own
+        ]
+        return [
+            *self.complaints,
+            *(f"Content-Security-Policy: {violation}" for violation in violations),
+            *(f"asked another host: {url}" for url in foreign),
+        ]
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type != "error" or message.text.startswith(_EXPECTED_WHILE_OFFLINE):
+            return
+        self.complaints.append(f"console: {message.text}")
+
+    # What people do
+
+    def choose_nick(self, nick: str) -> None:
+        """Answer the page's first question, and wait until the chat is there."""
+        expect(self.page.locator("#nick-dialog")).to_be_visible()
+        self.page.locator("#nick").fill(nick)
+        self.page.locator("#nick").press("Enter")
+        expect(self.page.locator("#nick-dialog")).to_be_hidden()
+        self.wait_for_state("online")
+
+    def say(self, text: str) -> None:
+        """Type a message and send it with Enter."""
+        self.page.locator("#text").fill(text)
+        self.page.locator("#text").press("Enter")
+
+    # What people see
+
+    def wait_for_state(self, state: str, within_s: float = 15) -> None:
+        """Wait until the page shows that it is online, connecting or offline."""
+        expect(self.page.locator("body")).to_have_attribute(
+            "data-state", state, timeout=within_s * 1000
+        )
+
+    def lines(self, text: str) -> Locator:
+        """Give the messages with exactly this text."""
+        exact = self.page.locator(".message-text").filter(has_text=text)
+        return self.page.locator("#log .message").filter(has=exact)
+
+    def line(self, text: str) -> Locator:
+        """Give the one message with this text, once it is there."""
+        found = self.lines(text)
+        expect(found).to_have_count(1)
+        expect(found.locator(".message-text")).to_have_text(text)
+        return found
+
+    def nick_of(self, text: str) -> str:
+        """Give who said this, as it is shown."""
+        return self.line(text).locator(".message-nick").inner_text()

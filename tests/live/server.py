@@ -1,0 +1,326 @@
+"""A real server for the tests: started, watched, asked and stopped.
+
+Each server is a ``twistd`` process of its own, in a folder of its own, on ports that nobody
+else has. What it says goes to a file, so that a test can look for a line; memory and user are
+read from ``/proc``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+__all__ = [
+    "ROOT",
+    "STOP_WITHIN_S",
+    "TUTORIAL_HTTP",
+    "TUTORIAL_INI",
+    "TUTORIAL_STOMP",
+    "Server",
+    "environment",
+    "free_port",
+    "get",
+    "require_tutorial_ports",
+    "tutorial_ini",
+    "twistd",
+    "until",
+]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+TUTORIAL_HTTP = 9000
+TUTORIAL_STOMP = 61613
+
+START_WITHIN_S = 20.0
+STOP_WITHIN_S = 6.0
+"""How long a server may take to stop; a promise of the README."""
+
+TUTORIAL_INI = """\
+[listen]
+# this is the server which provides the socket-proxy for javascript
+http://:9000
+# the following enables the MorbidQ STOMP Message Queue
+stomp://:61613
+
+[access]
+# allow incoming HTTP requests on port 9000 to connect to
+# localhost:61613 (i.e. the MorbidQ STOMP server)
+# The * refers to the
+* -> localhost:61613
+
+[global]
+session.ping_interval = 20
+"""
+"""The configuration of the tutorial, to the letter."""
+
+_T = TypeVar("_T")
+
+# Below the ports that the system gives to outgoing connections, so that none of the many
+# connections of other tests takes the port of a server that is about to come back.
+_PORTS = list(range(20_000, 32_000))
+random.shuffle(_PORTS)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on and that was not given before."""
+    while True:
+        port = _PORTS.pop()
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+
+
+def require_tutorial_ports() -> None:
+    """Fail with a sentence if a port of the tutorial's, or of the built-in, file is taken."""
+    for port in (TUTORIAL_HTTP, TUTORIAL_STOMP):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError as error:
+                pytest.fail(
+                    f"port {port} cannot be opened ({error.strerror}), and this test takes the "
+                    "file as it stands: stop the program that has the port and try again"
+                )
+
+
+def tutorial_ini(http: int, stomp: int, more: str = "") -> str:
+    """Give the tutorial's configuration with other ports, and with lines at its end."""
+    text = TUTORIAL_INI.replace(str(TUTORIAL_HTTP), str(http))
+    return text.replace(str(TUTORIAL_STOMP), str(stomp)) + more
+
+
+def until(
+    what: str,
+    probe: Callable[[], _T],
+    seconds: float = 10.0,
+    details: Callable[[], str] = lambda: "",
+) -> _T:
+    """Ask again and again until the answer is true, and give it; fail when time is up.
+
+    Args:
+        what: The thing waited for, for the failure's text.
+        probe: Asked every few milliseconds.
+        seconds: When to give up.
+        details: What else the failure should say.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds:g} s still no {what}\n{details()}")
+        time.sleep(0.02)
+
+
+def twistd() -> Path:
+    """Give the ``twistd`` of the environment that runs the tests."""
+    return Path(sys.executable).with_name("twistd")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Give an environment in which Twisted finds this project, installed or not."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
+
+
+def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+    """Fetch a page; give the status, the headers (names in small letters) and the text."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        names = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, names, answer.read().decode()
+    finally:
+        connection.close()
+
+
+class Server:
+    """One ``twistd`` process, and the same one again after a restart.
+
+    Args:
+        folder: Where it runs and writes; ``chat.ini`` is put there.
+        chat_ini: The configuration, or None for the built-in one.
+        http: The port of the page.
+        stomp: The port of the broker.
+        arguments: What ``twistd`` is called with, if not with the usual.
+        prefix: Words before ``twistd``, to start it in another way.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        chat_ini: str | None,
+        *,
+        http: int,
+        stomp: int,
+        arguments: Sequence[str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self.http = http
+        self.stomp = stomp
+        self.log_path = folder / "twistd.log"
+        self.is_expected_to_complain = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0  # where in the log the latest start begins
+        if arguments is None:
+            arguments = ["-n", "--pidfile=", "rtchat"]
+            if chat_ini is not None:
+                arguments += ["--config", "chat.ini"]
+        if chat_ini is not None:
+            (folder / "chat.ini").write_text(chat_ini, encoding="utf-8")
+        self._command = [*prefix, str(twistd()), *arguments]
+
+    # Life
+
+    def start(self) -> Server:
+        """Start it and wait until it is ready."""
+        self.launch()
+        until(
+            "'is ready' in the server's log",
+            lambda: self._has_ended() or "is ready" in self.log_since_start(),
+            START_WITHIN_S,
+            self.log,
+        )
+        assert not self._has_ended(), f"the server ended:\n{self.log_since_start()}"
+        return self
+
+    def launch(self) -> None:
+        """Start it and do not wait."""
+        self._started_at = len(self.log())
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def send_signal(self, number: int) -> None:
+        """Send the process a signal."""
+        self._running().send_signal(number)
+
+    def wait(self, seconds: float = STOP_WITHIN_S) -> int:
+        """Wait for the end; give the exit code."""
+        process = self._running()
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"runs on after {seconds:g} s:\n{self.log_since_start()}"
+            ) from None
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ask it to stop and see it end well, in time."""
+        self.send_signal(number)
+        code = self.wait()
+        assert code == 0, f"exit code {code}:\n{self.log_since_start()}"
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        process = self._running()
+        process.kill()
+        process.wait()
+
+    def close(self) -> None:
+        """Leave nothing behind, and see that nothing went wrong inside."""
+        process = self._process
+        try:
+            if process is not None and process.poll() is None:
+                self.stop()
+        finally:
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+        if not self.is_expected_to_complain:
+            said = self.log()
+            for sign in ("Traceback", "bug while", "Unhandled"):
+                assert sign not in said, f"{sign!r} in the server's log:\n{said}"
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    def _has_ended(self) -> bool:
+        return self._running().poll() is not None
+
+    # What it says and what it is
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._running().pid
+
+    @property
+    def url(self) -> str:
+        """The page's address."""
+        return f"http://localhost:{self.http}/"
+
+    def log(self) -> str:
+        """Give all it said, in all its lives."""
+        if not self.log_path.exists():
+            return ""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def log_since_start(self) -> str:
+        """Give what it said in this life."""
+        return self.log()[self._started_at :]
+
+    def health(self) -> dict[str, Any]:
+        """Ask ``/health``."""
+        with urllib.request.urlopen(f"{self.url}health", timeout=10) as answer:
+            facts: dict[str, Any] = json.load(answer)
+        return facts
+
+    def until_empty(self, seconds: float = 10.0) -> None:
+        """Wait until no session, WebSocket or subscription is left."""
+        names = ("stomp_sessions", "stomp_websockets", "proxied_websockets", "subscriptions")
+        until(
+            "server without clients",
+            lambda: not any(self.health()[name] for name in names),
+            seconds,
+            lambda: f"{self.health()}",
+        )
+
+    def resident_bytes(self) -> int:
+        """Give how much memory the process has in use."""
+        return int(self._status("VmRSS").split()[0]) * 1024
+
+    def uids(self) -> set[int]:
+        """Give the real, effective, saved and file-system user of the process."""
+        return {int(uid) for uid in self._status("Uid").split()}
+
+    def gids(self) -> set[int]:
+        """Give the real, effective, saved and file-system group of the process."""
+        return {int(gid) for gid in self._status("Gid").split()}
+
+    def groups(self) -> set[int]:
+        """Give the supplementary groups of the process."""
+        return {int(gid) for gid in self._status("Groups").split()}
+
+    def _status(self, name: str) -> str:
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        found = re.search(rf"^{name}:\s*(.*)$", text, re.MULTILINE)
+        assert found is not None, f"no {name} in:\n{text}"
+        return found.group(1)

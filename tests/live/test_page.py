@@ -1,0 +1,271 @@
+"""Two people chat in two browser windows, with the tutorial's configuration to the letter.
+
+This is the main job: what is promised here is what a stranger sees in the first minute.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from live.browser import Window
+from live.server import (
+    TUTORIAL_HTTP,
+    TUTORIAL_INI,
+    TUTORIAL_STOMP,
+    Server,
+    require_tutorial_ports,
+)
+from live.wire import Wire
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.live, pytest.mark.browser]
+
+OpenWindow = Callable[..., Window]
+
+_INJECTION = "<img src=x onerror=\"window.injected = 'yes'\">"
+_INJECTED = "window.injected"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The tutorial's file with the tutorial's ports."""
+    require_tutorial_ports()
+    folder = tmp_path_factory.mktemp("tutorial")
+    server = Server(folder, TUTORIAL_INI, http=TUTORIAL_HTTP, stomp=TUTORIAL_STOMP)
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+def test_two_people_chat_and_see_whose_message_is_whose(
+    server: Server, open_window: OpenWindow
+) -> None:
+    ada = open_window(server.url, "Ada")
+    bob = open_window(server.url, "Bob")
+
+    ada.say("Hello, is anybody here?")
+    assert bob.nick_of("Hello, is anybody here?") == "Ada"
+    bob.say("I am. Grüße aus 東京 👋")
+    assert ada.nick_of("I am. Grüße aus 東京 👋") == "Bob"
+
+    own, other = ada.line("Hello, is anybody here?"), bob.line("Hello, is anybody here?")
+    expect(own).to_have_class("message own arriving")
+    expect(own).to_contain_text("You")
+    expect(other).not_to_contain_text("You")
+    assert "own" not in (other.get_attribute("class") or "").split()
+    # It has arrived: nothing says that it waits.
+    expect(own.locator(".message-note")).to_have_count(0)
+
+
+def test_the_nickname_is_kept_over_a_reload(server: Server, open_window: OpenWindow) -> None:
+    ada = open_window(server.url, "Ada the First")
+    ada.page.reload()
+    ada.wait_for_state("online")
+    expect(ada.page.locator("#nick-dialog")).to_be_hidden()
+    expect(ada.page.locator("#nick-shown")).to_have_text("Ada the First")
+
+    bob = open_window(server.url, "Bob")
+    ada.say("still me")
+    assert bob.nick_of("still me") == "Ada the First"
+
+
+def test_enter_sends_and_shift_enter_starts_a_new_line(
+    server: Server, open_window: OpenWindow
+) -> None:
+    ada = open_window(server.url, "Ada")
+    bob = open_window(server.url, "Bob")
+    text = ada.page.locator("#text")
+
+    text.press_sequentially("one")
+    text.press("Shift+Enter")
+    text.press_sequentially("two")
+    expect(text).to_have_value("one\ntwo")
+    expect(ada.page.locator("#log .message")).to_have_count(0)
+
+    text.press("Enter")
+    expect(text).to_have_value("")
+    expect(bob.page.locator("#log .message")).to_have_count(1)
+    assert bob.page.locator(".message-text").evaluate("node => node.textContent") == "one\ntwo"
+    # Both lines are seen, one below the other.
+    assert bob.page.locator(".message-text").inner_text().split("\n") == ["one", "two"]
+
+
+def test_the_send_button_sends_and_an_empty_message_is_none(
+    server: Server, open_window: OpenWindow
+) -> None:
+    ada = open_window(server.url, "Ada")
+    ada.say("   ")
+    ada.page.locator("#text").fill("by button")
+    ada.page.locator("#send").click()
+    ada.line("by button")
+    expect(ada.page.locator("#log .message")).to_have_count(1)
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_the_pages_survive_a_restart_and_nothing_typed_is_lost(
+    server: Server, open_window: OpenWindow, end: str
+) -> None:
+    ada = open_window(server.url, "Ada")
+    bob = open_window(server.url, "Bob")
+    ada.say("before")
+    bob.line("before")
+    for window in (ada, bob):
+        window.page.evaluate("window.sameDocument = true")
+
+    if end == "killed":
+        server.kill()
+    else:
+        server.stop(signal.SIGTERM)
+    ada.wait_for_state("offline")
+    bob.wait_for_state("offline")
+    expect(ada.page.locator("#offline")).to_be_visible()
+    ada.say("typed while offline")
+    expect(ada.line("typed while offline").locator(".message-note")).to_have_text("waiting")
+
+    server.start()
+    ada.wait_for_state("online")
+    bob.wait_for_state("online")
+    # Bob may have come back after the message was sent, and then it is not for him: a topic
+    # keeps nothing. What he is sure to get is what is sent from now on.
+    expect(ada.line("typed while offline").locator(".message-note")).to_have_count(0)
+    expect(ada.page.locator("#offline")).to_be_hidden()
+    ada.say("after")
+    bob.line("after")
+    bob.say("welcome back")
+    ada.line("welcome back")
+    for window in (ada, bob):
+        expect(window.lines("before")).to_have_count(1)
+        assert window.page.evaluate("window.sameDocument") is True, "the page was loaded anew"
+
+
+def test_a_message_typed_while_offline_arrives_exactly_once(
+    serve: Callable[..., Server], open_window: OpenWindow
+) -> None:
+    server = serve(more="\n[log]\nmessages = messages.jsonl\n")
+    ada = open_window(server.url, "Ada")
+    bob = open_window(server.url, "Bob")
+    # A topic keeps nothing, so Bob has to be back before Ada: her page's clock stands still.
+    ada.page.clock.install()
+    server.kill()
+    ada.wait_for_state("offline")
+    ada.page.clock.pause_at(ada.page.evaluate("Date.now() + 100"))
+    texts = ["first of three", "second of three", "third of three"]
+    for text in texts:
+        ada.say(text)
+
+    server.start()
+    bob.wait_for_state("online")
+    ada.page.locator("#retry").click()
+    ada.wait_for_state("online")
+    ada.say("and one more")
+    bob.line("and one more")
+    expect(bob.page.locator(".message-text")).to_have_text([*texts, "and one more"])
+    expect(ada.page.locator(".message-text")).to_have_text([*texts, "and one more"])
+
+    server.stop()
+    lines = (server.folder / "messages.jsonl").read_text(encoding="utf-8").splitlines()
+    sent = [json.loads(json.loads(line)["body"]) for line in lines]
+    assert sent == [{"nick": "Ada", "text": text} for text in (*texts, "and one more")]
+
+
+def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow) -> None:
+    mallory = open_window(server.url, "Mallory")
+    ada = open_window(server.url, "Ada")
+
+    mallory.say(_INJECTION)
+    ada.line(_INJECTION)
+    mallory.page.locator("#nick-change").click()
+    mallory.page.locator("#nick").evaluate("(input) => input.removeAttribute('maxlength')")
+    mallory.page.locator("#nick").fill("<img src=x onerror=injected=1>")
+    mallory.page.locator("#nick-save").click()
+    mallory.say("and now my name")
+    assert ada.nick_of("and now my name") == "<img src=x onerror=injected=1>"
+
+    # Programs can send what the page would not let people type.
+    with Wire(server.stomp) as wire:
+        wire.connect()
+        wire.publish("/topic/chat", json.dumps({"nick": _INJECTION, "text": "long name"}))
+        wire.publish("/topic/chat", f"not JSON {_INJECTION}")
+        wire.publish("/topic/chat", json.dumps({"nick": "x", "text": "</div><script>1</script>"}))
+        ada.line("long name")
+        ada.line(f"not JSON {_INJECTION}")
+        ada.line("</div><script>1</script>")
+
+    for window in (ada, mallory):
+        expect(window.page.locator("#log img, #log script")).to_have_count(0)
+        expect(window.page.locator("#nick-change img")).to_have_count(0)
+        assert window.page.evaluate(_INJECTED) is None
+
+
+def test_the_address_names_the_room(server: Server, open_window: OpenWindow) -> None:
+    ada = open_window(f"{server.url}#games", "Ada")
+    bob = open_window(f"{server.url}#games", "Bob")
+    eve = open_window(server.url, "Eve")
+    with Wire(server.stomp) as wire:
+        wire.connect()
+        wire.subscribe("/topic/chat.games")
+        ada.say("chess?")
+        bob.line("chess?")
+        assert json.loads(wire.frame().body) == {"nick": "Ada", "text": "chess?"}
+    eve.say("quiet in the lobby")
+    eve.line("quiet in the lobby")
+    expect(eve.page.locator("#log .message")).to_have_count(1)
+
+    eve.page.evaluate("location.hash = '#games'")
+    eve.wait_for_state("online")
+    bob.say("gladly")
+    eve.line("gladly")
+    expect(eve.page.locator("#log .message")).to_have_count(1)
+
+
+def test_everything_comes_from_this_server(server: Server, open_window: OpenWindow) -> None:
+    ada = open_window(server.url, "Ada")
+    own = (f"http://localhost:{server.http}/", f"ws://localhost:{server.http}/")
+    assert all(url.startswith(own) for url in ada.requests), ada.requests
+    assert f"ws://localhost:{server.http}/ws" in ada.requests
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_the_page_fits_every_width(server: Server, open_window: OpenWindow, width: int) -> None:
+    ada = open_window(server.url, "Ada", viewport={"width": width, "height": 700})
+    word = "x" * 300
+    ada.say(word)
+    ada.line(word)
+    seen = ada.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert seen[0] <= seen[1], f"{seen[0]} pixels of page in a window of {seen[1]}"
+    for name in ("#text", "#send", "#nick-change"):
+        box = ada.page.locator(name).bounding_box()
+        assert box is not None, f"{name} is not shown"
+        assert box["x"] >= 0, f"{name} sticks out on the left"
+        assert box["x"] + box["width"] <= width, f"{name} sticks out on the right"
+
+
+def test_dark_and_light_follow_the_system(server: Server, open_window: OpenWindow) -> None:
+    brightness = """() => {
+      const color = getComputedStyle(document.body).backgroundColor;
+      const canvas = document.createElement("canvas").getContext("2d");
+      canvas.fillStyle = color;
+      canvas.fillRect(0, 0, 1, 1);
+      return Math.max(...canvas.getImageData(0, 0, 1, 1).data.slice(0, 3));
+    }"""
+    light = open_window(server.url, "Ada", color_scheme="light")
+    dark = open_window(server.url, "Bob", color_scheme="dark")
+    assert light.page.evaluate(brightness) > 200
+    assert dark.page.evaluate(brightness) < 60
+
+
+def test_a_screen_reader_hears_the_messages_and_the_state(
+    server: Server, open_window: OpenWindow
+) -> None:
+    ada = open_window(server.url, "Ada")
+    log = ada.page.get_by_role("log", name="Messages")
+    expect(log).to_be_visible()
+    expect(ada.page.get_by_role("status")).to_have_text("Connected.")
+    expect(ada.page.get_by_role("textbox", name="Your message")).to_be_focused()
+    ada.say("Can you hear me?")
+    expect(log).to_contain_text("Can you hear me?")
+    expect(ada.page.get_by_role("button", name="Send")).to_be_enabled()

@@ -1,0 +1,149 @@
+"""SIGTERM and Ctrl-C: everybody is told, what waits goes out, exit code 0 within six seconds."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from live.server import STOP_WITHIN_S, Server, until
+from live.wire import Wire
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+pytestmark = [pytest.mark.live]
+
+Serve = Callable[..., Server]
+
+_PATIENT = "\n[broker]\nbacklog.max_bytes = 64 MiB\n"
+
+both_signals = pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"]
+)
+
+
+@contextmanager
+def websocket(server: Server, path: str) -> Iterator[ClientConnection]:
+    """Open a WebSocket and log in over it."""
+    url = f"ws://localhost:{server.http}{path}"
+    with connect(url, proxy=None, compression=None) as client:
+        client.send("CONNECT\naccept-version:1.2\nhost:x\n\n\0")
+        assert "CONNECTED" in str(client.recv(timeout=10))
+        yield client
+
+
+def last_words(client: ClientConnection) -> tuple[str, int, str]:
+    """Give what still came, the close code and its reason."""
+    words = ""
+    while True:
+        try:
+            words += str(client.recv(timeout=10))
+        except ConnectionClosed as end:
+            assert end.rcvd is not None, "the WebSocket was cut without a close"
+            return words, end.rcvd.code, end.rcvd.reason
+
+
+def fill(server: Server) -> list[bytes]:
+    """Publish more than the system holds for a client that does not read: the rest waits inside.
+
+    Returns:
+        The bodies, in order.
+    """
+    limits = Path("/proc/sys/net/ipv4/tcp_wmem").read_text(encoding="ascii").split()
+    wanted_bytes = int(limits[2]) + 2 * 1024 * 1024
+    bodies: list[bytes] = []
+    with Wire(server.stomp) as publisher:
+        publisher.connect()
+        while sum(map(len, bodies)) < wanted_bytes:
+            bodies.append(f"{len(bodies):7} ".encode() * 4000)
+            publisher.publish("/topic/flood", bodies[-1])
+        publisher.send("SEND\ndestination:/topic/none\nreceipt:all\n\n\0")
+        assert publisher.frame().headers["receipt-id"] == "all"
+    return bodies
+
+
+@both_signals
+def test_every_kind_of_client_is_told(serve: Serve, number: int) -> None:
+    server = serve()
+    with (
+        Wire(server.stomp) as tcp,
+        Wire(server.stomp) as stranger,
+        websocket(server, "/ws") as direct,
+        websocket(server, f"/tcp/localhost:{server.stomp}") as proxied,
+    ):
+        tcp.connect()
+        begun_s = time.monotonic()
+        server.send_signal(number)
+
+        (error,) = tcp.rest()
+        assert error.command == "ERROR"
+        assert error.headers["message"] == "server shutting down"
+        assert [frame.command for frame in stranger.rest()] == ["ERROR"]
+        tcp.close()
+        stranger.close()
+        words, code, reason = last_words(direct)
+        assert "message:server shutting down" in words
+        assert (code, reason) == (1012, "server shutting down")
+        assert last_words(proxied)[1] == 1012
+        assert server.wait() == 0
+        assert time.monotonic() - begun_s < 3, "all had left, and it waited all the same"
+    assert f"{signal.Signals(number).name} received: stopping" in server.log()
+
+
+@both_signals
+def test_clients_that_do_not_read_or_answer_cannot_hold_it_up(serve: Serve, number: int) -> None:
+    server = serve(more=_PATIENT)
+    with (
+        Wire(server.stomp, receive_buffer_bytes=4096) as deaf,
+        socket.create_connection(("127.0.0.1", server.http)) as mute,
+    ):
+        deaf.connect()
+        deaf.subscribe("/topic/flood")
+        fill(server)
+        mute.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: localhost:{server.http}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        assert mute.recv(4096).startswith(b"HTTP/1.1 101 ")
+        begun_s = time.monotonic()
+        server.send_signal(number)
+
+        # Nobody gets in meanwhile.
+        until("line in the log", lambda: "received: stopping" in server.log())
+        for port in (server.stomp, server.http):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=2)
+        assert server.wait() == 0
+        assert time.monotonic() - begun_s < STOP_WITHIN_S
+
+
+def test_what_waits_goes_out_before_the_goodbye(serve: Serve) -> None:
+    server = serve(more=_PATIENT)
+    with Wire(server.stomp, receive_buffer_bytes=4096) as slow:
+        slow.connect()
+        slow.subscribe("/topic/flood")
+        bodies = fill(server)
+        server.send_signal(signal.SIGTERM)
+        until("line in the log", lambda: "received: stopping" in server.log())
+
+        *messages, goodbye = slow.rest()
+        assert [message.body for message in messages] == bodies
+        assert goodbye.headers["message"] == "server shutting down"
+        slow.close()
+        assert server.wait() == 0
+
+
+def test_a_second_ctrl_c_does_no_harm(serve: Serve) -> None:
+    server = serve()
+    with Wire(server.stomp) as client:
+        client.connect()
+        for _ in range(3):
+            server.send_signal(signal.SIGINT)
+        assert client.frame().headers["message"] == "server shutting down"
+        client.close()
+        assert server.wait() == 0
