@@ -94,7 +94,7 @@ class Broker:
         self.epoch = epoch
         self.limits = BrokerLimits() if limits is None else limits
         self.budget = Budget(self.limits.max_bytes)
-        self.cork = Cork()
+        self.cork = Cork(self.budget)
         self.heads = HeadCache()
         self.now = 0.0
         self.observers: list[Callable[[Message], None]] = []

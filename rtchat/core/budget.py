@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["Budget"]
 
 _NEAR_SHARE = 0.85
@@ -15,13 +17,15 @@ class Budget:
 
     Attributes:
         used: How much is held now.
+        on_over: Called at the end of a turn that leaves more than the limit.
     """
 
-    __slots__ = ("_near_bytes", "max_bytes", "used")
+    __slots__ = ("_near_bytes", "max_bytes", "on_over", "used")
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.used = 0
+        self.on_over: Callable[[], None] = _nothing
         self._near_bytes = int(max_bytes * _NEAR_SHARE)
 
     @property
@@ -33,3 +37,7 @@ class Budget:
     def is_over(self) -> bool:
         """Whether somebody has to be cut."""
         return 0 < self.max_bytes < self.used
+
+
+def _nothing() -> None:
+    """What happens when nobody asked to know."""

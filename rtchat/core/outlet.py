@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
+from rtchat.core.budget import Budget
+
 __all__ = ["RAW", "ROOM_BYTES", "Cork", "Outlet", "OutletGroup", "Waiter", "Wire"]
 
 
@@ -42,14 +44,16 @@ class Cork:
     Whoever starts a turn (a read, a timer) calls :meth:`flush` when it is over.
 
     Attributes:
+        budget: What all outlets together may let wait.
         groups: Groups that gathered something.
         outlets: Outlets that gathered something.
         woken: What may go on now that something has made room, in order.
     """
 
-    __slots__ = ("groups", "outlets", "woken")
+    __slots__ = ("budget", "groups", "outlets", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = Budget(0) if budget is None else budget
         self.outlets: dict[Outlet, None] = {}
         self.groups: dict[OutletGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
@@ -74,6 +78,8 @@ class Cork:
                     outlet.flush()
                 if outlet.waiters and outlet.has_room:
                     outlet.pump()
+            if self.budget.is_over:
+                self.budget.on_over()
 
 
 class OutletGroup:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from rtchat import __version__
 from rtchat.core.broker import Broker
 from rtchat.core.destinations import Kind
+from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame, Version, encode, escape
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
@@ -76,6 +77,10 @@ class Line(Protocol):
 
     def resume_reading(self) -> None:
         """The client need not wait any longer."""
+
+    def go_on(self) -> None:
+        """What the client waits for has happened, in somebody else's turn: call the session's
+        ``go_on``, and answer for its bugs as for those of ``receive``."""
 
 
 class Session:
@@ -143,6 +148,12 @@ class Session:
         return len(self._subscriptions)
 
     @property
+    def feed_bytes(self) -> int:
+        """How much waits in subscriptions that may lag."""
+        subscriptions = self._subscriptions.values()
+        return sum(s.source.waiting_bytes for s in subscriptions if isinstance(s.source, Feed))
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the client has to wait until a queue has room; it is not read meanwhile."""
         return self._held is not None
@@ -159,8 +170,8 @@ class Session:
         if self._held is None:
             self._act(None)
 
-    def _go_on(self) -> None:
-        """The queue that the client had to wait for has room."""
+    def go_on(self) -> None:
+        """Try the frame again that had to wait until a queue had room."""
         held, self._held = self._held, None
         if self.is_closed:
             return
@@ -181,7 +192,7 @@ class Session:
                 frame = None
         except _MustWait as wait:
             self._held = frame
-            self._broker.wait_for(wait.queue, self._go_on)
+            self._broker.wait_for(wait.queue, self._line.go_on)
             self._line.pause_reading()
         except ProtocolError as error:
             self.fail(error, frame)
@@ -230,7 +241,7 @@ class Session:
         broker = self._broker
         if self._held is not None:
             self._held = None
-            broker.wait_no_more(self._go_on)
+            broker.wait_no_more(self._line.go_on)
         ended = list(self._subscriptions.values())
         self._subscriptions.clear()
         self._numbers.clear()

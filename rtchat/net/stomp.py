@@ -26,6 +26,9 @@ __all__ = ["StompFactory", "StompProtocol"]
 CLOSE_GRACE_S = 5.0
 """How long a client may take to read its last frames before the connection is cut."""
 
+SLOW_PUBLISHER_S = 0.1
+"""How long a publisher is not read after each read while the server holds nearly too much."""
+
 _SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
 _SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
 
@@ -55,6 +58,7 @@ class StompProtocol(Protocol):
         # login time-out, then heart-beats; after the close, the cut
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
+        self._pauses: set[str] = set()  # why nothing is read from the client
 
     @override
     def connectionMade(self) -> None:
@@ -78,13 +82,15 @@ class StompProtocol(Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        self._last_read_s = self._clock.seconds()
+        broker = self.factory.broker
+        broker.now = self._last_read_s = self._clock.seconds()
         try:
             self.session.receive(data)
         except Exception:
-            self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
-            self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
-        self.factory.broker.cork.flush()
+            self._bug()
+        broker.cork.flush()
+        if broker.budget.is_near and self.session.has_published:
+            self._slow_down()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -107,6 +113,24 @@ class StompProtocol(Protocol):
         """Close the connection now, whatever waits to be sent."""
         self._stream.abortConnection()
 
+    @property
+    def held_bytes(self) -> int:
+        """How much waits for this client."""
+        return self._outbox.waiting_bytes + self.session.feed_bytes
+
+    def cut_for_memory(self, used: int, limit: int) -> None:
+        """Cut the client because the server holds too much, and most of it for this one."""
+        held = self.held_bytes
+        self._outbox.discard_backlog()
+        self.session.fail(
+            LimitExceeded(
+                f"too slow: the server's memory limit of {limit} bytes is reached",
+                f"{held} bytes wait for this client, more than for any other, of {used} bytes "
+                "in all. The limit is memory.max_bytes of the server.",
+            ),
+            reason=CloseReason.SLOW,
+        )
+
     # What the session asks for
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -123,6 +147,21 @@ class StompProtocol(Protocol):
             self._later(heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
         if heartbeat.receive_ms:
             self._later(heartbeat.receive_ms * _SILENCE_SHARE / 1000, self._listen)
+
+    def pause_reading(self) -> None:
+        """The client has to wait until a queue has room."""
+        self._pause("queue")
+
+    def resume_reading(self) -> None:
+        """The queue has room."""
+        self._resume("queue")
+
+    def go_on(self) -> None:
+        """Let the session go on where it had to wait."""
+        try:
+            self.session.go_on()
+        except Exception:
+            self._bug()
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are out; cut if the client does not read them."""
@@ -144,10 +183,34 @@ class StompProtocol(Protocol):
                 text=text,
             )
         self._later(CLOSE_GRACE_S, self.cut)
+        for pause in list(self._pauses):
+            self._resume(pause)  # whatever still comes is read, and forgotten
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
             self._outbox.close(linger=reason is not CloseReason.DONE)
+
+    # Flow control
+
+    def _pause(self, why: str) -> None:
+        if not self._pauses:
+            self._stream.pauseProducing()
+        self._pauses.add(why)
+
+    def _resume(self, why: str) -> None:
+        if why in self._pauses:
+            self._pauses.discard(why)
+            if not self._pauses:
+                # Its silence was ours.
+                self._last_read_s = self._clock.seconds()
+                self._stream.resumeProducing()
+
+    def _slow_down(self) -> None:
+        """Read from a publisher only now and then while the server holds nearly too much."""
+        self.session.has_published = False
+        if not self.session.is_closed and "memory" not in self._pauses:
+            self._pause("memory")
+            self._later(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
 
     # Timers
 
@@ -176,6 +239,10 @@ class StompProtocol(Protocol):
 
     def _listen(self) -> None:
         allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
+        if self._pauses:
+            # Nobody can be heard who is not read.
+            self._later(allowed_s, self._listen)
+            return
         left_s = self._last_read_s + allowed_s - self._clock.seconds()
         if left_s > 0:
             self._later(left_s, self._listen)
@@ -186,8 +253,8 @@ class StompProtocol(Protocol):
             CloseReason.SILENT,
         )
 
-    def _too_slow(self) -> None:
-        waiting, limit = self._outbox.waiting_bytes, self.factory.limits.max_backlog_bytes
+    def _too_slow(self, waiting: int) -> None:
+        limit = self.factory.limits.max_backlog_bytes
         self._outbox.discard_backlog()
         self.session.fail(
             LimitExceeded(
@@ -196,6 +263,10 @@ class StompProtocol(Protocol):
             ),
             reason=CloseReason.SLOW,
         )
+
+    def _bug(self) -> None:
+        self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
         self.session.fail(ProtocolError(message, detail), reason=reason)
@@ -222,6 +293,7 @@ class StompFactory(Factory):
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
         self._all_gone: Deferred[None] | None = None
+        broker.budget.on_over = self._relieve
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
@@ -240,6 +312,13 @@ class StompFactory(Factory):
             protocol.shut_down()
         self.one_less()
         return gone
+
+    def _relieve(self) -> None:
+        """Cut the client for which most is held, since all together it is too much."""
+        budget = self.broker.budget
+        victim = max(self.protocols, key=lambda protocol: protocol.held_bytes, default=None)
+        if victim is not None and victim.held_bytes:
+            victim.cut_for_memory(budget.used, budget.max_bytes)
 
     def one_less(self) -> None:
         """Take note that a client may have been the last."""

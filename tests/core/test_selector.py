@@ -1,0 +1,803 @@
+"""Selectors: what they select, what they refuse and where, and that they cannot be abused."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+import operator
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rtchat.core.selector import Selector
+from rtchat.errors import LimitExceeded, ProtocolError
+
+BLUE = {
+    "destination": "/topic/cars",
+    "message-id": "m-1",
+    "color": "blue",
+    "weight": "2501",
+    "price": "12.5",
+    "cold": "-3",
+    "sold": "true",
+    "note": "it's a car",
+    "x-key": "k",
+    "a.b:c": "dots",
+    "with space": "spaced",
+}
+
+
+def selects(text: str, headers: Mapping[str, str] = BLUE) -> bool:
+    return Selector.parse(text).matches(headers)
+
+
+def truth(condition: str, headers: Mapping[str, str] = BLUE) -> bool | None:
+    """Tell TRUE, FALSE and unknown apart by asking three times."""
+    answers = (
+        selects(condition, headers),
+        selects(f"NOT ({condition})", headers),
+        selects(f"({condition}) IS NULL", headers),
+    )
+    assert sum(answers) == 1
+    return {0: True, 1: False, 2: None}[answers.index(True)]
+
+
+# ---------------------------------------------------------------- three-valued logic
+
+TRUTHS = {True: "TRUE", False: "1 = 2", None: "missing = 'x'"}
+
+
+@pytest.mark.parametrize("value", TRUTHS)
+def test_a_message_is_selected_only_when_the_condition_is_true(value: bool | None) -> None:
+    assert selects(TRUTHS[value]) is (value is True)
+
+
+@pytest.mark.parametrize(
+    "left, right, both",
+    [
+        (True, True, True),
+        (True, False, False),
+        (True, None, None),
+        (False, True, False),
+        (False, False, False),
+        (False, None, False),
+        (None, True, None),
+        (None, False, False),
+        (None, None, None),
+    ],
+)
+def test_and_follows_its_truth_table(
+    left: bool | None, right: bool | None, both: bool | None
+) -> None:
+    assert truth(f"{TRUTHS[left]} AND {TRUTHS[right]}") is both
+
+
+@pytest.mark.parametrize(
+    "left, right, either",
+    [
+        (True, True, True),
+        (True, False, True),
+        (True, None, True),
+        (False, True, True),
+        (False, False, False),
+        (False, None, None),
+        (None, True, True),
+        (None, False, None),
+        (None, None, None),
+    ],
+)
+def test_or_follows_its_truth_table(
+    left: bool | None, right: bool | None, either: bool | None
+) -> None:
+    assert truth(f"{TRUTHS[left]} OR {TRUTHS[right]}") is either
+
+
+@pytest.mark.parametrize("value, opposite", [(True, False), (False, True), (None, None)])
+def test_not_follows_its_truth_table(value: bool | None, opposite: bool | None) -> None:
+    assert truth(f"NOT {TRUTHS[value]}") is opposite
+
+
+@pytest.mark.parametrize("values", itertools.product(TRUTHS, repeat=3))
+def test_a_chain_of_three_is_the_chain_of_two_and_one(values: tuple[bool | None, ...]) -> None:
+    one, two, three = (TRUTHS[value] for value in values)
+    for word in "AND", "OR":
+        chained = truth(f"{one} {word} {two} {word} {three}")
+        assert chained is truth(f"({one} {word} {two}) {word} {three}")
+        assert chained is truth(f"{one} {word} ({two} {word} {three})")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "gone = 'x'",
+        "gone <> 'x'",
+        "gone != 'x'",
+        "'x' = gone",
+        "gone = 1",
+        "gone <> 1",
+        "gone < 1",
+        "gone <= 1",
+        "gone > 1",
+        "1 >= gone",
+        "gone = color",
+        "color < gone",
+        "gone < gone",
+        "gone = gone",
+        "gone = TRUE",
+        "gone <> FALSE",
+        "gone = (1 = 1)",
+        "gone + 1 = 1",
+        "1 - gone = 1",
+        "gone * 0 = 0",
+        "0 / gone = 0",
+        "gone % 2 = 0",
+        "-gone = 1",
+        "+gone = 1",
+        "1 + 1 + gone + 1 = 3",
+        "gone BETWEEN 1 AND 2",
+        "gone NOT BETWEEN 1 AND 2",
+        "weight BETWEEN gone AND 3000",
+        "weight NOT BETWEEN 3000 AND gone AND TRUE AND FALSE OR gone = 1",
+        "gone IN ('x')",
+        "gone NOT IN ('x')",
+        "gone LIKE '%'",
+        "gone NOT LIKE 'x'",
+        "gone",
+        "NOT gone",
+        "JMSTimestamp > 0",
+        "JMSType = 'x'",
+        "JMSType IN ('x')",
+    ],
+)
+def test_each_operator_is_unknown_over_a_missing_header(condition: str) -> None:
+    if " OR " in condition:
+        assert truth(condition) is None
+    else:
+        assert truth(condition) is None
+        assert not selects(condition)
+
+
+def test_between_is_false_as_soon_as_one_side_is() -> None:
+    assert truth("weight BETWEEN 3000 AND gone") is False
+    assert truth("weight NOT BETWEEN 3000 AND gone") is True
+
+
+@pytest.mark.parametrize(
+    "condition, expected",
+    [
+        ("gone IS NULL", True),
+        ("gone IS NOT NULL", False),
+        ("color IS NULL", False),
+        ("color IS NOT NULL", True),
+        ("color + 1 IS NULL", True),
+        ("weight + 1 IS NULL", False),
+        ("1 / 0 IS NULL", True),
+        ("(gone = 'x') IS NULL", True),
+        ("(color = 'x') IS NULL", False),
+        ("TRUE IS NOT NULL", True),
+        ("'' IS NULL", False),
+        ("JMSPriority IS NULL", False),
+        ("JMSTimestamp IS NULL", True),
+    ],
+)
+def test_is_null_makes_true_and_false_of_the_unknown(condition: str, expected: bool) -> None:
+    assert truth(condition) is expected
+
+
+# ---------------------------------------------------------------- operators
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "color = 'blue'",
+        "'blue' = color",
+        "color <> 'red'",
+        "color != 'red'",
+        "color = color",
+        "color < note",
+        "note > color",
+        "note >= color AND color <= color",
+        "weight > 2500",
+        "2500 < weight",
+        "2501 >= weight",
+        "weight = 2501.0",
+        "weight = '2501'",
+        "weight <> 2500",
+        "price > 12",
+        "price = 12.5",
+        "cold = -3",
+        "cold < 0",
+        "- cold = +3",
+        "-(-3) = 3",
+        "- - 3 = 3",
+        "weight - 1 = 2500",
+        "weight - 1 - 1 = 2499",
+        "weight - (1 - 1) = 2501",
+        "2 + 3 * 4 = 14",
+        "(2 + 3) * 4 = 20",
+        "2 * 3 + 4 = 10",
+        "12 / 3 / 2 = 2",
+        "7 / 2 = 3.5",
+        "7 % 3 = 1 AND -7 % 3 = -1 AND 7 % -3 = 1 AND 5.5 % 2 = 1.5",
+        "price * 2 + cold = 22",
+        "weight + price = 2513.5",
+        "weight BETWEEN 2501 AND 2501",
+        "weight NOT BETWEEN 2502 AND 2503",
+        "weight + 1 BETWEEN 2 * 1251 AND 3000 AND TRUE",
+        "5 BETWEEN 1 AND 9",
+        "color IN ('red', 'blue')",
+        "(color) IN ('blue')",
+        "color NOT IN ('red', 'green')",
+        "weight IN ('2501')",
+        "sold",
+        "sold = TRUE",
+        "TRUE = sold",
+        "sold <> FALSE",
+        "sold = (weight > 1)",
+        "sold = 'true'",
+        "(color = 'red') = FALSE",
+        "(weight > 1) <> (weight > 9999)",
+        "(weight > 1) = 'TRUE'",
+        "NOT color = 'red'",
+        "NOT NOT color = 'blue'",
+        "NOT color IN ('red') AND sold",
+        "color = 'red' OR color = 'blue' AND weight > 1",
+        "sold OR gone AND color = 'red'",
+        "note = 'it''s a car'",
+        "x-key = 'k'",
+        "a.b:c = 'dots'",
+        "\"x-key\" = 'k'",
+        "\"with space\" = 'spaced'",
+        "weight - 1 > weight - 2",
+        "weight-1 IS NULL",
+        "COLOR IS NULL AND Color IS NULL",
+        "color in ('blue') and not weight is null Or false",
+        "color\t=\r\n'blue'\f",
+        "color='blue'and weight>2500",
+        "/* a car */ color /**/ = 'blue' -- and so on = (\n AND sold",
+        "'a' = 'a'",
+        "1 = 1",
+        "'5' = 5",
+        "convert_string_expressions:weight > 2500",
+        "hyphenated_props:x-key = 'k'",
+        "hyphenated_props:convert_string_expressions:x-key = 'k' AND weight > 2500",
+    ],
+)
+def test_a_message_that_fits_is_selected(condition: str) -> None:
+    assert truth(condition) is True
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "/* everything */", "hyphenated_props:"])
+def test_an_empty_selector_selects_everything(text: str) -> None:
+    assert selects(text)
+    assert selects(text, {})
+
+
+def test_not_binds_tighter_than_and_and_and_than_or() -> None:
+    assert truth("NOT FALSE AND FALSE") is False
+    assert truth("TRUE OR TRUE AND FALSE") is True
+    assert truth("NOT TRUE OR TRUE") is True
+
+
+def test_between_and_the_other_and_are_told_apart() -> None:
+    assert truth("weight BETWEEN 1 AND 9999 AND color = 'red'") is False
+    assert truth("color = 'blue' AND weight BETWEEN 1 AND 9999 AND sold") is True
+    assert truth("weight BETWEEN 1 AND 2 OR weight BETWEEN (1) AND 9999") is True
+
+
+def test_a_selector_keeps_its_text() -> None:
+    selector = Selector.parse(" color = 'blue' ")
+    assert selector.text == " color = 'blue' "
+    assert repr(selector) == "<Selector \" color = 'blue' \">"
+
+
+def test_a_selector_forgets_one_message_before_the_next() -> None:
+    selector = Selector.parse("1 + n + n > 4 AND NOT gone = 'x' OR n = 0")
+    for _ in range(3):
+        assert [selector.matches({"n": n, "gone": "y"}) for n in "0123"] == [
+            True,
+            False,
+            True,
+            True,
+        ]
+
+
+# ---------------------------------------------------------------- types
+
+
+@pytest.mark.parametrize(
+    "text, number",
+    [
+        ("0", "0"),
+        ("007", "7"),
+        ("+7", "7"),
+        ("-7", "-7"),
+        ("7.", "7"),
+        (".5", "0.5"),
+        ("-.5e1", "-5"),
+        ("2E3", "2000"),
+        ("1" + "0" * 17, "1e17"),
+        ("1" + "0" * 18, "1e18"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("-9223372036854775808", "-9223372036854775808"),
+        ("9223372036854775808", "9223372036854775808.0"),
+        ("0" * 60 + "7", "7"),
+        ("1e999999999999", "1e999"),
+        ("1" + "0" * 8000, "1e999"),
+        ("-1" + "0" * 8000, "-1e999"),
+        ("1e-999999999999", "0"),
+    ],
+)
+def test_a_header_that_looks_like_a_number_is_one(text: str, number: str) -> None:
+    assert truth(f"n = {number}", {"n": text}) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "7 ", " 7", "7a", "1_000", "٣", "nan", "inf", "-", "+", ".", "e5", "1e", "0x1F", "7L"]
+    + ["--7", "1.2.3", "²", "true", "7\n"],
+)
+def test_a_header_that_looks_like_no_number_is_unknown_as_one(text: str) -> None:
+    headers = {"n": text}
+    assert truth("n = 7", headers) is None
+    assert truth("n <> 7", headers) is None
+    assert truth("n < 7", headers) is None
+    assert truth("n + 0 = 7", headers) is None
+    assert truth("-n = 7", headers) is None
+    assert truth("n IS NULL", headers) is False
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("true", True), ("TRUE", True), ("True", True), ("false", False), ("False", False)]
+    + [("1", None), ("yes", None), ("", None), (" true", None)],
+)
+def test_a_header_as_a_condition_is_true_or_false_or_unknown(
+    text: str, value: bool | None
+) -> None:
+    assert truth("flag", {"flag": text}) is value
+    assert truth("flag = TRUE", {"flag": text}) is value
+    assert truth("flag <> FALSE", {"flag": text}) is value
+
+
+def test_two_headers_are_compared_as_text() -> None:
+    headers = {"nine": "9", "ten": "10", "ten.0": "10.0"}
+    assert truth("ten < nine", headers) is True
+    assert truth("ten = ten.0", headers) is False
+    assert truth("ten + 0 > nine", headers) is True
+
+
+@pytest.mark.parametrize(
+    "literal, same",
+    [
+        ("0x1F", "31"),
+        ("0XfF", "255"),
+        ("017", "15"),
+        ("0", "0.0"),
+        ("7L", "7"),
+        ("7l", "7"),
+        ("7.", "7"),
+        (".5", "0.5"),
+        ("6.2E-3", "0.0062"),
+        ("5e+2", "500"),
+        ("9223372036854775807", "9223372036854775806 + 1"),
+        ("-9223372036854775808", "-9223372036854775807 - 1"),
+        ("9223372036854775808", "9223372036854775808.0"),
+        ("0x7FFFFFFFFFFFFFFF", "9223372036854775807"),
+        ("0xFFFFFFFFFFFFFFFFFF", "4722366482869645213695.0"),
+        ("1e999999999", "1e400"),
+        ("1" * 5000, "1e999"),
+        ("0x" + "F" * 5000, "1e999"),
+        ("-0x" + "F" * 5000, "-1e999"),
+        ("0" + "7" * 5000, "1e999"),
+        ("5AND 1=1 OR 5", "5", ),
+    ][:-1],
+)
+def test_numbers_are_written_as_in_java(literal: str, same: str) -> None:
+    assert truth(f"{literal} = {same}") is True
+
+
+@pytest.mark.parametrize(
+    "condition, expected",
+    [
+        ("n + 1 = 9223372036854775808.0", True),
+        ("n + 1 > n", True),
+        ("n + 1 - 1 > n", True),
+        ("n - 1 = 9223372036854775806", True),
+        ("-n - 1 = -9223372036854775808", True),
+        ("-(-n - 1) = 9223372036854775808.0", True),
+        ("n * n = 85070591730234615847396907784232501249.0", True),
+        ("n * n * n * n * n * n > 1e100", True),
+        ("1e308 * 10 > n", True),
+        ("1e999 - 1e999 IS NULL", True),
+        ("0 * 1e999 IS NULL", True),
+        ("1e999 / 1e999 IS NULL", True),
+        ("1e999 % 2 IS NULL", True),
+        ("1 / 0 = 1", None),
+        ("1 / 0.0 = 1", None),
+        ("0 / 0 = 0", None),
+        ("1 % 0 = 1", None),
+        ("n / (n - n) > 0", None),
+        ("n / (n - n) > 0 OR TRUE", True),
+    ],
+)
+def test_arithmetic_neither_wraps_nor_fails(condition: str, expected: bool | None) -> None:
+    assert truth(condition, {"n": "9223372036854775807"}) is expected
+
+
+def test_long_chains_of_arithmetic_on_huge_headers_are_quick() -> None:
+    selector = Selector.parse(" * ".join(["n"] * 500) + " > 0")
+    began = time.perf_counter()
+    assert selector.matches({"n": "9" * 8000})
+    assert time.perf_counter() - began < 1
+
+
+# ---------------------------------------------------------------- LIKE
+
+
+@pytest.mark.parametrize(
+    "pattern, escape, fits, fits_not",
+    [
+        ("12%3", "", ["123", "12993"], ["1234", "13", "0123"]),
+        ("l_se", "", ["lose"], ["loose", "lse"]),
+        ("\\_%", "\\", ["_foo", "_"], ["bar", "\\_foo"]),
+        ("%", "", ["", "a", "a\nb"], []),
+        ("", "", [""], ["a"]),
+        ("_", "", ["a", "\n", "é", "😀"], ["", "aa"]),
+        ("%_%_%", "", ["ab", "abc"], ["", "a"]),
+        ("a", "", ["a"], ["A", "aa", ""]),
+        ("a%a", "", ["aa", "aba"], ["a", "ab"]),
+        ("%a%b%", "", ["ab", "xaxbx"], ["ba", "a"]),
+        ("%ab%ab%", "", ["abab"], ["aba", "ab"]),
+        ("%a_c%a_c", "", ["abcabc", "axcazzcazc"], ["abc", "abca"]),
+        ("%a__d%", "", ["abcd", "aaxxd"], ["abd"]),
+        ("%_b%", "", ["ab", "bb"], ["b", "ba"]),
+        ("%b_%", "", ["ba"], ["b", "ab"]),
+        (".*[a-z]+^$", "", [".*[a-z]+^$"], ["a"]),
+        ("100|%", "|", ["100%"], ["100", "1000", "100|"]),
+        ("a||b", "|", ["a|b"], ["a||b"]),
+        ("a|b", "|", ["a|b"], ["ab"]),
+        ("ab|", "|", ["ab|"], ["ab"]),
+        ("%%x", "%", ["%x"], ["x", "ax"]),
+        ("%x", "%", ["x", "ax"], ["xa"]),
+        ("__", "_", ["_"], ["ab"]),
+        ("it''s%", "", ["it's a car"], ["its"]),
+    ],
+)
+def test_like_knows_its_two_wildcards_and_the_escape(
+    pattern: str, escape: str, fits: list[str], fits_not: list[str]
+) -> None:
+    clause = f"LIKE '{pattern}'" + (f" ESCAPE '{escape}'" if escape else "")
+    for text in fits:
+        assert truth(f"t {clause}", {"t": text}) is True
+        assert truth(f"t NOT {clause}", {"t": text}) is False
+    for text in fits_not:
+        assert truth(f"t {clause}", {"t": text}) is False
+        assert truth(f"t NOT {clause}", {"t": text}) is True
+
+
+def like(text: str, pattern: str) -> bool:
+    """Compare in the slow and obvious way, a row of the table for each pattern character."""
+    row = [True] + [False] * len(text)
+    for char in pattern:
+        if char == "%":
+            row = list(itertools.accumulate(row, operator.or_))
+        else:
+            row = [False] + [
+                before and char in ("_", here) for before, here in zip(row, text, strict=False)
+            ]
+    return row[-1]
+
+
+@given(
+    st.text("ab", max_size=12),
+    st.text("ab_%", max_size=10),
+)
+@settings(max_examples=1000, deadline=None)
+@example("aab", "%_ab")
+@example("abaab", "%a_b%")
+@example("aaaaaaaaab", "%a_a%a_b")
+def test_like_agrees_with_the_slow_and_obvious_way(text: str, pattern: str) -> None:
+    assert selects(f"t LIKE '{pattern}'", {"t": text}) is like(text, pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "%a" * 4000 + "%b",
+        "%a_a" * 2000 + "%b",
+        "%" + "a_" * 4000 + "b%",
+        "%" + "_a" * 40 + "b%",
+        "%a_b" * 2000,
+        "%aa_aab" * 1000,
+        "%" * 8000 + "b",
+        "%_" * 4000 + "b",
+        "%" + "a" * 4000 + "b%",
+    ],
+)
+def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
+    selector = Selector.parse(f"t LIKE '{pattern}'")
+    began = time.perf_counter()
+    assert not selector.matches({"t": "a" * 8192})
+    assert not selector.matches({"t": "ab" * 4095 + "aa"})
+    assert time.perf_counter() - began < 0.5
+
+
+# ---------------------------------------------------------------- JMS names
+
+
+@pytest.mark.parametrize(
+    "condition, headers",
+    [
+        ("JMSMessageID = 'm-1'", {"message-id": "m-1"}),
+        ("JMSDestination LIKE '/queue/%'", {"destination": "/queue/a"}),
+        ("JMSReplyTo = '/temp-queue/a'", {"reply-to": "/temp-queue/a"}),
+        ("JMSCorrelationID IN ('c')", {"correlation-id": "c"}),
+        ("JMSType = 'car'", {"type": "car"}),
+        ("JMSXGroupID = 'g'", {"JMSXGroupID": "g"}),
+        ("JMSTimestamp > 1767225600000", {"timestamp": "1767225600001"}),
+        ("JMSExpiration = 5", {"expires": "5"}),
+        ("JMSExpiration = 0", {}),
+        ("JMSPriority = 4", {}),
+        ("JMSPriority > 4", {"priority": "9"}),
+        ("4 < JMSPriority", {"priority": "9"}),
+        ("JMSPriority > level", {"priority": "10", "level": "9"}),
+        ("JMSPriority = '9'", {"priority": "9"}),
+        ("JMSPriority IN ('4')", {}),
+        ("JMSPriority LIKE '4'", {}),
+        ("JMSDeliveryMode = 'PERSISTENT'", {"persistent": "true"}),
+        ("JMSDeliveryMode = 'NON_PERSISTENT'", {"persistent": "false"}),
+        ("JMSDeliveryMode = 'NON_PERSISTENT'", {}),
+        ("JMSDeliveryMode IN ('PERSISTENT')", {"persistent": "TRUE"}),
+        ("JMSDeliveryMode LIKE 'NON%' AND JMSDeliveryMode IS NOT NULL", {}),
+        ("JMSDeliveryMode = mode", {"mode": "NON_PERSISTENT"}),
+        ("JMSRedelivered", {"redelivered": "true"}),
+        ("NOT JMSRedelivered", {}),
+        ("JMSRedelivered = FALSE", {"redelivered": "false"}),
+        ("JMSRedelivered = 'true'", {"redelivered": "true"}),
+        ("JMSRedelivered IN ('false')", {}),
+        ("\"JMSType\" = 'x' AND JMSType IS NULL", {"JMSType": "x"}),
+        ("\"JMSPriority\" IS NULL AND jmspriority IS NULL", {"priority": "1"}),
+    ],
+)
+def test_jms_names_stand_for_stomp_headers(condition: str, headers: dict[str, str]) -> None:
+    assert truth(condition, headers) is True
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a", "_a", "$a", "a$1", "x-key", "x-1", "a.b", "a:b", "größe", "名前", "not-null", "ANDy"]
+    + ["content-type", "true.", "a--b", "1a", "-a", "a b", 'say "hi"', "and", "a-", "it's"],
+)
+def test_any_name_can_be_written_in_double_quotes_and_good_ones_without(name: str) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    assert truth(f"{quoted} = 'x'", {name: "x"}) is True
+    bare_is_good = name.replace("-", "a").replace(".", "a").replace(":", "a").replace("$", "a")
+    if (
+        bare_is_good.isidentifier()
+        and name[0] != "-"
+        and name[-1] not in "-."
+        and "--" not in name
+        and name != "and"
+    ):
+        assert truth(f"{name} = 'x'", {name: "x"}) is True
+
+
+# ---------------------------------------------------------------- faults
+
+
+def fault_of(text: str) -> ProtocolError:
+    with pytest.raises(ProtocolError) as caught:
+        Selector.parse(text)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "marked, reason",
+    [
+        ("color = ¦= 'blue'", "a value was expected, not '='"),
+        ("color =¦", "a value was expected, but the selector ends"),
+        ("color = ¦ ".rstrip() + " ", "a value was expected, but the selector ends"),
+        ("¦= 1", "a value was expected, not '='"),
+        ("¦AND a", "a value was expected, not AND"),
+        ("a AND ¦OR b", "a value was expected, not OR"),
+        ("a ¦b", "AND, OR or an operator was expected, not b"),
+        ("a = 1 ¦2", "AND, OR or an operator was expected, not 2"),
+        ("a ¦(b)", "AND, OR or an operator was expected, not '('"),
+        ("a ¦'it''s'", "AND, OR or an operator was expected, not 'it''s'"),
+        ("a = 'b' ¦ESCAPE 'c'", "AND, OR or an operator was expected, not ESCAPE"),
+        ("a ¦, b", "AND, OR or an operator was expected, not ','"),
+        ("()¦".replace("()¦", "(¦)"), "a value was expected, not ')'"),
+        ("¦(a = 1", "this parenthesis is never closed"),
+        ("(a = 1) AND ¦(b = (c)", "this parenthesis is never closed"),
+        ("(a = 1)¦)", "this parenthesis closes none"),
+        ("color = ¦'blue", "this text is never closed"),
+        ("color = ¦'blue''", "this text is never closed"),
+        ("color = ¦'it''s", "this text is never closed"),
+        ('¦"color = 1', "this name is empty or never closed"),
+        ("¦\"\" = 'x'", "this name is empty or never closed"),
+        ("a ¦? b", "'?' means nothing in a selector"),
+        ("a ¦! b", "'!' means nothing in a selector"),
+        ("a = ¦;", "';' means nothing in a selector"),
+        ("a = ¦\0", "'\\x00' means nothing in a selector"),
+        ("a = ¦٣", "means nothing in a selector"),
+        ("a = ¦089", "octal"),
+        ("a = 0¦x", "AND, OR or an operator was expected, not x"),
+        ("a = 5¦abc", "AND, OR or an operator was expected, not abc"),
+        ("a = ¦NULL", "NULL stands behind IS"),
+        ("¦null", "NULL stands behind IS"),
+        ("a IS ¦3", "NULL or NOT NULL was expected, not 3"),
+        ("a IS NOT ¦TRUE", "NULL was expected, not TRUE"),
+        ("a IS¦", "NULL or NOT NULL was expected, but the selector ends"),
+        ("a NOT ¦= 3", "IN, LIKE or BETWEEN was expected, not '='"),
+        ("a NOT¦", "IN, LIKE or BETWEEN was expected, but the selector ends"),
+        ("a = ¦NOT b", "NOT and its condition need parentheses here"),
+        ("a + ¦NOT b = 1", "NOT and its condition need parentheses here"),
+        ("-¦NOT b = 1", "NOT and its condition need parentheses here"),
+        ("a = b ¦= c", "comparisons do not chain"),
+        ("a < 1 ¦IS NULL", "comparisons do not chain"),
+        ("a IS NULL ¦= TRUE", "comparisons do not chain"),
+        ("a LIKE 'b' ¦IN ('c')", "comparisons do not chain"),
+        ("a = b ¦LIKE 'c'", "comparisons do not chain"),
+        ("a BETWEEN 1 AND 2 ¦< 3", "comparisons do not chain"),
+        ("a = 1 ¦BETWEEN 1 AND 2", "comparisons do not chain"),
+        ("a BETWEEN 1 ¦OR 2", "the AND of BETWEEN was expected, not OR"),
+        ("a BETWEEN 1 ¦< 2", "the AND of BETWEEN was expected, not '<'"),
+        ("a BETWEEN 1¦", "the AND of BETWEEN was expected, but the selector ends"),
+        ("(a BETWEEN 1¦) AND 2", "the AND of BETWEEN was expected, not ')'"),
+        ("a BETWEEN ¦AND 2", "a value was expected, not AND"),
+        ("a BETWEEN 1 AND¦", "a value was expected, but the selector ends"),
+        ("a BETWEEN ¦'x' AND 'y'", "only numbers and headers have an order, and this is text"),
+        ("a BETWEEN 1 AND ¦'y'", "only numbers and headers have an order, and this is text"),
+        ("a IN ¦'x'", "a list in parentheses was expected, not 'x'"),
+        ("a IN (¦)", "text in single quotes was expected, not ')'"),
+        ("a IN (¦1)", "text in single quotes was expected, not 1"),
+        ("a IN ('x', ¦b)", "text in single quotes was expected, not b"),
+        ("a IN ('x' ¦'y')", "a comma or the end of the list was expected, not 'y'"),
+        ("a IN ('x'¦", "a comma or the end of the list was expected, but the selector ends"),
+        ("¦1 IN ('1')", "a header's name was expected before IN, and this is a number"),
+        ("¦'x' IN ('x')", "a header's name was expected before IN, not text"),
+        ("¦a + 1 IN ('x')", "a header's name was expected before IN, and this is a number"),
+        ("a LIKE ¦b", "text in single quotes was expected, not b"),
+        ("a LIKE 'b' ESCAPE ¦3", "text in single quotes was expected, not 3"),
+        ("a LIKE 'b' ESCAPE ¦''", "ESCAPE takes one character"),
+        ("a LIKE 'b' ESCAPE ¦'ab'", "ESCAPE takes one character"),
+        ("¦5 LIKE '5'", "a header's name was expected before LIKE, and this is a number"),
+        ("¦(a = 1) LIKE 'x'", "a header's name was expected before LIKE, and this is a condition"),
+        ("¦5", "a condition was expected, and this is a number"),
+        ("¦'x'", "a condition was expected, and this is text"),
+        ("¦JMSDeliveryMode", "a condition was expected, and this is text"),
+        ("a AND ¦1 + 2", "a condition was expected, and this is a number"),
+        ("¦'x' OR a", "a condition was expected, and this is text"),
+        ("NOT ¦(1)", "a condition was expected, and this is a number"),
+        ("a + ¦'1' = 2", "a number was expected, and this is text"),
+        ("-¦'1' = 2", "a number was expected, and this is text"),
+        ("a * ¦(b = 1) = 2", "a number was expected, and this is a condition"),
+        ("¦TRUE + 1 = 2", "a number was expected, and this is a condition"),
+        ("a < ¦'x'", "only numbers and headers have an order, and this is text"),
+        ("¦'x' >= a", "only numbers and headers have an order, and this is text"),
+        ("a > ¦TRUE", "only numbers and headers have an order, and this is a condition"),
+        ("¦JMSRedelivered <= 1", "only numbers and headers have an order"),
+        ("1 = ¦TRUE", "a number and a condition cannot be compared"),
+        ("JMSRedelivered = ¦JMSPriority", "a number and a condition cannot be compared"),
+        ("JMSPriority = ¦'high'", "a number was expected, and this is text"),
+        ("JMSDeliveryMode = 1".replace("JMS", "¦JMS"), "a number was expected, and this is text"),
+        ("TRUE = ¦'yes'", "neither 'true' nor 'false'"),
+        ("convert_string_expressions:a = ¦= 1", "a value was expected, not '='"),
+        ("a\t=\n¦= 1", "a value was expected, not '='"),
+    ],
+)
+def test_a_fault_is_shown_at_its_place(marked: str, reason: str) -> None:
+    place = marked.index("¦")
+    text = marked.replace("¦", "")
+    fault = fault_of(text)
+    assert type(fault) is ProtocolError
+    assert reason in fault.message
+    assert fault.message.startswith(f"selector, character {place + 1}: ")
+    shown, caret, explanation = fault.detail.split("\n")
+    assert shown == "".join(char if char.isprintable() else " " for char in text)
+    assert caret == " " * place + "^"
+    assert explanation[0].isupper()
+    assert explanation[1:] == fault.message.partition(": ")[2][1:] + "."
+
+
+@pytest.mark.parametrize("before, after", [(0, 500), (500, 0), (500, 500), (48, 23), (49, 24)])
+def test_a_long_selector_is_shown_around_the_fault(before: int, after: int) -> None:
+    fault = fault_of(" " * before + "?" + "x" * after)
+    shown, caret, _ = fault.detail.split("\n")
+    assert len(shown) <= 80
+    assert shown[len(caret) - 1] == "?"
+    assert shown.startswith("…") is (before > 48)
+    assert shown.endswith("…") is (after > 23)
+
+
+def test_a_long_word_is_shown_in_part() -> None:
+    assert len(fault_of("a " + "b" * 5000).message) < 120
+
+
+# ---------------------------------------------------------------- limits
+
+
+def padded(length: int) -> str:
+    return "color = 'blue'".ljust(length)
+
+
+def test_a_selector_has_8_kib_at_most() -> None:
+    assert Selector.MAX_CHARACTERS == 8192
+    assert selects(padded(8191))
+    assert selects(padded(8192))
+    fault = fault_of(padded(8193))
+    assert type(fault) is LimitExceeded
+    assert "8192 characters" in fault.message
+
+
+@pytest.mark.parametrize(
+    "before, middle, after",
+    [
+        ("(", "TRUE", ")"),
+        ("NOT ", "TRUE", ""),
+        ("-", "a = 1", ""),
+        ("+", "a = 1", ""),
+        ("(- ", "a", ") = 1"),
+        ("NOT (", "a", ")"),
+        ("a + (", "1", ")"),
+        ("a OR b AND c = (", "TRUE", ")"),
+    ],
+)
+def test_a_selector_is_64_deep_at_most(before: str, middle: str, after: str) -> None:
+    assert Selector.MAX_DEPTH == 64
+    step = 2 if before in ("(- ", "NOT (") else 1
+
+    def nested(depth: int) -> str:
+        count, rest = divmod(depth, step)
+        if after == ") = 1":
+            return "(" * rest + before * count + middle + ")" * count + ")" * rest + " = 1"
+        text = "(" * rest + before * count + middle + after * count + ")" * rest
+        return f"{text} = 1" if before == "a + (" else text
+
+    Selector.parse(nested(63)).matches(BLUE)
+    Selector.parse(nested(64)).matches(BLUE)
+    fault = fault_of(nested(65))
+    assert type(fault) is LimitExceeded
+    assert "64 deep" in fault.message
+
+
+def test_depth_is_what_is_open_at_once() -> None:
+    assert selects(" AND ".join(["(NOT (- 1 = 1))"] * 100))
+
+
+def disjunction(values: int) -> str:
+    return " OR ".join(["a"] * values)
+
+
+@pytest.mark.parametrize(
+    "at_most, over",
+    [
+        (disjunction(512), None),  # 1023
+        (f"NOT {disjunction(512)}", disjunction(513)),
+        ("a IN (" + ",".join(["'x'"] * 1022) + ")", "a IN (" + ",".join(["'x'"] * 1023) + ")"),
+        ("- " + " + ".join(["1"] * 511) + "= a", " + ".join(["1"] * 512) + " = a"),
+        ("a LIKE 'x' OR " * 204 + "a IS NULL OR b", "a LIKE 'x' OR " * 204 + "a BETWEEN 1 AND 2")
+        if False
+        else (disjunction(511) + " OR a", disjunction(512) + " OR a"),
+    ],
+)
+def test_a_selector_has_1024_values_and_operators_at_most(at_most: str, over: str | None) -> None:
+    assert Selector.MAX_NODES == 1024
+    Selector.parse(at_most).matches(BLUE)
+    if over is not None:
+        fault = fault_of(over)
+        assert type(fault) is LimitExceeded
+        assert "1024 values and operators" in fault.message
