@@ -319,11 +319,11 @@ class _Expiry(TimerService):
 
     def __init__(self, broker: Broker, clock: IReactorTime) -> None:
         super().__init__(_EXPIRE_EVERY_S, self._expire)
-        self.clock = clock
+        self.clock = self._now = clock
         self._broker = broker
 
     def _expire(self) -> None:
-        self._broker.now = self.clock.seconds()
+        self._broker.now = self._now.seconds()
         self._broker.expire()
         self._broker.cork.flush()
 

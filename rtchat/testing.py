@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 
 from rtchat.core.broker import Broker as CoreBroker
 from rtchat.core.broker import Notice
-from rtchat.core.frames import Frame, Version, encode
+from rtchat.core.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.limits import BrokerLimits, Limits
 from rtchat.core.parser import FrameParser
 from rtchat.errors import RtchatError
@@ -303,8 +303,8 @@ class Client:
 
     @property
     def heartbeats(self) -> int:
-        """How many bytes the server has sent, heart-beats included."""
-        return self._wire.sent_bytes
+        """How many heart-beats the server has sent."""
+        return self._wire.heartbeats
 
     def _collect(self) -> None:
         if self._wire.is_stalled:
@@ -337,7 +337,7 @@ class _MemoryWire:
 
     def __init__(self, number: int) -> None:
         self.from_server = bytearray()
-        self.sent_bytes = 0
+        self.heartbeats = 0
         self.is_stalled = False
         self.is_closed = False
         self.is_paused = False
@@ -370,7 +370,8 @@ class _MemoryWire:
     def write(self, data: bytes) -> None:
         """Take the server's bytes."""
         self.from_server += data
-        self.sent_bytes += len(data)
+        if data == HEARTBEAT:
+            self.heartbeats += 1
         is_full = self.is_stalled and len(self.from_server) > _SOCKET_BYTES
         if is_full and self._producer is not None and not self._is_producer_paused:
             self._is_producer_paused = True

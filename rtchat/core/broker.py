@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from rtchat.core.message import Message
 from rtchat.core.outlet import Cork
 from rtchat.core.parser import HeadCache
 from rtchat.core.queues import Queue
-from rtchat.core.subscription import Entry, Subscription
+from rtchat.core.subscription import Entry, Source, Subscription
 from rtchat.core.topics import Topic
 from rtchat.errors import ProtocolError
 
@@ -70,6 +70,7 @@ class Broker:
         "_pubsub",
         "_queues",
         "_replies",
+        "_roomy",
         "_routes",
         "_sessions",
         "_topics",
@@ -107,6 +108,7 @@ class Broker:
         self._queues: dict[str, Queue] = {}
         self._replies: dict[str, Subscription] = {}
         self._waiting: dict[str, dict[Callable[[], None], None]] = {}
+        self._roomy: dict[str, None] = {}
         self._full_queues: set[str] = set()
         self._sessions = 0
         self._messages = 0
@@ -159,6 +161,11 @@ class Broker:
         """
         name = subscription.destination
         kind = kind_of(name)
+        if "," in name:
+            raise ProtocolError(
+                "a composite destination cannot be subscribed to",
+                "Send a SUBSCRIBE for each of them.",
+            )
         if kind is Kind.QUEUE:
             self._queue(name).add(subscription)
         elif kind is Kind.TOPIC:
@@ -169,7 +176,7 @@ class Broker:
         else:
             raise ProtocolError(
                 f"{kind.value} cannot be subscribed to",
-                "Subscribe to /topic/NAME or /queue/NAME; answers to a reply-to come by themselves.",
+                "Subscribe to /topic/NAME or /queue/NAME; answers come by themselves.",
             )
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
@@ -182,10 +189,14 @@ class Broker:
 
     def take_back(self, subscriptions: Iterable[Subscription]) -> None:
         """Give what ended subscriptions have not acknowledged to somebody else."""
+        # All at once for each queue: the next consumer gets them in their original order.
+        returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
             unacked, subscription.unacked = subscription.unacked, {}
             if unacked and subscription.source is not None:
-                subscription.source.returned(list(unacked.values()), requeue=True)
+                returned.setdefault(subscription.source, []).extend(unacked.values())
+        for source, entries in returned.items():
+            source.returned(entries, requeue=True)
 
     def open_reply_queue(self, subscription: Subscription) -> str:
         """Give an address under which everybody reaches the subscription's session."""
@@ -199,8 +210,12 @@ class Broker:
 
     # Messages
 
-    def blocking_queue(self, destination: str) -> Queue | None:
+    def blocking_queue(self, destination: str, but: Collection[Source | None] = ()) -> Queue | None:
         """Give the full queue that a SEND has to wait for, if there is one.
+
+        Args:
+            destination: Where the SEND goes.
+            but: Queues that need not have room.
 
         Raises:
             ProtocolError: Nobody can send to this destination.
@@ -212,7 +227,7 @@ class Broker:
             return None
         for name in self._targets(destination):
             queue = self._queues.get(name)
-            if queue is not None and queue.is_full:
+            if queue is not None and queue.is_full and queue not in but:
                 self._note_full(queue)
                 return queue
         return None
@@ -227,21 +242,16 @@ class Broker:
             waiting.pop(go_on, None)
             if not waiting:
                 del self._waiting[name]
-        self.cork.woken.pop(go_on, None)
 
-    def check_target(self, destination: str) -> None:
-        """Refuse destinations that nobody can send to.
+    def check(self, destination: str, frame: Frame) -> None:
+        """Refuse a SEND that :meth:`publish` would refuse.
 
         Raises:
-            ProtocolError: It is one.
+            ProtocolError: It cannot be sent.
         """
-        for name in self._targets(destination):
-            kind = kind_of(name)
-            if kind is Kind.TEMP_QUEUE:
-                raise ProtocolError(
-                    "no such temporary queue",
-                    "Answer to the reply-to of the message you received, as it stands there.",
-                )
+        if "expiration" in frame.headers:
+            _time_to_live_ms(frame)
+        self._receivers(destination)
 
     def publish(self, destination: str, frame: Frame, reply_to: str = "") -> None:
         """Hand a SEND to everyone it is for.
@@ -252,38 +262,48 @@ class Broker:
             reply_to: Where answers go.
 
         Raises:
-            ProtocolError: Nobody can send to this destination.
+            ProtocolError: It cannot be sent; then nobody gets it.
         """
-        self._messages += 1
         if "expiration" in frame.headers:
             frame = _with_expires(frame, self.now)
         # The common case first: one topic that somebody listens to by its very name.
         topic = self._topics.get(destination)
         if topic is not None and not len(self._patterns) and not self.observers:
+            self._messages += 1
             message = Message(f"{self.epoch}-{self._messages}", destination, frame, reply_to)
             if not message.is_expired(self.now):
                 topic.publish(message)
             return
-        for name in self._targets(destination):
+        receivers = self._receivers(destination)
+        self._messages += 1
+        for kind, name in receivers:
             message = Message(f"{self.epoch}-{self._messages}", name, frame, reply_to)
             if message.is_expired(self.now):
                 continue
-            kind = kind_of(name)
             if kind is Kind.TOPIC:
                 self._publish_to_topic(name, message)
             elif kind is Kind.QUEUE:
                 self._queue(name).put(message)
-            elif kind is Kind.REPLY_QUEUE:
-                receiver = self._replies.get(name)
-                if receiver is not None:
-                    receiver.deliver(Entry(message, 0))
             else:
-                self.check_target(name)
+                receiver = self._replies.get(name)
+                if receiver is not None and receiver.wants(message):
+                    receiver.deliver(Entry(message, 0))
 
     def expire(self) -> None:
-        """Drop messages whose time is over; call it now and then."""
+        """Drop messages whose time is over; call it now and then.
+
+        Only here it is said that a queue has room again: one that is as fast filled as emptied
+        is full and not full a thousand times a second.
+        """
         for queue in list(self._queues.values()):
             queue.expire()
+        for name in list(self._full_queues):
+            if name in self._waiting or self._is_full(name):
+                continue
+            self._full_queues.discard(name)
+            now = self._queues.get(name)
+            messages, size = (len(now), now.bytes) if now is not None else (0, 0)
+            self.notify(Notice("queue has room", name, messages, size))
 
     # What queues ask for
 
@@ -292,11 +312,10 @@ class Broker:
         self.budget.used += change
 
     def queue_has_room(self, queue: Queue) -> None:
-        """Let those go on who waited for it."""
-        self.cork.woken.update(self._waiting.pop(queue.name, {}))
-        if queue.name in self._full_queues:
-            self._full_queues.discard(queue.name)
-            self.notify(Notice("queue has room", queue.name, len(queue), queue.bytes))
+        """Let those go on who wait for it, at the end of the turn."""
+        if queue.name in self._waiting:
+            self._roomy[queue.name] = None
+            self.cork.woken[self._wake] = None
 
     def queue_is_unused(self, queue: Queue) -> None:
         """Forget it."""
@@ -311,13 +330,42 @@ class Broker:
         if queue.name.startswith(_DEAD_LETTERS):
             return tries == 0
         name = _DEAD_LETTERS + queue.name.removeprefix(Kind.QUEUE.value)
-        dead = Message(message.id, name, message.frame, message.reply_to)
+        dead = Message(message.id, name, _for_ever(message.frame), message.reply_to)
         target = self._queue(name)
         target.put(dead)
         self.notify(Notice("dead letter", name, len(target), target.bytes))
         return True
 
     # Small helpers
+
+    def _wake(self) -> None:
+        """Let those go on who wait for queues that have room now, for as long as they have.
+
+        One after the other: whoever has to wait again stands behind all the others.
+        """
+        roomy, self._roomy = self._roomy, {}
+        for name in roomy:
+            while name in self._waiting and not self._is_full(name):
+                waiting = self._waiting[name]
+                go_on = next(iter(waiting))
+                del waiting[go_on]
+                if not waiting:
+                    del self._waiting[name]
+                go_on()
+
+    def _is_full(self, name: str) -> bool:
+        queue = self._queues.get(name)
+        return queue is not None and queue.is_full
+
+    def _receivers(self, destination: str) -> list[tuple[Kind, str]]:
+        """Give the destinations that a SEND means, once it is sure that it can have them all."""
+        receivers = [(kind_of(name), name) for name in self._targets(destination)]
+        if any(kind is Kind.TEMP_QUEUE for kind, _ in receivers):
+            raise ProtocolError(
+                "no such temporary queue",
+                "Answer to the reply-to of the message you received, as it stands there.",
+            )
+        return receivers
 
     def _targets(self, destination: str) -> list[str]:
         """Give the destinations that a SEND means."""
@@ -396,13 +444,25 @@ class Broker:
 
 def _with_expires(frame: Frame, now: float) -> Frame:
     """Turn ``expiration``, in milliseconds from now, into ``expires`` beside it."""
+    expires = str(int(now * 1000) + _time_to_live_ms(frame))
+    return Frame(frame.command, {**frame.headers, "expires": expires}, frame.body)
+
+
+def _time_to_live_ms(frame: Frame) -> int:
     text = frame.headers["expiration"]
     if not (text.isascii() and text.isdigit()) or len(text) > 15:
         raise ProtocolError(
             "expiration is not a number", "Give the time to live as whole milliseconds."
         )
-    expires = str(int(now * 1000) + int(text))
-    return Frame(frame.command, {**frame.headers, "expires": expires}, frame.body)
+    return int(text)
+
+
+def _for_ever(frame: Frame) -> Frame:
+    """Take away the end of its time: a dead letter waits until somebody looks at it."""
+    if "expires" not in frame.headers:
+        return frame
+    headers = {k: v for k, v in frame.headers.items() if k not in ("expires", "expiration")}
+    return Frame(frame.command, headers, frame.body)
 
 
 def _nobody(_: Notice) -> None:

@@ -29,7 +29,8 @@ _SEPARATOR = re.compile(r"[./]")
 _WILD = frozenset("*#>")
 
 MAX_WORDS = 64
-"""Words in a pattern: matching is a search, and this bounds its depth."""
+"""Words in a pattern, and words of a name that are looked at: matching is a search, and this
+bounds it. Of a longer name only a ``#`` at a pattern's end can match the rest."""
 
 
 def kind_of(name: str) -> Kind:
@@ -82,7 +83,7 @@ class PatternIndex(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._root: _Node[T] = _Node()
+        self._root: _Node[T] = _Node(is_many=False)
         self._count = 0
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class PatternIndex(Generic[T]):
         """
         node = self._root
         for word in _pattern_words(pattern):
-            node = node.children.setdefault(word, _Node())
+            node = node.children.setdefault(word, _Node(is_many=word == "#"))
         node.values[pattern] = value
         self._count += 1
 
@@ -115,7 +116,10 @@ class PatternIndex(Generic[T]):
 
     def matching(self, name: str) -> list[T]:
         """Give the values whose patterns match the name, in no particular order."""
-        words = words_of(name)[: MAX_WORDS + 1]
+        words = words_of(name)
+        # Nobody can make us look any further; only a `#` stands for the rest.
+        is_cut = len(words) > MAX_WORDS
+        del words[MAX_WORDS:]
         found: dict[str, T] = {}
         seen: set[tuple[int, int]] = set()
         waiting: list[tuple[_Node[T], int]] = [(self._root, 0)]
@@ -125,16 +129,17 @@ class PatternIndex(Generic[T]):
             if (id(node), position) in seen:
                 continue
             seen.add((id(node), position))
-            if position == len(words):
+            if position == len(words) and (node.is_many or not is_cut):
                 found.update(node.values)
             waiting.extend(node.steps(words, position))
         return list(found.values())
 
 
 class _Node(Generic[T]):
-    __slots__ = ("children", "values")
+    __slots__ = ("children", "is_many", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_many: bool) -> None:
+        self.is_many = is_many
         self.children: dict[str, _Node[T]] = {}
         self.values: dict[str, T] = {}
 
@@ -142,10 +147,10 @@ class _Node(Generic[T]):
         """Give the nodes to look at next, each with the position of its next word."""
         many = self.children.get("#")
         if many is not None:
-            # It may stand for any number of the words that are left, none included.
-            for end in range(position, len(words) + 1):
-                yield many, end
+            yield many, position  # it may stand for no word at all
         if position < len(words):
+            if self.is_many:
+                yield self, position + 1  # or for one more
             for word in (words[position], "*"):
                 child = self.children.get(word)
                 if child is not None and child is not many:

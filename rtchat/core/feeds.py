@@ -61,11 +61,11 @@ class Feed:
         """Take the topic's next message."""
         self._seq += 1
         entry = Entry(message, self._seq)
+        self.dispatch()
         if not self._entries and self._may_deliver():
             self._deliver(entry)
-            return
-        self._keep(entry)
-        self.dispatch()
+        else:
+            self._keep(entry)
 
     def dispatch(self) -> None:
         """Send what may be sent now."""

@@ -172,8 +172,12 @@ class Outlet(ABC):
     def pump(self) -> None:
         """Tell those who wait that there is room; whoever still has more waits again."""
         waiters, self.waiters = self.waiters, {}
-        for waiter in waiters:
+        while waiters and self.has_room:
+            waiter = next(iter(waiters))
+            del waiters[waiter]
             waiter.pump()
+        # Those whose turn did not come are the first the next time.
+        self.waiters = {**waiters, **self.waiters}
 
     @abstractmethod
     def flush(self) -> None:

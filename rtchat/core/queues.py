@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
 
+from rtchat.core.frames import Frame
 from rtchat.core.limits import BrokerLimits
 from rtchat.core.message import Message
 from rtchat.core.subscription import AckMode, Entry, Subscription
@@ -16,6 +17,7 @@ __all__ = ["Queue", "QueueOwner"]
 
 _PRIORITIES = range(9, -1, -1)
 _seq_of = attrgetter("seq")
+_TAKEN = Entry(Message("", "", Frame("")), 0)
 
 
 class QueueOwner(Protocol):
@@ -123,7 +125,7 @@ class Queue:
         """Take back messages into their original places, or give them up."""
         kept = []
         limit = self._limits.max_deliveries
-        for entry in entries:
+        for entry in sorted(entries, key=_seq_of):
             entry.deliveries += 1
             is_over = not requeue or (limit and entry.deliveries >= limit)
             tries = entry.deliveries if requeue else 0
@@ -319,7 +321,7 @@ class _Level:
         start = bisect_right(self.entries, seen, self.head, key=_seq_of)
         for index in range(start, len(self.entries)):
             entry = self.entries[index]
-            if consumer.wants(entry.message):
+            if consumer.wants(entry.message, entry.deliveries):
                 if index == self.head:
                     self._drop_head()
                 else:
@@ -336,6 +338,8 @@ class _Level:
         return removed
 
     def _drop_head(self) -> None:
+        # What is gone must not be held here any longer, uncounted.
+        self.entries[self.head] = _TAKEN
         self.head += 1
         if self.head > 64 and self.head * 2 > len(self.entries):
             del self.entries[: self.head]

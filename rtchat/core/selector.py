@@ -239,7 +239,7 @@ def _why_no_word(char: str) -> str:
         return "this text is never closed; a single quote inside it is written twice"
     if char == '"':
         return "this name is empty or never closed; text stands in single quotes"
-    return f"{char!r} means nothing in a selector"
+    return f"the character {char!r} means nothing in a selector"
 
 
 # ---------------------------------------------------------------- numbers
@@ -819,12 +819,17 @@ class _Parser:
             )
         self._operators.append(_Operator(precedence, word.place, apply, is_nested=True))
 
-    def _reduce(self, precedence: int) -> None:
-        """Apply the operators on top that bind at least as tightly as this."""
+    def _reduce(self, precedence: int, word: _Word | None = None) -> None:
+        """Apply the operators on top that bind at least as tightly as this.
+
+        Args:
+            precedence: How tightly.
+            word: What comes behind their values, when it is taken already.
+        """
         while self._operators and self._operators[-1].precedence >= precedence:
             top = self._operators.pop()
             if top.lacks_and:
-                raise self._unexpected("the AND of BETWEEN")
+                raise self._unexpected("the AND of BETWEEN", word)
             self._depth -= top.is_nested
             top.apply()
 
@@ -916,7 +921,7 @@ class _Parser:
         return False
 
     def _close(self, word: _Word) -> None:
-        self._reduce(_OR)
+        self._reduce(_OR, word)
         if not self._operators:
             raise self._fault(word.place, "this parenthesis closes none")
         self._depth -= 1

@@ -7,7 +7,7 @@ it says to its :class:`Line`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -22,7 +22,7 @@ from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
 from rtchat.core.queues import Queue
-from rtchat.core.subscription import AckMode, Subscription, SubscriptionTerms
+from rtchat.core.subscription import AckMode, Source, Subscription, SubscriptionTerms
 from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
 from rtchat.core.transactions import Acknowledgement, Action, Publication, Transactions
 from rtchat.errors import LimitExceeded, ProtocolError
@@ -251,7 +251,7 @@ class Session:
         # First nothing is handed to this session any more; then others get what it had.
         broker.detach(ended)
         for name in self._transactions.names():
-            self._undo(self._transactions.take(name))
+            ended += self._undo(self._transactions.take(name))
         broker.take_back(ended)
 
     # How frames are answered
@@ -265,6 +265,8 @@ class Session:
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
         act(self, frame)
+        if self.is_closed:
+            return  # it was too slow for its own message; nothing follows the ERROR
         # "If a server receives a receipt header, [it] MUST acknowledge the processing of the
         # client frame with a RECEIPT frame"; "any client frame other than CONNECT".
         receipt = frame.headers.get("receipt")
@@ -346,14 +348,14 @@ class Session:
             self._broker.publish(destination, frame, reply_to)
             return
         self._transactions.check(transaction)
-        self._broker.check_target(destination)
+        self._broker.check(destination, frame)
         publish = partial(self._broker.publish, destination, frame, reply_to)
         size = Message("", destination, frame).size
         self._transactions.add(transaction, Publication(destination, size, publish))
 
-    def _wait_for_room(self, destination: str) -> None:
+    def _wait_for_room(self, destination: str, but: Collection[Source | None] = ()) -> None:
         """Let the client wait, before its frame has any effect, if a queue is full."""
-        queue = self._broker.blocking_queue(destination)
+        queue = self._broker.blocking_queue(destination, but)
         if queue is not None:
             raise _MustWait(queue)
 
@@ -364,7 +366,7 @@ class Session:
             required(frame, "id")
         terms = subscription_terms(frame, self._limits)
         key = self._subscription_key(subscription_id, destination)
-        if key in self._subscriptions:
+        if key in self._subscriptions or self._temp_queue_name(key) is not None:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
@@ -396,14 +398,12 @@ class Session:
             self._broker.detach([subscription])
             self._broker.take_back([subscription])
             return
-        for name, temp_queue in self._temp_queues.items():
-            if key == self._subscription_key(temp_queue.subscription.id, name):
-                self._broker.close_reply_queue(temp_queue.address)
-                del self._temp_queues[name]
-                return
-        raise ProtocolError(
-            "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
-        )
+        name = self._temp_queue_name(key)
+        if name is None:
+            raise ProtocolError(
+                "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
+            )
+        self._broker.close_reply_queue(self._temp_queues.pop(name).address)
 
     def _new_subscription(
         self, subscription_id: str, destination: str, terms: SubscriptionTerms
@@ -430,6 +430,13 @@ class Session:
             temp_queue = self._open_temp_queue(name, subscription)
         return temp_queue
 
+    def _temp_queue_name(self, key: str) -> str | None:
+        """Give the temporary queue whose subscription is known by the key."""
+        for name, temp_queue in self._temp_queues.items():
+            if key == self._subscription_key(temp_queue.subscription.id, name):
+                return name
+        return None
+
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.terms.ack is not AckMode.AUTO:
             raise ProtocolError(
@@ -454,7 +461,7 @@ class Session:
         self._acknowledge(frame, is_ack=False, requeue=wants_requeue(frame))
 
     def _acknowledge(self, frame: Frame, *, is_ack: bool, requeue: bool) -> None:
-        number, delivery = ack_id(frame, self.version)
+        message_id, number, delivery = ack_id(frame, self.version)
         transaction = frame.headers.get("transaction")
         if transaction is not None:
             self._transactions.check(transaction)
@@ -465,7 +472,7 @@ class Session:
         try:
             if subscription is None:
                 raise KeyError(number)
-            deliveries = subscription.take_unacked(delivery)
+            deliveries = subscription.take_unacked(delivery, message_id)
         except KeyError:
             raise ProtocolError(
                 f"{frame.command} of a message that does not wait for it",
@@ -483,9 +490,16 @@ class Session:
 
     def _commit(self, frame: Frame) -> None:
         name = required(frame, "transaction")
-        for action in self._transactions.actions(name):
+        actions = self._transactions.actions(name)
+        # Where it acknowledges messages it makes room itself; nobody else might.
+        relieved = {
+            action.subscription.source
+            for action in actions
+            if isinstance(action, Acknowledgement) and action.is_ack
+        }
+        for action in actions:
             if isinstance(action, Publication):
-                self._wait_for_room(action.destination)
+                self._wait_for_room(action.destination, relieved)
         # Everything was checked when it came, so all of it takes effect.
         for action in self._transactions.take(name):
             if isinstance(action, Publication):
@@ -494,12 +508,15 @@ class Session:
                 action.take_effect()
 
     def _abort(self, frame: Frame) -> None:
-        self._undo(self._transactions.take(required(frame, "transaction")))
+        undone = self._undo(self._transactions.take(required(frame, "transaction")))
+        self._broker.take_back(s for s in undone if s.number not in self._numbers)
 
-    def _undo(self, actions: list[Action]) -> None:
-        for action in actions:
-            if isinstance(action, Acknowledgement):
-                action.undo(is_open=action.subscription.number in self._numbers)
+    def _undo(self, actions: list[Action]) -> list[Subscription]:
+        """Undo acknowledgements, and give the subscriptions that they were about."""
+        acknowledgements = [action for action in actions if isinstance(action, Acknowledgement)]
+        for action in acknowledgements:
+            action.undo()
+        return [action.subscription for action in acknowledgements]
 
     def _subscription_key(self, subscription_id: str, destination: str) -> str:
         """Give what a subscription is known by within this session.

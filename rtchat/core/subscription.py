@@ -151,10 +151,20 @@ class Subscription:
             or len(self.unacked) + self.reserved < prefetch
         )
 
-    def wants(self, message: Message) -> bool:
-        """Whether its selector lets the message through."""
+    def wants(self, message: Message, deliveries: int = 0) -> bool:
+        """Whether its selector lets the message through.
+
+        Args:
+            message: The message.
+            deliveries: How often it was handed to a consumer and came back.
+        """
         selector = self.terms.selector
-        return selector is None or selector.matches(message.selectable())
+        if selector is None:
+            return True
+        headers = message.selectable()
+        if deliveries:
+            headers = {**headers, "redelivered": "true", "x-delivery-count": str(deliveries)}
+        return selector.matches(headers)
 
     def deliver(self, entry: Entry, dropped: int = 0) -> None:
         """Send a MESSAGE, and remember it if it has to be acknowledged.
@@ -175,29 +185,31 @@ class Subscription:
             self._deliveries = number = self._deliveries + 1
             self.unacked[number] = entry
             if version is Version.V12:
-                head = b"%back:%d.%d\n" % (self.prefix, self.number, number)
-                data = b"".join((head, extra, message.tail(version)))
+                name, tail = b"ack", message.tail(version)
             else:
                 # 1.0 and 1.1 acknowledge by message-id: it names the delivery as well.
-                head = b"%bmessage-id:%b@%d.%d\n" % (
-                    self.prefix,
-                    message.id.encode(),
-                    self.number,
-                    number,
-                )
-                data = b"".join((head, extra, message.rest(version)))
+                name, tail = b"message-id", message.rest(version)
+            # With the message in it, what a client still knows from an earlier connection
+            # acknowledges nothing on this one.
+            delivery = message.id.encode(), self.number, number
+            head = b"%b%b:%b@%d.%d\n" % (self.prefix, name, *delivery)
+            data = b"".join((head, extra, tail))
         self.outlet.send(data)
 
-    def take_unacked(self, number: int) -> list[tuple[int, Entry]]:
+    def take_unacked(self, number: int, message_id: str) -> list[tuple[int, Entry]]:
         """Take what an ACK or NACK of this delivery is about.
+
+        Args:
+            number: The delivery's.
+            message_id: The id of the message that was delivered then.
 
         Raises:
             KeyError: It is not waiting to be acknowledged.
         """
+        if self.unacked[number].message.id != message_id:
+            raise KeyError(number)
         if self.terms.ack is AckMode.INDIVIDUAL:
             return [(number, self.unacked.pop(number))]
-        if number not in self.unacked:
-            raise KeyError(number)
         # "the ACK operates on the message specified in the ACK frame and all messages sent to
         # the subscription before the ACK'ed message"
         taken = []

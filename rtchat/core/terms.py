@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rtchat.core.frames import Frame, Version
 from rtchat.core.limits import Limits
 from rtchat.core.selector import Selector
 from rtchat.core.subscription import AckMode, SlowPolicy, SubscriptionTerms
 from rtchat.errors import ProtocolError
 
-__all__ = ["ack_id", "milliseconds", "required", "subscription_terms", "wants_requeue"]
+__all__ = [
+    "AckId",
+    "ack_id",
+    "milliseconds",
+    "required",
+    "subscription_terms",
+    "wants_requeue",
+]
 
 _ACK_MODES = {mode.value: mode for mode in AckMode}
 _SLOW_POLICIES = {policy.value: policy for policy in SlowPolicy}
 _MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
+
+
+class AckId(NamedTuple):
+    """What an ACK or NACK is about.
+
+    Attributes:
+        message_id: The message's id.
+        subscription: The subscription's number in its session.
+        delivery: The delivery's number in its subscription.
+    """
+
+    message_id: str
+    subscription: int
+    delivery: int
 
 
 def required(frame: Frame, name: str) -> str:
@@ -80,12 +103,11 @@ def _prefetch(frame: Frame, limits: Limits) -> int:
     return limits.prefetch
 
 
-def ack_id(frame: Frame, version: Version) -> tuple[int, int]:
+def ack_id(frame: Frame, version: Version) -> AckId:
     """Read which delivery an ACK or NACK is about.
 
     Returns:
-        The subscription's number in its session, and the delivery's in the subscription;
-        numbers that were never given out if the id is not one of ours.
+        Its parts, with numbers that were never given out if the id is not one of ours.
 
     Raises:
         ProtocolError: The header that names it is missing.
@@ -96,13 +118,12 @@ def ack_id(frame: Frame, version: Version) -> tuple[int, int]:
         if version is Version.V11:
             # "ACK MUST have two REQUIRED headers: message-id ... and subscription" (1.1)
             required(frame, "subscription")
-        text = required(frame, "message-id").rpartition("@")[2]
-    first, dot, second = text.partition(".")
-    if not (dot and first.isascii() and first.isdigit() and second.isascii() and second.isdigit()):
-        return 0, 0
-    if len(text) > 32:
-        return 0, 0
-    return int(first), int(second)
+        text = required(frame, "message-id")
+    message_id, _, numbers = text.rpartition("@")
+    first, _, second = numbers.partition(".")
+    if not (numbers.isascii() and first.isdigit() and second.isdigit()) or len(numbers) > 32:
+        return AckId(message_id, 0, 0)
+    return AckId(message_id, int(first), int(second))
 
 
 def wants_requeue(frame: Frame) -> bool:

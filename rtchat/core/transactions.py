@@ -44,29 +44,19 @@ class Acknowledgement(NamedTuple):
     def take_effect(self) -> None:
         """Tell the source what became of its messages."""
         self.subscription.reserved -= len(self.deliveries)
-        self._settle(is_ack=self.is_ack, requeue=self.requeue)
-
-    def undo(self, *, is_open: bool) -> None:
-        """Leave the deliveries as they were before.
-
-        Args:
-            is_open: Whether the subscription still is; otherwise they go back to the queue.
-        """
-        self.subscription.reserved -= len(self.deliveries)
-        if is_open:
-            self.subscription.put_back(self.deliveries)
-        else:
-            self._settle(is_ack=False, requeue=True)
-
-    def _settle(self, *, is_ack: bool, requeue: bool) -> None:
         source = self.subscription.source
         if source is None:
             return
         entries = [entry for _, entry in self.deliveries]
-        if is_ack:
+        if self.is_ack:
             source.acknowledged(entries)
         else:
-            source.returned(entries, requeue=requeue)
+            source.returned(entries, requeue=self.requeue)
+
+    def undo(self) -> None:
+        """Leave the deliveries as they were before, unacknowledged."""
+        self.subscription.reserved -= len(self.deliveries)
+        self.subscription.put_back(self.deliveries)
 
 
 Action = Publication | Acknowledgement

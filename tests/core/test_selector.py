@@ -105,7 +105,7 @@ def test_not_follows_its_truth_table(value: bool | None, opposite: bool | None) 
     assert truth(f"NOT {TRUTHS[value]}") is opposite
 
 
-@pytest.mark.parametrize("values", itertools.product(TRUTHS, repeat=3))
+@pytest.mark.parametrize("values", list(itertools.product(TRUTHS, repeat=3)))
 def test_a_chain_of_three_is_the_chain_of_two_and_one(values: tuple[bool | None, ...]) -> None:
     one, two, three = (TRUTHS[value] for value in values)
     for word in "AND", "OR":
@@ -145,7 +145,6 @@ def test_a_chain_of_three_is_the_chain_of_two_and_one(values: tuple[bool | None,
         "gone BETWEEN 1 AND 2",
         "gone NOT BETWEEN 1 AND 2",
         "weight BETWEEN gone AND 3000",
-        "weight NOT BETWEEN 3000 AND gone AND TRUE AND FALSE OR gone = 1",
         "gone IN ('x')",
         "gone NOT IN ('x')",
         "gone LIKE '%'",
@@ -158,11 +157,7 @@ def test_a_chain_of_three_is_the_chain_of_two_and_one(values: tuple[bool | None,
     ],
 )
 def test_each_operator_is_unknown_over_a_missing_header(condition: str) -> None:
-    if " OR " in condition:
-        assert truth(condition) is None
-    else:
-        assert truth(condition) is None
-        assert not selects(condition)
+    assert truth(condition) is None
 
 
 def test_between_is_false_as_soon_as_one_side_is() -> None:
@@ -267,13 +262,23 @@ def test_is_null_makes_true_and_false_of_the_unknown(condition: str, expected: b
         "'a' = 'a'",
         "1 = 1",
         "'5' = 5",
+    ],
+)
+def test_a_message_that_fits_is_selected(condition: str) -> None:
+    assert truth(condition) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "convert_string_expressions:weight > 2500",
         "hyphenated_props:x-key = 'k'",
         "hyphenated_props:convert_string_expressions:x-key = 'k' AND weight > 2500",
     ],
 )
-def test_a_message_that_fits_is_selected(condition: str) -> None:
-    assert truth(condition) is True
+def test_the_prefixes_of_activemq_and_artemis_change_nothing(text: str) -> None:
+    assert selects(text)
+    assert not selects(text, {"weight": "2500", "x-key": "l"})
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "/* everything */", "hyphenated_props:"])
@@ -343,8 +348,29 @@ def test_a_header_that_looks_like_a_number_is_one(text: str, number: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "7 ", " 7", "7a", "1_000", "٣", "nan", "inf", "-", "+", ".", "e5", "1e", "0x1F", "7L"]
-    + ["--7", "1.2.3", "²", "true", "7\n"],
+    [
+        "",
+        " ",
+        "7 ",
+        " 7",
+        "7a",
+        "1_000",
+        "٣",
+        "nan",
+        "inf",
+        "-",
+        "+",
+        ".",
+        "e5",
+        "1e",
+        "0x1F",
+        "7L",
+        "--7",
+        "1.2.3",
+        "²",
+        "true",
+        "7\n",
+    ],
 )
 def test_a_header_that_looks_like_no_number_is_unknown_as_one(text: str) -> None:
     headers = {"n": text}
@@ -358,13 +384,22 @@ def test_a_header_that_looks_like_no_number_is_unknown_as_one(text: str) -> None
 
 @pytest.mark.parametrize(
     "text, value",
-    [("true", True), ("TRUE", True), ("True", True), ("false", False), ("False", False)]
-    + [("1", None), ("yes", None), ("", None), (" true", None)],
+    [
+        ("true", True),
+        ("TRUE", True),
+        ("True", True),
+        ("false", False),
+        ("False", False),
+        ("1", None),
+        ("yes", None),
+        ("", None),
+        (" true", None),
+    ],
 )
-def test_a_header_as_a_condition_is_true_or_false_or_unknown(
-    text: str, value: bool | None
-) -> None:
-    assert truth("flag", {"flag": text}) is value
+def test_a_header_as_a_condition_is_true_or_false_or_unknown(text: str, value: bool | None) -> None:
+    assert selects("flag", {"flag": text}) is (value is True)
+    assert selects("NOT flag", {"flag": text}) is (value is False)
+    assert truth("flag OR FALSE", {"flag": text}) is value
     assert truth("flag = TRUE", {"flag": text}) is value
     assert truth("flag <> FALSE", {"flag": text}) is value
 
@@ -399,8 +434,7 @@ def test_two_headers_are_compared_as_text() -> None:
         ("0x" + "F" * 5000, "1e999"),
         ("-0x" + "F" * 5000, "-1e999"),
         ("0" + "7" * 5000, "1e999"),
-        ("5AND 1=1 OR 5", "5", ),
-    ][:-1],
+    ],
 )
 def test_numbers_are_written_as_in_java(literal: str, same: str) -> None:
     assert truth(f"{literal} = {same}") is True
@@ -458,6 +492,8 @@ def test_long_chains_of_arithmetic_on_huge_headers_are_quick() -> None:
         ("a%a", "", ["aa", "aba"], ["a", "ab"]),
         ("%a%b%", "", ["ab", "xaxbx"], ["ba", "a"]),
         ("%ab%ab%", "", ["abab"], ["aba", "ab"]),
+        ("%aa%aa%", "", ["aaaa", "aabaa"], ["aaa", "aaba"]),
+        ("%a_a%a_a%", "", ["abaaba"], ["ababa", "abab"]),
         ("%a_c%a_c", "", ["abcabc", "axcazzcazc"], ["abc", "abca"]),
         ("%a__d%", "", ["abcd", "aaxxd"], ["abd"]),
         ("%_b%", "", ["ab", "bb"], ["b", "ba"]),
@@ -504,6 +540,7 @@ def like(text: str, pattern: str) -> bool:
 )
 @settings(max_examples=1000, deadline=None)
 @example("aab", "%_ab")
+@example("aaa", "%aa%aa%")
 @example("abaab", "%a_b%")
 @example("aaaaaaaaab", "%a_a%a_b")
 def test_like_agrees_with_the_slow_and_obvious_way(text: str, pattern: str) -> None:
@@ -528,7 +565,7 @@ def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
     selector = Selector.parse(f"t LIKE '{pattern}'")
     began = time.perf_counter()
     assert not selector.matches({"t": "a" * 8192})
-    assert not selector.matches({"t": "ab" * 4095 + "aa"})
+    selector.matches({"t": "ab" * 4095 + "aa"})
     assert time.perf_counter() - began < 0.5
 
 
@@ -566,7 +603,7 @@ def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
         ("JMSRedelivered = 'true'", {"redelivered": "true"}),
         ("JMSRedelivered IN ('false')", {}),
         ("\"JMSType\" = 'x' AND JMSType IS NULL", {"JMSType": "x"}),
-        ("\"JMSPriority\" IS NULL AND jmspriority IS NULL", {"priority": "1"}),
+        ('"JMSPriority" IS NULL AND jmspriority IS NULL', {"priority": "1"}),
     ],
 )
 def test_jms_names_stand_for_stomp_headers(condition: str, headers: dict[str, str]) -> None:
@@ -578,21 +615,35 @@ def test_jms_names_stand_for_stomp_headers(condition: str, headers: dict[str, st
 
 @pytest.mark.parametrize(
     "name",
-    ["a", "_a", "$a", "a$1", "x-key", "x-1", "a.b", "a:b", "größe", "名前", "not-null", "ANDy"]
-    + ["content-type", "true.", "a--b", "1a", "-a", "a b", 'say "hi"', "and", "a-", "it's"],
+    [
+        "a",
+        "_a",
+        "$a",
+        "$",
+        "a$1",
+        "x-key",
+        "x-1",
+        "a.b",
+        "a:b",
+        "a-b.c:d",
+        "größe",
+        "名前",
+        "not-null",
+        "ANDy",
+        "isnull",
+        "content-type",
+    ],
 )
-def test_any_name_can_be_written_in_double_quotes_and_good_ones_without(name: str) -> None:
-    quoted = '"' + name.replace('"', '""') + '"'
-    assert truth(f"{quoted} = 'x'", {name: "x"}) is True
-    bare_is_good = name.replace("-", "a").replace(".", "a").replace(":", "a").replace("$", "a")
-    if (
-        bare_is_good.isidentifier()
-        and name[0] != "-"
-        and name[-1] not in "-."
-        and "--" not in name
-        and name != "and"
-    ):
-        assert truth(f"{name} = 'x'", {name: "x"}) is True
+def test_a_header_is_called_by_its_name(name: str) -> None:
+    assert truth(f"{name} = 'x'", {name: "x"}) is True
+    assert truth(f"'x'={name}", {name: "x"}) is True
+    assert truth(f"\"{name}\" = 'x'", {name: "x"}) is True
+
+
+@pytest.mark.parametrize("name", ["1a", "-a", "a-", "a--b", "a.", "a b", 'say "hi"', "and", "it's"])
+def test_any_name_can_be_written_in_double_quotes(name: str) -> None:
+    quoted = name.replace('"', '""')
+    assert truth(f"\"{quoted}\" = 'x'", {name: "x"}) is True
 
 
 # ---------------------------------------------------------------- faults
@@ -609,7 +660,7 @@ def fault_of(text: str) -> ProtocolError:
     [
         ("color = ¦= 'blue'", "a value was expected, not '='"),
         ("color =¦", "a value was expected, but the selector ends"),
-        ("color = ¦ ".rstrip() + " ", "a value was expected, but the selector ends"),
+        ("color = ¦", "a value was expected, but the selector ends"),
         ("¦= 1", "a value was expected, not '='"),
         ("¦AND a", "a value was expected, not AND"),
         ("a AND ¦OR b", "a value was expected, not OR"),
@@ -619,7 +670,7 @@ def fault_of(text: str) -> ProtocolError:
         ("a ¦'it''s'", "AND, OR or an operator was expected, not 'it''s'"),
         ("a = 'b' ¦ESCAPE 'c'", "AND, OR or an operator was expected, not ESCAPE"),
         ("a ¦, b", "AND, OR or an operator was expected, not ','"),
-        ("()¦".replace("()¦", "(¦)"), "a value was expected, not ')'"),
+        ("(¦)", "a value was expected, not ')'"),
         ("¦(a = 1", "this parenthesis is never closed"),
         ("(a = 1) AND ¦(b = (c)", "this parenthesis is never closed"),
         ("(a = 1)¦)", "this parenthesis closes none"),
@@ -628,10 +679,10 @@ def fault_of(text: str) -> ProtocolError:
         ("color = ¦'it''s", "this text is never closed"),
         ('¦"color = 1', "this name is empty or never closed"),
         ("¦\"\" = 'x'", "this name is empty or never closed"),
-        ("a ¦? b", "'?' means nothing in a selector"),
-        ("a ¦! b", "'!' means nothing in a selector"),
-        ("a = ¦;", "';' means nothing in a selector"),
-        ("a = ¦\0", "'\\x00' means nothing in a selector"),
+        ("a ¦? b", "the character '?' means nothing in a selector"),
+        ("a ¦! b", "the character '!' means nothing in a selector"),
+        ("a = ¦;", "the character ';' means nothing in a selector"),
+        ("a = ¦\0", "the character '\\x00' means nothing in a selector"),
         ("a = ¦٣", "means nothing in a selector"),
         ("a = ¦089", "octal"),
         ("a = 0¦x", "AND, OR or an operator was expected, not x"),
@@ -693,7 +744,7 @@ def fault_of(text: str) -> ProtocolError:
         ("1 = ¦TRUE", "a number and a condition cannot be compared"),
         ("JMSRedelivered = ¦JMSPriority", "a number and a condition cannot be compared"),
         ("JMSPriority = ¦'high'", "a number was expected, and this is text"),
-        ("JMSDeliveryMode = 1".replace("JMS", "¦JMS"), "a number was expected, and this is text"),
+        ("¦JMSDeliveryMode = 1", "a number was expected, and this is text"),
         ("TRUE = ¦'yes'", "neither 'true' nor 'false'"),
         ("convert_string_expressions:a = ¦= 1", "a value was expected, not '='"),
         ("a\t=\n¦= 1", "a value was expected, not '='"),
@@ -778,26 +829,429 @@ def test_depth_is_what_is_open_at_once() -> None:
     assert selects(" AND ".join(["(NOT (- 1 = 1))"] * 100))
 
 
-def disjunction(values: int) -> str:
-    return " OR ".join(["a"] * values)
+@pytest.mark.parametrize(
+    "clause, nodes",
+    [
+        ("a", 1),
+        ("(a)", 1),
+        ("a = 'b'", 3),
+        ("a IS NOT NULL", 2),
+        ("a IN ('x', 'y')", 4),
+        ("a NOT IN ('x')", 3),
+        ("a LIKE 'x'", 3),
+        ("a NOT LIKE 'x' ESCAPE '!'", 4),
+        ("a BETWEEN 1 AND 2", 4),
+        ("- 1 + 2 = a", 6),
+        ("a IN (" + ", ".join(["'x'"] * 1000) + ")", 1002),
+        (" + ".join("1" * 500) + " = a", 1001),
+    ],
+)
+def test_a_selector_has_1024_values_and_operators_at_most(clause: str, nodes: int) -> None:
+    assert Selector.MAX_NODES == 1024
+
+    def with_nodes(wanted: int) -> str:
+        more, odd = divmod(wanted - nodes, 2)
+        return "NOT " * odd + clause + " OR a" * more
+
+    Selector.parse(with_nodes(1023)).matches(BLUE)
+    Selector.parse(with_nodes(1024)).matches(BLUE)
+    fault = fault_of(with_nodes(1025))
+    assert type(fault) is LimitExceeded
+    assert "1024 values and operators" in fault.message
 
 
 @pytest.mark.parametrize(
-    "at_most, over",
+    "selector",
     [
-        (disjunction(512), None),  # 1023
-        (f"NOT {disjunction(512)}", disjunction(513)),
-        ("a IN (" + ",".join(["'x'"] * 1022) + ")", "a IN (" + ",".join(["'x'"] * 1023) + ")"),
-        ("- " + " + ".join(["1"] * 511) + "= a", " + ".join(["1"] * 512) + " = a"),
-        ("a LIKE 'x' OR " * 204 + "a IS NULL OR b", "a LIKE 'x' OR " * 204 + "a BETWEEN 1 AND 2")
-        if False
-        else (disjunction(511) + " OR a", disjunction(512) + " OR a"),
+        "(" * 64 + "a" + ")" * 64,
+        "a OR b AND (" * 64 + "a" + ")" * 64,
+        "a OR b AND c = (" * 64 + "sold" + ")" * 64,
+        "NOT " * 64 + "sold",
+        "- " * 64 + "n = 1",
+        "1 + 2 * (" * 64 + "n" + ")" * 64 + " = 1",
+        " + ".join(["n"] * 500) + " = 500",
+        " AND ".join(["sold"] * 500),
+        "(" * 65,
+        "NOT " * 5000,
     ],
 )
-def test_a_selector_has_1024_values_and_operators_at_most(at_most: str, over: str | None) -> None:
-    assert Selector.MAX_NODES == 1024
-    Selector.parse(at_most).matches(BLUE)
-    if over is not None:
-        fault = fault_of(over)
-        assert type(fault) is LimitExceeded
-        assert "1024 values and operators" in fault.message
+def test_no_selector_exhausts_pythons_stack(selector: str) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 220)
+    try:
+        Selector.parse(selector).matches({"n": "1", "sold": "true", "b": "true", "c": "true"})
+    except LimitExceeded:
+        assert selector.startswith(("(((", "NOT NOT"))
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+# ---------------------------------------------------------------- against a naive reference
+#
+# A condition is a tree of tuples here: (operator, operand, …).
+
+Tree = tuple[Any, ...]
+NAMES = ["a", "b", "c.d", "x-key", "with space"]
+VALUES = [
+    "",
+    "a",
+    "abc",
+    "0",
+    "1",
+    "2.0",
+    "-1",
+    "1.5",
+    "1e1",
+    "true",
+    "False",
+    "a_%",
+    "1_0",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "1e999",
+    "nan",
+]
+NUMBERS = {"0": 0, "1": 1, "2": 2, "10": 10, "1.5": 1.5, "0x10": 16, "010": 8, "1e2": 100.0} | {
+    "9223372036854775807": 2**63 - 1,
+    "9223372036854775808": 2.0**63,
+}
+TEXTS = ["", "a", "abc", "1", "it's", "true", "a_%"]
+ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+EQUALITY: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "!=": operator.ne,
+}
+
+names = st.tuples(st.just("name"), st.sampled_from(NAMES))
+texts = st.tuples(st.just("text"), st.sampled_from(TEXTS))
+numbers = st.recursive(
+    st.tuples(st.just("number"), st.sampled_from(list(NUMBERS))),
+    lambda inner: st.one_of(
+        st.tuples(st.sampled_from(["negative", "positive"]), inner | names),
+        st.tuples(st.sampled_from("+-*/%"), inner | names, inner | names),
+    ),
+    max_leaves=6,
+)
+anything = names | texts | numbers
+conditions = st.recursive(
+    st.one_of(
+        names,
+        st.tuples(st.just("truth"), st.booleans()),
+        st.tuples(st.sampled_from([*ORDER, *EQUALITY]), names | numbers, names | numbers),
+        st.tuples(st.sampled_from([*EQUALITY]), names | texts, names | texts),
+        st.tuples(
+            st.just("between"), st.booleans(), names | numbers, names | numbers, names | numbers
+        ),
+        st.tuples(
+            st.just("in"),
+            st.booleans(),
+            names,
+            st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4),
+        ),
+        st.tuples(
+            st.just("like"),
+            st.booleans(),
+            names | texts,
+            st.sampled_from(["", "%", "a%", "%b%", "_bc", "a_%", "%_c", "it's"]),
+        ),
+        st.tuples(st.just("null"), st.booleans(), anything),
+    ),
+    lambda inner: st.one_of(
+        st.tuples(st.just("not"), inner),
+        st.tuples(st.sampled_from(["and", "or"]), inner, inner),
+        st.tuples(st.sampled_from([*EQUALITY]), inner, st.tuples(st.just("truth"), st.booleans())),
+        st.tuples(st.just("null"), st.booleans(), inner),
+    ),
+    max_leaves=12,
+)
+numerals = st.sampled_from(VALUES)
+messages = st.dictionaries(st.sampled_from(NAMES), numerals)
+
+ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv} | {
+    "%": math.fmod
+}
+NUMERIC = frozenset({"number", "negative", "positive", *ARITHMETIC})
+
+
+def number_value(tree: Tree, headers: Mapping[str, str]) -> int | float | None:
+    kind = tree[0]
+    if kind == "number":
+        return NUMBERS[tree[1]]
+    if kind == "name":
+        text = headers.get(tree[1], "")
+        if not text or not set(text) <= set("0123456789+-.e"):
+            return None
+        return int(text) if set(text) <= set("0123456789-") else float(text)
+    operands = [number_value(operand, headers) for operand in tree[1:]]
+    if None in operands:
+        return None
+    try:
+        result = (
+            -operands[0] if kind == "negative"  # type: ignore[operator]
+            else operands[0] if kind == "positive"
+            else ARITHMETIC[kind](*operands)
+        )  # fmt: skip
+    except (ZeroDivisionError, ValueError):
+        return None
+    if result != result or result is None:
+        return None
+    if kind == "negative" and result == -(2**63):
+        return -(2**63)
+    fits = isinstance(result, float) or -(2**63) <= result < 2**63
+    return result if fits else float(result)
+
+
+def truth_value(tree: Tree, headers: Mapping[str, str]) -> bool | None:
+    kind, *rest = tree
+    if kind == "truth":
+        return bool(rest[0])
+    if kind == "name":
+        return {"true": True, "False": False}.get(headers.get(rest[0], ""))
+    if kind == "not":
+        inner = truth_value(rest[0], headers)
+        return None if inner is None else not inner
+    if kind in ("and", "or"):
+        decisive = kind == "or"
+        sides = [truth_value(side, headers) for side in rest]
+        return decisive if decisive in sides else None if None in sides else not decisive
+    if kind == "between":
+        negated, value, low, high = rest
+        between = ("and", (">=", value, low), ("<=", value, high))
+        return truth_value(("not", between) if negated else between, headers)
+    if kind == "null":
+        negated, value = rest
+        return (any_value(value, headers) is None) is not negated
+    if kind == "in":
+        text = any_value(rest[1], headers)
+        return None if text is None else (text in rest[2]) is not rest[0]
+    if kind == "like":
+        text = any_value(rest[1], headers)
+        return None if text is None else like(text, rest[2]) is not rest[0]
+    kinds = {side[0] for side in rest}
+    if kinds & NUMERIC:
+        read: Callable[[Tree, Mapping[str, str]], Any] = number_value
+    elif kinds <= {"name", "text"}:
+        read = any_value
+    else:
+        read = truth_value
+    left, right = (read(side, headers) for side in rest)
+    return None if left is None or right is None else (ORDER | EQUALITY)[kind](left, right)
+
+
+def any_value(tree: Tree, headers: Mapping[str, str]) -> Any:
+    if tree[0] == "name":
+        return headers.get(tree[1])
+    if tree[0] == "text":
+        return tree[1]
+    return (number_value if tree[0] in NUMERIC else truth_value)(tree, headers)
+
+
+class Writer:
+    """Writes a tree as text, with blanks, case and needless parentheses as chance has it."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+
+    def write(self, tree: Tree) -> str:
+        return self.blank().join(self.words(tree, 0))
+
+    def blank(self) -> str:
+        return self.random.choice([" ", " ", "\n", " \t ", "/* = ( ' */"])
+
+    def keyword(self, word: str) -> str:
+        return self.random.choice([word.upper(), word.lower(), word.title()])
+
+    def words(self, tree: Tree, loosest: int) -> list[str]:
+        """Give the words; in parentheses when the tree binds looser than is allowed here."""
+        precedence, words = self.bare(tree)
+        if precedence < loosest or self.random.random() < 0.1:
+            return ["(", *words, ")"]
+        return words
+
+    def text(self, text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    def bare(self, tree: Tree) -> tuple[int, list[str]]:
+        kind, *rest = tree
+        key = self.keyword
+        if kind == "name":
+            good = " " not in rest[0] and self.random.random() < 0.8
+            return 9, [rest[0] if good else f'"{rest[0]}"']
+        if kind == "text":
+            return 9, [self.text(rest[0])]
+        if kind == "number":
+            return 9, [rest[0]]
+        if kind == "truth":
+            return 9, [key("true" if rest[0] else "false")]
+        if kind in ("negative", "positive"):
+            return 7, ["-" if kind == "negative" else "+", *self.words(rest[0], 7)]
+        if kind == "not":
+            return 3, [key("not"), *self.words(rest[0], 3)]
+        if kind in ("and", "or", *ARITHMETIC):
+            level = {"or": 1, "and": 2, "+": 5, "-": 5}.get(kind, 6)
+            left, right = self.words(rest[0], level), self.words(rest[1], level + 1)
+            return level, [*left, key(kind), *right]
+        if kind in ORDER or kind in EQUALITY:
+            return 4, [*self.words(rest[0], 5), kind, *self.words(rest[1], 5)]
+        negated, value = rest[0], self.words(rest[1], 5)
+        no = [key("not")] if negated else []
+        if kind == "null":
+            return 4, [*value, key("is"), *no, key("null")]
+        if kind == "like":
+            return 4, [*value, *no, key("like"), self.text(rest[2])]
+        if kind == "in":
+            listed = [word for text in rest[2] for word in (",", self.text(text))][1:]
+            return 4, [*value, *no, key("in"), "(", *listed, ")"]
+        low, high = self.words(rest[2], 5), self.words(rest[3], 5)
+        return 4, [*value, *no, key("between"), *low, key("and"), *high]
+
+
+@given(conditions, st.randoms(use_true_random=False), st.lists(messages, min_size=1, max_size=5))
+@settings(max_examples=1000, deadline=timedelta(seconds=2))
+def test_a_selector_means_what_the_naive_reference_says(
+    tree: Tree, random: Random, some: list[dict[str, str]]
+) -> None:
+    text = Writer(random).write(tree)
+    selector, opposite = Selector.parse(text), Selector.parse(f"NOT ({text})")
+    for headers in some:
+        expected = truth_value(tree, headers)
+        assert selector.matches(headers) is (expected is True), text
+        assert opposite.matches(headers) is (expected is False), text
+
+
+# ---------------------------------------------------------------- against anything at all
+
+SOUP = [
+    "AND",
+    "OR",
+    "NOT",
+    "=",
+    "<>",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "(",
+    ")",
+    "(",
+    ")",
+    ",",
+    "BETWEEN",
+    "IN",
+    "LIKE",
+    "IS",
+    "NULL",
+    "ESCAPE",
+    "TRUE",
+    "FALSE",
+    "a",
+    "b",
+    "x-key",
+    "JMSPriority",
+    "JMSRedelivered",
+    "JMSDeliveryMode",
+    "'x'",
+    "'%a_b'",
+    "'it''s'",
+    "'1'",
+    "''",
+    "'!'",
+    "'",
+    '"',
+    '"q',
+    'q"',
+    '""',
+    '"',
+    "0",
+    "1",
+    "2.5",
+    ".5",
+    "017",
+    "09",
+    "0x1F",
+    "0x",
+    "1e999",
+    "9223372036854775808",
+    "7L",
+    "--",
+    "/*",
+    "*/",
+    "\n",
+    "$",
+    ".",
+    ":",
+    "?",
+    "é",
+    "\x00",
+]
+
+
+@given(
+    st.one_of(
+        st.text(max_size=200),
+        st.lists(st.sampled_from(SOUP), max_size=40).map(" ".join),
+        st.lists(st.sampled_from(SOUP), max_size=40).map("".join),
+        st.tuples(conditions, st.randoms(use_true_random=False), st.integers(0, 300)).map(
+            lambda drawn: Writer(drawn[1]).write(drawn[0])[: drawn[2]]
+        ),
+    ),
+    st.dictionaries(st.sampled_from(["a", "b", "x-key", "priority", "q q"]), st.text() | numerals),
+)
+@settings(max_examples=2000, deadline=timedelta(seconds=1))
+def test_any_text_is_a_selector_or_a_protocol_error(text: str, headers: dict[str, str]) -> None:
+    try:
+        selector = Selector.parse(text)
+    except ProtocolError as error:
+        shown, caret, explanation = error.detail.split("\n")
+        assert caret.strip(" ") == "^"
+        assert len(caret) <= len(shown) + 1
+        assert explanation.isprintable()
+        assert error.message.isprintable()
+        assert len(error.message) < 150
+    else:
+        assert selector.matches(headers) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'" * 8191,
+        '"' * 8191,
+        "/*" * 4096,
+        "--" * 4096,
+        "-- \n" * 2048,
+        "a" * 8192,
+        "a-" * 4096,
+        "9" * 8192,
+        "0x" + "f" * 8190,
+        "." * 8192,
+        "1e" + "9" * 8190 + " = 1",
+        "(" * 8192,
+        ")" * 8192,
+        "a=" * 4096,
+        "convert_string_expressions:" * 303,
+        "a IN (" + "'x'," * 2000,
+        "a LIKE '" + "%_" * 4000 + "'",
+        "a LIKE '" + "!!" * 4000 + "' ESCAPE '!'",
+        "\n" * 8192,
+    ],
+)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    began = time.perf_counter()
+    try:
+        Selector.parse(text).matches({"a": "a"})
+    except ProtocolError as error:
+        assert error.detail
+    assert time.perf_counter() - began < 0.5
