@@ -171,6 +171,7 @@ class Settings:
         tls: The files of ``[ssl]``, or None; never None when a listener needs them.
         static: URL segment to the directory or file served there.
         message_log: The file that every message is appended to, or None.
+        message_log_place: Where it stands, or None.
         limits: The limits of a STOMP session.
         broker_limits: What all STOMP sessions share.
         pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
@@ -191,6 +192,7 @@ class Settings:
     tls: TlsFiles | None = None
     static: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     message_log: Path | None = None
+    message_log_place: Place | None = None
     limits: Limits = field(default_factory=Limits)
     broker_limits: BrokerLimits = field(default_factory=BrokerLimits)
     pubsub: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -403,6 +405,7 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
             {name: _mount(place, folder) for name, place in places("static").items()}
         ),
         message_log=_message_log(places("log").get("messages"), folder),
+        message_log_place=places("log").get("messages"),
         limits=Limits(**_fields(places("broker"), _BROKER)),
         broker_limits=BrokerLimits(
             **{

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
+import resource
 import signal
 import socket
 import sys
@@ -124,6 +126,7 @@ def makeService(options: Options) -> MultiService:
 
     settings = options.settings
     clock = reactor
+    _allow_many_connections()
     broker = Broker(token_hex(4), settings.broker_limits, lambda: token_hex(16), settings.pubsub)
     broker.notify = _notice
     access = AccessList(settings.access, settings.origin_required)
@@ -197,8 +200,9 @@ def makeService(options: Options) -> MultiService:
         factory = site if listener.kind.startswith("http") else stomp
         endpoint = _endpoint(reactor, listener, settings.tls)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
-    if settings.message_log is not None:
-        _Log(settings.message_log, settings.source, broker, reactor).setServiceParent(service)
+    if settings.message_log is not None and settings.message_log_place is not None:
+        path, place = settings.message_log, settings.message_log_place
+        _Log(path, place, broker, reactor).setServiceParent(service)
     _Expiry(broker, clock).setServiceParent(service)
     _Signals(reactor, service).setServiceParent(service)
     _Greeting(settings, access).setServiceParent(service)
@@ -252,7 +256,9 @@ class _Listening(Service):
             raise SystemExit(f"rtchat: {self._listener.place.error('did not open at once.')}")
         port = outcome[0]
         if isinstance(port, Failure):
-            raise SystemExit(f"rtchat: {self._listener.place.error(_why_not_listening(port))}")
+            raise SystemExit(
+                f"rtchat: {self._listener.place.error(_why_not_listening(port, self._listener))}"
+            )
         self._port = port
         self._listening(self._listener, port)
 
@@ -282,9 +288,9 @@ class _Goodbye(Service):
 class _Log(Service):
     """The message log."""
 
-    def __init__(self, path: Path, source: str, broker: Broker, reactor: Any) -> None:
+    def __init__(self, path: Path, place: config.Place, broker: Broker, reactor: Any) -> None:
         self._path = path
-        self._source = source
+        self._place = place
         self._broker = broker
         self._reactor = reactor
         self.messages: MessageLog | None = None
@@ -301,11 +307,10 @@ class _Log(Service):
             )
         except OSError as error:
             problem = (
-                f"[log] messages = {self._path} cannot be written by {_own_name()} "
-                f"({error.strerror}); "
+                f"cannot be written by {_own_name()} ({error.strerror}: {self._path}); "
                 "change the permissions or the path."
             )
-            raise SystemExit(f"rtchat: {ConfigError(problem, file=self._source)}") from None
+            raise SystemExit(f"rtchat: {self._place.error(problem)}") from None
         self._broker.observers.append(self.messages.record)
 
     @override
@@ -427,6 +432,13 @@ def _websockets(
     )
 
 
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as the system lets us: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # then the usual limit stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _static_folder() -> Path:
     """Find the page: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
@@ -467,7 +479,7 @@ def _endpoint(
             return endpoint
         except Exception as error:  # a parser plugin may raise anything
             problem = (
-                f"is not an endpoint that Twisted understands ({error}); write one such as "
+                f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
                 "tcp:61613 or unix:/run/rtchat.sock."
             )
             raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
@@ -490,17 +502,22 @@ def _endpoint(
     return TCP4ServerEndpoint(reactor, port, _BACKLOG, host)
 
 
-def _why_not_listening(failure: Failure) -> str:
+def _why_not_listening(failure: Failure, listener: config.Listener) -> str:
     error = failure.value
     if isinstance(error, CannotListenError):
-        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-        remedy = "Choose another port, or stop the program that has this one."
-        if isinstance(error.socketError, PermissionError):
-            remedy = "Choose a port above 1023, or start as root and set [global] user."
-        elif "assign" in reason:
-            remedy = "Name an address of this machine, or none to listen on all."
-        return f"cannot be opened: {reason}. {remedy}"
-    return f"cannot be opened: {failure.getErrorMessage()}."
+        error = error.socketError
+    if not isinstance(error, OSError):
+        return f"cannot be opened: {failure.getErrorMessage()}."
+    remedy = "Choose another port, or stop the program that has this one."
+    if isinstance(error, FileNotFoundError):
+        remedy = "Create the folder, or change the path."
+    elif isinstance(error, PermissionError) and (listener.endpoint or "").startswith("unix:"):
+        remedy = "Change the permissions of the folder, or the path."
+    elif isinstance(error, PermissionError):
+        remedy = "Choose a port above 1023, or start as root and set [global] user."
+    elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "Name an address of this machine, or none to listen on all."
+    return f"cannot be opened: {error.strerror or error}. {remedy}"
 
 
 def _shown(listener: config.Listener) -> str:

@@ -22,7 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
+from twisted.internet import _producer_helpers
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -36,7 +38,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.main import CONNECTION_LOST
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, Cooperator
 from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -268,13 +270,15 @@ class FakeEndpoint:
         if self.error_on_cancel is not None:
             waiting.errback(Failure(self.error_on_cancel))
 
-    def succeed(self, transport: FakeSocket) -> None:
+    def succeed(self, transport: FakeSocket, *, ends_at_once: bool = False) -> None:
         """Connect."""
         assert self._factory is not None
         assert self._waiting is not None
         protocol = self._factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         assert protocol is not None
         transport.connect(protocol)
+        if ends_at_once:
+            transport.end()
         self._waiting.callback(protocol)
 
     def fail(self, error: BaseException) -> None:
@@ -534,6 +538,8 @@ class FakeBrowser:
         self.socket = FakeSocket(peer=peer)
         self.frames: list[WsFrame] = []
         self._reader = FrameReader()
+        assert isinstance(site.reactor, Clock)
+        self._clock = site.reactor
         channel = site.buildProtocol(self.socket.peer)
         assert channel is not None
         self.socket.connect(channel)
@@ -541,6 +547,7 @@ class FakeBrowser:
     def ask(self, request: bytes, *, has_body: bool = True) -> Answer:
         """Send a request and give its answer."""
         self.socket.receive(request)
+        self._clock.advance(0)
         answer, rest = read_answer(self.socket.taken(), has_body=has_body)
         self._take(rest)
         return answer
@@ -581,6 +588,18 @@ class FakeBrowser:
     def _take(self, data: bytes) -> None:
         if data:
             self.frames += self._reader.feed(data)
+
+
+@contextlib.contextmanager
+def cooperation(clock: Clock) -> Iterator[None]:
+    """Let Twisted's file producers run on a test's clock instead of the reactor."""
+    cooperator = Cooperator(
+        # Until all is done, not for a few milliseconds of real time.
+        terminationPredicateFactory=lambda: lambda: False,
+        scheduler=lambda call: clock.callLater(0, call),
+    )
+    with mock.patch.object(_producer_helpers, "cooperate", cooperator.cooperate):
+        yield
 
 
 @dataclass
@@ -768,10 +787,14 @@ class Server:
         """Wait until a line with the text is there."""
         wait_until(lambda: text in self.log, f"{text!r} in the log", timeout_s, self._still_runs)
 
-    def stop(self) -> int:
-        """Send SIGTERM; give the exit code."""
+    def terminate(self) -> None:
+        """Send SIGTERM."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        """Wait until it has ended."""
+        assert self._process is not None
         return self._process.wait(10)
 
     def memory_bytes(self, field_name: str = "VmRSS") -> int:
@@ -806,11 +829,15 @@ def wait_until(
 
 
 class RealStomp:
-    """A STOMP client on a real socket, plain or TLS."""
+    """A STOMP client on a real socket, plain or TLS; a path is a Unix socket's."""
 
-    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
-        plain = socket.create_connection(("127.0.0.1", port), 10)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, where: int | Path, context: ssl.SSLContext | None = None) -> None:
+        if isinstance(where, Path):
+            plain = socket.socket(socket.AF_UNIX)
+            plain.connect(str(where))
+        else:
+            plain = socket.create_connection(("127.0.0.1", where), 10)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket: socket.socket = plain
         if context is not None:
             self.socket = context.wrap_socket(plain, server_hostname="localhost")

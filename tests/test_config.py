@@ -107,6 +107,7 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         tls=None,
         static={},
         message_log=None,
+        message_log_place=None,
         limits=Limits(),
         broker_limits=BrokerLimits(max_bytes=QUARTER_OF_MEMORY),
         pubsub={},

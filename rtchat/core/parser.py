@@ -127,7 +127,6 @@ class FrameParser:
             if start < len(buffer) and buffer[start] in (_LF, _CR):
                 begin = _NOT_AN_END_OF_LINE.search(buffer, start)
                 self._position = start = len(buffer) if begin is None else begin.start()
-                self._scanned = max(self._scanned, start)
             if start >= len(buffer):
                 # An idle connection must not hold the last large frame that it sent.
                 self._buffer = b""

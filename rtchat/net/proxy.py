@@ -25,7 +25,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from rtchat.core.access import Target
-from rtchat.net.transport import Stream, as_stream, peer_name
+from rtchat.net.transport import Stream, as_stream, peer_name, set_no_delay
 from rtchat.net.websocket import WebSocket
 
 __all__ = ["Endpoints", "ProxyFactory", "ProxyProtocol", "tcp_endpoints"]
@@ -184,9 +184,7 @@ class _TargetProtocol(Protocol):
         if self._is_gone:
             browser.target_lost(Failure(ConnectionLost()))
             return
-        set_no_delay = getattr(self._stream, "setTcpNoDelay", None)
-        if set_no_delay is not None:
-            set_no_delay(True)
+        set_no_delay(self._stream)
         # Each side is the other's producer: one that does not read stops the other's reading.
         incoming, outgoing = browser.transport, self._stream
         outgoing.registerProducer(_OneWay(incoming), True)

@@ -19,7 +19,7 @@ from rtchat.core.limits import Limits
 from rtchat.core.session import CloseReason, HeartBeat, Session
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.outbox import IFramedTransport, Outbox
-from rtchat.net.transport import as_stream, peer_name
+from rtchat.net.transport import as_stream, peer_name, set_no_delay
 
 __all__ = ["StompFactory", "StompProtocol"]
 
@@ -69,9 +69,7 @@ class StompProtocol(Protocol):
             self._framed = cast(IFramedTransport, transport)
             self._outbox = self._framed.outbox
         else:
-            set_no_delay = getattr(transport, "setTcpNoDelay", None)
-            if set_no_delay is not None:
-                set_no_delay(True)
+            set_no_delay(transport)
             self._outbox = Outbox(transport, factory.broker.cork)
         self._outbox.max_backlog_bytes = factory.limits.max_backlog_bytes
         self._outbox.on_overflow = self._too_slow

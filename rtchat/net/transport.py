@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, ITransport
 
-__all__ = ["Stream", "address_name", "as_stream", "peer_name"]
+__all__ = ["Stream", "address_name", "as_stream", "peer_name", "set_no_delay"]
 
 
 class Stream(Protocol):
@@ -53,6 +54,16 @@ def as_stream(transport: ITransport | None) -> Stream:
     if transport is None:
         raise ValueError("not connected")
     return cast(Stream, transport)
+
+
+def set_no_delay(stream: Stream) -> None:
+    """Let small writes leave at once instead of gathering (TCP_NODELAY), where it is TCP.
+
+    Unix sockets have the method, too, but before Twisted 24.11 it fails there.
+    """
+    method = getattr(stream, "setTcpNoDelay", None)
+    if method is not None and not isinstance(stream.getPeer(), UNIXAddress):
+        method(True)
 
 
 def address_name(address: object) -> str:

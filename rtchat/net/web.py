@@ -27,6 +27,8 @@ __all__ = ["PageSite", "StompSocket", "TcpSocket", "page_tree"]
 
 _log = Logger()
 
+_SHOWN_CHARACTERS = 200
+
 STOMP_SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
 """Highest first: the highest one offered is chosen."""
 
@@ -106,16 +108,16 @@ class PageSite(Site):
     def getResourceFor(self, request: Request) -> IResource:
         request.setHeader(b"Server", b"rtchat")
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        given = request.requestHeaders.getRawHeaders("Host", [])
+        given = _values(request, "Host")
         host = given[0] if given else None
         if len(given) > 1 or not self._hosts.allows(host):
-            name = (host or "").rpartition(":")[0] or host
+            name = (host or "").rpartition(":")[0] or host or ""
             _log.warn(
-                "{peer}: refused, Host {host!r} is none of this server's names. If it is one, "
+                "{peer}: refused, Host {host} is none of this server's names. If it is one, "
                 "add it to the configuration: [global] hosts = {name}",
                 peer=_peer(request),
-                host=", ".join(given),
-                name=name,
+                host=_shown(", ".join(given)),
+                name=_shown(name)[1:-1],
             )
             return _Refusal(421, _MISDIRECTED)
         resource: IResource = super().getResourceFor(request)
@@ -143,9 +145,10 @@ class _Refusal(Resource):
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         for name, value in self._headers.items():
             request.setHeader(name, value)
-        if self._status != 421:
+        if self._status not in (404, 421):
             # A client that was refused need not keep the connection.
             request.setHeader(b"Connection", b"close")
+            request.channel.persistent = False
         return self._text.encode()
 
 
@@ -158,6 +161,17 @@ class _Files(File):
     @override
     def directoryListing(self) -> IResource:
         return self.childNotFound
+
+    @override
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        try:
+            is_name = "\0" not in path.decode("utf-8")
+        except UnicodeDecodeError:
+            is_name = False
+        if not is_name:
+            return self.childNotFound
+        resource: IResource = super().getChild(path, request)
+        return resource
 
     @override
     def createSimilarFile(self, path: str) -> File:
@@ -175,7 +189,7 @@ class _PageFiles(_Files):
 
     @override
     def render_GET(self, request: Request) -> bytes | int:
-        host = (request.requestHeaders.getRawHeaders("Host") or [""])[0]
+        host = (_values(request, "Host") or [""])[0]
         own = f" ws://{host} wss://{host}" if host else ""
         request.setHeader(
             "Content-Security-Policy",
@@ -190,6 +204,8 @@ class _PageFiles(_Files):
         request.setHeader("Cache-Control", "no-cache")
         result: bytes | int = super().render_GET(request)
         return result
+
+    render_HEAD = render_GET
 
 
 def page_tree(
@@ -254,10 +270,9 @@ class _Upgrade:
 
 def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | _Refusal:
     """Check a handshake (RFC 6455, 4.2.1)."""
-    headers = request.requestHeaders
 
     def tokens(name: str) -> list[str]:
-        values = ",".join(headers.getRawHeaders(name, []))
+        values = ",".join(_values(request, name))
         return [token.strip() for token in values.split(",") if token.strip()]
 
     if request.method != b"GET":
@@ -272,7 +287,7 @@ def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | _Refusal
     if tokens("Sec-WebSocket-Version") != ["13"]:
         text = "This server speaks version 13 of the WebSocket protocol (RFC 6455).\n"
         return _Refusal(426, text, {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
-    keys = headers.getRawHeaders("Sec-WebSocket-Key", [])
+    keys = _values(request, "Sec-WebSocket-Key")
     try:
         is_key = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16
     except (binascii.Error, ValueError):
@@ -292,17 +307,14 @@ class _Socket(Resource):
 
     @override
     def render(self, request: Request) -> bytes | int:
-        headers = request.requestHeaders
-        source = Source(
-            _only(headers.getRawHeaders("Origin")), _only(headers.getRawHeaders("Host"))
-        )
+        source = Source(_only(_values(request, "Origin")), _only(_values(request, "Host")))
         try:
             websockets = self.open(source, request)
         except AccessDenied as error:
             _log.warn(
                 "{peer}: refused {path}: {why}",
                 peer=_peer(request),
-                path=request.path.decode("latin-1"),
+                path=_shown(request.path.decode("latin-1"))[1:-1],
                 why=error,
             )
             return _Refusal(403, _REFUSED).render(request)
@@ -386,6 +398,17 @@ def _peer(request: Request) -> str:
     return peer_name(as_stream(request.channel.transport))
 
 
-def _only(values: Sequence[str] | None) -> str | None:
+def _values(request: Request, name: str) -> list[str]:
+    """Give a header's values; any bytes are text here (they may come from anybody)."""
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
+    return [value.decode("latin-1") for value in values]
+
+
+def _shown(text: str) -> str:
+    """Quote what a stranger sent, so that it can neither forge nor flood a line of the log."""
+    return ascii(text[:_SHOWN_CHARACTERS])
+
+
+def _only(values: Sequence[str]) -> str | None:
     """Give a header's value; several make one that matches nothing."""
     return None if not values else ", ".join(values)

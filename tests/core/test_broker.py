@@ -44,6 +44,12 @@ def test_every_subscriber_of_a_topic_gets_a_message(broker: Broker) -> None:
     assert [frame.headers["subscription"] for frame in received] == ["0", "1", "2"]
 
 
+def test_a_subscription_is_known_by_its_id_and_destination(broker: Broker) -> None:
+    made, outlet = subscription(broker, "/topic/a", "7", V11)
+    assert (made.id, made.destination, made.version) == ("7", "/topic/a", V11)
+    assert made.outlet is outlet
+
+
 def test_nobody_else_gets_it(broker: Broker) -> None:
     _, other = subscription(broker, "/topic/ab")
     broker.publish("/topic/a", send())
@@ -281,6 +287,26 @@ def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Brok
         broker.subscribe(Subscription(subscription_id, "/topic/a", V12, outlet))
     broker.publish("/topic/a", send(b"x"))
     assert wire.packed == 2
+
+
+def test_nothing_is_packed_for_subscribers_that_are_gone(broker: Broker) -> None:
+    wire = Counting()
+    made = [
+        Subscription(str(number), "/topic/a", V12, ListOutlet(broker.cork, wire))
+        for number in range(50)
+    ]
+    for one in made:
+        broker.subscribe(one)
+    for one in made[1:]:
+        broker.unsubscribe(one)
+    broker.publish("/topic/a", send(b"x"))
+    assert wire.packed == 1
+
+
+def test_all_subscribers_of_a_version_share_one_encoding() -> None:
+    message = Message("1", "/topic/a", send(b"x"))
+    assert message.tail(V12) is message.tail(V12)
+    assert message.tail(V12) is not message.tail(V11)
 
 
 def test_subscribers_on_different_wires_get_their_own_packing(broker: Broker) -> None:

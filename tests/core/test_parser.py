@@ -6,6 +6,7 @@ comes out has to be the same.
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -121,10 +122,18 @@ def test_nothing_is_read_from_nothing(read: Reader) -> None:
     assert frames(read(b"")) == []
 
 
-def test_an_unfinished_frame_waits(read: Reader) -> None:
-    reading = read(SEND_BYTES + SEND_BYTES[:-1])
+@pytest.mark.parametrize("waiting", [b"S", b"SEND\ndestination:/to", b"SEND\r\na:b\r\n\r"])
+def test_an_unfinished_head_waits(read: Reader, waiting: bytes) -> None:
+    reading = read(SEND_BYTES + waiting)
     assert (reading.frames, reading.error) == ([SEND], None)
-    assert reading.buffered_bytes > 0
+    assert reading.buffered_bytes == len(waiting)
+
+
+@pytest.mark.parametrize("head", [b"SEND\n\n", b"SEND\ncontent-length:5\n\n"])
+def test_an_unfinished_body_waits(read: Reader, head: bytes) -> None:
+    reading = read(SEND_BYTES + head + b"1234")
+    assert (reading.frames, reading.error) == ([SEND], None)
+    assert reading.buffered_bytes == 4
 
 
 @pytest.mark.parametrize("gap", [b"\n", b"\r\n", b"\n\n\n", b"\r\n\n\r\n", b"\n" * 500])
@@ -335,8 +344,8 @@ class TestHeaderLimits:
         self, read: Reader, version: Version | None, eol: str, count: int
     ) -> None:
         data = f"SEND{eol}{headers_of(count, eol)}{eol}\0".encode()
-        [frame] = frames(read(data, limits=SMALL, version=version))
-        assert len(frame.headers) == count
+        read_frames = frames(read(data * 3, limits=SMALL, version=version))
+        assert [len(frame.headers) for frame in read_frames] == [count] * 3
 
     def test_more_headers_than_the_limit_are_refused(
         self, read: Reader, version: Version | None, eol: str
@@ -350,7 +359,8 @@ class TestHeaderLimits:
     def test_too_many_headers_are_refused_while_they_come(
         self, read: Reader, version: Version | None, eol: str
     ) -> None:
-        data = f"SEND{eol}{headers_of(6, eol)}".encode()
+        before = f"SEND{eol}a:{'x' * 28}{eol}{eol}\0"
+        data = f"{before}SEND{eol}{headers_of(5, eol)}".encode()
         assert message(read(data, limits=SMALL, version=version)) == "more than 4 headers"
 
     def test_repeated_headers_count_each(
@@ -845,7 +855,17 @@ def test_a_stream_without_end_is_refused_soon(
     assert reading.fed_bytes <= LONGEST_HEAD + 60 + size
 
 
-def test_feeding_a_large_frame_in_small_chunks_takes_time_in_proportion() -> None:
+def test_feeding_a_large_head_in_small_chunks_takes_time_in_proportion() -> None:
+    """Looking at all of it again for each chunk would take a hundred times as long."""
+    data = b"SEND\n" + b"".join(b"%02d:%b\n" % (at, b"x" * 8000) for at in range(100)) + b"\n\0"
+    chunks = cut(data, *range(100, len(data), 100))
+    start_s = time.process_time()
+    [frame] = frames(feed_all(chunks))
+    assert time.process_time() - start_s < 1.0
+    assert len(frame.headers) == 100
+
+
+def test_feeding_a_large_body_in_small_chunks_takes_time_in_proportion() -> None:
     """Each byte is looked at a bounded number of times, so that no client can keep us busy."""
     looked_at = 0
 

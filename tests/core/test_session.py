@@ -121,8 +121,10 @@ def test_the_login_of_a_1_0_client_is_trimmed(stranger: Client) -> None:
     assert stranger.session.login == "ada"
 
 
-def test_a_client_without_login_has_an_empty_one(client: Client) -> None:
-    assert client.session.login == ""
+def test_a_client_without_login_has_an_empty_one(stranger: Client) -> None:
+    assert stranger.session.login == ""
+    stranger.connect(V12)
+    assert stranger.session.login == ""
 
 
 def test_a_session_opens_once(stranger: Client) -> None:

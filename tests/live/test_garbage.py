@@ -92,10 +92,10 @@ def connections(
     """Give ports, what to send there, and how many random strings are in it."""
     doors: tuple[tuple[int, Callable[[random.Random, list[bytes]], bytes], int], ...] = (
         (server.stomp, stranger, 1),
-        (server.stomp, guest, 2),
-        (server.stomp, guest, 10),
+        (server.stomp, guest, 4),
+        (server.stomp, guest, 16),
         (server.http, page, 1),
-        (server.http, websocket, 3),
+        (server.http, websocket, 5),
     )
     while count > 0:
         port, speak, most = dice.choice(doors)

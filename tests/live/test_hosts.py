@@ -34,9 +34,7 @@ def test_a_foreign_name_gets_421_everywhere_and_the_log_says_what_to_add(serve: 
     assert f"[global] hosts = {REBOUND_HOST}\n" in server.log()
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST.", "192.0.2.7"]
-)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST.", "192.0.2.7"])
 def test_its_own_names_are_answered(server: Server, host: str) -> None:
     for suffix in ("", f":{server.http}"):
         assert get(server.http, "/health", Host=f"{host}{suffix}")[0] == 200

@@ -188,9 +188,7 @@ def test_without_a_file_it_is_there_for_this_machine_and_its_own_page(
     assert "#warn]" in server.log()  # the refusals have their lines
 
 
-def test_chat_tac_without_a_file_beside_it(
-    built_in: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_chat_tac_without_a_file_beside_it(built_in: Callable[..., Server], tmp_path: Path) -> None:
     tac = shutil.copy(ROOT / "chat.tac", tmp_path / "chat.tac")
     server = built_in(["--pidfile=", "-ny", str(tac)])
     chats(server)
@@ -225,7 +223,7 @@ def test_chat_tac_with_a_bad_chat_ini_beside_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chat_ini", "expected"),
+    "chat_ini, expected",
     [
         pytest.param(
             "[listen]\nhttp://127.0.0.1:{port}\n[glabal]\n",
@@ -257,9 +255,15 @@ def test_chat_tac_with_a_bad_chat_ini_beside_it(tmp_path: Path) -> None:
         ),
         pytest.param(
             "[listen]\nhttp://127.0.0.1:{port}\nstomp = carrier:pigeon\n",
-            "chat.ini:3: [listen] stomp = carrier:pigeon is not an endpoint that Twisted "
-            "understands (Unknown endpoint type: 'carrier'); write one such as tcp:61613",
+            "chat.ini:3: [listen] stomp = carrier:pigeon cannot be used as an endpoint (Unknown "
+            "endpoint type: 'carrier'); write one that Twisted knows, such as tcp:61613",
             id="endpoint",
+        ),
+        pytest.param(
+            "[listen]\nhttp://127.0.0.1:{port}\nstomp = unix:none/such.sock\n",
+            "chat.ini:3: [listen] stomp = unix:none/such.sock cannot be opened: No such file or "
+            "directory. Create the folder, or change the path.",
+            id="socket",
         ),
         pytest.param(
             "[listen]\nhttps://127.0.0.1:{port}\n[ssl]\ncrt = chat.ini\nkey = chat.ini\n",
@@ -417,7 +421,7 @@ def test_a_message_log_that_the_new_user_may_not_write(open_folder: Path) -> Non
     )
     said = sentence_about(open_folder, chat_ini)
     assert re.fullmatch(
-        r"chat\.ini(:\d+)?: \[log\] messages = \S*messages\.jsonl cannot be written by nobody "
-        r"\(Permission denied\); change the permissions or the path\.",
+        r"chat\.ini:\d+: \[log\] messages = messages\.jsonl cannot be written by nobody "
+        r"\(Permission denied: /\S*/messages\.jsonl\); change the permissions or the path\.",
         said,
     )

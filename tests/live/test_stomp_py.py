@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.live]
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
 
-_UNICODE = "Grüße, 世界! 👋 – “quoted” \\ and : too"
+_UNICODE = "Grüße, 世界! 👋 € “quoted” \\ and : too"
 _BINARY = bytes(range(256)) * 8 + b"\0\n\0\r\n\n" + "ä".encode("latin-1")
 
 

@@ -100,7 +100,9 @@ class Wire:
         frames = []
         while (frame := self._next()) is not None:
             frames.append(frame)
-        assert not self._buffer.strip(b"\r\n"), f"half a frame at the end: {bytes(self._buffer[:200])!r}"
+        assert not self._buffer.strip(b"\r\n"), (
+            f"half a frame at the end: {bytes(self._buffer[:200])!r}"
+        )
         return frames
 
     def raw(self, within_s: float = _WITHIN_S) -> bytes:
@@ -116,13 +118,15 @@ class Wire:
         try:
             data = self._socket.recv(1 << 20)
         except TimeoutError:
-            raise AssertionError(f"nothing came; before that {bytes(self._buffer[:200])!r}") from None
+            raise AssertionError(
+                f"nothing came; before that {bytes(self._buffer[:200])!r}"
+            ) from None
         self._buffer += data
         self.is_ended = not data
 
     def _next(self) -> Frame | None:
         buffer = self._buffer
-        while buffer[:1] in (b"\r", b"\n"):
+        while buffer and buffer[0] in b"\r\n":
             del buffer[0]
         head_end = buffer.find(b"\n\n")
         if head_end < 0:

@@ -192,6 +192,16 @@ def test_a_client_that_caught_up_may_be_sent_a_large_message_again() -> None:
     assert overflows == []
 
 
+def test_a_client_that_caught_up_has_the_plain_limit_again() -> None:
+    socket, outbox, overflows = blocked(limit=1000)
+    outbox.write_now(bytes(5000))
+    socket.give_room(5001)
+    socket.room = 0
+    outbox.write_now(bytes(600))
+    outbox.write_now(bytes(401))
+    assert overflows == [1001]
+
+
 def test_a_turn_that_makes_more_than_the_limit_for_one_client_is_an_overflow() -> None:
     socket = FakeSocket(room=300 * KIB)
     outbox = outbox_on(socket, 1024 * KIB)

@@ -113,6 +113,12 @@ def test_small_frames_do_not_wait_for_each_other_on_the_network(server: Broke) -
     assert server.client().socket.no_delay
 
 
+def test_a_unix_socket_is_not_asked_for_what_only_tcp_has(server: Broke) -> None:
+    socket = FakeSocket(peer=UNIXAddress(None))
+    socket.connect(server.factory.buildProtocol(None))
+    assert not socket.no_delay
+
+
 # ---------------------------------------------------------------- heart-beats
 
 

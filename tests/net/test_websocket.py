@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from netfakes import (
+    ACCEPT,
     BINARY,
     CLOSE,
     CONNECT,
@@ -23,6 +24,7 @@ from netfakes import (
     Logs,
     PushTransport,
     captured_logs,
+    read_answer,
     stomp_frame,
     upgrade_request,
     ws_frame,
@@ -802,6 +804,21 @@ def test_a_pull_producer_is_refused(both: Open) -> None:
 def test_a_websocket_whose_reader_is_gone_closes(both: Open) -> None:
     both.websocket.stopProducing()
     assert both.browser.expect(CLOSE).code == 1000
+
+
+# ---------------------------------------------------------------- without a page
+
+
+def test_the_factory_alone_reads_the_request_itself_as_txws_does() -> None:
+    site = FakeSite(wrapped=Uppers())
+    socket = FakeSocket()
+    socket.connect(site.websockets.buildProtocol(None))
+    data = upgrade_request() + ws_frame(TEXT, b"echo")
+    for start in range(0, len(data), 50):
+        socket.receive(data[start : start + 50])
+    answer, rest = read_answer(socket.taken())
+    assert (answer.status, answer.headers["sec-websocket-accept"]) == (101, ACCEPT)
+    assert rest == b"\x81\x04echo"
 
 
 # ---------------------------------------------------------------- under TLS

@@ -1,0 +1,91 @@
+"""Takes the pictures of the chat page for the README: ``python docs/screenshots.py``.
+
+Needs what the tests need (``make test`` installs it) and Chromium. A real server is started,
+three people have a conversation, and what one of them sees goes to docs/images/.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+from playwright.sync_api import ViewportSize
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "tests"))
+
+from live.browser import Window, chromium  # noqa: E402
+from live.server import Server, free_port, tutorial_ini  # noqa: E402
+from live.wire import Wire  # noqa: E402
+
+CONVERSATION = (
+    (
+        "Ada",
+        "Good morning! The bridge sensors have been quiet since midnight. Is that good or bad?",
+    ),
+    ("Grace", "Good. The new firmware only speaks when something changes."),
+    ("Grace", "And it speaks STOMP now, so it can tell us in here."),
+    ("Katherine", "Nice! Where does it connect?"),
+    ("Ada", "To port 61613. The room is the same as on this page: /topic/chat"),
+    ("", "sensor 7: water level 2.31 m, rising 4 cm an hour"),
+    ("Katherine", "There it is. I will have a look at the gates."),
+    ("Ada", "Thank you. Lunch at half past twelve?"),
+)
+"""Who says what; nobody is a program that sends plain text to the STOMP port."""
+
+# What the window is like, and from which line on the conversation fits into it.
+PICTURES = (
+    ("chat-light.png", ViewportSize(width=1280, height=800), "light", 1, 0),
+    ("chat-dark.png", ViewportSize(width=1280, height=800), "dark", 1, 0),
+    ("chat-phone.png", ViewportSize(width=390, height=844), "light", 2, 1),
+)
+
+
+def main() -> None:
+    """Take the pictures, each after a conversation of its own."""
+    (DOCS / "images").mkdir(exist_ok=True)
+    http, stomp = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        server = Server(Path(folder), tutorial_ini(http, stomp), http=http, stomp=stomp).start()
+        try:
+            for name, size, scheme, scale, begin in PICTURES:
+                context = browser.new_context(
+                    viewport=size,
+                    color_scheme="dark" if scheme == "dark" else "light",
+                    device_scale_factor=scale,
+                    timezone_id="UTC",
+                    locale="en-GB",
+                )
+                view = Window(context, server.url)
+                view.page.clock.install(time=datetime(2026, 5, 4, 9, 41, tzinfo=timezone.utc))
+                people = {"Ada": view}
+                for nick in ("Grace", "Katherine"):
+                    people[nick] = Window(browser.new_context(), server.url)
+                for nick, window in people.items():
+                    window.open()
+                    window.choose_nick(nick)
+                talk(people, server, begin)
+                view.page.wait_for_timeout(500)  # the last line has come to rest
+                view.page.screenshot(path=DOCS / "images" / name)
+                complaints = [text for window in people.values() for text in window.close()]
+                assert not complaints, complaints
+        finally:
+            server.close()
+
+
+def talk(people: dict[str, Window], server: Server, begin: int) -> None:
+    """Hold the conversation; each line waits for the one before."""
+    with Wire(server.stomp) as sensor:
+        sensor.connect()
+        for nick, text in CONVERSATION[begin:]:
+            if nick:
+                people[nick].say(text)
+            else:
+                sensor.publish("/topic/chat", text)
+            people["Ada"].line(text)
+
+
+if __name__ == "__main__":
+    main()
