@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from fakes import frame_bytes, read_frames
 
@@ -285,14 +286,13 @@ class Server:
 
     def client(self, version: Version = Version.V12, /, **limits: int) -> Client:
         """Connect a client."""
-        return Client(self, version, replace(Limits(), **limits))
+        fields: dict[str, Any] = {**limits}
+        return Client(self, version, replace(Limits(), **fields))
 
     def end_turn(self) -> None:
         """Flush, and read from whoever has something to say and is read, until all is quiet."""
         self.broker.cork.flush()
-        readable = True
-        while readable:
-            readable = [c for c in self.clients if c.unread and not c.is_waiting]
+        while readable := [c for c in self.clients if c.unread and not c.is_waiting]:
             for client in readable:
                 data = client.unread.pop(0)
                 if not client.is_gone:
@@ -341,7 +341,9 @@ def clean_server() -> Iterator[Server]:
     assert broker.queue_count == broker.queued_count == 0
     assert broker.budget.used == 0
     assert not broker._waiting
-    assert not (broker.cork.groups or broker.cork.outlets or broker.cork.woken)
+    assert not broker.cork.groups
+    assert not broker.cork.outlets
+    assert not broker.cork.woken
 
 
 def bodies(frames: list[Frame]) -> list[str]:

@@ -57,7 +57,6 @@ class Queue:
     __slots__ = (
         "_consumers",
         "_held",
-        "_is_dispatching",
         "_limits",
         "_owner",
         "_ready",
@@ -77,7 +76,6 @@ class Queue:
         self._ready = _Ready()
         self._consumers: deque[Subscription] = deque()
         self._was_full = False
-        self._is_dispatching = False
 
     def __len__(self) -> int:
         """How many messages it holds, unacknowledged ones included."""
@@ -166,14 +164,10 @@ class Queue:
 
     def dispatch(self) -> None:
         """Hand out what can be handed out, round robin."""
-        if self._is_dispatching:
-            return
-        self._is_dispatching = True
-        try:
-            while self._ready and self._dispatch_one():
-                pass
-        finally:
-            self._is_dispatching = False
+        # Nothing that this calls comes back here: outlets gather, and whoever waits is woken at
+        # the end of the turn.
+        while self._ready and self._dispatch_one():
+            pass
 
     def _dispatch_one(self) -> bool:
         for _ in range(len(self._consumers)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from rtchat.core.frames import Version
@@ -76,9 +77,6 @@ class Source(Protocol):
             entries: What comes back, in any order.
             requeue: Whether somebody else may have them.
         """
-
-    def dispatch(self) -> None:
-        """Look again whether something can be handed out."""
 
 
 class Subscription:
@@ -212,12 +210,8 @@ class Subscription:
             return [(number, self.unacked.pop(number))]
         # "the ACK operates on the message specified in the ACK frame and all messages sent to
         # the subscription before the ACK'ed message"
-        taken = []
-        for earlier in list(self.unacked):
-            taken.append((earlier, self.unacked.pop(earlier)))
-            if earlier == number:
-                break
-        return taken
+        earlier = list(takewhile(number.__ge__, self.unacked))
+        return [(each, self.unacked.pop(each)) for each in earlier]
 
     def put_back(self, deliveries: Sequence[tuple[int, Entry]]) -> None:
         """Undo :meth:`take_unacked`; the order of delivery is kept."""

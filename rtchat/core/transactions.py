@@ -45,8 +45,7 @@ class Acknowledgement(NamedTuple):
         """Tell the source what became of its messages."""
         self.subscription.reserved -= len(self.deliveries)
         source = self.subscription.source
-        if source is None:
-            return
+        assert source is not None  # nobody else delivers what has to be acknowledged
         entries = [entry for _, entry in self.deliveries]
         if self.is_ack:
             source.acknowledged(entries)
@@ -76,9 +75,6 @@ class Transactions:
         self._limits = limits
         self._account = account
         self._open: dict[str, list[Action]] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def begin(self, name: str) -> None:
         """Open a transaction.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from behaviour.client import Client, Frame, Headers
+from behaviour.client import Client, Frame, Headers, pairs_of
 from behaviour.streams import DEADLINE_S, Stream, TcpStream, WebSocketStream
 
 __all__ = ["Broker", "Stomp", "running_rtchat"]
@@ -147,7 +147,7 @@ class Stomp:
         topic = self.topic()
         subscriber, publisher = self.connect(), self.connect()
         subscriber.subscribe(topic)
-        pairs = list(headers.items() if hasattr(headers, "items") else headers)
+        pairs = pairs_of(headers)
         if length:
             pairs.insert(0, ("content-length", str(len(body))))
         publisher.ask("SEND", [("destination", topic), *pairs], body)

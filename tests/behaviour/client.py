@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from behaviour.streams import DEADLINE_S, Stream
 
-__all__ = ["ABSENCE_S", "Client", "Frame", "Headers", "wire_frame"]
+__all__ = ["ABSENCE_S", "Client", "Frame", "Headers", "pairs_of", "wire_frame"]
 
 ABSENCE_S = 0.3
 """How long to listen before saying that nothing comes."""
@@ -22,7 +22,8 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _NEVER_ESCAPED = ("CONNECT", "STOMP", "CONNECTED")
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True)
+class Frame:
     """One frame from the server.
 
     Attributes:
@@ -37,13 +38,13 @@ class Frame(NamedTuple):
     body: bytes
     head: bytes
 
-    def __getitem__(self, name: str) -> str:  # type: ignore[override]  # headers are what counts
+    def __getitem__(self, name: str) -> str:
         """Give a header's value; the first, if it is repeated."""
         value = self.get(name)
         assert value is not None, f"no header {name} in {self.head!r}"
         return value
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: str) -> bool:
         """Whether it has a header."""
         return any(key == name for key, _ in self.pairs)
 
@@ -52,9 +53,14 @@ class Frame(NamedTuple):
         return next((value for key, value in self.pairs if key == name), None)
 
 
+def pairs_of(headers: Headers) -> list[tuple[str, str]]:
+    """Give headers one by one; repeated ones are possible in a list only."""
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
+
+
 def wire_frame(command: str, headers: Headers = (), body: bytes = b"") -> bytes:
     """Give a frame's bytes in STOMP 1.2; no header is added."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = pairs_of(headers)
     if command not in _NEVER_ESCAPED:
         pairs = [(_escape(name), _escape(value)) for name, value in pairs]
     lines = "".join(f"{name}:{value}\n" for name, value in pairs)
@@ -113,7 +119,9 @@ class Client:
                 raise EOFError(f"connection closed; left over: {self._buffer[:200]!r}")
             left_s = until - time.monotonic()
             if left_s <= 0:
-                raise TimeoutError(f"no frame within {timeout_s:g} s; so far {self._buffer[:200]!r}")
+                raise TimeoutError(
+                    f"no frame within {timeout_s:g} s; so far {self._buffer[:200]!r}"
+                )
             self._receive(left_s)
 
     def expect(self, command: str, timeout_s: float = DEADLINE_S) -> Frame:
@@ -201,27 +209,27 @@ class Client:
         """Send a frame with a receipt, and wait for that."""
         self._receipts += 1
         receipt = f"receipt-{self._receipts}"
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        self.send(command, [*pairs, ("receipt", receipt)], body)
+        self.send(command, [*pairs_of(headers), ("receipt", receipt)], body)
         frame = self.expect("RECEIPT")
         assert frame["receipt-id"] == receipt, f"{receipt} expected, {_shown(frame)} came"
         return frame
 
-    def subscribe(self, destination: str, headers: Headers = (), subscription_id: str = "1") -> None:
+    def subscribe(
+        self, destination: str, headers: Headers = (), subscription_id: str = "1"
+    ) -> None:
         """Subscribe, and wait until it is in place."""
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        self.ask("SUBSCRIBE", [("id", subscription_id), ("destination", destination), *pairs])
+        self.ask(
+            "SUBSCRIBE", [("id", subscription_id), ("destination", destination), *pairs_of(headers)]
+        )
 
     def publish(self, destination: str, body: bytes = b"", headers: Headers = ()) -> None:
         """Send a message, and wait until the server has it."""
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
         length = [("content-length", str(len(body)))]
-        self.ask("SEND", [("destination", destination), *length, *pairs], body)
+        self.ask("SEND", [("destination", destination), *length, *pairs_of(headers)], body)
 
     def ack(self, message: Frame, headers: Headers = (), command: str = "ACK") -> None:
         """Acknowledge a message (or refuse it), and wait until the server knows."""
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        self.ask(command, [("id", message["ack"]), *pairs])
+        self.ask(command, [("id", message["ack"]), *pairs_of(headers)])
 
     # Bytes
 
@@ -252,7 +260,7 @@ class Client:
             return None
         assert rest[stop] == 0, f"no NUL after content-length bytes: {head!r}"
         self._buffer = rest[stop + 1 :]
-        return frame._replace(body=rest[end.end() : stop])
+        return replace(frame, body=rest[end.end() : stop])
 
 
 def _escape(text: str) -> str:

@@ -120,7 +120,7 @@ def pytest_runtest_makereport(
         if is_over:
             text = (item.function.__doc__ or item.name).strip().split("\n\n")[0]
             wire = item.callspec.params["wire"] if hasattr(item, "callspec") else ""
-            result = _Result(group, " ".join(text.split()), wire, report.outcome)
+            result = _Result(group, " ".join(text.split()), str(wire), report.outcome)
             item.config.stash.setdefault(_results, []).append(result)
     return report  # type: ignore[return-value]  # a wrapper's own return
 
@@ -146,7 +146,7 @@ def pytest_terminal_summary(
         verdicts = [_verdict(set[str]().union(*row.values())) for row in rows.values()]
         terminalreporter.write_line(
             f"{verdicts.count('pass')} passed of {len(rows)} {group}, "
-            f"{verdicts.count('fail')} failed, {verdicts.count('–')} do not apply"
+            f"{verdicts.count('fail')} failed, {verdicts.count('-')} do not apply"
         )
         if config.getoption("table", default=False):
             terminalreporter.write_line(f"\n| {group} | {' | '.join(wires)} |")
@@ -160,4 +160,4 @@ def pytest_terminal_summary(
 def _verdict(outcomes: set[str]) -> str:
     if "failed" in outcomes:
         return "fail"
-    return "pass" if "passed" in outcomes else "–"
+    return "pass" if "passed" in outcomes else "-"

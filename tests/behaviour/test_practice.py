@@ -13,6 +13,7 @@ import time
 import pytest
 from behaviour.brokers import Stomp
 from behaviour.client import ABSENCE_S, Client, Frame, wire_frame
+from behaviour.streams import WebSocketStream
 
 pytestmark = pytest.mark.live
 
@@ -140,15 +141,19 @@ def test_priority(stomp: Stomp) -> None:
 
 
 def test_expires(stomp: Stomp) -> None:
-    """ActiveMQ: expires is a time in milliseconds since 1970, after which nobody gets the message."""
+    """ActiveMQ: expires is a time in ms since 1970; after it nobody gets the message."""
     queue, publisher = stomp.queue(), stomp.connect()
     now_ms = int(time.time() * 1000)
+    client, topic = stomp.connect(), stomp.topic()
+    client.subscribe(topic)
+    client.publish(topic, b"too late already", {"expires": str(now_ms - 60_000)})
     publisher.publish(queue, b"too late", {"expires": str(now_ms + 100)})
     publisher.publish(queue, b"in time", {"expires": str(now_ms + 60_000)})
     publisher.expect_nothing(0.2)
     consumer = _consumer(stomp, queue)
     assert consumer.message().body == b"in time"
     consumer.expect_nothing(ABSENCE_S / 3)
+    client.expect_nothing(ABSENCE_S / 3)
 
 
 def test_expiration(stomp: Stomp) -> None:
@@ -404,7 +409,7 @@ def test_reply_queues_cannot_be_guessed(stomp: Stomp) -> None:
     server.subscribe(queue)
     clients = [stomp.connect(), stomp.connect()]
     for client in clients:
-        client.send("SEND", {"destination": queue, "reply-to": "/temp-queue/same"})
+        client.ask("SEND", {"destination": queue, "reply-to": "/temp-queue/same"})
     addresses = [message["reply-to"] for message in server.messages(2)]
     assert len(set(addresses)) == 2
     assert all(len(re.sub(r"\W", "", address)) >= 20 for address in addresses)
@@ -819,6 +824,27 @@ def test_server_headers_cannot_be_forged(stomp: Stomp) -> None:
     names = ("subscription", "message-id", "ack", "redelivered", "x-delivery-count", "x-dropped")
     message = stomp.relay(headers=dict.fromkeys(names, "forged"))
     assert "forged" not in [value for _, value in message.pairs]
+
+
+def test_websocket_subprotocol_and_close_codes(stomp: Stomp) -> None:
+    """rtchat: a WebSocket speaks the sub-protocol v12.stomp, and its close code says why it ends:
+    1000 after DISCONNECT, 1007 after an ERROR, 1009 over a limit.
+    """
+    limit = {"destination": stomp.topic(), "content-length": str(5 * 1024 * 1024)}
+    for data, code in (
+        (wire_frame("DISCONNECT"), 1000),
+        (wire_frame("SEND"), 1007),
+        (wire_frame("SEND", limit), 1009),
+    ):
+        client = stomp.connect()
+        if not isinstance(client.stream, WebSocketStream):
+            pytest.skip("TCP has neither")
+        assert client.stream.subprotocol == "v12.stomp"
+        client.send_bytes(data)
+        if code != 1000:
+            client.expect_error()
+        client.expect_close()
+        assert client.stream.close_code == code
 
 
 def test_a_publisher_waits_for_a_full_queue(stomp: Stomp) -> None:

@@ -76,9 +76,7 @@ def test_undefined_escapes_are_fatal(stomp: Stomp) -> None:
     """
     for escape in (rb"\t", rb"\x", rb"\R"):
         client = stomp.connect()
-        client.send_bytes(
-            b"SEND\ndestination:%b\nown:a%b\n\n\0" % (stomp.topic().encode(), escape)
-        )
+        client.send_bytes(b"SEND\ndestination:%b\nown:a%b\n\n\0" % (stomp.topic().encode(), escape))
         client.expect_refusal()
 
 
@@ -267,7 +265,16 @@ def test_the_servers_own_text_is_utf_8(stomp: Stomp) -> None:
 
 def test_any_frame_may_ask_for_a_receipt(stomp: Stomp) -> None:
     """Any client frame other than CONNECT MAY specify a receipt header with an arbitrary value."""
-    values = ["1", "two words", "Grüße 👋", "a:b", "back\\slash", "two\nlines", " padded ", "x" * 500]
+    values = [
+        "1",
+        "two words",
+        "Grüße 👋",
+        "a:b",
+        "back\\slash",
+        "two\nlines",
+        " padded ",
+        "x" * 500,
+    ]
     client, queue = stomp.connect(), stomp.queue()
     client.send("SUBSCRIBE", {"id": "1", "destination": queue, "ack": "client", "receipt": "first"})
     assert client.expect("RECEIPT")["receipt-id"] == "first"
@@ -337,6 +344,18 @@ def _oversized(stomp: Stomp) -> dict[str, bytes]:
     }
 
 
+def _expect_end(client: Client) -> None:
+    """Make sure that the server closes; the rest of the excess may cause further ERRORs."""
+    try:
+        while client.frame().command == "ERROR":
+            pass
+    except EOFError:
+        return
+    except TimeoutError:
+        pytest.fail("not closed")
+    pytest.fail("the conversation goes on")
+
+
 def test_excess_does_not_bring_the_server_down(stomp: Stomp) -> None:
     """To prevent malicious clients from exploiting memory allocation in a server, servers MAY
     place maximum limits on: the number of frame headers allowed in a single frame, the maximum
@@ -363,7 +382,7 @@ def test_exceeded_limits_are_told(stomp: Stomp) -> None:
             pytest.fail(f"{what}: closed without an ERROR")
         if answer.command == "ERROR":
             limits += 1
-            client.expect_close()
+            _expect_end(client)
     if not limits:
         pytest.skip("no limit was met")
 
@@ -645,10 +664,10 @@ def test_send_with_length_and_type(stomp: Stomp) -> None:
     present.
     """
     both = {"content-length": "5", "content-type": "text/plain"}
-    for headers in (both, {}):
-        message = stomp.relay(b"hello", headers, length=False)
-        assert message.body == b"hello"
-        assert message["content-length"] == "5"
+    message = stomp.relay(b"hello", both, length=False)
+    assert (message.body, {name: message.get(name) for name in both}) == (b"hello", both)
+    # A client that does neither is understood as well.
+    assert stomp.relay(b"hello", length=False).body == b"hello"
 
 
 def test_send_takes_any_header(stomp: Stomp) -> None:
@@ -1041,7 +1060,8 @@ def test_own_headers_beside_the_servers(stomp: Stomp) -> None:
     client.subscribe(queue, {"ack": "client"})
     message = client.message()
     assert {name: message.get(name) for name in own} == own
-    assert {"subscription", "message-id", "destination", "ack"} <= {name for name, _ in message.pairs}
+    for name in ("subscription", "message-id", "destination", "ack"):
+        assert name in message
 
 
 # RECEIPT
@@ -1152,7 +1172,8 @@ def test_required_headers_are_enough_and_there(stomp: Stomp) -> None:
     client.send("SUBSCRIBE", {"destination": queue, "id": "1"})
     client.send("SEND", {"destination": queue})
     message = client.message()
-    assert {"destination", "message-id", "subscription"} <= {name for name, _ in message.pairs}
+    for name in ("destination", "message-id", "subscription"):
+        assert name in message
     for command in ("BEGIN", "COMMIT", "BEGIN", "ABORT"):
         client.send(command, {"transaction": "t"})
     client.send("UNSUBSCRIBE", {"id": "1"})

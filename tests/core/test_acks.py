@@ -130,7 +130,7 @@ def test_a_1_0_subscription_without_id_can_acknowledge(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "headers", "missing"),
+    "version, headers, missing",
     [
         (V12, {}, "id"),
         (V12, {"message_id": "x", "subscription": "0"}, "id"),
@@ -249,9 +249,7 @@ def test_in_1_1_the_subscription_has_to_be_the_right_one(server: Server) -> None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_ended_subscription_has_nothing_to_acknowledge(
-    server: Server, version: Version
-) -> None:
+def test_an_ended_subscription_has_nothing_to_acknowledge(server: Server, version: Version) -> None:
     client = worker(server, "client", version)
     publish(server, "a")
     message = client.message()

@@ -181,7 +181,7 @@ def test_no_more_messages_than_prefetch_are_unacknowledged(
 ) -> None:
     [worker] = consumers(server, 1, **{header: "2"}, ack=ack)
     publish(server, *"abc")
-    first, second = worker.messages()
+    first, _second = worker.messages()
     worker.ack(first)
     assert worker.bodies() == ["c"]
 

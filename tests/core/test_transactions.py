@@ -35,7 +35,9 @@ def end(client: Client, command: str, name: str = "t") -> None:
     assert not client.line.closed, client.received()
 
 
-def worker(server: Server, texts: str = "", ack: str = "client-individual", **headers: str) -> Client:
+def worker(
+    server: Server, texts: str = "", ack: str = "client-individual", **headers: str
+) -> Client:
     """Give a consumer to whom these messages were delivered, with a transaction begun."""
     client = begun(server.client())
     client.subscribe(Q, ack=ack, **headers)
@@ -108,9 +110,7 @@ def test_what_is_not_committed_is_gone_with_the_connection(
     assert server.broker.budget.used == 0
 
 
-def test_a_message_s_headers_say_nothing_of_the_transaction(
-    server: Server, client: Client
-) -> None:
+def test_a_message_s_headers_say_nothing_of_the_transaction(server: Server, client: Client) -> None:
     client.publish(Q, "a", transaction="t", app="x")
     end(client, "COMMIT")
     [message] = server.drain(Q)
@@ -137,7 +137,7 @@ def test_a_large_message_may_wait_for_commit(server: Server, client: Client) -> 
 
 
 @pytest.mark.parametrize(
-    ("destination", "error"),
+    "destination, error",
     [
         ("/queue/", "destination without a name"),
         ("/queue/b,/queue/", "destination without a name"),
@@ -553,7 +553,7 @@ def test_the_receipt_of_a_commit_names_the_commit(server: Server, client: Client
 # ---------------------------------------------------------------- limits
 
 
-@pytest.mark.parametrize(("count", "fits"), [(15, True), (16, True), (17, False)])
+@pytest.mark.parametrize("count, fits", [(15, True), (16, True), (17, False)])
 def test_16_transactions_may_be_open(server: Server, count: int, fits: bool) -> None:
     client = server.client()
     client.send(b"".join(frame_bytes("BEGIN", transaction=str(n)) for n in range(count)))
@@ -568,12 +568,14 @@ def test_ended_transactions_do_not_count(server: Server) -> None:
         end(client, command)
 
 
-@pytest.mark.parametrize(("count", "fits"), [(1023, True), (1024, True), (1025, False)])
+@pytest.mark.parametrize("count, fits", [(1023, True), (1024, True), (1025, False)])
 def test_a_transaction_may_have_1024_actions(server: Server, count: int, fits: bool) -> None:
     client = begun(server.client())
     send = frame_bytes("SEND", destination=Q, transaction="t")
     client.send(send * count + frame_bytes("COMMIT", transaction="t"))
-    assert errors(client.received()) == ([] if fits else ["more than 1024 actions in a transaction"])
+    assert errors(client.received()) == (
+        [] if fits else ["more than 1024 actions in a transaction"]
+    )
     assert server.size_of(Q) == (count if fits else 0)
     assert client.close_reason is (None if fits else CloseReason.LIMIT)
 
