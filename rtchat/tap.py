@@ -182,7 +182,7 @@ def makeService(options: Options) -> MultiService:
             "health": Health(facts),
         },
     )
-    site = PageSite(tree, HostList(own_names))
+    site = PageSite(tree, HostList(own_names), clock)
 
     def say_goodbye() -> Deferred[Any]:
         goodbyes = [stomp.shut_down(), stomp_sockets.shut_down()]

@@ -631,8 +631,7 @@ class FakeSite:
         root.putChild(b"tcp", TcpSocket(access, self._target))
         for name, resource in self.children.items():
             root.putChild(name.encode(), resource)
-        self.site = PageSite(root, HostList(self.hosts))
-        self.site.reactor = self.clock
+        self.site = PageSite(root, HostList(self.hosts), self.clock)
 
     def browser(self, peer: IAddress | None = None) -> FakeBrowser:
         """Connect."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet.interfaces import IProtocol
+from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
@@ -94,13 +94,14 @@ class PageSite(Site):
     Args:
         tree: What it serves.
         hosts: The names it answers to; this stops DNS rebinding.
+        clock: Where time-outs of idle HTTP connections run.
     """
 
     protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
     noisy = False
 
-    def __init__(self, tree: IResource, hosts: HostList) -> None:
-        super().__init__(tree)
+    def __init__(self, tree: IResource, hosts: HostList, clock: IReactorTime) -> None:
+        super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self._hosts = hosts
 

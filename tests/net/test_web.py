@@ -60,8 +60,8 @@ def page(mounted: Path) -> Iterator[PageSite]:
         {"pictures": mounted, "robots.txt": mounted / "note.txt"},
         {"health": Health(lambda: facts)},
     )
-    site = PageSite(tree, HostList(["chat.example"]))
-    site.reactor = clock = Clock()
+    clock = Clock()
+    site = PageSite(tree, HostList(["chat.example"]), clock)
     with cooperation(clock):
         yield site
 
