@@ -16,6 +16,7 @@ from typing_extensions import override
 from rtchat.core.broker import Broker
 from rtchat.core.frames import HEARTBEAT
 from rtchat.core.limits import Limits
+from rtchat.core.outlet import ROOM_BYTES
 from rtchat.core.session import CloseReason, HeartBeat, Session
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.outbox import IFramedTransport, Outbox
@@ -28,6 +29,9 @@ CLOSE_GRACE_S = 5.0
 
 SLOW_PUBLISHER_S = 0.1
 """How long a publisher is not read after each read while the server holds nearly too much."""
+
+_HARMLESS_BYTES = 2 * ROOM_BYTES
+"""A client for which no more waits may be one that takes messages from full queues: a help."""
 
 _SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
 _SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
@@ -81,18 +85,27 @@ class StompProtocol(Protocol):
     @override
     def dataReceived(self, data: bytes) -> None:
         broker = self.factory.broker
+        budget = broker.budget
         broker.now = self._last_read_s = self._clock.seconds()
+        used_before = budget.used
         try:
             self.session.receive(data)
         except Exception:
             self._bug()
+        # What is left in queues and transactions; backlogs are known after the flush only.
+        left_behind = budget.used - used_before
         broker.cork.flush()
-        if broker.budget.is_near and self.session.has_published:
-            self._slow_down()
+        if budget.is_near:
+            self.factory.note_pressing(self, left_behind)
+            if self.session.has_published:
+                self._slow_down()
+        elif self.factory.pressing:
+            self.factory.pressing.clear()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
+        self.factory.pressing.pop(self, None)
         self._cancel_timers()
         self.session.lost()
         self.factory.broker.cork.flush()
@@ -116,18 +129,33 @@ class StompProtocol(Protocol):
         """How much waits for this client."""
         return self._outbox.waiting_bytes + self.session.feed_bytes
 
-    def cut_for_memory(self, used: int, limit: int) -> None:
+    def cut_for_backlog(self) -> None:
         """Cut the client because the server holds too much, and most of it for this one."""
-        held = self.held_bytes
+        held, budget = self.held_bytes, self.factory.broker.budget
+        used = budget.used
         self._outbox.discard_backlog()
         self.session.fail(
             LimitExceeded(
-                f"too slow: the server's memory limit of {limit} bytes is reached",
-                f"{held} bytes wait for this client, more than for any other, of {used} bytes "
-                "in all. The limit is memory.max_bytes of the server.",
+                f"too slow: {held} bytes wait for this client, more than for any other, and the "
+                f"server's memory limit of {budget.max_bytes} bytes is reached",
+                f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
             ),
             reason=CloseReason.SLOW,
         )
+
+    def cut_for_pressing(self, left_behind: int) -> None:
+        """Cut the client because the server holds too much, and this one goes on adding to it."""
+        budget = self.factory.broker.budget
+        self.session.fail(
+            LimitExceeded(
+                f"too much: {left_behind} bytes of this client were added to queues and "
+                "transactions while memory was short, more than of any other, and the server's "
+                f"memory limit of {budget.max_bytes} bytes is reached",
+                f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
+                "The limit is memory.max_bytes of the server.",
+            )
+        )
+        self.factory.broker.cork.flush()
 
     # What the session asks for
 
@@ -281,6 +309,8 @@ class StompFactory(Factory):
 
     Attributes:
         protocols: The clients that are connected now.
+        pressing: How many bytes each client has added to queues and transactions since the
+            memory limit is near.
     """
 
     noisy = False
@@ -290,6 +320,7 @@ class StompFactory(Factory):
         self.limits = limits
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
+        self.pressing: dict[StompProtocol, int] = {}
         self._all_gone: Deferred[None] | None = None
         broker.budget.on_over = self._relieve
 
@@ -311,12 +342,32 @@ class StompFactory(Factory):
         self.one_less()
         return gone
 
+    def note_pressing(self, protocol: StompProtocol, left_behind: int) -> None:
+        """Take note of what a client's turn has added while the memory limit is near.
+
+        Whoever has added most since then is cut once the limit is passed. No message that was
+        taken is lost by that: what queues hold stays there, and only consumers make room.
+        """
+        if left_behind <= 0 or protocol.session.is_closed:
+            return
+        pressing = self.pressing
+        pressing[protocol] = pressing.get(protocol, 0) + left_behind
+        if self.broker.budget.is_over:
+            worst = max(pressing, key=pressing.__getitem__)
+            worst.cut_for_pressing(pressing.pop(worst))
+
     def _relieve(self) -> None:
-        """Cut the client for which most is held, since all together it is too much."""
+        """Cut the client for which most waits, if backlogs are why all together is too much."""
         budget = self.broker.budget
-        victim = max(self.protocols, key=lambda protocol: protocol.held_bytes, default=None)
-        if victim is not None and victim.held_bytes:
-            victim.cut_for_memory(budget.used, budget.max_bytes)
+        held = {protocol: protocol.held_bytes for protocol in self.protocols}
+        worst = max(held, key=held.__getitem__, default=None)
+        if worst is None:
+            return
+        backlogs = sum(held.values())
+        are_most = backlogs * 2 >= budget.used
+        are_too_much = budget.used - backlogs <= budget.max_bytes
+        if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
+            worst.cut_for_backlog()
 
     def one_less(self) -> None:
         """Take note that a client may have been the last."""

@@ -610,12 +610,13 @@ def test_every_frame_gets_its_receipt(stomp: Stomp) -> None:
     client.ask("SUBSCRIBE", {"id": "1", "destination": queue, "ack": "client-individual"})
     client.ask("SEND", {"destination": queue}, b"one")
     client.ask("SEND", {"destination": queue}, b"two")
+    client.ask("SUBSCRIBE", {"id": "2", "destination": stomp.topic()})
+    client.ask("UNSUBSCRIBE", {"id": "2"})
     client.ask("ACK", {"id": client.message()["ack"]})
     client.ask("NACK", {"id": client.message()["ack"]})
     for end in ("COMMIT", "ABORT"):
         client.ask("BEGIN", {"transaction": end})
         client.ask(end, {"transaction": end})
-    client.ask("UNSUBSCRIBE", {"id": "1"})
     client.ask("DISCONNECT")
 
 
@@ -782,7 +783,7 @@ def test_heart_beats_from_the_server(stomp: Stomp) -> None:
     assert offered_ms > 0
     client.eols = 0
     client.expect_nothing(max(1000, offered_ms) / 1000 * 2)
-    assert 1 <= client.eols <= 4
+    assert client.eols >= 1
 
 
 def test_silent_clients_are_cut(stomp: Stomp) -> None:

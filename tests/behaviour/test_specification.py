@@ -281,11 +281,12 @@ def test_any_frame_may_ask_for_a_receipt(stomp: Stomp) -> None:
     for value in values:
         client.send("SEND", {"destination": queue, "receipt": value})
         assert client.expect("RECEIPT")["receipt-id"] == value
+    client.subscribe(stomp.topic(), subscription_id="2")
+    client.ask("UNSUBSCRIBE", {"id": "2"})
     client.ask("ACK", {"id": client.message()["ack"]})
     client.ask("NACK", {"id": client.message()["ack"]})
     for command in ("BEGIN", "COMMIT", "BEGIN", "ABORT"):
         client.ask(command, {"transaction": "t"})
-    client.ask("UNSUBSCRIBE", {"id": "1"})
     client.ask("DISCONNECT")
 
 
@@ -585,7 +586,7 @@ def _server_beats(stomp: Stomp, every_ms: int) -> tuple[Client, float]:
 
 def test_the_server_keeps_its_rhythm(stomp: Stomp) -> None:
     """the sender MUST send new data over the network connection at least every <n> milliseconds"""
-    client, interval_s = _server_beats(stomp, 300)
+    client, interval_s = _server_beats(stomp, 500)
     client.eols = 0
     for count in range(1, 4):
         # Each within n milliseconds of the one before; the way here may take a little longer.
@@ -1182,7 +1183,6 @@ def test_required_headers_are_enough_and_there(stomp: Stomp) -> None:
     client.send("ACK", {"id": client.message()["ack"]})
     client.send("SEND", {"destination": queue})
     client.send("NACK", {"id": client.message()["ack"]})
-    client.send("UNSUBSCRIBE", {"id": "2"})
     client.send("DISCONNECT", {"receipt": "r"})
     assert client.expect("RECEIPT")["receipt-id"] == "r"
 
