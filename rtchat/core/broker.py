@@ -64,6 +64,7 @@ class Broker:
 
     __slots__ = (
         "_full_queues",
+        "_has_patterns",
         "_messages",
         "_new_token",
         "_patterns",
@@ -104,6 +105,7 @@ class Broker:
         self._pubsub = dict(pubsub or {})
         self._topics: dict[str, Topic] = {}
         self._patterns: PatternIndex[Topic] = PatternIndex()
+        self._has_patterns = False
         self._routes: dict[str, tuple[Topic, ...]] = {}
         self._queues: dict[str, Queue] = {}
         self._replies: dict[str, Subscription] = {}
@@ -268,7 +270,7 @@ class Broker:
             frame = _with_expires(frame, self.now)
         # The common case first: one topic that somebody listens to by its very name.
         topic = self._topics.get(destination)
-        if topic is not None and not len(self._patterns) and not self.observers:
+        if topic is not None and not self._has_patterns and not self.observers:
             self._messages += 1
             message = Message(f"{self.epoch}-{self._messages}", destination, frame, reply_to)
             if not message.is_expired(self.now):
@@ -393,7 +395,7 @@ class Broker:
         if topics is None:
             exact = self._topics.get(name)
             found = [] if exact is None else [exact]
-            if len(self._patterns):
+            if self._has_patterns:
                 found += [topic for topic in self._patterns.matching(name) if topic is not exact]
             topics = tuple(found)
             if len(self._routes) >= _MAX_ROUTES:
@@ -412,6 +414,7 @@ class Broker:
         topic = Topic(name, self.cork, partial(self._new_feed, max_backlog_bytes))
         if is_pattern(name):
             self._patterns.add(name, topic)
+            self._has_patterns = True
         self._topics[name] = topic
         self._routes.clear()
         return topic
@@ -431,6 +434,7 @@ class Broker:
             self._routes.clear()
             if is_pattern(name):
                 self._patterns.remove(name)
+                self._has_patterns = len(self._patterns) > 0
 
     def _note_full(self, queue: Queue) -> None:
         if queue.name not in self._full_queues:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rtchat.core.frames import Frame, Version, encode_headers, escape
 
@@ -60,15 +61,14 @@ class Message:
             address under which everybody reaches it.
     """
 
-    __slots__ = ("_rests", "_tails", "destination", "frame", "id", "reply_to")
+    __slots__ = ("_heads", "destination", "frame", "id", "reply_to")
 
     def __init__(self, message_id: str, destination: str, frame: Frame, reply_to: str = "") -> None:
         self.id = message_id
         self.destination = destination
         self.frame = frame
         self.reply_to = reply_to
-        self._tails: dict[Version, bytes] = {}
-        self._rests: dict[Version, bytes] = {}
+        self._heads: dict[object, Any] = {}
 
     @property
     def body(self) -> bytes:
@@ -78,7 +78,11 @@ class Message:
     @property
     def size(self) -> int:
         """What it counts in the limits of queues and backlogs, in bytes."""
-        headers = sum(len(name) + len(value) for name, value in self.frame.headers.items())
+        memo = self.frame.memo
+        headers: int | None = memo.get("size")
+        if headers is None:
+            headers = sum(len(name) + len(value) for name, value in self.frame.headers.items())
+            memo["size"] = headers
         return len(self.frame.body) + headers + _OVERHEAD_BYTES
 
     @property
@@ -127,33 +131,34 @@ class Message:
             "destination": self.destination,
         }
 
-    def tail(self, version: Version) -> bytes:
-        """Give the part of a MESSAGE frame that all subscribers of one version share.
+    def marshal(self, prefix: bytes, version: Version, mark: bytes = b"") -> bytes:
+        """Give a MESSAGE frame's bytes.
 
-        It follows :func:`message_prefix`, and it is made once however many there are.
+        Args:
+            prefix: How it begins (see :func:`message_prefix`), up to the headers that all its
+                subscribers share.
+            version: The version the subscriber speaks.
+            mark: What follows the message's id in ``message-id``.
         """
-        tail = self._tails.get(version)
-        if tail is None:
-            tail = b"message-id:%b\n%b" % (self.id.encode(), self.rest(version))
-            self._tails[version] = tail
-        return tail
+        head = self._head(version)
+        return b"".join(
+            (prefix, b"message-id:", self.id.encode(), mark, head, self.frame.body, b"\0")
+        )
 
-    def rest(self, version: Version) -> bytes:
-        """Give the part of a MESSAGE frame that follows ``message-id``."""
-        rest = self._rests.get(version)
-        if rest is None:
-            frame = self.frame
-            passed_on = frame.memo.get(version)
-            if passed_on is None:
-                passed_on = encode_headers(self._own_headers(), version)
-                frame.memo[version] = passed_on
-            if self.reply_to:
-                passed_on += encode_headers([("reply-to", self.reply_to)], version)
-            rest = b"destination:%b\ncontent-length:%d\n%b\n%b\0" % (
-                escape(self.destination, version).encode(),
-                len(frame.body),
-                passed_on,
-                frame.body,
-            )
-            self._rests[version] = rest
-        return rest
+    def _head(self, version: Version) -> bytes:
+        """Give the headers after ``message-id``, from its end of line to the blank line.
+
+        They are the same for all messages with the same SEND head, if that says all of it: then
+        they are remembered there, and a publisher who repeats itself pays once.
+        """
+        headers = self.frame.headers
+        says_all = "content-length" in headers and self.destination == headers.get("destination")
+        memo = self.frame.memo if says_all and not self.reply_to else self._heads
+        head: bytes | None = memo.get(version)
+        if head is None:
+            own = encode_headers(self.headers().items(), version)
+            destination = escape(self.destination, version).encode()
+            length = len(self.frame.body)
+            head = b"\ndestination:%b\ncontent-length:%d\n%b\n" % (destination, length, own)
+            memo[version] = head
+        return head

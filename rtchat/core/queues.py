@@ -90,9 +90,10 @@ class Queue:
     def is_full(self) -> bool:
         """Whether publishers have to wait; the owner hears when they need not any more."""
         limits = self._limits
-        full = self._held >= limits.max_queue_messages or self.bytes >= limits.max_queue_bytes
-        self._was_full = self._was_full or full
-        return full
+        self._was_full = (
+            self._held >= limits.max_queue_messages or self.bytes >= limits.max_queue_bytes
+        )
+        return self._was_full
 
     # Messages
 
@@ -297,7 +298,7 @@ class _Level:
         return len(self.entries) - self.head
 
     def restore(self, returned: list[Entry]) -> None:
-        returned.sort(key=_seq_of)
+        # Both are in order; usually what comes back is older than all that waits.
         waiting = self.entries[self.head :]
         if not waiting or returned[-1].seq < waiting[0].seq:
             self.entries = returned + waiting

@@ -37,6 +37,9 @@ class State(Enum):
     OPEN = "connected"
     CLOSED = "closed"
 
+    # States are keys on the way of every message; an enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
 
 class CloseReason(Enum):
     """Why the server closes a connection; adapters know its close code."""
@@ -96,6 +99,7 @@ class Session:
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, "" without one.
         state: Where the conversation is.
+        is_closed: Whether it is over, whatever the connection still does.
         version: The version agreed on; 1.0 until then, the one that everyone can read.
         has_published: Whether it has sent a message since somebody last looked and set it back.
     """
@@ -114,6 +118,7 @@ class Session:
         "_transactions",
         "has_published",
         "id",
+        "is_closed",
         "login",
         "state",
         "version",
@@ -123,6 +128,7 @@ class Session:
         self.id = broker.next_session_id()
         self.login = ""
         self.state = State.NEW
+        self.is_closed = False
         self.version = Version.V10
         self._broker = broker
         self._limits = limits
@@ -136,11 +142,6 @@ class Session:
         self._transactions = Transactions(limits, broker.account)
         self._held: Frame | None = None
         self.has_published = False
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the conversation is over, whatever the connection still does."""
-        return self.state is State.CLOSED
 
     @property
     def subscription_count(self) -> int:
@@ -238,6 +239,7 @@ class Session:
     def lost(self) -> None:
         """The connection is gone; leave nothing behind."""
         self.state = State.CLOSED
+        self.is_closed = True
         broker = self._broker
         if self._held is not None:
             self._held = None

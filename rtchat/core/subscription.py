@@ -143,11 +143,8 @@ class Subscription:
     def has_credit(self) -> bool:
         """Whether it may get another message before it acknowledges one."""
         prefetch = self.terms.prefetch
-        return (
-            prefetch == 0
-            or self.terms.ack is AckMode.AUTO
-            or len(self.unacked) + self.reserved < prefetch
-        )
+        # With auto nothing is ever unacknowledged.
+        return prefetch == 0 or len(self.unacked) + self.reserved < prefetch
 
     def wants(self, message: Message, deliveries: int = 0) -> bool:
         """Whether its selector lets the message through.
@@ -177,21 +174,18 @@ class Subscription:
         if dropped:
             extra += b"x-dropped:%d\n" % dropped
         message, version = entry.message, self.version
-        if self.terms.ack is AckMode.AUTO:
-            data = b"".join((self.prefix, extra, message.tail(version)))
-        else:
+        prefix, mark = self.prefix, b""
+        if self.terms.ack is not AckMode.AUTO:
             self._deliveries = number = self._deliveries + 1
             self.unacked[number] = entry
+            # With the message's id before it, what a client still knows from an earlier
+            # connection acknowledges nothing on this one.
+            mark = b"@%d.%d" % (self.number, number)
             if version is Version.V12:
-                name, tail = b"ack", message.tail(version)
-            else:
-                # 1.0 and 1.1 acknowledge by message-id: it names the delivery as well.
-                name, tail = b"message-id", message.rest(version)
-            # With the message in it, what a client still knows from an earlier connection
-            # acknowledges nothing on this one.
-            delivery = message.id.encode(), self.number, number
-            head = b"%b%b:%b@%d.%d\n" % (self.prefix, name, *delivery)
-            data = b"".join((head, extra, tail))
+                prefix = b"%back:%b%b\n" % (prefix, message.id.encode(), mark)
+                mark = b""
+            # 1.0 and 1.1 acknowledge by message-id: there it names the delivery as well.
+        data = message.marshal(prefix + extra if extra else prefix, version, mark)
         self.outlet.send(data)
 
     def take_unacked(self, number: int, message_id: str) -> list[tuple[int, Entry]]:

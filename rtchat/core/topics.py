@@ -78,7 +78,7 @@ class Topic:
         """Hand the message to every subscriber."""
         for group in self._groups.values():
             if group.selector is None or group.selector.matches(message.selectable()):
-                group.send(group.wire.wrap(group.prefix + message.tail(group.version)))
+                group.send(group.wire.wrap(message.marshal(group.prefix, group.version)))
         if self._feeds:
             # A feed that overflows ends its session, and with it other feeds of this topic.
             for subscription, feed in list(self._feeds.items()):

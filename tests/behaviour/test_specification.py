@@ -2,9 +2,9 @@
 
 Every sentence of the specification that says MUST, SHOULD or MAY (or REQUIRED, RECOMMENDED,
 OPTIONAL) and can be observed at a server has one test; the first paragraph of its docstring is
-that sentence, word for word. A sentence about clients is tested by what a server does when a
-client keeps to it, or does not. Where the server is free to choose, the test accepts each choice
-and looks at what has to follow from it.
+that sentence, word for word (of a list that belongs to it, the names). A sentence about clients
+is tested by what a server does when a client keeps to it, or does not. Where the server is free
+to choose, the test accepts each choice and looks at what has to follow from it.
 
 Specification: https://stomp.github.io/stomp-specification-1.2.html
 """

@@ -165,6 +165,7 @@ def test_what_waits_is_gone_with_the_subscription(server: Server, how: str) -> N
         client.say(how)
     assert server.broker.budget.used == 0
     assert server.broker.topic_count == 0
+    assert not client.outlet.waiters
     assert read(client) == []
 
 

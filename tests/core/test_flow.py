@@ -611,6 +611,16 @@ def test_a_queue_that_disappeared_has_room(server: Server) -> None:
     assert server.notices[-1] == ("queue has room", Q, 0, 0)
 
 
+def test_room_that_somebody_waits_for_is_no_news(server: Server) -> None:
+    publisher = full(server, count=2)
+    publisher.publish(Q, "short", expiration="1000")
+    publisher.publish(Q, "x")
+    server.advance(2)
+    server.expire()
+    assert not publisher.is_waiting
+    assert [notice.kind for notice in server.notices] == ["queue full"]
+
+
 def test_a_queue_that_is_filled_as_fast_as_emptied_is_no_news(server: Server) -> None:
     worker = server.client()
     worker.subscribe(Q, ack="client-individual", prefetch_count="1")

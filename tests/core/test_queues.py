@@ -63,16 +63,16 @@ def test_turns_go_on_where_they_stopped(server: Server) -> None:
 
 
 def test_what_waits_is_shared_out_in_turns(server: Server) -> None:
-    workers = [server.client(), server.client()]
+    workers = consumers(server, 3)
+    publish(server, "x")
+    workers[0].messages()
     for worker in workers:
         worker.stall()
-        worker.subscribe(Q)
-    publish(server, *"abcd")
+    publish(server, *"abcdef")
     for worker in workers:
         worker.outlet.waiting_bytes = 0
     workers[0].read_on()
-    workers[1].read_on()
-    assert sorted(worker.bodies() for worker in workers) == [["a", "c"], ["b", "d"]]
+    assert [worker.bodies() for worker in workers] == [["c", "f"], ["a", "d"], ["b", "e"]]
 
 
 def test_a_publisher_may_be_its_own_consumer(server: Server) -> None:

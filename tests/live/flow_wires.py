@@ -16,8 +16,9 @@ from collections.abc import Iterator
 
 from live.server import Server
 from live.wire import Frame, Wire
+from typing_extensions import Self
 
-__all__ = ["WIRES", "FlowWire", "Publisher", "WebSocketWire", "open_wire", "send_bytes"]
+__all__ = ["WIRES", "FlowWire", "Publisher", "WebSocketWire", "open_wire", "send_bytes", "wire_to"]
 
 WIRES = ("TCP", "WebSocket")
 _GUARD_S = 20.0
@@ -37,10 +38,20 @@ class FlowWire(Wire):
 
     def __init__(self, server: Server, *, receive_buffer_bytes: int = 0) -> None:
         super().__init__(self.port_of(server), receive_buffer_bytes=receive_buffer_bytes)
+        # Small messages in a row must not wait for the server's acknowledgements.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def port_of(self, server: Server) -> int:
         """Give the port for this kind of connection."""
         return server.stomp
+
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def has_data(self) -> bool:
+        """Whether something has come that was not read."""
+        return bool(self._buffer) or bool(select.select([self], [], [], 0)[0])
 
     def fileno(self) -> int:
         """Give the socket's number, for ``select``."""
@@ -141,10 +152,15 @@ class WebSocketWire(FlowWire):
         return opcode, payload
 
 
-def open_wire(server: Server, kind: str, *, receive_buffer_bytes: int = 0) -> FlowWire:
-    """Give a connected client."""
+def wire_to(server: Server, kind: str, *, receive_buffer_bytes: int = 0) -> FlowWire:
+    """Give a connection."""
     wire_type = FlowWire if kind == "TCP" else WebSocketWire
-    wire = wire_type(server, receive_buffer_bytes=receive_buffer_bytes)
+    return wire_type(server, receive_buffer_bytes=receive_buffer_bytes)
+
+
+def open_wire(server: Server, kind: str, *, receive_buffer_bytes: int = 0) -> FlowWire:
+    """Give a client that is logged in."""
+    wire = wire_to(server, kind, receive_buffer_bytes=receive_buffer_bytes)
     wire.connect()
     return wire
 
@@ -175,7 +191,7 @@ class Publisher:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
 
     def stop(self) -> None:
-        """End a :meth:`publish` in another thread."""
+        """End a :meth:`publish` in another thread, after the message it is at."""
         self._is_stopped = True
 
     def publish(self, count: int, patience_s: float = _GUARD_S) -> bool:
@@ -185,7 +201,7 @@ class Publisher:
             Whether they were; if not, the socket took nothing for as long as the patience.
         """
         self._socket.setblocking(False)
-        while (self.sent < count or self._rest) and not self._is_stopped:
+        while (self.sent < count and not self._is_stopped) or self._rest:
             if not self._rest:
                 body = f"{self._name} {self.sent} ".encode()
                 body += self._filler[len(body) :]
