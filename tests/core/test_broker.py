@@ -294,10 +294,10 @@ def test_nothing_is_packed_for_subscribers_that_are_gone(broker: Broker) -> None
     assert wire.packed == 1
 
 
-def test_all_subscribers_of_a_version_share_one_encoding() -> None:
-    message = Message("1", "/topic/a", send(b"x"))
+def test_all_subscribers_of_a_version_share_what_follows_the_prefix() -> None:
+    message = Message("1", "/topic/a", send(b"x", note="a:b"))
     assert message.marshal(b"a", V12) == b"a" + message.marshal(b"", V12)
-    assert message.tail(V12) is not message.tail(V11)
+    assert message.marshal(b"", V12) != message.marshal(b"", V10)
 
 
 def test_subscribers_on_different_wires_get_their_own_packing(broker: Broker) -> None:
@@ -310,13 +310,24 @@ def test_subscribers_on_different_wires_get_their_own_packing(broker: Broker) ->
 
 def test_a_repeated_header_block_is_written_anew_for_no_message(broker: Broker) -> None:
     publisher, _ = connected(broker, V12, V12)
-    subscription(broker, "/topic/a")
+    _, reader = subscription(broker, "/topic/a")
     frames: list[Frame] = []
     broker.observers.append(lambda message: frames.append(message.frame))
+    headers = {"destination": "/topic/a", "x": "y", "content-length": "1"}
     for body in (b"1", b"2"):
-        publisher.send(frame_bytes("SEND", body, destination="/topic/a", x="y"))
+        publisher.send(frame_bytes("SEND", body, **headers))
     assert frames[0].memo is frames[1].memo
-    assert frames[1].memo == {V12: b"x:y\n"}
+    assert frames[1].memo == {V12: b"\ndestination:/topic/a\ncontent-length:1\nx:y\n\n"}
+    assert [read_one(write).body for write in reader.writes] == [b"1", b"2"]
+
+
+def test_a_head_without_its_length_is_not_remembered_for_another_body(broker: Broker) -> None:
+    publisher, _ = connected(broker, V12, V12)
+    _, reader = subscription(broker, "/topic/a")
+    for body in (b"1", b"two"):
+        publisher.send(frame_bytes("SEND", body, destination="/topic/a"))
+    lengths = [read_one(write).headers["content-length"] for write in reader.writes]
+    assert lengths == ["1", "3"]
 
 
 def test_one_turn_is_one_write_for_a_subscriber(broker: Broker) -> None:

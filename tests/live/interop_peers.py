@@ -76,6 +76,8 @@ class Peer(ABC):
     can_acknowledge_in_transactions: ClassVar[bool] = True
     can_refuse_for_good: ClassVar[bool] = True
     """Whether its NACK takes headers, so that it can say ``requeue:false``."""
+    needs_a_subscription_for_answers: ClassVar[bool] = False
+    """Whether it drops messages that it has no subscription for."""
 
     def __init__(self, server: Server, heartbeat_ms: int, *, comes_back: bool) -> None:
         self.server = server
@@ -166,7 +168,9 @@ class Peer(ABC):
         assert self.messages.empty(), self.messages.get()
 
     def listen_for_answers(self, name: str) -> None:
-        """Get ready for answers to ``/temp-queue/name``; as with RabbitMQ nothing is needed."""
+        """Get ready for answers: subscribe as with ActiveMQ, or do nothing as with RabbitMQ."""
+        if self.needs_a_subscription_for_answers:
+            self.subscribe(f"/temp-queue/{name}", name="answers")
 
     def ask(self, destination: str, body: str, answers: str) -> None:
         """Send a message that says where its answer goes."""
@@ -455,6 +459,7 @@ class StompmanPeer(Peer):
     """stompman, in an event loop of its own."""
 
     can_acknowledge_in_transactions = False
+    needs_a_subscription_for_answers = True
     can_refuse_for_good = False
 
     def open(self) -> None:
@@ -498,7 +503,7 @@ class StompmanPeer(Peer):
         """Give the library's connection, with an eye on what comes and goes."""
         peer, beat = self, self._stompman.HeartbeatFrame
 
-        async def connect(cls: Any, **options: Any) -> Any:
+        async def connect(cls: Any, /, **options: Any) -> Any:
             connection = await base.connect.__func__(cls, **options)
             peer.connections += connection is not None
             return connection
@@ -577,10 +582,6 @@ class StompmanPeer(Peer):
         manager, _ = self._transactions[name]
         reason = RuntimeError("changed my mind")
         assert not self._wait(manager.__aexit__(RuntimeError, reason, None))
-
-    def listen_for_answers(self, name: str) -> None:
-        """Subscribe, as with ActiveMQ: stompman drops what it has no subscription for."""
-        self.subscribe(f"/temp-queue/{name}", name="answers")
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WITHIN_S)
@@ -778,10 +779,11 @@ PEERS: dict[str, type[Peer]] = {
     "stomp.py 1.2": StompPyPeer,
     "stomp.py 1.1": StompPy11Peer,
     "stompjs": StompJsPeer,
-    "stompman": StompmanPeer,
-    "stompman over WebSocket": StompmanWebSocketPeer,
     "stomper": StomperPeer,
 }
+if sys.version_info >= (3, 11):  # the oldest Python that stompman runs on
+    PEERS["stompman"] = StompmanPeer
+    PEERS["stompman over WebSocket"] = StompmanWebSocketPeer
 
 
 @contextmanager
@@ -793,11 +795,8 @@ def open_peer(
     With ``CI=true`` a skipped test would be a hole, so there it fails.
     """
     kind = PEERS[library]
-    if issubclass(kind, StompmanPeer):
-        if sys.version_info < (3, 11):
-            pytest.skip("stompman needs Python 3.11 or newer")
-        if find_spec("stompman") is None:
-            _missing("stompman is missing; install rtchat[test] to run this test")
+    if issubclass(kind, StompmanPeer) and find_spec("stompman") is None:
+        _missing("stompman is missing; install rtchat[test] to run this test")
     if kind is StompJsPeer and not (_PACKAGES / "@stomp" / "stompjs").is_dir():
         _missing("stompjs is missing; run 'npm ci' in tests/js to run this test")
     peer = kind(server, heartbeat_ms, comes_back=comes_back)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import TypeAlias
 
 import pytest
 from live.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
@@ -131,8 +130,6 @@ queue.max_messages = {N + 2}
 queue.max_bytes = {BYTES}
 heartbeat.min_ms = {BEAT_MS}
 """
-
-Refuse: TypeAlias = Callable[[FlowWire, str], None]
 
 
 @pytest.fixture(scope="module")
@@ -321,25 +318,24 @@ def test_queue_max_bytes(small: Server, kind: str, over: int) -> None:
     destination = f"/queue/bytes-{kind}-{over}"
     with open_wire(small, kind) as publisher, open_wire(small, kind) as consumer:
         before = small.health()["held_bytes"]
-        # A first message shows what one counts beside its body; others fill up to the size.
-        publisher.send(send_bytes(destination, b"x" * BODY, receipt="r"))
-        assert publisher.frame().command == "RECEIPT"
+        send_confirmed(publisher, destination, BODY)
+        # What one counts beside its body; the same for all, if their lengths have four digits.
         overhead = small.health()["held_bytes"] - before - BODY
-        left = BYTES + over - (BODY + overhead)
-        while left:
-            size = min(BODY, left - overhead if left < 2 * (overhead + 1000) else 1000)
-            # Content-length of four digits each time: the overhead stays the same.
-            assert size >= 1000
-            publisher.send(send_bytes(destination, b"x" * size, receipt="r"))
-            assert publisher.frame().command == "RECEIPT"
-            left -= size + overhead
+        send_confirmed(publisher, destination, 1000)
+        send_confirmed(publisher, destination, 1000)
+        send_confirmed(publisher, destination, BYTES + over - BODY - 2000 - 4 * overhead)
         assert small.health()["held_bytes"] - before == BYTES + over
         if over < 0:
             publisher.ask("SEND", destination=destination)
             assert f"{destination} is full" not in small.log()
         else:
             expect_wait(small, publisher, destination, consumer)
-        consumer.ask("SEND", destination="/topic/x")
+
+
+def send_confirmed(publisher: FlowWire, destination: str, size: int) -> None:
+    assert 1000 <= size <= BODY
+    publisher.send(send_bytes(destination, b"x" * size, receipt="r"))
+    assert publisher.frame().command == "RECEIPT"
 
 
 def expect_wait(server: Server, publisher: FlowWire, destination: str, consumer: FlowWire) -> None:
