@@ -39,7 +39,7 @@ DEAD = "/queue/DLQ."
 MAX_MESSAGES, MAX_BYTES, MAX_DELIVERIES = 5, 6000, 3
 LIMITS = Limits(max_transactions=2, max_transaction_actions=4)
 MAX_PEERS = 4
-EXAMPLES = int(os.environ.get("RTCHAT_EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("RTCHAT_EXAMPLES", "300"))
 
 pytestmark = pytest.mark.slow
 

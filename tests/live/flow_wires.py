@@ -1,7 +1,7 @@
 """Raw STOMP over TCP and over WebSocket, for tests that watch what the sockets do.
 
-Both are the :class:`~live.wire.Wire` of the other tests, and more: they can publish until the socket
-takes no more, and they can wait for several connections at once.
+Both are the :class:`~live.wire.Wire` of the other tests, and more: they can publish until the
+socket takes no more, and they can wait for several connections at once.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class FlowWire(Wire):
 
     def __enter__(self) -> Self:
         return self
+
+    @property
+    def socket(self) -> socket.socket:
+        """The connection."""
+        return self._socket
 
     @property
     def has_data(self) -> bool:
@@ -175,19 +180,20 @@ class Publisher:
         body_bytes: How long each body is.
 
     Attributes:
+        destination: Where to.
         sent: How many messages the socket has taken, whole or in part.
     """
 
     def __init__(self, wire: FlowWire, destination: str, name: str, body_bytes: int) -> None:
         self.sent = 0
         self._wire = wire
-        self._destination = destination
+        self.destination = destination
         self._name = name
         self._filler = b"." * body_bytes
         self._is_stopped = False
         self._rest = b""  # of a message that the socket has taken in part
         # So much the system holds for us at least; the rest is the server's.
-        self._socket = wire._socket
+        self._socket = wire.socket
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
 
     def stop(self) -> None:
@@ -205,7 +211,7 @@ class Publisher:
             if not self._rest:
                 body = f"{self._name} {self.sent} ".encode()
                 body += self._filler[len(body) :]
-                self._rest = self._wire.packed(send_bytes(self._destination, body))
+                self._rest = self._wire.packed(send_bytes(self.destination, body))
                 self.sent += 1
             try:
                 taken = self._socket.send(self._rest)

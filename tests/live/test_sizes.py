@@ -158,7 +158,7 @@ def expect_refusal(wire: FlowWire, message: str) -> None:
 def around(limit: int) -> pytest.MarkDecorator:
     """One below the limit, at it, and one above."""
     cases = [(limit - 1, True), (limit, True), (limit + 1, False)]
-    return pytest.mark.parametrize(("count", "fits"), cases, ids=["N-1", "N", "N+1"])
+    return pytest.mark.parametrize("count,fits", cases, ids=["N-1", "N", "N+1"])
 
 
 @both_wires
