@@ -132,11 +132,11 @@ class FrameParser:
                 end = buffer.find(b"\n\n", start, start + self._max_cached_bytes)
                 known = self._heads.get(buffer[start:end]) if end > 0 else None
                 if known is not None and known[2] is not None:
-                    body = end + 2
-                    end = body + known[2]
+                    begins = end + 2
+                    end = begins + known[2]
                     if end < len(buffer) and buffer[end] == 0:
                         self._position = self._scanned = end + 1
-                        return Frame(known[0], known[1], buffer[body:end], known[3])
+                        return Frame(known[0], known[1], buffer[begins:end], known[3])
             # "The frame ... may be followed by multiple EOLs": heart-beats, too.
             if start < len(buffer) and buffer[start] in (_LF, _CR):
                 begin = _NOT_AN_END_OF_LINE.search(buffer, start)

@@ -174,8 +174,6 @@ class Session:
     def go_on(self) -> None:
         """Try the frame again that had to wait until a queue had room."""
         held, self._held = self._held, None
-        if self.is_closed:
-            return
         self._act(held)
         if not (self.is_waiting or self.is_closed):
             self._line.resume_reading()

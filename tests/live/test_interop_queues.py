@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from live.interop_peers import PEERS, Peer, open_peer
+from live.interop_peer import Peer
+from live.interop_peers import PEERS, open_peer
 from live.server import Server, free_port, tutorial_ini, until
 from live.wire import Frame, Wire
 
