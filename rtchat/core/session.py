@@ -14,15 +14,14 @@ from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
-from rtchat.core.destinations import Kind
-from rtchat.core.feeds import Feed
-from rtchat.core.frames import Frame, Version, encode, escape
+from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
 from rtchat.core.queues import Queue
-from rtchat.core.subscription import AckMode, Source, Subscription, SubscriptionTerms
+from rtchat.core.subscription import Source, Subscription
+from rtchat.core.subscriptions import Subscriptions
 from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
 from rtchat.core.transactions import Acknowledgement, Action, Publication, Transactions
 from rtchat.errors import LimitExceeded, ProtocolError
@@ -107,14 +106,11 @@ class Session:
     __slots__ = (
         "_broker",
         "_held",
-        "_last_number",
         "_limits",
         "_line",
-        "_numbers",
         "_outlet",
         "_parser",
         "_subscriptions",
-        "_temp_queues",
         "_transactions",
         "has_published",
         "id",
@@ -135,10 +131,7 @@ class Session:
         self._outlet = outlet
         self._line = line
         self._parser = FrameParser(limits, broker.heads)
-        self._subscriptions: dict[str, Subscription] = {}
-        self._numbers: dict[int, Subscription] = {}
-        self._last_number = 0
-        self._temp_queues: dict[str, _TempQueue] = {}
+        self._subscriptions = Subscriptions(broker, limits, outlet)
         self._transactions = Transactions(limits, broker.account)
         self._held: Frame | None = None
         self.has_published = False
@@ -151,8 +144,7 @@ class Session:
     @property
     def feed_bytes(self) -> int:
         """How much waits in subscriptions that may lag."""
-        subscriptions = self._subscriptions.values()
-        return sum(s.source.waiting_bytes for s in subscriptions if isinstance(s.source, Feed))
+        return self._subscriptions.feed_bytes
 
     @property
     def is_waiting(self) -> bool:
@@ -242,14 +234,8 @@ class Session:
         if self._held is not None:
             self._held = None
             broker.wait_no_more(self._line.go_on)
-        ended = list(self._subscriptions.values())
-        self._subscriptions.clear()
-        self._numbers.clear()
-        for temp_queue in self._temp_queues.values():
-            broker.close_reply_queue(temp_queue.address)
-        self._temp_queues.clear()
         # First nothing is handed to this session any more; then others get what it had.
-        broker.detach(ended)
+        ended = self._subscriptions.end_all()
         for name in self._transactions.names():
             ended += self._undo(self._transactions.take(name))
         broker.take_back(ended)
@@ -293,7 +279,7 @@ class Session:
         headers = frame.headers
         version = _negotiate(headers.get("accept-version"))
         heartbeat, offer = self._agree_on_heartbeat(headers.get("heart-beat", "0,0"))
-        self.version = version
+        self.version = self._subscriptions.version = version
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
@@ -338,11 +324,8 @@ class Session:
         transaction = headers.get("transaction")
         if transaction is None:
             self._wait_for_room(destination)
-        reply_to = headers.get("reply-to", "")
-        if reply_to.startswith(Kind.TEMP_QUEUE.value):
-            reply_to = self._temp_queue(reply_to).address
-        if destination in self._temp_queues:
-            destination = self._temp_queues[destination].address
+        reply_to = self._subscriptions.reply_address(headers.get("reply-to", ""))
+        destination = self._subscriptions.address_of(destination)
         self.has_published = True
         if transaction is None:
             self._broker.publish(destination, frame, reply_to)
@@ -365,92 +348,16 @@ class Session:
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
         terms = subscription_terms(frame, self._limits)
-        key = self._subscription_key(subscription_id, destination)
-        if key in self._subscriptions or self._temp_queue_name(key) is not None:
-            raise ProtocolError(
-                "subscription id in use",
-                "Within one connection every subscription needs an id of its own.",
-            )
-        subscription = self._new_subscription(subscription_id, destination, terms)
-        if destination.startswith(Kind.TEMP_QUEUE.value):
-            self._open_temp_queue(destination, subscription)
-        else:
-            self._numbers[subscription.number] = subscription
-            self._subscriptions[key] = subscription
-            try:
-                self._broker.subscribe(subscription, self._limits.max_backlog_bytes)
-            except ProtocolError:
-                del self._subscriptions[key], self._numbers[subscription.number]
-                raise
+        self._subscriptions.open(subscription_id, destination, terms)
 
     def _unsubscribe(self, frame: Frame) -> None:
-        subscription_id = frame.headers.get("id", "")
-        if subscription_id:
-            key = self._subscription_key(subscription_id, "")
-        elif self.version is Version.V10:
+        subscription_id, destination = frame.headers.get("id", ""), ""
+        if not subscription_id:
+            if self.version is not Version.V10:
+                required(frame, "id")
             # "It requires either a destination header or an id header" (1.0).
-            key = self._subscription_key("", required(frame, "destination"))
-        else:
-            key = self._subscription_key(required(frame, "id"), "")
-        subscription = self._subscriptions.pop(key, None)
-        if subscription is not None:
-            del self._numbers[subscription.number]
-            self._broker.detach([subscription])
-            self._broker.take_back([subscription])
-            return
-        name = self._temp_queue_name(key)
-        if name is None:
-            raise ProtocolError(
-                "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
-            )
-        self._broker.close_reply_queue(self._temp_queues.pop(name).address)
-
-    def _new_subscription(
-        self, subscription_id: str, destination: str, terms: SubscriptionTerms
-    ) -> Subscription:
-        limit = self._limits.max_subscriptions
-        if len(self._subscriptions) + len(self._temp_queues) >= limit:
-            raise LimitExceeded(
-                f"more than {limit} subscriptions",
-                "The limit is subscription.max_count of the server, for one session.",
-            )
-        self._last_number += 1
-        return Subscription(
-            subscription_id, self._last_number, destination, self.version, self._outlet, terms
-        )
-
-    def _temp_queue(self, name: str) -> _TempQueue:
-        """Give the temporary queue that a reply-to names; it begins to exist with its name."""
-        if name == Kind.TEMP_QUEUE.value:
-            raise ProtocolError("reply-to without a name", "Write reply-to:/temp-queue/NAME.")
-        temp_queue = self._temp_queues.get(name)
-        if temp_queue is None:
-            # "the subscription id /temp-queue/NAME": as RabbitMQ names it.
-            subscription = self._new_subscription(name, name, SubscriptionTerms())
-            temp_queue = self._open_temp_queue(name, subscription)
-        return temp_queue
-
-    def _temp_queue_name(self, key: str) -> str | None:
-        """Give the temporary queue whose subscription is known by the key."""
-        for name, temp_queue in self._temp_queues.items():
-            if key == self._subscription_key(temp_queue.subscription.id, name):
-                return name
-        return None
-
-    def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
-        if subscription.terms.ack is not AckMode.AUTO:
-            raise ProtocolError(
-                "a temporary queue has ack:auto only", "Leave the ack header out, or say auto."
-            )
-        if name == Kind.TEMP_QUEUE.value:
-            raise ProtocolError("destination without a name", f"{name} needs a name after it.")
-        if name in self._temp_queues:
-            raise ProtocolError(
-                "temporary queue in use", "It has a subscription already; UNSUBSCRIBE that first."
-            )
-        address = self._broker.open_reply_queue(subscription)
-        temp_queue = self._temp_queues[name] = _TempQueue(address, subscription)
-        return temp_queue
+            destination = required(frame, "destination")
+        self._subscriptions.end(subscription_id, destination)
 
     # Acknowledgements and transactions
 
@@ -465,7 +372,7 @@ class Session:
         transaction = frame.headers.get("transaction")
         if transaction is not None:
             self._transactions.check(transaction)
-        subscription = self._numbers.get(number)
+        subscription = self._subscriptions.get(number)
         if subscription is not None and self.version is Version.V11:
             named = frame.headers.get("subscription")
             subscription = subscription if subscription.id == named else None
@@ -509,7 +416,7 @@ class Session:
 
     def _abort(self, frame: Frame) -> None:
         undone = self._undo(self._transactions.take(required(frame, "transaction")))
-        self._broker.take_back(s for s in undone if s.number not in self._numbers)
+        self._broker.take_back(s for s in undone if self._subscriptions.get(s.number) is None)
 
     def _undo(self, actions: list[Action]) -> list[Subscription]:
         """Undo acknowledgements, and give the subscriptions that they were about."""
@@ -517,16 +424,6 @@ class Session:
         for action in acknowledgements:
             action.undo()
         return [action.subscription for action in acknowledgements]
-
-    def _subscription_key(self, subscription_id: str, destination: str) -> str:
-        """Give what a subscription is known by within this session.
-
-        Ids are one when their MESSAGE frames would be: 1.0 cannot write all that it can read.
-        A 1.0 client may subscribe without an id; then the destination stands for it.
-        """
-        if subscription_id:
-            return f"id:{escape(subscription_id, self.version)}"
-        return f"destination:{destination}"
 
     def _disconnect(self, frame: Frame) -> None:
         """Nothing to do but the receipt and the close, which follow."""
@@ -541,18 +438,6 @@ class Session:
     def _close(self, reason: CloseReason, text: str) -> None:
         self.lost()
         self._line.session_closed(reason, text)
-
-
-class _TempQueue(NamedTuple):
-    """A temporary queue of this session.
-
-    Attributes:
-        address: Under which everybody reaches it.
-        subscription: How its messages arrive.
-    """
-
-    address: str
-    subscription: Subscription
 
 
 class _MustWait(Exception):
