@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from rtchat.core.access import AccessRule, Target, normal_host
 from rtchat.core.addresses import AddressList
-from rtchat.core.limits import Limits
+from rtchat.core.limits import BrokerLimits, Limits
 from rtchat.errors import ConfigError
 
 __all__ = [
@@ -200,6 +200,8 @@ class Settings:
         message_log: The file that every message is appended to, or None.
         message_log_place: Where it stands, or None.
         limits: The limits of a STOMP session.
+        broker_limits: What all STOMP sessions share.
+        pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
         proxy: The limits of the proxy.
         front: The front proxies.
         source: The file the settings come from, or "built-in defaults".
@@ -220,6 +222,8 @@ class Settings:
     message_log: Path | None = None
     message_log_place: Place | None = None
     limits: Limits = field(default_factory=Limits)
+    broker_limits: BrokerLimits = field(default_factory=BrokerLimits)
+    pubsub: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     proxy: ProxySettings = field(default_factory=ProxySettings)
     front: FrontSettings = field(default_factory=FrontSettings)
     source: str = "built-in defaults"
@@ -432,6 +436,13 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
         message_log=_message_log(places("log").get("messages"), folder),
         message_log_place=places("log").get("messages"),
         limits=Limits(**_fields(places("broker"), _BROKER)),
+        broker_limits=BrokerLimits(
+            **{
+                "max_bytes": _quarter_of_memory(),
+                **_fields(places("broker"), _SHARED),
+            }
+        ),
+        pubsub=MappingProxyType({name: _copies(place) for name, place in places("pubsub").items()}),
         proxy=ProxySettings(**_fields(places("proxy"), _PROXY)),
         front=_front(places("front")),
         source=file,
@@ -663,6 +674,31 @@ def _message_log(place: Place | None, folder: Path) -> Path | None:
     return path
 
 
+def _copies(place: Place) -> tuple[str, ...]:
+    """Read the queues of a [pubsub] line."""
+    if not _SEGMENT.fullmatch(place.key):
+        raise place.error(
+            "is not a name; write letters, digits, dots, dashes and underscores, such as "
+            "orders = /queue/billing, /queue/shipping"
+        )
+    queues = [name.strip() for name in _text(place).split(",")]
+    for name in queues:
+        if not name.startswith("/queue/") or name == "/queue/":
+            raise place.error(
+                f"names {name or 'nothing'} where a queue belongs; write /queue/NAME, several "
+                "with commas between them"
+            )
+    return tuple(dict.fromkeys(queues))
+
+
+def _quarter_of_memory() -> int:
+    """Return a quarter of the machine's memory in bytes, or 1 GiB if nobody can tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (ValueError, OSError):
+        return _GIB
+
+
 def _reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
@@ -763,6 +799,9 @@ _BROKER: Mapping[str, tuple[str, _Reader]] = {
     "header.max_bytes": ("max_header_bytes", _size(256, _MIB)),
     "subscription.max_count": ("max_subscriptions", _whole(1, 1_000_000, "subscriptions")),
     "backlog.max_bytes": ("max_backlog_bytes", _size(_KIB, _GIB)),
+    "transaction.max_count": ("max_transactions", _whole(1, 100_000, "transactions")),
+    "transaction.max_actions": ("max_transaction_actions", _whole(1, 1_000_000, "actions")),
+    "prefetch.count": ("prefetch", _whole(1, 65_535, "messages", or_zero=True)),
     "heartbeat.send_ms": (
         "heartbeat_send_ms",
         _whole(100, 3_600_000, "milliseconds", or_zero=True),
@@ -773,6 +812,12 @@ _BROKER: Mapping[str, tuple[str, _Reader]] = {
     ),
     "heartbeat.min_ms": ("min_heartbeat_ms", _whole(100, 3_600_000, "milliseconds")),
     "server_header": ("show_server", _yes_no),
+}
+_SHARED: Mapping[str, tuple[str, _Reader]] = {
+    "queue.max_messages": ("max_queue_messages", _whole(1, 100_000_000, "messages")),
+    "queue.max_bytes": ("max_queue_bytes", _size(_KIB, 1024 * _GIB)),
+    "redelivery.max_count": ("max_deliveries", _whole(1, 1_000_000, "deliveries", or_zero=True)),
+    "memory.max_bytes": ("max_bytes", _size(_MIB, 1024 * _GIB)),
 }
 _PROXY: Mapping[str, tuple[str, _Reader]] = {
     "connect.timeout": ("connect_timeout_s", _seconds(0.1, 600)),
@@ -799,7 +844,8 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "ssl": ("crt", "key", "chain"),
     "static": (),
     "log": ("messages",),
-    "broker": tuple(_BROKER),
+    "broker": (*_BROKER, *_SHARED),
+    "pubsub": (),
     "proxy": tuple(_PROXY),
     "front": ("trusted", "protocol"),
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar
 
+from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import (
@@ -41,7 +42,7 @@ from typing_extensions import override
 from rtchat import __version__, config
 from rtchat.core.access import AccessList, HostList, Target
 from rtchat.core.addresses import NamePolicy
-from rtchat.core.broker import Broker
+from rtchat.core.broker import Broker, Notice
 from rtchat.core.outlet import Cork
 from rtchat.errors import ConfigError
 from rtchat.net.front import FrontEndpoint
@@ -59,6 +60,7 @@ __all__ = ["Options", "makeService"]
 _log = Logger()
 
 _ANY_HOST = ("", "0.0.0.0", "::")
+_EXPIRE_EVERY_S = 1.0
 _BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 _HELP = """
 Runs a chat page, a WebSocket gateway and a STOMP broker in one process.
@@ -128,7 +130,8 @@ def makeService(options: Options) -> MultiService:
     settings = options.settings
     clock = reactor
     _allow_many_connections()
-    broker = Broker(token_hex(4))
+    broker = Broker(token_hex(4), settings.broker_limits, lambda: token_hex(16), settings.pubsub)
+    broker.notify = _notice
     access = AccessList(settings.access, settings.origin_required)
     own_names = (*settings.hosts, *_machine_names())
     stomp_targets: list[Target] = []
@@ -177,6 +180,9 @@ def makeService(options: Options) -> MultiService:
             "proxied_websockets": sum(len(sockets.protocols) for sockets in proxies.values()),
             "subscriptions": broker.subscription_count,
             "topics": broker.topic_count,
+            "queues": broker.queue_count,
+            "queued_messages": broker.queued_count,
+            "held_bytes": broker.budget.used,
             "messages": broker.message_count,
         }
 
@@ -219,6 +225,7 @@ def makeService(options: Options) -> MultiService:
     if settings.message_log is not None and settings.message_log_place is not None:
         path, place = settings.message_log, settings.message_log_place
         _Log(path, place, broker, reactor).setServiceParent(service)
+    _Expiry(broker, clock).setServiceParent(service)
     _Signals(reactor, service).setServiceParent(service)
     _Greeting(settings, access).setServiceParent(service)
     return service
@@ -334,6 +341,20 @@ class _Log(Service):
         return None if self.messages is None else self.messages.close()
 
 
+class _Expiry(TimerService):
+    """Drops messages whose time is over from queues that nobody listens to."""
+
+    def __init__(self, broker: Broker, clock: IReactorTime) -> None:
+        super().__init__(_EXPIRE_EVERY_S, self._expire)
+        self.clock = self._now = clock
+        self._broker = broker
+
+    def _expire(self) -> None:
+        self._broker.now = self._now.seconds()
+        self._broker.expire()
+        self._broker.cork.flush()
+
+
 class _Signals(Service):
     """SIGTERM and Ctrl-C end with exit code 0, SIGHUP reopens the message log."""
 
@@ -399,6 +420,21 @@ class _Greeting(Service):
 
 
 # Small helpers
+
+
+def _notice(notice: Notice) -> None:
+    """Tell the log about a queue."""
+    if notice.kind == "queue full":
+        text = (
+            "{queue} is full ({messages} messages, {bytes} bytes): its publishers are not read "
+            "until a consumer makes room. The limits are queue.max_messages and "
+            "queue.max_bytes in [broker]"
+        )
+    elif notice.kind == "queue has room":
+        text = "{queue} has room again ({messages} messages, {bytes} bytes)"
+    else:
+        text = "a message was refused or tried too often, it is in {queue} now ({messages} there)"
+    _log.warn(text, queue=notice.destination, messages=notice.messages, bytes=notice.bytes)
 
 
 def _websockets(

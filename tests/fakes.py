@@ -37,21 +37,28 @@ class ListOutlet(Outlet):
 
     Attributes:
         writes: What each flush sent.
+        overflows: How much waited each time when it was too much.
         on_flush: Called after each flush; a test may cut a connection in it.
     """
 
-    __slots__ = ("on_flush", "writes")
+    __slots__ = ("on_flush", "overflows", "writes")
 
     def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
         super().__init__(cork, wire)
         self.writes: list[bytes] = []
+        self.overflows: list[int] = []
         self.on_flush: Callable[[], None] = _nothing
 
     def flush(self) -> None:
         """Note what a socket would be given, in one write."""
         self.writes.append(b"".join(self.pending))
         self.pending.clear()
+        self.gathered_bytes = 0
         self.on_flush()
+
+    def overflow(self, waiting_bytes: int) -> None:
+        """Note that a client would be cut."""
+        self.overflows.append(waiting_bytes)
 
     @property
     def data(self) -> bytes:
@@ -65,11 +72,14 @@ class RecordingLine:
     Attributes:
         opened: The heart-beats of each ``session_opened``.
         closed: Reason and text of each ``session_closed``.
+        is_paused: Whether the client is not read.
     """
 
     def __init__(self) -> None:
         self.opened: list[HeartBeat] = []
         self.closed: list[tuple[CloseReason, str]] = []
+        self.is_paused = False
+        self.session: Session | None = None
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """Note the terms."""
@@ -78,6 +88,19 @@ class RecordingLine:
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Note why."""
         self.closed.append((reason, text))
+
+    def pause_reading(self) -> None:
+        """Note that the client waits."""
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        """Note that it waits no longer."""
+        self.is_paused = False
+
+    def go_on(self) -> None:
+        """Let the session go on."""
+        if self.session is not None:
+            self.session.go_on()
 
 
 class Client:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rtchat import config
 from rtchat.config import FrontSettings, Listener, Place, ProxySettings, Settings, TlsFiles
 from rtchat.core.addresses import AddressList
-from rtchat.core.limits import Limits
+from rtchat.core.limits import BrokerLimits, Limits
 from rtchat.errors import ConfigError
 
 # The file of the tutorial, as it stands there.
@@ -39,6 +39,7 @@ session.ping_interval = 20
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n"
 KEY = "-----BEGIN PRIVATE KEY-----\nMII=\n-----END PRIVATE KEY-----\n"
+QUARTER_OF_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
 LISTEN = "[listen]\nhttp://:9000\n"
 
 
@@ -109,6 +110,8 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         message_log=None,
         message_log_place=None,
         limits=Limits(),
+        broker_limits=BrokerLimits(max_bytes=QUARTER_OF_MEMORY),
+        pubsub={},
         proxy=ProxySettings(
             connect_timeout_s=10.0,
             max_message_bytes=16 * 1024 * 1024,
@@ -172,7 +175,7 @@ def test_percent_signs_and_further_equal_signs_belong_to_the_value(ini: Path) ->
 def test_a_default_section_does_not_exist(ini: Path) -> None:
     assert refused(ini, LISTEN + "[DEFAULT]\nuser = root\n") == (
         "chat.ini:3: [DEFAULT] is not a known section; the sections are [listen], [access], "
-        "[global], [ssl], [static], [log], [broker], [proxy], [front]"
+        "[global], [ssl], [static], [log], [broker], [pubsub], [proxy], [front]"
     )
 
 
@@ -290,7 +293,7 @@ def test_a_text_of_the_wrong_form_is_refused(ini: Path, text: str, error: str) -
         (
             LISTEN + "\n[users]\n",
             "chat.ini:4: [users] is not a known section; the sections are [listen], [access], "
-            "[global], [ssl], [static], [log], [broker], [proxy], [front]",
+            "[global], [ssl], [static], [log], [broker], [pubsub], [proxy], [front]",
         ),
         (
             LISTEN + "[global]\n\n# comment\nsession.ping_intervall = 20\n",
@@ -806,6 +809,10 @@ def test_a_message_log_must_be_writable(
         ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),
         ("heartbeat.min_ms = 100", {"min_heartbeat_ms": 100}),
         ("server_header = no", {"show_server": False}),
+        ("transaction.max_count = 2", {"max_transactions": 2}),
+        ("transaction.max_actions = 3", {"max_transaction_actions": 3}),
+        ("prefetch.count = 0", {"prefetch": 0}),
+        ("prefetch.count = 65535", {"prefetch": 65535}),
     ],
 )
 def test_a_key_of_broker_changes_its_limit_and_no_other(
@@ -814,9 +821,61 @@ def test_a_key_of_broker_changes_its_limit_and_no_other(
     assert with_broker(ini, line) == dataclasses.replace(Limits(), **changed)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "line,changed",
+    [
+        ("queue.max_messages = 5", {"max_queue_messages": 5}),
+        ("queue.max_bytes = 1 KiB", {"max_queue_bytes": 1024}),
+        ("redelivery.max_count = 0", {"max_deliveries": 0}),
+        ("redelivery.max_count = 7", {"max_deliveries": 7}),
+        ("memory.max_bytes = 2 MiB", {"max_bytes": 2 * 1024 * 1024}),
+    ],
+)
+def test_a_key_of_broker_changes_what_all_sessions_share(
+    ini: Path, line: str, changed: dict[str, int]
+) -> None:
+    limits = read(ini, f"{LISTEN}[broker]\n{line}\n").broker_limits
+    assert limits == dataclasses.replace(BrokerLimits(max_bytes=QUARTER_OF_MEMORY), **changed)
+
+
 def test_every_limit_has_a_key(ini: Path) -> None:
     fields = {field.name for field in dataclasses.fields(Limits)}
     assert {name for name, _ in config._BROKER.values()} == fields
+    shared = {field.name for field in dataclasses.fields(BrokerLimits)}
+    assert {name for name, _ in config._SHARED.values()} == shared
+
+
+def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
+    lines = "orders = /queue/a, /queue/b,/queue/a\nnews=/queue/c\n"
+    assert read(ini, f"{LISTEN}[pubsub]\n{lines}").pubsub == {
+        "orders": ("/queue/a", "/queue/b"),
+        "news": ("/queue/c",),
+    }
+
+
+@pytest.mark.parametrize(
+    "line,error",
+    [
+        (
+            "orders = /queue/a, /topic/b",
+            "names /topic/b where a queue belongs; write /queue/NAME, several with commas "
+            "between them",
+        ),
+        (
+            "orders = /queue/a,,/queue/b",
+            "names nothing where a queue belongs; write /queue/NAME, several with commas "
+            "between them",
+        ),
+        (
+            "a/b = /queue/a",
+            "is not a name; write letters, digits, dots, dashes and underscores, such as "
+            "orders = /queue/billing, /queue/shipping",
+        ),
+    ],
+)
+def test_a_pubsub_line_that_cannot_be_used_is_named(ini: Path, line: str, error: str) -> None:
+    text = f"{LISTEN}[pubsub]\n{line}\n"
+    assert refused(ini, text) == f"chat.ini:4: [pubsub] {line} {error}"
 
 
 @pytest.mark.parametrize("text", ["4096", "4KiB", "4 KiB", "4  kib"])
@@ -1022,9 +1081,12 @@ def test_the_defaults_in_the_manual_are_the_defaults(ini: Path, section: str) ->
     text = manual().partition(f"## [{section}]\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", text, re.MULTILINE)
     assert len(rows) == len(config._SECTIONS[section])
+    # The one default that no file could say.
+    rows = [row for row in rows if row != ("memory.max_bytes", "a quarter of the machine's memory")]
     lines = "\n".join(f"{key} = {default}" for key, default in rows)
     settings = read(ini, f"{LISTEN}[{section}]\n{lines}\n")
     assert (settings.limits, settings.proxy) == (Limits(), ProxySettings())
+    assert settings.broker_limits == BrokerLimits(max_bytes=QUARTER_OF_MEMORY)
 
 
 # ---------------------------------------------------------------- any text at all

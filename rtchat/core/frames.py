@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import Any
 
 from rtchat.errors import ProtocolError
 
@@ -34,6 +35,9 @@ class Version(Enum):
     V11 = "1.1"
     V12 = "1.2"
 
+    # Versions are keys on the way of every message; an enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
 
 class Frame:
     """One STOMP frame.
@@ -55,12 +59,12 @@ class Frame:
         command: str,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        memo: dict[object, bytes] | None = None,
+        memo: dict[object, Any] | None = None,
     ) -> None:
         self.command = command
         self.headers: Mapping[str, str] = {} if headers is None else headers
         self.body = body
-        self.memo: dict[object, bytes] = {} if memo is None else memo
+        self.memo: dict[object, Any] = {} if memo is None else memo
 
     def __repr__(self) -> str:
         return f"<{self.command} {dict(self.headers)!r}, {len(self.body)} bytes>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Limits"]
+__all__ = ["BrokerLimits", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class Limits:
         max_header_bytes: Length of one header line.
         max_subscriptions: Subscriptions open at once in one session.
         max_backlog_bytes: Bytes that may wait for a client that does not read.
+        max_transactions: Transactions open at once in one session.
+        max_transaction_actions: SEND, ACK and NACK frames in one transaction.
+        prefetch: Unacknowledged messages a subscription may hold when it does not say
+            ``prefetch-count``; 0 is no limit.
         heartbeat_send_ms: How often the server can send a heart-beat; 0 is never.
         heartbeat_receive_ms: How often the server would like one; 0 is never.
         min_heartbeat_ms: The shortest interval the server agrees to.
@@ -35,7 +39,29 @@ class Limits:
     max_header_bytes: int = 8 * 1024
     max_subscriptions: int = 1000
     max_backlog_bytes: int = 1024 * 1024
+    max_transactions: int = 16
+    max_transaction_actions: int = 1024
+    prefetch: int = 0
     heartbeat_send_ms: int = 10_000
     heartbeat_receive_ms: int = 10_000
     min_heartbeat_ms: int = 1_000
     show_server: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """What all sessions of a server share.
+
+    Attributes:
+        max_queue_messages: Messages a queue holds, unacknowledged ones included, before its
+            publishers have to wait.
+        max_queue_bytes: The same in bytes of body and headers.
+        max_deliveries: How often a message is delivered before it goes to the dead-letter
+            queue; 0 is for ever.
+        max_bytes: What all queues, transactions and backlogs may hold together; 0 is no limit.
+    """
+
+    max_queue_messages: int = 10_000
+    max_queue_bytes: int = 64 * 1024 * 1024
+    max_deliveries: int = 20
+    max_bytes: int = 0

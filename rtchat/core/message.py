@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rtchat.core.frames import Frame, Version, encode_headers, escape
 
 __all__ = ["Message", "message_prefix"]
 
 # Meant for the server alone; a subscriber has no use for them.
 _FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
-_WRITTEN_ANEW = frozenset({"destination"})
+_WRITTEN_ANEW = frozenset({"destination", "reply-to"})
 # "Server-set headers cannot be forged by a publisher."
 _SET_BY_THE_SERVER = frozenset(
     {
@@ -16,6 +19,7 @@ _SET_BY_THE_SERVER = frozenset(
         "message-id",
         "redelivered",
         "subscription",
+        "x-delivery-count",
         "x-dropped",
         "x-stream-epoch",
         "x-stream-offset",
@@ -25,6 +29,12 @@ _SET_BY_THE_SERVER = frozenset(
 # STOMP 1.0 cannot write a name of spaces and line breaks alone.
 _NO_NAME = frozenset({""})
 _NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
+
+_OVERHEAD_BYTES = 512
+"""What a message costs beside its body and headers; a floor for what empty ones count."""
+
+_DEFAULT_PRIORITY = 4
+_MAX_PRIORITY = 9
 
 
 def message_prefix(subscription_id: str, version: Version) -> bytes:
@@ -46,49 +56,109 @@ class Message:
     Attributes:
         id: Unique for the server's run; the ``message-id`` header.
         frame: The SEND it came with.
-        destination: Where it was sent to.
+        destination: Where it goes; one of several, if the SEND named several.
+        reply_to: Where answers go, or "". A publisher's ``/temp-queue/NAME`` has become the
+            address under which everybody reaches it.
     """
 
-    __slots__ = ("_tails", "destination", "frame", "id")
+    __slots__ = ("_heads", "destination", "frame", "id", "reply_to")
 
-    def __init__(self, message_id: str, destination: str, frame: Frame) -> None:
+    def __init__(self, message_id: str, destination: str, frame: Frame, reply_to: str = "") -> None:
         self.id = message_id
         self.destination = destination
         self.frame = frame
-        self._tails: dict[Version, bytes] = {}
+        self.reply_to = reply_to
+        self._heads: dict[object, Any] = {}
 
     @property
     def body(self) -> bytes:
         """The body's bytes."""
         return self.frame.body
 
+    @property
+    def size(self) -> int:
+        """What it counts in the limits of queues and backlogs, in bytes."""
+        memo = self.frame.memo
+        headers: int | None = memo.get("size")
+        if headers is None:
+            headers = sum(len(name) + len(value) for name, value in self.frame.headers.items())
+            memo["size"] = headers
+        return len(self.frame.body) + headers + _OVERHEAD_BYTES
+
+    @property
+    def priority(self) -> int:
+        """0 to 9, 4 if the publisher did not say (or said something else)."""
+        text = self.frame.headers.get("priority")
+        if text is None or not (text.isascii() and text.isdigit()) or len(text) > 9:
+            return _DEFAULT_PRIORITY
+        return min(int(text), _MAX_PRIORITY)
+
+    @property
+    def expires_s(self) -> float:
+        """When its time is over, in seconds since 1970; 0 is never."""
+        text = self.frame.headers.get("expires")
+        if text is None or not (text.isascii() and text.isdigit()) or len(text) > 18:
+            return 0.0
+        return int(text) / 1000
+
+    def is_expired(self, now_s: float) -> bool:
+        """Tell whether its time is over."""
+        if "expires" not in self.frame.headers:
+            return False
+        return 0 < self.expires_s <= now_s
+
     def headers(self) -> dict[str, str]:
-        """Give the publisher's own headers, those that are passed on to subscribers."""
+        """Give the headers that are passed on to subscribers, the publisher's own."""
+        headers = dict(self._own_headers())
+        if self.reply_to:
+            headers["reply-to"] = self.reply_to
+        return headers
+
+    def _own_headers(self) -> list[tuple[str, str]]:
         # Names are compared as a client sees them that trims, as those of STOMP 1.0 do: it must
         # not take a publisher's "message-id " for the server's.
-        return {
-            name: value
+        return [
+            (name, value)
             for name, value in self.frame.headers.items()
             if escape(name, Version.V10, is_name=True).strip() not in _NOT_PASSED_ON
+        ]
+
+    def selectable(self) -> Mapping[str, str]:
+        """Give the headers that a selector may ask for."""
+        return {
+            **self.headers(),
+            "message-id": self.id,
+            "destination": self.destination,
         }
 
-    def tail(self, version: Version) -> bytes:
-        """Give the part of a MESSAGE frame that all subscribers of one version share.
+    def marshal(self, prefix: bytes, version: Version, mark: bytes = b"") -> bytes:
+        """Give a MESSAGE frame's bytes.
 
-        It follows :func:`message_prefix`, and it is made once however many there are.
+        Args:
+            prefix: How it begins (see :func:`message_prefix`), up to the headers that all its
+                subscribers share.
+            version: The version the subscriber speaks.
+            mark: What follows the message's id in ``message-id``.
         """
-        tail = self._tails.get(version)
-        if tail is None:
-            frame = self.frame
-            passed_on = frame.memo.get(version)
-            if passed_on is None:
-                passed_on = frame.memo[version] = encode_headers(self.headers().items(), version)
-            tail = b"message-id:%b\ndestination:%b\ncontent-length:%d\n%b\n%b\0" % (
-                self.id.encode(),
-                escape(self.destination, version).encode(),
-                len(frame.body),
-                passed_on,
-                frame.body,
-            )
-            self._tails[version] = tail
-        return tail
+        head = self._head(version)
+        return b"".join(
+            (prefix, b"message-id:", self.id.encode(), mark, head, self.frame.body, b"\0")
+        )
+
+    def _head(self, version: Version) -> bytes:
+        """Give the headers after ``message-id``, from its end of line to the blank line.
+
+        They are the same for all messages with the same SEND head, if that says all of it: then
+        they are remembered there, and a publisher who repeats itself pays once.
+        """
+        headers = self.frame.headers
+        says_all = "content-length" in headers and self.destination == headers.get("destination")
+        memo = self.frame.memo if says_all and not self.reply_to else self._heads
+        head: bytes | None = memo.get(version)
+        if head is None:
+            own = encode_headers(self.headers().items(), version)
+            destination = escape(self.destination, version).encode()
+            length = len(self.frame.body)
+            head = b"\ndestination:%b\ncontent-length:%d\n%b\n" % (destination, length, own)
+            memo[version] = head
+        return head

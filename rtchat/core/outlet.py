@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["RAW", "Cork", "Outlet", "OutletGroup", "Wire"]
+from rtchat.core.budget import Budget
+
+__all__ = ["RAW", "ROOM_BYTES", "Cork", "Outlet", "OutletGroup", "Waiter", "Wire"]
 
 
 class Wire(Protocol):
@@ -37,22 +39,34 @@ RAW: Wire = _Raw()
 
 
 class Cork:
-    """Who has something to send at the end of this turn; one for all outlets of a server.
+    """What is left to do at the end of this turn; one for all outlets of a server.
 
     Whoever starts a turn (a read, a timer) calls :meth:`flush` when it is over.
+
+    Attributes:
+        budget: What all outlets together may let wait.
+        groups: Groups that gathered something.
+        outlets: Outlets that gathered something.
+        woken: What may go on now that something has made room, in order.
     """
 
-    __slots__ = ("groups", "outlets")
+    __slots__ = ("budget", "groups", "outlets", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = Budget(0) if budget is None else budget
         self.outlets: dict[Outlet, None] = {}
         self.groups: dict[OutletGroup, None] = {}
+        self.woken: dict[Callable[[], None], None] = {}
 
     def flush(self) -> None:
-        """Let every outlet send what it gathered."""
+        """Let everybody go on who may, and every outlet send what it gathered."""
         # A flush may cut a connection, which leaves its groups and may gather more bytes
         # elsewhere: look at copies, and again until nothing is left.
-        while self.groups or self.outlets:
+        while self.groups or self.outlets or self.woken:
+            while self.woken:
+                woken, self.woken = self.woken, {}
+                for go_on in woken:
+                    go_on()
             groups, self.groups = self.groups, {}
             outlets, self.outlets = self.outlets, {}
             for group in groups:
@@ -62,6 +76,10 @@ class Cork:
             for outlet in outlets:
                 if outlet.pending:
                     outlet.flush()
+                if outlet.waiters and outlet.has_room:
+                    outlet.pump()
+            if self.budget.is_over:
+                self.budget.on_over()
 
 
 class OutletGroup:
@@ -97,28 +115,74 @@ class OutletGroup:
         self.cork.groups[self] = None
 
 
+class Waiter(Protocol):
+    """Whoever has more for an outlet than it has room for."""
+
+    def pump(self) -> None:
+        """There is room again."""
+
+
+ROOM_BYTES = 64 * 1024
+"""An outlet with less than this waiting takes more from those that can wait (queues, feeds)."""
+
+
 class Outlet(ABC):
     """One client's way out.
 
     Attributes:
         pending: Bytes gathered in this turn, packed for the wire. The list stays the same
             object for the outlet's whole life; a flush empties it.
+        gathered_bytes: How much of that was gathered by :meth:`send`.
+        waiting_bytes: How much waits from earlier turns because the client does not read.
+        waiters: Who has more to send once there is room.
         wire: How frames are packed.
         cork: Where to register for the end of the turn.
     """
 
-    __slots__ = ("__weakref__", "cork", "pending", "wire")
+    __slots__ = (
+        "__weakref__",
+        "cork",
+        "gathered_bytes",
+        "pending",
+        "waiters",
+        "waiting_bytes",
+        "wire",
+    )
 
     def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
         self.cork = cork
         self.wire = wire
         self.pending: list[bytes] = []
+        self.gathered_bytes = 0
+        self.waiting_bytes = 0
+        self.waiters: dict[Waiter, None] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether those that can wait may send now."""
+        return self.waiting_bytes + self.gathered_bytes < ROOM_BYTES
 
     def send(self, data: bytes) -> None:
         """Gather one STOMP frame's bytes; they leave at the end of the turn."""
-        self.pending.append(self.wire.wrap(data))
+        data = self.wire.wrap(data)
+        self.pending.append(data)
+        self.gathered_bytes += len(data)
         self.cork.outlets[self] = None
+
+    def pump(self) -> None:
+        """Tell those who wait that there is room; whoever still has more waits again."""
+        waiters, self.waiters = self.waiters, {}
+        while waiters and self.has_room:
+            waiter = next(iter(waiters))
+            del waiters[waiter]
+            waiter.pump()
+        # Those whose turn did not come are the first the next time.
+        self.waiters = {**waiters, **self.waiters}
 
     @abstractmethod
     def flush(self) -> None:
-        """Send what is pending and empty the list."""
+        """Send what is pending, empty the list, and set ``gathered_bytes`` to 0."""
+
+    @abstractmethod
+    def overflow(self, waiting_bytes: int) -> None:
+        """Cut the client: this much waits for it, which is too much."""

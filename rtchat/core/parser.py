@@ -8,6 +8,7 @@ with the terms that CONNECT agreed on).
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from rtchat.core.frames import Frame, Version, parse_head
 from rtchat.core.limits import Limits
@@ -19,7 +20,7 @@ _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 _NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
 _CR, _LF = b"\r\n"
 
-_Head = tuple[str, dict[str, str], int | None, dict[object, bytes]]
+_Head = tuple[str, dict[str, str], int | None, dict[object, Any]]
 
 
 class HeadCache:
@@ -70,6 +71,7 @@ class FrameParser:
         "_line_start",
         "_lines",
         "_max_body_bytes",
+        "_max_cached_bytes",
         "_position",
         "_scanned",
         "_version",
@@ -78,6 +80,7 @@ class FrameParser:
     def __init__(self, limits: Limits, cache: HeadCache | None = None) -> None:
         self._limits = limits
         self._cache = HeadCache() if cache is None else cache
+        self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
         # CONNECT may carry a passcode, so nothing is remembered before login.
         self._heads: dict[bytes, _Head] | None = None
@@ -123,6 +126,17 @@ class FrameParser:
         head = self._head
         if head is None:
             buffer, start = self._buffer, self._position
+            # The usual frame, whole and with a head that came before, takes a few look-ups;
+            # whatever is unusual about it is left to the careful way below.
+            if self._heads is not None and type(buffer) is bytes:
+                end = buffer.find(b"\n\n", start, start + self._max_cached_bytes)
+                known = self._heads.get(buffer[start:end]) if end > 0 else None
+                if known is not None and known[2] is not None:
+                    begins = end + 2
+                    end = begins + known[2]
+                    if end < len(buffer) and buffer[end] == 0:
+                        self._position = self._scanned = end + 1
+                        return Frame(known[0], known[1], buffer[begins:end], known[3])
             # "The frame ... may be followed by multiple EOLs": heart-beats, too.
             if start < len(buffer) and buffer[start] in (_LF, _CR):
                 begin = _NOT_AN_END_OF_LINE.search(buffer, start)

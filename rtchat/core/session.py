@@ -7,17 +7,23 @@ it says to its :class:`Line`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
-from rtchat.core.frames import Frame, Version, encode, escape
+from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
+from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
-from rtchat.core.subscription import Subscription
+from rtchat.core.queues import Queue
+from rtchat.core.subscription import Source, Subscription
+from rtchat.core.subscriptions import Subscriptions
+from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
+from rtchat.core.transactions import Acknowledgement, Action, Publication, Transactions
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["CloseReason", "HeartBeat", "Line", "Session", "State"]
@@ -29,6 +35,9 @@ class State(Enum):
     NEW = "before CONNECT"
     OPEN = "connected"
     CLOSED = "closed"
+
+    # States are keys on the way of every message; an enum's own hash is a Python function.
+    __hash__ = object.__hash__
 
 
 class CloseReason(Enum):
@@ -65,6 +74,16 @@ class Line(Protocol):
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Nothing follows: close once what was gathered is out. ``text`` is for people."""
 
+    def pause_reading(self) -> None:
+        """The client has to wait: read no more from it."""
+
+    def resume_reading(self) -> None:
+        """The client need not wait any longer."""
+
+    def go_on(self) -> None:
+        """What the client waits for has happened, in somebody else's turn: call the session's
+        ``go_on``, and answer for its bugs as for those of ``receive``."""
+
 
 class Session:
     """One client's conversation with the broker.
@@ -79,17 +98,23 @@ class Session:
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, "" without one.
         state: Where the conversation is.
+        is_closed: Whether it is over, whatever the connection still does.
         version: The version agreed on; 1.0 until then, the one that everyone can read.
+        has_published: Whether it has sent a message since somebody last looked and set it back.
     """
 
     __slots__ = (
         "_broker",
+        "_held",
         "_limits",
         "_line",
         "_outlet",
         "_parser",
         "_subscriptions",
+        "_transactions",
+        "has_published",
         "id",
+        "is_closed",
         "login",
         "state",
         "version",
@@ -99,42 +124,67 @@ class Session:
         self.id = broker.next_session_id()
         self.login = ""
         self.state = State.NEW
+        self.is_closed = False
         self.version = Version.V10
         self._broker = broker
         self._limits = limits
         self._outlet = outlet
         self._line = line
         self._parser = FrameParser(limits, broker.heads)
-        self._subscriptions: dict[str, Subscription] = {}
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the conversation is over, whatever the connection still does."""
-        return self.state is State.CLOSED
+        self._subscriptions = Subscriptions(broker, limits, outlet)
+        self._transactions = Transactions(limits, broker.account)
+        self._held: Frame | None = None
+        self.has_published = False
 
     @property
     def subscription_count(self) -> int:
         """How many subscriptions are open."""
         return len(self._subscriptions)
 
+    @property
+    def feed_bytes(self) -> int:
+        """How much waits in subscriptions that may lag."""
+        return self._subscriptions.feed_bytes
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client has to wait until a queue has room; it is not read meanwhile."""
+        return self._held is not None
+
     def receive(self, data: bytes) -> None:
         """Take the client's next bytes and act on every frame that they complete.
 
         A client that breaks the protocol gets an ERROR and is closed; nothing is raised.
-        Call the broker's ``cork.flush()`` when the turn is over.
+        Set the broker's ``now`` before, and call its ``cork.flush()`` when the turn is over.
         """
         if self.is_closed:
             return
+        self._parser.feed(data)
+        if self._held is None:
+            self._act(None)
+
+    def go_on(self) -> None:
+        """Try the frame again that had to wait until a queue had room."""
+        held, self._held = self._held, None
+        self._act(held)
+        if not (self.is_waiting or self.is_closed):
+            self._line.resume_reading()
+
+    def _act(self, frame: Frame | None) -> None:
+        """Act on the frame, if there is one, and on all that follow as far as they are here."""
         parser = self._parser
-        parser.feed(data)
-        frame: Frame | None = None
         try:
             while not self.is_closed:
-                frame = None
-                frame = parser.next_frame()
                 if frame is None:
-                    return
+                    frame = parser.next_frame()
+                    if frame is None:
+                        return
                 self._act_on(frame)
+                frame = None
+        except _MustWait as wait:
+            self._held = frame
+            self._broker.wait_for(wait.queue, self._line.go_on)
+            self._line.pause_reading()
         except ProtocolError as error:
             self.fail(error, frame)
 
@@ -179,9 +229,16 @@ class Session:
     def lost(self) -> None:
         """The connection is gone; leave nothing behind."""
         self.state = State.CLOSED
-        for subscription in self._subscriptions.values():
-            self._broker.unsubscribe(subscription)
-        self._subscriptions.clear()
+        self.is_closed = True
+        broker = self._broker
+        if self._held is not None:
+            self._held = None
+            broker.wait_no_more(self._line.go_on)
+        # First nothing is handed to this session any more; then others get what it had.
+        ended = self._subscriptions.end_all()
+        for name in self._transactions.names():
+            ended += self._undo(self._transactions.take(name))
+        broker.take_back(ended)
 
     # How frames are answered
 
@@ -194,6 +251,8 @@ class Session:
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
         act(self, frame)
+        if self.is_closed:
+            return  # it was too slow for its own message; nothing follows the ERROR
         # "If a server receives a receipt header, [it] MUST acknowledge the processing of the
         # client frame with a RECEIPT frame"; "any client frame other than CONNECT".
         receipt = frame.headers.get("receipt")
@@ -204,12 +263,6 @@ class Session:
 
     def _unexpected(self, frame: Frame) -> ProtocolError:
         command = frame.command
-        if command in _NOT_YET:
-            return ProtocolError(
-                f"{command} is not supported by this version",
-                "This server has topics with ack:auto; it has no acknowledgements and no "
-                "transactions.",
-            )
         if not any(command in commands for commands in _COMMANDS.values()):
             # The text is not repeated: it may be anything, of any length.
             return ProtocolError(
@@ -226,7 +279,7 @@ class Session:
         headers = frame.headers
         version = _negotiate(headers.get("accept-version"))
         heartbeat, offer = self._agree_on_heartbeat(headers.get("heart-beat", "0,0"))
-        self.version = version
+        self.version = self._subscriptions.version = version
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
@@ -241,7 +294,7 @@ class Session:
     def _agree_on_heartbeat(self, text: str) -> tuple[HeartBeat, str]:
         """Give the terms and the header that tells the client of them."""
         try:
-            client_sends, client_wants = (_milliseconds(part) for part in text.split(","))
+            client_sends, client_wants = (milliseconds(part) for part in text.split(","))
         except ValueError:
             raise ProtocolError(
                 "heart-beat is not two numbers",
@@ -266,66 +319,111 @@ class Session:
         return max(wished_ms, min(usual_ms, self._limits.min_heartbeat_ms))
 
     def _send_message(self, frame: Frame) -> None:
-        destination = _required(frame, "destination")
-        _refuse_transaction(frame)
-        self._broker.publish(destination, frame)
+        destination = required(frame, "destination")
+        headers = frame.headers
+        transaction = headers.get("transaction")
+        if transaction is None:
+            self._wait_for_room(destination)
+        reply_to = self._subscriptions.reply_address(headers.get("reply-to", ""))
+        destination = self._subscriptions.address_of(destination)
+        self.has_published = True
+        if transaction is None:
+            self._broker.publish(destination, frame, reply_to)
+            return
+        self._transactions.check(transaction)
+        self._broker.check(destination, frame)
+        publish = partial(self._broker.publish, destination, frame, reply_to)
+        size = Message("", destination, frame).size
+        self._transactions.add(transaction, Publication(destination, size, publish))
+
+    def _wait_for_room(self, destination: str, but: Collection[Source | None] = ()) -> None:
+        """Let the client wait, before its frame has any effect, if a queue is full."""
+        queue = self._broker.blocking_queue(destination, but)
+        if queue is not None:
+            raise _MustWait(queue)
 
     def _subscribe(self, frame: Frame) -> None:
-        destination = _required(frame, "destination")
+        destination = required(frame, "destination")
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
-            _required(frame, "id")
-        ack = frame.headers.get("ack", "auto")
-        if ack in ("client", "client-individual"):
-            raise ProtocolError(
-                f"ack:{ack} is not supported by this version",
-                "Subscribe with ack:auto, or leave the header out.",
-            )
-        if ack != "auto":
-            raise ProtocolError(
-                "unknown ack mode", "ack is one of auto, client and client-individual."
-            )
-        key = self._subscription_key(subscription_id, destination)
-        if key in self._subscriptions:
-            raise ProtocolError(
-                "subscription id in use",
-                "Within one connection every subscription needs an id of its own.",
-            )
-        limit = self._limits.max_subscriptions
-        if len(self._subscriptions) >= limit:
-            raise LimitExceeded(
-                f"more than {limit} subscriptions",
-                "The limit is subscription.max_count of the server, for one session.",
-            )
-        subscription = Subscription(subscription_id, destination, self.version, self._outlet)
-        self._broker.subscribe(subscription)
-        self._subscriptions[key] = subscription
+            required(frame, "id")
+        terms = subscription_terms(frame, self._limits)
+        self._subscriptions.open(subscription_id, destination, terms)
 
     def _unsubscribe(self, frame: Frame) -> None:
-        subscription_id = frame.headers.get("id", "")
-        if subscription_id:
-            key = self._subscription_key(subscription_id, "")
-        elif self.version is Version.V10:
+        subscription_id, destination = frame.headers.get("id", ""), ""
+        if not subscription_id:
+            if self.version is not Version.V10:
+                required(frame, "id")
             # "It requires either a destination header or an id header" (1.0).
-            key = self._subscription_key("", _required(frame, "destination"))
-        else:
-            key = self._subscription_key(_required(frame, "id"), "")
-        subscription = self._subscriptions.pop(key, None)
-        if subscription is None:
+            destination = required(frame, "destination")
+        self._subscriptions.end(subscription_id, destination)
+
+    # Acknowledgements and transactions
+
+    def _ack(self, frame: Frame) -> None:
+        self._acknowledge(frame, is_ack=True, requeue=False)
+
+    def _nack(self, frame: Frame) -> None:
+        self._acknowledge(frame, is_ack=False, requeue=wants_requeue(frame))
+
+    def _acknowledge(self, frame: Frame, *, is_ack: bool, requeue: bool) -> None:
+        message_id, number, delivery = ack_id(frame, self.version)
+        transaction = frame.headers.get("transaction")
+        if transaction is not None:
+            self._transactions.check(transaction)
+        subscription = self._subscriptions.get(number)
+        if subscription is not None and self.version is Version.V11:
+            named = frame.headers.get("subscription")
+            subscription = subscription if subscription.id == named else None
+        try:
+            if subscription is None:
+                raise KeyError(number)
+            deliveries = subscription.take_unacked(delivery, message_id)
+        except KeyError:
             raise ProtocolError(
-                "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
-            )
-        self._broker.unsubscribe(subscription)
+                f"{frame.command} of a message that does not wait for it",
+                "It was acknowledged before, or its subscription has ended, or it never was sent.",
+            ) from None
+        subscription.reserved += len(deliveries)
+        action = Acknowledgement(subscription, deliveries, is_ack, requeue)
+        if transaction is None:
+            action.take_effect()
+        else:
+            self._transactions.add(transaction, action)
 
-    def _subscription_key(self, subscription_id: str, destination: str) -> str:
-        """Give what a subscription is known by within this session.
+    def _begin(self, frame: Frame) -> None:
+        self._transactions.begin(required(frame, "transaction"))
 
-        Ids are one when their MESSAGE frames would be: 1.0 cannot write all that it can read.
-        A 1.0 client may subscribe without an id; then the destination stands for it.
-        """
-        if subscription_id:
-            return f"id:{escape(subscription_id, self.version)}"
-        return f"destination:{destination}"
+    def _commit(self, frame: Frame) -> None:
+        name = required(frame, "transaction")
+        actions = self._transactions.actions(name)
+        # Where it acknowledges messages it makes room itself; nobody else might.
+        relieved = {
+            action.subscription.source
+            for action in actions
+            if isinstance(action, Acknowledgement) and action.is_ack
+        }
+        for action in actions:
+            if isinstance(action, Publication):
+                self._wait_for_room(action.destination, relieved)
+        # Everything was checked when it came, so all of it takes effect.
+        for action in self._transactions.take(name):
+            if isinstance(action, Publication):
+                action.publish()
+            else:
+                action.take_effect()
+
+    def _abort(self, frame: Frame) -> None:
+        undone = self._undo(self._transactions.take(required(frame, "transaction")))
+        self._broker.take_back(s for s in undone if self._subscriptions.get(s.number) is None)
+
+    def _undo(self, actions: list[Action]) -> list[Subscription]:
+        """Undo acknowledgements, and give the subscriptions that they were about."""
+        acknowledgements = [action for action in actions if isinstance(action, Acknowledgement)]
+        for action in acknowledgements:
+            action.undo()
+        return [action.subscription for action in acknowledgements]
 
     def _disconnect(self, frame: Frame) -> None:
         """Nothing to do but the receipt and the close, which follow."""
@@ -342,6 +440,14 @@ class Session:
         self._line.session_closed(reason, text)
 
 
+class _MustWait(Exception):
+    """A frame cannot take effect before a queue has room; nothing of it has happened."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue.name)
+        self.queue = queue
+
+
 class _NoCommonVersion(ProtocolError):
     """The client accepts no version that the server speaks."""
 
@@ -354,11 +460,15 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
         "SEND": Session._send_message,
         "SUBSCRIBE": Session._subscribe,
         "UNSUBSCRIBE": Session._unsubscribe,
+        "ACK": Session._ack,
+        "NACK": Session._nack,
+        "BEGIN": Session._begin,
+        "COMMIT": Session._commit,
+        "ABORT": Session._abort,
         "DISCONNECT": Session._disconnect,
     },
     State.CLOSED: {},
 }
-_NOT_YET = frozenset({"ACK", "NACK", "BEGIN", "COMMIT", "ABORT"})
 
 
 def _negotiate(accept_version: str | None) -> Version:
@@ -373,28 +483,3 @@ def _negotiate(accept_version: str | None) -> Version:
         "no common version",
         f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
     )
-
-
-def _milliseconds(text: str) -> int:
-    text = text.strip()
-    # More than 18 digits are not a time; int() would take quadratic time for them.
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise ValueError(text)
-    return int(text)
-
-
-def _required(frame: Frame, name: str) -> str:
-    value = frame.headers.get(name)
-    if not value:
-        raise ProtocolError(
-            f"{frame.command} without {name}", f"{frame.command} needs the header {name}."
-        )
-    return value
-
-
-def _refuse_transaction(frame: Frame) -> None:
-    if "transaction" in frame.headers:
-        raise ProtocolError(
-            "transactions are not supported by this version",
-            "Send the message without the transaction header.",
-        )

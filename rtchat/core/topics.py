@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rtchat.core.feeds import Feed
 from rtchat.core.frames import Version
 from rtchat.core.message import Message
 from rtchat.core.outlet import Cork, OutletGroup, Wire
+from rtchat.core.selector import Selector
 from rtchat.core.subscription import Subscription
 
 __all__ = ["Topic"]
 
 
+class _Key(NamedTuple):
+    """What makes MESSAGE frames the same to the byte, and for the same messages."""
+
+    prefix: bytes
+    version: Version
+    wire: Wire
+    selector: str
+
+
 class Topic:
-    """The subscribers of one destination.
+    """The subscribers of one destination, or of one pattern.
 
     Subscriptions whose MESSAGE frames are the same to the byte (same subscription id, same
-    version, same wire) form a group: a message is encoded once per group.
+    version, same wire) form a group: a message is encoded once per group. Those that
+    acknowledge, or may lag, are served one by one.
+
+    Args:
+        name: The destination or pattern.
+        cork: Where the groups register for the end of the turn.
+        new_feed: Makes the feed of a subscription that is served by itself.
     """
 
-    __slots__ = ("_cork", "_groups", "name")
+    __slots__ = ("_cork", "_feeds", "_groups", "_new_feed", "name")
 
-    def __init__(self, name: str, cork: Cork) -> None:
+    def __init__(self, name: str, cork: Cork, new_feed: Callable[[Subscription], Feed]) -> None:
         self.name = name
         self._cork = cork
-        self._groups: dict[tuple[bytes, Version, Wire], _Alike] = {}
+        self._new_feed = new_feed
+        self._groups: dict[_Key, _Alike] = {}
+        self._feeds: dict[Subscription, Feed] = {}
 
     def __len__(self) -> int:
-        return sum(len(group.members) for group in self._groups.values())
+        return len(self._feeds) + sum(len(group.members) for group in self._groups.values())
 
     def add(self, subscription: Subscription) -> None:
         """Deliver to the subscription from now on."""
-        key = (subscription.prefix, subscription.version, subscription.outlet.wire)
+        if not subscription.is_plain:
+            feed = self._new_feed(subscription)
+            subscription.source = feed
+            self._feeds[subscription] = feed
+            return
+        key = _key_of(subscription)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Alike(self._cork, *key)
+            group = self._groups[key] = _Alike(self._cork, key, subscription.terms.selector)
         group.add(subscription.outlet)
 
     def remove(self, subscription: Subscription) -> None:
         """Deliver no further message to the subscription."""
-        key = (subscription.prefix, subscription.version, subscription.outlet.wire)
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None:
+            feed.close()
+            return
+        key = _key_of(subscription)
         group = self._groups[key]
         group.remove(subscription.outlet)
         if not group.members:
@@ -46,16 +77,33 @@ class Topic:
     def publish(self, message: Message) -> None:
         """Hand the message to every subscriber."""
         for group in self._groups.values():
-            group.send(group.wire.wrap(group.prefix + message.tail(group.version)))
+            if group.selector is None or group.selector.matches(message.selectable()):
+                group.send(group.wire.wrap(message.marshal(group.prefix, group.version)))
+        if self._feeds:
+            # A feed that overflows ends its session, and with it other feeds of this topic.
+            for subscription, feed in list(self._feeds.items()):
+                if subscription in self._feeds and subscription.wants(message):
+                    feed.offer(message)
 
 
 class _Alike(OutletGroup):
     """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
 
-    __slots__ = ("prefix", "version", "wire")
+    __slots__ = ("prefix", "selector", "version", "wire")
 
-    def __init__(self, cork: Cork, prefix: bytes, version: Version, wire: Wire) -> None:
+    def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
         super().__init__(cork)
-        self.prefix = prefix
-        self.version = version
-        self.wire = wire
+        self.prefix = key.prefix
+        self.version = key.version
+        self.wire = key.wire
+        self.selector = selector
+
+
+def _key_of(subscription: Subscription) -> _Key:
+    selector = subscription.terms.selector
+    return _Key(
+        subscription.prefix,
+        subscription.version,
+        subscription.outlet.wire,
+        "" if selector is None else selector.text,
+    )

@@ -51,11 +51,12 @@ class Outbox(Outlet):
         max_backlog_bytes: How much may wait behind a client that does not read; None is no
             limit (then somebody has to honour ``pauseProducing``). One message that is larger
             by itself may wait as well: it is nobody's slowness.
-        on_overflow: Called once when more waits.
+        on_overflow: Called once when more waits, with how much.
         waiting_bytes: How much waits now, what the transport holds included.
     """
 
     __slots__ = (
+        "_accounted_bytes",
         "_backlog",
         "_is_blocked",
         "_is_closed",
@@ -66,7 +67,6 @@ class Outbox(Outlet):
         "_transport",
         "max_backlog_bytes",
         "on_overflow",
-        "waiting_bytes",
     )
 
     def __init__(
@@ -74,8 +74,8 @@ class Outbox(Outlet):
     ) -> None:
         super().__init__(cork, wire)
         self.max_backlog_bytes: int | None = None
-        self.on_overflow: Callable[[], None] = _nothing
-        self.waiting_bytes = 0
+        self.on_overflow: Callable[[int], None] = _nothing
+        self._accounted_bytes = 0  # of the waiting bytes, in the budget
         self._transport = transport
         self._backlog: deque[bytes] = deque()
         self._is_blocked = False
@@ -97,6 +97,7 @@ class Outbox(Outlet):
     @override
     def flush(self) -> None:
         pending = self.pending
+        self.gathered_bytes = 0
         if self._is_closed:
             pending.clear()
             return
@@ -123,11 +124,17 @@ class Outbox(Outlet):
             self.waiting_bytes += sum(map(len, pending))
             self._backlog.extend(pending)
             pending.clear()
+        self._account()
         if limit is not None and self.waiting_bytes > limit and self._is_over(limit):
-            self.max_backlog_bytes = None
-            self.on_overflow()
+            self.overflow(self.waiting_bytes)
         elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
             self._pause_producer()
+
+    @override
+    def overflow(self, waiting_bytes: int) -> None:
+        if self.max_backlog_bytes is not None:
+            self.max_backlog_bytes = None
+            self.on_overflow(waiting_bytes)
 
     def write_now(self, data: bytes) -> None:
         """Send bytes that are packed already, after all that was gathered before."""
@@ -140,6 +147,7 @@ class Outbox(Outlet):
         self._backlog.clear()
         self.waiting_bytes -= dropped
         self.pending.clear()
+        self._account()
         return dropped
 
     def close(self, *, linger: bool = False) -> None:
@@ -200,11 +208,15 @@ class Outbox(Outlet):
             self._is_producer_paused = False
             if self._producer is not None:
                 self._producer.resumeProducing()
+        if self.waiters and self.has_room:
+            self.pump()
+            self.cork.flush()
 
     def pauseProducing(self) -> None:
         """The transport holds enough."""
         self._is_blocked = True
         self.waiting_bytes = max(self.waiting_bytes, _PRODUCER_HIGH_BYTES)
+        self._account()
 
     def stopProducing(self) -> None:
         """The connection is gone."""
@@ -212,6 +224,7 @@ class Outbox(Outlet):
         self._backlog.clear()
         self.pending.clear()
         self.waiting_bytes = 0
+        self._account()
         if self._producer is not None:
             self._producer.stopProducing()
             self._producer = None
@@ -229,6 +242,14 @@ class Outbox(Outlet):
             self._write(b"".join(chunk))
         if backlog:
             self.waiting_bytes += sum(map(len, backlog))
+        self._account()
+
+    def _account(self) -> None:
+        """Tell the budget how much waits."""
+        change = self.waiting_bytes - self._accounted_bytes
+        if change:
+            self._accounted_bytes += change
+            self.cork.budget.used += change
 
     def _is_over(self, limit: int) -> bool:
         """Whether more than the limit waits beside the one message that may be larger."""
@@ -257,6 +278,7 @@ class Outbox(Outlet):
         if rest:
             self._is_blocked = True
             self.waiting_bytes = rest
+            self._account()
             self._transport.write(data[-rest:])
             if rest > _PRODUCER_HIGH_BYTES:
                 self._pause_producer()
@@ -267,5 +289,5 @@ class Outbox(Outlet):
             self._producer.pauseProducing()
 
 
-def _nothing() -> None:
+def _nothing(_: int) -> None:
     """What happens on overflow when nobody asked to know."""

@@ -16,6 +16,7 @@ from typing_extensions import override
 from rtchat.core.broker import Broker
 from rtchat.core.frames import HEARTBEAT
 from rtchat.core.limits import Limits
+from rtchat.core.outlet import ROOM_BYTES
 from rtchat.core.session import CloseReason, HeartBeat, Session
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.outbox import IFramedTransport, Outbox
@@ -25,6 +26,12 @@ __all__ = ["StompFactory", "StompProtocol"]
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take to read its last frames before the connection is cut."""
+
+SLOW_PUBLISHER_S = 0.1
+"""How long a publisher is not read after each read while the server holds nearly too much."""
+
+_HARMLESS_BYTES = 2 * ROOM_BYTES
+"""A client for which no more waits may be one that takes messages from full queues: a help."""
 
 _SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
 _SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
@@ -55,6 +62,7 @@ class StompProtocol(Protocol):
         # login time-out, then heart-beats; after the close, the cut
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
+        self._pauses: set[str] = set()  # why nothing is read from the client
 
     @override
     def connectionMade(self) -> None:
@@ -76,17 +84,28 @@ class StompProtocol(Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        self._last_read_s = self._clock.seconds()
+        broker = self.factory.broker
+        budget = broker.budget
+        broker.now = self._last_read_s = self._clock.seconds()
+        used_before = budget.used
         try:
             self.session.receive(data)
         except Exception:
-            self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
-            self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
-        self.factory.broker.cork.flush()
+            self._bug()
+        # What is left in queues and transactions; backlogs are known after the flush only.
+        left_behind = budget.used - used_before
+        broker.cork.flush()
+        if budget.is_near:
+            self.factory.note_pressing(self, left_behind)
+            if self.session.has_published:
+                self._slow_down()
+        elif self.factory.pressing:
+            self.factory.pressing.clear()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
+        self.factory.pressing.pop(self, None)
         self._cancel_timers()
         self.session.lost()
         self.factory.broker.cork.flush()
@@ -105,6 +124,39 @@ class StompProtocol(Protocol):
         """Close the connection now, whatever waits to be sent."""
         self._stream.abortConnection()
 
+    @property
+    def held_bytes(self) -> int:
+        """How much waits for this client."""
+        return self._outbox.waiting_bytes + self.session.feed_bytes
+
+    def cut_for_backlog(self) -> None:
+        """Cut the client because the server holds too much, and most of it for this one."""
+        held, budget = self.held_bytes, self.factory.broker.budget
+        used = budget.used
+        self._outbox.discard_backlog()
+        self.session.fail(
+            LimitExceeded(
+                f"too slow: {held} bytes wait for this client, more than for any other, and the "
+                f"server's memory limit of {budget.max_bytes} bytes is reached",
+                f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
+            ),
+            reason=CloseReason.SLOW,
+        )
+
+    def cut_for_pressing(self, left_behind: int) -> None:
+        """Cut the client because the server holds too much, and this one goes on adding to it."""
+        budget = self.factory.broker.budget
+        self.session.fail(
+            LimitExceeded(
+                f"too much: {left_behind} bytes of this client were added to queues and "
+                "transactions while memory was short, more than of any other, and the server's "
+                f"memory limit of {budget.max_bytes} bytes is reached",
+                f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
+                "The limit is memory.max_bytes of the server.",
+            )
+        )
+        self.factory.broker.cork.flush()
+
     # What the session asks for
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -121,6 +173,21 @@ class StompProtocol(Protocol):
             self._later(heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
         if heartbeat.receive_ms:
             self._later(heartbeat.receive_ms * _SILENCE_SHARE / 1000, self._listen)
+
+    def pause_reading(self) -> None:
+        """The client has to wait until a queue has room."""
+        self._pause("queue")
+
+    def resume_reading(self) -> None:
+        """The queue has room."""
+        self._resume("queue")
+
+    def go_on(self) -> None:
+        """Let the session go on where it had to wait."""
+        try:
+            self.session.go_on()
+        except Exception:
+            self._bug()
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are out; cut if the client does not read them."""
@@ -142,10 +209,34 @@ class StompProtocol(Protocol):
                 text=text,
             )
         self._later(CLOSE_GRACE_S, self.cut)
+        for pause in list(self._pauses):
+            self._resume(pause)  # whatever still comes is read, and forgotten
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
             self._outbox.close(linger=reason is not CloseReason.DONE)
+
+    # Flow control
+
+    def _pause(self, why: str) -> None:
+        if not self._pauses:
+            self._stream.pauseProducing()
+        self._pauses.add(why)
+
+    def _resume(self, why: str) -> None:
+        if why in self._pauses:
+            self._pauses.discard(why)
+            if not self._pauses:
+                # Its silence was ours.
+                self._last_read_s = self._clock.seconds()
+                self._stream.resumeProducing()
+
+    def _slow_down(self) -> None:
+        """Read from a publisher only now and then while the server holds nearly too much."""
+        self.session.has_published = False
+        if not self.session.is_closed and "memory" not in self._pauses:
+            self._pause("memory")
+            self._later(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
 
     # Timers
 
@@ -174,6 +265,10 @@ class StompProtocol(Protocol):
 
     def _listen(self) -> None:
         allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
+        if self._pauses:
+            # Nobody can be heard who is not read.
+            self._later(allowed_s, self._listen)
+            return
         left_s = self._last_read_s + allowed_s - self._clock.seconds()
         if left_s > 0:
             self._later(left_s, self._listen)
@@ -184,8 +279,8 @@ class StompProtocol(Protocol):
             CloseReason.SILENT,
         )
 
-    def _too_slow(self) -> None:
-        waiting, limit = self._outbox.waiting_bytes, self.factory.limits.max_backlog_bytes
+    def _too_slow(self, waiting: int) -> None:
+        limit = self.factory.limits.max_backlog_bytes
         self._outbox.discard_backlog()
         self.session.fail(
             LimitExceeded(
@@ -194,6 +289,10 @@ class StompProtocol(Protocol):
             ),
             reason=CloseReason.SLOW,
         )
+
+    def _bug(self) -> None:
+        self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
         self.session.fail(ProtocolError(message, detail), reason=reason)
@@ -210,6 +309,8 @@ class StompFactory(Factory):
 
     Attributes:
         protocols: The clients that are connected now.
+        pressing: How many bytes each client has added to queues and transactions since the
+            memory limit is near.
     """
 
     noisy = False
@@ -219,7 +320,9 @@ class StompFactory(Factory):
         self.limits = limits
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
+        self.pressing: dict[StompProtocol, int] = {}
         self._all_gone: Deferred[None] | None = None
+        broker.budget.on_over = self._relieve
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
@@ -238,6 +341,33 @@ class StompFactory(Factory):
             protocol.shut_down()
         self.one_less()
         return gone
+
+    def note_pressing(self, protocol: StompProtocol, left_behind: int) -> None:
+        """Take note of what a client's turn has added while the memory limit is near.
+
+        Whoever has added most since then is cut once the limit is passed. No message that was
+        taken is lost by that: what queues hold stays there, and only consumers make room.
+        """
+        if left_behind <= 0 or protocol.session.is_closed:
+            return
+        pressing = self.pressing
+        pressing[protocol] = pressing.get(protocol, 0) + left_behind
+        if self.broker.budget.is_over:
+            worst = max(pressing, key=pressing.__getitem__)
+            worst.cut_for_pressing(pressing.pop(worst))
+
+    def _relieve(self) -> None:
+        """Cut the client for which most waits, if backlogs are why all together is too much."""
+        budget = self.broker.budget
+        held = {protocol: protocol.held_bytes for protocol in self.protocols}
+        worst = max(held, key=held.__getitem__, default=None)
+        if worst is None:
+            return
+        backlogs = sum(held.values())
+        are_most = backlogs * 2 >= budget.used
+        are_too_much = budget.used - backlogs <= budget.max_bytes
+        if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
+            worst.cut_for_backlog()
 
     def one_less(self) -> None:
         """Take note that a client may have been the last."""

@@ -11,6 +11,7 @@ from rtchat.core.message import Message, message_prefix
 from rtchat.core.subscription import Subscription
 from rtchat.errors import ProtocolError
 
+MIB = 1024 * 1024
 V10, V11, V12 = Version.V10, Version.V11, Version.V12
 
 
@@ -23,8 +24,8 @@ def subscription(
     broker: Broker, destination: str, subscription_id: str = "0", version: Version = V12
 ) -> tuple[Subscription, ListOutlet]:
     outlet = ListOutlet(broker.cork)
-    made = Subscription(subscription_id, destination, version, outlet)
-    broker.subscribe(made)
+    made = Subscription(subscription_id, 1, destination, version, outlet)
+    broker.subscribe(made, MIB)
     return made, outlet
 
 
@@ -66,7 +67,7 @@ def test_nothing_is_kept_for_those_who_come_later(broker: Broker) -> None:
 
 def test_a_subscription_gets_nothing_after_its_end(broker: Broker) -> None:
     ended, outlet = subscription(broker, "/topic/a")
-    broker.unsubscribe(ended)
+    broker.detach([ended])
     broker.publish("/topic/a", send())
     broker.cork.flush()
     assert outlet.data == b""
@@ -80,23 +81,13 @@ def test_a_destination_with_another_prefix_is_a_topic(broker: Broker, name: str)
     assert read_one(outlet.data).headers["destination"] == name
 
 
-@pytest.mark.parametrize("name", ["/queue/a", "/queue/", "/temp-queue/a"])
-def test_queues_are_refused(broker: Broker, name: str) -> None:
-    with pytest.raises(ProtocolError, match="queues are not supported") as refused:
-        subscription(broker, name)
-    assert name in refused.value.detail
-    with pytest.raises(ProtocolError, match="queues are not supported"):
-        broker.publish(name, send())
-    assert (broker.topic_count, broker.message_count) == (0, 0)
-
-
 def test_a_topic_disappears_with_its_last_subscriber(broker: Broker) -> None:
     first, _ = subscription(broker, "/topic/a", "1")
     second, _ = subscription(broker, "/topic/a", "2")
     assert (broker.topic_count, broker.subscription_count) == (1, 2)
-    broker.unsubscribe(first)
+    broker.detach([first])
     assert (broker.topic_count, broker.subscription_count) == (1, 1)
-    broker.unsubscribe(second)
+    broker.detach([second])
     assert (broker.topic_count, broker.subscription_count) == (0, 0)
 
 
@@ -166,7 +157,7 @@ def test_refused_messages_are_not_observed(broker: Broker) -> None:
     seen: list[Message] = []
     broker.observers.append(seen.append)
     with pytest.raises(ProtocolError):
-        broker.publish("/queue/a", send())
+        broker.publish("/topic/a,/temp-queue/a", send())
     assert seen == []
 
 
@@ -261,7 +252,7 @@ def test_no_subscriber_can_change_what_another_one_gets(broker: Broker) -> None:
     first, _ = subscription(broker, "/topic/a", "1")
     _, second = subscription(broker, "/topic/a", "2")
     broker.publish("/topic/a", send(b"x"))
-    broker.unsubscribe(first)
+    broker.detach([first])
     broker.cork.flush()
     assert read_one(second.data).headers["subscription"] == "2"
 
@@ -284,7 +275,7 @@ def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Brok
     wire = Counting()
     for subscription_id in ["0"] * 50 + ["1"] * 50:
         outlet = ListOutlet(broker.cork, wire)
-        broker.subscribe(Subscription(subscription_id, "/topic/a", V12, outlet))
+        broker.subscribe(Subscription(subscription_id, 1, "/topic/a", V12, outlet), MIB)
     broker.publish("/topic/a", send(b"x"))
     assert wire.packed == 2
 
@@ -292,40 +283,51 @@ def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Brok
 def test_nothing_is_packed_for_subscribers_that_are_gone(broker: Broker) -> None:
     wire = Counting()
     made = [
-        Subscription(str(number), "/topic/a", V12, ListOutlet(broker.cork, wire))
+        Subscription(str(number), 1, "/topic/a", V12, ListOutlet(broker.cork, wire))
         for number in range(50)
     ]
     for one in made:
-        broker.subscribe(one)
+        broker.subscribe(one, MIB)
     for one in made[1:]:
-        broker.unsubscribe(one)
+        broker.detach([one])
     broker.publish("/topic/a", send(b"x"))
     assert wire.packed == 1
 
 
-def test_all_subscribers_of_a_version_share_one_encoding() -> None:
-    message = Message("1", "/topic/a", send(b"x"))
-    assert message.tail(V12) is message.tail(V12)
-    assert message.tail(V12) is not message.tail(V11)
+def test_all_subscribers_of_a_version_share_what_follows_the_prefix() -> None:
+    message = Message("1", "/topic/a", send(b"x", note="a:b"))
+    assert message.marshal(b"a", V12) == b"a" + message.marshal(b"", V12)
+    assert message.marshal(b"", V12) != message.marshal(b"", V10)
 
 
 def test_subscribers_on_different_wires_get_their_own_packing(broker: Broker) -> None:
     wires = [Counting(), Counting()]
     for wire in wires:
-        broker.subscribe(Subscription("0", "/topic/a", V12, ListOutlet(broker.cork, wire)))
+        broker.subscribe(Subscription("0", 1, "/topic/a", V12, ListOutlet(broker.cork, wire)), MIB)
     broker.publish("/topic/a", send(b"x"))
     assert [wire.packed for wire in wires] == [1, 1]
 
 
 def test_a_repeated_header_block_is_written_anew_for_no_message(broker: Broker) -> None:
     publisher, _ = connected(broker, V12, V12)
-    subscription(broker, "/topic/a")
+    _, reader = subscription(broker, "/topic/a")
     frames: list[Frame] = []
     broker.observers.append(lambda message: frames.append(message.frame))
+    headers = {"destination": "/topic/a", "x": "y", "content-length": "1"}
     for body in (b"1", b"2"):
-        publisher.send(frame_bytes("SEND", body, destination="/topic/a", x="y"))
+        publisher.send(frame_bytes("SEND", body, **headers))
     assert frames[0].memo is frames[1].memo
-    assert frames[1].memo == {V12: b"x:y\n"}
+    assert frames[1].memo == {V12: b"\ndestination:/topic/a\ncontent-length:1\nx:y\n\n"}
+    assert [read_one(write).body for write in reader.writes] == [b"1", b"2"]
+
+
+def test_a_head_without_its_length_is_not_remembered_for_another_body(broker: Broker) -> None:
+    publisher, _ = connected(broker, V12, V12)
+    _, reader = subscription(broker, "/topic/a")
+    for body in (b"1", b"two"):
+        publisher.send(frame_bytes("SEND", body, destination="/topic/a"))
+    lengths = [read_one(write).headers["content-length"] for write in reader.writes]
+    assert lengths == ["1", "3"]
 
 
 def test_one_turn_is_one_write_for_a_subscriber(broker: Broker) -> None:

@@ -254,20 +254,6 @@ def test_an_unknown_command_is_not_repeated_to_the_client(client: Client) -> Non
     assert b"script" not in client.received_bytes()
 
 
-@pytest.mark.parametrize("command", ["ACK", "NACK", "BEGIN", "COMMIT", "ABORT"])
-@pytest.mark.parametrize("is_stranger", [True, False])
-def test_what_this_version_lacks_is_said_honestly(
-    broker: Broker, command: str, is_stranger: bool
-) -> None:
-    client = Client(broker, None if is_stranger else V12)
-    client.received()
-    client.say(command, id="1", transaction="t", receipt="r")
-    error = error_of(client)
-    assert error.headers["message"] == f"{command} is not supported by this version"
-    assert error.headers["receipt-id"] == "r"
-    assert client.close_reason is CloseReason.PROTOCOL
-
-
 @pytest.mark.parametrize(
     "command, headers",
     [
@@ -675,14 +661,6 @@ def test_ids_that_1_0_cannot_tell_apart_are_one(broker: Broker) -> None:
     assert broker.subscription_count == 0
 
 
-@pytest.mark.parametrize("ack", ["client", "client-individual"])
-def test_acknowledgements_are_refused_honestly(broker: Broker, client: Client, ack: str) -> None:
-    client.received()
-    client.say("SUBSCRIBE", id="1", destination="/topic/a", ack=ack)
-    assert error_of(client).headers["message"] == f"ack:{ack} is not supported by this version"
-    assert broker.topic_count == 0
-
-
 @pytest.mark.parametrize("ack", ["", "Auto", "none", "client "])
 def test_an_unknown_ack_mode_is_refused_and_not_repeated(client: Client, ack: str) -> None:
     client.received()
@@ -694,26 +672,6 @@ def test_ack_auto_may_be_said(client: Client) -> None:
     client.received()
     answer = client.ask("SUBSCRIBE", id="1", destination="/topic/a", ack="auto", receipt="r")
     assert [frame.command for frame in answer] == ["RECEIPT"]
-
-
-@pytest.mark.parametrize("command", ["SEND", "SUBSCRIBE"])
-@pytest.mark.parametrize("destination", ["/queue/a", "/temp-queue/a"])
-def test_queues_are_refused_honestly(client: Client, command: str, destination: str) -> None:
-    client.received()
-    client.say(command, id="1", destination=destination, receipt="r")
-    error = error_of(client)
-    assert error.headers["message"] == "queues are not supported by this version"
-    assert error.headers["receipt-id"] == "r"
-    assert destination.encode() in error.body
-
-
-def test_a_message_in_a_transaction_is_refused_honestly(broker: Broker) -> None:
-    reader, client = connected(broker, V12, V12)
-    reader.subscribe("/topic/a")
-    client.received()
-    client.say("SEND", destination="/topic/a", transaction="t")
-    assert error_of(client).headers["message"] == "transactions are not supported by this version"
-    assert reader.received() == []
 
 
 # ---------------------------------------------------------------- limits
@@ -751,7 +709,7 @@ def test_ended_subscriptions_do_not_count(broker: Broker) -> None:
 def test_refused_subscriptions_leave_nothing_behind(broker: Broker) -> None:
     client = Client(broker)
     client.subscribe("/topic/a", "1")
-    client.say("SUBSCRIBE", id="2", destination="/queue/a")
+    client.say("SUBSCRIBE", id="2", destination="/reply-queue/a")
     assert (broker.topic_count, broker.subscription_count) == (0, 0)
     assert client.session.subscription_count == 0
 

@@ -105,9 +105,9 @@ def test_every_frame_with_a_receipt_gets_one(server: Server, version: str) -> No
 @every_version
 def test_a_mistake_is_answered_with_an_error_that_says_what(server: Server, version: str) -> None:
     with StompPy(server.stomp, version) as program:
-        program.connection.subscribe("/queue/later", id="1", receipt="never")
+        program.connection.subscribe("/reply-queue/x", id="1", receipt="never")
         error = program.errors.get(timeout=10)
-        assert error.headers["message"] == "queues are not supported by this version"
+        assert error.headers["message"] == "/reply-queue/ cannot be subscribed to"
         assert error.headers["receipt-id"] == "never"
         assert error.headers["content-type"] == "text/plain"
         assert "/topic/NAME" in str(error.body)

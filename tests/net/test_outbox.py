@@ -44,7 +44,7 @@ def blocked(limit: int | None = None) -> tuple[FakeSocket, Outbox, list[int]]:
     outbox = outbox_on(socket, limit)
     outbox.write_now(b"!")
     overflows: list[int] = []
-    outbox.on_overflow = lambda: overflows.append(outbox.waiting_bytes)
+    outbox.on_overflow = overflows.append
     return socket, outbox, overflows
 
 
@@ -157,7 +157,7 @@ def test_a_single_message_larger_than_the_limit_may_wait_in_the_transport() -> N
     socket = FakeSocket(room=10)
     outbox = outbox_on(socket, 1000)
     overflows: list[int] = []
-    outbox.on_overflow = lambda: overflows.append(outbox.waiting_bytes)
+    outbox.on_overflow = overflows.append
     outbox.write_now(bytes(5000))
     outbox.write_now(bytes(600))
     outbox.write_now(bytes(400))
@@ -206,7 +206,7 @@ def test_a_turn_that_makes_more_than_the_limit_for_one_client_is_an_overflow() -
     socket = FakeSocket(room=300 * KIB)
     outbox = outbox_on(socket, 1024 * KIB)
     overflows: list[int] = []
-    outbox.on_overflow = lambda: overflows.append(outbox.discard_backlog())
+    outbox.on_overflow = lambda _: overflows.append(outbox.discard_backlog())
     for _ in range(2000):
         outbox.send(bytes(KIB))
     outbox.cork.flush()
@@ -219,7 +219,7 @@ def test_a_turn_that_makes_more_than_the_limit_is_fine_if_the_socket_takes_it() 
     socket = FakeSocket()
     outbox = outbox_on(socket, 1024 * KIB)
     overflows: list[int] = []
-    outbox.on_overflow = lambda: overflows.append(outbox.waiting_bytes)
+    outbox.on_overflow = overflows.append
     for _ in range(2000):
         outbox.send(bytes(KIB))
     outbox.cork.flush()
@@ -401,7 +401,7 @@ def test_a_push_transport_is_written_to_until_it_says_stop() -> None:
 def test_the_limit_holds_behind_a_push_transport() -> None:
     _, outbox = on_push_transport(limit=100 * KIB)
     overflows: list[int] = []
-    outbox.on_overflow = lambda: overflows.append(outbox.waiting_bytes)
+    outbox.on_overflow = overflows.append
     outbox.write_now(bytes(HIGH_BYTES + 1))
     outbox.write_now(bytes(20 * KIB))
     assert overflows == []

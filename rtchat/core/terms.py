@@ -1,0 +1,138 @@
+"""Reading the headers of frames: what a SUBSCRIBE asks for, what an ACK names."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rtchat.core.frames import Frame, Version
+from rtchat.core.limits import Limits
+from rtchat.core.selector import Selector
+from rtchat.core.subscription import AckMode, SlowPolicy, SubscriptionTerms
+from rtchat.errors import ProtocolError
+
+__all__ = [
+    "AckId",
+    "ack_id",
+    "milliseconds",
+    "required",
+    "subscription_terms",
+    "wants_requeue",
+]
+
+_ACK_MODES = {mode.value: mode for mode in AckMode}
+_SLOW_POLICIES = {policy.value: policy for policy in SlowPolicy}
+_MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
+
+
+class AckId(NamedTuple):
+    """What an ACK or NACK is about.
+
+    Attributes:
+        message_id: The message's id.
+        subscription: The subscription's number in its session.
+        delivery: The delivery's number in its subscription.
+    """
+
+    message_id: str
+    subscription: int
+    delivery: int
+
+
+def required(frame: Frame, name: str) -> str:
+    """Give a header that the frame must have.
+
+    Raises:
+        ProtocolError: It is missing or empty.
+    """
+    value = frame.headers.get(name)
+    if not value:
+        raise ProtocolError(
+            f"{frame.command} without {name}", f"{frame.command} needs the header {name}."
+        )
+    return value
+
+
+def milliseconds(text: str) -> int:
+    """Read a whole number of milliseconds.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    text = text.strip()
+    # More than 18 digits are not a time; int() would take quadratic time for them.
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise ValueError(text)
+    return int(text)
+
+
+def subscription_terms(frame: Frame, limits: Limits) -> SubscriptionTerms:
+    """Read what a SUBSCRIBE asks for.
+
+    Raises:
+        ProtocolError: A header says something that cannot be done.
+    """
+    headers = frame.headers
+    # "If the header is not set, it defaults to auto."
+    ack = _ACK_MODES.get(headers.get("ack", "auto"))
+    if ack is None:
+        raise ProtocolError("unknown ack mode", f"ack is one of {', '.join(_ACK_MODES)}.")
+    slow = _SLOW_POLICIES.get(headers.get("x-slow", "close"))
+    if slow is None:
+        raise ProtocolError("unknown x-slow", f"x-slow is one of {', '.join(_SLOW_POLICIES)}.")
+    selector = headers.get("selector")
+    return SubscriptionTerms(
+        ack, _prefetch(frame, limits), slow, Selector.parse(selector) if selector else None
+    )
+
+
+def _prefetch(frame: Frame, limits: Limits) -> int:
+    for name in ("prefetch-count", "activemq.prefetchSize"):
+        text = frame.headers.get(name)
+        if text is None:
+            continue
+        try:
+            prefetch = milliseconds(text)
+        except ValueError:
+            prefetch = _MAX_PREFETCH + 1
+        if prefetch > _MAX_PREFETCH:
+            raise ProtocolError(
+                f"{name} is not a number from 0 to {_MAX_PREFETCH}",
+                "It says how many messages may be unacknowledged at once; 0 is no limit.",
+            )
+        return prefetch
+    return limits.prefetch
+
+
+def ack_id(frame: Frame, version: Version) -> AckId:
+    """Read which delivery an ACK or NACK is about.
+
+    Returns:
+        Its parts, with numbers that were never given out if the id is not one of ours.
+
+    Raises:
+        ProtocolError: The header that names it is missing.
+    """
+    if version is Version.V12:
+        text = required(frame, "id")
+    else:
+        if version is Version.V11:
+            # "ACK MUST have two REQUIRED headers: message-id ... and subscription" (1.1)
+            required(frame, "subscription")
+        text = required(frame, "message-id")
+    message_id, _, numbers = text.rpartition("@")
+    first, _, second = numbers.partition(".")
+    if not (numbers.isascii() and first.isdigit() and second.isdigit()) or len(numbers) > 32:
+        return AckId(message_id, 0, 0)
+    return AckId(message_id, int(first), int(second))
+
+
+def wants_requeue(frame: Frame) -> bool:
+    """Tell whether a NACK lets somebody else have the message.
+
+    Raises:
+        ProtocolError: ``requeue`` is neither true nor false.
+    """
+    text = frame.headers.get("requeue", "true").lower()
+    if text not in ("true", "false"):
+        raise ProtocolError("requeue is neither true nor false", "Without it, it is true.")
+    return text == "true"
