@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from websockets.utils import apply_mask
 
@@ -28,6 +28,9 @@ from rtchat.core.wsframes import (
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MIB = 1 << 20
+
+# The first text of all makes Hypothesis build its table of characters, which takes seconds.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def frame(
@@ -505,6 +508,7 @@ def chop(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
         at += size
 
 
+@patient
 @given(conversations(), st.lists(st.integers(1, 70_000) | st.integers(1, 9), min_size=1))
 def test_any_conversation_in_any_chunks_is_read(
     conversation: tuple[bytes, list[tuple[int, bytes]], list[bytes]], sizes: list[int]
@@ -528,6 +532,7 @@ def test_any_bytes_give_the_same_however_they_are_cut(
     assert whole.controls == split.controls
 
 
+@patient
 @given(conversations(), st.data())
 def test_a_conversation_with_one_byte_changed_never_raises(
     conversation: tuple[bytes, list[tuple[int, bytes]], list[bytes]], data: st.DataObject

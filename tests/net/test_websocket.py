@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from netfakes import (
     ACCEPT,
@@ -194,6 +194,8 @@ def test_a_browser_that_pings_and_does_not_read_is_not_answered_for_ever(both: O
     assert both.browser.expect(PONG).payload == b"again"
 
 
+# The first text of all makes Hypothesis build its table of characters, which takes seconds.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     messages=st.lists(
         st.tuples(st.sampled_from([TEXT, BINARY]), st.lists(st.text(max_size=40), min_size=1)),

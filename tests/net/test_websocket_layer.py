@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from netfakes import (
     BINARY,
@@ -34,6 +34,9 @@ from typing_extensions import override
 from rtchat.core.access import HostList
 from rtchat.net.web import PageSite, WebSocketResource
 from rtchat.net.websocket import MessageProtocol, WebSocket, WebSockets
+
+# The first text of all makes Hypothesis build its table of characters, which takes seconds.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 MIB = 1 << 20
 OFFER = "permessage-deflate; client_max_window_bits"
@@ -423,6 +426,7 @@ def test_a_source_that_is_none_is_refused_at_once() -> None:
 # ---------------------------------------------------------------- anything
 
 
+@patient
 @given(st.binary(max_size=400), st.booleans(), st.booleans())
 def test_garbage_gives_one_close_at_most_and_never_an_exception(
     garbage: bytes, is_deflating: bool, is_masked: bool
@@ -446,6 +450,7 @@ def test_garbage_gives_one_close_at_most_and_never_an_exception(
         assert not closes or both.socket.is_closed
 
 
+@patient
 @given(st.integers(0, 255), st.integers(0, 255), st.binary(min_size=14, max_size=200))
 def test_any_broken_frame_gives_exactly_one_close(first: int, second: int, rest: bytes) -> None:
     both = opened()
@@ -457,6 +462,7 @@ def test_any_broken_frame_gives_exactly_one_close(first: int, second: int, rest:
         assert both.socket.is_half_closed
 
 
+@patient
 @given(
     st.lists(st.tuples(st.booleans(), st.text(max_size=200)), max_size=8),
     st.lists(st.integers(1, 300), min_size=1, max_size=10),
