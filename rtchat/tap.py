@@ -32,6 +32,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -216,7 +217,7 @@ def makeService(options: Options) -> MultiService:
 
     service = MultiService()
     _Privileges(settings).setServiceParent(service)
-    _Goodbye(say_goodbye).setServiceParent(service)
+    _Goodbye(reactor, say_goodbye).setServiceParent(service)
     for listener in settings.listeners:
         factory = site if listener.kind.startswith("http") else stomp
         has_front = front.has_proxy_header and listener.kind.startswith("http")
@@ -294,17 +295,19 @@ class _Listening(Service):
 class _Goodbye(Service):
     """Tells the clients that the server stops.
 
-    Children of a MultiService stop in the reverse of their order, so every port is closed by
-    then; a client that was told comes back to find nobody, not the old server.
+    Children of a MultiService stop in the reverse of their order, and a port closes a turn of the
+    reactor later; then every port is closed, and a client that was told comes back to find
+    nobody, not the old server.
     """
 
-    def __init__(self, say_goodbye: Callable[[], Deferred[Any]]) -> None:
+    def __init__(self, reactor: Any, say_goodbye: Callable[[], Deferred[Any]]) -> None:
+        self._reactor = reactor
         self._say_goodbye = say_goodbye
 
     @override
     def stopService(self) -> Deferred[Any]:
         super().stopService()
-        return self._say_goodbye()
+        return deferLater(self._reactor, 0, self._say_goodbye)
 
 
 class _Log(Service):

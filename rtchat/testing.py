@@ -158,7 +158,14 @@ class Client:
     def __init__(self, factory: StompFactory, number: int) -> None:
         self.session = ""
         self._version = Version.V12
-        self._parser = FrameParser(Limits(max_login_bytes=1024 * 1024))
+        self._parser = FrameParser(
+            Limits(
+                max_login_bytes=1024 * 1024,
+                max_frame_bytes=max(factory.limits.max_frame_bytes, Limits().max_frame_bytes),
+                max_headers=2 * factory.limits.max_headers,
+                max_header_bytes=2 * factory.limits.max_header_bytes,
+            )
+        )
         self._frames: list[Frame] = []
         self._counter = 0
         self._wire = _MemoryWire(number)

@@ -16,13 +16,16 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from typing_extensions import override
 from zope.interface import Attribute, Interface, implementer
 
-from rtchat.core.outlet import RAW, Cork, Outlet, Wire
+from rtchat.core.outlet import RAW, ROOM_BYTES, Cork, Outlet, Wire
 from rtchat.net.transport import Stream
 
 __all__ = ["IFramedTransport", "Outbox"]
 
 _CHUNK_BYTES = 128 * 1024
 """How much is handed to the transport at once; a TCP transport sends no more at a time."""
+
+_ROOM_SHARE = 16
+"""Room is this part of a small limit; of the default one it is just ROOM_BYTES."""
 
 _PRODUCER_HIGH_BYTES = 64 * 1024
 """From here on whoever feeds the outbox is asked to pause (as Twisted's own transports do)."""
@@ -49,8 +52,8 @@ class Outbox(Outlet):
 
     Attributes:
         max_backlog_bytes: How much may wait behind a client that does not read; None is no
-            limit (then somebody has to honour ``pauseProducing``). One message that is larger
-            by itself may wait as well: it is nobody's slowness.
+            limit (then somebody has to honour ``pauseProducing``). One message that is about
+            as large by itself, or larger, may wait beside that: it is nobody's slowness.
         on_overflow: Called once when more waits, with how much.
         waiting_bytes: How much waits now, what the transport holds included.
     """
@@ -94,6 +97,14 @@ class Outbox(Outlet):
 
     # For whoever gathers bytes
 
+    @property
+    @override
+    def has_room(self) -> bool:
+        """Whether those that can wait may send now; one message more is never an overflow."""
+        limit = self.max_backlog_bytes
+        room = ROOM_BYTES if limit is None else _room(limit)
+        return self.waiting_bytes + self.gathered_bytes < room
+
     @override
     def flush(self) -> None:
         pending = self.pending
@@ -107,7 +118,7 @@ class Outbox(Outlet):
                 data = pending[0]
                 pending.clear()
                 self._write(data)
-                if limit is not None and len(data) > limit:
+                if limit is not None and len(data) > limit - _room(limit):
                     self._spared_bytes = self.waiting_bytes
                 return
             data = b"".join(pending)
@@ -253,9 +264,13 @@ class Outbox(Outlet):
 
     def _is_over(self, limit: int) -> bool:
         """Whether more than the limit waits beside the one message that may be larger."""
-        if not self._spared_bytes:
-            largest = max(map(len, self._backlog), default=0)
-            self._spared_bytes = largest if largest > limit else 0
+        if self.waiting_bytes - self._spared_bytes <= limit:
+            return False
+        # The next large one may come while the end of the one before still waits: a queue
+        # hands out its next message as soon as there is room.
+        largest = max(map(len, self._backlog), default=0)
+        if largest > limit - _room(limit):
+            self._spared_bytes = max(self._spared_bytes, largest)
         return self.waiting_bytes - self._spared_bytes > limit
 
     def _write(self, data: bytes) -> None:
@@ -287,6 +302,14 @@ class Outbox(Outlet):
         if self._producer is not None and not self._is_producer_paused:
             self._is_producer_paused = True
             self._producer.pauseProducing()
+
+
+def _room(limit: int) -> int:
+    """Give how much may wait for one more message to be handed out, so that it is no overflow.
+
+    A message is within the limit with as much before it, or else it is one of the large ones.
+    """
+    return min(ROOM_BYTES, limit // _ROOM_SHARE)
 
 
 def _nothing(_: int) -> None:

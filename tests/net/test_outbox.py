@@ -182,6 +182,37 @@ def test_of_two_messages_larger_than_the_limit_one_is_too_many() -> None:
     assert len(overflows) == 1
 
 
+def test_a_large_message_may_follow_the_end_of_another() -> None:
+    socket = FakeSocket(room=4500)
+    outbox = outbox_on(socket, 1000)
+    overflows: list[int] = []
+    outbox.on_overflow = overflows.append
+    outbox.write_now(bytes(5000))
+    assert outbox.waiting_bytes == 500
+    outbox.write_now(bytes(5000))
+    outbox.write_now(bytes(500))
+    assert overflows == []
+    outbox.write_now(b"1")
+    assert overflows == [6001]
+
+
+@pytest.mark.parametrize("limit", [1024, 64 * KIB, 1024 * KIB])
+@pytest.mark.parametrize("part", [0.5, 0.93, 0.94, 0.99, 1, 1.01])
+def test_while_there_is_room_one_more_message_is_no_overflow(limit: int, part: float) -> None:
+    socket = FakeSocket(room=0)
+    outbox = outbox_on(socket, limit)
+    overflows: list[int] = []
+    outbox.on_overflow = overflows.append
+    while outbox.has_room:
+        outbox.write_now(b"x" * (limit // 100))
+    socket.give_room(limit // 100 + 1)
+    socket.room = 0
+    assert outbox.has_room
+    outbox.write_now(bytes(int(limit * part)))
+    assert overflows == []
+    assert not outbox.has_room
+
+
 def test_a_client_that_caught_up_may_be_sent_a_large_message_again() -> None:
     socket, outbox, overflows = blocked(limit=1000)
     for _ in range(3):
