@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { webcrypto } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { Outbox, SeenIds, newId } from "../../static/outbox.js";
 import { FakeStorage } from "./fakes.mjs";
+
+globalThis.crypto ??= webcrypto; // Node 18, Debian's, keeps it to itself
 
 const message = (text) => ({ destination: "/topic/chat", nick: "Ada", text, at: 1 });
 
