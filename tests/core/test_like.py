@@ -91,8 +91,8 @@ def test_a_pattern_agrees_with_the_slow_and_obvious_way(text: str, pattern: str)
     ],
 )
 def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     like = LikePattern(pattern)
     assert not like.matches("a" * 8192)
     like.matches("ab" * 4095 + "aa")
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

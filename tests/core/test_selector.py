@@ -471,9 +471,9 @@ def test_arithmetic_neither_wraps_nor_fails(condition: str, expected: bool | Non
 
 def test_long_chains_of_arithmetic_on_huge_headers_are_quick() -> None:
     selector = Selector.parse(" * ".join(["n"] * 500) + " > 0")
-    began = time.perf_counter()
+    began = time.process_time()
     assert selector.matches({"n": "9" * 8000})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # ---------------------------------------------------------------- LIKE
@@ -1187,9 +1187,9 @@ def test_any_text_is_a_selector_or_a_protocol_error(text: str, headers: dict[str
     ],
 )
 def test_no_text_takes_long_to_read(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         Selector.parse(text).matches({"a": "a"})
     except ProtocolError as error:
         assert error.detail
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
