@@ -47,6 +47,9 @@ class SubscriptionTerms(NamedTuple):
     selector: Selector | None = None
 
 
+_USUAL_TERMS = SubscriptionTerms()
+
+
 class Entry:
     """A message's place where it waits.
 
@@ -118,7 +121,7 @@ class Subscription:
         destination: str,
         version: Version,
         outlet: Outlet,
-        terms: SubscriptionTerms = SubscriptionTerms(),  # noqa: B008  # a constant
+        terms: SubscriptionTerms = _USUAL_TERMS,
     ) -> None:
         self.id = subscription_id
         self.number = number

@@ -231,6 +231,9 @@ class StompClient(Protocol):
         as_stream(self.transport).write(data)
 
 
+_NO_REPLY: str = stomper.NO_RESPONSE_NEEDED
+
+
 class _Reactions(stomper.Engine):  # type: ignore[misc]  # stomper has no types
     """Lets stomper's state machine tell a client what has come."""
 
@@ -250,18 +253,19 @@ class _Reactions(stomper.Engine):  # type: ignore[misc]  # stomper has no types
         frame = _frame(msg)
         self._client.deliver(frame)
         if not self.acknowledges.get(frame.headers.get("subscription", ""), False):
-            return stomper.NO_RESPONSE_NEEDED  # type: ignore[no-any-return]
-        return stomper.ack(*_names(frame, ""))  # type: ignore[no-any-return]
+            return _NO_REPLY
+        reply: str = stomper.ack(*_names(frame, ""))
+        return reply
 
     @override
     def error(self, msg: dict[str, object]) -> str:
         self._client.refused(_frame(msg))
-        return stomper.NO_RESPONSE_NEEDED  # type: ignore[no-any-return]
+        return _NO_REPLY
 
     @override
     def receipt(self, msg: dict[str, object]) -> str:
         self._client.confirmed(_frame(msg).headers.get("receipt-id", ""))
-        return stomper.NO_RESPONSE_NEEDED  # type: ignore[no-any-return]
+        return _NO_REPLY
 
 
 class StompClientFactory(Factory):

@@ -285,7 +285,8 @@ class Outbox(Outlet):
             sent = 0  # the connection is lost; the transport will find out for itself
         rest = len(data) - sent
         while sent and rest:
-            # One send takes at most a chunk; the socket may have room for more.
+            # One send takes at most a chunk; the socket may have room for more. Twisted hands
+            # writeSomeData views as well, whatever its annotation says.
             more = send(memoryview(data)[-rest:])  # type: ignore[arg-type]
             if not isinstance(more, int) or more == 0:
                 break
