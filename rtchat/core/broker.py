@@ -255,6 +255,15 @@ class Broker:
             _time_to_live_ms(frame)
         self._receivers(destination)
 
+    def publish_plain(self, topic_name: str, frame: Frame) -> None:
+        """Do what :meth:`publish` does for a SEND to one topic that asks for nothing else."""
+        topic = self._topics.get(topic_name)
+        if topic is None or self._has_patterns or self.observers:
+            self.publish(topic_name, frame)
+            return
+        self._messages = number = self._messages + 1
+        topic.publish(Message(f"{self.epoch}-{number}", topic_name, frame))
+
     def publish(self, destination: str, frame: Frame, reply_to: str = "") -> None:
         """Hand a SEND to everyone it is for.
 
@@ -268,14 +277,6 @@ class Broker:
         """
         if "expiration" in frame.headers:
             frame = _with_expires(frame, self.now)
-        # The common case first: one topic that somebody listens to by its very name.
-        topic = self._topics.get(destination)
-        if topic is not None and not self._has_patterns and not self.observers:
-            self._messages += 1
-            message = Message(f"{self.epoch}-{self._messages}", destination, frame, reply_to)
-            if not message.is_expired(self.now):
-                topic.publish(message)
-            return
         receivers = self._receivers(destination)
         self._messages += 1
         for kind, name in receivers:

@@ -7,13 +7,14 @@ it says to its :class:`Line`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
+from rtchat.core.destinations import Kind
 from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
@@ -179,6 +180,14 @@ class Session:
                     frame = parser.next_frame()
                     if frame is None:
                         return
+                    # Most frames are SENDs that only say where to and what: when the head came
+                    # before, all that _act_on would look for is known not to be there.
+                    topic = frame.memo.get(_PLAIN_SEND)
+                    if topic is not None:
+                        self.has_published = True
+                        self._broker.publish_plain(topic, frame)
+                        frame = None
+                        continue
                 self._act_on(frame)
                 frame = None
         except _MustWait as wait:
@@ -328,6 +337,8 @@ class Session:
         destination = self._subscriptions.address_of(destination)
         self.has_published = True
         if transaction is None:
+            if _is_plain(headers, destination):
+                frame.memo[_PLAIN_SEND] = destination
             self._broker.publish(destination, frame, reply_to)
             return
         self._transactions.check(transaction)
@@ -454,6 +465,11 @@ class _NoCommonVersion(ProtocolError):
 
 _Act = Callable[[Session, Frame], None]
 
+_PLAIN_SEND = "plain send"
+"""Where a SEND head's memo keeps its topic, if the head asks for nothing but to be sent there."""
+
+_NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
+
 _COMMANDS: dict[State, dict[str, _Act]] = {
     State.NEW: {"CONNECT": Session._connect, "STOMP": Session._connect},
     State.OPEN: {
@@ -482,4 +498,13 @@ def _negotiate(accept_version: str | None) -> Version:
     raise _NoCommonVersion(
         "no common version",
         f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
+    )
+
+
+def _is_plain(headers: Mapping[str, str], destination: str) -> bool:
+    """Tell whether a SEND goes to one topic and asks for nothing else."""
+    return (
+        destination.startswith(Kind.TOPIC.value)
+        and "," not in destination
+        and _NOT_PLAIN.isdisjoint(headers)
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Version
 from rtchat.core.message import Message
-from rtchat.core.outlet import Cork, OutletGroup, Wire
+from rtchat.core.outlet import RAW, Cork, OutletGroup, Wire
 from rtchat.core.selector import Selector
 from rtchat.core.subscription import Subscription
 
@@ -78,7 +78,8 @@ class Topic:
         """Hand the message to every subscriber."""
         for group in self._groups.values():
             if group.selector is None or group.selector.matches(message.selectable()):
-                group.send(group.wire.wrap(message.marshal(group.prefix, group.version)))
+                data = message.marshal(group.prefix, group.version)
+                group.send(data if group.wrap is None else group.wrap(data))
         if self._feeds:
             # A feed that overflows ends its session, and with it other feeds of this topic.
             for subscription, feed in list(self._feeds.items()):
@@ -89,13 +90,13 @@ class Topic:
 class _Alike(OutletGroup):
     """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
 
-    __slots__ = ("prefix", "selector", "version", "wire")
+    __slots__ = ("prefix", "selector", "version", "wrap")
 
     def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
         super().__init__(cork)
         self.prefix = key.prefix
         self.version = key.version
-        self.wire = key.wire
+        self.wrap = None if key.wire is RAW else key.wire.wrap
         self.selector = selector
 
 
