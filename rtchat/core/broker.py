@@ -255,14 +255,27 @@ class Broker:
             _time_to_live_ms(frame)
         self._receivers(destination)
 
-    def publish_plain(self, topic_name: str, frame: Frame) -> None:
-        """Do what :meth:`publish` does for a SEND to one topic that asks for nothing else."""
-        topic = self._topics.get(topic_name)
-        if topic is None or self._has_patterns or self.observers:
-            self.publish(topic_name, frame)
-            return
+    def publish_plain(self, name: str, frame: Frame) -> Queue | None:
+        """Do what :meth:`publish` does, for a SEND to one topic or queue that asks for no more.
+
+        Returns:
+            None, or the full queue that it has to wait for; then nothing has happened.
+        """
+        topic = self._topics.get(name)
+        if topic is not None and not self._has_patterns and not self.observers:
+            self._messages = number = self._messages + 1
+            topic.publish(Message(f"{self.epoch}-{number}", name, frame))
+            return None
+        queue = self._queues.get(name)
+        if queue is None:
+            self.publish(name, frame)
+            return None
+        if queue.is_full:
+            self._note_full(queue)
+            return queue
         self._messages = number = self._messages + 1
-        topic.publish(Message(f"{self.epoch}-{number}", topic_name, frame))
+        queue.put(Message(f"{self.epoch}-{number}", name, frame))
+        return None
 
     def publish(self, destination: str, frame: Frame, reply_to: str = "") -> None:
         """Hand a SEND to everyone it is for.

@@ -20,6 +20,9 @@ _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 _NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
 _CR, _LF = b"\r\n"
 
+_SHORT_ACK = re.compile(rb"ACK\nid:([-+@./0-9A-Za-z_]{1,64})\n\n\0")
+"""The ACK of a consumer that says nothing else; a new head each time, so no cache knows it."""
+
 _SMALL_BYTES = 4096
 """The beginning of a frame up to this size is copied with every read until the frame is whole;
 one that is larger than that, and than what was read, is appended to instead."""
@@ -78,6 +81,7 @@ class FrameParser:
         "_max_body_bytes",
         "_max_cached_bytes",
         "_position",
+        "_reads_short_acks",
         "_repeated",
         "_scanned",
         "_version",
@@ -97,6 +101,7 @@ class FrameParser:
         self._line_start = 0  # where the last line of an unfinished head begins
         self._lines = 0  # how many of its lines came before
         self._head: _Head | None = None
+        self._reads_short_acks = False
         self._repeated: tuple[bytes, _Head | None] = _NOTHING  # the last head of the usual way
 
     def log_in(self, version: Version) -> None:
@@ -104,6 +109,7 @@ class FrameParser:
         self._version = version
         self._heads = self._cache.of(version)
         self._max_body_bytes = self._limits.max_frame_bytes
+        self._reads_short_acks = version is Version.V12 and self._limits.max_header_bytes > 67
 
     @property
     def buffered_bytes(self) -> int:
@@ -160,6 +166,11 @@ class FrameParser:
                     if end < len(buffer) and buffer[end] == 0:
                         self._position = self._scanned = end + 1
                         return Frame(known[0], known[1], buffer[begins:end], known[3])
+                elif self._reads_short_acks:
+                    ack = _SHORT_ACK.match(buffer, start)
+                    if ack is not None:
+                        self._position = self._scanned = ack.end()
+                        return Frame("ACK", {"id": ack[1].decode("ascii")})
             # "The frame ... may be followed by multiple EOLs": heart-beats, too.
             if start < len(buffer) and buffer[start] in (_LF, _CR):
                 begin = _NOT_AN_END_OF_LINE.search(buffer, start)

@@ -101,9 +101,10 @@ class Queue:
         """Take a message; full or not, whoever asked ``is_full`` decides that."""
         self._seq += 1
         entry = Entry(message, self._seq)
+        entry.size = size = message.size
         self._held += 1
-        self.bytes += message.size
-        self._owner.account(message.size)
+        self.bytes += size
+        self._owner.account(size)
         if not self._ready:
             # The settled state needs nothing more than a consumer for this one.
             consumer = self._next_consumer(entry)
@@ -205,7 +206,7 @@ class Queue:
             self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:
-        size = entry.message.size
+        size = entry.size
         self._held -= 1
         self.bytes -= size
         self._owner.account(-size)

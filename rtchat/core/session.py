@@ -182,10 +182,12 @@ class Session:
                         return
                     # Most frames are SENDs that only say where to and what: when the head came
                     # before, all that _act_on would look for is known not to be there.
-                    topic = frame.memo.get(_PLAIN_SEND)
-                    if topic is not None:
+                    destination = frame.memo.get(_PLAIN_SEND)
+                    if destination is not None:
                         self.has_published = True
-                        self._broker.publish_plain(topic, frame)
+                        full = self._broker.publish_plain(destination, frame)
+                        if full is not None:
+                            raise _MustWait(full)
                         frame = None
                         continue
                 self._act_on(frame)
@@ -466,7 +468,7 @@ class _NoCommonVersion(ProtocolError):
 _Act = Callable[[Session, Frame], None]
 
 _PLAIN_SEND = "plain send"
-"""Where a SEND head's memo keeps its topic, if the head asks for nothing but to be sent there."""
+"""Where a SEND head's memo keeps its topic or queue, if that is all the head asks for."""
 
 _NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
 
@@ -502,9 +504,9 @@ def _negotiate(accept_version: str | None) -> Version:
 
 
 def _is_plain(headers: Mapping[str, str], destination: str) -> bool:
-    """Tell whether a SEND goes to one topic and asks for nothing else."""
+    """Tell whether a SEND goes to one topic or queue and asks for nothing else."""
     return (
-        destination.startswith(Kind.TOPIC.value)
+        destination.startswith((Kind.TOPIC.value, Kind.QUEUE.value))
         and "," not in destination
         and _NOT_PLAIN.isdisjoint(headers)
     )
