@@ -128,6 +128,7 @@ class History:
         "_sweep_at_s",
         "_units",
         "_waiting_bytes",
+        "_when_idle",
         "rules",
     )
 
@@ -159,6 +160,7 @@ class History:
         self._waiting_bytes = 0
         self._is_writing = False
         self._forgotten: list[int] = []
+        self._when_idle: Callable[[], None] | None = None
         self._is_trimming = False
         self._overgrown = False
         self._sweep_at_s = 0.0
@@ -184,10 +186,12 @@ class History:
         """How many destinations with a history have subscribers."""
         return sum(1 for stream in self._streams.values() if stream.users)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is on its way to the file."""
-        return not self._is_writing and not self._units
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once nothing is on its way to the file; now, if nothing is."""
+        if self._is_writing or self._units:
+            self._when_idle = call
+        else:
+            call()
 
     # Streams
 
@@ -333,6 +337,9 @@ class History:
         if self._units:
             # What this turn still brings is part of the next batch.
             self._owner.cork.woken[self._hand_over] = None
+        elif self._when_idle is not None:
+            call, self._when_idle = self._when_idle, None
+            call()
 
     def _publish(self, stream: Stream, message: KeptMessage) -> None:
         rule = stream.rule
@@ -372,7 +379,11 @@ class History:
         end = min(page + PAGE_MESSAGES, stream.next)
 
         def take(rows: Sequence[Row], problem: str) -> None:
-            self._shelf.put(stream, (message_of(row, stream.name, stream.epoch) for row in rows))
+            try:
+                messages = [message_of(row, stream.name, stream.epoch) for row in rows]
+                self._shelf.put(stream, messages)
+            except ProtocolError as error:
+                problem = str(error)
             if not problem and offset >= stream.first and self.get(stream, offset) is None:
                 problem = "a message is missing"
             done(problem)

@@ -129,8 +129,12 @@ def row_of(stream: int, message: KeptMessage) -> Row:
 
 
 def message_of(row: Row, destination: str, epoch: str) -> KeptMessage:
-    """Give the message that :func:`row_of` made a row of."""
-    _, headers = parse_head(b"SEND\n" + row.head.removesuffix(b"\n"), Version.V12)
+    """Give the message that :func:`row_of` made a row of.
+
+    Raises:
+        ProtocolError: Somebody else has written to the file.
+    """
+    _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
     reply_to = headers.get("reply-to", "")
     message = Message(row.message_id, destination, Frame("SEND", headers, row.body), reply_to)
     return KeptMessage(message, row.offset, epoch, row.time_s)
