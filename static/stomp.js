@@ -336,6 +336,7 @@
      * Options, all of them optional:
      *   url               where connect() without a host goes; "/ws" of the server of this script
      *   vhost             the `host` header of CONNECT, if it is not the host connected to
+     *   connectHeaders    more headers of CONNECT: an object, or a function that gives one for each attempt
      *   heartBeatMs       [what we can send, what we want], 10 s each; 0 turns one off
      *   connectTimeoutMs  how long until CONNECTED has to be there, 15 s
      *   maxFrameBytes     the largest frame accepted, 64 MiB
@@ -344,6 +345,7 @@
       this.#options = {
         url: "/ws",
         vhost: null,
+        connectHeaders: {},
         heartBeatMs: [10000, 10000],
         connectTimeoutMs: 15000,
         disconnectTimeoutMs: 2000,
@@ -525,8 +527,10 @@
       this.#call("onopen");
       if (this.#link !== link) return;
       const { login, passcode } = this.#target;
+      const { connectHeaders } = this.#options;
       try {
         this.#write("CONNECT", {
+          ...(typeof connectHeaders === "function" ? connectHeaders() : connectHeaders),
           "accept-version": SUPPORTED_VERSIONS.join(","),
           host: this.#options.vhost === null ? link.vhost : this.#options.vhost,
           "heart-beat": this.#options.heartBeatMs.join(","),
