@@ -26,12 +26,14 @@ from typing import Any, Literal, TypeAlias, cast
 
 from rtchat.core.access import AccessRule, Target, normal_host
 from rtchat.core.addresses import AddressList
-from rtchat.core.limits import BrokerLimits, Limits
+from rtchat.core.limits import BrokerLimits, HistoryLimits, Limits
+from rtchat.core.stream import HistoryRule
 from rtchat.errors import ConfigError
 
 __all__ = [
     "DEFAULTS",
     "FrontSettings",
+    "HistorySettings",
     "Kind",
     "Listener",
     "Place",
@@ -54,6 +56,10 @@ self -> localhost:61613
 
 [global]
 session.ping_interval = 20
+
+[history]
+/topic/chat* = 1000, 7 days
+file = :memory:
 """
 
 _KINDS = ("http", "https", "stomp", "stomps")
@@ -68,6 +74,11 @@ _COMMENT = re.compile(r"(?:^|\s)#.*|^;.*")
 _URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[^/]*))?/?", re.I)
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _SIZE = re.compile(r"(?P<count>-?[0-9]{1,15})\s*(?P<unit>[KMG]iB)?", re.IGNORECASE)
+_AGE = re.compile(r"(?P<count>[0-9]{1,9})\s*(?P<unit>[a-z]+)", re.I)
+_AGE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_MAX_AGE_S = 3660 * 86400
+_MAX_KEPT = 1_000_000
+_HISTORY_FILE = "rtchat-history.sqlite"
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -181,6 +192,27 @@ class FrontSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Which messages are kept, and where.
+
+    Attributes:
+        rules: What is kept; the first rule that matches a destination holds.
+        place: The line of the file, or of the first rule.
+        file: The SQLite file, or None for memory that ends with the process.
+        is_power_safe: Whether what is written survives a power cut, too.
+        max_file_bytes: How large the file may become.
+        limits: How much is kept.
+    """
+
+    rules: tuple[HistoryRule, ...]
+    place: Place
+    file: Path | None = None
+    is_power_safe: bool = False
+    max_file_bytes: int = _GIB
+    limits: HistoryLimits = field(default_factory=HistoryLimits)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything chat.ini says, checked; paths are absolute.
 
@@ -202,6 +234,7 @@ class Settings:
         limits: The limits of a STOMP session.
         broker_limits: What all STOMP sessions share.
         pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
+        history: Which messages are kept, or None.
         proxy: The limits of the proxy.
         front: The front proxies.
         source: The file the settings come from, or "built-in defaults".
@@ -224,6 +257,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     broker_limits: BrokerLimits = field(default_factory=BrokerLimits)
     pubsub: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    history: HistorySettings | None = None
     proxy: ProxySettings = field(default_factory=ProxySettings)
     front: FrontSettings = field(default_factory=FrontSettings)
     source: str = "built-in defaults"
@@ -443,6 +477,7 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
             }
         ),
         pubsub=MappingProxyType({name: _copies(place) for name, place in places("pubsub").items()}),
+        history=_history(places("history"), folder),
         proxy=ProxySettings(**_fields(places("proxy"), _PROXY)),
         front=_front(places("front")),
         source=file,
@@ -461,6 +496,8 @@ def _refuse_unknown(sections: Mapping[str, _Section], file: str) -> None:
                 f"[{name}] is not a known section; {remedy}", file=file, line=section.line
             )
         for key, place in section.places.items():
+            if name == "history" and key.startswith("/"):
+                continue
             if _SECTIONS[name] and key not in _SECTIONS[name]:
                 raise ConfigError(
                     f"[{name}] {key} is not a known key; {_key_remedy(name, key)}",
@@ -691,6 +728,62 @@ def _copies(place: Place) -> tuple[str, ...]:
     return tuple(dict.fromkeys(queues))
 
 
+def _history(places: Mapping[str, Place], folder: Path) -> HistorySettings | None:
+    """Read [history]: rules, which begin with a slash, and keys."""
+    rules = {key: _history_rule(place) for key, place in places.items() if key.startswith("/")}
+    if not rules:
+        for place in places.values():
+            raise place.error("keeps nothing; write a line such as /topic/chat* = 1000, 7 days")
+        return None
+    file = places.get("file")
+    place = file or places[next(iter(rules))]
+    path: Path | None = folder / _HISTORY_FILE
+    if file is not None:
+        path = None if _text(file) == ":memory:" else folder / file.value
+    if path is not None and path.is_dir():
+        raise place.error(f"is a folder; write the path of a file in it ({path} was tried)")
+    if path is not None and not path.parent.is_dir():
+        raise place.error(f"stands in no folder; create {path.parent} or change the path")
+    return HistorySettings(
+        tuple(rules.values()),
+        place,
+        path,
+        limits=HistoryLimits(**_fields(places, _HISTORY_LIMITS)),
+        **_fields(places, _HISTORY),
+    )
+
+
+def _history_rule(place: Place) -> HistoryRule:
+    """Read ``PATTERN = COUNT, AGE``."""
+    if not place.key.startswith("/topic/") or place.key == "/topic/":
+        raise place.error("keeps no topic; begin the line with /topic/, such as /topic/chat*")
+    if "," in place.key:
+        raise place.error("names several; write a line for each of them")
+    count, comma, age = (part.strip() for part in place.value.partition(","))
+    if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= _MAX_KEPT):
+        raise place.error(
+            f"says {count or 'nothing'} where a number of messages from 1 to {_MAX_KEPT} belongs; "
+            f"write {place.key} = 1000, 7 days"
+        )
+    if not comma:
+        return HistoryRule(place.key, int(count))
+    match = _AGE.fullmatch(age)
+    unit = _AGE_UNITS.get(match["unit"].lower().removesuffix("s")) if match else None
+    if match is None or unit is None or not 1 <= int(match["count"]) * unit <= _MAX_AGE_S:
+        raise place.error(
+            f"says {age or 'nothing'} where an age up to 10 years belongs; write seconds, "
+            f"minutes, hours, days or weeks, such as {place.key} = {count}, 7 days"
+        )
+    return HistoryRule(place.key, int(count), int(match["count"]) * unit)
+
+
+def _sync(place: Place) -> bool:
+    kinds = {"normal": False, "full": True}
+    if place.value.lower() not in kinds:
+        raise place.error("is neither; write normal or full")
+    return kinds[place.value.lower()]
+
+
 def _quarter_of_memory() -> int:
     """Return a quarter of the machine's memory in bytes, or 1 GiB if nobody can tell."""
     try:
@@ -836,7 +929,18 @@ _PROXY: Mapping[str, tuple[str, _Reader]] = {
     "private.names": ("private_names", _yes_no),
 }
 
-# Every section with its keys; [listen], [access] and [static] hold lines of the user's own.
+_HISTORY: Mapping[str, tuple[str, _Reader]] = {
+    "sync": ("is_power_safe", _sync),
+    "file.max_bytes": ("max_file_bytes", _size(_MIB, 1024 * _GIB)),
+}
+_HISTORY_LIMITS: Mapping[str, tuple[str, _Reader]] = {
+    "destinations.max_count": ("max_destinations", _whole(1, 1_000_000, "destinations")),
+    "destination.max_bytes": ("max_destination_bytes", _size(64 * _KIB, 1024 * _GIB)),
+    "memory.max_bytes": ("max_memory_bytes", _size(_MIB, 1024 * _GIB)),
+}
+
+# Every section with its keys; [listen], [access] and [static] hold lines of the user's own, and
+# so does [history] beside its keys.
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "listen": (),
     "access": (),
@@ -846,6 +950,7 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "log": ("messages",),
     "broker": (*_BROKER, *_SHARED),
     "pubsub": (),
+    "history": ("file", *_HISTORY, *_HISTORY_LIMITS),
     "proxy": tuple(_PROXY),
     "front": ("trusted", "protocol"),
 }

@@ -7,6 +7,7 @@
     ├── AccessDenied         the access list or the Host check refuses a request
     ├── ProtocolError        the client broke STOMP; its text is safe to send
     │   └── LimitExceeded    the client went over a configured limit
+    ├── StoreUnusable        the history's file cannot be opened, read or written
     └── ServerRefused        a STOMP server that we are a client of answered ERROR, or left
 
 A ``ProtocolError`` is turned into an ERROR frame by the session, so adapters need no
@@ -23,6 +24,7 @@ __all__ = [
     "ProtocolError",
     "RtchatError",
     "ServerRefused",
+    "StoreUnusable",
 ]
 
 
@@ -71,3 +73,7 @@ class LimitExceeded(ProtocolError):
 
 class ServerRefused(RtchatError):
     """A STOMP server answered ERROR or closed the connection; the text is its reason."""
+
+
+class StoreUnusable(RtchatError):
+    """The history's file cannot be used; the text says why and what to do."""

@@ -45,9 +45,11 @@ from rtchat.core.access import AccessList, HostList, Target
 from rtchat.core.addresses import NamePolicy
 from rtchat.core.broker import Broker, Notice
 from rtchat.core.outlet import Cork
-from rtchat.errors import ConfigError
+from rtchat.core.stream import HistoryRules
+from rtchat.errors import ConfigError, StoreUnusable
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
+from rtchat.net.historystore import HistoryStore
 from rtchat.net.messagelog import MessageLog
 from rtchat.net.proxy import Caps, ProxyFactory
 from rtchat.net.resolve import checked_endpoints
@@ -209,11 +211,18 @@ def makeService(options: Options) -> MultiService:
     def say_goodbye() -> Deferred[Any]:
         goodbyes = [stomp.shut_down(), stomp_sockets.shut_down()]
         goodbyes += [sockets.shut_down() for sockets in proxies.values()]
-        return DeferredList(goodbyes, consumeErrors=True)
+        return DeferredList(goodbyes, consumeErrors=True).addCallback(close_history)
+
+    def close_history(_: object) -> Deferred[None] | None:
+        return None if history is None else history.close()
 
     def listening(listener: config.Listener, port: IListeningPort) -> None:
         if listener.kind.startswith("stomp"):
             stomp_targets.extend(_targets_of(port.getHost(), own_names))
+
+    history = None
+    if settings.history is not None:
+        history = _History(settings.history, broker, reactor)
 
     service = MultiService()
     _Privileges(settings).setServiceParent(service)
@@ -226,6 +235,8 @@ def makeService(options: Options) -> MultiService:
     if settings.message_log is not None and settings.message_log_place is not None:
         path, place = settings.message_log, settings.message_log_place
         _Log(path, place, broker, reactor).setServiceParent(service)
+    if history is not None:
+        history.setServiceParent(service)
     _Expiry(broker, clock).setServiceParent(service)
     _Signals(reactor, service).setServiceParent(service)
     _Greeting(settings, access).setServiceParent(service)
@@ -342,6 +353,73 @@ class _Log(Service):
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
         return None if self.messages is None else self.messages.close()
+
+
+class _History(Service):
+    """Messages that are kept. It is closed when the last client has gone."""
+
+    def __init__(self, settings: config.HistorySettings, broker: Broker, reactor: Any) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._reactor = reactor
+        self._store: HistoryStore | None = None
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        settings = self._settings
+        try:
+            store = self._store = HistoryStore(
+                settings.file,
+                self._in_reactor,
+                is_power_safe=settings.is_power_safe,
+                max_bytes=settings.max_file_bytes,
+            )
+        except StoreUnusable as error:
+            problem = f"cannot be used by {_own_name()}: {settings.file}: {error}."
+            raise SystemExit(f"rtchat: {settings.place.error(problem)}") from None
+        rules = HistoryRules(settings.rules)
+        history = self._broker.keep_history(rules, settings.limits, store, store.contents)
+        patterns = ", ".join(rule.pattern for rule in settings.rules)
+        if settings.file is None:
+            _log.info(
+                "history of {patterns} is kept in memory and ends with this process; "
+                "a line file = PATH in [history] keeps it",
+                patterns=patterns,
+            )
+        else:
+            _log.info(
+                "history of {patterns} is kept in {file}: {messages} messages now",
+                patterns=patterns,
+                file=settings.file,
+                messages=history.message_count,
+            )
+
+    def close(self) -> Deferred[None] | None:
+        """Write what is on its way and close the file."""
+        store, history = self._store, self._broker.history
+        if store is None or history is None:
+            return None
+        closed: Deferred[None] = Deferred()
+
+        def close() -> None:
+            store.close().chainDeferred(closed)
+
+        history.when_idle(close)
+        return closed
+
+    def _in_reactor(self, turn: Callable[[], None]) -> None:
+        """Take an answer of the file's thread as a turn."""
+
+        def run() -> None:
+            self._broker.now = self._reactor.seconds()
+            try:
+                turn()
+            except Exception:
+                _log.failure("bug while delivering kept messages")
+            self._broker.cork.flush()
+
+        self._reactor.callFromThread(run)
 
 
 class _Expiry(TimerService):

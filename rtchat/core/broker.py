@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,19 +10,26 @@ from rtchat.core.budget import Budget
 from rtchat.core.destinations import Kind, PatternIndex, is_pattern, kind_of, split_composite
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame
-from rtchat.core.limits import BrokerLimits
+from rtchat.core.history import History, Piece, Publisher, no_history
+from rtchat.core.limits import BrokerLimits, HistoryLimits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Cork
 from rtchat.core.parser import HeadCache
 from rtchat.core.queues import Queue
-from rtchat.core.subscription import Entry, Source, Subscription
+from rtchat.core.replay import Replay
+from rtchat.core.stream import Contents, HistoryRules, KeptMessage, Store, Stream
+from rtchat.core.subscription import Entry, Source, StartAt, Subscription
 from rtchat.core.topics import Topic
+from rtchat.core.transactions import Publication
 from rtchat.errors import ProtocolError
 
 __all__ = ["Broker", "Notice"]
 
 _DEAD_LETTERS = "/queue/DLQ."
 _MAX_ROUTES = 4096
+
+_Route = tuple[Stream | None, tuple[Topic, ...]]
+"""What a topic's name leads to: its history if it has one, and subscribers beside that."""
 
 
 class Notice(NamedTuple):
@@ -65,11 +72,13 @@ class Broker:
     __slots__ = (
         "_full_queues",
         "_has_patterns",
+        "_history",
         "_messages",
         "_new_token",
         "_patterns",
         "_pubsub",
         "_queues",
+        "_replays",
         "_replies",
         "_roomy",
         "_routes",
@@ -106,7 +115,9 @@ class Broker:
         self._topics: dict[str, Topic] = {}
         self._patterns: PatternIndex[Topic] = PatternIndex()
         self._has_patterns = False
-        self._routes: dict[str, tuple[Topic, ...]] = {}
+        self._routes: dict[str, _Route] = {}
+        self._history: History | None = None
+        self._replays: dict[Subscription, Replay] = {}
         self._queues: dict[str, Queue] = {}
         self._replies: dict[str, Subscription] = {}
         self._waiting: dict[str, dict[Callable[[], None], None]] = {}
@@ -115,7 +126,26 @@ class Broker:
         self._sessions = 0
         self._messages = 0
 
+    def keep_history(
+        self, rules: HistoryRules, limits: HistoryLimits, store: Store, contents: Contents
+    ) -> History:
+        """Keep messages from now on; call it before the first client comes.
+
+        Args:
+            rules: Of which destinations.
+            limits: How much.
+            store: The file.
+            contents: What is in it.
+        """
+        self._history = History(self, rules, limits, store, contents, self._new_token)
+        return self._history
+
     # What it says about itself
+
+    @property
+    def history(self) -> History | None:
+        """The kept messages, if there is a history at all."""
+        return self._history
 
     @property
     def message_count(self) -> int:
@@ -125,7 +155,8 @@ class Broker:
     @property
     def topic_count(self) -> int:
         """How many topics and patterns have subscribers now."""
-        return len(self._topics)
+        kept = 0 if self._history is None else self._history.topic_count
+        return len(self._topics) + kept
 
     @property
     def queue_count(self) -> int:
@@ -141,8 +172,9 @@ class Broker:
     def subscription_count(self) -> int:
         """How many subscriptions there are now."""
         topics = sum(map(len, self._topics.values()))
+        kept = 0 if self._history is None else self._history.subscription_count
         consumers = sum(queue.consumer_count for queue in self._queues.values())
-        return topics + consumers + len(self._replies)
+        return topics + kept + consumers + len(self._replies)
 
     def next_session_id(self) -> str:
         """Give an id that no other session has or had."""
@@ -151,15 +183,24 @@ class Broker:
 
     # Subscriptions
 
-    def subscribe(self, subscription: Subscription, max_backlog_bytes: int) -> None:
-        """Deliver what is published from now on, and what a queue holds, to the subscription.
+    def subscribe(
+        self,
+        subscription: Subscription,
+        max_backlog_bytes: int,
+        refuse: Callable[[ProtocolError], None] | None = None,
+    ) -> Mapping[str, str]:
+        """Deliver what is published from now on, and what is kept, to the subscription.
 
         Args:
             subscription: Who wants it.
             max_backlog_bytes: How much may wait for it if it is served one by one.
+            refuse: Ends its session, should that be impossible later.
+
+        Returns:
+            What the RECEIPT says about it.
 
         Raises:
-            ProtocolError: Nobody can subscribe to this destination.
+            ProtocolError: Nobody can subscribe to this destination, or not like this.
         """
         name = subscription.destination
         kind = kind_of(name)
@@ -168,6 +209,14 @@ class Broker:
                 "a composite destination cannot be subscribed to",
                 "Send a SUBSCRIBE for each of them.",
             )
+        history = self._history
+        if history is not None and kind is Kind.TOPIC and not is_pattern(name):
+            stream = history.find(name)
+            if stream is not None:
+                refuse = refuse or _nobody_to_refuse
+                return self._replay(history, stream, subscription, max_backlog_bytes, refuse)
+        if subscription.terms.start.at is not StartAt.NEXT:
+            raise no_history()
         if kind is Kind.QUEUE:
             self._queue(name).add(subscription)
         elif kind is Kind.TOPIC:
@@ -180,6 +229,7 @@ class Broker:
                 f"{kind.value} cannot be subscribed to",
                 "Subscribe to /topic/NAME or /queue/NAME; answers come by themselves.",
             )
+        return {}
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
         """Deliver nothing further to subscriptions; :meth:`take_back` follows.
@@ -253,15 +303,33 @@ class Broker:
         """
         if "expiration" in frame.headers:
             _time_to_live_ms(frame)
-        self._receivers(destination)
+        self._admit(self._receivers(destination))
 
-    def publish(self, destination: str, frame: Frame, reply_to: str = "") -> None:
-        """Hand a SEND to everyone it is for.
+    def keeps(self, destination: str) -> bool:
+        """Tell whether a SEND there waits for the file, it or some of it."""
+        history = self._history
+        return history is not None and any(
+            kind_of(name) is Kind.TOPIC and history.rules.rule_for(name) is not None
+            for name in self._targets(destination)
+        )
+
+    def publish(
+        self,
+        destination: str,
+        frame: Frame,
+        reply_to: str = "",
+        publisher: Publisher | None = None,
+    ) -> bool:
+        """Hand a SEND to everyone it is for; if it is kept, as soon as it is in the file.
 
         Args:
             destination: Where to, or several of it with commas between.
             frame: The SEND.
             reply_to: Where answers go.
+            publisher: Who wants to know when it is in the file.
+
+        Returns:
+            Whether nothing else may happen in the session until then.
 
         Raises:
             ProtocolError: It cannot be sent; then nobody gets it.
@@ -275,21 +343,65 @@ class Broker:
             message = Message(f"{self.epoch}-{self._messages}", destination, frame, reply_to)
             if not message.is_expired(self.now):
                 topic.publish(message)
-            return
+            return False
         receivers = self._receivers(destination)
+        if len(receivers) > 1 and self._admit(receivers):
+            assert self._history is not None
+            self._history.accept(self._steps(receivers, frame, reply_to), publisher, frame)
+            return True
         self._messages += 1
         for kind, name in receivers:
             message = Message(f"{self.epoch}-{self._messages}", name, frame, reply_to)
             if message.is_expired(self.now):
                 continue
             if kind is Kind.TOPIC:
-                self._publish_to_topic(name, message)
-            elif kind is Kind.QUEUE:
-                self._queue(name).put(message)
+                stream, topics = self._routes.get(name) or self._find_route(name)
+                if stream is not None and self._history is not None:
+                    self._history.admit(stream)
+                    self._history.accept((Piece(stream, message),), publisher, frame)
+                    continue
+                for observe in self.observers:
+                    observe(message)
+                for topic in topics:
+                    topic.publish(message)
             else:
-                receiver = self._replies.get(name)
-                if receiver is not None and receiver.wants(message):
-                    receiver.deliver(Entry(message, 0))
+                self._hand_to_one(kind, name, message)
+        return False
+
+    def publish_together(
+        self,
+        parts: Sequence[Publication | Callable[[], None]],
+        publisher: Publisher | None,
+        cause: Frame,
+    ) -> None:
+        """Do all of it, in order, as soon as the messages among it that are kept are in the file.
+
+        Args:
+            parts: SENDs that were checked, and what else happens.
+            publisher: Who wants to know when.
+            cause: The frame that asks for it.
+
+        Raises:
+            ProtocolError: One of them cannot be sent; then nothing has happened.
+        """
+        history = self._history
+        assert history is not None
+        receivers = [
+            self._receivers(part.destination) if isinstance(part, Publication) else []
+            for part in parts
+        ]
+        for each in receivers:
+            self._admit(each)
+        steps: list[Piece | Callable[[], None]] = []
+        for part, each in zip(parts, receivers, strict=True):
+            if isinstance(part, Publication):
+                frame = part.frame
+                if "expiration" in frame.headers:
+                    frame = _with_expires(frame, self.now)
+                steps += self._steps(each, frame, part.reply_to)
+            else:
+                steps.append(part)
+        history.accept(steps, publisher, cause)
 
     def expire(self) -> None:
         """Drop messages whose time is over; call it now and then.
@@ -297,6 +409,8 @@ class Broker:
         Only here it is said that a queue has room again: one that is as fast filled as emptied
         is full and not full a thousand times a second.
         """
+        if self._history is not None:
+            self._history.expire()
         for queue in list(self._queues.values()):
             queue.expire()
         for name in list(self._full_queues):
@@ -306,6 +420,23 @@ class Broker:
             now = self._queues.get(name)
             messages, size = (len(now), now.bytes) if now is not None else (0, 0)
             self.notify(Notice("queue has room", name, messages, size))
+
+    # What the history asks for
+
+    def deliver_kept(self, stream: Stream, message: KeptMessage) -> None:
+        """Hand a message that is in the file to everybody who listens now."""
+        for observe in self.observers:
+            observe(message)
+        if stream.topic is not None:
+            stream.topic.publish(message)
+        if self._has_patterns:
+            _, topics = self._routes.get(stream.name) or self._find_route(stream.name)
+            for topic in topics:
+                topic.publish(message)
+
+    def stream_forgotten(self, stream: Stream) -> None:
+        """Forget where its name leads to."""
+        self._routes.pop(stream.name, None)
 
     # What queues ask for
 
@@ -388,21 +519,90 @@ class Broker:
                 targets[name] = None
         return list(targets)
 
+    def _admit(self, receivers: list[tuple[Kind, str]]) -> bool:
+        """Make sure that what is kept of these can be kept, and tell whether something is.
+
+        Raises:
+            LimitExceeded: There are too many destinations with a history.
+        """
+        history = self._history
+        if history is None:
+            return False
+        streams = [history.find(name) for kind, name in receivers if kind is Kind.TOPIC]
+        kept = [stream for stream in streams if stream is not None]
+        for stream in kept:
+            history.admit(stream)
+        return bool(kept)
+
+    def _steps(
+        self, receivers: list[tuple[Kind, str]], frame: Frame, reply_to: str
+    ) -> list[Piece | Callable[[], None]]:
+        """Give what is to be done for a SEND once the file has what is kept of it."""
+        steps: list[Piece | Callable[[], None]] = []
+        self._messages += 1
+        for kind, name in receivers:
+            message = Message(f"{self.epoch}-{self._messages}", name, frame, reply_to)
+            if message.is_expired(self.now):
+                continue
+            stream, _ = self._find_route(name) if kind is Kind.TOPIC else (None, ())
+            if stream is not None:
+                steps.append(Piece(stream, message))
+            elif kind is Kind.TOPIC:
+                steps.append(partial(self._publish_to_topic, name, message))
+            else:
+                steps.append(partial(self._hand_to_one, kind, name, message))
+        return steps
+
     def _publish_to_topic(self, name: str, message: Message) -> None:
+        """Hand a message to a topic without a history."""
         for observe in self.observers:
             observe(message)
-        topics = self._routes.get(name)
-        if topics is None:
-            exact = self._topics.get(name)
-            found = [] if exact is None else [exact]
-            if self._has_patterns:
-                found += [topic for topic in self._patterns.matching(name) if topic is not exact]
-            topics = tuple(found)
-            if len(self._routes) >= _MAX_ROUTES:
-                self._routes.clear()
-            self._routes[name] = topics
-        for topic in topics:
+        for topic in (self._routes.get(name) or self._find_route(name))[1]:
             topic.publish(message)
+
+    def _hand_to_one(self, kind: Kind, name: str, message: Message) -> None:
+        """Hand a message to a queue, or to who waits for an answer."""
+        if kind is Kind.QUEUE:
+            self._queue(name).put(message)
+            return
+        receiver = self._replies.get(name)
+        if receiver is not None and receiver.wants(message):
+            receiver.deliver(Entry(message, 0))
+
+    def _find_route(self, name: str) -> _Route:
+        """Find out where a topic's name leads to, and remember it."""
+        stream = None if self._history is None else self._history.find(name)
+        exact = self._topics.get(name)
+        found = [] if exact is None else [exact]
+        if self._has_patterns:
+            found += [topic for topic in self._patterns.matching(name) if topic is not exact]
+        if len(self._routes) >= _MAX_ROUTES:
+            self._routes.clear()
+        route = self._routes[name] = (stream, tuple(found))
+        return route
+
+    def _replay(
+        self,
+        history: History,
+        stream: Stream,
+        subscription: Subscription,
+        max_backlog_bytes: int,
+        refuse: Callable[[ProtocolError], None],
+    ) -> Mapping[str, str]:
+        """Let a subscription read what is kept, and then take part."""
+
+        def join(replay: Replay) -> None:
+            del self._replays[replay.subscription]
+            replay.subscription.source = None
+            if stream.topic is None:
+                stream.topic = self._make_topic(stream.name, max_backlog_bytes)
+            stream.topic.add(replay.subscription)
+
+        replay = Replay(subscription, stream, history, lambda: self.now, join, refuse)
+        subscription.source = replay
+        self._replays[subscription] = replay
+        stream.users += 1
+        return replay.start()
 
     def _queue(self, name: str) -> Queue:
         queue = self._queues.get(name)
@@ -411,13 +611,16 @@ class Broker:
         return queue
 
     def _new_topic(self, name: str, max_backlog_bytes: int) -> Topic:
-        topic = Topic(name, self.cork, partial(self._new_feed, max_backlog_bytes))
+        topic = self._make_topic(name, max_backlog_bytes)
         if is_pattern(name):
             self._patterns.add(name, topic)
             self._has_patterns = True
         self._topics[name] = topic
         self._routes.clear()
         return topic
+
+    def _make_topic(self, name: str, max_backlog_bytes: int) -> Topic:
+        return Topic(name, self.cork, partial(self._new_feed, max_backlog_bytes))
 
     def _new_feed(self, max_bytes: int, subscription: Subscription) -> Feed:
         return Feed(subscription, max_bytes, self.account, lambda: self.now)
@@ -427,6 +630,10 @@ class Broker:
         if kind_of(name) is Kind.QUEUE:
             self._queues[name].remove(subscription)
             return
+        stream = None if self._history is None else self._history.known(name)
+        if stream is not None:
+            self._leave_stream(stream, subscription)
+            return
         topic = self._topics[name]
         topic.remove(subscription)
         if not len(topic):
@@ -435,6 +642,18 @@ class Broker:
             if is_pattern(name):
                 self._patterns.remove(name)
                 self._has_patterns = len(self._patterns) > 0
+
+    def _leave_stream(self, stream: Stream, subscription: Subscription) -> None:
+        assert self._history is not None
+        replay = self._replays.pop(subscription, None)
+        if replay is not None:
+            replay.close()
+        elif stream.topic is not None:
+            stream.topic.remove(subscription)
+            if not len(stream.topic):
+                stream.topic = None
+        stream.users -= 1
+        self._history.leave_if_unused(stream)
 
     def _note_full(self, queue: Queue) -> None:
         if queue.name not in self._full_queues:
@@ -471,3 +690,7 @@ def _for_ever(frame: Frame) -> Frame:
 
 def _nobody(_: Notice) -> None:
     """Who is told when nobody asked to know."""
+
+
+def _nobody_to_refuse(problem: ProtocolError) -> None:
+    """What happens to a subscription of no session that cannot go on: nothing more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BrokerLimits", "Limits"]
+__all__ = ["BrokerLimits", "HistoryLimits", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,18 @@ class BrokerLimits:
     max_queue_bytes: int = 64 * 1024 * 1024
     max_deliveries: int = 20
     max_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """What kept messages may use.
+
+    Attributes:
+        max_destinations: Destinations with kept messages.
+        max_destination_bytes: Bytes of body and headers that are kept of one destination.
+        max_memory_bytes: Bytes of kept messages in memory; all are in the file.
+    """
+
+    max_destinations: int = 10_000
+    max_destination_bytes: int = 16 * 1024 * 1024
+    max_memory_bytes: int = 64 * 1024 * 1024

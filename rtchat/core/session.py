@@ -7,9 +7,9 @@ it says to its :class:`Line`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
-from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat import __version__
@@ -49,6 +49,7 @@ class CloseReason(Enum):
     LOGIN_TIMEOUT = "no login in time"
     SILENT = "no heart-beat"
     SLOW = "too slow"
+    STORAGE = "history not available"
     SHUTDOWN = "server shutting down"
     BUG = "internal error"
 
@@ -104,14 +105,20 @@ class Session:
     """
 
     __slots__ = (
+        "_accepted",
         "_broker",
         "_held",
+        "_is_pausing",
         "_limits",
         "_line",
         "_outlet",
+        "_owed",
         "_parser",
+        "_settled",
         "_subscriptions",
+        "_together",
         "_transactions",
+        "_waits_for_own",
         "has_published",
         "id",
         "is_closed",
@@ -131,9 +138,16 @@ class Session:
         self._outlet = outlet
         self._line = line
         self._parser = FrameParser(limits, broker.heads)
-        self._subscriptions = Subscriptions(broker, limits, outlet)
+        self._subscriptions = Subscriptions(broker, limits, outlet, self._refuse)
         self._transactions = Transactions(limits, broker.account)
         self._held: Frame | None = None
+        # How many of its messages were on their way to the history's file, and how many no
+        # longer are; the receipts that have to wait until so many of them are written.
+        self._accepted = self._settled = 0
+        self._owed: deque[tuple[int, dict[str, str]]] = deque()
+        self._is_pausing = False  # it sends faster than the file is written
+        self._waits_for_own = False  # the frame held waits for that, not for a queue
+        self._together: tuple[Frame, list[Action]] | None = None  # a COMMIT that is on its way
         self.has_published = False
 
     @property
@@ -148,7 +162,7 @@ class Session:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client has to wait until a queue has room; it is not read meanwhile."""
+        """Whether the client has to wait for a queue or the history; it is not read meanwhile."""
         return self._held is not None
 
     def receive(self, data: bytes) -> None:
@@ -164,10 +178,10 @@ class Session:
             self._act(None)
 
     def go_on(self) -> None:
-        """Try the frame again that had to wait until a queue had room."""
+        """Try the frame again that had to wait, if it is not done with."""
         held, self._held = self._held, None
-        self._act(held)
-        if not (self.is_waiting or self.is_closed):
+        self._act(None if held is _DONE else held)
+        if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._line.resume_reading()
 
     def _act(self, frame: Frame | None) -> None:
@@ -183,7 +197,12 @@ class Session:
                 frame = None
         except _MustWait as wait:
             self._held = frame
-            self._broker.wait_for(wait.queue, self._line.go_on)
+            self._waits_for_own = wait.queue is None
+            if wait.queue is not None:
+                self._broker.wait_for(wait.queue, self._line.go_on)
+            elif wait.is_done:
+                self._held = _DONE
+                self._confirm(frame)
             self._line.pause_reading()
         except ProtocolError as error:
             self.fail(error, frame)
@@ -250,16 +269,26 @@ class Session:
         # have a body." Line ends before the NUL, which old clients write, harm nobody.
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
-        act(self, frame)
+        more = act(self, frame)
         if self.is_closed:
             return  # it was too slow for its own message; nothing follows the ERROR
-        # "If a server receives a receipt header, [it] MUST acknowledge the processing of the
-        # client frame with a RECEIPT frame"; "any client frame other than CONNECT".
-        receipt = frame.headers.get("receipt")
-        if receipt is not None and act is not Session._connect:
-            self._send("RECEIPT", {"receipt-id": receipt})
+        if "receipt" in frame.headers and act is not Session._connect:
+            self._confirm(frame, more)
         if act is Session._disconnect:
             self._close(CloseReason.DONE, "")
+
+    def _confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
+        """Send the RECEIPT that a frame asks for, after those that have to wait."""
+        # "If a server receives a receipt header, [it] MUST acknowledge the processing of the
+        # client frame with a RECEIPT frame"; "any client frame other than CONNECT".
+        receipt = None if frame is None else frame.headers.get("receipt")
+        if receipt is None:
+            return
+        headers = {"receipt-id": receipt, **(more or {})}
+        if self._accepted == self._settled:
+            self._send("RECEIPT", headers)
+        else:
+            self._owed.append((self._accepted, headers))
 
     def _unexpected(self, frame: Frame) -> ProtocolError:
         command = frame.command
@@ -328,13 +357,13 @@ class Session:
         destination = self._subscriptions.address_of(destination)
         self.has_published = True
         if transaction is None:
-            self._broker.publish(destination, frame, reply_to)
+            if self._broker.publish(destination, frame, reply_to, self):
+                raise _MustWait(is_done=True)
             return
         self._transactions.check(transaction)
         self._broker.check(destination, frame)
-        publish = partial(self._broker.publish, destination, frame, reply_to)
         size = Message("", destination, frame).size
-        self._transactions.add(transaction, Publication(destination, size, publish))
+        self._transactions.add(transaction, Publication(destination, size, frame, reply_to))
 
     def _wait_for_room(self, destination: str, but: Collection[Source | None] = ()) -> None:
         """Let the client wait, before its frame has any effect, if a queue is full."""
@@ -342,15 +371,22 @@ class Session:
         if queue is not None:
             raise _MustWait(queue)
 
-    def _subscribe(self, frame: Frame) -> None:
+    def _wait_for_own(self) -> None:
+        """Let the frame wait for the messages that the client has sent before."""
+        if self._accepted != self._settled:
+            raise _MustWait
+
+    def _subscribe(self, frame: Frame) -> Mapping[str, str]:
+        self._wait_for_own()
         destination = required(frame, "destination")
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
         terms = subscription_terms(frame, self._limits)
-        self._subscriptions.open(subscription_id, destination, terms)
+        return self._subscriptions.open(subscription_id, destination, terms)
 
     def _unsubscribe(self, frame: Frame) -> None:
+        self._wait_for_own()
         subscription_id, destination = frame.headers.get("id", ""), ""
         if not subscription_id:
             if self.version is not Version.V10:
@@ -408,11 +444,25 @@ class Session:
             if isinstance(action, Publication):
                 self._wait_for_room(action.destination, relieved)
         # Everything was checked when it came, so all of it takes effect.
-        for action in self._transactions.take(name):
+        actions = self._transactions.take(name)
+        if any(self._broker.keeps(a.destination) for a in actions if isinstance(a, Publication)):
+            self._commit_together(actions, frame)
+            raise _MustWait(is_done=True)
+        for action in actions:
             if isinstance(action, Publication):
-                action.publish()
+                self._broker.publish(action.destination, action.frame, action.reply_to)
             else:
                 action.take_effect()
+
+    def _commit_together(self, actions: list[Action], frame: Frame) -> None:
+        """Let all of it take effect once the messages that are kept are in the file."""
+        parts = [a if isinstance(a, Publication) else a.take_effect for a in actions]
+        try:
+            self._broker.publish_together(parts, self, frame)
+        except ProtocolError:
+            self._undo(actions)
+            raise
+        self._together = frame, actions
 
     def _abort(self, frame: Frame) -> None:
         undone = self._undo(self._transactions.take(required(frame, "transaction")))
@@ -427,6 +477,44 @@ class Session:
 
     def _disconnect(self, frame: Frame) -> None:
         """Nothing to do but the receipt and the close, which follow."""
+        self._wait_for_own()
+
+    # What the history tells
+
+    def message_accepted(self, *, is_much: bool) -> None:
+        """A message is on its way to the file; with ``is_much`` there are too many."""
+        self._accepted += 1
+        if is_much and not self._is_pausing:
+            self._is_pausing = True
+            self._line.pause_reading()
+
+    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
+        """The first message on its way has arrived in the file, or cannot."""
+        self._settled += 1
+        if self._together is not None and self._together[0] is cause:
+            (_, actions), self._together = self._together, None
+            undone = [] if problem is None else self._undo(actions)
+            if self.is_closed:
+                self._broker.take_back(undone)
+        if problem is not None:
+            self.fail(problem, cause, CloseReason.STORAGE)
+        if self.is_closed:
+            return
+        owed = self._owed
+        while owed and owed[0][0] <= self._settled:
+            self._send("RECEIPT", owed.popleft()[1])
+        if self._accepted != self._settled:
+            return
+        was_pausing, self._is_pausing = self._is_pausing, False
+        if self._held is not None and self._waits_for_own:
+            self._line.go_on()
+        elif was_pausing and not self.is_waiting:
+            self._line.resume_reading()
+
+    def _refuse(self, problem: ProtocolError) -> None:
+        """End the session: what it subscribed to cannot be delivered."""
+        is_slow = isinstance(problem, LimitExceeded)
+        self.fail(problem, reason=CloseReason.SLOW if is_slow else CloseReason.STORAGE)
 
     # How the session answers
 
@@ -441,18 +529,30 @@ class Session:
 
 
 class _MustWait(Exception):
-    """A frame cannot take effect before a queue has room; nothing of it has happened."""
+    """The client has to wait, and its next frames with it.
 
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue.name)
+    Attributes:
+        queue: The queue that has to have room; None is the history's file, which has to have
+            all that the client has sent.
+        is_done: Whether the frame is done with otherwise. If not, nothing of it has happened.
+    """
+
+    def __init__(self, queue: Queue | None = None, *, is_done: bool = False) -> None:
+        super().__init__()
         self.queue = queue
+        self.is_done = is_done
+
+
+_DONE = Frame("")
+"""Stands for a frame that is done with but for the file."""
 
 
 class _NoCommonVersion(ProtocolError):
     """The client accepts no version that the server speaks."""
 
 
-_Act = Callable[[Session, Frame], None]
+_Act = Callable[[Session, Frame], Mapping[str, str] | None]
+"""Acts on a frame; what it returns is part of the RECEIPT."""
 
 _COMMANDS: dict[State, dict[str, _Act]] = {
     State.NEW: {"CONNECT": Session._connect, "STOMP": Session._connect},

@@ -12,7 +12,16 @@ from rtchat.core.message import Message, message_prefix
 from rtchat.core.outlet import Outlet
 from rtchat.core.selector import Selector
 
-__all__ = ["AckMode", "Entry", "SlowPolicy", "Source", "Subscription", "SubscriptionTerms"]
+__all__ = [
+    "AckMode",
+    "Entry",
+    "SlowPolicy",
+    "Source",
+    "StartAt",
+    "StreamStart",
+    "Subscription",
+    "SubscriptionTerms",
+]
 
 
 class AckMode(Enum):
@@ -31,6 +40,28 @@ class SlowPolicy(Enum):
     LATEST = "latest"
 
 
+class StartAt(Enum):
+    """Where in a history a subscription begins."""
+
+    NEXT = "next"
+    FIRST = "first"
+    LAST = "last"
+    OFFSET = "offset"
+    TIMESTAMP = "timestamp"
+
+
+class StreamStart(NamedTuple):
+    """Where in a history a subscription begins.
+
+    Attributes:
+        at: The kind of place.
+        value: The offset, or the time in seconds since 1970.
+    """
+
+    at: StartAt = StartAt.NEXT
+    value: float = 0
+
+
 class SubscriptionTerms(NamedTuple):
     """What a SUBSCRIBE asks for, beside the destination.
 
@@ -39,12 +70,16 @@ class SubscriptionTerms(NamedTuple):
         prefetch: How many messages may be unacknowledged; 0 is no limit.
         slow: What to do when the subscriber lags.
         selector: Which messages it wants; None is all.
+        start: Where in a history it begins.
+        epoch: The epoch that an offset to begin with belongs to, "" if that was not said.
     """
 
     ack: AckMode = AckMode.AUTO
     prefetch: int = 0
     slow: SlowPolicy = SlowPolicy.CLOSE
     selector: Selector | None = None
+    start: StreamStart = StreamStart()
+    epoch: str = ""
 
 
 _USUAL_TERMS = SubscriptionTerms()
@@ -164,16 +199,16 @@ class Subscription:
             headers = {**headers, "redelivered": "true", "x-delivery-count": str(deliveries)}
         return selector.matches(headers)
 
-    def deliver(self, entry: Entry, dropped: int = 0) -> None:
+    def deliver(self, entry: Entry, dropped: int = 0, extra: bytes = b"") -> None:
         """Send a MESSAGE, and remember it if it has to be acknowledged.
 
         Args:
             entry: The message in its place.
             dropped: How many messages were lost before it.
+            extra: Header lines for this delivery alone.
         """
-        extra = b""
         if entry.deliveries:
-            extra = b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
+            extra += b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
         if dropped:
             extra += b"x-dropped:%d\n" % dropped
         message, version = entry.message, self.version

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from rtchat.core.broker import Broker
 from rtchat.core.destinations import Kind
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Version, escape
+from rtchat.core.history import no_history
 from rtchat.core.limits import Limits
 from rtchat.core.outlet import Outlet
-from rtchat.core.subscription import AckMode, Subscription, SubscriptionTerms
+from rtchat.core.subscription import AckMode, StartAt, Subscription, SubscriptionTerms
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Subscriptions"]
@@ -37,6 +39,7 @@ class Subscriptions:
         broker: Where destinations are.
         limits: How many there may be.
         outlet: The client's way out.
+        refuse: Ends the session because a subscription cannot go on.
 
     Attributes:
         version: The version the client speaks; set it before the first subscription.
@@ -49,11 +52,19 @@ class Subscriptions:
         "_last_number",
         "_limits",
         "_outlet",
+        "_refuse",
         "_temp_queues",
         "version",
     )
 
-    def __init__(self, broker: Broker, limits: Limits, outlet: Outlet) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        outlet: Outlet,
+        refuse: Callable[[ProtocolError], None],
+    ) -> None:
+        self._refuse = refuse
         self.version = Version.V10
         self._broker = broker
         self._limits = limits
@@ -72,8 +83,10 @@ class Subscriptions:
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(source.waiting_bytes for source in sources if isinstance(source, Feed))
 
-    def open(self, subscription_id: str, destination: str, terms: SubscriptionTerms) -> None:
-        """Listen to a destination.
+    def open(
+        self, subscription_id: str, destination: str, terms: SubscriptionTerms
+    ) -> Mapping[str, str]:
+        """Listen to a destination; give what the RECEIPT says about it.
 
         Raises:
             ProtocolError: The id is in use, or nobody can subscribe to this.
@@ -87,12 +100,16 @@ class Subscriptions:
             )
         subscription = self._new(subscription_id, destination, terms)
         if destination.startswith(_TEMP_QUEUE):
+            if terms.start.at is not StartAt.NEXT:
+                raise no_history()
             self._open_temp_queue(destination, subscription)
-            return
+            return {}
         self._by_number[subscription.number] = subscription
         self._by_key[key] = subscription
         try:
-            self._broker.subscribe(subscription, self._limits.max_backlog_bytes)
+            return self._broker.subscribe(
+                subscription, self._limits.max_backlog_bytes, self._refuse
+            )
         except ProtocolError:
             del self._by_key[key], self._by_number[subscription.number]
             raise

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from rtchat.core.frames import Frame, Version
 from rtchat.core.limits import Limits
 from rtchat.core.selector import Selector
-from rtchat.core.subscription import AckMode, SlowPolicy, SubscriptionTerms
+from rtchat.core.subscription import (
+    AckMode,
+    SlowPolicy,
+    StartAt,
+    StreamStart,
+    SubscriptionTerms,
+)
 from rtchat.errors import ProtocolError
 
 __all__ = [
@@ -21,6 +28,10 @@ __all__ = [
 
 _ACK_MODES = {mode.value: mode for mode in AckMode}
 _SLOW_POLICIES = {policy.value: policy for policy in SlowPolicy}
+_PLAIN_STARTS = {at.value: StreamStart(at) for at in (StartAt.NEXT, StartAt.FIRST, StartAt.LAST)}
+_START = re.compile(
+    r"(?:offset=(?P<offset>[0-9]{1,15})|timestamp=(?P<time>[0-9]{1,15}(\.[0-9]{1,9})?))"
+)
 _MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
 
 
@@ -81,8 +92,29 @@ def subscription_terms(frame: Frame, limits: Limits) -> SubscriptionTerms:
         raise ProtocolError("unknown x-slow", f"x-slow is one of {', '.join(_SLOW_POLICIES)}.")
     selector = headers.get("selector")
     return SubscriptionTerms(
-        ack, _prefetch(frame, limits), slow, Selector.parse(selector) if selector else None
+        ack,
+        _prefetch(frame, limits),
+        slow,
+        Selector.parse(selector) if selector else None,
+        _start(headers["x-stream-offset"]) if "x-stream-offset" in headers else StreamStart(),
+        headers.get("x-stream-epoch", ""),
     )
+
+
+def _start(text: str) -> StreamStart:
+    """Read where in a history a subscription begins."""
+    plain = _PLAIN_STARTS.get(text)
+    if plain is not None:
+        return plain
+    match = _START.fullmatch(text)
+    if match is None:
+        raise ProtocolError(
+            "unknown x-stream-offset",
+            "x-stream-offset is first, last, next, offset=NUMBER, or timestamp=SECONDS since 1970.",
+        )
+    if match["offset"]:
+        return StreamStart(StartAt.OFFSET, int(match["offset"]))
+    return StreamStart(StartAt.TIMESTAMP, float(match["time"]))
 
 
 def _prefetch(frame: Frame, limits: Limits) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rtchat.core.frames import Frame
 from rtchat.core.limits import Limits
 from rtchat.core.subscription import Entry, Subscription
 from rtchat.errors import LimitExceeded, ProtocolError
@@ -18,12 +19,14 @@ class Publication(NamedTuple):
     Attributes:
         destination: Where to.
         size: What it counts in the budget, in bytes.
-        publish: Does it.
+        frame: The SEND.
+        reply_to: Where answers go.
     """
 
     destination: str
     size: int
-    publish: Callable[[], None]
+    frame: Frame
+    reply_to: str
 
 
 class Acknowledgement(NamedTuple):

@@ -43,6 +43,7 @@ CLOSE_CODES = {
     CloseReason.LOGIN_TIMEOUT: 1008,
     CloseReason.SILENT: 3012,
     CloseReason.SLOW: 3008,
+    CloseReason.STORAGE: 1013,
     CloseReason.SHUTDOWN: 1012,
     CloseReason.BUG: 1011,
 }

@@ -1,0 +1,455 @@
+"""Messages that are kept: accepted, written in batches, and only then seen by anybody.
+
+A message to a destination with a history waits here until the batch it is in is in the file. Then
+it has its offset, is delivered, and its publisher gets the RECEIPT. One batch is being written at
+a time; what comes meanwhile is the next one. So nobody ever sees a message that a crash takes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from rtchat.core.frames import Frame
+from rtchat.core.limits import HistoryLimits
+from rtchat.core.message import Message
+from rtchat.core.outlet import Cork
+from rtchat.core.shelf import PAGE_MESSAGES, Shelf
+from rtchat.core.stream import (
+    Batch,
+    Contents,
+    HistoryRules,
+    KeptMessage,
+    Row,
+    Store,
+    StoredStream,
+    Stream,
+    StreamGrowth,
+    Trim,
+    Trimmed,
+    message_of,
+    row_of,
+)
+from rtchat.errors import LimitExceeded, ProtocolError
+
+__all__ = ["History", "HistoryOwner", "Piece", "Publisher", "no_history", "not_readable"]
+
+_SWEEP_EVERY_S = 10.0
+_MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""What may wait for the file before publishers have to wait, too."""
+
+_MAX_BATCH_MESSAGES = 10_000
+_OVERGROWN = 2
+"""A stream that has grown to so many times what is kept is cleaned up at once."""
+
+
+class HistoryOwner(Protocol):
+    """What a history asks of the broker."""
+
+    now: float
+    """The time in seconds since 1970."""
+
+    cork: Cork
+    """What is left to do at the end of the turn."""
+
+    def account(self, change: int) -> None:
+        """So many bytes more are held, or fewer."""
+
+    def deliver_kept(self, stream: Stream, message: KeptMessage) -> None:
+        """Hand a message to everybody who listens now."""
+
+    def stream_forgotten(self, stream: Stream) -> None:
+        """The stream is no longer one; its name may become another one."""
+
+
+class Publisher(Protocol):
+    """Who sends messages that are kept."""
+
+    def message_accepted(self, *, is_much: bool) -> None:
+        """A message of it is on its way to the file; with ``is_much`` it should pause."""
+
+    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
+        """The first of its messages that were on their way is written, or cannot be."""
+
+
+class Piece(NamedTuple):
+    """A message for a stream."""
+
+    stream: Stream
+    message: Message
+
+
+class _Unit:
+    """What one frame causes; all of it happens when it is written, in order, or nothing."""
+
+    __slots__ = ("cause", "now", "publisher", "size", "steps")
+
+    def __init__(
+        self,
+        steps: Sequence[Piece | Callable[[], None]],
+        publisher: Publisher | None,
+        cause: Frame,
+        now: float,
+    ) -> None:
+        self.steps = steps
+        self.publisher = publisher
+        self.cause = cause
+        self.now = now
+        self.size = sum(step.message.size for step in steps if isinstance(step, Piece))
+
+
+class History:
+    """The streams of all destinations that have one.
+
+    Args:
+        owner: Who wants to know what happens.
+        rules: What is kept.
+        limits: How much.
+        store: The file.
+        contents: What is in it.
+        new_token: Gives text that never was, for new epochs.
+    """
+
+    __slots__ = (
+        "_contents_epoch",
+        "_forgotten",
+        "_is_trimming",
+        "_is_writing",
+        "_last_number",
+        "_limits",
+        "_new_token",
+        "_overgrown",
+        "_owner",
+        "_shelf",
+        "_store",
+        "_stored",
+        "_streams",
+        "_sweep_at_s",
+        "_units",
+        "_waiting_bytes",
+        "_when_idle",
+        "rules",
+    )
+
+    def __init__(
+        self,
+        owner: HistoryOwner,
+        rules: HistoryRules,
+        limits: HistoryLimits,
+        store: Store,
+        contents: Contents,
+        new_token: Callable[[], str],
+    ) -> None:
+        self.rules = rules
+        self._owner = owner
+        self._limits = limits
+        self._store = store
+        self._new_token = new_token
+        self._contents_epoch = contents.epoch
+        self._shelf = Shelf(limits.max_memory_bytes)
+        self._streams: dict[str, Stream] = {}
+        self._last_number = max((stored.number for stored in contents.streams), default=0)
+        for stored in contents.streams:
+            # What no rule matches any longer stays in the file as it is.
+            rule = rules.rule_for(stored.name)
+            if rule is not None:
+                self._streams[stored.name] = Stream(stored, rule, is_stored=True)
+        self._stored = len(self._streams)
+        self._units: list[_Unit] = []
+        self._waiting_bytes = 0
+        self._is_writing = False
+        self._forgotten: list[int] = []
+        self._when_idle: Callable[[], None] | None = None
+        self._is_trimming = False
+        self._overgrown = False
+        self._sweep_at_s = 0.0
+
+    # What it says about itself
+
+    def names(self) -> list[str]:
+        """Give the destinations of which messages are kept now."""
+        return [stream.name for stream in self._streams.values() if len(stream)]
+
+    @property
+    def message_count(self) -> int:
+        """How many messages are kept."""
+        return sum(map(len, self._streams.values()))
+
+    @property
+    def subscription_count(self) -> int:
+        """How many subscriptions there are to destinations with a history."""
+        return sum(stream.users for stream in self._streams.values())
+
+    @property
+    def topic_count(self) -> int:
+        """How many destinations with a history have subscribers."""
+        return sum(1 for stream in self._streams.values() if stream.users)
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once nothing is on its way to the file; now, if nothing is."""
+        if self._is_writing or self._units:
+            self._when_idle = call
+        else:
+            call()
+
+    # Streams
+
+    def find(self, name: str) -> Stream | None:
+        """Give a destination's stream; None if nothing of it is kept."""
+        stream = self._streams.get(name)
+        if stream is None:
+            rule = self.rules.rule_for(name)
+            if rule is None:
+                return None
+            self._last_number += 1
+            new = StoredStream(self._last_number, name, self._contents_epoch, 0, 0, 0, 0.0)
+            stream = self._streams[name] = Stream(new, rule, is_stored=False)
+        return stream
+
+    def known(self, name: str) -> Stream | None:
+        """Give a destination's stream if somebody has published or listens there."""
+        return self._streams.get(name)
+
+    def leave_if_unused(self, stream: Stream) -> None:
+        """Forget a stream that nobody uses and that never had a message."""
+        if not (stream.is_stored or stream.users):
+            self._forget(stream)
+
+    def admit(self, stream: Stream) -> None:
+        """Make sure that the file may know the stream; it will with the next batch.
+
+        Raises:
+            LimitExceeded: It knows too many.
+        """
+        if stream.is_stored:
+            return
+        limit = self._limits.max_destinations
+        if self._stored >= limit:
+            empty = next((s for s in self._streams.values() if _is_spare(s)), None)
+            if empty is None:
+                self.leave_if_unused(stream)
+                raise LimitExceeded(
+                    f"more than {limit} destinations with history",
+                    "The limit is destinations.max_count in [history] of the server.",
+                )
+            # Whoever comes back to it, or to one of that name, has to learn that it is another.
+            self._forgotten.append(empty.number)
+            self._contents_epoch = self._new_token()
+            self._stored -= 1
+            self._forget(empty)
+        stream.is_stored = True
+        self._stored += 1
+
+    def _forget(self, stream: Stream) -> None:
+        del self._streams[stream.name]
+        self._shelf.forget(stream)
+        self._owner.stream_forgotten(stream)
+
+    # On the way to the file
+
+    def accept(
+        self,
+        steps: Sequence[Piece | Callable[[], None]],
+        publisher: Publisher | None,
+        cause: Frame,
+    ) -> None:
+        """Let messages wait for the file, and for what comes with them.
+
+        Args:
+            steps: What happens once they are written, in order. The streams are admitted.
+            publisher: Who wants to know.
+            cause: The frame that all this comes from.
+        """
+        unit = _Unit(steps, publisher, cause, self._owner.now)
+        for step in steps:
+            if isinstance(step, Piece):
+                step.stream.waiting += 1
+        if not self._units and not self._is_writing:
+            self._owner.cork.woken[self._hand_over] = None
+        self._units.append(unit)
+        self._waiting_bytes += unit.size
+        self._owner.account(unit.size)
+        if publisher is not None:
+            publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
+
+    def _hand_over(self) -> None:
+        """Have what waits written, if nothing is being written."""
+        if self._is_writing or not self._units:
+            return
+        units = self._units[:_MAX_BATCH_MESSAGES]
+        del self._units[:_MAX_BATCH_MESSAGES]
+        rows: list[Row] = []
+        messages: list[KeptMessage] = []
+        grown: dict[Stream, list[int]] = {}  # next offset, bytes
+        for unit in units:
+            for step in unit.steps:
+                if not isinstance(step, Piece):
+                    continue
+                stream = step.stream
+                growth = grown.get(stream)
+                if growth is None:
+                    growth = grown[stream] = [stream.next, 0]
+                message = KeptMessage(step.message, growth[0], stream.epoch, unit.now)
+                row = row_of(stream.number, message)
+                growth[0] += 1
+                growth[1] += row.size
+                rows.append(row)
+                messages.append(message)
+        streams = [
+            StreamGrowth(stream.number, stream.name, stream.epoch, *growth)
+            for stream, growth in grown.items()
+        ]
+        forgotten, self._forgotten = self._forgotten, []
+        batch = Batch(rows, streams, forgotten, self._contents_epoch)
+        self._is_writing = True
+        self._store.write(batch, partial(self._settle, units, messages, batch))
+
+    def _settle(
+        self, units: list[_Unit], messages: list[KeptMessage], batch: Batch, problem: str
+    ) -> None:
+        self._is_writing = False
+        error = None
+        if problem:
+            self._forgotten = [*batch.forgotten, *self._forgotten]
+            error = ProtocolError(
+                "history cannot be written",
+                "The message was not published: nobody has seen it. Send it again later. The "
+                "server's log says why.",
+            )
+        else:
+            sizes = {growth.number: growth.bytes for growth in batch.streams}
+        following = iter(messages)
+        for unit in units:
+            self._waiting_bytes -= unit.size
+            self._owner.account(-unit.size)
+            for step in unit.steps:
+                if isinstance(step, Piece):
+                    step.stream.waiting -= 1
+                    message = next(following)
+                    if error is None:
+                        step.stream.bytes += sizes.pop(step.stream.number, 0)
+                        self._publish(step.stream, message)
+                elif error is None:
+                    step()
+            if unit.publisher is not None:
+                unit.publisher.message_settled(unit.cause, error)
+        if self._units:
+            # What this turn still brings is part of the next batch.
+            self._owner.cork.woken[self._hand_over] = None
+        elif self._when_idle is not None:
+            call, self._when_idle = self._when_idle, None
+            call()
+
+    def _publish(self, stream: Stream, message: KeptMessage) -> None:
+        rule = stream.rule
+        if stream.next == stream.stored_first:
+            stream.oldest_s = message.time_s
+        stream.next = message.offset + 1
+        stream.first = max(stream.first, stream.next - rule.max_count)
+        self._shelf.put(stream, (message,))
+        self._owner.deliver_kept(stream, message)
+        if stream.followers:
+            followers, stream.followers = stream.followers, {}
+            for follower in followers:
+                follower.pump()
+        if (
+            stream.next - stream.stored_first > _OVERGROWN * rule.max_count
+            or stream.bytes > _OVERGROWN * self._limits.max_destination_bytes
+        ):
+            self._overgrown = True
+            self._owner.cork.woken[self.expire] = None
+
+    # From the file
+
+    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
+        """Give a message if it is in memory; :meth:`load` brings it there."""
+        return self._shelf.get(stream, offset)
+
+    def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
+        """Read the page of a message into memory.
+
+        Args:
+            stream: Which stream.
+            offset: Which message.
+            done: Called when it is there, or not there for good, in a turn of its own; with
+                what went wrong, if something did.
+        """
+        page = offset // PAGE_MESSAGES * PAGE_MESSAGES
+        end = min(page + PAGE_MESSAGES, stream.next)
+
+        def take(rows: Sequence[Row], problem: str) -> None:
+            try:
+                messages = [message_of(row, stream.name, stream.epoch) for row in rows]
+                self._shelf.put(stream, messages)
+            except ProtocolError as error:
+                problem = str(error)
+            if not problem and offset >= stream.first and self.get(stream, offset) is None:
+                problem = "a message is missing"
+            done(problem)
+
+        self._store.read(stream.number, max(page, stream.first), end, take)
+
+    def find_time(
+        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
+    ) -> None:
+        """Look for the first message of a time or later; the answer comes later, too."""
+        self._store.find(stream.number, since_s, done)
+
+    # What becomes too old, or too much
+
+    def expire(self) -> None:
+        """Drop messages that are older, or more, than what is kept; call it now and then."""
+        now = self._owner.now
+        if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
+            return
+        self._sweep_at_s = now + _SWEEP_EVERY_S
+        self._overgrown = False
+        trims = []
+        max_bytes = self._limits.max_destination_bytes
+        for stream in self._streams.values():
+            if stream.next == stream.stored_first:
+                continue
+            age_s = stream.rule.max_age_s
+            before_s = now - age_s if age_s else 0.0
+            if (
+                stream.stored_first < stream.first
+                or stream.oldest_s < before_s
+                or stream.bytes > max_bytes
+            ):
+                trims.append(Trim(stream.number, stream.first, before_s, max_bytes))
+        if trims:
+            self._is_trimming = True
+            self._store.trim(trims, self._trimmed)
+
+    def _trimmed(self, results: Sequence[Trimmed], problem: str) -> None:
+        self._is_trimming = False
+        by_number = {stream.number: stream for stream in self._streams.values()}
+        for result in results:
+            stream = by_number.get(result.stream)
+            if stream is not None:
+                stream.stored_first = result.first
+                stream.first = max(stream.first, result.first)
+                stream.bytes = result.bytes
+                stream.oldest_s = result.oldest_s
+
+
+def no_history() -> ProtocolError:
+    """Give the error for a subscriber that wants what is not kept."""
+    return ProtocolError(
+        "no history here",
+        "x-stream-offset needs a topic that a line in [history] of the server's settings names, "
+        "and no wildcards; only x-stream-offset:next is possible everywhere.",
+    )
+
+
+def not_readable() -> ProtocolError:
+    """Give the error for a subscriber whose messages cannot be read."""
+    return ProtocolError(
+        "history cannot be read", "Subscribe again later. The server's log says why."
+    )
+
+
+def _is_spare(stream: Stream) -> bool:
+    """Whether a stream's place can be given to another one."""
+    return stream.is_stored and not (len(stream) or stream.users or stream.waiting)
