@@ -14,17 +14,20 @@ from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
+from rtchat.core.chat import Rule
 from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
+from rtchat.core.people import Visit
 from rtchat.core.queues import Queue
+from rtchat.core.rate import TokenBucket
 from rtchat.core.subscription import Source, Subscription
 from rtchat.core.subscriptions import Subscriptions
 from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
 from rtchat.core.transactions import Acknowledgement, Action, Publication, Transactions
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
 __all__ = ["CloseReason", "HeartBeat", "Line", "Session", "State"]
 
@@ -46,6 +49,8 @@ class CloseReason(Enum):
     DONE = "disconnected"
     PROTOCOL = "protocol error"
     LIMIT = "over a limit"
+    REFUSED = "not allowed"
+    REPLACED = "replaced"
     LOGIN_TIMEOUT = "no login in time"
     SILENT = "no heart-beat"
     SLOW = "too slow"
@@ -80,6 +85,9 @@ class Line(Protocol):
     def resume_reading(self) -> None:
         """The client need not wait any longer."""
 
+    def go_on_in(self, delay_s: float) -> None:
+        """The client sends faster than it may: call the session's ``go_on`` after this time."""
+
     def go_on(self) -> None:
         """What the client waits for has happened, in somebody else's turn: call the session's
         ``go_on``, and answer for its bugs as for those of ``receive``."""
@@ -104,7 +112,9 @@ class Session:
     """
 
     __slots__ = (
+        "_acts",
         "_broker",
+        "_bucket",
         "_held",
         "_limits",
         "_line",
@@ -112,6 +122,7 @@ class Session:
         "_parser",
         "_subscriptions",
         "_transactions",
+        "_visit",
         "has_published",
         "id",
         "is_closed",
@@ -134,6 +145,9 @@ class Session:
         self._subscriptions = Subscriptions(broker, limits, outlet)
         self._transactions = Transactions(limits, broker.account)
         self._held: Frame | None = None
+        self._acts = _COMMANDS[State.NEW]
+        self._visit: Visit | None = None
+        self._bucket: TokenBucket | None = None
         self.has_published = False
 
     @property
@@ -148,7 +162,7 @@ class Session:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client has to wait until a queue has room; it is not read meanwhile."""
+        """Whether the client has to wait (for a queue's room, for its rate); it is not read."""
         return self._held is not None
 
     def receive(self, data: bytes) -> None:
@@ -164,7 +178,7 @@ class Session:
             self._act(None)
 
     def go_on(self) -> None:
-        """Try the frame again that had to wait until a queue had room."""
+        """Try the frame again that had to wait."""
         held, self._held = self._held, None
         self._act(held)
         if not (self.is_waiting or self.is_closed):
@@ -185,6 +199,10 @@ class Session:
             self._held = frame
             self._broker.wait_for(wait.queue, self._line.go_on)
             self._line.pause_reading()
+        except _TooFast as wait:
+            self._held = frame
+            self._line.pause_reading()
+            self._line.go_on_in(wait.delay_s)
         except ProtocolError as error:
             self.fail(error, frame)
 
@@ -204,8 +222,11 @@ class Session:
         if self.is_closed:
             return
         if reason is None:
-            is_limit = isinstance(error, LimitExceeded)
-            reason = CloseReason.LIMIT if is_limit else CloseReason.PROTOCOL
+            reason = CloseReason.PROTOCOL
+            if isinstance(error, LimitExceeded):
+                reason = CloseReason.LIMIT
+            elif isinstance(error, NotAllowed):
+                reason = CloseReason.REFUSED
         headers = {"message": error.message, "content-type": "text/plain"}
         if isinstance(error, _NoCommonVersion):
             headers["version"] = ",".join(version.value for version in Version)
@@ -226,24 +247,34 @@ class Session:
             reason=CloseReason.SHUTDOWN,
         )
 
-    def lost(self) -> None:
-        """The connection is gone; leave nothing behind."""
+    def lost(self, *, said_goodbye: bool = False) -> None:
+        """The connection is gone; leave nothing behind.
+
+        Args:
+            said_goodbye: The client meant it; without that it may be back in a moment.
+        """
         self.state = State.CLOSED
+        self._acts = _COMMANDS[State.CLOSED]
         self.is_closed = True
         broker = self._broker
         if self._held is not None:
             self._held = None
             broker.wait_no_more(self._line.go_on)
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            visit.is_lost = not said_goodbye
         # First nothing is handed to this session any more; then others get what it had.
         ended = self._subscriptions.end_all()
         for name in self._transactions.names():
             ended += self._undo(self._transactions.take(name))
         broker.take_back(ended)
+        if visit is not None and broker.chat is not None:
+            broker.chat.depart(visit, broker.now)
 
     # How frames are answered
 
     def _act_on(self, frame: Frame) -> None:
-        act = _COMMANDS[self.state].get(frame.command)
+        act = self._acts.get(frame.command)
         if act is None:
             raise self._unexpected(frame)
         # "Only the SEND, MESSAGE, and ERROR frames MAY have a body. All other frames MUST NOT
@@ -283,13 +314,36 @@ class Session:
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
+        reply = {"version": version.value, "heart-beat": offer, "session": self.id}
+        self._acts = _COMMANDS[State.OPEN]
+        if self._broker.chat is not None:
+            self._join_chat(frame, reply)
         self.state = State.OPEN
         self._parser.log_in(version)
-        reply = {"version": version.value, "heart-beat": offer, "session": self.id}
         if self._limits.show_server:
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)
         self._line.session_opened(heartbeat)
+
+    def _join_chat(self, frame: Frame, reply: dict[str, str]) -> None:
+        """Say who comes, and let all that is sent pass the rules."""
+        chat = self._broker.chat
+        assert chat is not None
+        visit = chat.arrive(frame.headers, self.login, self._replaced)
+        self._visit = self._subscriptions.visit = visit
+        if visit is not None:
+            reply["nick"], reply["x-presence-id"] = visit.person.nick, visit.person.id
+        self._bucket = chat.new_bucket(self._broker.now)
+        self._acts = _CHAT if self._bucket is None else _RATED_CHAT
+
+    def _replaced(self) -> None:
+        self.fail(
+            ProtocolError(
+                "replaced by a newer connection",
+                "Another connection came with the same x-presence-token.",
+            ),
+            reason=CloseReason.REPLACED,
+        )
 
     def _agree_on_heartbeat(self, text: str) -> tuple[HeartBeat, str]:
         """Give the terms and the header that tells the client of them."""
@@ -335,6 +389,52 @@ class Session:
         publish = partial(self._broker.publish, destination, frame, reply_to)
         size = Message("", destination, frame).size
         self._transactions.add(transaction, Publication(destination, size, publish))
+
+    def _send_in_chat(self, frame: Frame) -> None:
+        """Take a SEND at a server with people and rooms."""
+        memo, chat = frame.memo, self._broker.chat
+        rule = memo.get("rule")
+        if rule is None:
+            assert chat is not None
+            rule = memo["rule"] = chat.rule_of(frame.headers.get("destination", ""))
+        if rule is not Rule.FREE:
+            assert chat is not None
+            chat.check(rule, self._visit, frame)
+            if rule is Rule.PRIVATE:
+                chat.check_private(self._visit, frame)
+                self._send_private(frame)
+                return
+        self._send_message(frame)
+
+    def _send_private(self, frame: Frame) -> None:
+        reply_to = self._subscriptions.reply_address(frame.headers.get("reply-to", ""))
+        publish = partial(self._broker.publish_private, self._visit, frame, reply_to)
+        self.has_published = True
+        transaction = frame.headers.get("transaction")
+        if transaction is None:
+            publish()
+            return
+
+        def publish_or_fail() -> None:
+            # Who is here shows at the COMMIT, and the rest of it takes effect all the same.
+            try:
+                publish()
+            except ProtocolError as error:
+                self.fail(error)
+
+        self._transactions.check(transaction)
+        size = Message("", "", frame).size
+        self._transactions.add(transaction, Publication("", size, publish_or_fail))
+
+    def _send_at_rate(self, frame: Frame) -> None:
+        """Take a SEND if it is not too early; whoever is faster is not read for a while."""
+        bucket = self._bucket
+        assert bucket is not None
+        delay_s = bucket.wait_s(self._broker.now)
+        if delay_s:
+            raise _TooFast(delay_s)
+        self._send_in_chat(frame)
+        bucket.take()
 
     def _wait_for_room(self, destination: str, but: Collection[Source | None] = ()) -> None:
         """Let the client wait, before its frame has any effect, if a queue is full."""
@@ -436,7 +536,7 @@ class Session:
         self._outlet.send(encode(command, headers, body, self.version))
 
     def _close(self, reason: CloseReason, text: str) -> None:
-        self.lost()
+        self.lost(said_goodbye=reason is CloseReason.DONE)
         self._line.session_closed(reason, text)
 
 
@@ -446,6 +546,14 @@ class _MustWait(Exception):
     def __init__(self, queue: Queue) -> None:
         super().__init__(queue.name)
         self.queue = queue
+
+
+class _TooFast(Exception):
+    """A frame came too early; nothing of it has happened."""
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__(delay_s)
+        self.delay_s = delay_s
 
 
 class _NoCommonVersion(ProtocolError):
@@ -469,6 +577,8 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
+_CHAT: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_in_chat}
+_RATED_CHAT: dict[str, _Act] = {**_CHAT, "SEND": Session._send_at_rate}
 
 
 def _negotiate(accept_version: str | None) -> Version:

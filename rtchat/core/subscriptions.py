@@ -10,6 +10,7 @@ from rtchat.core.feeds import Feed
 from rtchat.core.frames import Version, escape
 from rtchat.core.limits import Limits
 from rtchat.core.outlet import Outlet
+from rtchat.core.people import Visit
 from rtchat.core.subscription import AckMode, Subscription, SubscriptionTerms
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -40,6 +41,7 @@ class Subscriptions:
 
     Attributes:
         version: The version the client speaks; set it before the first subscription.
+        visit: Who subscribes; None is somebody without a name.
     """
 
     __slots__ = (
@@ -51,10 +53,12 @@ class Subscriptions:
         "_outlet",
         "_temp_queues",
         "version",
+        "visit",
     )
 
     def __init__(self, broker: Broker, limits: Limits, outlet: Outlet) -> None:
         self.version = Version.V10
+        self.visit: Visit | None = None
         self._broker = broker
         self._limits = limits
         self._outlet = outlet
@@ -167,9 +171,10 @@ class Subscriptions:
                 "The limit is subscription.max_count of the server, for one session.",
             )
         self._last_number += 1
-        return Subscription(
-            subscription_id, self._last_number, destination, self.version, self._outlet, terms
-        )
+        number, version = self._last_number, self.version
+        new = Subscription(subscription_id, number, destination, version, self._outlet, terms)
+        new.visit = self.visit
+        return new
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.terms.ack is not AckMode.AUTO:
