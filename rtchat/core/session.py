@@ -31,6 +31,8 @@ from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
 __all__ = ["CloseReason", "HeartBeat", "Line", "Session", "State"]
 
+_FREE = Rule.FREE
+
 
 class State(Enum):
     """Where a session is; :data:`_COMMANDS` says what a client may send there."""
@@ -326,7 +328,7 @@ class Session:
         self._line.session_opened(heartbeat)
 
     def _join_chat(self, frame: Frame, reply: dict[str, str]) -> None:
-        """Say who comes, and let all that is sent pass the rules."""
+        """Say who comes, and how fast it may send."""
         chat = self._broker.chat
         assert chat is not None
         visit = chat.arrive(frame.headers, self.login, self._replaced)
@@ -334,7 +336,8 @@ class Session:
         if visit is not None:
             reply["nick"], reply["x-presence-id"] = visit.person.nick, visit.person.id
         self._bucket = chat.new_bucket(self._broker.now)
-        self._acts = _CHAT if self._bucket is None else _RATED_CHAT
+        if self._bucket is not None:
+            self._acts = _RATED
 
     def _replaced(self) -> None:
         self.fail(
@@ -373,12 +376,17 @@ class Session:
         return max(wished_ms, min(usual_ms, self._limits.min_heartbeat_ms))
 
     def _send_message(self, frame: Frame) -> None:
-        destination = required(frame, "destination")
         headers = frame.headers
+        destination = headers.get("destination") or required(frame, "destination")
+        # What a head alone says is found out once for all that are the same.
+        if frame.memo.get("rule") is not _FREE and self._is_for_chat(frame):
+            return
         transaction = headers.get("transaction")
         if transaction is None:
             self._wait_for_room(destination)
-        reply_to = self._subscriptions.reply_address(headers.get("reply-to", ""))
+        reply_to = headers.get("reply-to", "")
+        if reply_to:
+            reply_to = self._subscriptions.reply_address(reply_to)
         destination = self._subscriptions.address_of(destination)
         self.has_published = True
         if transaction is None:
@@ -390,21 +398,27 @@ class Session:
         size = Message("", destination, frame).size
         self._transactions.add(transaction, Publication(destination, size, publish))
 
-    def _send_in_chat(self, frame: Frame) -> None:
-        """Take a SEND at a server with people and rooms."""
-        memo, chat = frame.memo, self._broker.chat
-        rule = memo.get("rule")
+    def _is_for_chat(self, frame: Frame) -> bool:
+        """Let a SEND pass the rules; tell whether the chat took it, so that nothing is left to do.
+
+        Raises:
+            ProtocolError: It does not pass.
+        """
+        chat, memo = self._broker.chat, frame.memo
+        if chat is None:
+            memo["rule"] = _FREE
+            return False
+        rule: Rule | None = memo.get("rule")
         if rule is None:
-            assert chat is not None
             rule = memo["rule"] = chat.rule_of(frame.headers.get("destination", ""))
-        if rule is not Rule.FREE:
-            assert chat is not None
-            chat.check(rule, self._visit, frame)
-            if rule is Rule.PRIVATE:
-                chat.check_private(self._visit, frame)
-                self._send_private(frame)
-                return
-        self._send_message(frame)
+        if rule is _FREE:
+            return False
+        chat.check(rule, self._visit, frame)
+        if rule is not Rule.PRIVATE:
+            return False
+        chat.check_private(self._visit, frame)
+        self._send_private(frame)
+        return True
 
     def _send_private(self, frame: Frame) -> None:
         reply_to = self._subscriptions.reply_address(frame.headers.get("reply-to", ""))
@@ -433,7 +447,7 @@ class Session:
         delay_s = bucket.wait_s(self._broker.now)
         if delay_s:
             raise _TooFast(delay_s)
-        self._send_in_chat(frame)
+        self._send_message(frame)
         bucket.take()
 
     def _wait_for_room(self, destination: str, but: Collection[Source | None] = ()) -> None:
@@ -577,8 +591,7 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
-_CHAT: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_in_chat}
-_RATED_CHAT: dict[str, _Act] = {**_CHAT, "SEND": Session._send_at_rate}
+_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_at_rate}
 
 
 def _negotiate(accept_version: str | None) -> Version:

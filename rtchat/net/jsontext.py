@@ -8,6 +8,8 @@ from rtchat.core.chat import Json
 
 __all__ = ["JSON"]
 
+_DECODER = simplejson.JSONDecoder(parse_int=float)
+
 
 def _write(value: object) -> bytes:
     text: str = simplejson.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -25,7 +27,7 @@ def _read(data: bytes) -> object:
     """
     text = data.decode("utf-8-sig", "replace")
     try:
-        return simplejson.loads(text, parse_int=float)
+        return _DECODER.decode(text)
     except simplejson.JSONDecodeError:
         return None
 
