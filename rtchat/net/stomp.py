@@ -20,7 +20,7 @@ from rtchat.core.outlet import ROOM_BYTES
 from rtchat.core.session import CloseReason, HeartBeat, Session
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.outbox import IFramedTransport, Outbox
-from rtchat.net.transport import as_stream, peer_name, set_no_delay
+from rtchat.net.transport import as_stream, keep_alive, peer_name, set_no_delay
 
 __all__ = ["StompFactory", "StompProtocol"]
 
@@ -177,6 +177,8 @@ class StompProtocol(Protocol):
             self._later(heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
         if heartbeat.receive_ms:
             self._later(heartbeat.receive_ms * _SILENCE_SHARE / 1000, self._listen)
+        elif self._framed is None:
+            keep_alive(self._stream)
 
     def pause_reading(self) -> None:
         """The client has to wait: for a queue's room, or for its rate."""
