@@ -32,6 +32,10 @@
   const CODE_PROTOCOL = 3002;
   const CODE_SILENCE = 3012;
 
+  // A WebSocket's readyState
+  const CLOSING = 2;
+  const CLOSED = 3;
+
   const encoder = new TextEncoder();
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -299,7 +303,11 @@
     socket.onerror = () => events.failed(new Error(`the WebSocket to ${url.href} failed`));
     socket.onclose = (event) => events.closed(event.code);
     return {
-      send: (data) => socket.send(data),
+      send: (data) => {
+        // Between the end of the connection and the event that tells of it there is nobody to send to.
+        if (socket.readyState === CLOSING || socket.readyState === CLOSED) return;
+        socket.send(data);
+      },
       close: (code) => socket.close(code),
     };
   }

@@ -52,10 +52,16 @@ export class Rows {
       case "mark":
         return make("li", "mark-new", STRINGS.newSince);
       case "notice":
-        return make("li", "notice", row.text);
+        return this.#notice(row.text);
       default:
         return this.#message(row, isNew);
     }
+  }
+
+  #notice(text) {
+    const li = make("li", "notice");
+    li.append(make("span", "", text));
+    return li;
   }
 
   #message(row, isNew) {
