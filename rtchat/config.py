@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from rtchat.core.access import AccessRule, Target, normal_host
 from rtchat.core.addresses import AddressList
-from rtchat.core.limits import BrokerLimits, HistoryLimits, Limits
+from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits, Limits
 from rtchat.core.stream import HistoryRule
 from rtchat.errors import ConfigError
 
@@ -60,6 +60,9 @@ session.ping_interval = 20
 [history]
 /topic/chat* = 1000, 7 days
 file = :memory:
+
+[rate]
+messages_per_second = 10
 """
 
 _KINDS = ("http", "https", "stomp", "stomps")
@@ -235,6 +238,7 @@ class Settings:
         broker_limits: What all STOMP sessions share.
         pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
         history: Which messages are kept, or None.
+        chat: What holds for people, rooms and how fast clients may send.
         proxy: The limits of the proxy.
         front: The front proxies.
         source: The file the settings come from, or "built-in defaults".
@@ -258,6 +262,7 @@ class Settings:
     broker_limits: BrokerLimits = field(default_factory=BrokerLimits)
     pubsub: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     history: HistorySettings | None = None
+    chat: ChatTerms = field(default_factory=ChatTerms)
     proxy: ProxySettings = field(default_factory=ProxySettings)
     front: FrontSettings = field(default_factory=FrontSettings)
     source: str = "built-in defaults"
@@ -478,6 +483,7 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
         ),
         pubsub=MappingProxyType({name: _copies(place) for name, place in places("pubsub").items()}),
         history=_history(places("history"), folder),
+        chat=_chat(places("presence"), places("chat"), places("rate")),
         proxy=ProxySettings(**_fields(places("proxy"), _PROXY)),
         front=_front(places("front")),
         source=file,
@@ -784,6 +790,31 @@ def _sync(place: Place) -> bool:
     return kinds[place.value.lower()]
 
 
+def _chat(
+    presence: Mapping[str, Place], chat: Mapping[str, Place], rate: Mapping[str, Place]
+) -> ChatTerms:
+    fields = {**_fields(presence, _PRESENCE), **_fields(chat, _CHAT), **_fields(rate, _RATE)}
+    per_second = fields.get("messages_per_second", 0)
+    if per_second:
+        # At least one: less than that would never let a message through.
+        fields.setdefault("burst", max(1, round(_BURST_S * per_second)))
+    elif "burst" in rate:
+        raise rate["burst"].error("has no rate; write messages_per_second in [rate], too")
+    return ChatTerms(**fields)
+
+
+def _rooms(place: Place) -> tuple[str, ...]:
+    """Read which destinations are rooms."""
+    rooms = [name.strip() for name in _text(place).split(",")]
+    for name in rooms:
+        if not name.startswith("/topic/") or name == "/topic/":
+            raise place.error(
+                f"names {name or 'nothing'} where a room belongs; write /topic/NAME, in which * "
+                "stands for any letters, several with commas between them"
+            )
+    return tuple(dict.fromkeys(rooms))
+
+
 def _quarter_of_memory() -> int:
     """Return a quarter of the machine's memory in bytes, or 1 GiB if nobody can tell."""
     try:
@@ -801,13 +832,13 @@ def _reason(error: OSError | ValueError) -> str:
 _Reader: TypeAlias = Callable[[Place], Any]
 
 
-def _seconds(low: float, high: float, *, or_zero: bool = False) -> _Reader:
+def _seconds(low: float, high: float, *, or_zero: bool = False, unit: str = "seconds") -> _Reader:
     def read(place: Place) -> float:
         value = float(place.value) if _NUMBER.fullmatch(place.value) else -1.0
         if not (low <= value <= high or (or_zero and value == 0)):
             zero = "0 or " if or_zero else ""
             raise place.error(
-                f"cannot be used; write {zero}a number of seconds from {low:g} to {high:g}"
+                f"cannot be used; write {zero}a number of {unit} from {low:g} to {high:g}"
             )
         return value
 
@@ -912,6 +943,23 @@ _SHARED: Mapping[str, tuple[str, _Reader]] = {
     "redelivery.max_count": ("max_deliveries", _whole(1, 1_000_000, "deliveries", or_zero=True)),
     "memory.max_bytes": ("max_bytes", _size(_MIB, 1024 * _GIB)),
 }
+_BURST_S = 5
+_PRESENCE: Mapping[str, tuple[str, _Reader]] = {
+    "grace": ("grace_s", _seconds(0.1, 3600, or_zero=True)),
+}
+_CHAT: Mapping[str, tuple[str, _Reader]] = {
+    "rooms": ("rooms", _rooms),
+    "text.max_characters": ("max_text_chars", _whole(1, 10_000_000, "characters", or_zero=True)),
+    "nick.max_characters": ("max_nick_chars", _whole(1, 1000, "characters")),
+    "nick.must_match": ("nick_must_match", _yes_no),
+}
+_RATE: Mapping[str, tuple[str, _Reader]] = {
+    "messages_per_second": (
+        "messages_per_second",
+        _seconds(0.1, 1_000_000, or_zero=True, unit="messages"),
+    ),
+    "burst": ("burst", _whole(1, 1_000_000, "messages")),
+}
 _PROXY: Mapping[str, tuple[str, _Reader]] = {
     "connect.timeout": ("connect_timeout_s", _seconds(0.1, 600)),
     "message.max_bytes": ("max_message_bytes", _size(_KIB, _GIB)),
@@ -951,6 +999,9 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "broker": (*_BROKER, *_SHARED),
     "pubsub": (),
     "history": ("file", *_HISTORY, *_HISTORY_LIMITS),
+    "presence": tuple(_PRESENCE),
+    "chat": tuple(_CHAT),
+    "rate": tuple(_RATE),
     "proxy": tuple(_PROXY),
     "front": ("trusted", "protocol"),
 }

@@ -6,7 +6,8 @@
     ├── ConfigError          chat.ini (or the machine) does not allow the start
     ├── AccessDenied         the access list or the Host check refuses a request
     ├── ProtocolError        the client broke STOMP; its text is safe to send
-    │   └── LimitExceeded    the client went over a configured limit
+    │   ├── LimitExceeded    the client went over a configured limit
+    │   └── NotAllowed       the client wants what this server does not let it do
     ├── StoreUnusable        the history's file cannot be opened, read or written
     └── ServerRefused        a STOMP server that we are a client of answered ERROR, or left
 
@@ -21,6 +22,7 @@ __all__ = [
     "AccessDenied",
     "ConfigError",
     "LimitExceeded",
+    "NotAllowed",
     "ProtocolError",
     "RtchatError",
     "ServerRefused",
@@ -69,6 +71,10 @@ class ProtocolError(RtchatError):
 
 class LimitExceeded(ProtocolError):
     """The client went over a limit; the message names the limit and its value."""
+
+
+class NotAllowed(ProtocolError):
+    """The frame is sound, but somebody else has the nick, or a room's rules forbid it."""
 
 
 class ServerRefused(RtchatError):

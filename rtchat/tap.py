@@ -50,6 +50,7 @@ from rtchat.errors import ConfigError, StoreUnusable
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
 from rtchat.net.historystore import HistoryStore
+from rtchat.net.jsontext import JSON
 from rtchat.net.messagelog import MessageLog
 from rtchat.net.proxy import Caps, ProxyFactory
 from rtchat.net.resolve import checked_endpoints
@@ -136,6 +137,7 @@ def makeService(options: Options) -> MultiService:
     _allow_many_connections()
     broker = Broker(token_hex(4), settings.broker_limits, lambda: token_hex(16), settings.pubsub)
     broker.notify = _notice
+    broker.open_chat(settings.chat, JSON)
     access = AccessList(settings.access, settings.origin_required)
     own_names = (*settings.hosts, *_machine_names())
     stomp_targets: list[Target] = []
@@ -187,6 +189,7 @@ def makeService(options: Options) -> MultiService:
             "queues": broker.queue_count,
             "queued_messages": broker.queued_count,
             "held_bytes": broker.budget.used,
+            "people": 0 if broker.chat is None else len(broker.chat.people),
             "messages": broker.message_count,
         }
 
@@ -424,7 +427,7 @@ class _History(Service):
 
 
 class _Expiry(TimerService):
-    """Drops messages whose time is over from queues that nobody listens to."""
+    """Drops messages whose time is over, and says who has left."""
 
     def __init__(self, broker: Broker, clock: IReactorTime) -> None:
         super().__init__(_EXPIRE_EVERY_S, self._expire)

@@ -31,9 +31,10 @@ from twisted.python.failure import Failure
 from rtchat.core.broker import Broker as CoreBroker
 from rtchat.core.broker import Notice
 from rtchat.core.frames import HEARTBEAT, Frame, Version, encode
-from rtchat.core.limits import BrokerLimits, Limits
+from rtchat.core.limits import BrokerLimits, ChatTerms, Limits
 from rtchat.core.parser import FrameParser
 from rtchat.errors import RtchatError
+from rtchat.net.jsontext import JSON
 from rtchat.net.stomp import StompFactory
 
 __all__ = ["Broker", "Client", "Closed", "NothingReceived", "Refused"]
@@ -68,6 +69,7 @@ class Broker:
     Args:
         limits: What each client may use; the server's defaults when left out.
         broker_limits: What all clients share.
+        chat: What holds for people and rooms.
         start_s: What time it is, in seconds since 1970.
 
     Attributes:
@@ -81,6 +83,7 @@ class Broker:
         broker_limits: BrokerLimits | None = None,
         *,
         pubsub: Mapping[str, tuple[str, ...]] | None = None,
+        chat: ChatTerms | None = None,
         start_s: float = 1_700_000_000.0,
     ) -> None:
         self.clock = Clock()
@@ -88,6 +91,7 @@ class Broker:
         self.notices: list[Notice] = []
         self._core = CoreBroker("test", broker_limits, pubsub=pubsub)
         self._core.notify = self.notices.append
+        self._core.open_chat(chat or ChatTerms(), JSON)
         self._factory = StompFactory(self._core, limits or Limits(), self.clock)
         self._clients = 0
 

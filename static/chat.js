@@ -1,314 +1,355 @@
-/** The chat page: joins the connection, the outbox and the log to the elements of index.html. */
+/** The chat page: joins the session to what is seen of it. */
 
 import "./stomp.js";
-import { Connection } from "./connection.js";
 import { askTargets, usableDemos } from "./demos/targets.js";
-import { Log } from "./log.js";
-import { MAX_NICK_CHARS, MAX_TEXT_CHARS, cleanNick, cut, readBody, roomOf, writeBody } from "./messages.js";
-import { Outbox, SeenIds } from "./outbox.js";
+import { parseLine } from "./model/commands.js";
+import { Memory, Reading, storageOf } from "./model/memory.js";
+import { mentions } from "./model/richtext.js";
+import { cleanNick, placeOf, privateHash, roomHash, roomOf } from "./protocol/messages.js";
+import { Outbox, newId } from "./protocol/outbox.js";
+import { sameNick } from "./protocol/people.js";
+import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
+import { Composer } from "./view/composer.js";
+import { $, announce, fillIn, make, oncePerFrame } from "./view/dom.js";
+import { LogView } from "./view/log-view.js";
+import { NickDialog, otherNick } from "./view/nick-dialog.js";
+import { Notifications } from "./view/notify.js";
+import { shownText } from "./view/rows.js";
+import { Search } from "./view/search.js";
+import { Sidebar, hashOf, titleOf } from "./view/sidebar.js";
+import { Status } from "./view/status.js";
 
-const NICK_KEY = "rtchat.nick";
-const DRAFT_KEY = "rtchat.draft";
-const COUNTER_FROM_CHARS_LEFT = 300;
+const MAX_TEXT_CHARS = 4000;
+const MAX_JOINED = 50;
+const TYPING_EVERY_MS = 1000;
+const READ_EVERY_MS = 500;
 
-const $ = (id) => document.getElementById(id);
-const text = $("text");
-const nickInput = $("nick");
-const nickDialog = $("nick-dialog");
+fillIn();
 
-/** A storage of the browser, null where the user has turned it off. */
-function storageOf(name) {
-  try {
-    return window[name];
-  } catch {
-    return null;
-  }
+const local = new Memory(storageOf("localStorage"));
+const perTab = new Memory(storageOf("sessionStorage"));
+const outbox = new Outbox(storageOf("sessionStorage"), storageOf("localStorage"));
+const reading = new Reading(local);
+
+/** What proves that it is this window that comes back; another window of this browser has another. */
+function tokenOfTab() {
+  const token = perTab.recall("token") || newId();
+  perTab.remember("token", token);
+  return token;
 }
 
-function recall(storage, key) {
-  try {
-    return storage.getItem(key) || "";
-  } catch {
-    return "";
-  }
-}
-
-function remember(storage, key, value) {
-  try {
-    storage.setItem(key, value);
-  } catch {
-    // Turned off or full: the page works, it forgets.
-  }
-}
-
-const local = storageOf("localStorage");
-const session = storageOf("sessionStorage");
-
-let nick = cleanNick(recall(local, NICK_KEY));
-let room = roomOf(location.hash);
-let unread = 0;
-let wasOnline = false;
-let retryAt = null;
+const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
+const session = new ChatSession({ client, outbox, reading, token: tokenOfTab(), nick: cleanNick(local.recall("nick")) });
+const status = new Status();
+const view = new LogView();
+const composer = new Composer(perTab);
+const sidebar = new Sidebar(session);
+const dialog = new NickDialog();
+const notifications = new Notifications(local);
+const search = new Search({
+  rows: view.rows,
+  list: view.list,
+  conversation: () => view.conversation,
+  loadEarlier: (conversation) => session.loadEarlier(conversation),
+});
 let saidNotKept = false;
+let isReplaced = false;
 
-const log = new Log($("log"), $("jump"));
-const outbox = new Outbox(session);
-const seen = new SeenIds();
-const connection = new Connection(new globalThis.STOMPClient({ url: "/ws" }), room.destination);
+// ---- the state of the connection ----
 
-// ---- words ----
-
-function fillIn() {
-  for (const element of document.querySelectorAll("[data-text]")) element.textContent = STRINGS[element.dataset.text];
-  for (const element of document.querySelectorAll("[data-label]")) {
-    element.setAttribute("aria-label", STRINGS[element.dataset.label]);
-  }
-  for (const element of document.querySelectorAll("[data-hint]")) element.placeholder = STRINGS[element.dataset.hint];
-  nickInput.maxLength = MAX_NICK_CHARS;
-  text.maxLength = MAX_TEXT_CHARS;
-}
-
-const roomName = () => (room.name === null ? STRINGS.lobby : `#${room.name}`);
-
-function showRoom() {
-  $("room").textContent = roomName();
-  showTitle();
-}
-
-function showTitle() {
-  document.title = STRINGS.title(unread, roomName());
-}
-
-/** Screen readers say this when they are done with what they are saying. */
-function announce(words) {
-  $("announcement").textContent = words;
-}
-
-// ---- the connection's state ----
-
-function showState() {
-  const secondsLeft = retryAt === null ? 0 : Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
-  $("state").textContent = retryAt === null ? STRINGS[connection.state] : STRINGS.offlineIn(secondsLeft);
-}
-
-connection.onstate = (state, next) => {
-  retryAt = next.retryAt;
-  document.body.dataset.state = state;
-  showState();
-  if (state === "online") {
-    announce(wasOnline ? STRINGS.saidOnline : STRINGS.saidOnlineFirst);
-    wasOnline = true;
-    $("offline").hidden = true;
-    sendWaiting();
-  } else if (state === "offline") {
-    outbox.disconnected();
-    $("offline-text").textContent = next.final ? STRINGS.refusedForGood : STRINGS.waitSafely;
-    if ($("offline").hidden) {
-      // Said once per loss, not once per attempt.
-      announce(next.final ? STRINGS.saidOfflineForGood : STRINGS.saidOffline(Math.ceil((retryAt - Date.now()) / 1000)));
-    }
-    $("offline").hidden = false;
-  }
+session.onstate = (state, next) => {
+  status.show(state, next);
+  if (isReplaced && state === "offline") status.explain(STRINGS.elsewhere, STRINGS.useHere);
+};
+session.onreplaced = () => {
+  isReplaced = true;
 };
 
-setInterval(() => {
-  if (retryAt !== null) showState();
-}, 500);
-
-/** Does not wait for the next attempt, if there is to be one. */
 function returnNow() {
-  if (retryAt !== null) connection.connect();
+  if (status.isWaiting) session.connect();
 }
 
-$("retry").addEventListener("click", () => {
-  connection.connect();
-  text.focus();
-});
+status.onretry = () => {
+  isReplaced = false;
+  if (session.nick === "") dialog.ask("", { isNeeded: true });
+  else session.connect();
+  composer.focus();
+};
 window.addEventListener("online", returnNow);
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
-  unread = 0;
-  showTitle();
-  returnNow();
+  if (!document.hidden) returnNow();
 });
+
+// ---- rooms and conversations ----
+
+const showTitle = oncePerFrame(() => {
+  const unread = session.conversations.reduce((sum, { unread: count }) => sum + count, 0);
+  document.title = STRINGS.title(unread, titleOf(view.conversation));
+});
+
+function rememberRooms() {
+  const names = session.conversations.filter(({ isPrivate }) => !isPrivate).map(({ name }) => name ?? "");
+  local.rememberJson("rooms", names.slice(0, MAX_JOINED));
+}
+
+/** Opens what the address names. */
+function open() {
+  const place = placeOf(location.hash);
+  const isSelf = place.nick !== undefined && sameNick(place.nick, session.nick);
+  let conversation = place.nick !== undefined && !isSelf ? session.openPrivate(place.nick) : null;
+  conversation ??= session.join(place.nick === undefined ? place : roomOf(""));
+  if (isSelf) conversation.addNotice(STRINGS.notices.toYourself);
+  if (conversation === view.conversation) return;
+  const isFirst = view.conversation === null;
+  view.show(conversation);
+  session.show(conversation);
+  composer.show(conversation.destination);
+  $("room").textContent = titleOf(conversation);
+  if (!isFirst) announce(STRINGS.joined(titleOf(conversation)));
+  rememberRooms();
+  search.changed();
+  sidebar.changed();
+  showTitle();
+}
+
+function leave(conversation) {
+  const { conversations } = session;
+  if (!conversation.isPrivate && conversations.filter(({ isPrivate }) => !isPrivate).length === 1) return;
+  const next = conversations.find((one) => one !== conversation && !one.isPrivate);
+  session.leave(conversation);
+  rememberRooms();
+  if (conversation === view.conversation) location.hash = hashOf(next);
+  composer.focus();
+}
+
+/** Goes one conversation up or down in the list. */
+function step(by) {
+  const { conversations } = session;
+  const index = conversations.indexOf(view.conversation);
+  location.hash = hashOf(conversations[(index + by + conversations.length) % conversations.length]);
+}
+
+window.addEventListener("hashchange", open);
+document.addEventListener("keydown", (event) => {
+  const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || dialog.isOpen) return;
+  event.preventDefault();
+  step(by);
+});
+notifications.onclick = (hash) => {
+  location.hash = hash;
+};
+sidebar.onleave = leave;
+sidebar.onjoin = (name) => {
+  location.hash = roomHash(roomOf(roomHash(name)).name);
+  composer.focus();
+};
+sidebar.ontalk = view.rows.onnick = (nick) => {
+  location.hash = privateHash(nick);
+  composer.focus();
+};
+session.onconversations = () => {
+  sidebar.changed();
+  showTitle();
+};
+session.onentered = (conversation) => {
+  if (conversation === view.conversation) view.goToMark();
+};
+session.onpeople = () => {
+  sidebar.changed();
+};
 
 // ---- messages in ----
 
-connection.onmessage = (frame) => {
-  const id = frame.headers["correlation-id"];
-  if (outbox.isOwn(id)) {
-    seen.add(id);
-    arrived(id); // it has been in the log since it was written
-    return;
-  }
-  if (!seen.add(id)) return;
-  log.addMessage({ ...readBody(frame), at: Date.now() });
-  if (document.hidden) {
-    unread += 1;
-    showTitle();
-  }
+let readTimer = null;
+view.onread = (conversation) => {
+  sidebar.changed();
+  showTitle();
+  readTimer ??= setTimeout(() => {
+    readTimer = null;
+    noteRead(conversation);
+  }, READ_EVERY_MS);
 };
 
-connection.onreceipt = (id) => arrived(id);
-
-connection.onerror = (frame) => {
-  const reason = (frame.headers.message || (typeof frame.body === "string" ? frame.body : "")).trim();
-  const words = cut(reason, 300) || STRINGS.noReason;
-  const id = frame.headers["receipt-id"];
-  // A message that the server refuses must not be sent again and again after each reconnect.
-  if (outbox.refuse(id, words)) showRefused(id, words);
-  else log.addNotice(STRINGS.serverSaid(words));
-};
-
-function arrived(id) {
-  outbox.confirm(id);
-  log.confirm(id);
+function noteRead(conversation) {
+  const epoch = session.room(conversation.destination)?.stream.epoch ?? null;
+  if (epoch !== null && conversation.lastOffset !== null && conversation.unread === 0) {
+    reading.note(conversation.destination, epoch, conversation.lastOffset);
+  }
 }
+
+window.addEventListener("pagehide", () => noteRead(view.conversation));
+view.onneartop = (conversation) => {
+  session.loadEarlier(conversation).then((isMore) => {
+    if (isMore) search.changed();
+  });
+};
+
+session.onmessage = (conversation, row) => {
+  const text = shownText(row);
+  const isMention = conversation.isPrivate || mentions(row.text, session.nick);
+  if (view.isSeen(conversation)) view.onread(conversation);
+  else conversation.countUnread(row, isMention);
+  if (conversation === view.conversation) {
+    view.hear(row);
+    search.changed();
+  } else if (isMention) {
+    const words = conversation.isPrivate ? STRINGS.wroteToYou : STRINGS.mentionedYou;
+    announce(words(row.nick, titleOf(conversation)));
+  }
+  if (isMention) {
+    const title = conversation.isPrivate
+      ? STRINGS.wroteToYou(row.nick)
+      : STRINGS.mentionedYou(row.nick, titleOf(conversation));
+    notifications.tell(title, text, hashOf(conversation));
+  }
+  sidebar.changed();
+  showTitle();
+};
+
+session.onnotice = (conversation, name, ...details) => {
+  const words = STRINGS.notices[name];
+  (conversation ?? view.conversation).addNotice(typeof words === "function" ? words(...details) : words);
+};
+
+function showTyping() {
+  const room = session.room(view.conversation.destination);
+  $("typing").textContent = room === null ? "" : STRINGS.typing(room.typing.now(Date.now(), session.nick));
+}
+
+session.ontyping = () => {
+  if (view.conversation !== null) showTyping();
+};
+setInterval(session.ontyping, TYPING_EVERY_MS);
 
 // ---- messages out ----
 
-function sendWaiting() {
-  if (!connection.isOnline) return;
-  outbox.flush((entry) => {
-    connection.send(writeBody(entry.nick, entry.text), entry.destination, {
-      "content-type": "application/json",
-      "correlation-id": entry.id,
-      receipt: entry.id,
-    });
-  });
+composer.nicks = () => {
+  const talkers = view.conversation.messages.map(({ nick }) => nick).filter((nick) => nick !== null);
+  const people = session.room(view.conversation.destination)?.people.nicks ?? [];
+  return [...new Set([...people, ...talkers.reverse()])].filter((nick) => !sameNick(nick, session.nick));
+};
+composer.ontype = () => session.type();
+composer.onsubmit = (text) => {
+  if (session.nick === "") {
+    dialog.ask("", { isNeeded: true });
+    return false;
+  }
+  return obey(parseLine(text));
+};
+
+/** False if the text stays in the field. */
+function obey({ command, ...what }) {
+  const { conversation } = view;
+  const notice = (name, ...details) => session.onnotice(conversation, name, ...details);
+  if (what.missing) {
+    notice("missing", command);
+    return false;
+  }
+  switch (command) {
+    case "say":
+      return say(conversation, what.text);
+    case "me":
+      return say(conversation, what.text, true);
+    case "nick":
+      changeNick(cleanNick(what.nick));
+      break;
+    case "join":
+      sidebar.onjoin(what.room);
+      break;
+    case "leave":
+      leave(conversation);
+      break;
+    case "help":
+      notice("help");
+      break;
+    case "msg":
+      return talkTo(what.nick, what.text);
+    default:
+      notice("unknownCommand", what.name);
+      return false;
+  }
+  view.list.toBottom();
+  return true;
 }
 
-function submit() {
-  const content = text.value.trim();
-  if (content === "") return;
-  if (nick === "") {
-    askNick();
-    return;
+function talkTo(nick, text) {
+  const to = cleanNick(nick);
+  if (sameNick(to, session.nick)) session.onnotice(view.conversation, "toYourself");
+  else if (session.connection.isOnline && !session.features.people) session.onnotice(view.conversation, "noPrivate");
+  else {
+    location.hash = privateHash(to);
+    const conversation = session.openPrivate(to);
+    if (conversation !== null && text !== "") say(conversation, text);
+    return true;
   }
-  const entry = outbox.add({
-    destination: room.destination,
-    nick,
-    text: cut(content, MAX_TEXT_CHARS),
-    at: Date.now(),
-  });
-  log.addMessage({ ...entry, isOwn: true });
-  setDraft("");
-  if (!outbox.isKept && !saidNotKept && !connection.isOnline) {
+  return false;
+}
+
+function say(conversation, text, isAction = false) {
+  session.say(conversation, text, isAction);
+  if (conversation === view.conversation) view.list.toBottom();
+  if (!outbox.isKept && !saidNotKept && !session.connection.isOnline) {
     saidNotKept = true;
-    log.addNotice(STRINGS.notKept);
+    session.onnotice(conversation, "notKept");
   }
-  sendWaiting();
+  return true;
 }
 
-function showRefused(id, reason) {
-  log.refuse(id, reason, [
-    {
-      label: STRINGS.tryAgain,
-      act: () => {
-        outbox.retry(id);
-        log.wait(id);
-        sendWaiting();
-        text.focus();
-      },
-    },
-    {
-      label: STRINGS.takeBack,
-      act: () => {
-        const entry = outbox.entries.find((candidate) => candidate.id === id);
-        outbox.confirm(id);
-        log.remove(id);
-        if (entry !== undefined) setDraft(text.value === "" ? entry.text : `${entry.text}\n${text.value}`);
-        text.focus();
-      },
-    },
-  ]);
-}
-
-/** Puts what still waits for this room into the log, as after a reload. */
-function showWaiting() {
-  for (const entry of outbox.entries) {
-    if (entry.destination !== room.destination) continue;
-    log.addMessage({ ...entry, isOwn: true });
-    if (entry.refused !== null) showRefused(entry.id, entry.refused);
+session.onrefused = (conversation, id, reason) => {
+  composer.maxChars = Math.min(MAX_TEXT_CHARS, session.maxTextChars);
+  // A text that is too long has to be changed before anything else: back into the field with it.
+  if (/longer than/.test(reason) && conversation === view.conversation && composer.value === "") {
+    composer.putBack(session.takeBack(conversation, id));
   }
-}
-
-// ---- writing ----
-
-function setDraft(value) {
-  text.value = value;
-  draftChanged();
-}
-
-function draftChanged() {
-  remember(session, DRAFT_KEY, text.value);
-  // The style sheet makes the field as tall as this copy of its text.
-  text.parentElement.dataset.text = text.value;
-  const left = MAX_TEXT_CHARS - text.value.length;
-  $("counter").textContent = left <= COUNTER_FROM_CHARS_LEFT ? STRINGS.charactersLeft(left) : "";
-}
-
-text.addEventListener("input", draftChanged);
-text.addEventListener("keydown", (event) => {
-  // While an input method is composing, Enter belongs to it.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  submit();
-});
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-  text.focus();
-});
+};
+view.rows.onretry = ({ id }) => {
+  session.retry(view.conversation, id);
+  composer.focus();
+};
+view.rows.ontakeback = ({ id }) => {
+  composer.putBack(session.takeBack(view.conversation, id));
+};
 
 // ---- the nickname ----
 
-function showNick() {
-  $("nick-shown").textContent = nick;
-  $("nick-change").title = STRINGS.changeNick;
-  $("nick-change").hidden = nick === "";
+function changeNick(nick) {
+  if (nick === "") return;
+  const isNew = session.nick !== "" && nick !== session.nick;
+  session.setNick(nick);
+  if (isNew) wished = nick;
 }
 
-function askNick() {
-  nickInput.value = nick;
-  const isFirst = nick === "";
-  $("nick-cancel").hidden = isFirst;
-  $("nick-title").textContent = isFirst ? STRINGS.welcomeTitle : STRINGS.changeNick;
-  $("nick-save").textContent = isFirst ? STRINGS.enterRoom : STRINGS.saveNick;
-  if (!nickDialog.open) nickDialog.showModal();
-  nickInput.focus();
-  nickInput.select();
-}
+let wished = null; // a change of name that the server has not confirmed
 
-function closeNick() {
-  nickDialog.close();
-  text.focus(); // now, not at the later close event: somebody may go on typing
-}
-
-$("nick-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const chosen = cleanNick(nickInput.value);
-  if (chosen === "") {
-    nickInput.value = "";
-    nickInput.reportValidity();
+session.onnick = (what, nick, reason) => {
+  if (what === "set") {
+    local.remember("nick", nick);
+    $("nick-shown").textContent = nick;
+    $("nick-change").title = STRINGS.changeNick;
+    $("nick-change").hidden = nick === "";
+    view.setNick(nick);
+    if (wished === nick) session.onnotice(view.conversation, "nickSet", nick);
+    wished = null;
+    sidebar.changed();
     return;
   }
-  nick = chosen;
-  remember(local, NICK_KEY, nick);
-  showNick();
-  closeNick();
-});
-$("nick-cancel").addEventListener("click", closeNick);
-$("nick-change").addEventListener("click", askNick);
-nickDialog.addEventListener("cancel", (event) => {
-  if (nick === "") event.preventDefault();
-});
-nickDialog.addEventListener("close", () => {
-  // Browsers let a second Escape through whatever the page says.
-  if (nick === "") askNick();
-  else text.focus();
-});
+  const isFree = what === "refused" && wished === null;
+  if (what === "needed" || isFree) {
+    const other = otherNick(nick);
+    dialog.ask(isFree ? nick : other, {
+      isNeeded: true,
+      problem: isFree ? STRINGS.nickRefused(nick, reason) : STRINGS.nickTaken(nick, other),
+    });
+    status.explain(STRINGS.needNick);
+  } else {
+    session.onnotice(view.conversation, what === "taken" ? "nickTaken" : "nickRefused", nick, reason);
+  }
+  wished = null;
+};
+dialog.onchosen = changeNick;
+dialog.onclosed = () => composer.focus();
 
 // ---- more to do ----
 
@@ -316,9 +357,8 @@ nickDialog.addEventListener("close", () => {
 async function linkDemos() {
   const { targets } = await askTargets();
   const links = usableDemos(targets).map((demo) => {
-    const link = document.createElement("a");
+    const link = make("a", "", STRINGS.demoNames[demo]);
     link.href = `/static/demos/${demo}.html`;
-    link.textContent = STRINGS.demoNames[demo];
     return link;
   });
   $("demos").append(...links);
@@ -327,23 +367,17 @@ async function linkDemos() {
 
 // ---- start ----
 
-window.addEventListener("hashchange", () => {
-  const next = roomOf(location.hash);
-  if (next.destination === room.destination) return;
-  room = next;
-  log.clear();
-  showRoom();
-  showWaiting();
-  announce(STRINGS.joined(roomName()));
-  connection.join(room.destination);
-});
-
-fillIn();
-showRoom();
-showNick();
-showWaiting();
-setDraft(text.value || cut(recall(session, DRAFT_KEY), MAX_TEXT_CHARS));
-connection.connect();
+view.rows.nick = session.nick;
+for (const name of local.recallJson("rooms", []).slice(0, MAX_JOINED)) {
+  if (typeof name === "string") session.join(roomOf(roomHash(name === "" ? null : name)));
+}
+open();
+if (session.nick === "") {
+  dialog.ask("", { isNeeded: true });
+} else {
+  $("nick-shown").textContent = session.nick;
+  $("nick-change").hidden = false;
+  session.connect();
+  composer.focus();
+}
 linkDemos().catch(() => {}); // the chat does without them
-if (nick === "") askNick();
-else text.focus();

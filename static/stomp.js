@@ -32,6 +32,10 @@
   const CODE_PROTOCOL = 3002;
   const CODE_SILENCE = 3012;
 
+  // A WebSocket's readyState
+  const CLOSING = 2;
+  const CLOSED = 3;
+
   const encoder = new TextEncoder();
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -299,7 +303,11 @@
     socket.onerror = () => events.failed(new Error(`the WebSocket to ${url.href} failed`));
     socket.onclose = (event) => events.closed(event.code);
     return {
-      send: (data) => socket.send(data),
+      send: (data) => {
+        // Between the end of the connection and the event that tells of it there is nobody to send to.
+        if (socket.readyState === CLOSING || socket.readyState === CLOSED) return;
+        socket.send(data);
+      },
       close: (code) => socket.close(code),
     };
   }
@@ -336,6 +344,7 @@
      * Options, all of them optional:
      *   url               where connect() without a host goes; "/ws" of the server of this script
      *   vhost             the `host` header of CONNECT, if it is not the host connected to
+     *   connectHeaders    more headers of CONNECT: an object, or a function that gives one for each attempt
      *   heartBeatMs       [what we can send, what we want], 10 s each; 0 turns one off
      *   connectTimeoutMs  how long until CONNECTED has to be there, 15 s
      *   maxFrameBytes     the largest frame accepted, 64 MiB
@@ -344,6 +353,7 @@
       this.#options = {
         url: "/ws",
         vhost: null,
+        connectHeaders: {},
         heartBeatMs: [10000, 10000],
         connectTimeoutMs: 15000,
         disconnectTimeoutMs: 2000,
@@ -525,8 +535,10 @@
       this.#call("onopen");
       if (this.#link !== link) return;
       const { login, passcode } = this.#target;
+      const { connectHeaders } = this.#options;
       try {
         this.#write("CONNECT", {
+          ...(typeof connectHeaders === "function" ? connectHeaders() : connectHeaders),
           "accept-version": SUPPORTED_VERSIONS.join(","),
           host: this.#options.vhost === null ? link.vhost : this.#options.vhost,
           "heart-beat": this.#options.heartBeatMs.join(","),

@@ -1,17 +1,23 @@
 /** Everything the chat page says to people, in one place. To translate the page, translate this file. */
 
+const people = (count) => (count === 1 ? "1 person" : `${count} people`);
+
 export const STRINGS = {
   // The page as it stands; the names are those of the data-text, data-label and data-hint attributes of index.html.
   appName: "rtchat",
+  skipToText: "Go to the text field",
   changeNick: "Change your nickname",
   messages: "Messages",
+  newMessagesHeard: "New messages",
   emptyTitle: "It is quiet here",
-  emptyText: "Say hello, or open this page in a second window and talk to yourself. The room shows what is said while you are here.",
+  emptyText: "Say hello, or open this page in a second window and talk to yourself.",
+  emptyPrivate: (nick) => `What you write here goes to ${nick} alone.`,
   yourMessage: "Your message",
   messageHint: "Write a message",
-  keysHint: "Enter sends, Shift+Enter starts a new line",
+  keysHint: "Enter sends, Shift+Enter starts a new line, /help lists commands",
   send: "Send",
   retryNow: "Retry now",
+  useHere: "Use it here",
   welcomeTitle: "Welcome",
   welcomeText: "Choose a nickname. Everybody in the room sees it; you can change it at any time.",
   nickname: "Nickname",
@@ -19,6 +25,45 @@ export const STRINGS = {
   enterRoom: "Start chatting",
   saveNick: "Save",
   cancel: "Cancel",
+  close: "Close",
+
+  // Beside the messages
+  menu: "Rooms and people",
+  rooms: "Rooms",
+  moreRooms: "More rooms",
+  privateTalks: "Private",
+  peopleHere: "People here",
+  joinRoom: "Join or make a room",
+  joinHint: "name of a room",
+  join: "Join",
+  people,
+  unreadHere: (count) => `${count} unread`,
+  leaveRoom: (name) => `Leave ${name}`,
+  closePrivate: (nick) => `Close the conversation with ${nick}`,
+  talkTo: (nick) => `Private message to ${nick}`,
+  youInList: "you",
+  morePeople: (count) => `and ${count} more`,
+
+  // Search and copy
+  search: "Search messages",
+  searchHint: "Search this room",
+  searchBusy: "reading older messages …",
+  found: (index, count) => (count === 0 ? "nothing found" : `${index} of ${count}`),
+  older: "Older match",
+  newer: "Newer match",
+  copyAll: "Copy all messages",
+  copied: (count) => (count === 1 ? "1 message copied." : `${count} messages copied.`),
+  notCopied: "The browser did not allow copying.",
+  copiedLine: (time, nick, text) => `[${time}] ${nick === null ? "" : `${nick}: `}${text}`,
+  copiedAction: (time, nick, text) => `[${time}] * ${nick} ${text}`,
+
+  // Notifications
+  notifyAsk: "Notify me of mentions",
+  notifyOn: "Notifications on",
+  notifyOff: "Notifications off",
+  notifyBlocked: "Notifications are blocked for this page in the browser's settings.",
+  mentionedYou: (nick, room) => `${nick ?? "Somebody"} in ${room}`,
+  wroteToYou: (nick) => `${nick}, privately`,
 
   // Links to the demo pages
   demos: "More in this browser",
@@ -30,7 +75,11 @@ export const STRINGS = {
   offline: "offline",
   offlineIn: (seconds) => `offline, retry in ${seconds} s`,
   waitSafely: "You are offline. Keep writing: your messages wait here and are sent later.",
+  restarting: "The server is restarting. Keep writing: your messages wait here and are sent as soon as it is back.",
+  busyServer: "The server is busy and asks to come back later. Keep writing: your messages wait here.",
   refusedForGood: "The server has closed the connection and asks this page not to return by itself.",
+  elsewhere: "This chat goes on in another window.",
+  needNick: "Choose another nickname to go on.",
   saidOnline: "Online again.",
   saidOnlineFirst: "Connected.",
   saidOffline: (seconds) =>
@@ -40,20 +89,67 @@ export const STRINGS = {
   // Messages
   you: "You",
   noNick: "Message without a nickname",
-  waiting: "waiting",
+  waiting: "sending …",
+  undelivered: (nick) => `Not delivered: nobody called ${nick} is here now.`,
   notSent: (reason) => `Not sent. The server said: ${reason}`,
+  // What the page says in its own words instead.
+  reasons: [
+    [/^noPrivate$/, () => "Not sent: this server has no private messages."],
+    [/not your nick/i, () => "Not sent: this nickname is not yours any more. Choose another one and try again."],
+    [/text longer than (\d+) characters/i, (count) => `Not sent: the server takes at most ${count} characters.`],
+    [/history cannot be written/i, () => "Not sent: the server cannot keep messages at the moment. Try again a little later."],
+  ],
   tryAgain: "Try again",
   takeBack: "Take back",
   binary: (bytes) => (bytes === 1 ? "1 byte that is not text" : `${bytes} bytes that are not text`),
   cutOff: " … (the rest is too long to show)",
   newMessages: (count) => (count === 1 ? "1 new message" : `${count} new messages`),
+  toNewest: "To the newest message",
+  newSince: "New since you left",
   charactersLeft: (count) => (count === 1 ? "1 character left" : `${count} characters left`),
+  tooLong: (count) => `${count === 1 ? "1 character" : `${count} characters`} too many`,
+  saidTooLong: (count) => `Not sent: ${count === 1 ? "1 character" : `${count} characters`} too many. The text is still there.`,
   title: (unread, room) => `${unread > 0 ? `(${unread}) ` : ""}${room} · rtchat`,
+  heard: (nick, text) => `${nick === null ? "" : `${nick}: `}${text}`,
+  heardAction: (nick, text) => `${nick} ${text}`,
+  heardMany: (count) => `${count} new messages`,
+  typing: (nicks) => {
+    if (nicks.length === 0) return "";
+    if (nicks.length === 1) return `${nicks[0]} is typing …`;
+    if (nicks.length === 2) return `${nicks[0]} and ${nicks[1]} are typing …`;
+    return "Several people are typing …";
+  },
 
-  // Notices in the log
-  serverSaid: (reason) => `The server ended the connection and said: ${reason}`,
-  noReason: "no reason given",
+  // The nickname
+  nickTaken: (nick, other) => `${nick} is taken, maybe by another window of yours. How about ${other}?`,
+  nickRefused: (nick, reason) => `The server does not take ${nick}: ${reason}`,
+  noNickGiven: "A nickname needs at least one letter or sign.",
+
+  // Notices in the conversation
   lobby: "Lobby",
-  notKept: "This browser does not keep the waiting messages over a reload; leave the page open until they are sent.",
   joined: (room) => `You are in ${room} now.`,
+  notices: {
+    gap: "Messages may be missing here: the server does not have all that was said while you were away.",
+    privateNotKept: "Private messages are not kept anywhere: they end with this window.",
+    somebodyElse: (nick) => `This ${nick} is not the one you talked to before.`,
+    serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
+    nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
+    nickRefused: (nick, reason) => `The server does not take ${nick}: ${reason}`,
+    nickSet: (nick) => `You are called ${nick} now.`,
+    notKept: "This browser does not keep the waiting messages over a reload; leave the page open until they are sent.",
+    unknownCommand: (name) => `There is no command /${name}. /help lists what there is.`,
+    missing: (name) => `/${name} needs more words. /help shows how it is used.`,
+    noPrivate: "This server has no private messages.",
+    toYourself: "That is you.",
+    renamed: (before, nick) => `${before} is called ${nick} now.`,
+    help: [
+      "/me waves – says what you do",
+      "/nick NAME – changes your nickname",
+      "/join ROOM – goes to a room, or makes one",
+      "/leave – leaves this room, or closes this conversation",
+      "/msg NAME TEXT – says something to one person alone; \"NAME WITH BLANKS\" goes into quotation marks",
+      "//text – says something that begins with a slash",
+      "Alt+Up and Alt+Down change the room, Ctrl+F searches all messages, Tab behind @ab completes a name",
+    ].join("\n"),
+  },
 };

@@ -73,12 +73,14 @@ class RecordingLine:
         opened: The heart-beats of each ``session_opened``.
         closed: Reason and text of each ``session_closed``.
         is_paused: Whether the client is not read.
+        delays_s: How long it had to wait each time because it was too fast.
     """
 
     def __init__(self) -> None:
         self.opened: list[HeartBeat] = []
         self.closed: list[tuple[CloseReason, str]] = []
         self.is_paused = False
+        self.delays_s: list[float] = []
         self.session: Session | None = None
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -96,6 +98,10 @@ class RecordingLine:
     def resume_reading(self) -> None:
         """Note that it waits no longer."""
         self.is_paused = False
+
+    def go_on_in(self, delay_s: float) -> None:
+        """Note that the client was too fast."""
+        self.delays_s.append(delay_s)
 
     def go_on(self) -> None:
         """Let the session go on."""

@@ -100,6 +100,7 @@ class FakeSocket(FileDescriptor):
         is_half_closed: Whether our direction was closed.
         is_closed: Whether the connection is gone.
         was_cut: Whether it went by ``abortConnection``.
+        is_kept_alive: Whether the system asks a silent peer whether it is still there.
         take: Says how many of a number of bytes one ``send`` takes; all by default.
     """
 
@@ -116,6 +117,7 @@ class FakeSocket(FileDescriptor):
         self.was_cut = False
         self.is_broken = False
         self.no_delay = False
+        self.is_kept_alive = False
         self.sends = 0
         self.take: Callable[[int], int] = lambda size: size
         self.protocol: Any = None
@@ -160,6 +162,9 @@ class FakeSocket(FileDescriptor):
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
         self.no_delay = enabled
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802
+        self.is_kept_alive = enabled
 
     def abortConnection(self) -> None:
         if not self.is_closed:

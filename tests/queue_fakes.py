@@ -102,6 +102,10 @@ class PausableLine:
         assert self.is_paused
         self.is_paused = False
 
+    def go_on_in(self, delay_s: float) -> None:
+        """Nobody here has a rate."""
+        raise AssertionError(f"told to wait for {delay_s} s")
+
     def go_on(self) -> None:
         """Let the session go on where it had to wait."""
         self.go_on_with()

@@ -60,6 +60,7 @@ PURE_MODULES = frozenset(
         "types",
         "typing",
         "typing_extensions",
+        "unicodedata",
         "urllib.parse",
         "zlib",
     }

@@ -7,14 +7,16 @@ from functools import partial
 from typing import NamedTuple
 
 from rtchat.core.budget import Budget
+from rtchat.core.chat import Chat, Json
 from rtchat.core.destinations import Kind, PatternIndex, is_pattern, kind_of, split_composite
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame
 from rtchat.core.history import History, Publisher, Step, no_history
-from rtchat.core.limits import BrokerLimits, HistoryLimits
+from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Cork
 from rtchat.core.parser import HeadCache
+from rtchat.core.people import Visit
 from rtchat.core.queues import Queue
 from rtchat.core.replay import Replay
 from rtchat.core.stream import Contents, HistoryRules, KeptMessage, Store, Stream
@@ -61,6 +63,7 @@ class Broker:
 
     Attributes:
         budget: How much is held for clients.
+        chat: People and rooms; None where :meth:`open_chat` was not called.
         cork: What is left to do at the end of the turn.
         heads: The parsed headers that publishers repeat.
         now: The time in seconds since 1970; whoever starts a turn sets it.
@@ -86,6 +89,7 @@ class Broker:
         "_topics",
         "_waiting",
         "budget",
+        "chat",
         "cork",
         "epoch",
         "heads",
@@ -107,6 +111,7 @@ class Broker:
         self.budget = Budget(self.limits.max_bytes)
         self.cork = Cork(self.budget)
         self.heads = HeadCache()
+        self.chat: Chat | None = None
         self.now = 0.0
         self.observers: list[Callable[[Message], None]] = []
         self.notify: Callable[[Notice], None] = _nobody
@@ -174,12 +179,17 @@ class Broker:
         topics = sum(map(len, self._topics.values()))
         kept = 0 if self._history is None else self._history.subscription_count
         consumers = sum(queue.consumer_count for queue in self._queues.values())
-        return topics + kept + consumers + len(self._replies)
+        own = 0 if self.chat is None else self.chat.subscription_count
+        return topics + kept + consumers + len(self._replies) + own
 
     def next_session_id(self) -> str:
         """Give an id that no other session has or had."""
         self._sessions += 1
         return f"{self.epoch}-{self._sessions}"
+
+    def open_chat(self, terms: ChatTerms, json: Json) -> None:
+        """Keep account of people and rooms from now on; call it before the first session."""
+        self.chat = Chat(terms, json, self.epoch, self._new_token, self._new_fan_out)
 
     # Subscriptions
 
@@ -209,12 +219,17 @@ class Broker:
                 "a composite destination cannot be subscribed to",
                 "Send a SUBSCRIBE for each of them.",
             )
+        if self.chat is not None and self.chat.subscribe(subscription, max_backlog_bytes):
+            return {}
         history = self._history
         if history is not None and kind is Kind.TOPIC and not is_pattern(name):
             stream = history.find(name)
             if stream is not None:
                 refuse = refuse or _nobody_to_refuse
-                return self._replay(history, stream, subscription, max_backlog_bytes, refuse)
+                told = self._replay(history, stream, subscription, max_backlog_bytes, refuse)
+                if self.chat is not None:
+                    self.chat.entered(subscription)
+                return told
         if subscription.terms.start.at is not StartAt.NEXT:
             raise no_history()
         if kind is Kind.QUEUE:
@@ -229,6 +244,8 @@ class Broker:
                 f"{kind.value} cannot be subscribed to",
                 "Subscribe to /topic/NAME or /queue/NAME; answers come by themselves.",
             )
+        if self.chat is not None:
+            self.chat.entered(subscription)
         return {}
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
@@ -437,8 +454,20 @@ class Broker:
                 steps.append(part)
         history.accept(steps, publisher, cause)
 
+    def publish_private(self, visit: Visit | None, frame: Frame, reply_to: str) -> None:
+        """Hand a SEND to the one person it is for, or back to its sender.
+
+        Raises:
+            ProtocolError: Nobody is called so, and the sender cannot be told in another way.
+        """
+        if "expiration" in frame.headers:
+            frame = _with_expires(frame, self.now)
+        assert self.chat is not None  # or nothing is private
+        self.chat.send_private(visit, frame, reply_to, self.now)
+        self._messages += 1
+
     def expire(self) -> None:
-        """Drop messages whose time is over; call it now and then.
+        """Drop messages whose time is over, and people; call it once a second.
 
         Only here it is said that a queue has room again: one that is as fast filled as emptied
         is full and not full a thousand times a second.
@@ -447,6 +476,8 @@ class Broker:
             self._history.expire()
         for queue in list(self._queues.values()):
             queue.expire()
+        if self.chat is not None:
+            self.chat.expire(self.now)
         for name in list(self._full_queues):
             if name in self._waiting or self._is_full(name):
                 continue
@@ -629,7 +660,7 @@ class Broker:
             del self._replays[replay.subscription]
             replay.subscription.source = None
             if stream.topic is None:
-                stream.topic = self._make_topic(stream.name, max_backlog_bytes)
+                stream.topic = self._new_fan_out(stream.name, max_backlog_bytes)
             stream.topic.add(replay.subscription)
 
         replay = Replay(subscription, stream, history, lambda: self.now, join, refuse)
@@ -645,7 +676,7 @@ class Broker:
         return queue
 
     def _new_topic(self, name: str, max_backlog_bytes: int) -> Topic:
-        topic = self._make_topic(name, max_backlog_bytes)
+        topic = self._new_fan_out(name, max_backlog_bytes)
         if is_pattern(name):
             self._patterns.add(name, topic)
             self._has_patterns = True
@@ -653,7 +684,7 @@ class Broker:
         self._routes.clear()
         return topic
 
-    def _make_topic(self, name: str, max_backlog_bytes: int) -> Topic:
+    def _new_fan_out(self, name: str, max_backlog_bytes: int) -> Topic:
         return Topic(name, self.cork, partial(self._new_feed, max_backlog_bytes))
 
     def _new_feed(self, max_bytes: int, subscription: Subscription) -> Feed:
@@ -661,6 +692,8 @@ class Broker:
 
     def _detach(self, subscription: Subscription) -> None:
         name = subscription.destination
+        if self.chat is not None and self.chat.detach(subscription, self.now):
+            return
         if kind_of(name) is Kind.QUEUE:
             self._queues[name].remove(subscription)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BrokerLimits", "HistoryLimits", "Limits"]
+__all__ = ["BrokerLimits", "ChatTerms", "HistoryLimits", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +80,29 @@ class HistoryLimits:
     max_destinations: int = 10_000
     max_destination_bytes: int = 16 * 1024 * 1024
     max_memory_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTerms:
+    """What holds for people, their rooms and how fast they may send.
+
+    Every field is a key of chat.ini's ``[presence]``, ``[chat]`` or ``[rate]``.
+
+    Attributes:
+        grace_s: Seconds in which somebody whose connection was lost may come back without
+            anybody being told; 0 tells at once.
+        rooms: Which destinations are rooms; ``*`` stands for any run of characters.
+        max_text_chars: Characters in one message to a room; 0 is no limit.
+        max_nick_chars: Characters in a nick.
+        nick_must_match: Whether a JSON message to a room has to bear its sender's nick.
+        messages_per_second: SEND frames of one session, on average; 0 is no limit.
+        burst: How many of them may come at once after a silence.
+    """
+
+    grace_s: float = 5.0
+    rooms: tuple[str, ...] = ("/topic/chat", "/topic/chat.*")
+    max_text_chars: int = 4000
+    max_nick_chars: int = 32
+    nick_must_match: bool = True
+    messages_per_second: float = 0.0
+    burst: int = 1

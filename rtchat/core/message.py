@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rtchat.core.frames import Frame, Version, encode_headers, escape
 
-__all__ = ["Message", "message_prefix"]
+__all__ = ["Message", "ServerMessage", "message_prefix"]
 
 # Meant for the server alone; a subscriber has no use for them.
 _FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
@@ -20,9 +20,13 @@ _SET_BY_THE_SERVER = frozenset(
         "subscription",
         "x-delivery-count",
         "x-dropped",
+        "x-presence",
+        "x-sender",
+        "x-sender-id",
         "x-stream-epoch",
         "x-stream-offset",
         "x-stream-recovered",
+        "x-undelivered",
     }
 )
 # STOMP 1.0 cannot write a name of spaces and line breaks alone.
@@ -172,3 +176,24 @@ class Message:
             text = b"\ndestination:%b\ncontent-length:%d\n%b\n" % (destination, length, own)
             head = memo[version] = (self.destination, text)
         return head
+
+
+class ServerMessage(Message):
+    """A message with headers that only the server may set.
+
+    Args:
+        message_id: Its id.
+        destination: What it says as its destination.
+        headers: All others that its receivers see.
+        body: Its body.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, message_id: str, destination: str, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        super().__init__(message_id, destination, Frame("MESSAGE", headers, body))
+
+    def _own_headers(self) -> list[tuple[str, str]]:
+        return list(self.frame.headers.items())

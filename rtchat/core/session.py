@@ -10,24 +10,30 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
+from rtchat.core.chat import Rule
 from rtchat.core.destinations import Kind
 from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
 from rtchat.core.parser import FrameParser
+from rtchat.core.people import Visit
 from rtchat.core.queues import Queue
+from rtchat.core.rate import TokenBucket
 from rtchat.core.subscription import Source, Subscription
 from rtchat.core.subscriptions import Subscriptions
 from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
-from rtchat.core.transactions import Acknowledgement, Action, Publication, Transactions
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.core.transactions import Acknowledgement, Action, Letter, Publication, Transactions
+from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
 __all__ = ["CloseReason", "HeartBeat", "Line", "Session", "State"]
+
+_FREE = Rule.FREE
 
 
 class State(Enum):
@@ -47,6 +53,8 @@ class CloseReason(Enum):
     DONE = "disconnected"
     PROTOCOL = "protocol error"
     LIMIT = "over a limit"
+    REFUSED = "not allowed"
+    REPLACED = "replaced"
     LOGIN_TIMEOUT = "no login in time"
     SILENT = "no heart-beat"
     SLOW = "too slow"
@@ -82,6 +90,9 @@ class Line(Protocol):
     def resume_reading(self) -> None:
         """The client need not wait any longer."""
 
+    def go_on_in(self, delay_s: float) -> None:
+        """The client sends faster than it may: call the session's ``go_on`` after this time."""
+
     def go_on(self) -> None:
         """What the client waits for has happened, in somebody else's turn: call the session's
         ``go_on``, and answer for its bugs as for those of ``receive``."""
@@ -107,7 +118,9 @@ class Session:
 
     __slots__ = (
         "_accepted",
+        "_acts",
         "_broker",
+        "_bucket",
         "_held",
         "_is_pausing",
         "_limits",
@@ -119,6 +132,7 @@ class Session:
         "_subscriptions",
         "_together",
         "_transactions",
+        "_visit",
         "_waits_for_own",
         "has_published",
         "id",
@@ -149,6 +163,9 @@ class Session:
         self._is_pausing = False  # it sends faster than the file is written
         self._waits_for_own = False  # the frame held waits for that, not for a queue
         self._together: tuple[Frame, list[Action]] | None = None  # a COMMIT that is on its way
+        self._acts = _COMMANDS[State.NEW]
+        self._visit: Visit | None = None
+        self._bucket: TokenBucket | None = None
         self.has_published = False
 
     @property
@@ -163,7 +180,7 @@ class Session:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client has to wait for a queue or the history; it is not read meanwhile."""
+        """Whether the client waits (a queue, the history, its rate); it is not read meanwhile."""
         return self._held is not None
 
     def receive(self, data: bytes) -> None:
@@ -197,7 +214,7 @@ class Session:
                     # Most frames are SENDs that only say where to and what: when the head came
                     # before, all that _act_on would look for is known not to be there.
                     destination = frame.memo.get(_PLAIN_SEND)
-                    if destination is not None:
+                    if destination is not None and self._bucket is None:
                         self.has_published = True
                         full = self._broker.publish_plain(destination, frame, self)
                         if full is not None:
@@ -215,6 +232,10 @@ class Session:
                 self._held = _DONE
                 self._confirm(frame)
             self._line.pause_reading()
+        except _TooFast as wait:
+            self._held = frame
+            self._line.pause_reading()
+            self._line.go_on_in(wait.delay_s)
         except ProtocolError as error:
             self.fail(error, frame)
 
@@ -234,8 +255,11 @@ class Session:
         if self.is_closed:
             return
         if reason is None:
-            is_limit = isinstance(error, LimitExceeded)
-            reason = CloseReason.LIMIT if is_limit else CloseReason.PROTOCOL
+            reason = CloseReason.PROTOCOL
+            if isinstance(error, LimitExceeded):
+                reason = CloseReason.LIMIT
+            elif isinstance(error, NotAllowed):
+                reason = CloseReason.REFUSED
         headers = {"message": error.message, "content-type": "text/plain"}
         if isinstance(error, _NoCommonVersion):
             headers["version"] = ",".join(version.value for version in Version)
@@ -256,24 +280,34 @@ class Session:
             reason=CloseReason.SHUTDOWN,
         )
 
-    def lost(self) -> None:
-        """The connection is gone; leave nothing behind."""
+    def lost(self, *, said_goodbye: bool = False) -> None:
+        """The connection is gone; leave nothing behind.
+
+        Args:
+            said_goodbye: The client meant it; without that it may be back in a moment.
+        """
         self.state = State.CLOSED
+        self._acts = _COMMANDS[State.CLOSED]
         self.is_closed = True
         broker = self._broker
         if self._held is not None:
             self._held = None
             broker.wait_no_more(self._line.go_on)
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            visit.is_lost = not said_goodbye
         # First nothing is handed to this session any more; then others get what it had.
         ended = self._subscriptions.end_all()
         for name in self._transactions.names():
             ended += self._undo(self._transactions.take(name))
         broker.take_back(ended)
+        if visit is not None and broker.chat is not None:
+            broker.chat.depart(visit, broker.now)
 
     # How frames are answered
 
     def _act_on(self, frame: Frame) -> None:
-        act = _COMMANDS[self.state].get(frame.command)
+        act = self._acts.get(frame.command)
         if act is None:
             raise self._unexpected(frame)
         # "Only the SEND, MESSAGE, and ERROR frames MAY have a body. All other frames MUST NOT
@@ -323,13 +357,37 @@ class Session:
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
+        reply = {"version": version.value, "heart-beat": offer, "session": self.id}
+        self._acts = _COMMANDS[State.OPEN]
+        if self._broker.chat is not None:
+            self._join_chat(frame, reply)
         self.state = State.OPEN
         self._parser.log_in(version)
-        reply = {"version": version.value, "heart-beat": offer, "session": self.id}
         if self._limits.show_server:
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)
         self._line.session_opened(heartbeat)
+
+    def _join_chat(self, frame: Frame, reply: dict[str, str]) -> None:
+        """Say who comes, and how fast it may send."""
+        chat = self._broker.chat
+        assert chat is not None
+        visit = chat.arrive(frame.headers, self.login, self._replaced)
+        self._visit = self._subscriptions.visit = visit
+        if visit is not None:
+            reply["nick"], reply["x-presence-id"] = visit.person.nick, visit.person.id
+        self._bucket = chat.new_bucket(self._broker.now)
+        if self._bucket is not None:
+            self._acts = _RATED
+
+    def _replaced(self) -> None:
+        self.fail(
+            ProtocolError(
+                "replaced by a newer connection",
+                "Another connection came with the same x-presence-token.",
+            ),
+            reason=CloseReason.REPLACED,
+        )
 
     def _agree_on_heartbeat(self, text: str) -> tuple[HeartBeat, str]:
         """Give the terms and the header that tells the client of them."""
@@ -359,16 +417,21 @@ class Session:
         return max(wished_ms, min(usual_ms, self._limits.min_heartbeat_ms))
 
     def _send_message(self, frame: Frame) -> None:
-        destination = required(frame, "destination")
         headers = frame.headers
+        destination = headers.get("destination") or required(frame, "destination")
+        # What a head alone says is found out once for all that are the same.
+        if frame.memo.get("rule") is not _FREE and self._is_for_chat(frame):
+            return
         transaction = headers.get("transaction")
         if transaction is None:
             self._wait_for_room(destination)
-        reply_to = self._subscriptions.reply_address(headers.get("reply-to", ""))
+        reply_to = headers.get("reply-to", "")
+        if reply_to:
+            reply_to = self._subscriptions.reply_address(reply_to)
         destination = self._subscriptions.address_of(destination)
         self.has_published = True
         if transaction is None:
-            if _is_plain(headers, destination):
+            if frame.memo.get("rule") is _FREE and _is_plain(headers, destination):
                 frame.memo[_PLAIN_SEND] = destination
             if self._broker.publish(destination, frame, reply_to, self):
                 raise _MustWait(is_done=True)
@@ -377,6 +440,63 @@ class Session:
         self._broker.check(destination, frame)
         size = Message("", destination, frame).size
         self._transactions.add(transaction, Publication(destination, size, frame, reply_to))
+
+    def _is_for_chat(self, frame: Frame) -> bool:
+        """Let a SEND pass the rules; tell whether the chat took it, so that nothing is left to do.
+
+        Raises:
+            ProtocolError: It does not pass.
+        """
+        chat, memo = self._broker.chat, frame.memo
+        if chat is None:
+            memo["rule"] = _FREE
+            return False
+        rule: Rule | None = memo.get("rule")
+        if rule is None:
+            rule = memo["rule"] = chat.rule_of(frame.headers.get("destination", ""))
+        if rule is _FREE:
+            return False
+        chat.check(rule, self._visit, frame)
+        if rule is not Rule.PRIVATE:
+            return False
+        chat.check_private(self._visit, frame)
+        self._send_private(frame)
+        return True
+
+    def _send_private(self, frame: Frame) -> None:
+        reply_to = self._subscriptions.reply_address(frame.headers.get("reply-to", ""))
+        publish = partial(self._broker.publish_private, self._visit, frame, reply_to)
+        self.has_published = True
+        transaction = frame.headers.get("transaction")
+        if transaction is None:
+            publish()
+            return
+
+        def publish_or_fail() -> None:
+            # Who is here shows at the COMMIT, and the rest of it takes effect all the same.
+            try:
+                publish()
+            except ProtocolError as error:
+                self.fail(error)
+
+        self._transactions.check(transaction)
+        size = Message("", "", frame).size
+        self._transactions.add(transaction, Letter(size, publish_or_fail))
+
+    def _send_at_rate(self, frame: Frame) -> None:
+        """Take a SEND if it is not too early; whoever is faster is not read for a while."""
+        bucket = self._bucket
+        assert bucket is not None
+        delay_s = bucket.wait_s(self._broker.now)
+        if delay_s:
+            raise _TooFast(delay_s)
+        try:
+            self._send_message(frame)
+        except _MustWait as wait:
+            if wait.is_done:
+                bucket.take()
+            raise
+        bucket.take()
 
     def _wait_for_room(self, destination: str, but: Collection[Source | None] = ()) -> None:
         """Let the client wait, before its frame has any effect, if a queue is full."""
@@ -537,7 +657,7 @@ class Session:
         self._outlet.send(encode(command, headers, body, self.version))
 
     def _close(self, reason: CloseReason, text: str) -> None:
-        self.lost()
+        self.lost(said_goodbye=reason is CloseReason.DONE)
         self._line.session_closed(reason, text)
 
 
@@ -558,6 +678,14 @@ class _MustWait(Exception):
 
 _DONE = Frame("")
 """Stands for a frame that is done with but for the file."""
+
+
+class _TooFast(Exception):
+    """A frame came too early; nothing of it has happened."""
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__(delay_s)
+        self.delay_s = delay_s
 
 
 class _NoCommonVersion(ProtocolError):
@@ -587,6 +715,7 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
+_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_at_rate}
 
 
 def _negotiate(accept_version: str | None) -> Version:

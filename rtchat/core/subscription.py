@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from rtchat.core.frames import Version
 from rtchat.core.message import Message, message_prefix
 from rtchat.core.outlet import Outlet
+from rtchat.core.people import Visit
 from rtchat.core.selector import Selector
 
 __all__ = [
@@ -134,6 +135,7 @@ class Subscription:
         unacked: What was delivered and neither acknowledged nor returned, by number, in order.
         reserved: How many deliveries an open transaction acknowledges.
         cursors: How far its selector has looked through a queue, by priority.
+        visit: Who listens; None is somebody without a name.
     """
 
     __slots__ = (
@@ -149,6 +151,7 @@ class Subscription:
         "terms",
         "unacked",
         "version",
+        "visit",
     )
 
     def __init__(
@@ -171,6 +174,7 @@ class Subscription:
         self.unacked: dict[int, Entry] = {}
         self.reserved = 0
         self.cursors: dict[int, int] = {}
+        self.visit: Visit | None = None
         self._deliveries = 0
 
     @property

@@ -12,6 +12,7 @@ from rtchat.core.frames import Version, escape
 from rtchat.core.history import no_history
 from rtchat.core.limits import Limits
 from rtchat.core.outlet import Outlet
+from rtchat.core.people import Visit
 from rtchat.core.subscription import AckMode, StartAt, Subscription, SubscriptionTerms
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -43,6 +44,7 @@ class Subscriptions:
 
     Attributes:
         version: The version the client speaks; set it before the first subscription.
+        visit: Who subscribes; None is somebody without a name.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Subscriptions:
         "_refuse",
         "_temp_queues",
         "version",
+        "visit",
     )
 
     def __init__(
@@ -66,6 +69,7 @@ class Subscriptions:
     ) -> None:
         self._refuse = refuse
         self.version = Version.V10
+        self.visit: Visit | None = None
         self._broker = broker
         self._limits = limits
         self._outlet = outlet
@@ -184,9 +188,10 @@ class Subscriptions:
                 "The limit is subscription.max_count of the server, for one session.",
             )
         self._last_number += 1
-        return Subscription(
-            subscription_id, self._last_number, destination, self.version, self._outlet, terms
-        )
+        number, version = self._last_number, self.version
+        new = Subscription(subscription_id, number, destination, version, self._outlet, terms)
+        new.visit = self.visit
+        return new
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.terms.ack is not AckMode.AUTO:

@@ -10,7 +10,7 @@ from rtchat.core.frames import Version
 from rtchat.core.message import Message
 from rtchat.core.outlet import RAW, Cork, OutletGroup, Wire
 from rtchat.core.selector import Selector
-from rtchat.core.subscription import Subscription
+from rtchat.core.subscription import Entry, Subscription
 
 __all__ = ["Topic"]
 
@@ -85,6 +85,16 @@ class Topic:
             for subscription, feed in list(self._feeds.items()):
                 if subscription in self._feeds and subscription.wants(message):
                     feed.offer(message)
+
+    def publish_to(self, subscription: Subscription, message: Message) -> None:
+        """Hand the message to one subscriber alone, in order with what all get."""
+        if not subscription.wants(message):
+            return
+        feed = self._feeds.get(subscription)
+        if feed is not None:
+            feed.offer(message)
+        else:
+            subscription.deliver(Entry(message, 0))
 
 
 class _Alike(OutletGroup):

@@ -10,7 +10,7 @@ from rtchat.core.limits import Limits
 from rtchat.core.subscription import Entry, Subscription
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Acknowledgement", "Action", "Publication", "Transactions"]
+__all__ = ["Acknowledgement", "Action", "Letter", "Publication", "Transactions"]
 
 
 class Publication(NamedTuple):
@@ -61,7 +61,19 @@ class Acknowledgement(NamedTuple):
         self.subscription.put_back(self.deliveries)
 
 
-Action = Publication | Acknowledgement
+class Letter(NamedTuple):
+    """A private message that waits for COMMIT.
+
+    Attributes:
+        size: What it counts in the budget, in bytes.
+        take_effect: Sends it.
+    """
+
+    size: int
+    take_effect: Callable[[], None]
+
+
+Action = Publication | Acknowledgement | Letter
 
 
 class Transactions:
@@ -113,7 +125,7 @@ class Transactions:
     def add(self, name: str, action: Action) -> None:
         """Let an action wait for COMMIT; :meth:`check` came before."""
         self._open[name].append(action)
-        if isinstance(action, Publication):
+        if not isinstance(action, Acknowledgement):
             self._account(action.size)
 
     def actions(self, name: str) -> list[Action]:
@@ -135,7 +147,9 @@ class Transactions:
         """
         actions = self.actions(name)
         del self._open[name]
-        self._account(-sum(action.size for action in actions if isinstance(action, Publication)))
+        self._account(
+            -sum(action.size for action in actions if not isinstance(action, Acknowledgement))
+        )
         return actions
 
     def names(self) -> list[str]:

@@ -20,7 +20,7 @@ from rtchat.core.outlet import ROOM_BYTES
 from rtchat.core.session import CloseReason, HeartBeat, Session
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.outbox import IFramedTransport, Outbox
-from rtchat.net.transport import as_stream, peer_name, set_no_delay
+from rtchat.net.transport import as_stream, keep_alive, peer_name, set_no_delay
 
 __all__ = ["StompFactory", "StompProtocol"]
 
@@ -40,6 +40,8 @@ CLOSE_CODES = {
     CloseReason.DONE: 1000,
     CloseReason.PROTOCOL: 1007,
     CloseReason.LIMIT: 1009,
+    CloseReason.REFUSED: 1008,
+    CloseReason.REPLACED: 3500,
     CloseReason.LOGIN_TIMEOUT: 1008,
     CloseReason.SILENT: 3012,
     CloseReason.SLOW: 3008,
@@ -64,6 +66,7 @@ class StompProtocol(Protocol):
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # why nothing is read from the client
+        self._is_known_as_fast = False
 
     @override
     def connectionMade(self) -> None:
@@ -108,6 +111,7 @@ class StompProtocol(Protocol):
         self.factory.protocols.discard(self)
         self.factory.pressing.pop(self, None)
         self._cancel_timers()
+        self.factory.broker.now = self._clock.seconds()
         self.session.lost()
         self.factory.broker.cork.flush()
         why = self._closed_as
@@ -174,14 +178,28 @@ class StompProtocol(Protocol):
             self._later(heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
         if heartbeat.receive_ms:
             self._later(heartbeat.receive_ms * _SILENCE_SHARE / 1000, self._listen)
+        elif self._framed is None:
+            keep_alive(self._stream)
 
     def pause_reading(self) -> None:
-        """The client has to wait until a queue has room."""
-        self._pause("queue")
+        """The client has to wait: for a queue's room, or for its rate."""
+        self._pause("session")
 
     def resume_reading(self) -> None:
-        """The queue has room."""
-        self._resume("queue")
+        """The client need not wait any longer."""
+        self._resume("session")
+
+    def go_on_in(self, delay_s: float) -> None:
+        """The client is too fast; it is told by not being read."""
+        if not self._is_known_as_fast:
+            self._is_known_as_fast = True
+            self.log.info(
+                "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
+                "it is read more slowly",
+                peer=self._peer,
+                id=self.session.id,
+            )
+        self._later(delay_s, self._go_on_late)
 
     def go_on(self) -> None:
         """Let the session go on where it had to wait."""
@@ -251,6 +269,11 @@ class StompProtocol(Protocol):
                 timer.cancel()
         self._timers.clear()
 
+    def _go_on_late(self) -> None:
+        self.factory.broker.now = self._clock.seconds()
+        self.go_on()
+        self.factory.broker.cork.flush()
+
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
         self._fail(
@@ -296,6 +319,7 @@ class StompProtocol(Protocol):
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
+        self.factory.broker.now = self._clock.seconds()
         self.session.fail(ProtocolError(message, detail), reason=reason)
         self.factory.broker.cork.flush()
 

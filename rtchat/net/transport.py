@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol, cast
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, ITransport
 
-__all__ = ["Stream", "address_name", "as_stream", "peer_name", "set_no_delay"]
+__all__ = ["Stream", "address_name", "as_stream", "keep_alive", "peer_name", "set_no_delay"]
+
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 class Stream(Protocol):
@@ -64,6 +67,22 @@ def set_no_delay(stream: Stream) -> None:
     method = getattr(stream, "setTcpNoDelay", None)
     if method is not None and not isinstance(stream.getPeer(), UNIXAddress):
         method(True)
+
+
+def keep_alive(stream: Stream) -> None:
+    """Let the system find out when the other machine has vanished, where it is TCP.
+
+    For clients without heart-beats: after a minute of silence, and half a minute of questions.
+    """
+    method = getattr(stream, "setTcpKeepAlive", None)
+    if method is None or isinstance(stream.getPeer(), UNIXAddress):
+        return
+    method(True)
+    set_option = getattr(getattr(stream, "socket", None), "setsockopt", None)
+    if set_option is not None:
+        for name, value in _KEEP_ALIVE.items():
+            if hasattr(socket, name):  # not every system has all of them
+                set_option(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def address_name(address: object) -> str:

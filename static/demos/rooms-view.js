@@ -1,6 +1,6 @@
 /** Several conversations in one page: a button for each, the log of the one that is open, what is unread elsewhere. */
 
-import { Log } from "../log.js";
+import { Log } from "./log.js";
 import { $, make } from "./page.js";
 
 const MAX_KEPT_LINES = 1000;

@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { Connection, mayReturn, retryDelayMs } from "../../static/connection.js";
+import { Connection, mayReturn, retryDelayMs } from "../../static/protocol/connection.js";
 
 /** What Connection uses of a STOMPClient. */
 class FakeClient {
   connected = false;
   did = [];
   connect() {
+    this.connected = false;
     this.did.push("connect");
   }
   subscribe(destination, headers) {
     this.did.push(["subscribe", destination, headers.id]);
-    this.receipt = headers.receipt;
   }
   unsubscribe(id) {
     this.did.push(["unsubscribe", id]);
@@ -23,9 +23,6 @@ class FakeClient {
   login() {
     this.connected = true;
     this.onconnectedframe({});
-  }
-  confirm(id = this.receipt) {
-    this.onreceiptframe({ headers: { "receipt-id": id } });
   }
   lose(code = 1006) {
     this.connected = false;
@@ -62,7 +59,7 @@ let states;
 beforeEach(() => {
   client = new FakeClient();
   timers = new FakeTimers();
-  connection = new Connection(client, "/topic/chat", { timers, random: () => 0 });
+  connection = new Connection(client, { timers, random: () => 0 });
   states = [];
   connection.onstate = (state) => states.push(state);
 });
@@ -70,21 +67,30 @@ beforeEach(() => {
 function goOnline() {
   connection.connect();
   client.login();
-  client.confirm();
+  connection.ready();
 }
 
 describe("the connection", () => {
-  test("is online when the subscription is confirmed, not before", () => {
+  test("is online when everything is subscribed, not before", () => {
+    let logins = 0;
+    connection.onlogin = () => logins++;
+    connection.ready(); // no connection yet
     connection.connect();
+    connection.ready();
     client.login();
-    assert.deepEqual(client.did, ["connect", ["subscribe", "/topic/chat", "sub-0"]]);
+    assert.equal(logins, 1);
     assert.deepEqual(states, ["connecting"]);
-    client.confirm();
+    connection.ready();
+    connection.ready();
     assert.deepEqual(states, ["connecting", "online"]);
     assert.equal(connection.isOnline, true);
+    connection.unready();
+    assert.equal(connection.isOnline, false);
+    connection.ready();
+    assert.deepEqual(states, ["connecting", "online", "connecting", "online"]);
   });
 
-  test("comes back by itself and subscribes again, with delays that grow", () => {
+  test("comes back by itself, with delays that grow", () => {
     const delays = [];
     connection.connect();
     for (let i = 0; i < 8; i++) {
@@ -93,10 +99,8 @@ describe("the connection", () => {
       timers.run();
     }
     assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
-    client.did.length = 0;
     client.login();
-    client.confirm();
-    assert.deepEqual(client.did, [["subscribe", "/topic/chat", "sub-0"]]);
+    connection.ready();
     assert.equal(connection.isOnline, true);
   });
 
@@ -115,12 +119,12 @@ describe("the connection", () => {
     client.lose();
     timers.run();
     client.login();
-    client.confirm();
+    connection.ready();
     client.lose(); // lost at once: the delays go on growing
     assert.deepEqual(timers.delays, [1000]);
     timers.run();
     client.login();
-    client.confirm();
+    connection.ready();
     timers.run(); // 10 s later
     client.lose();
     assert.deepEqual(timers.delays, [500]);
@@ -147,53 +151,58 @@ describe("the connection", () => {
     assert.equal(connection.state, "connecting");
   });
 
-  test("hands on messages of its room, receipts of others, and errors", () => {
-    const got = [];
-    connection.onmessage = (frame) => got.push(frame.body);
-    connection.onreceipt = (id) => got.push(id);
-    connection.onerror = (frame) => got.push(frame.headers.message);
-    goOnline();
-    client.onmessageframe({ headers: { destination: "/topic/chat" }, body: "here" });
-    client.onmessageframe({ headers: { destination: "/topic/chat.other" }, body: "elsewhere" });
-    client.confirm("mine");
-    client.onerrorframe({ headers: { message: "no" } });
-    assert.deepEqual(got, ["here", "mine", "no"]);
-  });
-
-  test("send() hands its arguments to the client", () => {
-    goOnline();
-    connection.send("x", "/topic/chat", { receipt: "r" });
-    assert.deepEqual(client.did.at(-1), ["send", "x", "/topic/chat", { receipt: "r" }]);
-  });
-
-  test("join() changes the room and is online again when that is confirmed", () => {
+  test("reconnect() drops the connection and makes another at once", () => {
     goOnline();
     client.did.length = 0;
-    connection.join("/topic/chat.tea");
-    assert.deepEqual(client.did, [["unsubscribe", "sub-0"], ["subscribe", "/topic/chat.tea", "sub-0"]]);
-    assert.equal(connection.isOnline, false);
-    client.confirm();
-    assert.equal(connection.isOnline, true);
-    connection.join("/topic/chat.tea");
-    assert.equal(client.did.length, 2);
+    connection.reconnect();
+    assert.deepEqual(client.did, ["connect"]);
+    assert.deepEqual(states.slice(2), ["offline", "connecting"]);
+    assert.deepEqual(timers.delays, []);
   });
 
-  test("join() twice in a row is online with the second only", () => {
+  test("reconnect() does not wait for the next attempt", () => {
     goOnline();
-    connection.join("/topic/chat.a");
-    const first = client.receipt;
-    connection.join("/topic/chat.b");
-    client.confirm(first);
-    assert.equal(connection.isOnline, false);
-    client.confirm();
-    assert.equal(connection.isOnline, true);
+    client.lose();
+    connection.reconnect();
+    assert.equal(connection.state, "connecting");
+    assert.deepEqual(timers.delays, []);
   });
 
-  test("join() while offline is remembered for the next connection", () => {
-    connection.join("/topic/chat.tea");
-    assert.deepEqual(client.did, []);
+  test("hold() makes the end of the connection the last word, until connect()", () => {
     goOnline();
-    assert.deepEqual(client.did, ["connect", ["subscribe", "/topic/chat.tea", "sub-0"]]);
+    connection.hold();
+    let told;
+    connection.onstate = (state, next) => (told = next);
+    client.lose(1000);
+    assert.deepEqual(told, { retryAt: null, final: true, code: 1000 });
+    connection.connect();
+    client.lose();
+    assert.equal(told.final, false);
+  });
+
+  test("hands on messages, receipts with their headers, and errors", () => {
+    const got = [];
+    connection.onmessage = (frame) => got.push(frame.body);
+    connection.onreceipt = (id, headers) => got.push(id, headers.x);
+    connection.onerror = (frame) => got.push(frame.headers.message);
+    goOnline();
+    client.onmessageframe({ headers: {}, body: "here" });
+    client.onreceiptframe({ headers: { "receipt-id": "mine", x: "1" } });
+    client.onerrorframe({ headers: { message: "no" } });
+    assert.deepEqual(got, ["here", "mine", "1", "no"]);
+  });
+
+  test("send(), subscribe() and unsubscribe() hand their arguments to the client", () => {
+    goOnline();
+    client.did.length = 0;
+    connection.send("x", "/topic/chat", { receipt: "r" });
+    connection.subscribe("/topic/chat", { id: "1" });
+    connection.unsubscribe("1");
+    assert.deepEqual(client.did, [
+      ["send", "x", "/topic/chat", { receipt: "r" }],
+      ["subscribe", "/topic/chat", "1"],
+      ["unsubscribe", "1"],
+    ]);
   });
 });
 

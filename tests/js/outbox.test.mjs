@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
-import { Outbox, SeenIds, newId } from "../../static/outbox.js";
+import { Outbox, SeenIds, newId } from "../../static/protocol/outbox.js";
 import { FakeStorage } from "./fakes.mjs";
 
 globalThis.crypto ??= webcrypto; // Node 18, Debian's, keeps it to itself
 
-const message = (text) => ({ destination: "/topic/chat", nick: "Ada", text, at: 1 });
+const message = (text) => ({ destination: "/topic/chat", text, at: 1 });
 
 let storage;
 let outbox;
@@ -64,6 +64,29 @@ describe("the outbox", () => {
     assert.equal(outbox.isOwn(undefined), false);
   });
 
+  test("holds back what may not go out yet", () => {
+    outbox.add(message("here"));
+    outbox.add({ ...message("there"), destination: "/topic/chat.b" });
+    outbox.flush(send, ({ destination }) => destination === "/topic/chat.b");
+    assert.deepEqual(sent, ["there"]);
+    outbox.flush(send);
+    assert.deepEqual(sent, ["there", "here"]);
+  });
+
+  test("knows its own messages after a reload and in another window, the latest thousand", () => {
+    const own = new FakeStorage();
+    const one = new Outbox(storage, own);
+    const first = one.add(message("one"));
+    one.confirm(first.id);
+    const other = new Outbox(new FakeStorage(), own);
+    assert.equal(other.isOwn(first.id), true);
+    other.add(message("two"));
+    for (let i = 0; i < 998; i++) one.add(message("more"));
+    assert.equal(new Outbox(storage, own).isOwn(first.id), true);
+    one.add(message("one too many"));
+    assert.equal(new Outbox(new FakeStorage(), own).isOwn(first.id), false);
+  });
+
   test("survives a reload", () => {
     const one = outbox.add(message("one"));
     const two = outbox.add({ ...message("zwei 😀"), destination: "/topic/chat.b" });
@@ -108,7 +131,7 @@ describe("the outbox", () => {
   });
 
   test("ignores what it did not store itself", () => {
-    const good = { id: "1", destination: "/topic/chat", nick: "a", text: "b", at: 1, refused: null };
+    const good = { id: "1", destination: "/topic/chat", text: "b", at: 1, isAction: false, refused: null };
     for (const [stored, expected] of [
       ["no JSON", []],
       ['{"a":1}', []],

@@ -119,6 +119,15 @@ def test_a_unix_socket_is_not_asked_for_what_only_tcp_has(server: Broke) -> None
     assert not socket.no_delay
 
 
+def test_the_system_watches_a_client_without_heart_beats(server: Broke) -> None:
+    assert server.client().log_in().socket.is_kept_alive
+    assert not server.client().log_in(heart_beat="1000,0").socket.is_kept_alive
+    socket = FakeSocket(peer=UNIXAddress(None))
+    socket.connect(server.factory.buildProtocol(None))
+    socket.receive(CONNECT)
+    assert not socket.is_kept_alive
+
+
 # ---------------------------------------------------------------- heart-beats
 
 

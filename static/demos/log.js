@@ -1,7 +1,7 @@
 /** The list of messages: adds lines, keeps the newest in view, keeps the list short. */
 
-import { MAX_SHOWN_CHARS, cut, hueOf } from "./messages.js";
-import { STRINGS } from "./strings.js";
+import { MAX_SHOWN_CHARS, cut, hueOf } from "../protocol/messages.js";
+import { STRINGS } from "./log-words.js";
 
 const MAX_LINES = 2000;
 /** Cut so many at once: every cut moves all lines, and that is a lot to draw while messages pour in. */

@@ -1,0 +1,43 @@
+/** What a line that begins with "/" asks for. No DOM in here. */
+
+/**
+ * `{command, …}` of what somebody wrote: "say" (text), "me" (text), "nick" (nick), "join" (room), "leave",
+ * "msg" (nick, text), "help", or "unknown" (name). `missing` is true where a command lacks what it needs.
+ * "//x" says "/x".
+ */
+export function parseLine(line) {
+  if (line.startsWith("//")) return { command: "say", text: line.slice(1) };
+  const match = /^\/(\p{L}+)(?:\s+([\s\S]*))?$/u.exec(line);
+  // A path or a lone slash is nobody's command.
+  if (match === null) return { command: "say", text: line };
+  const name = match[1].toLowerCase();
+  const rest = (match[2] ?? "").trim();
+  switch (name) {
+    case "me":
+      return { command: "me", text: rest, missing: rest === "" };
+    case "nick":
+    case "name":
+      return { command: "nick", nick: rest, missing: rest === "" };
+    case "join":
+    case "j":
+      return { command: "join", room: rest.replace(/^#/, ""), missing: rest === "" };
+    case "leave":
+    case "part":
+      return { command: "leave" };
+    case "msg":
+    case "w":
+    case "query":
+      return message(rest);
+    case "help":
+      return { command: "help" };
+    default:
+      return { command: "unknown", name };
+  }
+}
+
+/** "NICK TEXT", or "NAME WITH BLANKS" TEXT in quotation marks. Without a text the conversation is opened only. */
+function message(rest) {
+  const match = /^(?:"([^"]+)"|@?(\S+))(?:\s+([\s\S]+))?$/.exec(rest);
+  if (match === null) return { command: "msg", nick: "", text: "", missing: true };
+  return { command: "msg", nick: match[1] ?? match[2], text: match[3] ?? "", missing: false };
+}

@@ -1,0 +1,116 @@
+/**
+ * The messages of the conversation that is open: which one, where the reader is in it, what was read, and what a
+ * screen reader hears.
+ */
+
+import { STRINGS } from "../strings.js";
+import { Copy, logText, toClipboard } from "./copy.js";
+import { $, announce, make, oncePerFrame } from "./dom.js";
+import { MessageList } from "./message-list.js";
+import { Rows, shownText } from "./rows.js";
+
+/** More new messages than this in one go are told by their number. */
+const MOST_HEARD = 5;
+const MOST_HEARD_LINES = 20;
+
+export class LogView {
+  #heard = [];
+  #hear = oncePerFrame(() => this.#sayHeard());
+
+  constructor() {
+    this.conversation = null;
+    this.rows = new Rows();
+    this.list = new MessageList($("log"), $("rows"), (row) => this.rows.build(row));
+    this.copy = new Copy(this.list, $("rows"), () => this.conversation.display());
+    this.onread = () => {}; // (conversation) somebody looked at the end of it
+    this.onneartop = () => {}; // (conversation) older messages are wanted
+    this.list.onplace = () => this.#placed();
+    this.list.onneartop = () => this.onneartop(this.conversation);
+    $("jump").addEventListener("click", () => {
+      this.list.toBottom();
+      $("log").focus({ preventScroll: true });
+    });
+    $("copy-all").addEventListener("click", () => this.#copyAll());
+    document.addEventListener("visibilitychange", () => {
+      if (this.conversation === null) return;
+      if (document.hidden) this.conversation.leave();
+      else this.goToMark();
+    });
+  }
+
+  /** True if a message that comes now is seen. */
+  isSeen(conversation) {
+    return conversation === this.conversation && !document.hidden && this.list.follows;
+  }
+
+  show(conversation) {
+    if (this.conversation !== null) {
+      this.conversation.leave();
+      this.conversation.onchange = () => {};
+    }
+    this.conversation = conversation;
+    this.rows.partner = conversation.nick ?? "";
+    this.#heard = [];
+    $("heard").replaceChildren();
+    conversation.onchange = () => {
+      this.list.changed();
+      this.#showState();
+    };
+    this.list.show(() => conversation.display());
+    $("empty-text").textContent = conversation.isPrivate ? STRINGS.emptyPrivate(conversation.nick) : STRINGS.emptyText;
+    this.goToMark();
+  }
+
+  /** Shows where what is new begins, if that is not in view with the end. */
+  goToMark() {
+    const mark = this.conversation.display().find(({ kind }) => kind === "mark");
+    if (mark !== undefined && this.conversation.unread > 0) this.list.reveal(mark);
+    this.#placed();
+  }
+
+  /** The reader's nickname has changed. */
+  setNick(nick) {
+    this.rows.nick = nick;
+    this.list.rebuild();
+  }
+
+  /** Somebody has said something in the conversation that is open: for the ear. */
+  hear(row) {
+    this.#heard.push(row);
+    this.#hear();
+  }
+
+  #sayHeard() {
+    const rows = this.#heard;
+    this.#heard = [];
+    const lines =
+      rows.length > MOST_HEARD
+        ? [STRINGS.heardMany(rows.length)]
+        : rows.map((row) => (row.isAction ? STRINGS.heardAction : STRINGS.heard)(row.nick, shownText(row)));
+    $("heard").append(...lines.map((line) => make("p", "", line)));
+    while ($("heard").childElementCount > MOST_HEARD_LINES) $("heard").firstElementChild.remove();
+  }
+
+  #placed() {
+    const { conversation } = this;
+    if (conversation === null) return;
+    if (!document.hidden && this.list.follows) {
+      conversation.read();
+      this.onread(conversation);
+    }
+    this.#showState();
+  }
+
+  #showState() {
+    const { conversation } = this;
+    $("empty").hidden = conversation.messages.length > 0;
+    $("jump").hidden = this.list.follows;
+    $("jump").classList.toggle("loud", conversation.unread > 0);
+    $("jump").textContent = conversation.unread > 0 ? STRINGS.newMessages(conversation.unread) : STRINGS.toNewest;
+  }
+
+  async #copyAll() {
+    const { messages } = this.conversation;
+    announce((await toClipboard(logText(messages))) ? STRINGS.copied(messages.length) : STRINGS.notCopied);
+  }
+}

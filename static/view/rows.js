@@ -1,0 +1,158 @@
+/** The elements of a conversation: messages, notices, days and the new-since-you-left mark. */
+
+import { mentions, partsOf, split } from "../model/richtext.js";
+import { MAX_SHOWN_CHARS, cut, hueOf } from "../protocol/messages.js";
+import { STRINGS } from "../strings.js";
+import { make } from "./dom.js";
+
+/** A line that is drawn this soon after it came moves a little; others, as those one scrolls to, do not. */
+const ARRIVING_MS = 1000;
+
+const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const fullDate = new Intl.DateTimeFormat([], { dateStyle: "full", timeStyle: "medium" });
+const dayDate = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+
+export function shownText(row) {
+  if (row.bytes !== null && row.bytes !== undefined) return STRINGS.binary(row.bytes);
+  return row.text.length > MAX_SHOWN_CHARS ? cut(row.text, MAX_SHOWN_CHARS) + STRINGS.cutOff : row.text;
+}
+
+export function shownTime(at) {
+  return at === null ? "" : clock.format(at);
+}
+
+/** The page's own words for why a message was not taken, or the server's. */
+export function reasonWords(reason) {
+  for (const [pattern, words] of STRINGS.reasons) {
+    const match = pattern.exec(reason);
+    if (match !== null) return words(...match.slice(1));
+  }
+  return STRINGS.notSent(reason);
+}
+
+export class Rows {
+  #seen = new WeakSet();
+
+  constructor() {
+    this.nick = ""; // the reader's, to mark where it is named
+    this.pattern = null; // what is searched for
+    this.found = null; // the row of the match one is at
+    this.partner = ""; // with whom a private conversation is
+    this.onretry = () => {}; // (row)
+    this.ontakeback = () => {}; // (row)
+    this.onnick = () => {}; // (nick) somebody's name was pressed
+  }
+
+  build(row) {
+    const isNew = !this.#seen.has(row);
+    this.#seen.add(row);
+    switch (row.kind) {
+      case "day":
+        return make("li", "day", dayDate.format(row.at));
+      case "mark":
+        return make("li", "mark-new", STRINGS.newSince);
+      case "notice":
+        return this.#notice(row.text);
+      default:
+        return this.#message(row, isNew);
+    }
+  }
+
+  #notice(text) {
+    const li = make("li", "notice");
+    li.append(make("span", "", text));
+    return li;
+  }
+
+  #message(row, isNew) {
+    const { nick, isOwn, isAction, at, state } = row;
+    const li = make("li", "message");
+    li.classList.toggle("own", isOwn);
+    li.classList.toggle("plain", nick === null);
+    li.classList.toggle("action", isAction);
+    li.classList.toggle("continued", row.isContinued);
+    li.classList.toggle("waiting", state === "waiting");
+    li.classList.toggle("refused", state === "refused" || state === "undelivered");
+    li.classList.toggle("found", row === this.found);
+    li.classList.toggle("names-me", !isOwn && mentions(row.text, this.nick));
+    li.classList.toggle("arriving", isNew && row.live && at !== null && Date.now() - at < ARRIVING_MS);
+
+    const avatar = make("span", "avatar", nick === null ? "#" : [...nick][0].toUpperCase());
+    avatar.setAttribute("aria-hidden", "true");
+    if (nick !== null) li.dataset.hue = String(hueOf(nick));
+
+    const bubble = make("div", "bubble");
+    bubble.append(this.#head(row), this.#text(row));
+    const note = this.#note(row);
+    if (note !== null) bubble.append(note);
+    li.append(avatar, bubble);
+    return li;
+  }
+
+  #head({ nick, isOwn, at }) {
+    const head = make("div", "message-head");
+    if (nick === null) head.append(make("span", "unseen", STRINGS.noNick));
+    else if (isOwn) head.append(make("bdi", "message-nick", nick));
+    else head.append(this.#nickButton(nick));
+    if (isOwn) head.append(make("span", "unseen", STRINGS.you));
+    if (at !== null) {
+      const time = make("time", "message-time", clock.format(at));
+      time.dateTime = new Date(at).toISOString();
+      time.title = fullDate.format(at);
+      head.append(time);
+    }
+    return head;
+  }
+
+  #nickButton(nick) {
+    const button = make("button", "message-nick");
+    button.type = "button";
+    button.title = STRINGS.talkTo(nick);
+    button.append(make("bdi", "", nick));
+    button.addEventListener("click", () => this.onnick(nick));
+    return button;
+  }
+
+  #text(row) {
+    const content = make("div", "message-text");
+    content.dir = "auto";
+    const text = shownText(row);
+    for (const part of row.nick === null ? [{ text }] : partsOf(text, row.isOwn ? "" : this.nick)) {
+      const parent = this.#partElement(part, content);
+      if (this.pattern === null) parent.append(part.text);
+      else {
+        for (const piece of split(part.text, this.pattern, "isMatch")) {
+          parent.append(piece.isMatch ? make("mark", "", piece.text) : piece.text);
+        }
+      }
+    }
+    return content;
+  }
+
+  #partElement(part, content) {
+    if (part.url === undefined && !part.isMention) return content;
+    const element = make(part.url === undefined ? "strong" : "a", part.isMention ? "mention" : "");
+    if (part.url !== undefined) {
+      element.href = part.url;
+      element.target = "_blank";
+      element.rel = "noopener noreferrer";
+    }
+    content.append(element);
+    return element;
+  }
+
+  #note(row) {
+    if (row.state === "waiting") return make("div", "message-note", STRINGS.waiting);
+    if (row.state === "undelivered") return make("div", "message-note", STRINGS.undelivered(this.partner));
+    if (row.state !== "refused") return null;
+    const note = make("div", "message-note");
+    note.append(make("span", "", reasonWords(row.reason)));
+    for (const [label, act] of [[STRINGS.tryAgain, this.onretry], [STRINGS.takeBack, this.ontakeback]]) {
+      const button = make("button", "quiet", label);
+      button.type = "button";
+      button.addEventListener("click", () => act(row));
+      note.append(button);
+    }
+    return note;
+  }
+}

@@ -1,0 +1,129 @@
+/** The search over all messages of the conversation that is open; the browser's own sees only what is drawn. */
+
+import { searchPattern } from "../model/richtext.js";
+import { STRINGS } from "../strings.js";
+import { $ } from "./dom.js";
+import { shownText } from "./rows.js";
+
+export class Search {
+  #rows;
+  #list;
+  #conversation;
+  #loadEarlier;
+  #matches = [];
+  #index = -1;
+  #isLoading = false;
+
+  /**
+   * `rows` and `list` show the matches; `conversation()` gives the one that is open, `loadEarlier(conversation)` a
+   * promise of whether there was more to read.
+   */
+  constructor({ rows, list, conversation, loadEarlier }) {
+    this.#rows = rows;
+    this.#list = list;
+    this.#conversation = conversation;
+    this.#loadEarlier = loadEarlier;
+    $("search-open").addEventListener("click", () => (this.isOpen ? this.close() : this.open()));
+    $("search-close").addEventListener("click", () => this.close());
+    $("query").addEventListener("input", () => this.#search(true));
+    $("older").addEventListener("click", () => this.#step(-1));
+    $("newer").addEventListener("click", () => this.#step(1));
+    $("search").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#step(-1);
+    });
+    $("search").addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.close();
+      else if (event.key === "Enter" && event.shiftKey && event.target === $("query")) this.#step(1);
+      else if (event.key === "ArrowUp" && event.target === $("query")) this.#step(-1);
+      else if (event.key === "ArrowDown" && event.target === $("query")) this.#step(1);
+      else return;
+      event.preventDefault();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "f") return;
+      // Pressed once more in the field, the browser's own search opens.
+      if (document.activeElement === $("query") || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      this.open();
+    });
+  }
+
+  get isOpen() {
+    return !$("search").hidden;
+  }
+
+  open() {
+    $("search").hidden = false;
+    $("search-open").setAttribute("aria-expanded", "true");
+    $("query").focus();
+    $("query").select();
+    this.#search(true);
+  }
+
+  close() {
+    if (!this.isOpen) return;
+    $("search").hidden = true;
+    $("search-open").setAttribute("aria-expanded", "false");
+    this.#show(null, null);
+    $("text").focus();
+  }
+
+  /** More was said, or another conversation is open. */
+  changed() {
+    if (this.isOpen) this.#search(false);
+  }
+
+  #search(isNew) {
+    const pattern = searchPattern($("query").value);
+    const at = this.#matches[this.#index];
+    this.#matches = [];
+    if (pattern !== null) {
+      this.#matches = this.#conversation().messages.filter((row) => {
+        pattern.lastIndex = 0;
+        return pattern.test(shownText(row)) || (row.nick !== null && row.nick.search(pattern) >= 0);
+      });
+      this.#readEarlier();
+    }
+    const index = isNew ? this.#matches.length - 1 : this.#matches.indexOf(at);
+    this.#index = index < 0 ? this.#matches.length - 1 : index;
+    if (isNew) this.#show(pattern, this.#matches[this.#index] ?? null);
+    this.#tell();
+  }
+
+  /** The whole past is searched, block by block. */
+  async #readEarlier() {
+    if (this.#isLoading) return;
+    this.#isLoading = true;
+    const conversation = this.#conversation();
+    let isMore = true;
+    while (isMore && this.isOpen && this.#conversation() === conversation) {
+      this.#tell();
+      isMore = await this.#loadEarlier(conversation);
+    }
+    this.#isLoading = false;
+    this.changed();
+  }
+
+  #step(by) {
+    const count = this.#matches.length;
+    if (count === 0) return;
+    this.#index = (this.#index + by + count) % count;
+    this.#show(searchPattern($("query").value), this.#matches[this.#index]);
+    this.#tell();
+  }
+
+  #show(pattern, row) {
+    this.#rows.pattern = pattern;
+    this.#rows.found = row;
+    this.#list.rebuild();
+    if (row !== null) this.#list.reveal(row);
+  }
+
+  #tell() {
+    const count = this.#matches.length;
+    const words = searchPattern($("query").value) === null ? "" : STRINGS.found(this.#index + 1, count);
+    $("found").textContent = this.#isLoading && count === 0 && words !== "" ? STRINGS.searchBusy : words;
+    for (const id of ["older", "newer"]) $(id).disabled = count < 2;
+  }
+}

@@ -1,0 +1,192 @@
+/** What stands beside the messages: rooms, private conversations, people. A small screen shows it when asked to. */
+
+import { privateHash, roomAt, roomHash } from "../protocol/messages.js";
+import { sameNick } from "../protocol/people.js";
+import { STRINGS } from "../strings.js";
+import { $, make, oncePerFrame, syncChildren } from "./dom.js";
+
+const MOST_PEOPLE = 200;
+const MOST_ROOMS = 50;
+const CROSS = "m4.5 4.5 7 7m0-7-7 7";
+
+export const roomName = (name) => name ?? STRINGS.lobby;
+
+/** What a conversation is called. */
+export function titleOf(conversation) {
+  if (conversation.isPrivate) return conversation.nick;
+  return conversation.name === null ? STRINGS.lobby : `#${conversation.name}`;
+}
+
+export function hashOf(conversation) {
+  return conversation.isPrivate ? privateHash(conversation.nick) : roomHash(conversation.name);
+}
+
+function cross() {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", CROSS);
+  svg.append(path);
+  return svg;
+}
+
+export class Sidebar {
+  #session;
+  #wide = matchMedia("(min-width: 56rem)");
+  #plan = oncePerFrame(() => this.#draw());
+
+  constructor(session) {
+    this.#session = session;
+    this.onleave = () => {}; // (conversation)
+    this.onjoin = () => {}; // (name)
+    this.ontalk = () => {}; // (nick)
+    $("side-open").addEventListener("click", () => this.#setOpen(true));
+    $("side-close").addEventListener("click", () => this.#setOpen(false));
+    $("side-cover").addEventListener("click", () => this.#setOpen(false));
+    $("side").addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#isOpen) this.#setOpen(false);
+    });
+    $("side").addEventListener("click", (event) => {
+      if (event.target.closest("a") && this.#isOpen) this.#setOpen(false, false);
+    });
+    $("join-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = $("join-room").value.trim().replace(/^#/, "");
+      if (name === "") return;
+      $("join-room").value = "";
+      if (this.#isOpen) this.#setOpen(false, false);
+      this.onjoin(name);
+    });
+    this.#wide.addEventListener("change", () => this.#setOpen(false, false));
+    this.#setOpen(false, false);
+  }
+
+  changed() {
+    this.#plan();
+  }
+
+  // ---- a small screen ----
+
+  get #isOpen() {
+    return !this.#wide.matches && document.body.classList.contains("side-is-open");
+  }
+
+  #setOpen(isOpen, movesFocus = true) {
+    document.body.classList.toggle("side-is-open", isOpen);
+    $("side-open").setAttribute("aria-expanded", String(isOpen));
+    $("side-cover").hidden = !isOpen;
+    // What covers, or is covered, cannot be reached behind it.
+    $("side").inert = !isOpen && !this.#wide.matches;
+    $("room-part").inert = isOpen;
+    if (movesFocus) (isOpen ? $("side-close") : $("side-open")).focus();
+  }
+
+  // ---- the lists ----
+
+  #draw() {
+    const { conversations } = this.#session;
+    const rooms = conversations.filter(({ isPrivate }) => !isPrivate);
+    const talks = conversations.filter(({ isPrivate }) => isPrivate);
+    this.#drawTalks($("rooms"), rooms);
+    this.#drawTalks($("private"), talks);
+    $("private-part").hidden = talks.length === 0;
+    this.#drawMoreRooms(rooms);
+    this.#drawPeople();
+    const unread = conversations.reduce((sum, talk) => sum + (talk === this.#session.current ? 0 : talk.unread), 0);
+    $("side-unread").textContent = unread > 99 ? "99+" : String(unread);
+    $("side-unread").hidden = unread === 0;
+  }
+
+  #drawTalks(list, talks) {
+    const build = (talk) => {
+      const li = make("li");
+      const link = make("a", "talk");
+      link.append(make("bdi", "talk-name"), make("span", "talk-people"), make("span", "badge"));
+      const leave = make("button", "icon leave");
+      leave.type = "button";
+      leave.append(cross());
+      leave.addEventListener("click", () => this.onleave(talk));
+      li.append(link, leave);
+      return li;
+    };
+    syncChildren(list, talks, ({ destination }) => destination, build, (li, talk) => {
+      const link = li.querySelector("a");
+      link.href = hashOf(talk);
+      if (talk === this.#session.current) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      li.querySelector(".talk-name").textContent = titleOf(talk);
+      const count = talk.isPrivate ? 0 : this.#session.rooms.peopleIn(talk.destination);
+      li.querySelector(".talk-people").textContent = count === 0 ? "" : String(count);
+      li.querySelector(".talk-people").title = STRINGS.people(count);
+      const badge = li.querySelector(".badge");
+      badge.hidden = talk.unread === 0;
+      badge.textContent = talk.unread > 99 ? "99+" : String(talk.unread);
+      badge.title = STRINGS.unreadHere(talk.unread);
+      badge.classList.toggle("loud", talk.mentions > 0 || talk.isPrivate);
+      const leave = li.querySelector(".leave");
+      leave.hidden = talks.length === 1 && !talk.isPrivate;
+      leave.setAttribute("aria-label", talk.isPrivate ? STRINGS.closePrivate(talk.nick) : STRINGS.leaveRoom(titleOf(talk)));
+    });
+  }
+
+  #drawMoreRooms(joined) {
+    const known = new Set(joined.map(({ destination }) => destination));
+    const others = this.#session.rooms.destinations
+      .filter((destination) => !known.has(destination))
+      .map((destination) => roomAt(destination))
+      .filter((room) => room !== null)
+      .map((room) => ({ ...room, count: this.#session.rooms.peopleIn(room.destination) }))
+      .sort((a, b) => b.count - a.count || roomName(a.name).localeCompare(roomName(b.name)))
+      .slice(0, MOST_ROOMS);
+    $("more-rooms-part").hidden = others.length === 0;
+    const build = () => {
+      const li = make("li");
+      const link = make("a", "talk");
+      link.append(make("bdi", "talk-name"), make("span", "talk-people"));
+      li.append(link);
+      return li;
+    };
+    syncChildren($("more-rooms"), others, ({ destination }) => destination, build, (li, room) => {
+      li.querySelector("a").href = roomHash(room.name);
+      li.querySelector(".talk-name").textContent = room.name === null ? STRINGS.lobby : `#${room.name}`;
+      li.querySelector(".talk-people").textContent = room.count === 0 ? "" : String(room.count);
+      li.querySelector(".talk-people").title = STRINGS.people(room.count);
+    });
+  }
+
+  #drawPeople() {
+    const { current, nick, id } = this.#session;
+    const room = current === null ? null : this.#session.room(current.destination);
+    const isKnown = room !== null && room.people.isKnown;
+    $("people-part").hidden = !isKnown;
+    if (!isKnown) return;
+    const { list } = room.people;
+    $("people-title").textContent = `${STRINGS.peopleHere} (${list.length})`;
+    const shown = list.slice(0, MOST_PEOPLE);
+    if (list.length > MOST_PEOPLE) shown.push({ id: "more", more: list.length - MOST_PEOPLE });
+    const build = (one) => {
+      const li = make("li");
+      if (one.more !== undefined || one.id === id) {
+        li.append(make("span", "person"));
+      } else {
+        const button = make("button", "person");
+        button.type = "button";
+        button.addEventListener("click", () => {
+          if (this.#isOpen) this.#setOpen(false, false);
+          this.ontalk(li.querySelector(".person-name").textContent);
+        });
+        li.append(button);
+      }
+      li.firstElementChild.append(make("bdi", "person-name"), make("span", "person-note"));
+      return li;
+    };
+    syncChildren($("people"), shown, (one) => `${one.id === id ? "me" : "other"} ${one.id}`, build, (li, one) => {
+      const isMe = one.id === id || (id === null && sameNick(one.nick ?? "", nick));
+      li.querySelector(".person-name").textContent = one.more === undefined ? one.nick : STRINGS.morePeople(one.more);
+      li.querySelector(".person-note").textContent = isMe ? STRINGS.youInList : "";
+      const button = li.querySelector("button");
+      if (button !== null) button.title = STRINGS.talkTo(one.nick);
+    });
+  }
+}

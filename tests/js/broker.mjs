@@ -1,0 +1,199 @@
+/**
+ * A broker in the test's own process that a ChatSession talks to in the place of a STOMPClient: topics, receipts,
+ * history with offsets and epochs, presence, private messages, nicknames. It answers in the order of the questions,
+ * when the test says so (settle()).
+ */
+
+export class FakeBroker {
+  clients = [];
+  streams = new Map(); // destination -> {epoch, next, kept: [{offset, body, headers}]}
+  constructor({ history = true, people = true } = {}) {
+    this.history = history;
+    this.people = people;
+    this.limit = Infinity;
+    this.published = [];
+  }
+
+  client(connectHeaders) {
+    return new FakeClient(this, connectHeaders);
+  }
+
+  stream(destination) {
+    if (!this.history || !destination.startsWith("/topic/chat")) return null;
+    if (!this.streams.has(destination)) {
+      this.streams.set(destination, { epoch: `epoch of ${destination}`, next: 0, kept: [] });
+    }
+    return this.streams.get(destination);
+  }
+
+  publish(destination, body, headers = {}) {
+    this.published.push({ destination, body });
+    const stream = this.stream(destination);
+    const more = {};
+    if (stream !== null) {
+      const message = { offset: stream.next++, body, headers };
+      stream.kept.push(message);
+      if (stream.kept.length > this.limit) stream.kept.shift();
+      more["x-stream-offset"] = String(message.offset);
+      more["x-stream-epoch"] = stream.epoch;
+    }
+    for (const client of this.clients) client.deliver(destination, body, { ...headers, ...more });
+  }
+
+  /** Lets everything that is under way arrive. */
+  settle() {
+    for (let isBusy = true; isBusy; ) {
+      isBusy = false;
+      for (const client of [...this.clients]) isBusy = client.step() || isBusy;
+    }
+  }
+
+  /** The connections break; what is under way to the clients is lost. */
+  breakAll(code = 1006) {
+    for (const client of [...this.clients]) client.lose(code);
+  }
+}
+
+class FakeClient {
+  #broker;
+  #headers;
+  #inbox = [];
+  subscriptions = new Map();
+  connected = false;
+  /** What was sent is lost on its way, as when the network is gone and nobody knows. */
+  isDeaf = false;
+  #attempt = 0;
+
+  constructor(broker, connectHeaders) {
+    this.#broker = broker;
+    this.#headers = connectHeaders;
+  }
+
+  connect() {
+    this.#drop();
+    this.#attempt++;
+    const headers = this.#headers();
+    this.nick = headers.nick;
+    this.#broker.clients.push(this);
+    const other = this.#broker.clients.find((one) => one !== this && one.nick === this.nick && this.nick !== undefined);
+    this.#inbox.push(() => {
+      if (this.#broker.people && other !== undefined) {
+        this.error("nick in use");
+        return;
+      }
+      this.connected = true;
+      const id = this.#broker.people ? { nick: this.nick, "x-presence-id": `id of ${this.nick}` } : {};
+      this.onconnectedframe({ headers: { version: "1.2", ...id } });
+    });
+  }
+
+  subscribe(destination, { id, receipt, ...headers }) {
+    const stream = this.#broker.stream(destination);
+    const subscription = { destination, credit: Number(headers["prefetch-count"] ?? Infinity) };
+    this.subscriptions.set(id, subscription);
+    const answer = {};
+    const replayed = [];
+    if (stream !== null) {
+      answer["x-stream-epoch"] = stream.epoch;
+      answer["x-stream-offset"] = String(stream.next);
+      const wish = /^offset=(\d+)$/.exec(headers["x-stream-offset"]);
+      if (wish !== null) {
+        let from = Number(wish[1]);
+        const first = stream.kept[0]?.offset ?? stream.next;
+        if (headers["x-stream-epoch"] !== undefined) {
+          const isWhole = headers["x-stream-epoch"] === stream.epoch && from >= first && from <= stream.next;
+          if (!isWhole) from = 0;
+          answer["x-stream-recovered"] = String(isWhole);
+        }
+        replayed.push(...stream.kept.filter(({ offset }) => offset >= from));
+      }
+    }
+    this.#later(() => this.onreceiptframe({ headers: { ...answer, "receipt-id": receipt } }));
+    for (const { offset, body, headers: own } of replayed) {
+      this.#send(id, subscription, body, { ...own, "x-stream-offset": String(offset), "x-stream-epoch": stream.epoch });
+    }
+  }
+
+  unsubscribe(id) {
+    if (!this.subscriptions.delete(id)) throw new Error(`not subscribed: ${id}`);
+  }
+
+  send(body, destination, { receipt, ...headers }) {
+    if (!this.connected) throw new Error("not connected");
+    if (this.isDeaf) return;
+    const to = /^\/user\/(.+)\/queue\/private$/.exec(destination);
+    if (to === null) this.#broker.publish(destination, body, headers);
+    else this.#sendTo(to[1], body);
+    this.#later(() => this.onreceiptframe({ headers: { "receipt-id": receipt } }));
+  }
+
+  #sendTo(nick, body) {
+    const there = this.#broker.clients.filter((one) => one.nick === nick);
+    const sender = { "x-sender": this.nick, "x-sender-id": `id of ${this.nick}` };
+    for (const one of there) one.deliver("/user/queue/private", body, sender);
+    if (there.length === 0) this.deliver("/user/queue/private", body, { ...sender, "x-undelivered": "true" });
+  }
+
+  deliver(destination, body, headers) {
+    for (const [id, subscription] of this.subscriptions) {
+      if (subscription.destination === destination) this.#send(id, subscription, body, headers);
+    }
+  }
+
+  #send(id, subscription, body, headers) {
+    if (subscription.credit-- <= 0) return;
+    this.#later(() => {
+      if (!this.subscriptions.has(id)) return;
+      this.onmessageframe({ headers: { ...headers, subscription: id, destination: subscription.destination }, body });
+    });
+  }
+
+  #later(act) {
+    if (!this.isDeaf) this.#inbox.push(act);
+  }
+
+  /** One thing arrives; false if nothing is under way. */
+  step() {
+    const act = this.#inbox.shift();
+    act?.();
+    return act !== undefined;
+  }
+
+  error(message, receiptId) {
+    const attempt = this.#attempt;
+    this.onerrorframe({ headers: { message, ...(receiptId ? { "receipt-id": receiptId } : {}) }, body: "" });
+    if (attempt === this.#attempt) this.lose(1000);
+  }
+
+  lose(code = 1006) {
+    this.#drop();
+    this.onclose(code);
+  }
+
+  #drop() {
+    this.connected = false;
+    this.isDeaf = false;
+    this.#inbox = [];
+    this.subscriptions.clear();
+    this.#broker.clients = this.#broker.clients.filter((one) => one !== this);
+  }
+}
+
+/** Timers that run when the test says so. */
+export class FakeTimers {
+  pending = new Map();
+  #next = 1;
+  setTimeout(act, ms) {
+    this.pending.set(this.#next, { act, ms });
+    return this.#next++;
+  }
+  clearTimeout(id) {
+    this.pending.delete(id);
+  }
+  /** Runs all there are, once. */
+  run() {
+    const due = [...this.pending.values()];
+    this.pending.clear();
+    for (const { act } of due) act();
+  }
+}

@@ -1,0 +1,415 @@
+import assert from "node:assert/strict";
+import { webcrypto } from "node:crypto";
+import { beforeEach, describe, test } from "node:test";
+import { Memory, Reading } from "../../static/model/memory.js";
+import { roomOf } from "../../static/protocol/messages.js";
+import { Outbox } from "../../static/protocol/outbox.js";
+import { ChatSession } from "../../static/protocol/session.js";
+import { FakeBroker, FakeTimers } from "./broker.mjs";
+import { FakeStorage } from "./fakes.mjs";
+
+globalThis.crypto ??= webcrypto; // Node 18, Debian's, keeps it to itself
+
+const LOBBY = roomOf("");
+
+let broker;
+
+/** One person's window. */
+class Person {
+  constructor(nick, { local = new FakeStorage(), tab = new FakeStorage() } = {}) {
+    Object.assign(this, { local, tab, timers: new FakeTimers(), news: [], notices: [], nicks: [], refused: [] });
+    this.outbox = new Outbox(tab, local);
+    this.reading = new Reading(new Memory(local));
+    const client = broker.client(() => this.session.connectHeaders());
+    this.client = client;
+    const { outbox, reading, timers } = this;
+    this.session = new ChatSession({ client, outbox, reading, token: nick, nick, timers });
+    this.session.onmessage = (conversation, row) => this.news.push(row.text);
+    this.session.onnotice = (conversation, ...notice) => this.notices.push(notice);
+    this.session.onnick = (...what) => this.nicks.push(what);
+    this.session.onrefused = (conversation, id, reason) => this.refused.push(reason);
+    this.room = this.session.join(LOBBY);
+    this.session.show(this.room);
+  }
+
+  enter() {
+    this.session.connect();
+    broker.settle();
+    return this;
+  }
+
+  say(text, to = this.room) {
+    this.session.say(to, text);
+    broker.settle();
+  }
+
+  /** Comes back after a loss. */
+  comeBack() {
+    this.timers.run();
+    broker.settle();
+  }
+
+  texts(room = this.room) {
+    return room.messages.map(({ text }) => text);
+  }
+
+  states(room = this.room) {
+    return room.messages.map(({ state }) => state);
+  }
+}
+
+const publish = (nick, text, id) => broker.publish("/topic/chat", JSON.stringify({ nick, text, id }));
+const numbers = (from, to) => Array.from({ length: to - from }, (_, i) => String(from + i));
+
+beforeEach(() => {
+  broker = new FakeBroker();
+});
+
+for (const history of [true, false]) {
+  for (const people of [true, false]) {
+    test(`two people chat, history ${history}, people ${people}`, () => {
+      broker = new FakeBroker({ history, people });
+      const ada = new Person("Ada").enter();
+      const bob = new Person("Bob").enter();
+      assert.equal(ada.session.connection.state, "online");
+      ada.say("hello");
+      bob.say("hi");
+      for (const one of [ada, bob]) {
+        assert.deepEqual(one.texts(), ["hello", "hi"]);
+        assert.deepEqual(one.states(), ["sent", "sent"]);
+        assert.deepEqual(one.outbox.entries, []);
+      }
+      assert.deepEqual(ada.room.messages.map(({ isOwn }) => isOwn), [true, false]);
+      assert.deepEqual(ada.news, ["hi"]);
+    });
+  }
+}
+
+describe("history", () => {
+  test("is read on entering, and is no news", () => {
+    for (let i = 0; i < 5; i++) publish("Bob", `${i}`);
+    const ada = new Person("Ada").enter();
+    assert.deepEqual(ada.texts(), numbers(0, 5));
+    assert.deepEqual(ada.news, []);
+    publish("Bob", "5");
+    broker.settle();
+    assert.deepEqual(ada.news, ["5"]);
+    // The first question was with another subscription, which is over.
+    assert.deepEqual([...ada.client.subscriptions.values()].filter(({ destination }) => destination === "/topic/chat").length, 1);
+  });
+
+  test("what is said between the question and the answer comes once and in order", () => {
+    publish("Bob", "0");
+    const ada = new Person("Ada");
+    ada.session.connect();
+    for (let i = 1; i < 12; i++) {
+      ada.client.step();
+      publish("Bob", `${i}`);
+    }
+    broker.settle();
+    assert.deepEqual(ada.texts(), numbers(0, 12));
+  });
+
+  test("only the latest part is read at first, the rest block by block", async () => {
+    for (let i = 0; i < 1200; i++) publish("Bob", `${i}`);
+    const ada = new Person("Ada").enter();
+    assert.deepEqual(ada.texts(), numbers(900, 1200));
+    for (const from of [400, 0]) {
+      const more = ada.session.loadEarlier(ada.room);
+      broker.settle();
+      assert.equal(await more, true);
+      assert.deepEqual(ada.texts(), numbers(from, 1200));
+    }
+    assert.equal(await ada.session.loadEarlier(ada.room), false);
+    publish("Bob", "1200");
+    broker.settle();
+    assert.deepEqual(ada.texts(), numbers(0, 1201));
+  });
+
+  test("older messages that the server has dropped end the reading", async () => {
+    broker.limit = 400;
+    for (let i = 0; i < 1000; i++) publish("Bob", `${i}`);
+    const ada = new Person("Ada").enter();
+    const more = ada.session.loadEarlier(ada.room);
+    broker.settle();
+    assert.equal(await more, true);
+    assert.deepEqual(ada.texts(), numbers(600, 1000));
+    assert.equal(await ada.session.loadEarlier(ada.room), false);
+  });
+
+  test("a loss in the middle of reading older messages ends it, and it can be done again", async () => {
+    for (let i = 0; i < 900; i++) publish("Bob", `${i}`);
+    const ada = new Person("Ada").enter();
+    const more = ada.session.loadEarlier(ada.room);
+    ada.client.lose();
+    assert.equal(await more, false);
+    ada.comeBack();
+    const again = ada.session.loadEarlier(ada.room);
+    broker.settle();
+    assert.equal(await again, true);
+    assert.deepEqual(ada.texts(), numbers(100, 900));
+  });
+
+  test("marks what is new since the last visit, and reads at least that far back", () => {
+    for (let i = 0; i < 10; i++) publish("Bob", `${i}`);
+    const local = new FakeStorage();
+    const ada = new Person("Ada", { local }).enter();
+    ada.reading.note("/topic/chat", ada.session.room("/topic/chat").stream.epoch, 9);
+    ada.client.lose();
+    for (let i = 10; i < 700; i++) publish("Bob", `${i}`);
+    const again = new Person("Ada", { local }).enter();
+    assert.equal(again.texts()[0], "0");
+    assert.equal(again.room.mark.text, "10");
+    assert.equal(again.room.unread, 690);
+  });
+});
+
+describe("a loss", () => {
+  test("costs nothing and doubles nothing, wherever it happens", () => {
+    // The connection breaks after any number of steps; what Ada and Bob say goes on.
+    for (let breakAfter = 0; breakAfter < 40; breakAfter++) {
+      broker = new FakeBroker();
+      const ada = new Person("Ada").enter();
+      const bob = new Person("Bob").enter();
+      for (let i = 0; i < 6; i++) {
+        ada.session.say(ada.room, `a${i}`);
+        bob.session.say(bob.room, `b${i}`);
+      }
+      for (let i = 0; i < breakAfter; i++) (i % 2 ? ada : bob).client.step();
+      if (breakAfter % 3 === 0) ada.client.isDeaf = true;
+      ada.session.say(ada.room, "a6");
+      broker.breakAll();
+      bob.session.say(bob.room, "b6");
+      bob.comeBack();
+      publish("Eve", "e");
+      ada.comeBack();
+      broker.settle();
+      assert.deepEqual(ada.texts(), bob.texts(), `after ${breakAfter}`);
+      const expected = ["e", ...[..."0123456"].flatMap((i) => [`a${i}`, `b${i}`])].sort();
+      assert.deepEqual([...ada.texts()].sort(), expected, `after ${breakAfter}`);
+      assert.ok(ada.states().every((state) => state === "sent"));
+      assert.deepEqual([ada.outbox.entries, bob.outbox.entries], [[], []]);
+    }
+  });
+
+  test("what the server had already is not sent again", () => {
+    const ada = new Person("Ada").enter();
+    ada.session.say(ada.room, "once"); // stored; the receipt is lost with the connection
+    ada.client.lose();
+    ada.comeBack();
+    assert.deepEqual(broker.published.map(({ body }) => JSON.parse(body).text), ["once"]);
+    assert.deepEqual(ada.states(), ["sent"]);
+  });
+
+  test("what was said meanwhile is news, and a hole in it is told", () => {
+    broker.limit = 3;
+    const ada = new Person("Ada").enter();
+    publish("Bob", "0");
+    broker.settle();
+    ada.client.lose();
+    for (let i = 1; i < 3; i++) publish("Bob", `${i}`);
+    ada.comeBack();
+    assert.deepEqual(ada.news, ["0", "1", "2"]);
+    assert.deepEqual(ada.notices, []);
+    ada.client.lose();
+    for (let i = 3; i < 9; i++) publish("Bob", `${i}`);
+    ada.comeBack();
+    assert.deepEqual(ada.texts(), ["0", "1", "2", "6", "7", "8"]);
+    assert.deepEqual(ada.notices, [["gap"]]);
+  });
+
+  test("a server that has forgotten everything begins anew, and what is known by id is not shown twice", () => {
+    const ada = new Person("Ada").enter();
+    publish("Bob", "old", "id-1");
+    broker.settle();
+    broker.breakAll();
+    broker.streams.clear();
+    broker.stream("/topic/chat").epoch = "another";
+    publish("Bob", "old", "id-1");
+    publish("Bob", "new", "id-2");
+    ada.comeBack();
+    assert.deepEqual(ada.texts(), ["old", "new"]);
+    ada.say("mine");
+    assert.deepEqual(ada.texts(), ["old", "new", "mine"]);
+  });
+
+  test("a history that was switched off does not keep the page out", () => {
+    const ada = new Person("Ada").enter();
+    ada.say("before");
+    ada.client.lose();
+    broker.history = false;
+    ada.timers.run();
+    ada.client.step(); // CONNECTED; the SUBSCRIBE with an offset is refused
+    ada.client.error("no history", "ready-8");
+    ada.comeBack();
+    ada.comeBack();
+    ada.say("after");
+    assert.deepEqual(ada.texts(), ["before", "after"]);
+    assert.equal(ada.session.connection.state, "online");
+  });
+
+  test("without history an own message that the server has stays, and one that it has not goes out again", () => {
+    broker = new FakeBroker({ history: false });
+    const ada = new Person("Ada").enter();
+    ada.say("one");
+    ada.client.isDeaf = true;
+    ada.session.say(ada.room, "two");
+    ada.client.lose();
+    ada.comeBack();
+    assert.deepEqual(ada.texts(), ["one", "two"]);
+    assert.deepEqual(ada.states(), ["sent", "sent"]);
+  });
+});
+
+describe("the nickname", () => {
+  test("that is taken: the old one stays, or another is asked for", () => {
+    new Person("Ada").enter();
+    const bob = new Person("Bob").enter();
+    bob.session.setNick("Ada");
+    broker.settle();
+    assert.deepEqual(bob.nicks.map(([what, nick]) => [what, nick]), [["set", "Bob"], ["taken", "Ada"], ["set", "Bob"]]);
+    assert.equal(bob.session.connection.state, "online");
+    const other = new Person("Ada").enter();
+    assert.deepEqual(other.nicks.map(([what, nick]) => [what, nick]), [["needed", "Ada"]]);
+    assert.deepEqual([...other.timers.pending], [], "it does not try again by itself");
+    other.session.setNick("Ada2");
+    broker.settle();
+    assert.equal(other.session.connection.state, "online");
+  });
+
+  test("changes without losing anything", () => {
+    const ada = new Person("Ada").enter();
+    ada.say("one");
+    ada.session.setNick("Countess");
+    publish("Bob", "two");
+    ada.say("three");
+    assert.deepEqual(ada.texts(), ["one", "two", "three"]);
+    assert.equal(JSON.parse(broker.published.at(-1).body).nick, "Countess");
+  });
+
+  test("changes in the page alone where the server knows no people", () => {
+    broker = new FakeBroker({ people: false });
+    const ada = new Person("Ada").enter();
+    ada.session.setNick("Countess");
+    ada.say("one");
+    assert.equal(ada.session.connection.state, "online");
+    assert.equal(JSON.parse(broker.published.at(-1).body).nick, "Countess");
+  });
+});
+
+describe("what the server refuses", () => {
+  for (const [reason, maxChars] of [["not your nick", Infinity], ["text longer than 10 characters", 10]]) {
+    test(`"${reason}" stays with its reason and is not sent again by itself`, () => {
+      const ada = new Person("Ada").enter();
+      ada.client.isDeaf = true;
+      ada.session.say(ada.room, "something");
+      const [{ id }] = ada.outbox.entries;
+      ada.client.error(reason, id);
+      ada.comeBack();
+      assert.deepEqual(ada.states(), ["refused"]);
+      assert.deepEqual(ada.refused, [reason]);
+      assert.equal(ada.session.maxTextChars, maxChars);
+      assert.equal(broker.published.length, 0);
+      ada.session.retry(ada.room, id);
+      broker.settle();
+      assert.deepEqual(ada.states(), ["sent"]);
+    });
+  }
+
+  test("can be taken back", () => {
+    const ada = new Person("Ada").enter();
+    ada.client.isDeaf = true;
+    ada.session.say(ada.room, "something");
+    const [{ id }] = ada.outbox.entries;
+    ada.client.error("no", id);
+    assert.equal(ada.session.takeBack(ada.room, id), "something");
+    assert.deepEqual([ada.texts(), ada.outbox.entries], [[], []]);
+  });
+
+  test("an error that belongs to nothing is told", () => {
+    const ada = new Person("Ada").enter();
+    ada.client.error("server shutting down");
+    assert.deepEqual(ada.notices, [["serverSaid", "server shutting down"]]);
+  });
+
+  test("a session that a newer one replaced stays away", () => {
+    const ada = new Person("Ada").enter();
+    let isReplaced = false;
+    ada.session.onreplaced = () => (isReplaced = true);
+    ada.client.error("replaced by a newer connection");
+    assert.equal(isReplaced, true);
+    assert.deepEqual([...ada.timers.pending], []);
+  });
+});
+
+describe("private messages", () => {
+  test("reach one person, with the name that the server vouches for", () => {
+    const [ada, bob, eve] = ["Ada", "Bob", "Eve"].map((nick) => new Person(nick).enter());
+    const toBob = ada.session.openPrivate("Bob");
+    ada.session.say(toBob, "psst");
+    broker.settle();
+    const [, fromAda] = bob.session.conversations;
+    assert.deepEqual([fromAda.nick, bob.texts(fromAda)], ["Ada", ["psst"]]);
+    assert.deepEqual(ada.states(toBob), ["sent"]);
+    assert.equal(eve.session.conversations.length, 1);
+    assert.equal(ada.session.openPrivate("BOB"), toBob);
+  });
+
+  test("that find nobody say so", () => {
+    const ada = new Person("Ada").enter();
+    const toNobody = ada.session.openPrivate("Nobody");
+    ada.session.say(toNobody, "hello?");
+    broker.settle();
+    assert.deepEqual(ada.states(toNobody), ["undelivered"]);
+  });
+
+  test("do not go to a server that would give them to everybody", () => {
+    broker = new FakeBroker({ people: false });
+    const ada = new Person("Ada").enter();
+    const toBob = ada.session.openPrivate("Bob");
+    ada.session.say(toBob, "psst");
+    broker.settle();
+    assert.deepEqual(ada.states(toBob), ["refused"]);
+    assert.deepEqual(broker.published, []);
+  });
+});
+
+test("rooms are joined and left while online", () => {
+  const [ada, bob] = ["Ada", "Bob"].map((nick) => new Person(nick).enter());
+  const tea = ada.session.join(roomOf("#tea"));
+  assert.equal(ada.session.connection.state, "connecting");
+  broker.settle();
+  assert.equal(ada.session.connection.state, "online");
+  const bobsTea = bob.session.join(roomOf("#tea"));
+  bob.say("in the tea room", bobsTea);
+  assert.deepEqual(ada.texts(tea), ["in the tea room"]);
+  assert.deepEqual(ada.texts(), []);
+  ada.session.leave(tea);
+  bob.say("gone?", bobsTea);
+  assert.deepEqual(ada.texts(tea), ["in the tea room"]);
+  assert.equal([...ada.client.subscriptions.values()].filter(({ destination }) => destination.includes("tea")).length, 0);
+});
+
+test("what waits survives a reload and goes out then", () => {
+  const tab = new FakeStorage();
+  const ada = new Person("Ada", { tab });
+  ada.session.say(ada.room, "written offline");
+  const again = new Person("Ada", { tab });
+  assert.deepEqual(again.states(), ["waiting"]);
+  again.enter();
+  assert.deepEqual(again.states(), ["sent"]);
+  assert.deepEqual(again.texts(), ["written offline"]);
+});
+
+test("typing is told at most every three seconds, and not while offline", () => {
+  const [ada, bob] = ["Ada", "Bob"].map((nick) => new Person(nick).enter());
+  for (let i = 0; i < 10; i++) ada.session.type();
+  broker.settle();
+  const typing = broker.published.filter(({ destination }) => destination === "/topic/typing");
+  assert.deepEqual(typing.map(({ body }) => JSON.parse(body)), [{ nick: "Ada", typing: true }]);
+  assert.deepEqual(bob.session.room("/topic/chat").typing.now(Date.now(), "Bob"), ["Ada"]);
+  ada.say("done");
+  assert.deepEqual(bob.session.room("/topic/chat").typing.now(Date.now(), "Bob"), []);
+  ada.client.lose();
+  ada.session.type();
+});
