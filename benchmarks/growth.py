@@ -83,7 +83,7 @@ GROWTHS: tuple[Growth, ...] = (
     ),
     Growth(
         "topics",
-        "Each topic one subscription, up to 100 sessions, messages to all in turn",
+        "Each topic one subscription, up to 100 sessions",
         "topics",
         (1, 10, 100, 1000, 10_000),
         (OURS, NATS, MOSQUITTO),
@@ -105,7 +105,7 @@ GROWTHS: tuple[Growth, ...] = (
     ),
     Growth(
         "subscriptions",
-        "100 sessions, each subscribed to all topics, messages to all in turn",
+        "100 sessions, each subscribed to all topics",
         "subscriptions of each session",
         (1, 10, 100, 1000),
         (OURS, NATS, MOSQUITTO),

@@ -309,18 +309,16 @@ static void read_arguments(int argc, char **argv)
 
 static void open_all(Connection *all, long connections, int epoll)
 {
-    uint64_t beat_ns = (uint64_t)want.heartbeat_ms * 1000000u;
-
     for (long i = 0; i < connections; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
         all[i].subscriber = i < want.subscribers;
         all[i].fd = open_connection(i, all[i].subscriber);
-        all[i].next_beat_ns = now_ns() + beat_ns;
+        keep_alive(&all[i]);
         fcntl(all[i].fd, F_SETFL, O_NONBLOCK);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &event))
             die("epoll_ctl");
         if (i % IDLE_EVERY == 0 && !want.prefetch)
-            serve_idle(epoll, all, i + 1, 0);
+            serve_idle(epoll, all, 0);
     }
 }
 
@@ -349,7 +347,7 @@ int main(int argc, char **argv)
 
     double hold_cpu_s = server_cpu_s(), hold_own_s = own_cpu_s();
     if (want.hold_s > 0)
-        serve_idle(epoll, all, connections, want.hold_s);
+        serve_idle(epoll, all, want.hold_s);
     hold_cpu_s = server_cpu_s() - hold_cpu_s;
     hold_own_s = own_cpu_s() - hold_own_s;
     long rss_connected = server_rss_kb();

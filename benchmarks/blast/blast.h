@@ -75,7 +75,8 @@ void take_deliveries(Connection *c, const char *data, size_t length);
 double percentile_ms(double percent);
 
 /* idle.c */
-void serve_idle(int epoll, Connection *all, long connections, double seconds);
+void keep_alive(Connection *c);      /* send heart-beats from now on, if they were asked for */
+void serve_idle(int epoll, Connection *all, double seconds);
 
 /* out.c */
 void append(Connection *c, const char *data, size_t length);

@@ -26,7 +26,7 @@ static void take_frames(Connection *c)
         const unsigned char *frame = (unsigned char *)c->in + at;
         size_t length = frame[1] & 127;
         if (length > 125)
-            fail("a large WebSocket frame on an idle connection");
+            fail("an idle connection received: %.*s", (int)(c->in_bytes - at), c->in + at);
         if (c->in_bytes - at < 2 + length)
             break;
         if ((frame[0] & 15) == PING) {
@@ -63,25 +63,45 @@ static void take(Connection *c)
     take_frames(c);
 }
 
-void serve_idle(int epoll, Connection *all, long connections, double seconds)
+/* Whose heart-beat is due next: first in, first out, as all have the same interval. */
+static Connection **due;
+static long due_first, due_count, due_room;
+
+void keep_alive(Connection *c)
 {
-    uint64_t start = now_ns(), step = (uint64_t)want.heartbeat_ms * 1000000u;
-    static long turn; /* whose heart-beat is looked at next: they are due in this order */
+    if (!want.heartbeat_ms)
+        return;
+    if (!due) {
+        due_room = want.subscribers + want.publishers;
+        if (!(due = calloc((size_t)due_room, sizeof *due)))
+            die("memory");
+    }
+    c->next_beat_ns = now_ns() + (uint64_t)want.heartbeat_ms * 1000000u;
+    due[(due_first + due_count++) % due_room] = c;
+}
+
+static void beat_all_due(void)
+{
+    uint64_t now = now_ns();
+
+    while (due_count && due[due_first]->next_beat_ns <= now) {
+        Connection *c = due[due_first];
+        due_first = (due_first + 1) % due_room;
+        due_count--;
+        beat(c);
+        keep_alive(c);
+    }
+}
+
+void serve_idle(int epoll, Connection *all, double seconds)
+{
+    uint64_t start = now_ns();
 
     do {
         struct epoll_event events[256];
         int ready = epoll_wait(epoll, events, 256, seconds > 0 ? 1 : 0);
         for (int i = 0; i < ready; i++)
             take(&all[events[i].data.u32]);
-        uint64_t now = now_ns();
-        for (long looked = 0; step && looked < connections; looked++) {
-            Connection *c = &all[turn % connections];
-            if (c->next_beat_ns > now)
-                break;
-            beat(c);
-            /* From when it was due: so they stay in order, and none is ever sent late twice. */
-            c->next_beat_ns += step;
-            turn = (turn + 1) % connections;
-        }
+        beat_all_due();
     } while (seconds_since(start) < seconds);
 }
