@@ -277,6 +277,19 @@ class Broker:
         queue.put(Message(f"{self.epoch}-{number}", name, frame))
         return None
 
+    def takes_runs(self, name: str) -> bool:
+        """Tell whether :meth:`publish_run` may be used for this destination now."""
+        topic = self._topics.get(name)
+        return (
+            topic is not None and topic.is_uniform and not self._has_patterns and not self.observers
+        )
+
+    def publish_run(self, name: str, frame: Frame, bodies: list[bytes]) -> None:
+        """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost."""
+        first = self._messages + 1
+        self._messages += len(bodies)
+        self._topics[name].publish_run(f"{self.epoch}-", first, frame, bodies)
+
     def publish(self, destination: str, frame: Frame, reply_to: str = "") -> None:
         """Hand a SEND to everyone it is for.
 
