@@ -330,8 +330,8 @@ class Broker:
         Returns:
             None, or the full queue that it has to wait for; then nothing has happened.
         """
-        topic = self._topics.get(name)
-        if topic is not None and not self._has_patterns and not self.observers:
+        topic = self._direct_topic(name)
+        if topic is not None:
             self._messages = number = self._messages + 1
             topic.publish(Message(f"{self.epoch}-{number}", name, frame))
             return None
@@ -345,6 +345,17 @@ class Broker:
         self._messages = number = self._messages + 1
         queue.put(Message(f"{self.epoch}-{number}", name, frame))
         return None
+
+    def run_topic(self, name: str) -> Topic | None:
+        """Give the topic that :meth:`publish_run` may be used for now, if it may."""
+        topic = self._direct_topic(name)
+        return topic if topic is not None and topic.is_uniform else None
+
+    def publish_run(self, topic: Topic, frame: Frame, bodies: list[bytes]) -> None:
+        """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost."""
+        first = self._messages + 1
+        self._messages += len(bodies)
+        topic.publish_run(f"{self.epoch}-", first, frame, bodies)
 
     def keeps(self, destination: str) -> bool:
         """Tell whether a SEND there waits for the file, it or some of it."""
@@ -630,6 +641,16 @@ class Broker:
         receiver = self._replies.get(name)
         if receiver is not None and receiver.wants(message):
             receiver.deliver(Entry(message, 0))
+
+    def _direct_topic(self, name: str) -> Topic | None:
+        """Give the topic of this name, if it is known to be all that a SEND there reaches."""
+        route = self._routes.get(name)
+        if route is None or self.observers:
+            return None
+        stream, topics = route
+        if stream is None and len(topics) == 1 and topics[0].name == name:
+            return topics[0]
+        return None
 
     def _route(self, name: str) -> _Route:
         """Give where a topic's name leads to; it is remembered."""

@@ -154,6 +154,18 @@ class Message:
             (prefix, b"message-id:", self.id.encode(), mark, known[1], self.frame.body, b"\0")
         )
 
+    def around(self, stem: str, prefix: bytes, version: Version) -> tuple[bytes, bytes]:
+        """Give what stands around the number in the id and the body, in MESSAGE frames.
+
+        For several messages that differ in both alone (see :meth:`marshal`).
+
+        Args:
+            stem: What their ids begin with.
+            prefix: How the frames begin.
+            version: The version the subscriber speaks.
+        """
+        return b"%bmessage-id:%b" % (prefix, stem.encode()), self._head(version)[1]
+
     def _head(self, version: Version) -> _Head:
         """Give the headers after ``message-id``, from its end of line to the blank line.
 

@@ -190,6 +190,29 @@ class FrameParser:
         self._head = None
         return Frame(head[0], head[1], body, head[3])
 
+    def more_like(self, frame: Frame) -> list[bytes]:
+        """Give the bodies of those whole frames that follow and repeat the last one's head.
+
+        The head says how long each of them is.
+        """
+        block, known = self._repeated
+        buffer, at = self._buffer, self._position
+        bodies: list[bytes] = []
+        if known is None or known[2] is None or known[3] is not frame.memo:
+            return bodies
+        if not isinstance(buffer, bytes):
+            return bodies
+        length, size = known[2], len(buffer)
+        while buffer.startswith(block, at):
+            start = at + len(block)
+            end = start + length
+            if end >= size or buffer[end]:
+                break
+            bodies.append(buffer[start:end])
+            at = end + 1
+        self._position = self._scanned = at
+        return bodies
+
     def _next_head(self, start: int) -> _Head | None:
         buffer = self._buffer
         if self._heads is not None:

@@ -216,7 +216,14 @@ class Session:
                     destination = frame.memo.get(_PLAIN_SEND)
                     if destination is not None and self._bucket is None:
                         self.has_published = True
-                        full = self._broker.publish_plain(destination, frame, self)
+                        broker = self._broker
+                        topic = broker.run_topic(destination)
+                        bodies = [] if topic is None else parser.more_like(frame)
+                        if topic is not None and bodies:
+                            broker.publish_run(topic, frame, [frame.body, *bodies])
+                            frame = None
+                            continue
+                        full = broker.publish_plain(destination, frame, self)
                         if full is not None:
                             raise _MustWait(full)
                         frame = None
@@ -554,12 +561,18 @@ class Session:
                 f"{frame.command} of a message that does not wait for it",
                 "It was acknowledged before, or its subscription has ended, or it never was sent.",
             ) from None
-        subscription.reserved += len(deliveries)
-        action = Acknowledgement(subscription, deliveries, is_ack, requeue)
-        if transaction is None:
-            action.take_effect()
-        else:
+        if transaction is not None:
+            subscription.reserved += len(deliveries)
+            action = Acknowledgement(subscription, deliveries, is_ack, requeue)
             self._transactions.add(transaction, action)
+            return
+        source = subscription.source
+        assert source is not None  # nobody else delivers what has to be acknowledged
+        entries = [entry for _, entry in deliveries]
+        if is_ack:
+            source.acknowledged(entries)
+        else:
+            source.returned(entries, requeue=requeue)
 
     def _begin(self, frame: Frame) -> None:
         self._transactions.begin(required(frame, "transaction"))

@@ -131,11 +131,11 @@ def test_session_ids_are_unique(broker: Broker) -> None:
 
 
 def test_observers_see_every_message_before_it_is_delivered(broker: Broker) -> None:
-    _, outlet = subscription(broker, "/topic/a")
+    subscription(broker, "/topic/a")
     seen: list[tuple[str, bytes, dict[str, str], int]] = []
 
     def observe(message: Message) -> None:
-        gathered = len(outlet.pending)
+        gathered = len(broker.cork.batch)
         seen.append((message.destination, message.body, message.headers(), gathered))
 
     broker.observers.append(observe)
