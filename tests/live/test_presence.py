@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from live.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
-from live.server import Server, environment, until
+from live.server import ROOT, Server, environment, until
 from live.stompy import VERSIONS, StompPy
 from live.wire import Frame, Wire
 
@@ -240,6 +241,33 @@ def test_stomp_py_is_a_person_if_it_wants_to_be(place: Server, version: str) -> 
             assert named.message().body == plain.message().body
             assert [watcher.hear() for _ in range(2)] == ["here", "join program"]
         assert watcher.hear() == "leave program"
+
+
+def test_the_manuals_example_runs(place: Server) -> None:
+    text = (ROOT / "docs" / "presence.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert "61613" in example
+    with Watcher(place) as watcher:
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import time\n"
+                + example.replace("61613", str(place.stomp)).replace(
+                    'input("Enter ends it.\\n")', "time.sleep(1)"
+                ),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment(),
+        )
+        assert ended.returncode == 0, ended.stderr
+        heard = [watcher.hear() for _ in range(3)]
+    assert heard == ["here", "join robot", "leave robot"]
+    lines = ended.stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["here", "join", "message"]
+    assert any("Good morning" in line for line in lines)
 
 
 # ---------------------------------------------------------------- private messages
