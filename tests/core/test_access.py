@@ -325,7 +325,7 @@ def test_same_origin_is_the_same_host_and_port(
 
 
 @pytest.mark.parametrize(
-    ("origin", "is_secure", "same"),
+    "origin, is_secure, same",
     [
         ("https://chat.example", True, True),
         ("http://chat.example", True, False),

@@ -1,6 +1,7 @@
 """Two people chat in two browser windows, with the tutorial's configuration to the letter.
 
-This is the main job: what is promised here is what a stranger sees in the first minute.
+This is the main job: what is promised here is what a stranger sees in the first minute. With
+https:// for http:// in the file it holds as well.
 """
 
 from __future__ import annotations
@@ -29,12 +30,23 @@ _INJECTION = "<img src=x onerror=\"window.injected = 'yes'\">"
 _INJECTED = "window.injected"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+# What TLS has no part in is looked at once.
+without_tls = pytest.mark.parametrize("server", ["http"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The tutorial's file with the tutorial's ports."""
     require_tutorial_ports()
-    folder = tmp_path_factory.mktemp("tutorial")
-    server = Server(folder, TUTORIAL_INI, http=TUTORIAL_HTTP, stomp=TUTORIAL_STOMP)
+    server = Server(
+        tmp_path_factory.mktemp("tutorial"),
+        TUTORIAL_INI,
+        http=TUTORIAL_HTTP,
+        stomp=TUTORIAL_STOMP,
+        is_tls=request.param == "https",
+    )
     try:
         yield server.start()
     finally:
@@ -61,6 +73,7 @@ def test_two_people_chat_and_see_whose_message_is_whose(
     expect(own.locator(".message-note")).to_have_count(0)
 
 
+@without_tls
 def test_the_nickname_is_kept_over_a_reload(server: Server, open_window: OpenWindow) -> None:
     ada = open_window(server.url, "Ada the First")
     ada.page.reload()
@@ -73,6 +86,7 @@ def test_the_nickname_is_kept_over_a_reload(server: Server, open_window: OpenWin
     assert bob.nick_of("still me") == "Ada the First"
 
 
+@without_tls
 def test_enter_sends_and_shift_enter_starts_a_new_line(
     server: Server, open_window: OpenWindow
 ) -> None:
@@ -94,6 +108,7 @@ def test_enter_sends_and_shift_enter_starts_a_new_line(
     assert bob.page.locator(".message-text").inner_text().split("\n") == ["one", "two"]
 
 
+@without_tls
 def test_the_send_button_sends_and_an_empty_message_is_none(
     server: Server, open_window: OpenWindow
 ) -> None:
@@ -172,6 +187,7 @@ def test_a_message_typed_while_offline_arrives_exactly_once(
     assert sent == [{"nick": "Ada", "text": text} for text in (*texts, "and one more")]
 
 
+@without_tls
 def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow) -> None:
     mallory = open_window(server.url, "Mallory")
     ada = open_window(server.url, "Ada")
@@ -201,6 +217,7 @@ def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow
         assert window.page.evaluate(_INJECTED) is None
 
 
+@without_tls
 def test_the_address_names_the_room(server: Server, open_window: OpenWindow) -> None:
     ada = open_window(f"{server.url}#games", "Ada")
     bob = open_window(f"{server.url}#games", "Bob")
@@ -224,11 +241,12 @@ def test_the_address_names_the_room(server: Server, open_window: OpenWindow) -> 
 
 def test_everything_comes_from_this_server(server: Server, open_window: OpenWindow) -> None:
     ada = open_window(server.url, "Ada")
-    own = (f"http://localhost:{server.http}/", f"ws://localhost:{server.http}/")
+    own = (server.url, server.websocket_url)
     assert all(url.startswith(own) for url in ada.requests), ada.requests
-    assert f"ws://localhost:{server.http}/ws" in ada.requests
+    assert f"{server.websocket_url}ws" in ada.requests
 
 
+@without_tls
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_the_page_fits_every_width(server: Server, open_window: OpenWindow, width: int) -> None:
     ada = open_window(server.url, "Ada", viewport={"width": width, "height": 700})
@@ -244,6 +262,7 @@ def test_the_page_fits_every_width(server: Server, open_window: OpenWindow, widt
         assert box["x"] + box["width"] <= width, f"{name} sticks out on the right"
 
 
+@without_tls
 def test_dark_and_light_follow_the_system(server: Server, open_window: OpenWindow) -> None:
     brightness = """() => {
       const color = getComputedStyle(document.body).backgroundColor;
@@ -258,6 +277,7 @@ def test_dark_and_light_follow_the_system(server: Server, open_window: OpenWindo
     assert dark.page.evaluate(brightness) < 60
 
 
+@without_tls
 def test_a_screen_reader_hears_the_messages_and_the_state(
     server: Server, open_window: OpenWindow
 ) -> None:
