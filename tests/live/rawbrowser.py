@@ -76,7 +76,7 @@ class RawBrowser:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.minimum_version = ssl.TLSVersion.TLSv1_3  # `plain_bytes` knows its records
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._tls = context.wrap_bio(self._incoming, self._outgoing)
         while True:
             try:
@@ -87,16 +87,3 @@ class RawBrowser:
             else:
                 self.socket.sendall(self._outgoing.read())
                 return
-
-    def plain_bytes(self, wire: bytes, *, whole: bool = False) -> int:
-        """Give how much of what was sent is in these bytes; of TLS's records in whole ones."""
-        if self._tls is None:
-            return len(wire)
-        at = plain = 0
-        while at < len(wire):
-            length = int.from_bytes(wire[at + 3 : at + 5], "big")
-            # A head of 5 bytes, the record, its type and a tag of 16 bytes (RFC 8446, 5.2).
-            if at + 5 + length <= len(wire) or not whole:
-                plain += min(max(len(wire) - at - 5, 0), length - 17)
-            at += 5 + length
-        return plain

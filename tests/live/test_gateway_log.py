@@ -131,7 +131,7 @@ class Place:
     def expect(self, port: int, *words: str) -> None:
         """Wait for the line about the client with a port; it is the only one, and has the words."""
         until("line", lambda: self.lines_about(port), details=self.server.log)
-        time.sleep(0.1)
+        time.sleep(0.05)
         (line,) = self.lines_about(port)
         assert re.match(rf"127\.0\.0\.\d:{port}\b", line), line
         for word in words:

@@ -73,8 +73,8 @@ def bytes_of(dice: random.Random, size: int) -> bytes:
 
 
 def deflated(dice: random.Random, data: bytes) -> bytes:
-    """Compress as a client may: at any level, in any blocks (RFC 7692, 7.2.1)."""
-    packer = zlib.compressobj(dice.choice([0, 1, 6, 9]), wbits=-15)
+    """Compress as a client may: at several levels, in any blocks (RFC 7692, 7.2.1)."""
+    packer = zlib.compressobj(dice.choice([0, 1, 2, 4]), wbits=-15)
     packed = b""
     for piece in cut(dice, data, dice.randrange(4)):
         packed += packer.compress(piece)
@@ -121,7 +121,8 @@ class Sending:
             frames.append(frame(dice, first | (0x80 if number == len(fragments) else 0), piece))
             first = 0
             for _ in range(dice.choice([0, 0, 1, 3])):
-                self.pings.append(dice.randbytes(dice.choice([0, 1, 4, 125])))
+                # No two are the same, so that each pong shows which one it answers.
+                self.pings.append(dice.randbytes(dice.choice([10, 20, 125])))
                 frames.append(frame(dice, 0x80 | PING, self.pings[-1]))
             if dice.random() < 0.1:
                 frames.append(frame(dice, 0x80 | PONG, b"nobody asked"))
@@ -195,7 +196,7 @@ class Conversation:
     def exchange(self, sending: Sending, expected_bytes: int) -> None:
         """Send a message, and read until so many bytes of messages came and every last pong."""
         out = segments(self._dice, sending.wire)
-        left = b""
+        left = memoryview(b"")
         is_sending = True
         end_s = time.monotonic() + WITHIN_S
         last_ping = sending.pings[-1:]
@@ -212,14 +213,14 @@ class Conversation:
                 piece = next(out, None)
                 is_sending = piece is not None
                 # An answer to a ping goes between two frames only; here that is at the end.
-                left = self._browser.seal(piece or b"")
+                left = memoryview(self._browser.seal(piece or b""))
             if not left and not is_sending:
-                left, self._answers = self._browser.seal(b"".join(self._answers)), []
-            self._turn(left)
-            left = self._left
+                left = memoryview(self._browser.seal(b"".join(self._answers)))
+                self._answers.clear()
+            left = self._turn(left)
 
-    def _turn(self, left: bytes) -> None:
-        """Write a bit, read a bit."""
+    def _turn(self, left: memoryview) -> memoryview:
+        """Write a bit, read a bit; give what is left to be written."""
         sock = self._browser.socket
         readable, writable, _ = select.select([sock], [sock] if left else [], [], 0.05)
         if readable:
@@ -227,7 +228,7 @@ class Conversation:
             assert data, "the server closed the connection"
             for one, reserved in self._frames.feed(self._browser.open(data)):
                 self._take(one, reserved)
-        self._left = left[sock.send(left) :] if writable else left
+        return left[sock.send(left) :] if writable else left
 
     def _take(self, one: WsFrame, reserved: int) -> None:
         assert one.is_final
