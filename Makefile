@@ -17,10 +17,10 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml rtchat/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench bench-peers clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/.installed ## Start the server (CONFIG=chat.ini to use a configuration of yours)
 	@exec $(BIN)/twistd -n --pidfile= rtchat $(if $(CONFIG),--config "$(CONFIG)")
@@ -35,8 +35,11 @@ check: $(VENV)/.installed-dev ## Check format, style and types without changing 
 	$(BIN)/mypy --scripts-are-modules chat.tac
 
 bench: $(VENV)/.installed ## Measure a real server on this machine (Linux, needs a C compiler)
-	$(if $(ARGS)$(if $(GATEWAY_ARGS),,all),$(BIN)/python benchmarks/bench.py $(ARGS))
+	$(if $(ARGS)$(if $(GATEWAY_ARGS),,all),$(BIN)/python -m benchmarks.bench $(ARGS))
 	$(if $(GATEWAY_ARGS)$(if $(ARGS),,all),$(BIN)/python -m benchmarks.gateway $(GATEWAY_ARGS))
+
+bench-peers: $(VENV)/.installed ## Measure other brokers beside it: those that are installed
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) build dist htmlcov .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,7 @@
 """Measures one real server on this machine and prints one table.
 
 Starts ``twistd -n rtchat`` on free loopback ports, loads it with ``blast`` (compiled here from
-``blast.c``), reads the server's processor time and memory from ``/proc``, and stops it again.
+``blast/``), reads the server's processor time and memory from ``/proc``, and stops it again.
 ``benchmarks/README.md`` says how to read the table. Linux only.
 """
 
@@ -9,41 +9,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
-import resource
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.generator import Blast, Run, raise_open_files
+from benchmarks.servers import BenchError, Rtchat, Server
+from rtchat import __version__
+
 __all__ = ["Load", "Memory", "Row", "main"]
 
 Number = TypeVar("Number", int, float)
 
-HOST = "127.0.0.1"
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
-BLAST_TIMEOUT_S = 120.0
 # Connecting this many first loads what the server imports late, so that it is not counted.
 WARM_UP_CONNECTIONS = 50
-# Bytes a subscriber may be behind; half of the server's default send backlog of 1 MiB.
-MAX_BEHIND_BYTES = 512 * 1024
-# A MESSAGE's command, headers and WebSocket header, roughly.
-FRAME_OVERHEAD_BYTES = 200
-
-
-class BenchError(Exception):
-    """The benchmark cannot go on; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -103,176 +89,42 @@ PLAN: tuple[Load | Memory, ...] = (
 )
 
 
-def free_ports(count: int) -> list[int]:
-    """Find loopback ports that nobody listens on at the moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-
-
-class Server:
-    """One ``twistd -n rtchat`` of our own, as a context manager."""
-
-    def __init__(self, directory: Path) -> None:
-        """Prepare the configuration in ``directory``; nothing is started yet."""
-        self.directory = directory
-        self.http_port, self.stomp_port = free_ports(2)
-        (directory / "chat.ini").write_text(
-            "[listen]\n"
-            f"http://{HOST}:{self.http_port}\n"
-            f"stomp://{HOST}:{self.stomp_port}\n"
-            "[access]\n"
-            f"self -> {HOST}:{self.stomp_port}\n",
-            encoding="utf-8",
-        )
-        self.log_path = directory / "server.log"
-
-    def __enter__(self) -> Server:
-        twistd = Path(sys.executable).with_name("twistd")
-        if not twistd.exists():
-            raise BenchError(f"{twistd} is missing: install rtchat into this Python (make bench)")
-        command = [str(twistd), "-n", "--pidfile=", "rtchat", "--config", "chat.ini"]
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.directory, stdout=log, stderr=subprocess.STDOUT
-            )
-        try:
-            for port in (self.http_port, self.stomp_port):
-                self._wait_for(port)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop()
-
-    def _wait_for(self, port: int) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            if self.process.poll() is not None:
-                raise BenchError(f"the server did not start; it said:\n{self.last_words()}")
-            try:
-                socket.create_connection((HOST, port), timeout=1).close()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise BenchError(
-                        f"the server did not open port {port} within {START_TIMEOUT_S:.0f} s; "
-                        f"it said:\n{self.last_words()}"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return
-
-    def _stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def last_words(self) -> str:
-        """Return the end of the server's log."""
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-15:])
-
-
-class Blast:
-    """The compiled load generator."""
-
-    def __init__(self, directory: Path, body_bytes: int) -> None:
-        """Compile ``blast.c`` into ``directory``."""
-        compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-        if not compiler:
-            raise BenchError("a C compiler is needed for the load generator: install gcc or clang")
-        self.program = directory / "blast"
-        self.body_bytes = body_bytes
-        source = Path(__file__).resolve().with_name("blast.c")
-        subprocess.run([*compiler.split(), "-O2", "-o", self.program, source], check=True)
-
-    def run(self, server: Server, wire: str, **settings: float) -> dict[str, float]:
-        """Load the server once and return what was measured."""
-        port = server.http_port if wire == "ws" else server.stomp_port
-        window = max(1, MAX_BEHIND_BYTES // (self.body_bytes + FRAME_OVERHEAD_BYTES))
-        settings = {
-            "body": self.body_bytes,
-            "window": window,
-            "pid": server.process.pid,
-            **settings,
-        }
-        command = [str(self.program), wire, HOST, str(port)]
-        command += [f"{name}={value}" for name, value in settings.items()]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=BLAST_TIMEOUT_S, check=True
-            )
-        except subprocess.CalledProcessError as error:
-            raise BenchError(
-                f"{' '.join(command)} failed: {error.stderr.strip()}\n"
-                f"the server said:\n{server.last_words()}"
-            ) from None
-        except subprocess.TimeoutExpired:
-            raise BenchError(
-                f"{' '.join(command)} took longer than {BLAST_TIMEOUT_S:.0f} s\n"
-                f"the server said:\n{server.last_words()}"
-            ) from None
-        measured: dict[str, float] = json.loads(done.stdout)
-        return measured
-
-
 def measure_memory(memory: Memory, blast: Blast, directory: Path) -> Row:
     """Open idle connections to a fresh server and divide what it grew by."""
-    with Server(directory) as server:
-        blast.run(server, memory.wire, subscribers=WARM_UP_CONNECTIONS, publishers=0, messages=0)
-        measured = blast.run(
-            server,
-            memory.wire,
-            subscribers=memory.connections,
-            publishers=0,
-            messages=0,
-            hold=1,
-        )
-    grown_kb = measured["rss_connected_kb"] - measured["rss_before_kb"]
+    idle = {"publishers": 0, "messages": 0}
+    with Rtchat(directory) as server:
+        blast.run(server, memory.wire, subscribers=WARM_UP_CONNECTIONS, **idle)
+        run = blast.run(server, memory.wire, subscribers=memory.connections, hold=1, **idle)
+    grown_kb = run.rss_connected_kb - run.rss_before_kb
     return Row(memory.name, kb_per_connection=grown_kb / memory.connections)
 
 
-def measure_load(load: Load, blast: Blast, server: Server, rounds: int, seconds: float) -> Row:
+def measure_load(load: Load, blast: Blast, server: Server, options: argparse.Namespace) -> Row:
     """Load the server several times and take the median of each figure."""
+    settings = {"body": options.body, "subscribers": load.subscribers}
     if load.rate:
-        messages = max(1, round(load.rate * seconds))
+        messages = max(1, round(load.rate * options.seconds))
     else:
         # A short first run, not counted, warms up and tells how many messages fill the time.
-        probe = blast.run(
-            server,
-            load.wire,
-            subscribers=load.subscribers,
-            messages=min(30_000, 300_000 // load.subscribers),
-        )
-        messages = max(1, round(probe["messages"] / probe["wall_s"] * seconds))
+        few = min(30_000, 300_000 // load.subscribers)
+        probe = blast.run(server, load.wire, messages=few, **settings)
+        messages = max(1, round(probe.messages / probe.wall_s * options.seconds))
     runs = [
-        blast.run(
-            server, load.wire, subscribers=load.subscribers, messages=messages, rate=load.rate
-        )
-        for _ in range(rounds)
+        blast.run(server, load.wire, messages=messages, rate=load.rate, **settings)
+        for _ in range(options.rounds)
     ]
 
-    def median(top: str, bottom: str) -> float | None:
-        if not all(run[bottom] for run in runs):
-            return None
-        return statistics.median(run[top] / run[bottom] for run in runs)
+    def median(of: Callable[[Run], float]) -> float:
+        return statistics.median(of(run) for run in runs)
 
-    share = median("generator_cpu_s", "wall_s")
     return Row(
         load.name,
-        per_cpu_s=median("copies", "server_cpu_s"),
-        per_wall_s=median("copies", "wall_s"),
+        per_cpu_s=median(lambda run: run.per_cpu_s),
+        per_wall_s=median(lambda run: run.per_wall_s),
         # Flat out, a message waits in the queue that the test itself keeps full.
-        p50_ms=statistics.median(run["p50_ms"] for run in runs) if load.rate else None,
-        p99_ms=statistics.median(run["p99_ms"] for run in runs) if load.rate else None,
-        generator_cpu_percent=None if share is None else 100 * share,
+        p50_ms=median(lambda run: run.p50_ms) if load.rate else None,
+        p99_ms=median(lambda run: run.p99_ms) if load.rate else None,
+        generator_cpu_percent=100 * median(lambda run: run.generator_share),
     )
 
 
@@ -280,18 +132,14 @@ def measure(plan: Sequence[Load | Memory], options: argparse.Namespace) -> Itera
     """Run the plan: a fresh server for each memory row, one for all loads."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtchat-bench-")))
-        blast = Blast(directory, options.body)
+        blast = Blast(directory)
         for number, memory in enumerate(one for one in plan if isinstance(one, Memory)):
-            own = directory / f"memory-{number}"
-            own.mkdir()
-            yield measure_memory(memory, blast, own)
+            yield measure_memory(memory, blast, directory / f"memory-{number}")
         loads = [one for one in plan if isinstance(one, Load)]
         if loads:
-            own = directory / "loads"
-            own.mkdir()
-            server = stack.enter_context(Server(own))
+            server = stack.enter_context(Rtchat(directory / "loads"))
             for load in loads:
-                yield measure_load(load, blast, server, options.rounds, options.seconds)
+                yield measure_load(load, blast, server, options)
 
 
 COLUMNS = (
@@ -336,7 +184,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def environment() -> str:
     """Say in one line what the figures were taken on."""
-    versions = [f"{name} {metadata.version(name)}" for name in ("rtchat", "Twisted", "websockets")]
+    versions = [f"{name} {metadata.version(name)}" for name in ("Twisted", "websockets")]
+    versions.insert(0, f"rtchat {__version__}")
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{python}, {', '.join(versions)}, {os.cpu_count()} cores, Linux {platform.release()}"
 
@@ -364,7 +213,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seconds", type=positive(float), default=3.0, help="length of a run, roughly (3)"
     )
     parser.add_argument(
-        "--body", type=positive(int), default=100, help="bytes in a message, 40 to 65536 (100)"
+        "--body", type=positive(int), default=100, help="bytes in a message, 20 to 1048576 (100)"
     )
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="only the rows whose title has this in it"
@@ -384,8 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: no row has {options.only!r} in its title:\n{titles}", file=sys.stderr)
         return 2
     # The server inherits this; 1000 connections and its own files need more than the usual 1024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    raise_open_files()
 
     rows = []
     try:
@@ -394,9 +242,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(row)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as error:
-        print(f"bench: compiling the load generator failed: {error}", file=sys.stderr)
         return 1
     print(f"\n{environment()}; bodies of {options.body} bytes, one publisher\n\n{table(rows)}")
     return 0

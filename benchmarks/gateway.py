@@ -23,9 +23,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import BenchError, environment, free_ports, positive
+from benchmarks.bench import environment, positive
 from benchmarks.gateway_tables import Figures, Load, hold_table, median, problems, rate_table
 from benchmarks.process_tree import TICKS_A_SECOND, cpu_s, memory_kb, processes_of
+from benchmarks.servers import BenchError, free_ports
 
 __all__ = ["Gateway", "Generator", "main"]
 

@@ -56,6 +56,7 @@ from rtchat.net.stomp import StompFactory
 from rtchat.net.tls import Certificates
 from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
 from rtchat.net.websocket import WebSockets
+from rtchat.net.wheel import Wheel
 
 __all__ = ["Options", "makeService"]
 
@@ -131,7 +132,7 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     settings = options.settings
-    clock = reactor
+    clock = Wheel(reactor)  # nothing here has to be exact to the twentieth of a second
     _allow_many_connections()
     broker = Broker(token_hex(4), settings.broker_limits, lambda: token_hex(16), settings.pubsub)
     broker.notify = _notice

@@ -255,6 +255,41 @@ class Broker:
             _time_to_live_ms(frame)
         self._receivers(destination)
 
+    def publish_plain(self, name: str, frame: Frame) -> Queue | None:
+        """Do what :meth:`publish` does, for a SEND to one topic or queue that asks for no more.
+
+        Returns:
+            None, or the full queue that it has to wait for; then nothing has happened.
+        """
+        topic = self._topics.get(name)
+        if topic is not None and not self._has_patterns and not self.observers:
+            self._messages = number = self._messages + 1
+            topic.publish(Message(f"{self.epoch}-{number}", name, frame))
+            return None
+        queue = self._queues.get(name)
+        if queue is None:
+            self.publish(name, frame)
+            return None
+        if queue.is_full:
+            self._note_full(queue)
+            return queue
+        self._messages = number = self._messages + 1
+        queue.put(Message(f"{self.epoch}-{number}", name, frame))
+        return None
+
+    def takes_runs(self, name: str) -> bool:
+        """Tell whether :meth:`publish_run` may be used for this destination now."""
+        topic = self._topics.get(name)
+        return (
+            topic is not None and topic.is_uniform and not self._has_patterns and not self.observers
+        )
+
+    def publish_run(self, name: str, frame: Frame, bodies: list[bytes]) -> None:
+        """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost."""
+        first = self._messages + 1
+        self._messages += len(bodies)
+        self._topics[name].publish_run(f"{self.epoch}-", first, frame, bodies)
+
     def publish(self, destination: str, frame: Frame, reply_to: str = "") -> None:
         """Hand a SEND to everyone it is for.
 
@@ -268,14 +303,6 @@ class Broker:
         """
         if "expiration" in frame.headers:
             frame = _with_expires(frame, self.now)
-        # The common case first: one topic that somebody listens to by its very name.
-        topic = self._topics.get(destination)
-        if topic is not None and not self._has_patterns and not self.observers:
-            self._messages += 1
-            message = Message(f"{self.epoch}-{self._messages}", destination, frame, reply_to)
-            if not message.is_expired(self.now):
-                topic.publish(message)
-            return
         receivers = self._receivers(destination)
         self._messages += 1
         for kind, name in receivers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rtchat.core.frames import Frame, Version, encode_headers, escape
 
@@ -29,6 +28,9 @@ _SET_BY_THE_SERVER = frozenset(
 # STOMP 1.0 cannot write a name of spaces and line breaks alone.
 _NO_NAME = frozenset({""})
 _NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
+
+_Head = tuple[str, bytes]
+"""A destination, and how its MESSAGE frames go on after ``message-id``."""
 
 _OVERHEAD_BYTES = 512
 """What a message costs beside its body and headers; a floor for what empty ones count."""
@@ -68,7 +70,7 @@ class Message:
         self.destination = destination
         self.frame = frame
         self.reply_to = reply_to
-        self._heads: dict[object, Any] = {}
+        self._heads: dict[object, _Head] | None = None
 
     @property
     def body(self) -> bytes:
@@ -140,12 +142,27 @@ class Message:
             version: The version the subscriber speaks.
             mark: What follows the message's id in ``message-id``.
         """
-        head = self._head(version)
+        # The head that was made for an earlier message with the same SEND head, if there is one.
+        known = self.frame.memo.get(version)
+        if known is None or known[0] != self.destination or self.reply_to:
+            known = self._head(version)
         return b"".join(
-            (prefix, b"message-id:", self.id.encode(), mark, head, self.frame.body, b"\0")
+            (prefix, b"message-id:", self.id.encode(), mark, known[1], self.frame.body, b"\0")
         )
 
-    def _head(self, version: Version) -> bytes:
+    def around(self, stem: str, prefix: bytes, version: Version) -> tuple[bytes, bytes]:
+        """Give what stands around the number in the id and the body, in MESSAGE frames.
+
+        For several messages that differ in both alone (see :meth:`marshal`).
+
+        Args:
+            stem: What their ids begin with.
+            prefix: How the frames begin.
+            version: The version the subscriber speaks.
+        """
+        return b"%bmessage-id:%b" % (prefix, stem.encode()), self._head(version)[1]
+
+    def _head(self, version: Version) -> _Head:
         """Give the headers after ``message-id``, from its end of line to the blank line.
 
         They are the same for all messages with the same SEND head, if that says all of it: then
@@ -153,12 +170,17 @@ class Message:
         """
         headers = self.frame.headers
         says_all = "content-length" in headers and self.destination == headers.get("destination")
-        memo = self.frame.memo if says_all and not self.reply_to else self._heads
-        head: bytes | None = memo.get(version)
+        if says_all and not self.reply_to:
+            memo = self.frame.memo
+        else:
+            if self._heads is None:
+                self._heads = {}
+            memo = self._heads
+        head: _Head | None = memo.get(version)
         if head is None:
             own = encode_headers(self.headers().items(), version)
             destination = escape(self.destination, version).encode()
             length = len(self.frame.body)
-            head = b"\ndestination:%b\ncontent-length:%d\n%b\n" % (destination, length, own)
-            memo[version] = head
+            text = b"\ndestination:%b\ncontent-length:%d\n%b\n" % (destination, length, own)
+            head = memo[version] = (self.destination, text)
         return head

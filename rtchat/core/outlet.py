@@ -44,19 +44,39 @@ class Cork:
     Whoever starts a turn (a read, a timer) calls :meth:`flush` when it is over.
 
     Attributes:
+        batch: What the group that gathers now has gathered, for each of its members.
         budget: What all outlets together may let wait.
+        gathering: The group that gathers now.
         groups: Groups that gathered something.
         outlets: Outlets that gathered something.
+        unserved: In a flush: members that ``batch`` is still for, with their ``pending``.
         woken: What may go on now that something has made room, in order.
     """
 
-    __slots__ = ("budget", "groups", "outlets", "woken")
+    __slots__ = ("batch", "budget", "gathering", "groups", "outlets", "unserved", "woken")
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget(0) if budget is None else budget
         self.outlets: dict[Outlet, None] = {}
         self.groups: dict[OutletGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
+        self.gathering: OutletGroup | None = None
+        self.batch: list[bytes] = []
+        self.unserved: dict[Outlet, list[bytes]] = {}
+
+    def settle(self) -> None:
+        """Give what a group has gathered to its members: something else comes after it.
+
+        As long as nothing else does, what a group gathers is gathered once for all members, and
+        joined once (see :meth:`flush`).
+        """
+        if self.gathering is None and not self.unserved:
+            return
+        group, self.gathering = self.gathering, None
+        batch, self.batch = self.batch, []
+        for pending in (self.unserved if group is None else group.members).values():
+            pending += batch
+        self.unserved.clear()
 
     def flush(self) -> None:
         """Let everybody go on who may, and every outlet send what it gathered."""
@@ -69,10 +89,16 @@ class Cork:
                     go_on()
             groups, self.groups = self.groups, {}
             outlets, self.outlets = self.outlets, {}
-            for group in groups:
-                for outlet in list(group.members):
-                    if outlet.pending:
-                        outlet.flush()
+            gathering = self.gathering
+            if gathering is not None and len(groups) == 1:
+                self.gathering = None
+                self._serve(gathering)
+            else:
+                self.settle()
+                for group in groups:
+                    for outlet in list(group.members):
+                        if outlet.pending:
+                            outlet.flush()
             for outlet in outlets:
                 if outlet.pending:
                     outlet.flush()
@@ -81,38 +107,66 @@ class Cork:
             if self.budget.is_over:
                 self.budget.on_over()
 
+    def _serve(self, group: OutletGroup) -> None:
+        """Let a group's members send what was gathered for all of them, joined once."""
+        batch, unserved = self.batch, self.unserved
+        shared = batch[0] if len(batch) == 1 else b"".join(batch)
+        unserved.update(group.members)
+        for outlet in list(unserved):
+            pending = unserved.pop(outlet, None)
+            if pending is None:
+                # One that was served before it has caused something else; then this one's share
+                # was given to it, before whatever else that is.
+                if outlet.pending:
+                    outlet.flush()
+            elif pending:
+                pending += batch
+                outlet.flush()
+            else:
+                outlet.flush_shared(shared, batch)
+        if self.batch is batch:
+            self.batch = []
+
 
 class OutletGroup:
-    """Outlets that receive the same bytes; adding to all of them is one call each.
+    """Outlets that receive the same bytes.
 
     Attributes:
-        members: Each outlet with the ``append`` of its ``pending`` list.
+        members: Each outlet with its ``pending`` list.
     """
 
     __slots__ = ("cork", "members")
 
     def __init__(self, cork: Cork) -> None:
         self.cork = cork
-        self.members: dict[Outlet, Callable[[bytes], None]] = {}
+        self.members: dict[Outlet, list[bytes]] = {}
 
     def add(self, outlet: Outlet) -> None:
         """Let the outlet take part from now on."""
-        self.members[outlet] = outlet.pending.append
+        if self.cork.gathering is self:
+            self.cork.settle()
+        self.members[outlet] = outlet.pending
 
     def remove(self, outlet: Outlet) -> None:
         """Let the outlet take no further part; what it gathered still leaves."""
+        if self.cork.gathering is self or self.cork.unserved:
+            self.cork.settle()
         del self.members[outlet]
         self.cork.outlets[outlet] = None
 
-    def send(self, data: bytes) -> None:
-        """Gather the bytes, packed already, for every member.
+    def send(self, messages: list[bytes]) -> None:
+        """Gather messages, packed already, for every member.
 
-        This is the inner loop of fan-out: a list append per subscriber and nothing else
-        (see benchmarks/); lengths and limits are looked at once per turn, in the flush.
+        This is the inner loop of fan-out, and it has no loop: however many members there are,
+        the messages are put on one list. Lengths and limits are looked at once a turn, in the
+        flush.
         """
-        for append in self.members.values():
-            append(data)
-        self.cork.groups[self] = None
+        cork = self.cork
+        if cork.gathering is not self:
+            cork.settle()
+            cork.gathering = self
+            cork.groups[self] = None
+        cork.batch += messages
 
 
 class Waiter(Protocol):
@@ -164,10 +218,14 @@ class Outlet(ABC):
 
     def send(self, data: bytes) -> None:
         """Gather one STOMP frame's bytes; they leave at the end of the turn."""
-        data = self.wire.wrap(data)
+        if self.wire is not RAW:
+            data = self.wire.wrap(data)
+        cork = self.cork
+        if cork.gathering is not None or cork.unserved:
+            cork.settle()
         self.pending.append(data)
         self.gathered_bytes += len(data)
-        self.cork.outlets[self] = None
+        cork.outlets[self] = None
 
     def pump(self) -> None:
         """Tell those who wait that there is room; whoever still has more waits again."""
@@ -182,6 +240,16 @@ class Outlet(ABC):
     @abstractmethod
     def flush(self) -> None:
         """Send what is pending, empty the list, and set ``gathered_bytes`` to 0."""
+
+    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+        """Send what a whole group gathered; nothing else is pending.
+
+        Args:
+            shared: All of it, joined.
+            batch: The same in pieces.
+        """
+        self.pending += batch
+        self.flush()
 
     @abstractmethod
     def overflow(self, waiting_bytes: int) -> None:

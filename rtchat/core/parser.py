@@ -20,7 +20,15 @@ _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 _NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
 _CR, _LF = b"\r\n"
 
+_SHORT_ACK = re.compile(rb"ACK\nid:([-+@./0-9A-Za-z_]{1,64})\n\n\0")
+"""The ACK of a consumer that says nothing else; a new head each time, so no cache knows it."""
+
+_SMALL_BYTES = 4096
+"""The beginning of a frame up to this size is copied with every read until the frame is whole;
+one that is larger than that, and than what was read, is appended to instead."""
+
 _Head = tuple[str, dict[str, str], int | None, dict[object, Any]]
+_NOTHING: tuple[bytes, _Head | None] = (b"\0", None)  # no frame begins like this
 
 
 class HeadCache:
@@ -73,6 +81,8 @@ class FrameParser:
         "_max_body_bytes",
         "_max_cached_bytes",
         "_position",
+        "_reads_short_acks",
+        "_repeated",
         "_scanned",
         "_version",
     )
@@ -91,12 +101,15 @@ class FrameParser:
         self._line_start = 0  # where the last line of an unfinished head begins
         self._lines = 0  # how many of its lines came before
         self._head: _Head | None = None
+        self._reads_short_acks = False
+        self._repeated: tuple[bytes, _Head | None] = _NOTHING  # the last head of the usual way
 
     def log_in(self, version: Version) -> None:
         """Read what follows with the version agreed on and the limits of a known client."""
         self._version = version
         self._heads = self._cache.of(version)
         self._max_body_bytes = self._limits.max_frame_bytes
+        self._reads_short_acks = version is Version.V12 and self._limits.max_header_bytes > 67
 
     @property
     def buffered_bytes(self) -> int:
@@ -105,16 +118,24 @@ class FrameParser:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream; then ask :meth:`next_frame` until it has none."""
-        if self._position < len(self._buffer):
+        rest = len(self._buffer) - self._position
+        if rest <= 0:
+            self._buffer = data
+            self._position = self._scanned = self._line_start = 0
+        elif rest <= _SMALL_BYTES or rest <= len(data):
+            # Most reads end in the middle of a frame, and bytes are faster to cut than a
+            # bytearray; the copy is linear because the rest is no larger than what is new.
+            self._scanned -= self._position
+            self._line_start -= self._position
+            self._buffer = bytes(self._buffer[self._position :]) + data
+            self._position = 0
+        else:
             if self._position or not isinstance(self._buffer, bytearray):
                 self._scanned -= self._position
                 self._line_start -= self._position
                 self._buffer = bytearray(memoryview(self._buffer)[self._position :])
                 self._position = 0
             self._buffer += data
-        else:
-            self._buffer = data
-            self._position = self._scanned = self._line_start = 0
 
     def next_frame(self) -> Frame | None:
         """Give the next whole frame, or None when more bytes are needed.
@@ -128,15 +149,28 @@ class FrameParser:
             buffer, start = self._buffer, self._position
             # The usual frame, whole and with a head that came before, takes a few look-ups;
             # whatever is unusual about it is left to the careful way below.
-            if self._heads is not None and type(buffer) is bytes:
-                end = buffer.find(b"\n\n", start, start + self._max_cached_bytes)
-                known = self._heads.get(buffer[start:end]) if end > 0 else None
-                if known is not None and known[2] is not None:
+            if type(buffer) is bytes:
+                block, known = self._repeated
+                if buffer.startswith(block, start):
+                    begins = start + len(block)
+                elif self._heads is not None:
+                    end = buffer.find(b"\n\n", start, start + self._max_cached_bytes)
+                    known = self._heads.get(buffer[start:end]) if end > 0 else None
                     begins = end + 2
+                    if known is not None and known[2] is not None:
+                        self._repeated = (buffer[start:begins], known)
+                else:
+                    known = None
+                if known is not None and known[2] is not None:
                     end = begins + known[2]
                     if end < len(buffer) and buffer[end] == 0:
                         self._position = self._scanned = end + 1
                         return Frame(known[0], known[1], buffer[begins:end], known[3])
+                elif self._reads_short_acks:
+                    ack = _SHORT_ACK.match(buffer, start)
+                    if ack is not None:
+                        self._position = self._scanned = ack.end()
+                        return Frame("ACK", {"id": ack[1].decode("ascii")})
             # "The frame ... may be followed by multiple EOLs": heart-beats, too.
             if start < len(buffer) and buffer[start] in (_LF, _CR):
                 begin = _NOT_AN_END_OF_LINE.search(buffer, start)
@@ -155,6 +189,29 @@ class FrameParser:
             return None
         self._head = None
         return Frame(head[0], head[1], body, head[3])
+
+    def more_like(self, frame: Frame) -> list[bytes]:
+        """Give the bodies of those whole frames that follow and repeat the last one's head.
+
+        The head says how long each of them is.
+        """
+        block, known = self._repeated
+        buffer, at = self._buffer, self._position
+        bodies: list[bytes] = []
+        if known is None or known[2] is None or known[3] is not frame.memo:
+            return bodies
+        if not isinstance(buffer, bytes):
+            return bodies
+        length, size = known[2], len(buffer)
+        while buffer.startswith(block, at):
+            start = at + len(block)
+            end = start + length
+            if end >= size or buffer[end]:
+                break
+            bodies.append(buffer[start:end])
+            at = end + 1
+        self._position = self._scanned = at
+        return bodies
 
     def _next_head(self, start: int) -> _Head | None:
         buffer = self._buffer

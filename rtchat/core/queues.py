@@ -101,10 +101,11 @@ class Queue:
         """Take a message; full or not, whoever asked ``is_full`` decides that."""
         self._seq += 1
         entry = Entry(message, self._seq)
+        entry.size = size = message.size
         self._held += 1
-        self.bytes += message.size
-        self._owner.account(message.size)
-        if not self._ready:
+        self.bytes += size
+        self._owner.account(size)
+        if not self._ready.count:
             # The settled state needs nothing more than a consumer for this one.
             consumer = self._next_consumer(entry)
             if consumer is not None:
@@ -167,7 +168,7 @@ class Queue:
         """Hand out what can be handed out, round robin."""
         # Nothing that this calls comes back here: outlets gather, and whoever waits is woken at
         # the end of the turn.
-        while self._ready and self._dispatch_one():
+        while self._ready.count and self._dispatch_one():
             pass
 
     def _dispatch_one(self) -> bool:
@@ -205,7 +206,7 @@ class Queue:
             self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:
-        size = entry.message.size
+        size = entry.size
         self._held -= 1
         self.bytes -= size
         self._owner.account(-size)
@@ -230,14 +231,11 @@ class Queue:
 class _Ready:
     """Messages that wait for a consumer: by priority, then in their original order."""
 
-    __slots__ = ("_count", "_levels")
+    __slots__ = ("_levels", "count")
 
     def __init__(self) -> None:
         self._levels: dict[int, _Level] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
 
     def append(self, entry: Entry) -> None:
         priority = entry.message.priority
@@ -245,7 +243,7 @@ class _Ready:
         if level is None:
             level = self._levels[priority] = _Level()
         level.entries.append(entry)
-        self._count += 1
+        self.count += 1
 
     def restore(self, entries: Sequence[Entry]) -> None:
         by_priority: dict[int, list[Entry]] = {}
@@ -256,7 +254,7 @@ class _Ready:
             if level is None:
                 level = self._levels[priority] = _Level()
             level.restore(returned)
-            self._count += len(returned)
+            self.count += len(returned)
 
     def take_first(self, consumer: Subscription) -> Entry | None:
         for priority in _PRIORITIES:
@@ -265,7 +263,7 @@ class _Ready:
                 continue
             entry = level.take_first(consumer, priority)
             if entry is not None:
-                self._count -= 1
+                self.count -= 1
                 if not len(level):
                     del self._levels[priority]
                 return entry
@@ -277,7 +275,7 @@ class _Ready:
             removed += level.remove_if(is_over)
             if not len(level):
                 del self._levels[priority]
-        self._count -= len(removed)
+        self.count -= len(removed)
         return removed
 
 

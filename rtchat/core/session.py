@@ -7,13 +7,14 @@ it says to its :class:`Line`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker import Broker
+from rtchat.core.destinations import Kind
 from rtchat.core.frames import Frame, Version, encode
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
@@ -179,6 +180,23 @@ class Session:
                     frame = parser.next_frame()
                     if frame is None:
                         return
+                    # Most frames are SENDs that only say where to and what: when the head came
+                    # before, all that _act_on would look for is known not to be there.
+                    destination = frame.memo.get(_PLAIN_SEND)
+                    if destination is not None:
+                        self.has_published = True
+                        broker = self._broker
+                        if broker.takes_runs(destination):
+                            bodies = parser.more_like(frame)
+                            if bodies:
+                                broker.publish_run(destination, frame, [frame.body, *bodies])
+                                frame = None
+                                continue
+                        full = broker.publish_plain(destination, frame)
+                        if full is not None:
+                            raise _MustWait(full)
+                        frame = None
+                        continue
                 self._act_on(frame)
                 frame = None
         except _MustWait as wait:
@@ -328,6 +346,8 @@ class Session:
         destination = self._subscriptions.address_of(destination)
         self.has_published = True
         if transaction is None:
+            if _is_plain(headers, destination):
+                frame.memo[_PLAIN_SEND] = destination
             self._broker.publish(destination, frame, reply_to)
             return
         self._transactions.check(transaction)
@@ -385,12 +405,18 @@ class Session:
                 f"{frame.command} of a message that does not wait for it",
                 "It was acknowledged before, or its subscription has ended, or it never was sent.",
             ) from None
-        subscription.reserved += len(deliveries)
-        action = Acknowledgement(subscription, deliveries, is_ack, requeue)
-        if transaction is None:
-            action.take_effect()
-        else:
+        if transaction is not None:
+            subscription.reserved += len(deliveries)
+            action = Acknowledgement(subscription, deliveries, is_ack, requeue)
             self._transactions.add(transaction, action)
+            return
+        source = subscription.source
+        assert source is not None  # nobody else delivers what has to be acknowledged
+        entries = [entry for _, entry in deliveries]
+        if is_ack:
+            source.acknowledged(entries)
+        else:
+            source.returned(entries, requeue=requeue)
 
     def _begin(self, frame: Frame) -> None:
         self._transactions.begin(required(frame, "transaction"))
@@ -454,6 +480,11 @@ class _NoCommonVersion(ProtocolError):
 
 _Act = Callable[[Session, Frame], None]
 
+_PLAIN_SEND = "plain send"
+"""Where a SEND head's memo keeps its topic or queue, if that is all the head asks for."""
+
+_NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
+
 _COMMANDS: dict[State, dict[str, _Act]] = {
     State.NEW: {"CONNECT": Session._connect, "STOMP": Session._connect},
     State.OPEN: {
@@ -482,4 +513,13 @@ def _negotiate(accept_version: str | None) -> Version:
     raise _NoCommonVersion(
         "no common version",
         f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
+    )
+
+
+def _is_plain(headers: Mapping[str, str], destination: str) -> bool:
+    """Tell whether a SEND goes to one topic or queue and asks for nothing else."""
+    return (
+        destination.startswith((Kind.TOPIC.value, Kind.QUEUE.value))
+        and "," not in destination
+        and _NOT_PLAIN.isdisjoint(headers)
     )

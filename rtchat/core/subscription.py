@@ -57,14 +57,16 @@ class Entry:
         message: The message.
         seq: Its number there; the original order, whatever happens to it.
         deliveries: How often it was handed to a consumer and came back.
+        size: What it counts there, if that is counted.
     """
 
-    __slots__ = ("deliveries", "message", "seq")
+    __slots__ = ("deliveries", "message", "seq", "size")
 
     def __init__(self, message: Message, seq: int) -> None:
         self.message = message
         self.seq = seq
         self.deliveries = 0
+        self.size = 0
 
 
 class Source(Protocol):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from rtchat.core.frames import Frame, Version
 from rtchat.core.limits import Limits
 from rtchat.core.selector import Selector
@@ -24,18 +22,9 @@ _SLOW_POLICIES = {policy.value: policy for policy in SlowPolicy}
 _MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
 
 
-class AckId(NamedTuple):
-    """What an ACK or NACK is about.
-
-    Attributes:
-        message_id: The message's id.
-        subscription: The subscription's number in its session.
-        delivery: The delivery's number in its subscription.
-    """
-
-    message_id: str
-    subscription: int
-    delivery: int
+AckId = tuple[str, int, int]
+"""What an ACK or NACK is about: the message's id, the subscription's number in its session, the
+delivery's number in its subscription."""
 
 
 def required(frame: Frame, name: str) -> str:
@@ -113,7 +102,7 @@ def ack_id(frame: Frame, version: Version) -> AckId:
         ProtocolError: The header that names it is missing.
     """
     if version is Version.V12:
-        text = required(frame, "id")
+        text = frame.headers.get("id") or required(frame, "id")
     else:
         if version is Version.V11:
             # "ACK MUST have two REQUIRED headers: message-id ... and subscription" (1.1)
@@ -122,8 +111,8 @@ def ack_id(frame: Frame, version: Version) -> AckId:
     message_id, _, numbers = text.rpartition("@")
     first, _, second = numbers.partition(".")
     if not (numbers.isascii() and first.isdigit() and second.isdigit()) or len(numbers) > 32:
-        return AckId(message_id, 0, 0)
-    return AckId(message_id, int(first), int(second))
+        return message_id, 0, 0
+    return message_id, int(first), int(second)
 
 
 def wants_requeue(frame: Frame) -> bool:

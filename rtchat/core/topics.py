@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rtchat.core.feeds import Feed
-from rtchat.core.frames import Version
+from rtchat.core.frames import Frame, Version
 from rtchat.core.message import Message
-from rtchat.core.outlet import Cork, OutletGroup, Wire
+from rtchat.core.outlet import RAW, Cork, OutletGroup, Wire
 from rtchat.core.selector import Selector
 from rtchat.core.subscription import Subscription
 
@@ -37,7 +37,7 @@ class Topic:
         new_feed: Makes the feed of a subscription that is served by itself.
     """
 
-    __slots__ = ("_cork", "_feeds", "_groups", "_new_feed", "name")
+    __slots__ = ("_cork", "_feeds", "_groups", "_new_feed", "_selecting", "name")
 
     def __init__(self, name: str, cork: Cork, new_feed: Callable[[Subscription], Feed]) -> None:
         self.name = name
@@ -45,6 +45,7 @@ class Topic:
         self._new_feed = new_feed
         self._groups: dict[_Key, _Alike] = {}
         self._feeds: dict[Subscription, Feed] = {}
+        self._selecting = 0  # groups with a selector
 
     def __len__(self) -> int:
         return len(self._feeds) + sum(len(group.members) for group in self._groups.values())
@@ -60,6 +61,7 @@ class Topic:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Alike(self._cork, key, subscription.terms.selector)
+            self._selecting += group.selector is not None
         group.add(subscription.outlet)
 
     def remove(self, subscription: Subscription) -> None:
@@ -73,12 +75,38 @@ class Topic:
         group.remove(subscription.outlet)
         if not group.members:
             del self._groups[key]
+            self._selecting -= group.selector is not None
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every subscriber gets every message as it is, so that runs may be published."""
+        return not self._feeds and not self._selecting
+
+    def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
+        """Hand several messages with the same head to every subscriber, if they are uniform.
+
+        Args:
+            stem: What the messages' ids begin with.
+            first: The number that the first id ends with; the others follow.
+            frame: The first one's SEND, with a ``content-length`` that all of them share.
+            bodies: The messages' bodies.
+        """
+        for group in self._groups.values():
+            start, end = Message("", self.name, frame).around(stem, group.prefix, group.version)
+            messages = [
+                b"%b%d%b%b\0" % (start, number, end, body)
+                for number, body in enumerate(bodies, first)
+            ]
+            if group.wrap is not None:
+                messages = list(map(group.wrap, messages))
+            group.send(messages)
 
     def publish(self, message: Message) -> None:
         """Hand the message to every subscriber."""
         for group in self._groups.values():
             if group.selector is None or group.selector.matches(message.selectable()):
-                group.send(group.wire.wrap(message.marshal(group.prefix, group.version)))
+                data = message.marshal(group.prefix, group.version)
+                group.send([data if group.wrap is None else group.wrap(data)])
         if self._feeds:
             # A feed that overflows ends its session, and with it other feeds of this topic.
             for subscription, feed in list(self._feeds.items()):
@@ -89,13 +117,13 @@ class Topic:
 class _Alike(OutletGroup):
     """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
 
-    __slots__ = ("prefix", "selector", "version", "wire")
+    __slots__ = ("prefix", "selector", "version", "wrap")
 
     def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
         super().__init__(cork)
         self.prefix = key.prefix
         self.version = key.version
-        self.wire = key.wire
+        self.wrap = None if key.wire is RAW else key.wire.wrap
         self.selector = selector
 
 

@@ -27,6 +27,9 @@ _CHUNK_BYTES = 128 * 1024
 _ROOM_SHARE = 16
 """Room is this part of a small limit; of the default one it is just ROOM_BYTES."""
 
+_LARGE_BYTES = ROOM_BYTES * _ROOM_SHARE
+"""From here on a limit is no small one."""
+
 _PRODUCER_HIGH_BYTES = 64 * 1024
 """From here on whoever feeds the outbox is asked to pause (as Twisted's own transports do)."""
 
@@ -102,7 +105,7 @@ class Outbox(Outlet):
     def has_room(self) -> bool:
         """Whether those that can wait may send now; one message more is never an overflow."""
         limit = self.max_backlog_bytes
-        room = ROOM_BYTES if limit is None else _room(limit)
+        room = ROOM_BYTES if limit is None or limit >= _LARGE_BYTES else _room(limit)
         return self.waiting_bytes + self.gathered_bytes < room
 
     @override
@@ -142,6 +145,15 @@ class Outbox(Outlet):
             self._pause_producer()
 
     @override
+    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+        if self._is_blocked or self._is_closed or len(shared) > _CHUNK_BYTES or len(batch) == 1:
+            # What has to wait, or is a message by itself, is counted piece by piece.
+            self.pending += batch
+            self.flush()
+        else:
+            self._write(shared)
+
+    @override
     def overflow(self, waiting_bytes: int) -> None:
         if self.max_backlog_bytes is not None:
             self.max_backlog_bytes = None
@@ -149,11 +161,13 @@ class Outbox(Outlet):
 
     def write_now(self, data: bytes) -> None:
         """Send bytes that are packed already, after all that was gathered before."""
+        self.cork.settle()
         self.pending.append(data)
         self.flush()
 
     def discard_backlog(self) -> int:
         """Forget what waits here, but for what the transport holds; give how many bytes."""
+        self.cork.settle()
         dropped = sum(map(len, self._backlog))
         self._backlog.clear()
         self.waiting_bytes -= dropped
@@ -181,6 +195,7 @@ class Outbox(Outlet):
 
     def flush_all(self) -> None:
         """Hand everything that waits to the transport, however much it is."""
+        self.cork.settle()
         self._backlog.extend(self.pending)
         self.pending.clear()
         if self._backlog:

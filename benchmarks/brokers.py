@@ -1,0 +1,276 @@
+"""The peers of rtchat, each with the settings that cost it least for the work at hand.
+
+That is: no persistence, no management interface, no limit that would drop messages.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from typing_extensions import Self, override
+
+from benchmarks.servers import (
+    HOST,
+    STOP_TIMEOUT_S,
+    BenchError,
+    Server,
+    Wire,
+    find_program,
+    free_ports,
+)
+
+__all__ = ["PEERS", "ActiveMQ", "CoilMQ", "Mosquitto", "Nats", "RabbitMQ"]
+
+
+class RabbitMQ(Server):
+    """RabbitMQ with its STOMP and Web STOMP plug-ins, its node name and epmd its own."""
+
+    name = "RabbitMQ"
+    program = "rabbitmq-server"
+    remedy = "apt-get install --no-install-recommends rabbitmq-server"
+
+    @classmethod
+    @override
+    def find(cls) -> str | None:
+        # Debian's /usr/sbin/rabbitmq-server insists on the user rabbitmq; this one does not.
+        return shutil.which("/usr/lib/rabbitmq/bin/rabbitmq-server") or super().find()
+
+    @classmethod
+    @override
+    def version(cls) -> str:
+        return _debian_version("rabbitmq-server")
+
+    @override
+    def prepare(self) -> None:
+        amqp, stomp, web, self._distribution, self._epmd_port = free_ports(5)
+        (self.directory / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = {HOST}:{amqp}\n"
+            f"stomp.listeners.tcp.1 = {HOST}:{stomp}\n"
+            f"web_stomp.tcp.ip = {HOST}\n"
+            f"web_stomp.tcp.port = {web}\n"
+            "stomp.default_user = guest\n"
+            "stomp.default_pass = guest\n"
+            "log.console = true\n"
+            "log.console.level = error\n"
+            "log.file = false\n",
+            encoding="utf-8",
+        )
+        (self.directory / "plugins").write_text("[rabbitmq_stomp,rabbitmq_web_stomp].\n")
+        login = {"login": "guest", "passcode": "guest"}
+        self.wires = {
+            "tcp": Wire("tcp", stomp, login, queue="/queue/"),
+            "ws": Wire("ws", web, {**login, "path": "/ws"}, queue="/queue/"),
+        }
+
+    @override
+    def environment(self) -> Mapping[str, str]:
+        folder = self.directory
+        return {
+            "HOME": str(folder),
+            "ERL_EPMD_ADDRESS": HOST,
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": f"rtchat-bench-{self._epmd_port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            # Schedulers that do not spin while they wait: that is what a shared machine is
+            # told to set, and it only makes its figures a CPU second better.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
+            "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "none.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_PID_FILE": str(folder / "rabbitmq.pid"),
+        }
+
+    @override
+    def command(self) -> Sequence[str]:
+        return [self.find() or self.program]
+
+    @override
+    def __enter__(self) -> Self:
+        # Started here, Erlang's port mapper stays our child; Erlang would leave it behind.
+        epmd = find_program("epmd")
+        if epmd is None:
+            raise BenchError("epmd is missing, without which Erlang does not start: install it")
+        self._epmd = subprocess.Popen(
+            [epmd, "-port", str(self._epmd_port), "-address", HOST],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return super().__enter__()
+
+    @override
+    def stop(self) -> None:
+        super().stop()
+        self._epmd.terminate()
+        self._epmd.wait(STOP_TIMEOUT_S)
+
+
+_ACTIVEMQ = """\
+<beans xmlns="http://www.springframework.org/schema/beans"
+       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+       xsi:schemaLocation="http://www.springframework.org/schema/beans
+         http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
+         http://activemq.apache.org/schema/core
+         http://activemq.apache.org/schema/core/activemq-core.xsd">
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="bench" useJmx="false"
+          persistent="false" advisorySupport="false" dataDirectory="${{activemq.data}}">
+    <transportConnectors>
+      <transportConnector name="stomp" uri="stomp+nio://{host}:{port}"/>
+    </transportConnectors>
+  </broker>
+</beans>
+"""
+
+
+class ActiveMQ(Server):
+    """ActiveMQ Classic: STOMP over NIO, nothing persistent."""
+
+    name = "ActiveMQ"
+    program = "activemq"
+    remedy = "apt-get install --no-install-recommends activemq"
+    _home = Path("/usr/share/activemq")
+
+    @classmethod
+    @override
+    def find(cls) -> str | None:
+        jar = cls._home / "bin" / "activemq.jar"
+        return str(jar) if jar.exists() and shutil.which("java") else None
+
+    @classmethod
+    @override
+    def version(cls) -> str:
+        return _debian_version("activemq")
+
+    @override
+    def prepare(self) -> None:
+        (port,) = free_ports(1)
+        (self.directory / "activemq.xml").write_text(_ACTIVEMQ.format(host=HOST, port=port))
+        self.wires = {"tcp": Wire("tcp", port, queue="/queue/")}
+
+    @override
+    def command(self) -> Sequence[str]:
+        folder = self.directory
+        return [
+            "java",
+            "-Xmx2G",
+            f"-Dactivemq.home={self._home}",
+            f"-Dactivemq.base={folder}",
+            f"-Dactivemq.conf={folder}",
+            f"-Dactivemq.data={folder / 'data'}",
+            "-jar",
+            str(self._home / "bin" / "activemq.jar"),
+            "start",
+            f"xbean:file:{folder / 'activemq.xml'}",
+        ]
+
+
+class Nats(Server):
+    """NATS core: no JetStream, no authorization."""
+
+    name = "NATS"
+    program = "nats-server"
+    remedy = "apt-get install --no-install-recommends nats-server"
+
+    @classmethod
+    @override
+    def version(cls) -> str:
+        return _said_version([cls.find() or cls.program, "--version"])
+
+    @override
+    def prepare(self) -> None:
+        (port,) = free_ports(1)
+        self.wires = {"nats": Wire("nats", port, topic="")}
+
+    @override
+    def command(self) -> Sequence[str]:
+        program = self.find() or self.program
+        return [program, "--addr", HOST, "--port", str(self.wires["nats"].port)]
+
+
+class Mosquitto(Server):
+    """Mosquitto: MQTT 3.1.1, QoS 0, no limit on what waits for a client."""
+
+    name = "Mosquitto"
+    program = "mosquitto"
+    remedy = "apt-get install --no-install-recommends mosquitto"
+
+    @classmethod
+    @override
+    def version(cls) -> str:
+        return _said_version([cls.find() or cls.program, "-h"])
+
+    @override
+    def prepare(self) -> None:
+        (port,) = free_ports(1)
+        (self.directory / "mosquitto.conf").write_text(
+            f"listener {port} {HOST}\n"
+            "allow_anonymous true\n"
+            "persistence false\n"
+            "set_tcp_nodelay true\n"
+            "max_queued_messages 0\n"
+            "log_type error\n"
+        )
+        self.wires = {"mqtt": Wire("mqtt", port, topic="")}
+
+    @override
+    def command(self) -> Sequence[str]:
+        return [self.find() or self.program, "-c", "mosquitto.conf"]
+
+
+class CoilMQ(Server):
+    """CoilMQ: a STOMP broker in Python with a thread for each connection."""
+
+    name = "CoilMQ"
+    program = "coilmq"
+    remedy = "pip install coilmq (into the environment that runs this)"
+
+    @classmethod
+    @override
+    def version(cls) -> str:
+        try:
+            return metadata.version("CoilMQ")
+        except metadata.PackageNotFoundError:
+            return "of another environment"
+
+    @override
+    def prepare(self) -> None:
+        (port,) = free_ports(1)
+        # It takes clients that ask for the machine's own name only.
+        self.wires = {"tcp": Wire("tcp", port, {"vhost": socket.getfqdn()}, queue="/queue/")}
+
+    @override
+    def command(self) -> Sequence[str]:
+        program = self.find() or self.program
+        return [program, "-b", HOST, "-p", str(self.wires["tcp"].port)]
+
+
+PEERS: tuple[type[Server], ...] = (RabbitMQ, ActiveMQ, Nats, Mosquitto, CoilMQ)
+"""All the servers that rtchat is compared with."""
+
+
+def _debian_version(package: str) -> str:
+    """Give the upstream version of a Debian package; starting an Erlang or a JVM takes long."""
+    program = shutil.which("dpkg-query")
+    if program is None:
+        return "of unknown version"
+    query = [program, "--show", "--showformat=${Version}", package]
+    said = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    return re.split(r"[-+]", said)[0] or "of unknown version"
+
+
+def _said_version(command: Sequence[str]) -> str:
+    """Give the first number with dots that a program says."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return found.group() if found else "of unknown version"

@@ -1,0 +1,180 @@
+"""How cost grows: with subscribers, topics, the size of bodies, subscriptions of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.contest import Field, say
+from benchmarks.generator import Run
+from benchmarks.plan import (
+    ACTIVEMQ,
+    MOSQUITTO,
+    NATS,
+    OURS,
+    OURS_WS,
+    RABBITMQ,
+    RABBITMQ_WS,
+    Contestant,
+)
+from benchmarks.servers import BenchError
+
+__all__ = ["GROWTHS", "Curves", "Growth", "measure_growth"]
+
+# RabbitMQ and ActiveMQ take many milliseconds for each connection: fewer points.
+_SLOW = frozenset({RABBITMQ, RABBITMQ_WS, ACTIVEMQ})
+_PACED_COPIES_PER_S = 10_000
+_MAX_RATE = 100.0
+_MIN_RATE = 2.0
+_ENOUGH = 0.4
+_FEW_POINTS = 4
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One thing that grows while the rest stays.
+
+    Attributes:
+        name: What it is called in files.
+        title: What is done.
+        x_label: What grows.
+        points: How much of it.
+        contestants: Who does it.
+        settings: ``blast``'s arguments for a point.
+        copies: How many copies a message makes at a point.
+        is_paced: Whether at a steady pace, for the sake of the latency.
+    """
+
+    name: str
+    title: str
+    x_label: str
+    points: tuple[int, ...]
+    contestants: tuple[Contestant, ...]
+    settings: Callable[[int], Mapping[str, float]]
+    copies: Callable[[int], float]
+    is_paced: bool = False
+
+
+Curves = dict[Contestant, list[tuple[int, Run]]]
+"""The runs of each contestant by their point: at each the one with the median of the round."""
+
+_EVERYBODY = (OURS, OURS_WS, NATS, MOSQUITTO, ACTIVEMQ, RABBITMQ, RABBITMQ_WS)
+_SUBSCRIBERS = (1, 3, 10, 30, 100, 300, 1000, 3000, 5000)
+
+GROWTHS: tuple[Growth, ...] = (
+    Growth(
+        "subscribers",
+        "One publisher, flat out, bodies of 100 bytes",
+        "subscribers",
+        _SUBSCRIBERS,
+        _EVERYBODY,
+        lambda point: {"subscribers": point},
+        float,
+    ),
+    Growth(
+        "latency",
+        f"{_PACED_COPIES_PER_S:,} deliveries a second, {_MIN_RATE:g} to {_MAX_RATE:g} messages",
+        "subscribers",
+        _SUBSCRIBERS,
+        _EVERYBODY,
+        lambda point: {"subscribers": point},
+        float,
+        is_paced=True,
+    ),
+    Growth(
+        "topics",
+        "Each topic one subscription, up to 100 sessions",
+        "topics",
+        (1, 10, 100, 1000, 10_000),
+        (OURS, NATS, MOSQUITTO),
+        lambda point: {
+            "topics": point,
+            "subscribers": min(point, 100),
+            "subscriptions": max(1, point // 100),
+        },
+        lambda _: 1.0,
+    ),
+    Growth(
+        "body",
+        "One publisher, 10 subscribers",
+        "bytes in a body",
+        (20, 100, 1000, 10_000, 100_000, 1 << 20),
+        (OURS, OURS_WS, NATS, MOSQUITTO, ACTIVEMQ, RABBITMQ),
+        lambda point: {"body": point, "subscribers": 10},
+        lambda _: 10.0,
+    ),
+    Growth(
+        "subscriptions",
+        "100 sessions, each subscribed to all topics",
+        "subscriptions of each session",
+        (1, 10, 100, 1000),
+        (OURS, NATS, MOSQUITTO),
+        lambda point: {"topics": point, "subscriptions": point, "subscribers": 100},
+        lambda _: 100.0,
+    ),
+)
+"""Everything that grows, in the order of the pictures."""
+
+
+def measure_growth(growth: Growth, field: Field, points: Sequence[int]) -> Curves:
+    """Measure each contestant at each point, those of one point in turn."""
+    curves: Curves = {}
+    guesses: dict[Contestant, float] = {}
+    lost: set[Contestant] = set()
+    for place, point in enumerate(points):
+        say(f"  {growth.x_label}: {point}")
+        is_for_all = place % 2 == 0 or len(points) <= _FEW_POINTS
+        contestants = [
+            one
+            for one in field.present(growth.contestants)
+            if one not in lost and (is_for_all or one not in _SLOW)
+        ]
+        runs: dict[Contestant, list[Run]] = {one: [] for one in contestants}
+        for _ in range(field.rounds):
+            for contestant in contestants:
+                if contestant in lost:
+                    continue
+                try:
+                    runs[contestant].append(_run(growth, point, contestant, field, guesses))
+                except BenchError as error:
+                    if contestant.server == "rtchat":
+                        raise
+                    say(f"  {contestant.label} at {point}: {str(error).splitlines()[0]}")
+                    lost.add(contestant)
+        for contestant, several in runs.items():
+            if several:
+                curves.setdefault(contestant, []).append((point, _middle(several, growth)))
+    return curves
+
+
+def _middle(runs: list[Run], growth: Growth) -> Run:
+    """Give the run in the middle, so that all its figures belong together."""
+    ordered = sorted(runs, key=lambda run: run.p99_ms if growth.is_paced else run.per_cpu_s)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def _run(
+    growth: Growth,
+    point: int,
+    contestant: Contestant,
+    field: Field,
+    guesses: dict[Contestant, float],
+) -> Run:
+    settings = growth.settings(point)
+    copies = growth.copies(point)
+    if growth.is_paced:
+        rate = max(_MIN_RATE, min(_MAX_RATE, _PACED_COPIES_PER_S / copies))
+        messages = max(4, round(rate * field.seconds))
+        return field.run(contestant, **settings, messages=messages, rate=rate)
+    # The last point says how many messages fill the time at this one, more or less.
+    guess = guesses.get(contestant, 20_000.0)
+    for _ in range(5):
+        # Whole rounds through all topics, so that each topic has as many.
+        turns = settings.get("topics", 1)
+        messages = max(2, int(turns * -(-guess / copies * field.seconds // turns)))
+        run = field.run(contestant, **settings, messages=messages)
+        guess = run.copies / max(run.wall_s, 1e-3)
+        if run.wall_s >= _ENOUGH * field.seconds:
+            break
+    guesses[contestant] = guess
+    return run

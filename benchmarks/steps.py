@@ -1,0 +1,239 @@
+"""What each step of a message's way costs, measured inside one process.
+
+    python benchmarks/steps.py
+
+Every step is run many times; the best of several rounds counts, so that what else the machine
+does shows as little as it can. Function calls are counted in a run of their own. What the steps
+are, and what follows from the figures, is in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import NamedTuple
+
+from rtchat.core.broker import Broker
+from rtchat.core.frames import Version
+from rtchat.core.limits import Limits
+from rtchat.core.outlet import RAW, Cork, Outlet, Wire
+from rtchat.core.parser import FrameParser, HeadCache
+from rtchat.core.session import CloseReason, HeartBeat, Session
+from rtchat.core.wsframes import PLAIN, FrameReader, frame_header
+
+__all__: list[str] = []
+
+_ROUNDS = 7
+_FRAMES = 500
+"""Frames in one read: what a publisher that sends flat out fills 64 KiB with."""
+_BODY = b"x" * 100
+_CONNECT = b"CONNECT\naccept-version:1.2\nhost:localhost\n\n\0"
+_SEND = b"SEND\ndestination:%b\ncontent-length:100\n\n" + _BODY + b"\0"
+
+
+class Cost(NamedTuple):
+    """What one repetition of a step takes.
+
+    Attributes:
+        time_us: Processor time, in microseconds.
+        calls: Calls of Python functions.
+    """
+
+    time_us: float
+    calls: float
+
+
+class Sink(Outlet):
+    """An outlet that joins what it gathers, as a real one does, and sends it nowhere."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
+        super().__init__(cork, wire)
+        self.sent = b""
+
+    def flush(self) -> None:
+        """Join what is pending."""
+        self.sent = b"".join(self.pending)
+        self.pending.clear()
+        self.gathered_bytes = 0
+
+    def overflow(self, waiting_bytes: int) -> None:
+        """Nothing waits here."""
+
+
+class Line:
+    """A connection that does nothing."""
+
+    def session_opened(self, heartbeat: HeartBeat) -> None:
+        """Begin no heart-beats."""
+
+    def session_closed(self, reason: CloseReason, text: str) -> None:
+        """End the measurement: no step closes a session."""
+        raise RuntimeError(f"{reason.value}: {text}")
+
+    def pause_reading(self) -> None:
+        """No step fills a queue."""
+
+    def resume_reading(self) -> None:
+        """No step fills a queue."""
+
+    def go_on(self) -> None:
+        """No step fills a queue."""
+
+
+class Client:
+    """A session that is logged in, and its outlet."""
+
+    def __init__(self, broker: Broker, wire: Wire = RAW) -> None:
+        self.broker = broker
+        self.outlet = Sink(broker.cork, wire)
+        self.session = Session(broker, Limits(), self.outlet, Line())
+        self.receive(_CONNECT)
+
+    def receive(self, data: bytes) -> None:
+        """Be one read's turn."""
+        self.session.receive(data)
+        self.broker.cork.flush()
+
+    def subscribe(self, destination: bytes, more: bytes = b"") -> None:
+        """Subscribe with the id 0."""
+        self.receive(b"SUBSCRIBE\nid:0\ndestination:%b\n%b\n\0" % (destination, more))
+
+
+def cost(step: Callable[[], object], repetitions: int) -> Cost:
+    """Measure a step that repeats something so many times."""
+    step()
+    best_s = float("inf")
+    for _ in range(_ROUNDS):
+        start_s = time.process_time()
+        runs = 0
+        while runs < 3 or time.process_time() - start_s < 0.05:
+            step()
+            runs += 1
+        best_s = min(best_s, (time.process_time() - start_s) / runs)
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    step()
+    sys.setprofile(None)
+    return Cost(best_s / repetitions * 1e6, calls / repetitions)
+
+
+def parsing() -> Cost:
+    """Cut a read into frames whose head came before."""
+    parser = FrameParser(Limits(), HeadCache())
+    parser.log_in(Version.V12)
+    data = _SEND % b"/topic/a" * _FRAMES
+
+    def step() -> None:
+        parser.feed(data)
+        while parser.next_frame() is not None:
+            pass
+
+    return cost(step, _FRAMES)
+
+
+def websocket_reading() -> Cost:
+    """Take a masked message of one STOMP frame out of its WebSocket frame."""
+    key = b"\x01\x02\x03\x04"
+
+    def unmask(data: bytes, key: bytes) -> bytes:
+        size = len(data)
+        mask = (key * (size // 4 + 1))[:size]
+        return (int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+    payload = _SEND % b"/topic/a"
+    header = bytearray(frame_header(2, len(payload)))
+    header[1] |= 0x80
+    data = (bytes(header) + key + unmask(payload, key)) * _FRAMES
+    reader = FrameReader(1 << 20, unmask)
+
+    def step() -> None:
+        reader.feed(data)
+        while reader.next_piece() is not None:
+            pass
+
+    return cost(step, _FRAMES)
+
+
+def fan_out(subscribers: int, wire: Wire = RAW, more: bytes = b"") -> Cost:
+    """Bring a message from the publisher's bytes into every subscriber's."""
+    broker = Broker("bench")
+    publisher = Client(broker)
+    for _ in range(subscribers):
+        Client(broker, wire).subscribe(b"/topic/a", more)
+    frames = max(1, _FRAMES // max(1, subscribers // 10))
+    data = _SEND % b"/topic/a" * frames
+    return cost(lambda: publisher.receive(data), frames)
+
+
+def queued() -> Cost:
+    """Bring a message through a queue to a consumer that acknowledges it by itself."""
+    broker = Broker("bench")
+    publisher, consumer = Client(broker), Client(broker)
+    consumer.subscribe(b"/queue/a", b"ack:client-individual\nprefetch-count:100\n")
+    data = _SEND % b"/queue/a" * 100
+
+    def step() -> None:
+        publisher.receive(data)
+        acks = [
+            b"ACK\nid:%b\n\n\0" % line[4:]
+            for line in consumer.outlet.sent.split(b"\n")
+            if line.startswith(b"ack:")
+        ]
+        consumer.receive(b"".join(acks))
+
+    return cost(step, 100)
+
+
+def system_call() -> Cost:
+    """Send 150 bytes over loopback and read them at the other end: what the kernel takes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    data = b"x" * 150
+
+    def step() -> None:
+        for _ in range(100):
+            near.send(data)
+            far.recv(65536)
+
+    with near, far:
+        return cost(step, 100)
+
+
+def main() -> None:
+    """Print the table."""
+    one, hundred = fan_out(1), fan_out(100)
+    ws_one, ws_hundred = fan_out(1, PLAIN.binary), fan_out(100, PLAIN.binary)
+    selecting = fan_out(100, more=b"selector:x = 'y' OR x IS NULL\n")
+    each = Cost((hundred.time_us - one.time_us) / 99, (hundred.calls - one.calls) / 99)
+    rows = {
+        "cut a SEND out of a read": parsing(),
+        "take a SEND out of its WebSocket frame": websocket_reading(),
+        "one message, 1 subscriber, all of the core": one,
+        "  the subscriber over WebSocket": ws_one,
+        "one message, 100 subscribers, all of the core": hundred,
+        "  the subscribers over WebSocket": ws_hundred,
+        "  all 100 with the same selector": selecting,
+        "each further subscriber, core": each,
+        "a message through a queue, and its ACK": queued(),
+        "send and receive 150 bytes, in the kernel": system_call(),
+    }
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors")
+    print(f"{'step':48} {'µs':>8} {'calls':>8}")
+    for name, figure in rows.items():
+        print(f"{name:48} {figure.time_us:8.2f} {figure.calls:8.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Many timers that need not be exact, as one timer of the reactor.
+
+A reactor wakes for each of its timers and keeps them in a heap. With a heart-beat or two for each
+of 20,000 connections that is thousands of wakings a second. Here, timers that are due within the
+same twentieth of a second wait in one bucket, and the reactor wakes once for all of them
+(benchmarks/RESULTS.md has what that saves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import ceil
+from typing import Any
+
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+__all__ = ["TICK_S", "Wheel"]
+
+TICK_S = 0.05
+"""Timers fire up to this much later than asked for, never earlier."""
+
+_EXACT_BELOW_S = 4 * TICK_S
+_ROUNDING = 1e-6  # of a tick: 0.3 / 0.05 is a little more than 6
+
+
+@implementer(IReactorTime)
+class Wheel:
+    """A clock whose timers fire in batches.
+
+    Args:
+        clock: The exact one, a reactor as a rule. Timers of less than 0.2 seconds go to it.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._buckets: dict[int, list[_Timer]] = {}
+        self._ticks: list[int] = []  # a heap of the buckets' keys
+        self._turn: IDelayedCall | None = None
+        self._turn_tick = 0
+
+    def seconds(self) -> float:
+        """Give the time of the clock underneath."""
+        return self._clock.seconds()
+
+    def callLater(  # noqa: N802
+        self,
+        delay: float,
+        callable: Callable[..., Any],  # noqa: A002
+        *args: object,
+        **kwargs: object,
+    ) -> IDelayedCall:
+        """Call after so many seconds, up to :data:`TICK_S` later."""
+        if delay < _EXACT_BELOW_S:
+            return self._clock.callLater(delay, callable, *args, **kwargs)
+        timer = _Timer(self, self._clock.seconds() + delay, callable, args, kwargs)
+        self.enrol(timer)
+        return timer
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:  # noqa: N802
+        """Give the timers that wait here."""
+        return [timer for bucket in self._buckets.values() for timer in bucket if timer.active()]
+
+    def enrol(self, timer: _Timer) -> None:
+        """Let a timer wait for its time."""
+        timer.tick = tick = ceil(timer.due_s / TICK_S - _ROUNDING)
+        bucket = self._buckets.get(tick)
+        if bucket is not None:
+            bucket.append(timer)
+            return
+        self._buckets[tick] = [timer]
+        heappush(self._ticks, tick)
+        if self._turn is None or tick < self._turn_tick:
+            self._wake_at(tick)
+
+    def _wake_at(self, tick: int) -> None:
+        if self._turn is not None and self._turn.active():
+            self._turn.cancel()
+        self._turn_tick = tick
+        delay_s = max(0.0, tick * TICK_S - self._clock.seconds())
+        self._turn = self._clock.callLater(delay_s, self._fire)
+
+    def _fire(self) -> None:
+        self._turn = None
+        now = self._clock.seconds() / TICK_S + _ROUNDING
+        while self._ticks and self._ticks[0] <= now:
+            tick = heappop(self._ticks)
+            for timer in self._buckets.pop(tick):
+                # It may have been put off, or cancelled by one before it.
+                if timer.tick == tick and timer.active():
+                    try:
+                        timer.fire()
+                    except Exception:
+                        self.log.failure("a timer failed")
+        if self._ticks and self._turn is None:
+            self._wake_at(self._ticks[0])
+
+
+@implementer(IDelayedCall)
+class _Timer:
+    """A call that waits in a wheel."""
+
+    __slots__ = ("_args", "_call", "_is_cancelled", "_kwargs", "_wheel", "due_s", "tick")
+
+    def __init__(
+        self,
+        wheel: Wheel,
+        due_s: float,
+        call: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.due_s = due_s
+        self.tick = 0
+        self._wheel = wheel
+        self._call: Callable[..., object] | None = call
+        self._args = args
+        self._kwargs = kwargs or None  # an empty one is 64 bytes
+        self._is_cancelled = False
+
+    def fire(self) -> None:
+        call, args, kwargs = self._call, self._args, self._kwargs
+        self._forget()
+        if call is not None:
+            call(*args, **(kwargs or {}))
+
+    def getTime(self) -> float:  # noqa: N802
+        return self.due_s
+
+    def active(self) -> bool:
+        return self._call is not None
+
+    def cancel(self) -> None:
+        self._check()
+        self._is_cancelled = True
+        self._forget()
+
+    def delay(self, secondsLater: float) -> None:  # noqa: N803
+        self._check()
+        self._move(self.due_s + secondsLater)
+
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803
+        self._check()
+        self._move(self._wheel.seconds() + secondsFromNow)
+
+    def _move(self, due_s: float) -> None:
+        self.due_s = due_s
+        self._wheel.enrol(self)
+
+    def _check(self) -> None:
+        if self._is_cancelled:
+            raise AlreadyCancelled
+        if self._call is None:
+            raise AlreadyCalled
+
+    def _forget(self) -> None:
+        # Its place in the bucket stays until then; what it would have called need not.
+        self._call = None
+        self._args = ()
+        self._kwargs = None
