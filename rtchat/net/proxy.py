@@ -127,7 +127,6 @@ class ProxyProtocol(Protocol):
         self._has_timed_out = False
         self._is_closing = False  # from our side; the browser still has to answer
         self._is_lost = False
-        self._is_told = False
         self._outgoing: _TargetProtocol | None = None
         self._early: list[bytes] = []  # what the browser sent before the target answered
 
@@ -279,8 +278,8 @@ class ProxyProtocol(Protocol):
 
     def _tell(self, what: str, why: str, is_refusal: bool = False) -> None:
         """Write the one line about how this connection ended, if it did not end well."""
-        if not self._is_told:
-            self._is_told = True
+        if not self.transport.is_told:
+            self.transport.is_told = True
             level = LogLevel.warn if is_refusal else LogLevel.info
             self.log.emit(level, "{way}: {what}: {why}", way=self._way, what=what, why=why)
 
@@ -327,7 +326,6 @@ class _TargetProtocol(Protocol):
     def connectionMade(self) -> None:
         self._stream = as_stream(self.transport)
         self._outbox = Outbox(self._stream, self._cork)
-        _read_much(self._stream)
         self._is_draining = False
 
     def pair_with(self, browser: ProxyProtocol) -> None:
@@ -337,6 +335,10 @@ class _TargetProtocol(Protocol):
             browser.target_lost(self._gone_because)
             return
         set_no_delay(self._stream)
+        # How much waits behind TLS is not known to the byte: two reads more may come before the
+        # pause, and these have to be small.
+        if isinstance(browser.transport.transport, FileDescriptor):
+            _read_much(self._stream)
         # Each side is the other's producer: one that does not read stops the other's reading.
         browser.transport.registerProducer(_OneWay(self._stream), True)
         self._outbox.register_producer(_OneWay(browser.transport))

@@ -407,12 +407,12 @@ def test_a_browser_that_stalls(place: Place) -> None:
             assert 0 < held <= LIMIT_BYTES, f"{name}: {held} bytes"
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_browser_that_stalls_before_a_flood(place: Place, scheme: str) -> None:
-    # What just does not make the server stop may wait already when much more comes.
+def test_a_browser_that_stalls_before_a_flood(place: Place) -> None:
+    # What just does not make the server stop may wait already when much more comes. It is TLS
+    # behind which nobody knows to the byte how much waits.
     for drop in (50_000, 56_000, 62_000):
         with ExitStack() as stack:
-            pair = browser, target = place.connect(stack, scheme, "tcp")
+            pair = browser, target = place.connect(stack, "https", "tcp")
             stream = Stream(target, ZEROS, piece_bytes=drop)
             held = 0
             while held < drop * 0.9:
