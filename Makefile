@@ -4,11 +4,14 @@
 # VENV     where the environment goes
 # CONFIG   a chat.ini for `make run`
 # ARGS     more arguments for pytest or the benchmark, e.g. make test ARGS='-k parser'
+# GATEWAY_ARGS  more arguments for the gateway's benchmark, which `make bench` runs as well; of
+#          the two only the one that has arguments is run, if one has
 
 PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?=
 ARGS ?=
+GATEWAY_ARGS ?=
 BIN := $(VENV)/bin
 # The files whose change makes an installed environment stale.
 RECIPE := pyproject.toml rtchat/__init__.py
@@ -32,7 +35,8 @@ check: $(VENV)/.installed-dev ## Check format, style and types without changing 
 	$(BIN)/mypy --scripts-are-modules chat.tac
 
 bench: $(VENV)/.installed ## Measure a real server on this machine (Linux, needs a C compiler)
-	$(BIN)/python -m benchmarks.bench $(ARGS)
+	$(if $(ARGS)$(if $(GATEWAY_ARGS),,all),$(BIN)/python -m benchmarks.bench $(ARGS))
+	$(if $(GATEWAY_ARGS)$(if $(ARGS),,all),$(BIN)/python -m benchmarks.gateway $(GATEWAY_ARGS))
 
 bench-peers: $(VENV)/.installed ## Measure other brokers beside it: those that are installed
 	$(BIN)/python -m benchmarks.peers $(ARGS)

@@ -85,6 +85,9 @@ class Line:
     def go_on(self) -> None:
         """No step fills a queue."""
 
+    def go_on_in(self, delay_s: float) -> None:
+        """No step has a rate."""
+
 
 class Client:
     """A session that is logged in, and its outlet."""

@@ -169,6 +169,9 @@ class ProxySettings:
         max_per_target: How many to one target; 0 is no limit.
         max_per_source: How many from one address; 0 is no limit.
         private_names: Whether a name may mean a private address.
+        max_http: How many HTTP connections there may be at once, WebSockets not counted; 0 is no
+            limit.
+        max_http_per_source: How many from one address; 0 is no limit.
     """
 
     connect_timeout_s: float = 10.0
@@ -179,6 +182,8 @@ class ProxySettings:
     max_per_target: int = 0
     max_per_source: int = 0
     private_names: bool = True
+    max_http: int = 20_000
+    max_http_per_source: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -976,6 +981,11 @@ _PROXY: Mapping[str, tuple[str, _Reader]] = {
         _whole(1, 1_000_000, "connections", or_zero=True),
     ),
     "private.names": ("private_names", _yes_no),
+    "http.connections.total": ("max_http", _whole(1, 1_000_000, "connections", or_zero=True)),
+    "http.connections.per_source": (
+        "max_http_per_source",
+        _whole(1, 1_000_000, "connections", or_zero=True),
+    ),
 }
 
 _HISTORY: Mapping[str, tuple[str, _Reader]] = {

@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -47,6 +47,7 @@ from rtchat.core.broker import Broker, Notice
 from rtchat.core.outlet import Cork
 from rtchat.core.stream import HistoryRules
 from rtchat.errors import ConfigError, StoreUnusable
+from rtchat.net.crowd import Crowd
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
 from rtchat.net.historystore import HistoryStore
@@ -55,7 +56,7 @@ from rtchat.net.messagelog import MessageLog
 from rtchat.net.proxy import Caps, ProxyFactory
 from rtchat.net.resolve import checked_endpoints
 from rtchat.net.stomp import StompFactory
-from rtchat.net.tls import tls_options
+from rtchat.net.tls import Certificates
 from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
 from rtchat.net.websocket import WebSockets
 from rtchat.net.wheel import Wheel
@@ -65,6 +66,7 @@ __all__ = ["Options", "makeService"]
 _log = Logger()
 
 _ANY_HOST = ("", "0.0.0.0", "::")
+_TLS_KINDS = ("https", "stomps")
 _EXPIRE_EVERY_S = 1.0
 _BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 _HELP = """
@@ -77,7 +79,7 @@ its own page.
   twistd -n rtchat                      run with the built-in settings
   twistd -n rtchat --config chat.ini    run with your own
   kill -TERM PID, or Ctrl-C             tell the clients and stop
-  kill -HUP PID                         reopen the message log
+  kill -HUP PID                         reopen the message log, read certificates again
 
 A configuration looks like this; docs/configuration.md lists every key:
 
@@ -210,6 +212,7 @@ def makeService(options: Options) -> MultiService:
         clock,
         trusted=None if front.has_proxy_header else front.trusted,
         handshake_timeout_s=limit.handshake_timeout_s,
+        crowd=Crowd(clock, limit.max_http, limit.max_http_per_source, front.trusted),
     )
 
     def say_goodbye() -> Deferred[Any]:
@@ -227,22 +230,27 @@ def makeService(options: Options) -> MultiService:
     history = None
     if settings.history is not None:
         history = _History(settings.history, broker, reactor)
-
+    certificates = _certificates(settings)
+    on_hang_up: list[Callable[[], None]] = []
     service = MultiService()
     _Privileges(settings).setServiceParent(service)
     _Goodbye(reactor, say_goodbye).setServiceParent(service)
     for listener in settings.listeners:
         factory = site if listener.kind.startswith("http") else stomp
         has_front = front.has_proxy_header and listener.kind.startswith("http")
-        endpoint = _endpoint(reactor, listener, settings.tls, front if has_front else None)
+        endpoint = _endpoint(reactor, listener, certificates, front if has_front else None)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
     if settings.message_log is not None and settings.message_log_place is not None:
         path, place = settings.message_log, settings.message_log_place
-        _Log(path, place, broker, reactor).setServiceParent(service)
+        log = _Log(path, place, broker, reactor)
+        log.setServiceParent(service)
+        on_hang_up.append(log.reopen)
     if history is not None:
         history.setServiceParent(service)
+    if certificates is not None:
+        on_hang_up.append(lambda: _renew(certificates))
     _Expiry(broker, clock).setServiceParent(service)
-    _Signals(reactor, service).setServiceParent(service)
+    _Signals(reactor, service, on_hang_up).setServiceParent(service)
     _Greeting(settings, access).setServiceParent(service)
     return service
 
@@ -261,6 +269,8 @@ class _Privileges(Service):
     def startService(self) -> None:
         super().startService()
         if self._uid is not None or self._gid is not None:
+            # Names are looked up with this codec; the user may not be able to read Python's files.
+            "".encode("idna")
             switchUID(self._uid, self._gid)
             _log.info(
                 "privileges dropped: user {user}, group {group}",
@@ -353,6 +363,12 @@ class _Log(Service):
             raise SystemExit(f"rtchat: {self._place.error(problem)}") from None
         self._broker.observers.append(self.messages.record)
 
+    def reopen(self) -> None:
+        """Begin a new file if the old one was moved."""
+        if self.messages is not None:
+            self.messages.reopen()
+            _log.info("SIGHUP received: message log reopened")
+
     @override
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
@@ -441,11 +457,14 @@ class _Expiry(TimerService):
 
 
 class _Signals(Service):
-    """SIGTERM and Ctrl-C end with exit code 0, SIGHUP reopens the message log."""
+    """SIGTERM and Ctrl-C end with exit code 0, SIGHUP makes the parts look at their files."""
 
-    def __init__(self, reactor: Any, server: MultiService) -> None:
+    def __init__(
+        self, reactor: Any, server: MultiService, on_hang_up: Sequence[Callable[[], None]]
+    ) -> None:
         self._reactor = reactor
         self._server = server
+        self._on_hang_up = on_hang_up
 
     @override
     def startService(self) -> None:
@@ -467,13 +486,13 @@ class _Signals(Service):
             self._reactor.stop()
 
     def _hang_up(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._reopen)
+        self._reactor.callFromThread(self._look_again)
 
-    def _reopen(self) -> None:
-        for part in self._server:
-            if isinstance(part, _Log) and part.messages is not None:
-                part.messages.reopen()
-        _log.info("SIGHUP received: message log reopened")
+    def _look_again(self) -> None:
+        for look in self._on_hang_up:
+            look()
+        if not self._on_hang_up:
+            _log.info("SIGHUP received: no message log and no certificate, nothing to do")
 
 
 class _Greeting(Service):
@@ -519,7 +538,9 @@ def _notice(notice: Notice) -> None:
         text = "{queue} has room again ({messages} messages, {bytes} bytes)"
     else:
         text = "a message was refused or tried too often, it is in {queue} now ({messages} there)"
-    _log.warn(text, queue=notice.destination, messages=notice.messages, bytes=notice.bytes)
+    # A client chose the name; a line break in it must not begin a line of the log.
+    queue = repr(notice.destination)[1:-1]
+    _log.warn(text, queue=queue, messages=notice.messages, bytes=notice.bytes)
 
 
 def _websockets(
@@ -584,10 +605,48 @@ def _targets_of(address: object, own_names: tuple[str, ...]) -> list[Target]:
     return targets
 
 
+def _certificates(settings: config.Settings) -> Certificates | None:
+    """Load what ``https://`` and ``stomps://`` need, if one of them is opened."""
+    files = settings.tls
+    for listener in settings.listeners:
+        if files is not None and listener.kind in _TLS_KINDS:
+            try:
+                return Certificates(files.certificate, files.key, files.chain)
+            except (OSError, ValueError) as error:
+                problem = f"cannot use TLS: {_why_unusable(error)}."
+                raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
+    return None
+
+
+def _renew(certificates: Certificates) -> None:
+    """Read the certificate again, or say why not."""
+    try:
+        valid_until = certificates.reload()
+    except (OSError, ValueError) as error:
+        _log.error(
+            "SIGHUP received: the certificate was not read again, connections still get the old "
+            "one: {why}. Mend the file or its permissions, then send SIGHUP again",
+            why=_why_unusable(error),
+        )
+    else:
+        _log.info(
+            "SIGHUP received: new connections get the certificate in {path}, valid until {day}",
+            path=certificates.path,
+            day=valid_until.date(),
+        )
+
+
+def _why_unusable(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        file = error.filename or "a file of [ssl]"
+        return f"{file} cannot be read by {_own_name()} ({error.strerror})"
+    return str(error)
+
+
 def _endpoint(
     reactor: Any,
     listener: config.Listener,
-    tls: config.TlsFiles | None,
+    certificates: Certificates | None,
     front: config.FrontSettings | None,
 ) -> IStreamServerEndpoint:
     """Give what opens a port; with ``front``, its proxies begin with the PROXY protocol."""
@@ -604,23 +663,16 @@ def _endpoint(
     host, port = listener.host, listener.port
     if host == "" and socket.has_dualstack_ipv6():
         host = "::"
-    if listener.kind in ("https", "stomps"):
-        if tls is None:
-            problem = "needs a certificate: set [ssl] crt and key."
-            raise SystemExit(f"rtchat: {listener.place.error(problem)}")
-        try:
-            options = tls_options(tls.certificate, tls.key, tls.chain)
-        except ValueError as error:
-            raise SystemExit(
-                f"rtchat: {listener.place.error(f'cannot use TLS: {error}.')}"
-            ) from None
-        if front is None:
-            return SSL4ServerEndpoint(reactor, port, options, _BACKLOG, host)
-    else:
-        options = None
+    if listener.kind not in _TLS_KINDS:
+        certificates = None
+    elif certificates is None:
+        problem = "needs a certificate: set [ssl] crt and key."
+        raise SystemExit(f"rtchat: {listener.place.error(problem)}")
+    elif front is None:
+        return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
     tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
-    return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, options)
+    return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, certificates)
 
 
 def _why_not_listening(failure: Failure, listener: config.Listener) -> str:
@@ -628,7 +680,10 @@ def _why_not_listening(failure: Failure, listener: config.Listener) -> str:
     if isinstance(error, CannotListenError):
         error = error.socketError
     if not isinstance(error, OSError):
-        return f"cannot be opened: {failure.getErrorMessage()}."
+        remedy = ""
+        if (listener.endpoint or "").startswith("unix:"):
+            remedy = " Stop the program that has this socket, or choose another path."
+        return f"cannot be opened: {failure.getErrorMessage().rstrip('.')}.{remedy}"
     remedy = "Choose another port, or stop the program that has this one."
     if isinstance(error, FileNotFoundError):
         remedy = "Create the folder, or change the path."

@@ -132,6 +132,8 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
             max_per_target=0,
             max_per_source=0,
             private_names=True,
+            max_http=20_000,
+            max_http_per_source=10_000,
         ),
         front=FrontSettings(AddressList(), False),
         source=str(ini),
@@ -949,7 +951,7 @@ def test_the_proxy_has_time_outs_caps_and_a_word_on_private_names(ini: Path) -> 
     text = (
         f"{LISTEN}[proxy]\nhandshake.timeout = 5\nidle.timeout = 3600\n"
         "connections.total = 500\nconnections.per_target = 50\nconnections.per_source = 5\n"
-        "private.names = no\n"
+        "private.names = no\nhttp.connections.total = 700\nhttp.connections.per_source = 70\n"
     )
     assert read(ini, text).proxy == ProxySettings(
         handshake_timeout_s=5.0,
@@ -958,6 +960,8 @@ def test_the_proxy_has_time_outs_caps_and_a_word_on_private_names(ini: Path) -> 
         max_per_target=50,
         max_per_source=5,
         private_names=False,
+        max_http=700,
+        max_http_per_source=70,
     )
 
 
@@ -969,6 +973,8 @@ def test_the_proxy_has_time_outs_caps_and_a_word_on_private_names(ini: Path) -> 
         ("connections.total = 1.5", "write 0 or a number of connections from 1 to 1000000"),
         ("connections.per_target = x", "write 0 or a number of connections from 1 to 1000000"),
         ("connections.per_source = -1", "write 0 or a number of connections from 1 to 1000000"),
+        ("http.connections.total = 1.5", "write 0 or a number of connections from 1 to 1000000"),
+        ("http.connections.per_source = x", "write 0 or a number of connections from 1 to 1000000"),
     ],
 )
 def test_a_proxy_value_out_of_range_is_refused(ini: Path, line: str, remedy: str) -> None:

@@ -3,17 +3,20 @@
 Arrows go down only: ``tap`` → ``net`` → ``core`` → ``errors`` and ``config`` → ``core``,
 ``errors``; ``tap`` sees everything, and ``cli`` is a second, smaller top. The rules are
 checked on the source text, so that an import inside a function or under ``TYPE_CHECKING``
-counts like any other.
+counts like any other. The pages for people are part of the house: what they link to is there.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from rtchat import config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -283,6 +286,46 @@ def planted(**modules: str) -> House:
     return House({**dict.fromkeys(packages, ""), **sources}, frozenset(packages))
 
 
+LINK = re.compile(r"\]\(([^)\s:]+)\)")  # none with a scheme: those lead out of the house
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(text: str) -> set[str]:
+    """Give the names that a page's headings have in links to them."""
+    headings = HEADING.findall(FENCED.sub("", text))
+    return {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in headings}
+
+
+def dead_links(pages: Mapping[Path, str]) -> list[str]:
+    """List the links of pages that lead to no file, or to no heading of another page."""
+    dead = []
+    for page, text in pages.items():
+        for link in LINK.findall(FENCED.sub("", text)):
+            name, _, anchor = link.partition("#")
+            there = (page.parent / name).resolve() if name else page
+            is_there = there in pages or there.exists()
+            if not is_there or (anchor and anchor not in anchors_of(pages.get(there, ""))):
+                dead.append(f"{page.name}: {link}")
+    return dead
+
+
+class TestThePagesForPeople:
+    def test_links_lead_somewhere(self) -> None:
+        files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        pages = {file: file.read_text(encoding="utf-8") for file in files}
+        assert sum(len(LINK.findall(text)) for text in pages.values()) > 30
+        assert dead_links(pages) == []
+
+    def test_the_recipes_say_when_to_set_each_key(self) -> None:
+        text = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+        for section in ("proxy", "front"):
+            table = text.partition(f"| `[{section}]` |")[2].partition("\n\n")[0]
+            cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
+            keys = [key for cell in cells for key in re.findall(r"`([^`]+)`", cell)]
+            assert sorted(keys) == sorted(config._SECTIONS[section])
+
+
 class TestTheChecksThemselves:
     """Each check finds what it is there for."""
 
@@ -393,3 +436,19 @@ class TestTheChecksThemselves:
     )
     def test_a_module_that_does_not_introduce_itself_is_found(self, source: str) -> None:
         assert without_introduction(House({"rtchat.core.frames": source}, frozenset())) != []
+
+    @pytest.mark.parametrize("link", ["none.md", "b.md#no-heading", "#no-heading", "b.md#in-a-box"])
+    def test_a_dead_link_is_found(self, link: str) -> None:
+        other = "# One\n```sh\n# in a box\n```\n"
+        pages = {Path("/a.md"): f"# Here\n[text]({link})", Path("/b.md"): other}
+        assert dead_links(pages) == [f"a.md: {link}"]
+
+    @pytest.mark.parametrize(
+        "link", ["b.md", "b.md#what-not-to-do-2", "#here", "https://x.example/"]
+    )
+    def test_a_link_that_leads_somewhere_is_left_alone(self, link: str) -> None:
+        pages = {
+            Path("/a.md"): f"# Here\n[text]({link})",
+            Path("/b.md"): "## What *not* to do, 2\n",
+        }
+        assert dead_links(pages) == []

@@ -116,10 +116,13 @@ class Source:
         origin: The ``Origin`` header as received, or None when there is none. Every browser
             sends it with a WebSocket handshake, and no page can change it.
         host: The ``Host`` header as received, or None when there is none.
+        is_secure: Whether the request came over TLS to a port of ours. Then a page of ours did,
+            too; whoever sits between may show a browser any page as ``http://`` and our name.
     """
 
     origin: str | None
     host: str | None
+    is_secure: bool = False
 
     @property
     def is_same_origin(self) -> bool:
@@ -132,6 +135,8 @@ class Source:
         if origin is None or self.host is None:
             return False
         scheme, host, port = origin
+        if self.is_secure and scheme != "https":
+            return False
         try:
             own_host, own_port = _split_port(self.host)
         except ValueError:

@@ -71,6 +71,9 @@ _RESERVED = 0x70
 _COMPRESSED = 0x40
 _CONTROL = 0x08
 _MASKED = 0x80
+_WHOLE_TEXT = _FINAL | 1
+_WHOLE_BINARY = _FINAL | 2
+_LEAST_BYTES = 6  # of a masked frame: two and the key
 _OPCODES = frozenset(Opcode)
 _MAX_CONTROL_BYTES = 125
 _MAX_REASON_BYTES = _MAX_CONTROL_BYTES - 2
@@ -147,8 +150,49 @@ class FrameReader:
             self._buffer = self._buffer[self._at :] + data if self._buffer else data
             self._at = 0
 
+    def plain_messages(self) -> list[bytes]:
+        """Give the messages that come next and are whole, unfragmented and uncompressed.
+
+        For those who care for the bytes and not for the messages. Whatever is anything else is
+        left for :meth:`next_piece`, broken frames too: this is only the short way for what
+        comes most, at less than half the cost (see benchmarks/).
+        """
+        messages: list[bytes] = []
+        if self._left or self._opcode or self.is_over:
+            return messages
+        buffer, at, unmask = self._buffer, self._at, self._unmask
+        size, most_bytes = len(buffer), self._max_bytes
+        while size - at > _LEAST_BYTES:
+            length = buffer[at + 1] - _MASKED
+            start = at + _LEAST_BYTES
+            if length == 126:
+                length = buffer[at + 2] << 8 | buffer[at + 3]
+                start += 2
+                if length < 126:
+                    break
+            elif not 0 < length < 126:
+                break
+            end = start + length
+            if end > size or length > most_bytes:
+                break
+            kind = buffer[at]
+            if kind != _WHOLE_BINARY and kind != _WHOLE_TEXT:
+                break
+            data = unmask(buffer[start:end], buffer[start - 4 : start])
+            if kind == _WHOLE_TEXT and not data.isascii():
+                break
+            messages.append(data)
+            at = end
+        if at == size:
+            self._buffer, self._at = b"", 0
+        else:
+            self._at = at
+        return messages
+
     def next_piece(self) -> Piece | None:
         """Give the next piece; None when there is none yet, or never again."""
+        if not self._buffer and self._inflater is None:
+            return None
         while not self.is_over:
             if self._inflater is not None and not self._inflater.is_hungry:
                 piece = self._inflate(self._inflater)
@@ -367,7 +411,7 @@ def frame_header(opcode: int, length: int) -> bytes:
     if length < 126:
         return bytes((_FINAL | opcode, length))
     if length < 65536:
-        return bytes((_FINAL | opcode, 126)) + length.to_bytes(2, "big")
+        return bytes((_FINAL | opcode, 126, length >> 8, length & 0xFF))
     return bytes((_FINAL | opcode, 127)) + length.to_bytes(8, "big")
 
 
@@ -390,15 +434,26 @@ class Wires(NamedTuple):
     text: Wire
 
 
-class _Plain:
-    """Packs messages as they are."""
+_SHORT_HEADERS = tuple(bytes((_WHOLE_BINARY, length)) for length in range(126))
 
-    def __init__(self, *, is_text: bool) -> None:
-        self._is_text = is_text
+
+class _PlainBinary:
+    """Packs messages as they are."""
 
     def wrap(self, data: bytes) -> bytes:
         """Give one message."""
-        return frame_header(_opcode(data, self._is_text), len(data)) + data
+        length = len(data)
+        if length < 126:
+            return _SHORT_HEADERS[length] + data
+        return frame_header(2, length) + data
+
+
+class _PlainText:
+    """Packs messages as they are."""
+
+    def wrap(self, data: bytes) -> bytes:
+        """Give one message."""
+        return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, len(data)) + data
 
 
 class _Deflating:
@@ -410,14 +465,14 @@ class _Deflating:
 
     def wrap(self, data: bytes) -> bytes:
         """Give one message."""
-        opcode = _opcode(data, self._is_text)
+        opcode = Opcode.TEXT if self._is_text and is_utf8(data) else Opcode.BINARY
         packed = deflate(data, self._window_bits)
         if packed is None:
             return frame_header(opcode, len(data)) + data
         return frame_header(_COMPRESSED | opcode, len(packed)) + packed
 
 
-PLAIN = Wires(_Plain(is_text=False), _Plain(is_text=True))
+PLAIN = Wires(_PlainBinary(), _PlainText())
 """The wires of clients that did not agree upon compression."""
 
 
@@ -438,7 +493,3 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _opcode(data: bytes, is_text: bool) -> int:
-    return Opcode.TEXT if is_text and is_utf8(data) else Opcode.BINARY

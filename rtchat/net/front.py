@@ -10,7 +10,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IListeningPort,
-    IOpenSSLContextFactory,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
@@ -133,7 +132,7 @@ class FrontEndpoint:
         endpoint: Opens the port, without TLS.
         trusted: The front proxies.
         clock: Where the time-out for the header runs.
-        tls: What TLS needs, or None for a port without it.
+        tls: Begins TLS on each connection, or None for a port without it.
     """
 
     def __init__(
@@ -141,7 +140,7 @@ class FrontEndpoint:
         endpoint: IStreamServerEndpoint,
         trusted: AddressList,
         clock: IReactorTime,
-        tls: IOpenSSLServerConnectionCreator | IOpenSSLContextFactory | None = None,
+        tls: IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._trusted = trusted

@@ -55,6 +55,8 @@ def checked_endpoints(
         rule_for: Gives the rule that a target stands in; it knows where a Unix socket is.
     """
 
+    look_ups = _LookUps(reactor)
+
     def endpoint(target: Target) -> IStreamClientEndpoint:
         if target.socket_name:
             path = rule_for(target).path
@@ -64,7 +66,7 @@ def checked_endpoints(
             return unix
         if target.is_address:
             return _at(reactor, target.host, target.port)
-        return _Named(reactor, target, policy)
+        return _Named(reactor, target, policy, look_ups)
 
     return endpoint
 
@@ -94,6 +96,41 @@ def look_up(resolver: IHostnameResolver, name: str, port: int) -> Deferred[list[
     return answer
 
 
+class _LookUps:
+    """Look-ups under way, one for a name however many wait for it.
+
+    The reactor looks up in a few threads, and none can be ended: a name server that is silent
+    must not hold them all, or nobody else's name would be found.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: dict[str, dict[Deferred[list[str]], None]] = {}
+
+    def addresses_of(self, name: str, port: int) -> Deferred[list[str]]:
+        """Ask for a name's addresses, or join those who have asked and wait."""
+        answer: Deferred[list[str]] = Deferred(lambda gone: self._leave(name, gone))
+        waiting = self._waiting.get(name)
+        if waiting is not None:
+            waiting[answer] = None
+            return answer
+        self._waiting[name] = {answer: None}
+        look_up(self._reactor.nameResolver, name, port).addBoth(
+            lambda found: self._tell(name, found)
+        )
+        return answer
+
+    def _tell(self, name: str, found: list[str] | Failure) -> None:
+        for answer in self._waiting.pop(name):
+            if isinstance(found, Failure):
+                answer.errback(found)
+            else:
+                answer.callback(list(found))
+
+    def _leave(self, name: str, gone: Deferred[list[str]]) -> None:
+        self._waiting[name].pop(gone, None)
+
+
 def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
     """Reach an address; an address is looked up by nobody."""
     kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
@@ -105,10 +142,13 @@ def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
 class _Named:
     """A host with a name."""
 
-    def __init__(self, reactor: Any, target: Target, policy: NamePolicy) -> None:
+    def __init__(
+        self, reactor: Any, target: Target, policy: NamePolicy, look_ups: _LookUps
+    ) -> None:
         self._reactor = reactor
         self._target = target
         self._policy = policy
+        self._look_ups = look_ups
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
         """Look the name up, check what it means, connect.
@@ -127,8 +167,7 @@ class _Named:
             endpoints = [_at(self._reactor, address, port) for address in addresses]
             return NextAddress(endpoints[:_MAX_ADDRESSES], self._reactor).connect(protocolFactory)
 
-        looked_up = look_up(self._reactor.nameResolver, name, port)
-        return looked_up.addCallback(check_and_connect)
+        return self._look_ups.addresses_of(name, port).addCallback(check_and_connect)
 
 
 class NextAddress:

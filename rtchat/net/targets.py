@@ -73,7 +73,7 @@ def _source(request: Request) -> Source:
             origin = _NOBODY
         elif host is not None:
             origin = f"{'https' if request.isSecure() else 'http'}://{host}"
-    return Source(origin, host)
+    return Source(origin, host, bool(request.isSecure()))
 
 
 def _value(request: Request, name: str) -> str | None:

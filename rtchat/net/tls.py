@@ -3,14 +3,63 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
-__all__ = ["tls_options"]
+__all__ = ["Certificates", "tls_options"]
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certificates:
+    """What TLS ports prove themselves with; whoever opens them need not know that it changes.
+
+    Args:
+        certificate: The server's certificate; more of them after it belong to the chain.
+        key: Its private key, not encrypted.
+        chain: The certificates between it and the authority, if they have a file of their own.
+
+    Raises:
+        OSError: A file cannot be read; ``filename`` says which.
+        ValueError: A file cannot be used; the text names it.
+    """
+
+    def __init__(self, certificate: Path, key: Path, chain: Path | None) -> None:
+        self.path = certificate
+        self._key = key
+        self._chain = chain
+        self._options = tls_options(certificate, key, chain)
+
+    def reload(self) -> datetime:
+        """Read the files again; from now on new connections get what they hold.
+
+        Connections that are open, or being opened, keep what they began with.
+
+        Returns:
+            Until when the certificate is valid.
+
+        Raises:
+            OSError: A file cannot be read; ``filename`` says which. What was there stays.
+            ValueError: A file cannot be used; the text names it. What was there stays.
+        """
+        self._options = tls_options(self.path, self._key, self._chain)
+        certificate = cast(crypto.X509, self._options.certificate)  # None is a client's only
+        return certificate.to_cryptography().not_valid_after_utc
+
+    def serverConnectionForTLS(  # noqa: N802
+        self,
+        tlsProtocol: TLSMemoryBIOProtocol,  # noqa: N803
+    ) -> SSL.Connection:
+        """Begin TLS for one connection."""
+        return self._options.serverConnectionForTLS(tlsProtocol)
 
 
 def tls_options(certificate: Path, key: Path, chain: Path | None) -> CertificateOptions:
@@ -22,6 +71,7 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
         chain: The certificates between it and the authority, if they have a file of their own.
 
     Raises:
+        OSError: A file cannot be read; ``filename`` says which.
         ValueError: A file cannot be used; the text names it.
     """
     own, *others = _certificates(certificate)

@@ -8,9 +8,18 @@ from typing import Protocol, cast
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, ITransport
 
-__all__ = ["Stream", "address_name", "as_stream", "keep_alive", "peer_name", "set_no_delay"]
+__all__ = [
+    "Stream",
+    "address_name",
+    "as_stream",
+    "keep_alive",
+    "peer_name",
+    "set_no_delay",
+    "shown",
+]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_SHOWN_CHARACTERS = 200
 
 
 class Stream(Protocol):
@@ -103,3 +112,8 @@ def address_name(address: object) -> str:
 def peer_name(transport: Stream) -> str:
     """Give the name of who is at the other end."""
     return address_name(transport.getPeer())
+
+
+def shown(text: str) -> str:
+    """Quote what a stranger sent, so that it can neither forge nor flood a line of the log."""
+    return ascii(text[:_SHOWN_CHARACTERS])

@@ -6,15 +6,12 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted.web.static import File
@@ -24,16 +21,18 @@ from rtchat.core.access import AccessList, AccessRule, HostList, Source, Target
 from rtchat.core.addresses import AddressList
 from rtchat.core.wsdeflate import agree
 from rtchat.errors import AccessDenied
+from rtchat.net.channel import PageChannel
+from rtchat.net.crowd import Crowd
 from rtchat.net.front import Client, named_client, speak_for
 from rtchat.net.targets import Targets
-from rtchat.net.transport import address_name, as_stream
+from rtchat.net.transport import address_name, as_stream, shown
 from rtchat.net.websocket import WebSockets
 
 __all__ = ["PageSite", "StompSocket", "TcpSocket", "WebSocketResource", "page_tree"]
 
 _log = Logger()
 
-_SHOWN_CHARACTERS = 200
+_MAX_KNOWN = 256  # ways from a page to a target that need no second check; each is a few lines
 
 STOMP_SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
 """Highest first: the highest one offered is chosen."""
@@ -66,68 +65,6 @@ _CONTENT_TYPES = {
 }
 
 
-class PageChannel(HTTPChannel):
-    """An HTTP connection that may become something else."""
-
-    site: PageSite
-    _upgraded: IProtocol | None = None
-    _asking: IDelayedCall | None = None  # while a request's head comes in
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        # Twisted's own time-out begins anew with every byte, and so one a minute would do.
-        if self._asking is None and not self.requests:
-            self._asking = self.site.clock.callLater(
-                self.site.handshake_timeout_s, self._asks_too_long
-            )
-        super().dataReceived(data)
-
-    @override
-    def allHeadersReceived(self) -> None:
-        self._stop_asking()
-        super().allHeadersReceived()
-
-    @override
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop_asking()
-        super().connectionLost(reason)
-
-    def _asks_too_long(self) -> None:
-        _log.warn(
-            "{peer}: refused, no whole request within {seconds:g} s",
-            peer=address_name(as_stream(self.transport).getPeer()),
-            seconds=self.site.handshake_timeout_s,
-        )
-        as_stream(self.transport).abortConnection()
-
-    def _stop_asking(self) -> None:
-        if self._asking is not None and self._asking.active():
-            self._asking.cancel()
-        self._asking = None
-
-    def upgrade_to(self, protocol: IProtocol) -> None:
-        """Hand the connection over to the protocol, with all that was read already."""
-        transport: Any = self.transport
-        self.setTimeout(None)
-        transport.unregisterProducer()
-        self._upgraded = protocol
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = protocol
-        else:
-            transport.protocol = protocol
-        self.requests.clear()
-        # Before the protocol is connected: it may ask for a pause at once.
-        transport.resumeProducing()
-        protocol.makeConnection(transport)
-
-    @override
-    def rawDataReceived(self, data: bytes) -> None:
-        if self._upgraded is not None:
-            self._upgraded.dataReceived(data)
-        else:
-            super().rawDataReceived(data)
-
-
 class PageSite(Site):
     """The web server; answers only to names that are its own.
 
@@ -137,6 +74,7 @@ class PageSite(Site):
         clock: Where time-outs of idle HTTP connections run.
         trusted: The front proxies whose ``X-Forwarded-For`` is believed.
         handshake_timeout_s: How long the head of a request may take.
+        crowd: Counts the connections; without one there may be any number.
     """
 
     protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
@@ -150,12 +88,14 @@ class PageSite(Site):
         *,
         trusted: AddressList | None = None,
         handshake_timeout_s: float = 10.0,
+        crowd: Crowd | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self.clock = clock
         self.handshake_timeout_s = handshake_timeout_s
-        self._hosts = hosts
+        self.crowd = crowd or Crowd(clock)
+        self._is_own_name = lru_cache(maxsize=256)(hosts.allows)
         self._trusted = trusted or AddressList()
 
     def client_of(self, request: Request) -> IAddress:
@@ -169,14 +109,15 @@ class PageSite(Site):
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         given = _values(request, "Host")
         host = given[0] if given else None
-        if len(given) > 1 or not self._hosts.allows(host):
+        if len(given) > 1 or not self._is_own_name(host):
             name = (host or "").rpartition(":")[0] or host or ""
             _log.warn(
-                "{peer}: refused, Host {host} is none of this server's names. If it is one, "
-                "add it to the configuration: [global] hosts = {name}",
+                "{peer}: refused {path}: Host {host} is none of this server's names. If it is "
+                "one, add it to the configuration: [global] hosts = {name}",
                 peer=_peer(request),
-                host=_shown(", ".join(given)),
-                name=_shown(name)[1:-1],
+                path=_shown_path(request),
+                host=shown(", ".join(given)),
+                name=shown(name)[1:-1],
             )
             return _Refusal(421, _MISDIRECTED)
         resource: IResource = super().getResourceFor(request)
@@ -372,8 +313,12 @@ class _Socket(Resource):
 
     @override
     def render(self, request: Request) -> bytes | int:
-        source = Source(_only(_values(request, "Origin")), _only(_values(request, "Host")))
-        client = Client.at(_client(request), source.origin)
+        source = Source(
+            _only(_values(request, "Origin")),
+            _only(_values(request, "Host")),
+            bool(request.isSecure()),
+        )
+        address = _client(request)
         try:
             websockets = self.open(source, request)
         except AccessDenied as error:
@@ -389,8 +334,8 @@ class _Socket(Resource):
                 request
             )
         channel = cast(PageChannel, request.channel)
-        speak_for(channel.transport, _client(request))
-        protocol = websockets.buildProtocol(client)
+        speak_for(channel.transport, address)
+        protocol = websockets.buildProtocol(Client.at(address, source.origin))
         channel.upgrade_to(protocol)
         protocol.accept(upgrade.request(), upgrade.subprotocol, upgrade.extensions)
         return NOT_DONE_YET
@@ -493,6 +438,7 @@ class TcpSocket(_Socket):
         self._access = access
         self._websockets = websockets
         self._targets = Targets(access, own)
+        self._known: dict[tuple[Source, bytes], WebSockets] = {}
 
     @override
     def render(self, request: Request) -> bytes | int:
@@ -503,6 +449,10 @@ class TcpSocket(_Socket):
 
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
+        # Nothing that decides changes while the server runs: who was let in is let in again.
+        asked = (source, request.path)
+        if (known := self._known.get(asked)) is not None:
+            return known
         # As it came: a target needs no percent escapes, and reading them only ever helps to hide
         # one. (request.postpath is decoded.)
         raw = b"/".join(request.path.split(b"/")[1 + len(request.prepath or ()) :])
@@ -511,7 +461,10 @@ class TcpSocket(_Socket):
         except ValueError as error:
             raise AccessDenied(f"not HOST:PORT ({error})") from None
         self._access.check(source, target)
-        return self._websockets(target)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[asked] = websockets = self._websockets(target)
+        return websockets
 
 
 def _client(request: Request) -> IAddress:
@@ -526,20 +479,19 @@ def _tell_refusal(request: Request, why: str) -> None:
     _log.warn(
         "{peer}: refused {path}: {why}",
         peer=_peer(request),
-        path=_shown(request.path.decode("latin-1"))[1:-1],
+        path=_shown_path(request),
         why=why,
     )
+
+
+def _shown_path(request: Request) -> str:
+    return shown(request.path.decode("latin-1"))[1:-1]
 
 
 def _values(request: Request, name: str) -> list[str]:
     """Give a header's values; any bytes are text here (they may come from anybody)."""
     values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
     return [value.decode("latin-1") for value in values]
-
-
-def _shown(text: str) -> str:
-    """Quote what a stranger sent, so that it can neither forge nor flood a line of the log."""
-    return ascii(text[:_SHOWN_CHARACTERS])
 
 
 def _only(values: Sequence[str]) -> str | None:

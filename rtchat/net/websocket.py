@@ -22,7 +22,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
-from txws import FRAMES, WebSocketFactory, WebSocketProtocol
+from txws import FRAMES, RFC6455, WebSocketFactory, WebSocketProtocol, is_websocket
 from typing_extensions import override
 from websockets.utils import apply_mask
 from zope.interface import implementer
@@ -53,7 +53,7 @@ CLOSE_GRACE_S = 5.0
 _NO_PONG = 3012
 _RESTARTING = 1012
 _MAX_BYTES_BEFORE_PONG = 64 * 1024
-"""A client that has this much to read already gets no pong."""
+"""A client that has this much to read already gets its pong later."""
 
 _TURN_BYTES = 64 * 1024
 """What is inflated goes up in pieces of about this size, so that back-pressure can act."""
@@ -116,6 +116,9 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     has_closed = False
     """Whether either side has begun to close; without that the other side just vanished."""
 
+    is_told = False
+    """Whether the log has its one line about how this connection ended."""
+
     _is_open = False
     """The handshake is done and no close was sent."""
 
@@ -124,6 +127,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     _is_taking = False
     _has_spoken = False
     _extensions = ""
+    _late_pong = b""
     _heard_s = 0.0
     _cut_timer: IDelayedCall | None = None
     _ping_timer: IDelayedCall | None = None
@@ -174,6 +178,18 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             self._say_close(*self._early_close)
         elif self._is_open:
             self._schedule_ping()
+
+    @override
+    def validateHeaders(self) -> bool:
+        """Answer the handshake as txWS does, but for its line in the log: that costs more."""
+        headers = self.headers
+        if not is_websocket(headers) or headers.get("Sec-WebSocket-Version") != "13":
+            is_valid: bool = super().validateHeaders()
+            return is_valid
+        self.sendHyBi07Preamble()
+        self.flavor = RFC6455
+        self.state = FRAMES
+        return True
 
     @override
     def sendCommonPreamble(self) -> None:
@@ -239,6 +255,13 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         # The messages of one read go up as one piece of the stream: what they cause is one
         # turn, with one write to each receiver (see rtchat.core.outlet).
         stream: list[bytes] = []
+        if (
+            self._is_reading
+            and self._has_spoken
+            and self._messages is None
+            and (self._is_open or self.delivers_late)
+        ):
+            stream = reader.plain_messages()
         size = 0
         pongs: list[bytes] = []
         close: bytes | None = None
@@ -293,9 +316,21 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         # A client that pings and does not read has no use for pongs: "If an endpoint receives
         # a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s),
         # the endpoint MAY elect to send a Pong frame for only the most recently processed Ping
-        # frame" (RFC 6455, 5.5.3).
-        if self._is_open and self.outbox.waiting_bytes <= _MAX_BYTES_BEFORE_PONG:
+        # frame" (RFC 6455, 5.5.3). That one is sent as soon as the client has read.
+        if not self._is_open:
+            return
+        if self.outbox.waiting_bytes > _MAX_BYTES_BEFORE_PONG:
+            self._late_pong = pongs[-1]
+            self.outbox.waiters[self] = None
+        else:
+            self._late_pong = b""
             self.outbox.write_now(b"".join(pongs))
+
+    def pump(self) -> None:
+        """Send the pong that is owed: there is room for it now."""
+        pong, self._late_pong = self._late_pong, b""
+        if pong and self._is_open:
+            self.outbox.write_now(pong)
 
     def _closed(self, payload: bytes) -> None:
         """The other side's close: say the same if it was the first, then end."""
@@ -310,8 +345,9 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def _fail(self, code: int, reason: str) -> None:
         """Close with an error of the other side's; it is not asked for an answer."""
         self.has_closed = True
-        self.log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
-        if self._is_open:
+        if self._is_open:  # what comes after our own close is no second event
+            self.is_told = True
+            self.log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
             self._is_open = False
             self.outbox.write_now(close_frame(code, reason))
         self._end(linger=True)
@@ -469,6 +505,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         if self._heard_s >= asked_s or not self._is_reading or self.disconnecting:
             return
         timeout_s = self.factory.ping_timeout_s
+        self.is_told = True
         self.log.warn(
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",
             peer=self.peer,

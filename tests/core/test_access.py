@@ -324,6 +324,21 @@ def test_same_origin_is_the_same_host_and_port(
     assert Source(origin, host).is_same_origin is same
 
 
+@pytest.mark.parametrize(
+    "origin, is_secure, same",
+    [
+        ("https://chat.example", True, True),
+        ("http://chat.example", True, False),
+        ("http://chat.example", False, True),
+        # A front proxy ended TLS.
+        ("https://chat.example", False, True),
+    ],
+)
+def test_our_own_page_on_a_tls_port_came_over_tls(origin: str, is_secure: bool, same: bool) -> None:
+    """Somebody on the way can show a browser any page under ``http://`` and our name."""
+    assert Source(origin, "chat.example", is_secure).is_same_origin is same
+
+
 # ---------------------------------------------------------------- the list: targets
 
 

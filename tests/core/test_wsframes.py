@@ -108,7 +108,40 @@ def read_both(data: bytes, **options: bool) -> Result:
     assert whole.messages == split.messages
     assert whole.controls == split.controls
     assert whole.failure == split.failure
+    check_short_way([data], **options)
     return whole
+
+
+def check_short_way(
+    chunks: Iterable[bytes], max_bytes: int = 16 * MIB, *, is_deflating: bool = False
+) -> int:
+    """Read bytes the short way where it leads: the stream has to be the same.
+
+    Give how many messages came by it.
+    """
+    chunks = list(chunks)
+    expected = read(chunks, max_bytes, is_deflating=is_deflating)
+    reader = FrameReader(max_bytes, apply_mask, is_deflating=is_deflating)
+    stream, controls, short = b"", [], 0
+    for chunk in chunks:
+        reader.feed(chunk)
+        while messages := reader.plain_messages():
+            stream += b"".join(messages)
+            short += len(messages)
+        while (piece := reader.next_piece()) is not None:
+            if piece.opcode in (TEXT, BINARY):
+                stream += piece.data
+            else:
+                controls.append((piece.opcode, piece.data))
+            for message in reader.plain_messages():
+                stream += message
+                short += 1
+        if reader.is_over:
+            break
+    assert stream == b"".join(data for _, data in expected.messages) + expected.begun
+    assert controls == expected.controls
+    assert reader.failure == expected.failure
+    return short
 
 
 # ---------------------------------------------------------------- messages
@@ -518,6 +551,7 @@ def test_any_conversation_in_any_chunks_is_read(
     assert result.failure is None
     assert result.messages == messages
     assert [data for _, data in result.controls] == controls
+    check_short_way(chop(wire, sizes), is_deflating=True)
 
 
 @given(st.binary(max_size=300), st.booleans(), st.integers(1, 20))
@@ -530,6 +564,7 @@ def test_any_bytes_give_the_same_however_they_are_cut(
     assert whole.failure == split.failure
     assert whole.messages == split.messages
     assert whole.controls == split.controls
+    check_short_way([data], 1000, is_deflating=is_deflating)
 
 
 @patient
@@ -542,6 +577,38 @@ def test_a_conversation_with_one_byte_changed_never_raises(
     wire[place] ^= data.draw(st.integers(1, 255))
     result = read([bytes(wire)], 1000, is_deflating=True)
     assert result.code in (None, 1002, 1007, 1009)
+    check_short_way([bytes(wire)], 1000, is_deflating=True)
+
+
+def test_whole_plain_messages_of_one_read_take_the_short_way() -> None:
+    payloads = [b"a", b"b" * 125, b"c" * 126, b"d" * 127, b"e" * 65535]
+    wire = b"".join(frame(opcode, data) for opcode in (TEXT, BINARY) for data in payloads)
+    assert check_short_way([wire]) == 10
+    assert check_short_way([wire + frame(BINARY, b"half")[:-1], b"f", wire]) == 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(BINARY, b""),
+        frame(BINARY, b"x" * 65536),
+        frame(BINARY, b"x" * 1001),
+        frame(BINARY, b"x", width=2),
+        frame(BINARY, b"x", fin=False),
+        frame(CONT, b"x"),
+        frame(BINARY, deflated(b"x" * 100), reserved=4),
+        frame(TEXT, "\u00e9".encode()),
+        frame(TEXT, b"\xff"),
+        frame(PING, b"x"),
+        frame(CLOSE, b"\x03\xe8"),
+        frame(BINARY, b"x", mask=None),
+        frame(BINARY, b"x", reserved=1),
+        frame(3, b"x"),
+        frame(BINARY, b"xyz")[:-1],
+    ],
+)
+def test_everything_else_goes_the_long_way(data: bytes) -> None:
+    assert check_short_way([data], 1000, is_deflating=True) == 0
 
 
 # ---------------------------------------------------------------- the way out

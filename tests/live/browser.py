@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from live.certificate import browser_pin
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -36,7 +37,7 @@ _ARGUMENTS = (
 )
 
 # A browser reports each failed attempt to connect by itself; no page can keep it from that.
-_EXPECTED_WHILE_OFFLINE = "WebSocket connection to 'ws://"
+_EXPECTED_WHILE_OFFLINE = ("WebSocket connection to 'ws://", "WebSocket connection to 'wss://")
 
 _WATCH = """
 window.violations = [];
@@ -63,10 +64,11 @@ def require(*commands: str) -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run a Chromium."""
+    """Run a Chromium; of all certificates that nobody signed it trusts the tests' own."""
     path = require(*_NAMES)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        trusted = f"--ignore-certificate-errors-spki-list={browser_pin()}"
+        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, trusted])
         yield browser
         browser.close()
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from live.certificate import Certificate
 
 __all__ = [
     "ROOT",
@@ -66,6 +67,12 @@ stomp://:61613
 session.ping_interval = 20
 """
 """The configuration of the tutorial, to the letter."""
+
+_SSL_INI = """
+[ssl]
+crt = cert.pem
+key = key.pem
+"""
 
 _T = TypeVar("_T")
 
@@ -163,6 +170,11 @@ class Server:
         stomp: The port of the broker.
         arguments: What ``twistd`` is called with, if not with the usual.
         prefix: Words before ``twistd``, to start it in another way.
+        is_tls: Let every ``http://`` in the configuration be ``https://``, with a certificate
+            that the browser of the tests trusts.
+
+    Attributes:
+        certificate: What an ``https://`` server shows first, or None.
     """
 
     def __init__(
@@ -174,6 +186,7 @@ class Server:
         stomp: int,
         arguments: Sequence[str] | None = None,
         prefix: Sequence[str] = (),
+        is_tls: bool = False,
     ) -> None:
         self.folder = folder
         self.http = http
@@ -186,6 +199,12 @@ class Server:
             arguments = ["-n", "--pidfile=", "rtchat"]
             if chat_ini is not None:
                 arguments += ["--config", "chat.ini"]
+        self.certificate: Certificate | None = None
+        if is_tls:
+            assert chat_ini is not None, "the built-in settings have no TLS"
+            chat_ini = chat_ini.replace("http://", "https://") + _SSL_INI
+            self.certificate = Certificate.for_browsers()
+            self.certificate.write(folder)
         if chat_ini is not None:
             (folder / "chat.ini").write_text(chat_ini, encoding="utf-8")
         self._command = [*prefix, str(twistd()), *arguments]
@@ -275,7 +294,13 @@ class Server:
     @property
     def url(self) -> str:
         """The page's address."""
-        return f"http://localhost:{self.http}/"
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://localhost:{self.http}/"
+
+    @property
+    def websocket_url(self) -> str:
+        """The address of its WebSockets, without the path."""
+        return f"ws{self.url.removeprefix('http')}"
 
     def log(self) -> str:
         """Give all it said, in all its lives."""
@@ -289,7 +314,9 @@ class Server:
 
     def health(self) -> dict[str, Any]:
         """Ask ``/health``."""
-        with urllib.request.urlopen(f"{self.url}health", timeout=10) as answer:
+        context = None if self.certificate is None else self.certificate.trusted()
+        url = f"{self.url}health"
+        with urllib.request.urlopen(url, timeout=10, context=context) as answer:
             facts: dict[str, Any] = json.load(answer)
         return facts
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import itertools
 import json
 import os
 import random
-import re
-import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from live.browser import require
+from live.certificate import write_certificate as write_certificate
+from live.echo import Echo
 from live.server import ROOT, environment
 from playwright.sync_api import Browser
 from websockets.exceptions import ConnectionClosed
@@ -34,69 +29,13 @@ _SIZES = [0, 1, 64, 125, 126, 127, 65_535, 65_536, 1 << 20, 1 << 24]
 _TIMEOUT_S = 60
 
 
-class Echo:
-    """A running echo server.
-
-    Attributes:
-        url: The address that it printed.
-    """
-
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "examples" / "echo.py"), "0", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment(),
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-        assert re.fullmatch(r"wss?://127\.0\.0\.1:\d+/", self.url)
-
-    def stop(self) -> tuple[int, str]:
-        """Send SIGTERM; give the exit code and what else it said."""
-        self._process.send_signal(signal.SIGTERM)
-        said, _ = self._process.communicate(timeout=10)
-        return self._process.returncode, said
-
-    def close(self) -> None:
-        """End it however it is."""
-        self._process.kill()
-        self._process.communicate()
-
-
-def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """Write a certificate for 127.0.0.1, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return paths
-
-
 @pytest.fixture(scope="module", params=["ws", "wss"])
 def echo(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Echo]:
     """Start it, in the clear and with TLS."""
-    arguments = []
-    if request.param == "wss":
-        arguments = [str(path) for path in write_certificate(tmp_path_factory.mktemp("tls"))]
-    server = Echo(*arguments)
+    folder = tmp_path_factory.mktemp("tls") if request.param == "wss" else None
+    server = Echo(folder)
     assert server.url.startswith(f"{request.param}://")
     yield server
     try:
@@ -106,14 +45,11 @@ def echo(
         server.close()
 
 
-def python_client(url: str, **options: Any) -> ClientConnection:
+def python_client(echo: Echo, **options: Any) -> ClientConnection:
     """Connect with the client of websockets."""
-    if url.startswith("wss"):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        options["ssl"] = context
-    client: ClientConnection = connect(url, max_size=None, **options)
+    if echo.certificate is not None:
+        options["ssl"] = echo.certificate.trusted()
+    client: ClientConnection = connect(echo.url, max_size=None, **options)
     return client
 
 
@@ -143,7 +79,7 @@ def test_ws_gets_back_what_it_sends(echo: Echo, mode: str) -> None:
 @pytest.mark.parametrize("compression", ["deflate", None])
 def test_websockets_gets_back_what_it_sends(echo: Echo, compression: str | None) -> None:
     dice = random.Random(5)
-    with python_client(echo.url, compression=compression) as client:
+    with python_client(echo, compression=compression) as client:
         assert bool(client.protocol.extensions) == (compression == "deflate")
         for size in _SIZES:
             half = dice.randbytes(size // 2)
@@ -163,7 +99,7 @@ def test_websockets_gets_back_what_it_sends(echo: Echo, compression: str | None)
 
 
 def test_a_message_over_the_limit_is_refused(echo: Echo) -> None:
-    with python_client(echo.url) as client:
+    with python_client(echo) as client:
         client.send(bytes((1 << 24) + 1))
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(_TIMEOUT_S)
@@ -202,7 +138,7 @@ async ([url, sizes]) => {
 
 @pytest.mark.browser
 def test_a_browser_gets_back_what_it_sends(echo: Echo, browser: Browser) -> None:
-    context = browser.new_context(ignore_https_errors=True)
+    context = browser.new_context()
     try:
         page = context.new_page()
         result = page.evaluate(_BROWSER_SCRIPT, [echo.url, _SIZES])
@@ -216,7 +152,7 @@ def test_a_browser_gets_back_what_it_sends(echo: Echo, browser: Browser) -> None
 def test_it_says_goodbye_when_it_is_stopped() -> None:
     server = Echo()
     try:
-        with python_client(server.url) as client:
+        with python_client(server) as client:
             client.send("hello")
             assert client.recv(_TIMEOUT_S) == "hello"
             assert server.stop() == (0, "")

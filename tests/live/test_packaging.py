@@ -213,7 +213,7 @@ def test_the_source_archive_carries_what_is_needed_to_test_and_run(packages: Pat
         "LICENSE",
         "Makefile",
         "README.md",
-        "benchmarks/blast.c",
+        "benchmarks/blast/blast.c",
         "chat.tac",
         "docs/dependencies.md",
         "pyproject.toml",

@@ -1,7 +1,8 @@
 """Two people chat in two browser windows, first with the tutorial's configuration to the letter.
 
 This is the main job: what is promised here is what a stranger sees in the first minute. Nothing is
-kept by these servers: what they have to do without is told by ``test_page_scenes.py``.
+kept by these servers: what they have to do without is told by ``test_page_scenes.py``. With
+https:// for http:// in the file all of it holds as well.
 """
 
 from __future__ import annotations
@@ -32,25 +33,38 @@ _INJECTION = "<img src=x onerror=\"window.injected = 'yes'\">"
 _INJECTED = "window.injected"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+# What TLS has no part in is looked at once.
+without_tls = pytest.mark.parametrize("server", ["http"], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The tutorial's file on free ports; a name is free as soon as its window is closed."""
     http, stomp = free_port(), free_port()
     folder = tmp_path_factory.mktemp("server")
     text = tutorial_ini(http, stomp, "\n[presence]\ngrace = 0\n")
-    server = Server(folder, text, http=http, stomp=stomp)
+    server = Server(folder, text, http=http, stomp=stomp, is_tls=request.param == "https")
     try:
         yield server.start()
     finally:
         server.close()
 
 
-@pytest.fixture(scope="module")
-def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=["http", "https"])
+def tutorial(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The tutorial's file with the tutorial's ports."""
     require_tutorial_ports()
-    folder = tmp_path_factory.mktemp("tutorial")
-    server = Server(folder, TUTORIAL_INI, http=TUTORIAL_HTTP, stomp=TUTORIAL_STOMP)
+    server = Server(
+        tmp_path_factory.mktemp("tutorial"),
+        TUTORIAL_INI,
+        http=TUTORIAL_HTTP,
+        stomp=TUTORIAL_STOMP,
+        is_tls=request.param == "https",
+    )
     try:
         yield server.start()
     finally:
@@ -77,6 +91,7 @@ def test_two_people_chat_and_see_whose_message_is_whose(
     expect(own.locator(".message-note")).to_have_count(0)
 
 
+@without_tls
 def test_the_nickname_is_kept_over_a_reload(server: Server, open_window: OpenWindow) -> None:
     ada = open_window(server.url, "Ada the First")
     ada.page.reload()
@@ -89,6 +104,7 @@ def test_the_nickname_is_kept_over_a_reload(server: Server, open_window: OpenWin
     assert bob.nick_of("still me") == "Ada the First"
 
 
+@without_tls
 def test_enter_sends_and_shift_enter_starts_a_new_line(
     server: Server, open_window: OpenWindow
 ) -> None:
@@ -110,6 +126,7 @@ def test_enter_sends_and_shift_enter_starts_a_new_line(
     assert bob.page.locator(".message-text").inner_text().split("\n") == ["one", "two"]
 
 
+@without_tls
 def test_the_send_button_sends_and_an_empty_message_is_none(
     server: Server, open_window: OpenWindow
 ) -> None:
@@ -193,6 +210,7 @@ def test_a_message_typed_while_offline_arrives_exactly_once(
     assert len({one["id"] for one in sent}) == 4
 
 
+@without_tls
 def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow) -> None:
     mallory = open_window(server.url, "Mallory")
     ada = open_window(server.url, "Ada")
@@ -222,6 +240,7 @@ def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow
         assert window.page.evaluate(_INJECTED) is None
 
 
+@without_tls
 def test_the_address_names_the_room(server: Server, open_window: OpenWindow) -> None:
     ada = open_window(f"{server.url}#games", "Ada")
     bob = open_window(f"{server.url}#games", "Bob")
@@ -246,11 +265,12 @@ def test_the_address_names_the_room(server: Server, open_window: OpenWindow) -> 
 
 def test_everything_comes_from_this_server(server: Server, open_window: OpenWindow) -> None:
     ada = open_window(server.url, "Ada")
-    own = (f"http://localhost:{server.http}/", f"ws://localhost:{server.http}/")
+    own = (server.url, server.websocket_url)
     assert all(url.startswith(own) for url in ada.requests), ada.requests
-    assert f"ws://localhost:{server.http}/ws" in ada.requests
+    assert f"{server.websocket_url}ws" in ada.requests
 
 
+@without_tls
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_the_page_fits_every_width(server: Server, open_window: OpenWindow, width: int) -> None:
     ada = open_window(server.url, "Ada", viewport={"width": width, "height": 700})
@@ -266,6 +286,7 @@ def test_the_page_fits_every_width(server: Server, open_window: OpenWindow, widt
         assert box["x"] + box["width"] <= width, f"{name} sticks out on the right"
 
 
+@without_tls
 def test_dark_and_light_follow_the_system(server: Server, open_window: OpenWindow) -> None:
     brightness = """() => {
       const color = getComputedStyle(document.body).backgroundColor;
@@ -280,6 +301,7 @@ def test_dark_and_light_follow_the_system(server: Server, open_window: OpenWindo
     assert dark.page.evaluate(brightness) < 60
 
 
+@without_tls
 def test_a_screen_reader_hears_the_messages_and_the_state(
     server: Server, open_window: OpenWindow
 ) -> None:

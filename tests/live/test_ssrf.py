@@ -17,10 +17,12 @@ import socket
 import string
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from live.server import Server, free_port
+from live.server import ROOT, Server, free_port
+from netfakes import RealWebSocket
 
 pytestmark = pytest.mark.live
 
@@ -238,3 +240,55 @@ def test_a_unix_socket_is_reached_by_its_name_alone(server: Server) -> None:
             status, data = ask(server, b"/tcp/unix:APP")
     assert status == 101
     assert b"banner" in data
+
+
+# ---------------------------------------------------------------- names that change their minds
+
+# What the system says about the name: each look-up gets the next answer.
+RESOLVER = """\
+import pathlib, socket
+
+answers = pathlib.Path(__file__).with_name("answers")
+asked = socket.getaddrinfo
+
+def getaddrinfo(host, *args, **kwargs):
+    if host == "moves.example":
+        host, *rest = answers.read_text().split()
+        answers.write_text(" ".join(rest))
+    return asked(host, *args, **kwargs)
+
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def test_a_name_that_moves_is_followed_neither_at_once_nor_later(tmp_path: Path) -> None:
+    http, stomp, port = free_port(), free_port(), free_port()
+    # A name of this server's own may mean this machine, so that nothing but loopback is needed.
+    ini = INI.format(http=http, stomp=stomp, allowed=port) + "[global]\nhosts = moves.example\n"
+    ini = ini.replace(f"127.0.0.1:{port}", f"moves.example:{port}")
+    (tmp_path / "sitecustomize.py").write_text(RESOLVER)
+    answers = tmp_path / "answers"
+    answers.write_text("127.0.0.2 169.254.169.254 127.0.0.3 127.0.0.3")
+    with contextlib.ExitStack() as stack:
+        first, other = (
+            stack.enter_context(socket.create_server((host, port)))
+            for host in ("127.0.0.2", "127.0.0.3")
+        )
+        prefix = ["env", f"PYTHONPATH={tmp_path}:{ROOT}"]
+        server = Server(tmp_path, ini, http=http, stomp=stomp, prefix=prefix)
+        stack.callback(server.close)
+        server.start()
+        path = f"/tcp/moves.example:{port}".encode()
+        # Between the check and the connection nobody is asked again.
+        with speaking(first):
+            status, data = ask(server, path)
+        assert status == 101
+        assert b"banner" in data
+        assert answers.read_text() == "169.254.169.254 127.0.0.3 127.0.0.3"
+        # The next connection is a new question, and the answer to it is checked as well.
+        with RealWebSocket(http, path.decode()) as browser:
+            frame = browser.read()
+        assert (frame.code, frame.reason) == (1011, "target unreachable")
+        assert answers.read_text() == "127.0.0.3 127.0.0.3"
+        assert "moves.example resolves to 169.254.169.254, which is " in server.log()
+        assert not select.select([first, other], [], [], 0)[0]

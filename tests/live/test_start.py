@@ -24,6 +24,7 @@ from live.server import (
     twistd,
 )
 from live.wire import Wire
+from twisted.python.lockfile import FilesystemLock
 
 from rtchat import __version__
 
@@ -220,6 +221,26 @@ def test_chat_tac_with_a_bad_chat_ini_beside_it(tmp_path: Path) -> None:
 
 
 # It does not work
+
+
+class UnixListener:
+    """A program that runs and has a Unix socket; Twisted marks that with a link to its process."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = FilesystemLock(path + ".lock")
+
+    def __enter__(self) -> None:
+        assert self._lock.lock()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.unlock()
+
+
+def test_a_unix_socket_that_another_program_has_is_said_with_a_remedy(tmp_path: Path) -> None:
+    with UnixListener(str(tmp_path / "a.sock")):
+        said = sentence_about(tmp_path, "[listen]\nstomp = unix:a.sock\n")
+    assert said.startswith("chat.ini:2: [listen] stomp = unix:a.sock cannot be opened: ")
+    assert said.strip().endswith("Stop the program that has this socket, or choose another path.")
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_a_request_whose_head_takes_too_long_is_cut(logs: Logs) -> None:
     browser.send_raw(b"x")
     fronted.clock.advance(1.1)
     assert browser.socket.was_cut
-    assert logs.lines("warn") == ["192.0.2.1:54321: refused, no whole request within 10 s"]
+    assert logs.lines("warn") == ["192.0.2.1:54321: refused: no whole request within 10 s"]
 
 
 def test_a_connection_that_stays_for_the_next_request_has_no_such_end() -> None:

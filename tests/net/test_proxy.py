@@ -596,6 +596,26 @@ def test_a_broken_websocket_leaves_one_line_that_names_the_target(
     pair.target.finish()
 
 
+def test_a_browser_that_breaks_the_rules_while_it_is_refused_leaves_one_line(logs: Logs) -> None:
+    pair = Between(caps=Caps(total=1))
+    pair.site.browser().open(PATH)
+    pair.open()
+    pair.expect_close(1013, "too many connections, try later")
+    pair.browser.send(TEXT, b"\xff")
+    (line,) = ways(logs)
+    assert line.endswith("connections.total = 1 is reached")
+
+
+def test_a_browser_that_does_not_answer_a_ping_leaves_one_line(logs: Logs) -> None:
+    pair = Between(ping_interval_s=2, idle_timeout_s=8)
+    pair.site.ping_timeout_s = 5
+    pair.connect()
+    # Neither that it was idle as well, nor that the target stays, is worth a second one.
+    pair.advance(7 + 5 + LINGER_S + 1)
+    assert ways(logs) == [f"{WAY}: no answer to a WebSocket ping within 5 s, closed"]
+    assert pair.target.was_cut
+
+
 def test_a_browser_that_does_not_take_the_last_bytes_leaves_one_line(
     pair: Between, logs: Logs
 ) -> None:
@@ -630,10 +650,7 @@ def test_a_connection_without_a_byte_is_closed_on_both_sides(logs: Logs) -> None
     pair.target.turn()
     assert pair.target.is_half_closed
     pair.target.finish()
-    assert ways(logs) == [
-        f"{WAY}: connected",
-        f"{WAY}: idle: no byte in either direction for 60 s",
-    ]
+    assert ways(logs) == [f"{WAY}: idle: no byte in either direction for 60 s"]
     assert pair.clock.getDelayedCalls() == []
 
 

@@ -145,6 +145,26 @@ def test_a_name_is_looked_up_once_and_its_address_connected() -> None:
     assert names.tried == [("192.0.2.7", 6667)]
 
 
+def test_a_silent_name_server_is_asked_once_however_many_wait() -> None:
+    """Each question would hold one of the reactor's few threads, and other names need them."""
+    names = Names(None, ["192.0.2.8"])
+    browsers = [names.open() for _ in range(12)]
+    assert names.resolver.asked == ["irc.example"]
+    browsers[0].socket.end()
+    names.resolver.answer_late("192.0.2.7")
+    assert names.tried == [("192.0.2.7", 6667)] * 11
+    # Nothing of the answer is kept.
+    names.open()
+    assert names.tried[11:] == [("192.0.2.8", 6667)]
+
+
+def test_whoever_waits_for_a_name_without_addresses_is_told() -> None:
+    names = Names(None)
+    browsers = [names.open() for _ in range(3)]
+    names.resolver.answer_late()
+    assert [browser.expect(CLOSE).code for browser in browsers] == [1011] * 3
+
+
 def test_a_name_that_answers_differently_the_next_time_is_checked_the_next_time(
     logs: Logs,
 ) -> None:

@@ -23,8 +23,10 @@ from netfakes import (
     stomp_frame,
 )
 from OpenSSL import SSL, crypto
+from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from rtchat.net.tls import tls_options
+from rtchat.net.tls import Certificates, tls_options
 
 USAGE = x509.KeyUsage(
     digital_signature=True,
@@ -208,6 +210,59 @@ def test_versions_of_tls_before_1_2_are_refused(files: Files, version: int) -> N
     server.bio_write(client.bio_read(65536))
     with pytest.raises(SSL.Error, match=r"version|protocol"):
         server.do_handshake()
+
+
+# ---------------------------------------------------------------- files that change
+
+
+def begun(certificates: Certificates) -> SSL.Connection:
+    """Begin TLS for a connection as Twisted does."""
+    factory = TLSMemoryBIOFactory(certificates, False, Factory())
+    return certificates.serverConnectionForTLS(TLSMemoryBIOProtocol(factory, Protocol()))
+
+
+def test_a_reload_is_for_connections_that_begin_after_it(files: Files) -> None:
+    certificates = Certificates(files.certificate, files.key, None)
+    first = begun(certificates)
+    before, files.own = files.own, Authority("localhost", files.middle)
+    _ = files.certificate, files.key
+    assert parsed(begun(certificates).get_certificate()) == before.certificate
+    assert certificates.reload() == files.own.certificate.not_valid_after_utc
+    assert parsed(begun(certificates).get_certificate()) == files.own.certificate
+    assert parsed(first.get_certificate()) == before.certificate
+
+
+def test_a_reload_takes_the_chain_as_well(files: Files) -> None:
+    chain = files.put("chain.pem", files.middle.pem)
+    certificates = Certificates(files.certificate, files.key, chain)
+    files.own = Authority("localhost", files.root)
+    _ = files.certificate, files.key
+    files.put("chain.pem")
+    with pytest.raises(ValueError, match=r"chain\.pem holds no readable certificate"):
+        certificates.reload()
+    files.put("chain.pem", files.root.pem)
+    certificates.reload()
+    assert parsed(begun(certificates).get_certificate()) == files.own.certificate
+
+
+@pytest.mark.parametrize("name", ["cert.pem", "key.pem"])
+def test_a_reload_that_fails_changes_nothing(files: Files, name: str) -> None:
+    certificates = Certificates(files.certificate, files.key, None)
+    before, files.own = files.own, Authority("localhost", files.middle)
+    _ = files.certificate, files.key
+    files.put(name, b"hello")
+    with pytest.raises(ValueError, match=name):
+        certificates.reload()
+    (files.folder / name).unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        certificates.reload()
+    assert error.value.filename == str(files.folder / name)
+    assert parsed(begun(certificates).get_certificate()) == before.certificate
+
+
+def test_certificates_that_cannot_be_used_are_refused_at_once(files: Files) -> None:
+    with pytest.raises(ValueError, match="is not the key of"):
+        Certificates(files.certificate, files.put("key.pem", files.root.key_pem()), None)
 
 
 # ---------------------------------------------------------------- real sockets

@@ -292,7 +292,7 @@ def test_another_name_is_misdirected_and_the_log_says_what_to_add(
     assert logs.failures() == []
     assert "evil" not in answer.text
     (line,) = logs.lines("warn")
-    assert line.startswith("192.0.2.1:54321: refused, Host ")
+    assert line.startswith("192.0.2.1:54321: refused /: Host ")
     if "evil" in host:
         assert line.endswith("add it to the configuration: [global] hosts = evil.example")
 

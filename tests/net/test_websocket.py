@@ -242,6 +242,30 @@ def test_an_unknown_opcode_is_refused(both: Open, opcode: int) -> None:
     both.expect_failure(1002)
 
 
+def test_a_client_that_has_much_to_read_gets_the_pong_for_its_latest_ping_later() -> None:
+    both = Open()
+    both.browser.socket.room = 0
+    both.websocket.write(b"x" * 100_000)
+    for number in range(3):
+        both.browser.send(PING, b"%d" % number)
+    both.browser.socket.give_room()
+    assert [frame.payload for frame in both.browser.received()] == [b"x" * 100_000, b"2"]
+    # Nothing is owed any more, and the next one is answered at once.
+    both.browser.send(PING, b"again")
+    assert both.browser.expect(PONG).payload == b"again"
+    assert both.browser.received() == []
+
+
+def test_a_pong_that_is_owed_is_not_sent_after_the_close() -> None:
+    both = Open()
+    both.browser.socket.room = 0
+    both.websocket.write(b"x" * 100_000)
+    both.browser.send(PING, b"there?")
+    both.websocket.loseConnection()
+    both.browser.socket.give_room()
+    assert [frame.opcode for frame in both.browser.received()] == [BINARY, CLOSE]
+
+
 @pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
 def test_a_control_frame_over_125_bytes_is_refused(both: Open, opcode: int) -> None:
     both.browser.send(opcode, bytes(126))
