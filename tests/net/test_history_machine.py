@@ -81,12 +81,13 @@ class HistoryMachine(RuleBasedStateMachine):
         self.truth: dict[str, dict[int, str]] = {ALL: {}, FEW: {}}
         self.confirmed: set[str] = set()
         self.refused: set[str] = set()
+        self.in_file: set[str] = set()
         self.orders: list[list[tuple[str, str]]] = []
         self.count = 0
 
     # What publishers do
 
-    @rule(who=people, destination=destinations, count=st.integers(1, 4), large=st.booleans())
+    @rule(who=people, destination=destinations, count=st.integers(1, 8), large=st.booleans())
     def publish(self, who: int, destination: str, count: int, large: bool) -> None:
         for _ in range(count):
             self._send(who, [destination], "", large=large)
@@ -201,7 +202,11 @@ class HistoryMachine(RuleBasedStateMachine):
             self.server.store.step()
             self._look()
 
-    @rule(broken=st.booleans())
+    @rule()
+    def disk_catches_up(self) -> None:
+        self._settle()
+
+    @rule(broken=st.sampled_from([False, False, True]))
     def disk_breaks(self, broken: bool) -> None:
         self.server.store.broken = "database or disk is full" if broken else ""
 
@@ -340,11 +345,21 @@ class HistoryMachine(RuleBasedStateMachine):
         assert about
         if frame.command == "RECEIPT":
             self.confirmed |= about
+            for body in about - self.in_file:
+                if body.startswith(ALL):  # of the others it may be gone again
+                    assert self._is_in_file(body), "confirmed before it was written"
+            self.in_file |= about
         else:
             assert frame.command == "ERROR"
             assert frame.headers["message"] == "history cannot be written"
             assert not about & self.confirmed
             self.refused |= about
+
+    def _is_in_file(self, body: str) -> bool:
+        found = self.server.store.file._db.execute(
+            "SELECT count(*) FROM message WHERE rtrim(CAST(body AS TEXT)) = ?", (body,)
+        )
+        return bool(found.fetchone()[0])
 
     def _read(self, reader: Reader, frame: Frame) -> None:
         if frame.command == "RECEIPT":
