@@ -11,7 +11,7 @@ from rtchat.core.chat import Chat, Json
 from rtchat.core.destinations import Kind, PatternIndex, is_pattern, kind_of, split_composite
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame
-from rtchat.core.history import History, Piece, Publisher, no_history
+from rtchat.core.history import History, Publisher, Step, no_history
 from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Cork
@@ -361,28 +361,46 @@ class Broker:
             if not message.is_expired(self.now):
                 topic.publish(message)
             return False
-        receivers = self._receivers(destination)
-        if len(receivers) > 1 and self._admit(receivers):
+        route = self._routes.get(destination)
+        if route is None:
+            receivers = self._receivers(destination)
+            if len(receivers) != 1 or receivers[0][0] is not Kind.TOPIC:
+                return self._publish_to(receivers, frame, reply_to, publisher)
+            # The one topic it means may have another name: /pubsub/ has led there.
+            destination = receivers[0][1]
+            route = self._route(destination)
+        stream, topics = route
+        self._messages += 1
+        message_id = f"{self.epoch}-{self._messages}"
+        if stream is not None and self._history is not None:
+            self._history.admit(stream)
+            kept = KeptMessage(stream, message_id, frame, reply_to, self.now)
+            if not kept.is_expired(self.now):
+                self._history.accept((kept,), publisher, frame)
+            return False
+        message = Message(message_id, destination, frame, reply_to)
+        if not message.is_expired(self.now):
+            for observe in self.observers:
+                observe(message)
+            for topic in topics:
+                topic.publish(message)
+        return False
+
+    def _publish_to(
+        self,
+        receivers: list[tuple[Kind, str]],
+        frame: Frame,
+        reply_to: str,
+        publisher: Publisher | None,
+    ) -> bool:
+        """Hand a SEND to several destinations, or to one that is no topic."""
+        if self._admit(receivers):
             assert self._history is not None
             self._history.accept(self._steps(receivers, frame, reply_to), publisher, frame)
             return True
-        self._messages += 1
-        for kind, name in receivers:
-            message = Message(f"{self.epoch}-{self._messages}", name, frame, reply_to)
-            if message.is_expired(self.now):
-                continue
-            if kind is Kind.TOPIC:
-                stream, topics = self._routes.get(name) or self._find_route(name)
-                if stream is not None and self._history is not None:
-                    self._history.admit(stream)
-                    self._history.accept((Piece(stream, message),), publisher, frame)
-                    continue
-                for observe in self.observers:
-                    observe(message)
-                for topic in topics:
-                    topic.publish(message)
-            else:
-                self._hand_to_one(kind, name, message)
+        for step in self._steps(receivers, frame, reply_to):
+            assert not isinstance(step, KeptMessage)
+            step()
         return False
 
     def publish_together(
@@ -409,7 +427,7 @@ class Broker:
         ]
         for each in receivers:
             self._admit(each)
-        steps: list[Piece | Callable[[], None]] = []
+        steps: list[Step] = []
         for part, each in zip(parts, receivers, strict=True):
             if isinstance(part, Publication):
                 frame = part.frame
@@ -461,8 +479,7 @@ class Broker:
         if stream.topic is not None:
             stream.topic.publish(message)
         if self._has_patterns:
-            _, topics = self._routes.get(stream.name) or self._find_route(stream.name)
-            for topic in topics:
+            for topic in self._route(stream.name)[1]:
                 topic.publish(message)
 
     def stream_forgotten(self, stream: Stream) -> None:
@@ -565,19 +582,17 @@ class Broker:
             history.admit(stream)
         return bool(kept)
 
-    def _steps(
-        self, receivers: list[tuple[Kind, str]], frame: Frame, reply_to: str
-    ) -> list[Piece | Callable[[], None]]:
+    def _steps(self, receivers: list[tuple[Kind, str]], frame: Frame, reply_to: str) -> list[Step]:
         """Give what is to be done for a SEND once the file has what is kept of it."""
-        steps: list[Piece | Callable[[], None]] = []
+        steps: list[Step] = []
         self._messages += 1
         for kind, name in receivers:
             message = Message(f"{self.epoch}-{self._messages}", name, frame, reply_to)
             if message.is_expired(self.now):
                 continue
-            stream, _ = self._find_route(name) if kind is Kind.TOPIC else (None, ())
+            stream = self._route(name)[0] if kind is Kind.TOPIC else None
             if stream is not None:
-                steps.append(Piece(stream, message))
+                steps.append(KeptMessage(stream, message.id, frame, reply_to, self.now))
             elif kind is Kind.TOPIC:
                 steps.append(partial(self._publish_to_topic, name, message))
             else:
@@ -585,10 +600,10 @@ class Broker:
         return steps
 
     def _publish_to_topic(self, name: str, message: Message) -> None:
-        """Hand a message to a topic without a history."""
+        """Hand a message to everybody who listens to a topic without a history."""
         for observe in self.observers:
             observe(message)
-        for topic in (self._routes.get(name) or self._find_route(name))[1]:
+        for topic in self._route(name)[1]:
             topic.publish(message)
 
     def _hand_to_one(self, kind: Kind, name: str, message: Message) -> None:
@@ -600,8 +615,11 @@ class Broker:
         if receiver is not None and receiver.wants(message):
             receiver.deliver(Entry(message, 0))
 
-    def _find_route(self, name: str) -> _Route:
-        """Find out where a topic's name leads to, and remember it."""
+    def _route(self, name: str) -> _Route:
+        """Give where a topic's name leads to; it is remembered."""
+        known = self._routes.get(name)
+        if known is not None:
+            return known
         stream = None if self._history is None else self._history.find(name)
         exact = self._topics.get(name)
         found = [] if exact is None else [exact]

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol
 
 from rtchat.core.frames import Frame
 from rtchat.core.limits import HistoryLimits
-from rtchat.core.message import Message
 from rtchat.core.outlet import Cork
 from rtchat.core.shelf import PAGE_MESSAGES, Shelf
 from rtchat.core.stream import (
@@ -33,7 +32,7 @@ from rtchat.core.stream import (
 )
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["History", "HistoryOwner", "Piece", "Publisher", "no_history", "not_readable"]
+__all__ = ["History", "HistoryOwner", "Publisher", "Step", "no_history", "not_readable"]
 
 _SWEEP_EVERY_S = 10.0
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
@@ -73,30 +72,17 @@ class Publisher(Protocol):
         """The first of its messages that were on their way is written, or cannot be."""
 
 
-class Piece(NamedTuple):
-    """A message for a stream."""
-
-    stream: Stream
-    message: Message
+Step = KeptMessage | Callable[[], None]
+"""Something that happens once the file has what it needs to: a message, or anything else."""
 
 
-class _Unit:
+class _Unit(NamedTuple):
     """What one frame causes; all of it happens when it is written, in order, or nothing."""
 
-    __slots__ = ("cause", "now", "publisher", "size", "steps")
-
-    def __init__(
-        self,
-        steps: Sequence[Piece | Callable[[], None]],
-        publisher: Publisher | None,
-        cause: Frame,
-        now: float,
-    ) -> None:
-        self.steps = steps
-        self.publisher = publisher
-        self.cause = cause
-        self.now = now
-        self.size = sum(step.message.size for step in steps if isinstance(step, Piece))
+    steps: Sequence[Step]
+    publisher: Publisher | None
+    cause: Frame
+    size: int
 
 
 class History:
@@ -250,7 +236,7 @@ class History:
 
     def accept(
         self,
-        steps: Sequence[Piece | Callable[[], None]],
+        steps: Sequence[Step],
         publisher: Publisher | None,
         cause: Frame,
     ) -> None:
@@ -261,15 +247,16 @@ class History:
             publisher: Who wants to know.
             cause: The frame that all this comes from.
         """
-        unit = _Unit(steps, publisher, cause, self._owner.now)
+        size = 0
         for step in steps:
-            if isinstance(step, Piece):
+            if isinstance(step, KeptMessage):
                 step.stream.waiting += 1
+                size += step.size
         if not self._units and not self._is_writing:
             self._owner.cork.woken[self._hand_over] = None
-        self._units.append(unit)
-        self._waiting_bytes += unit.size
-        self._owner.account(unit.size)
+        self._units.append(_Unit(steps, publisher, cause, size))
+        self._waiting_bytes += size
+        self._owner.account(size)
         if publisher is not None:
             publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
 
@@ -280,22 +267,19 @@ class History:
         units = self._units[:_MAX_BATCH_MESSAGES]
         del self._units[:_MAX_BATCH_MESSAGES]
         rows: list[Row] = []
-        messages: list[KeptMessage] = []
         grown: dict[Stream, list[int]] = {}  # next offset, bytes
         for unit in units:
-            for step in unit.steps:
-                if not isinstance(step, Piece):
+            for message in unit.steps:
+                if not isinstance(message, KeptMessage):
                     continue
-                stream = step.stream
+                stream = message.stream
                 growth = grown.get(stream)
                 if growth is None:
                     growth = grown[stream] = [stream.next, 0]
-                message = KeptMessage(step.message, growth[0], stream.epoch, unit.now)
-                row = row_of(stream.number, message)
+                row = row_of(message.put_at(growth[0]))
+                rows.append(row)
                 growth[0] += 1
                 growth[1] += row.size
-                rows.append(row)
-                messages.append(message)
         streams = [
             StreamGrowth(stream.number, stream.name, stream.epoch, *growth)
             for stream, growth in grown.items()
@@ -303,13 +287,11 @@ class History:
         forgotten, self._forgotten = self._forgotten, []
         batch = Batch(rows, streams, forgotten, self._contents_epoch)
         self._is_writing = True
-        self._store.write(batch, partial(self._settle, units, messages, batch))
+        self._store.write(batch, partial(self._settle, units, batch))
 
-    def _settle(
-        self, units: list[_Unit], messages: list[KeptMessage], batch: Batch, problem: str
-    ) -> None:
+    def _settle(self, units: list[_Unit], batch: Batch, problem: str) -> None:
         self._is_writing = False
-        error = None
+        error: ProtocolError | None = None
         if problem:
             self._forgotten = [*batch.forgotten, *self._forgotten]
             error = ProtocolError(
@@ -317,19 +299,17 @@ class History:
                 "The message was not published: nobody has seen it. Send it again later. The "
                 "server's log says why.",
             )
-        else:
-            sizes = {growth.number: growth.bytes for growth in batch.streams}
-        following = iter(messages)
+        size = sum(unit.size for unit in units)
+        self._waiting_bytes -= size
+        self._owner.account(-size)
+        if not problem:
+            self._note_growth(batch)
         for unit in units:
-            self._waiting_bytes -= unit.size
-            self._owner.account(-unit.size)
             for step in unit.steps:
-                if isinstance(step, Piece):
+                if isinstance(step, KeptMessage):
                     step.stream.waiting -= 1
-                    message = next(following)
                     if error is None:
-                        step.stream.bytes += sizes.pop(step.stream.number, 0)
-                        self._publish(step.stream, message)
+                        self._publish(step)
                 elif error is None:
                     step()
             if unit.publisher is not None:
@@ -341,24 +321,33 @@ class History:
             call, self._when_idle = self._when_idle, None
             call()
 
-    def _publish(self, stream: Stream, message: KeptMessage) -> None:
-        rule = stream.rule
+    def _note_growth(self, batch: Batch) -> None:
+        for growth in batch.streams:
+            stream = self._streams[growth.name]
+            stream.bytes += growth.bytes
+            if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
+                self._clean_up_soon()
+
+    def _clean_up_soon(self) -> None:
+        self._overgrown = True
+        self._owner.cork.woken[self.expire] = None
+
+    def _publish(self, message: KeptMessage) -> None:
+        stream = message.stream
+        max_count = stream.rule.max_count
         if stream.next == stream.stored_first:
             stream.oldest_s = message.time_s
         stream.next = message.offset + 1
-        stream.first = max(stream.first, stream.next - rule.max_count)
-        self._shelf.put(stream, (message,))
+        if stream.next - stream.first > max_count:
+            stream.first = stream.next - max_count
+        self._shelf.put(message)
         self._owner.deliver_kept(stream, message)
         if stream.followers:
             followers, stream.followers = stream.followers, {}
             for follower in followers:
                 follower.pump()
-        if (
-            stream.next - stream.stored_first > _OVERGROWN * rule.max_count
-            or stream.bytes > _OVERGROWN * self._limits.max_destination_bytes
-        ):
-            self._overgrown = True
-            self._owner.cork.woken[self.expire] = None
+        if stream.next - stream.stored_first > _OVERGROWN * max_count:
+            self._clean_up_soon()
 
     # From the file
 
@@ -380,8 +369,8 @@ class History:
 
         def take(rows: Sequence[Row], problem: str) -> None:
             try:
-                messages = [message_of(row, stream.name, stream.epoch) for row in rows]
-                self._shelf.put(stream, messages)
+                for row in rows:
+                    self._shelf.put(message_of(row, stream))
             except ProtocolError as error:
                 problem = str(error)
             if not problem and offset >= stream.first and self.get(stream, offset) is None:

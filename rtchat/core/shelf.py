@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 from rtchat.core.stream import KeptMessage, Stream
 
@@ -49,20 +48,22 @@ class Shelf:
         self._pages.move_to_end(key)
         return page.messages.get(offset)
 
-    def put(self, stream: Stream, messages: Iterable[KeptMessage]) -> None:
-        """Take messages; one that is there already stays as it is."""
-        for message in messages:
-            key = (stream.number, message.offset // PAGE_MESSAGES)
-            page = self._pages.get(key)
-            if page is None:
-                page = self._pages[key] = _Page()
-                # Everything before the stream's first message will never be asked for again.
-                self._forget_page((stream.number, stream.first // PAGE_MESSAGES - 1))
-            self._pages.move_to_end(key)
-            if message.offset not in page.messages:
-                page.messages[message.offset] = message
-                page.bytes += message.size
-                self.bytes += message.size
+    def put(self, message: KeptMessage) -> None:
+        """Take a message; one that is there already stays as it is."""
+        stream, offset = message.stream, message.offset
+        key = (stream.number, offset // PAGE_MESSAGES)
+        page = self._pages.get(key)
+        if page is None:
+            page = self._pages[key] = _Page()
+            # Everything before the stream's first message will never be asked for again.
+            self._forget_page((stream.number, stream.first // PAGE_MESSAGES - 1))
+        self._pages.move_to_end(key)
+        if offset in page.messages:
+            return
+        page.messages[offset] = message
+        size = message.size
+        page.bytes += size
+        self.bytes += size
         while self.bytes > self._max_bytes and len(self._pages) > 1:
             self._forget_page(next(iter(self._pages)))
 

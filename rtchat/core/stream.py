@@ -70,20 +70,35 @@ class HistoryRules:
 
 
 class KeptMessage(Message):
-    """A message with its place in a stream.
+    """A message with its place in a stream, once it has one.
 
     Attributes:
+        stream: Where it is kept.
         offset: Its number there, from 0.
         time_s: When it was accepted, in seconds since 1970.
     """
 
-    __slots__ = ("_place", "offset", "time_s")
+    __slots__ = ("_place", "offset", "stream", "time_s")
 
-    def __init__(self, message: Message, offset: int, epoch: str, time_s: float) -> None:
-        super().__init__(message.id, message.destination, message.frame, message.reply_to)
-        self.offset = offset
+    def __init__(
+        self,
+        stream: Stream,
+        message_id: str,
+        frame: Frame,
+        reply_to: str = "",
+        time_s: float = 0.0,
+    ) -> None:
+        super().__init__(message_id, stream.name, frame, reply_to)
+        self.stream = stream
         self.time_s = time_s
-        self._place = b"\nx-stream-epoch:%b\nx-stream-offset:%d" % (epoch.encode(), offset)
+        self.offset = -1
+        self._place = b""
+
+    def put_at(self, offset: int) -> KeptMessage:
+        """Give it its place."""
+        self.offset = offset
+        self._place = b"%b%d" % (self.stream.place_prefix, offset)
+        return self
 
     def marshal(self, prefix: bytes, version: Version, mark: bytes = b"") -> bytes:
         """Give a MESSAGE frame's bytes, offset and epoch included."""
@@ -115,7 +130,7 @@ class Row(NamedTuple):
         return len(self.head) + len(self.body) + MESSAGE_OVERHEAD_BYTES
 
 
-def row_of(stream: int, message: KeptMessage) -> Row:
+def row_of(message: KeptMessage) -> Row:
     """Give what the file keeps of a message."""
     memo, head = message.frame.memo, None
     # A publisher repeats its headers; only the address of its answers may differ.
@@ -125,19 +140,20 @@ def row_of(stream: int, message: KeptMessage) -> Row:
         head = encode_headers(message.headers().items(), Version.V12)
         if not message.reply_to:
             memo["kept"] = head
-    return Row(stream, message.offset, message.time_s, message.id, head, message.body)
+    number = message.stream.number
+    return Row(number, message.offset, message.time_s, message.id, head, message.frame.body)
 
 
-def message_of(row: Row, destination: str, epoch: str) -> KeptMessage:
+def message_of(row: Row, stream: Stream) -> KeptMessage:
     """Give the message that :func:`row_of` made a row of.
 
     Raises:
         ProtocolError: Somebody else has written to the file.
     """
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
+    frame = Frame("SEND", headers, row.body)
     reply_to = headers.get("reply-to", "")
-    message = Message(row.message_id, destination, Frame("SEND", headers, row.body), reply_to)
-    return KeptMessage(message, row.offset, epoch, row.time_s)
+    return KeptMessage(stream, row.message_id, frame, reply_to, row.time_s).put_at(row.offset)
 
 
 class StoredStream(NamedTuple):
@@ -279,6 +295,7 @@ class Stream:
         waiting: How many messages are on their way to the file.
         topic: Its subscribers that take part in the fan-out.
         followers: Subscribers that are served one by one at the end of the stream.
+        place_prefix: The header lines that tell a message's place, up to its offset.
         users: How many subscriptions there are.
     """
 
@@ -292,6 +309,7 @@ class Stream:
         "next",
         "number",
         "oldest_s",
+        "place_prefix",
         "rule",
         "stored_first",
         "topic",
@@ -314,6 +332,7 @@ class Stream:
         self.topic: Topic | None = None
         self.followers: dict[Waiter, None] = {}
         self.users = 0
+        self.place_prefix = f"\nx-stream-epoch:{stored.epoch}\nx-stream-offset:".encode()
 
     def __len__(self) -> int:
         """How many messages are kept."""

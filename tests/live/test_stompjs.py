@@ -28,14 +28,16 @@ _WITHIN_S = 15.0
 class StompJs:
     """A Node process with one stompjs client."""
 
-    def __init__(self, url: str, destination: str, mode: str) -> None:
+    def __init__(
+        self, url: str, destination: str, mode: str, headers: dict[str, str] | None = None
+    ) -> None:
         if not (_PACKAGES / "@stomp" / "stompjs").is_dir():
             text = "stompjs is missing; run 'npm ci' in tests/js to run this test"
             if os.environ.get("CI") == "true":
                 pytest.fail(text)
             pytest.skip(text)
         self._process = subprocess.Popen(
-            [require("node"), str(_SCRIPT), url, destination, mode],
+            [require("node"), str(_SCRIPT), url, destination, mode, json.dumps(headers or {})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

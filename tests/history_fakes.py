@@ -1,0 +1,172 @@
+"""A server with a history, without reactor and threads: a test says when the file is written.
+
+The file is the server's own, SQLite and all; only the thread is missing. :meth:`Keeper.kill` ends a
+server as ``kill -9`` does: what was not written by then is gone, and the next one gets the files as
+they lay there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from queue_fakes import Client, Server
+
+from rtchat.core.frames import Frame, Version
+from rtchat.core.history import History
+from rtchat.core.limits import HistoryLimits
+from rtchat.core.stream import Batch, HistoryRule, HistoryRules, Row, Trim, Trimmed
+from rtchat.net.historyfile import HistoryFile
+
+__all__ = ["KEPT", "Keeper", "SteppedStore", "offsets"]
+
+T = TypeVar("T")
+
+KEPT = (HistoryRule("/topic/chat*", 1000, 7 * 86400.0),)
+
+
+class SteppedStore:
+    """Fulfils orders when the test lets it.
+
+    Attributes:
+        file: The file.
+        broken: What SQLite says to every order, "" while it works.
+        writes: How many messages each batch had that was written.
+    """
+
+    def __init__(self, file: HistoryFile, end_turn: Callable[[], None]) -> None:
+        self.file = file
+        self.broken = ""
+        self.writes: list[int] = []
+        self._end_turn = end_turn
+        self._orders: deque[Callable[[], None]] = deque()
+        self._is_crashing = False
+
+    def write(self, batch: Batch, done: Callable[[str], None]) -> None:
+        """Take a batch."""
+
+        def work() -> None:
+            self.file.write(batch)
+            self.writes.append(len(batch.rows))
+
+        self._order(work, None, lambda _, problem: done(problem))
+
+    def read(
+        self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
+    ) -> None:
+        """Take a question for messages."""
+        nothing: Sequence[Row] = ()
+        self._order(lambda: self.file.read(stream, first, end), nothing, done)
+
+    def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
+        """Take a question for a time."""
+        self._order(lambda: self.file.find(stream, since_s), None, done)
+
+    def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
+        """Take an order to delete."""
+        nothing: Sequence[Trimmed] = ()
+        self._order(lambda: self.file.trim(trims), nothing, done)
+
+    def step(self, *, crash: bool = False) -> bool:
+        """Fulfil one order, if there is one; with ``crash`` nobody hears of it."""
+        if not self._orders:
+            return False
+        self._is_crashing = crash
+        self._orders.popleft()()
+        if not crash:
+            self._end_turn()
+        return True
+
+    def _order(self, work: Callable[[], T], nothing: T, done: Callable[[T, str], None]) -> None:
+        def fulfil() -> None:
+            result, problem = nothing, self.broken
+            if not problem:
+                try:
+                    result = work()
+                except sqlite3.Error as error:
+                    problem = str(error)
+            if not self._is_crashing:
+                done(result, problem)
+
+        self._orders.append(fulfil)
+
+
+class Keeper(Server):
+    """A server that keeps messages.
+
+    Args:
+        path: Where the file is.
+        rules: What it keeps.
+        limits: How much.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rules: Sequence[HistoryRule] = KEPT,
+        limits: HistoryLimits | None = None,
+        run: int = 1,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.rules = rules
+        self.history_limits = limits or HistoryLimits()
+        self.run = run
+        self.broker.epoch = f"run{run}"
+        file = HistoryFile(path, is_power_safe=False, max_bytes=1 << 30)
+        self.store = SteppedStore(file, self.end_turn)
+        self.history: History = self.broker.keep_history(
+            HistoryRules(rules), self.history_limits, self.store, file.contents
+        )
+
+    def settle(self) -> None:
+        """Let the file catch up."""
+        while self.store.step():
+            pass
+
+    def stop(self) -> Keeper:
+        """End well, and start again."""
+        for client in self.clients:
+            client.drop()
+        self.settle()
+        self.store.file.close()
+        return self._next(self.path)
+
+    def kill(self, folder: Path) -> Keeper:
+        """End as with kill -9, and start again with what lies on the disk."""
+        path = folder / f"{self.path.stem.rstrip('0123456789')}{self.run + 1}.sqlite"
+        for end in ("", "-wal"):
+            if Path(f"{self.path}{end}").exists():
+                shutil.copy(f"{self.path}{end}", f"{path}{end}")
+        self.store.file._db.close()
+        self.store.file._unlock()
+        return self._next(path)
+
+    def fill(self, destination: str, count: int, start: int = 0) -> None:
+        """Publish messages with their numbers for bodies, and let the file catch up."""
+        publisher = self.client()
+        for number in range(start, start + count):
+            publisher.say("SEND", str(number), destination=destination)
+        self.settle()
+        publisher.drop()
+
+    def listen(
+        self, destination: str, start: str = "first", version: Version = Version.V12, **more: str
+    ) -> Client:
+        """Connect a client that subscribes, and let the file catch up."""
+        client = self.client(version)
+        client.say("SUBSCRIBE", id="0", destination=destination, x_stream_offset=start, **more)
+        self.settle()
+        return client
+
+    def _next(self, path: Path) -> Keeper:
+        return Keeper(path, self.rules, self.history_limits, self.run + 1)
+
+
+def offsets(frames: list[Frame]) -> list[int]:
+    """Give the offsets of messages."""
+    return [int(frame.headers["x-stream-offset"]) for frame in frames]
