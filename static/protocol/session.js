@@ -169,14 +169,15 @@ export class ChatSession {
     const { destination } = conversation;
     const entry = this.#outbox.add({ destination, text, at: this.#now(), isAction });
     conversation.addPending(entry, this.nick);
-    this.#rooms.get(destination)?.typing.sent(destination);
     this.flush();
   }
 
   /** Somebody is typing into the current room. */
   type() {
     const { room } = this.#company;
-    if (room === null || !this.connection.isOnline || !room.typing.isDue(room.destination, this.#now())) return;
+    // A message that is under way comes first: the server may let this window send so many a second.
+    if (room === null || !this.connection.isOnline || this.#outbox.entries.length > 0) return;
+    if (!room.typing.isDue(room.destination, this.#now())) return;
     const notice = JSON.stringify({ nick: this.nick, typing: true });
     this.connection.send(notice, typingDestination(room.destination), { "content-type": "application/json" });
   }
