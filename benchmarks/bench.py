@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import platform
 import statistics
@@ -41,12 +42,15 @@ class Load:
         wire: ``tcp`` or ``ws``.
         subscribers: How many receive each message.
         rate: Messages a second, or 0 for as many as the server takes.
+        history: ``on`` for a destination of which messages are kept, ``beside`` for another one of
+            a server that keeps some, ``off`` for a server that keeps nothing.
     """
 
     name: str
     wire: str
     subscribers: int
     rate: float = 0.0
+    history: str = "off"
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,10 @@ PLAN: tuple[Load | Memory, ...] = (
     Load("1 -> 1 over TCP, flat out", "tcp", 1),
     Load("1 -> 100 over WebSocket, flat out", "ws", 100),
     Load("1 -> 100 over WebSocket, 300 messages/s", "ws", 100, rate=300),
+    Load("1 -> 1, others have a history, flat out", "tcp", 1, history="beside"),
+    Load("1 -> 1, history, flat out", "tcp", 1, history="on"),
+    Load("1 -> 100, history, flat out", "tcp", 100, history="on"),
+    Load("1 -> 100, history, 300 messages/s", "tcp", 100, rate=300, history="on"),
 )
 
 
@@ -101,16 +109,20 @@ def measure_memory(memory: Memory, blast: Blast, directory: Path) -> Row:
 
 def measure_load(load: Load, blast: Blast, server: Server, options: argparse.Namespace) -> Row:
     """Load the server several times and take the median of each figure."""
-    settings = {"body": options.body, "subscribers": load.subscribers}
+    settings: dict[str, float | str] = {"subscribers": load.subscribers}
+    if load.history == "on":
+        settings["destination"] = "/topic/kept"
     if load.rate:
         messages = max(1, round(load.rate * options.seconds))
     else:
         # A short first run, not counted, warms up and tells how many messages fill the time.
         few = min(30_000, 300_000 // load.subscribers)
-        probe = blast.run(server, load.wire, messages=few, **settings)
+        probe = blast.run(server, load.wire, body=options.body, messages=few, **settings)
         messages = max(1, round(probe.messages / probe.wall_s * options.seconds))
     runs = [
-        blast.run(server, load.wire, messages=messages, rate=load.rate, **settings)
+        blast.run(
+            server, load.wire, body=options.body, messages=messages, rate=load.rate, **settings
+        )
         for _ in range(options.rounds)
     ]
 
@@ -129,17 +141,18 @@ def measure_load(load: Load, blast: Blast, server: Server, options: argparse.Nam
 
 
 def measure(plan: Sequence[Load | Memory], options: argparse.Namespace) -> Iterator[Row]:
-    """Run the plan: a fresh server for each memory row, one for all loads."""
+    """Run the plan: a fresh server for each memory row, one for all loads of a kind."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtchat-bench-")))
         blast = Blast(directory)
         for number, memory in enumerate(one for one in plan if isinstance(one, Memory)):
             yield measure_memory(memory, blast, directory / f"memory-{number}")
         loads = [one for one in plan if isinstance(one, Load)]
-        if loads:
-            server = stack.enter_context(Rtchat(directory / "loads"))
-            for load in loads:
-                yield measure_load(load, blast, server, options)
+        for history, some in itertools.groupby(loads, key=lambda load: load.history):
+            kept = "" if history == "off" else "[history]\n/topic/kept* = 1000, 7 days\n"
+            with Rtchat(directory / f"loads-{history}", kept) as server:
+                for load in some:
+                    yield measure_load(load, blast, server, options)
 
 
 COLUMNS = (

@@ -110,7 +110,7 @@ class Blast:
         if done.returncode:
             raise BenchError(f"compiling the load generator failed: {done.stderr.strip()}")
 
-    def run(self, server: Server, wire: str, *, body: int = 100, **settings: float) -> Run:
+    def run(self, server: Server, wire: str, *, body: int = 100, **settings: float | str) -> Run:
         """Load the server once, on a destination that no run before has used.
 
         Args:

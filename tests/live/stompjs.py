@@ -32,9 +32,17 @@ class StompJs:
         path: Where the WebSocket is.
         destination: What it subscribes to and sends to.
         mode: The kind of WebSocket messages that it sends, ``text`` or ``binary``.
+        headers: More headers of its SUBSCRIBE.
     """
 
-    def __init__(self, server: Server, path: str, destination: str, mode: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        path: str,
+        destination: str,
+        mode: str,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         if not (_PACKAGES / "@stomp" / "stompjs").is_dir():
             text = "stompjs is missing; run 'npm ci' in tests/js to run this test"
             if os.environ.get("CI") == "true":
@@ -45,7 +53,7 @@ class StompJs:
         if server.certificate is not None:
             trusted["NODE_EXTRA_CA_CERTS"] = str(server.folder / "cert.pem")
         self._process = subprocess.Popen(
-            [require("node"), str(_SCRIPT), url, destination, mode],
+            [require("node"), str(_SCRIPT), url, destination, mode, json.dumps(headers or {})],
             env=environment(**trusted),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
