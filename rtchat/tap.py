@@ -425,7 +425,7 @@ class _History(Service):
         def close() -> None:
             store.close().chainDeferred(closed)
 
-        history.when_idle(close)
+        history.batches.when_idle(close)
         return closed
 
     def _in_reactor(self, turn: Callable[[], None]) -> None:

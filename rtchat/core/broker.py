@@ -6,19 +6,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from rtchat.core.batches import Publisher, Step
 from rtchat.core.budget import Budget
 from rtchat.core.chat import Chat, Json
 from rtchat.core.destinations import Kind, PatternIndex, is_pattern, kind_of, split_composite
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame
-from rtchat.core.history import History, Publisher, Step, no_history
+from rtchat.core.history import History
 from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Cork
 from rtchat.core.parser import HeadCache
 from rtchat.core.people import Visit
 from rtchat.core.queues import Queue
-from rtchat.core.replay import Replay
+from rtchat.core.replay import no_history
 from rtchat.core.stream import Contents, HistoryRules, KeptMessage, Store, Stream
 from rtchat.core.subscription import Entry, Source, StartAt, Subscription
 from rtchat.core.topics import Topic
@@ -81,7 +82,6 @@ class Broker:
         "_patterns",
         "_pubsub",
         "_queues",
-        "_replays",
         "_replies",
         "_roomy",
         "_routes",
@@ -122,7 +122,6 @@ class Broker:
         self._has_patterns = False
         self._routes: dict[str, _Route] = {}
         self._history: History | None = None
-        self._replays: dict[Subscription, Replay] = {}
         self._queues: dict[str, Queue] = {}
         self._replies: dict[str, Subscription] = {}
         self._waiting: dict[str, dict[Callable[[], None], None]] = {}
@@ -225,8 +224,9 @@ class Broker:
         if history is not None and kind is Kind.TOPIC and not is_pattern(name):
             stream = history.find(name)
             if stream is not None:
+                new_topic = partial(self._new_fan_out, name, max_backlog_bytes)
                 refuse = refuse or _nobody_to_refuse
-                told = self._replay(history, stream, subscription, max_backlog_bytes, refuse)
+                told = history.subscribe(stream, subscription, new_topic, refuse)
                 if self.chat is not None:
                     self.chat.entered(subscription)
                 return told
@@ -403,7 +403,7 @@ class Broker:
             self._history.admit(stream)
             kept = KeptMessage(stream, message_id, frame, reply_to, self.now)
             if not kept.is_expired(self.now):
-                self._history.accept((kept,), publisher, frame)
+                self._history.batches.accept((kept,), publisher, frame)
             return False
         message = Message(message_id, destination, frame, reply_to)
         if not message.is_expired(self.now):
@@ -423,7 +423,7 @@ class Broker:
         """Hand a SEND to several destinations, or to one that is no topic."""
         if self._admit(receivers):
             assert self._history is not None
-            self._history.accept(self._steps(receivers, frame, reply_to), publisher, frame)
+            self._history.batches.accept(self._steps(receivers, frame, reply_to), publisher, frame)
             return True
         for step in self._steps(receivers, frame, reply_to):
             assert not isinstance(step, KeptMessage)
@@ -463,7 +463,7 @@ class Broker:
                 steps += self._steps(each, frame, part.reply_to)
             else:
                 steps.append(part)
-        history.accept(steps, publisher, cause)
+        history.batches.accept(steps, publisher, cause)
 
     def publish_private(self, visit: Visit | None, frame: Frame, reply_to: str) -> None:
         """Hand a SEND to the one person it is for, or back to its sender.
@@ -667,29 +667,6 @@ class Broker:
         route = self._routes[name] = (stream, tuple(found))
         return route
 
-    def _replay(
-        self,
-        history: History,
-        stream: Stream,
-        subscription: Subscription,
-        max_backlog_bytes: int,
-        refuse: Callable[[ProtocolError], None],
-    ) -> Mapping[str, str]:
-        """Let a subscription read what is kept, and then take part."""
-
-        def join(replay: Replay) -> None:
-            del self._replays[replay.subscription]
-            replay.subscription.source = None
-            if stream.topic is None:
-                stream.topic = self._new_fan_out(stream.name, max_backlog_bytes)
-            stream.topic.add(replay.subscription)
-
-        replay = Replay(subscription, stream, history, lambda: self.now, join, refuse)
-        subscription.source = replay
-        self._replays[subscription] = replay
-        stream.users += 1
-        return replay.start()
-
     def _queue(self, name: str) -> Queue:
         queue = self._queues.get(name)
         if queue is None:
@@ -718,9 +695,10 @@ class Broker:
         if kind_of(name) is Kind.QUEUE:
             self._queues[name].remove(subscription)
             return
-        stream = None if self._history is None else self._history.known(name)
-        if stream is not None:
-            self._leave_stream(stream, subscription)
+        history = self._history
+        stream = None if history is None else history.known(name)
+        if history is not None and stream is not None:
+            history.leave(stream, subscription)
             return
         topic = self._topics[name]
         topic.remove(subscription)
@@ -730,18 +708,6 @@ class Broker:
             if is_pattern(name):
                 self._patterns.remove(name)
                 self._has_patterns = len(self._patterns) > 0
-
-    def _leave_stream(self, stream: Stream, subscription: Subscription) -> None:
-        assert self._history is not None
-        replay = self._replays.pop(subscription, None)
-        if replay is not None:
-            replay.close()
-        elif stream.topic is not None:
-            stream.topic.remove(subscription)
-            if not len(stream.topic):
-                stream.topic = None
-        stream.users -= 1
-        self._history.leave_if_unused(stream)
 
     def _note_full(self, queue: Queue) -> None:
         if queue.name not in self._full_queues:

@@ -1,19 +1,14 @@
-"""Messages that are kept: accepted, written in batches, and only then seen by anybody.
-
-A message to a destination with a history waits here until the batch it is in is in the file. Then
-it has its offset, is delivered, and its publisher gets the RECEIPT. One batch is being written at
-a time; what comes meanwhile is the next one. So nobody ever sees a message that a crash takes back.
-"""
+"""The messages that are kept: of which destinations, who reads them, what becomes too old."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from rtchat.core.frames import Frame
+from rtchat.core.batches import Batches
 from rtchat.core.limits import HistoryLimits
 from rtchat.core.outlet import Cork
+from rtchat.core.replay import Replay
 from rtchat.core.shelf import PAGE_MESSAGES, Shelf
 from rtchat.core.stream import (
     Batch,
@@ -24,21 +19,17 @@ from rtchat.core.stream import (
     Store,
     StoredStream,
     Stream,
-    StreamGrowth,
     Trim,
     Trimmed,
     message_of,
-    row_of,
 )
+from rtchat.core.subscription import Subscription
+from rtchat.core.topics import Topic
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["History", "HistoryOwner", "Publisher", "Step", "no_history", "not_readable"]
+__all__ = ["History", "HistoryOwner"]
 
 _SWEEP_EVERY_S = 10.0
-_MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""What may wait for the file before publishers have to wait, too."""
-
-_MAX_BATCH_MESSAGES = 10_000
 _OVERGROWN = 2
 """A stream that has grown to so many times what is kept is cleaned up at once."""
 
@@ -62,29 +53,6 @@ class HistoryOwner(Protocol):
         """The stream is no longer one; its name may become another one."""
 
 
-class Publisher(Protocol):
-    """Who sends messages that are kept."""
-
-    def message_accepted(self, *, is_much: bool) -> None:
-        """A message of it is on its way to the file; with ``is_much`` it should pause."""
-
-    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
-        """The first of its messages that were on their way is written, or cannot be."""
-
-
-Step = KeptMessage | Callable[[], None]
-"""Something that happens once the file has what it needs to: a message, or anything else."""
-
-
-class _Unit(NamedTuple):
-    """What one frame causes; all of it happens when it is written, in order, or nothing."""
-
-    steps: Sequence[Step]
-    publisher: Publisher | None
-    cause: Frame
-    size: int
-
-
 class History:
     """The streams of all destinations that have one.
 
@@ -95,26 +63,26 @@ class History:
         store: The file.
         contents: What is in it.
         new_token: Gives text that never was, for new epochs.
+
+    Attributes:
+        batches: The way to the file.
+        rules: What is kept.
     """
 
     __slots__ = (
-        "_contents_epoch",
-        "_forgotten",
         "_is_trimming",
-        "_is_writing",
         "_last_number",
         "_limits",
         "_new_token",
         "_overgrown",
         "_owner",
+        "_replays",
         "_shelf",
         "_store",
         "_stored",
         "_streams",
         "_sweep_at_s",
-        "_units",
-        "_waiting_bytes",
-        "_when_idle",
+        "batches",
         "rules",
     )
 
@@ -132,7 +100,7 @@ class History:
         self._limits = limits
         self._store = store
         self._new_token = new_token
-        self._contents_epoch = contents.epoch
+        self.batches = Batches(self, store, contents.epoch, owner.cork, owner.account)
         self._shelf = Shelf(limits.max_memory_bytes)
         self._streams: dict[str, Stream] = {}
         self._last_number = max((stored.number for stored in contents.streams), default=0)
@@ -142,11 +110,7 @@ class History:
             if rule is not None:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
         self._stored = len(self._streams)
-        self._units: list[_Unit] = []
-        self._waiting_bytes = 0
-        self._is_writing = False
-        self._forgotten: list[int] = []
-        self._when_idle: Callable[[], None] | None = None
+        self._replays: dict[Subscription, Replay] = {}
         self._is_trimming = False
         self._overgrown = False
         self._sweep_at_s = 0.0
@@ -172,13 +136,6 @@ class History:
         """How many destinations with a history have subscribers."""
         return sum(1 for stream in self._streams.values() if stream.users)
 
-    def when_idle(self, call: Callable[[], None]) -> None:
-        """Call once nothing is on its way to the file; now, if nothing is."""
-        if self._is_writing or self._units:
-            self._when_idle = call
-        else:
-            call()
-
     # Streams
 
     def find(self, name: str) -> Stream | None:
@@ -189,7 +146,7 @@ class History:
             if rule is None:
                 return None
             self._last_number += 1
-            new = StoredStream(self._last_number, name, self._contents_epoch, 0, 0, 0, 0.0)
+            new = StoredStream(self._last_number, name, self.batches.epoch, 0, 0, 0, 0.0)
             stream = self._streams[name] = Stream(new, rule, is_stored=False)
         return stream
 
@@ -197,7 +154,51 @@ class History:
         """Give a destination's stream if somebody has published or listens there."""
         return self._streams.get(name)
 
-    def leave_if_unused(self, stream: Stream) -> None:
+    def subscribe(
+        self,
+        stream: Stream,
+        subscription: Subscription,
+        new_topic: Callable[[], Topic],
+        refuse: Callable[[ProtocolError], None],
+    ) -> dict[str, str]:
+        """Let a subscription read what is kept and then take part.
+
+        Args:
+            stream: Of what.
+            subscription: Who.
+            new_topic: Makes a topic for the stream's subscribers, should it need one.
+            refuse: Ends the subscriber's session.
+
+        Returns:
+            What the RECEIPT says.
+        """
+
+        def join(replay: Replay) -> None:
+            del self._replays[replay.subscription]
+            replay.subscription.source = None
+            if stream.topic is None:
+                stream.topic = new_topic()
+            stream.topic.add(replay.subscription)
+
+        replay = Replay(subscription, stream, self, lambda: self._owner.now, join, refuse)
+        subscription.source = replay
+        self._replays[subscription] = replay
+        stream.users += 1
+        return replay.start()
+
+    def leave(self, stream: Stream, subscription: Subscription) -> None:
+        """Deliver nothing further to a subscription."""
+        replay = self._replays.pop(subscription, None)
+        if replay is not None:
+            replay.close()
+        elif stream.topic is not None:
+            stream.topic.remove(subscription)
+            if not len(stream.topic):
+                stream.topic = None
+        stream.users -= 1
+        self._leave_if_unused(stream)
+
+    def _leave_if_unused(self, stream: Stream) -> None:
         """Forget a stream that nobody uses and that never had a message."""
         if not (stream.is_stored or stream.users):
             self._forget(stream)
@@ -214,14 +215,14 @@ class History:
         if self._stored >= limit:
             empty = next((s for s in self._streams.values() if _is_spare(s)), None)
             if empty is None:
-                self.leave_if_unused(stream)
+                self._leave_if_unused(stream)
                 raise LimitExceeded(
                     f"more than {limit} destinations with history",
                     "The limit is destinations.max_count in [history] of the server.",
                 )
             # Whoever comes back to it, or to one of that name, has to learn that it is another.
-            self._forgotten.append(empty.number)
-            self._contents_epoch = self._new_token()
+            self.batches.forgotten.append(empty.number)
+            self.batches.epoch = self._new_token()
             self._stored -= 1
             self._forget(empty)
         stream.is_stored = True
@@ -232,107 +233,18 @@ class History:
         self._shelf.forget(stream)
         self._owner.stream_forgotten(stream)
 
-    # On the way to the file
+    # What comes into the file
 
-    def accept(
-        self,
-        steps: Sequence[Step],
-        publisher: Publisher | None,
-        cause: Frame,
-    ) -> None:
-        """Let messages wait for the file, and for what comes with them.
-
-        Args:
-            steps: What happens once they are written, in order. The streams are admitted.
-            publisher: Who wants to know.
-            cause: The frame that all this comes from.
-        """
-        size = 0
-        for step in steps:
-            if isinstance(step, KeptMessage):
-                step.stream.waiting += 1
-                size += step.size
-        if not self._units and not self._is_writing:
-            self._owner.cork.woken[self._hand_over] = None
-        self._units.append(_Unit(steps, publisher, cause, size))
-        self._waiting_bytes += size
-        self._owner.account(size)
-        if publisher is not None:
-            publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
-
-    def _hand_over(self) -> None:
-        """Have what waits written, if nothing is being written."""
-        if self._is_writing or not self._units:
-            return
-        units = self._units[:_MAX_BATCH_MESSAGES]
-        del self._units[:_MAX_BATCH_MESSAGES]
-        rows: list[Row] = []
-        grown: dict[Stream, list[int]] = {}  # next offset, bytes
-        for unit in units:
-            for message in unit.steps:
-                if not isinstance(message, KeptMessage):
-                    continue
-                stream = message.stream
-                growth = grown.get(stream)
-                if growth is None:
-                    growth = grown[stream] = [stream.next, 0]
-                row = row_of(message.put_at(growth[0]))
-                rows.append(row)
-                growth[0] += 1
-                growth[1] += row.size
-        streams = [
-            StreamGrowth(stream.number, stream.name, stream.epoch, *growth)
-            for stream, growth in grown.items()
-        ]
-        forgotten, self._forgotten = self._forgotten, []
-        batch = Batch(rows, streams, forgotten, self._contents_epoch)
-        self._is_writing = True
-        self._store.write(batch, partial(self._settle, units, batch))
-
-    def _settle(self, units: list[_Unit], batch: Batch, problem: str) -> None:
-        self._is_writing = False
-        error: ProtocolError | None = None
-        if problem:
-            self._forgotten = [*batch.forgotten, *self._forgotten]
-            error = ProtocolError(
-                "history cannot be written",
-                "The message was not published: nobody has seen it. Send it again later. The "
-                "server's log says why.",
-            )
-        size = sum(unit.size for unit in units)
-        self._waiting_bytes -= size
-        self._owner.account(-size)
-        if not problem:
-            self._note_growth(batch)
-        for unit in units:
-            for step in unit.steps:
-                if isinstance(step, KeptMessage):
-                    step.stream.waiting -= 1
-                    if error is None:
-                        self._publish(step)
-                elif error is None:
-                    step()
-            if unit.publisher is not None:
-                unit.publisher.message_settled(unit.cause, error)
-        if self._units:
-            # What this turn still brings is part of the next batch.
-            self._owner.cork.woken[self._hand_over] = None
-        elif self._when_idle is not None:
-            call, self._when_idle = self._when_idle, None
-            call()
-
-    def _note_growth(self, batch: Batch) -> None:
+    def batch_written(self, batch: Batch) -> None:
+        """Take note of how the streams have grown."""
         for growth in batch.streams:
             stream = self._streams[growth.name]
             stream.bytes += growth.bytes
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
                 self._clean_up_soon()
 
-    def _clean_up_soon(self) -> None:
-        self._overgrown = True
-        self._owner.cork.woken[self.expire] = None
-
-    def _publish(self, message: KeptMessage) -> None:
+    def message_written(self, message: KeptMessage) -> None:
+        """Let everybody see a message."""
         stream = message.stream
         max_count = stream.rule.max_count
         if stream.next == stream.stored_first:
@@ -422,21 +334,26 @@ class History:
                 stream.bytes = result.bytes
                 stream.oldest_s = result.oldest_s
 
+    def _clean_up_soon(self) -> None:
+        self._overgrown = True
+        self._owner.cork.woken[self.expire] = None
 
-def no_history() -> ProtocolError:
-    """Give the error for a subscriber that wants what is not kept."""
-    return ProtocolError(
-        "no history here",
-        "x-stream-offset needs a topic that a line in [history] of the server's settings names, "
-        "and no wildcards; only x-stream-offset:next is possible everywhere.",
-    )
-
-
-def not_readable() -> ProtocolError:
-    """Give the error for a subscriber whose messages cannot be read."""
-    return ProtocolError(
-        "history cannot be read", "Subscribe again later. The server's log says why."
-    )
+    def _publish(self, message: KeptMessage) -> None:
+        stream = message.stream
+        max_count = stream.rule.max_count
+        if stream.next == stream.stored_first:
+            stream.oldest_s = message.time_s
+        stream.next = message.offset + 1
+        if stream.next - stream.first > max_count:
+            stream.first = stream.next - max_count
+        self._shelf.put(message)
+        self._owner.deliver_kept(stream, message)
+        if stream.followers:
+            followers, stream.followers = stream.followers, {}
+            for follower in followers:
+                follower.pump()
+        if stream.next - stream.stored_first > _OVERGROWN * max_count:
+            self._clean_up_soon()
 
 
 def _is_spare(stream: Stream) -> bool:

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from rtchat.core.history import History, not_readable
-from rtchat.core.stream import Stream
+from rtchat.core.stream import KeptMessage, Stream
 from rtchat.core.subscription import Entry, SlowPolicy, StartAt, Subscription
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "Shelves", "no_history"]
+
+
+class Shelves(Protocol):
+    """Where kept messages are."""
+
+    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
+        """Give a message if it is in memory."""
+
+    def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
+        """Bring a message into memory; the answer, with what went wrong, comes later."""
+
+    def find_time(
+        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
+    ) -> None:
+        """Look for the first message of a time or later; the answer comes later."""
+
+
+def no_history() -> ProtocolError:
+    """Give the error for a subscriber that wants what is not kept."""
+    return ProtocolError(
+        "no history here",
+        "x-stream-offset needs a topic that a line in [history] of the server's settings names, "
+        "and no wildcards; only x-stream-offset:next is possible everywhere.",
+    )
 
 
 class Replay:
@@ -46,7 +70,7 @@ class Replay:
         self,
         subscription: Subscription,
         stream: Stream,
-        history: History,
+        history: Shelves,
         now: Callable[[], float],
         join: Callable[[Replay], None],
         refuse: Callable[[ProtocolError], None],
@@ -164,7 +188,7 @@ class Replay:
         if self._is_closed:
             return
         if problem:
-            self._refuse(not_readable())
+            self._refuse(_not_readable())
         else:
             self.pump()
 
@@ -172,3 +196,10 @@ class Replay:
         if offset is not None:
             self._position = max(offset, self.stream.first)
         self._loaded(problem)
+
+
+def _not_readable() -> ProtocolError:
+    """Give the error for a subscriber whose messages cannot be read."""
+    return ProtocolError(
+        "history cannot be read", "Subscribe again later. The server's log says why."
+    )

@@ -9,10 +9,10 @@ from rtchat.core.broker import Broker
 from rtchat.core.destinations import Kind
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Version, escape
-from rtchat.core.history import no_history
 from rtchat.core.limits import Limits
 from rtchat.core.outlet import Outlet
 from rtchat.core.people import Visit
+from rtchat.core.replay import no_history
 from rtchat.core.subscription import AckMode, StartAt, Subscription, SubscriptionTerms
 from rtchat.errors import LimitExceeded, ProtocolError
 

@@ -335,7 +335,7 @@ def test_who_comes_back_learns_whether_anything_is_missing(
     marks = [message.headers.get("x-stream-recovered") for message in messages]
     assert marks == [text, *[None] * (len(messages) - 1)]
     # From its second message on it takes part like everybody else.
-    assert not server.broker._replays
+    assert not server.history._replays
 
 
 def test_another_epoch_is_never_recovered(server: Keeper) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from history_fakes import SteppedStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from netfakes import (
@@ -35,9 +36,11 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from rtchat.core.limits import Limits
+from rtchat.core.limits import HistoryLimits, Limits
 from rtchat.core.outlet import Cork
 from rtchat.core.session import CloseReason
+from rtchat.core.stream import HistoryRule, HistoryRules
+from rtchat.net.historyfile import HistoryFile
 from rtchat.net.websocket import WebSocket, WebSockets
 
 GRACE_S = 5
@@ -652,6 +655,14 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
         for _ in range(3):
             browser.send(TEXT, stomp_frame("SEND", b"x" * 600, destination="/topic/a"))
         browser.socket.give_room()
+    elif reason is CloseReason.STORAGE:
+        file = HistoryFile(None, is_power_safe=False, max_bytes=1 << 20)
+        store = SteppedStore(file, site.broker.cork.flush)
+        store.broken = "disk full"
+        rules = HistoryRules([HistoryRule("/topic/a", 1)])
+        site.broker.keep_history(rules, HistoryLimits(), store, file.contents)
+        browser.send(TEXT, stomp_frame("SEND", destination="/topic/a"))
+        store.step()
     elif reason is CloseReason.SHUTDOWN:
         site.stomp.shut_down()
     elif reason is CloseReason.BUG:
@@ -669,6 +680,7 @@ CLOSES = [
     (CloseReason.LOGIN_TIMEOUT, 1008, "no CONNECT within 10 seconds"),
     (CloseReason.SILENT, 3012, "nothing received for 10 seconds"),
     (CloseReason.SLOW, 3008, "too slow: more than 1000 bytes wait to be read"),
+    (CloseReason.STORAGE, 1013, "history cannot be written"),
     (CloseReason.SHUTDOWN, 1012, "server shutting down"),
     (CloseReason.BUG, 1011, "internal error"),
 ]
