@@ -189,6 +189,9 @@ class Broker:
     def open_chat(self, terms: ChatTerms, json: Json) -> None:
         """Keep account of people and rooms from now on; call it before the first session."""
         self.chat = Chat(terms, json, self.epoch, self._new_token, self._new_fan_out)
+        self.chat.presence.kept_rooms = lambda: (
+            () if self._history is None else self._history.names()
+        )
 
     # Subscriptions
 
@@ -503,11 +506,18 @@ class Broker:
         """Hand a message that is in the file to everybody who listens now."""
         for observe in self.observers:
             observe(message)
+        if self.chat is not None and len(stream) == 1:
+            self.chat.presence.note_kept_room(stream.name)
         if stream.topic is not None:
             stream.topic.publish(message)
         if self._has_patterns:
             for topic in self._route(stream.name)[1]:
                 topic.publish(message)
+
+    def stream_emptied(self, stream: Stream) -> None:
+        """Let it be listed as a room no longer, unless somebody is there."""
+        if self.chat is not None:
+            self.chat.presence.note_kept_room(stream.name)
 
     def stream_forgotten(self, stream: Stream) -> None:
         """Forget where its name leads to."""

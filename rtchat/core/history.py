@@ -49,6 +49,9 @@ class HistoryOwner(Protocol):
     def deliver_kept(self, stream: Stream, message: KeptMessage) -> None:
         """Hand a message to everybody who listens now."""
 
+    def stream_emptied(self, stream: Stream) -> None:
+        """None of its messages is kept any more; more may come."""
+
     def stream_forgotten(self, stream: Stream) -> None:
         """The stream is no longer one; its name may become another one."""
 
@@ -333,6 +336,8 @@ class History:
                 stream.first = max(stream.first, result.first)
                 stream.bytes = result.bytes
                 stream.oldest_s = result.oldest_s
+                if not len(stream):
+                    self._owner.stream_emptied(stream)
 
     def _clean_up_soon(self) -> None:
         self._overgrown = True

@@ -11,11 +11,12 @@ from history_fakes import KEPT, Keeper, offsets
 from queue_fakes import StallingOutlet, bodies, errors
 
 from rtchat.core.frames import Version
-from rtchat.core.limits import HistoryLimits
+from rtchat.core.limits import ChatTerms, HistoryLimits
 from rtchat.core.message import Message
 from rtchat.core.outlet import ROOM_BYTES, Cork
 from rtchat.core.session import CloseReason
 from rtchat.core.stream import HistoryRule, HistoryRules
+from rtchat.net.jsontext import JSON
 
 CHAT = "/topic/chat"
 
@@ -802,3 +803,41 @@ def test_what_no_rule_names_any_longer_stays_in_the_file(tmp_path: Path) -> None
     server = server.stop()
     assert server.history.names() == [CHAT]
     assert offsets(server.listen(CHAT).messages()) == [0, 1, 2]
+
+
+# ---------------------------------------------------------------- rooms
+
+
+def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "history.sqlite", [HistoryRule("/topic/chat*", 10, 60)])
+    server.broker.open_chat(ChatTerms(), JSON)
+
+    def rooms() -> list[object]:
+        """What is told of rooms, a second later."""
+        server.broker.now += 1
+        server.broker.expire()
+        server.settle()
+        server.broker.cork.flush()
+        told = [JSON.read(message.body) for message in watcher.received()]
+        return [room for each in told if isinstance(each, dict) for room in each["rooms"]]
+
+    watcher, publisher = server.client(), server.client()
+    watcher.say("SUBSCRIBE", id="r", destination="/presence/rooms")
+    assert rooms() == []
+    publisher.publish("/topic/chat.old", b"1")
+    server.settle()
+    publisher.publish("/topic/chat.old", b"2")
+    server.settle()
+    assert rooms() == [{"destination": "/topic/chat.old", "people": 0}]
+    late = server.client()
+    late.say("SUBSCRIBE", id="r", destination="/presence/rooms")
+    [here] = late.received()
+    assert JSON.read(here.body) == {
+        "event": "here",
+        "rooms": [{"destination": "/topic/chat.old", "people": 0}],
+    }
+    server.broker.now += 300
+    assert [rooms(), rooms(), rooms()].count([]) == 2
+    later = server.client()
+    later.say("SUBSCRIBE", id="r", destination="/presence/rooms")
+    assert JSON.read(later.received()[0].body) == {"event": "here", "rooms": []}
