@@ -159,7 +159,7 @@ class Session:
         # How many of its messages were on their way to the history's file, and how many no
         # longer are; the receipts that have to wait until so many of them are written.
         self._accepted = self._settled = 0
-        self._owed: deque[tuple[int, dict[str, str]]] = deque()
+        self._owed: deque[tuple[int, dict[str, str]]] | None = None
         self._is_pausing = False  # it sends faster than the file is written
         self._waits_for_own = False  # the frame held waits for that, not for a queue
         self._together: tuple[Frame, list[Action]] | None = None  # a COMMIT that is on its way
@@ -340,6 +340,8 @@ class Session:
         if self._accepted == self._settled:
             self._send("RECEIPT", headers)
         else:
+            if self._owed is None:
+                self._owed = deque()
             self._owed.append((self._accepted, headers))
 
     def _unexpected(self, frame: Frame) -> ProtocolError:

@@ -30,6 +30,9 @@ _ROOM_SHARE = 16
 _LARGE_BYTES = ROOM_BYTES * _ROOM_SHARE
 """From here on a limit is no small one."""
 
+_NO_BACKLOG: deque[bytes] = deque()
+"""The backlog of all for whom nothing waits: an empty deque of their own is 620 bytes."""
+
 _PRODUCER_HIGH_BYTES = 64 * 1024
 """From here on whoever feeds the outbox is asked to pause (as Twisted's own transports do)."""
 
@@ -83,7 +86,7 @@ class Outbox(Outlet):
         self.on_overflow: Callable[[int], None] = _nothing
         self._accounted_bytes = 0  # of the waiting bytes, in the budget
         self._transport = transport
-        self._backlog: deque[bytes] = deque()
+        self._backlog = _NO_BACKLOG
         self._is_blocked = False
         self._is_closed = False
         self._producer: IPushProducer | None = None
@@ -131,12 +134,12 @@ class Outbox(Outlet):
                 return
             # One turn may make much more than the limit (many subscriptions of one client):
             # what the socket does not take has to stay here, where it is counted.
-            self._backlog.extend(pending)
+            self._keep(pending)
             pending.clear()
             self._send_backlog()
         else:
             self.waiting_bytes += sum(map(len, pending))
-            self._backlog.extend(pending)
+            self._keep(pending)
             pending.clear()
         self._account()
         if limit is not None and self.waiting_bytes > limit and self._is_over(limit):
@@ -196,7 +199,7 @@ class Outbox(Outlet):
     def flush_all(self) -> None:
         """Hand everything that waits to the transport, however much it is."""
         self.cork.settle()
-        self._backlog.extend(self.pending)
+        self._keep(self.pending)
         self.pending.clear()
         if self._backlog:
             data = b"".join(self._backlog)
@@ -255,6 +258,12 @@ class Outbox(Outlet):
             self._producer.stopProducing()
             self._producer = None
 
+    def _keep(self, pieces: list[bytes]) -> None:
+        """Let them wait."""
+        if self._backlog is _NO_BACKLOG:
+            self._backlog = deque()
+        self._backlog.extend(pieces)
+
     def _send_backlog(self) -> None:
         """Send what waits, a chunk at a time, for as long as the transport takes it."""
         self.waiting_bytes = 0
@@ -268,6 +277,8 @@ class Outbox(Outlet):
             self._write(b"".join(chunk))
         if backlog:
             self.waiting_bytes += sum(map(len, backlog))
+        else:
+            self._backlog = _NO_BACKLOG
         self._account()
 
     def _account(self) -> None:
