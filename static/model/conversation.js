@@ -64,8 +64,9 @@ export class Conversation {
     return [...this.#items, ...this.#pending].filter(({ kind }) => kind === "message");
   }
 
+  /** True as long as nobody has said anything. */
   get isEmpty() {
-    return this.#items.length === 0 && this.#pending.length === 0;
+    return this.#pending.length === 0 && !this.#items.some(({ kind }) => kind === "message");
   }
 
   /** The highest offset there is, null without history. */

@@ -16,6 +16,7 @@ const MOST_HEARD_LINES = 20;
 export class LogView {
   #heard = [];
   #hear = oncePerFrame(() => this.#sayHeard());
+  #showState = oncePerFrame(() => this.#drawState());
 
   constructor() {
     this.conversation = null;
@@ -101,9 +102,9 @@ export class LogView {
     this.#showState();
   }
 
-  #showState() {
+  #drawState() {
     const { conversation } = this;
-    $("empty").hidden = conversation.messages.length > 0;
+    $("empty").hidden = !conversation.isEmpty;
     $("jump").hidden = this.list.follows;
     $("jump").classList.toggle("loud", conversation.unread > 0);
     $("jump").textContent = conversation.unread > 0 ? STRINGS.newMessages(conversation.unread) : STRINGS.toNewest;

@@ -13,6 +13,7 @@ export class Search {
   #matches = [];
   #index = -1;
   #isLoading = false;
+  #searched = null; // the conversation that the matches are of
 
   /**
    * `rows` and `list` show the matches; `conversation()` gives the one that is open, `loadEarlier(conversation)` a
@@ -71,23 +72,25 @@ export class Search {
 
   /** More was said, or another conversation is open. */
   changed() {
-    if (this.isOpen) this.#search(false);
+    if (this.isOpen) this.#search(this.#conversation() !== this.#searched);
   }
 
   #search(isNew) {
     const pattern = searchPattern($("query").value);
     const at = this.#matches[this.#index];
     this.#matches = [];
+    this.#searched = this.#conversation();
     if (pattern !== null) {
-      this.#matches = this.#conversation().messages.filter((row) => {
+      this.#matches = this.#searched.messages.filter((row) => {
         pattern.lastIndex = 0;
         return pattern.test(shownText(row)) || (row.nick !== null && row.nick.search(pattern) >= 0);
       });
-      this.#readEarlier();
+      if (isNew) this.#readEarlier();
     }
     const index = isNew ? this.#matches.length - 1 : this.#matches.indexOf(at);
     this.#index = index < 0 ? this.#matches.length - 1 : index;
-    if (isNew) this.#show(pattern, this.#matches[this.#index] ?? null);
+    const isFirst = at === undefined && this.#matches.length > 0;
+    if (isNew || isFirst) this.#show(pattern, this.#matches[this.#index] ?? null);
     this.#tell();
   }
 
@@ -95,14 +98,9 @@ export class Search {
   async #readEarlier() {
     if (this.#isLoading) return;
     this.#isLoading = true;
-    const conversation = this.#conversation();
-    let isMore = true;
-    while (isMore && this.isOpen && this.#conversation() === conversation) {
-      this.#tell();
-      isMore = await this.#loadEarlier(conversation);
-    }
+    while (this.isOpen && (await this.#loadEarlier(this.#conversation()))) this.#search(false);
     this.#isLoading = false;
-    this.changed();
+    this.#tell();
   }
 
   #step(by) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,7 +136,28 @@ class Window:
         self.page.locator("#text").fill(text)
         self.page.locator("#text").press("Enter")
 
+    def go_to(self, room: str) -> None:
+        """Enter a room by its address, ``""`` for the lobby."""
+        self.page.evaluate("(hash) => { location.hash = hash; }", f"#{room}")
+        title = f"#{room}" if room else "Lobby"
+        expect(self.page.locator("#room")).to_have_text(title)
+        self.wait_for_state("online")
+
     # What people see
+
+    def whole_log(self) -> list[str]:
+        """Copy all messages with the page's button; give their texts, without time and name.
+
+        Of a long list only a part is elements, so the elements do not tell.
+        """
+        self.page.evaluate("window.copied = null")
+        self.page.evaluate(
+            "navigator.clipboard.writeText = async (text) => { window.copied = text; }"
+        )
+        self.page.locator("#copy-all").click()
+        self.page.wait_for_function("window.copied !== null")
+        copied: str = self.page.evaluate("window.copied")
+        return [re.sub(r"^\[[^]]*\] [^:]*: ", "", line) for line in copied.splitlines()]
 
     def wait_for_state(self, state: str, within_s: float = 15) -> None:
         """Wait until the page shows that it is online, connecting or offline."""
