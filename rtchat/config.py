@@ -800,7 +800,8 @@ def _chat(
         fields.setdefault("burst", max(1, round(_BURST_S * per_second)))
     elif "burst" in rate:
         raise rate["burst"].error("has no rate; write messages_per_second in [rate], too")
-    return ChatTerms(**fields)
+    # Whoever writes the limit means everybody.
+    return ChatTerms(**fields, limits_programs="text.max_characters" in chat)
 
 
 def _rooms(place: Place) -> tuple[str, ...]:
@@ -956,7 +957,7 @@ _CHAT: Mapping[str, tuple[str, _Reader]] = {
 _RATE: Mapping[str, tuple[str, _Reader]] = {
     "messages_per_second": (
         "messages_per_second",
-        _seconds(0.1, 1_000_000, or_zero=True, unit="messages"),
+        _seconds(0.1, 100_000, or_zero=True, unit="messages"),
     ),
     "burst": ("burst", _whole(1, 1_000_000, "messages")),
 }

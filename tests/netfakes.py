@@ -48,8 +48,9 @@ from zope.interface import implementer
 
 from rtchat.core.access import AccessList, AccessRule, HostList, Target
 from rtchat.core.broker import Broker
-from rtchat.core.limits import Limits
+from rtchat.core.limits import ChatTerms, Limits
 from rtchat.core.outlet import Cork
+from rtchat.net.jsontext import JSON
 from rtchat.net.stomp import StompFactory
 from rtchat.net.web import PageSite, StompSocket, TcpSocket
 from rtchat.net.websocket import WebSockets
@@ -615,6 +616,7 @@ class FakeSite:
     own_targets: Iterable[str] = ("localhost:61613",)
     hosts: Iterable[str] = ()
     limits: Limits = field(default_factory=Limits)
+    chat: ChatTerms = field(default_factory=ChatTerms)
     ping_interval_s: float = 0
     ping_timeout_s: float = 0
     max_message_bytes: int = 1 << 24
@@ -626,6 +628,7 @@ class FakeSite:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.broker = Broker("test")
+        self.broker.open_chat(self.chat, JSON)
         self.stomp = StompFactory(self.broker, self.limits, self.clock)
         access = AccessList(map(AccessRule.parse, self.rules), self.origin_required)
         self.targets = list(map(Target.parse, self.own_targets))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rtchat import config
 from rtchat.config import FrontSettings, Listener, Place, ProxySettings, Settings, TlsFiles
 from rtchat.core.addresses import AddressList
-from rtchat.core.limits import BrokerLimits, Limits
+from rtchat.core.limits import BrokerLimits, ChatTerms, Limits
 from rtchat.errors import ConfigError
 
 # The file of the tutorial, as it stands there.
@@ -88,6 +88,7 @@ def test_the_built_in_defaults_stay_on_loopback_and_serve_their_own_page() -> No
     assert addresses(settings) == [("http", "127.0.0.1", 9000), ("stomp", "127.0.0.1", 61613)]
     assert [str(rule) for rule in settings.access] == ["self -> localhost:61613"]
     assert settings.ping_interval_s == 20
+    assert settings.chat == ChatTerms(messages_per_second=10, burst=50)
     assert settings.source == "built-in defaults"
 
 
@@ -112,6 +113,16 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         limits=Limits(),
         broker_limits=BrokerLimits(max_bytes=QUARTER_OF_MEMORY),
         pubsub={},
+        chat=ChatTerms(
+            grace_s=5.0,
+            rooms=("/topic/chat", "/topic/chat.*"),
+            max_text_chars=4000,
+            limits_programs=False,
+            max_nick_chars=32,
+            nick_must_match=True,
+            messages_per_second=0.0,
+            burst=1,
+        ),
         proxy=ProxySettings(
             connect_timeout_s=10.0,
             max_message_bytes=16 * 1024 * 1024,
@@ -175,7 +186,8 @@ def test_percent_signs_and_further_equal_signs_belong_to_the_value(ini: Path) ->
 def test_a_default_section_does_not_exist(ini: Path) -> None:
     assert refused(ini, LISTEN + "[DEFAULT]\nuser = root\n") == (
         "chat.ini:3: [DEFAULT] is not a known section; the sections are [listen], [access], "
-        "[global], [ssl], [static], [log], [broker], [pubsub], [proxy], [front]"
+        "[global], [ssl], [static], [log], [broker], [pubsub], [presence], [chat], [rate], "
+        "[proxy], [front]"
     )
 
 
@@ -293,7 +305,8 @@ def test_a_text_of_the_wrong_form_is_refused(ini: Path, text: str, error: str) -
         (
             LISTEN + "\n[users]\n",
             "chat.ini:4: [users] is not a known section; the sections are [listen], [access], "
-            "[global], [ssl], [static], [log], [broker], [pubsub], [proxy], [front]",
+            "[global], [ssl], [static], [log], [broker], [pubsub], [presence], [chat], [rate], "
+            "[proxy], [front]",
         ),
         (
             LISTEN + "[global]\n\n# comment\nsession.ping_intervall = 20\n",
@@ -1043,6 +1056,105 @@ def test_a_proxy_time_out_out_of_range_is_refused(ini: Path) -> None:
     )
 
 
+# ---------------------------------------------------------------- [presence], [chat], [rate]
+
+
+@pytest.mark.parametrize(
+    "section, line, changed",
+    [
+        ("presence", "grace = 0", {"grace_s": 0.0}),
+        ("presence", "grace = 2.5", {"grace_s": 2.5}),
+        (
+            "chat",
+            "rooms = /topic/team*, /topic/a,/topic/a",
+            {"rooms": ("/topic/team*", "/topic/a")},
+        ),
+        (
+            "chat",
+            "text.max_characters = 4000",
+            {"max_text_chars": 4000, "limits_programs": True},
+        ),
+        ("chat", "text.max_characters = 0", {"max_text_chars": 0, "limits_programs": True}),
+        ("chat", "nick.max_characters = 12", {"max_nick_chars": 12}),
+        ("chat", "nick.must_match = no", {"nick_must_match": False}),
+        ("rate", "messages_per_second = 0", {}),
+        ("rate", "messages_per_second = 10", {"messages_per_second": 10.0, "burst": 50}),
+        ("rate", "messages_per_second = 0.1", {"messages_per_second": 0.1, "burst": 1}),
+        (
+            "rate",
+            "messages_per_second = 2\nburst = 3",
+            {"messages_per_second": 2.0, "burst": 3},
+        ),
+    ],
+)
+def test_a_key_about_people_changes_its_term_and_no_other(
+    ini: Path, section: str, line: str, changed: dict[str, object]
+) -> None:
+    chat = read(ini, f"{LISTEN}[{section}]\n{line}\n").chat
+    assert chat == dataclasses.replace(ChatTerms(), **changed)  # type: ignore[arg-type]
+
+
+def test_every_term_about_people_has_a_key() -> None:
+    tables = (config._PRESENCE, config._CHAT, config._RATE)
+    names = {name for table in tables for name, _ in table.values()}
+    fields = {field.name for field in dataclasses.fields(ChatTerms)}
+    assert names | {"limits_programs"} == fields
+
+
+@pytest.mark.parametrize(
+    "section, line, problem",
+    [
+        (
+            "presence",
+            "grace = 4000",
+            "cannot be used; write 0 or a number of seconds from 0.1 to 3600",
+        ),
+        ("presence", "grace", "cannot be used; write 0 or a number of seconds from 0.1 to 3600"),
+        ("chat", "rooms =", "has no value; write rooms = …, or remove the line"),
+        (
+            "chat",
+            "rooms = /topic/a, /queue/b",
+            "names /queue/b where a room belongs; write /topic/NAME, in which * stands for any "
+            "letters, several with commas between them",
+        ),
+        (
+            "chat",
+            "rooms = /topic/a,",
+            "names nothing where a room belongs; write /topic/NAME, in which * stands for any "
+            "letters, several with commas between them",
+        ),
+        (
+            "chat",
+            "text.max_characters = -1",
+            "cannot be used; write 0 or a number of characters from 1 to 10000000",
+        ),
+        (
+            "chat",
+            "nick.max_characters = 0",
+            "cannot be used; write a number of characters from 1 to 1000",
+        ),
+        ("chat", "nick.must_match = maybe", "is neither; write yes or no"),
+        (
+            "rate",
+            "messages_per_second = fast",
+            "cannot be used; write 0 or a number of messages from 0.1 to 100000",
+        ),
+        ("rate", "burst = 3", "has no rate; write messages_per_second in [rate], too"),
+        (
+            "rate",
+            "burst = 0.5",
+            "cannot be used; write a number of messages from 1 to 1000000",
+        ),
+    ],
+)
+def test_a_value_about_people_that_cannot_be_used_is_named(
+    ini: Path, section: str, line: str, problem: str
+) -> None:
+    shown = line.removesuffix(" =")
+    error = f"chat.ini:4: [{section}] {shown} {problem}"
+    assert refused(ini, f"{LISTEN}[{section}]\n{line}\n") == error
+
+
 # ---------------------------------------------------------------- the page for people
 
 
@@ -1087,6 +1199,18 @@ def test_the_defaults_in_the_manual_are_the_defaults(ini: Path, section: str) ->
     settings = read(ini, f"{LISTEN}[{section}]\n{lines}\n")
     assert (settings.limits, settings.proxy) == (Limits(), ProxySettings())
     assert settings.broker_limits == BrokerLimits(max_bytes=QUARTER_OF_MEMORY)
+
+
+@pytest.mark.parametrize("section", ["presence", "chat", "rate"])
+def test_the_defaults_about_people_in_the_manual_are_the_defaults(ini: Path, section: str) -> None:
+    text = manual().partition(f"## [{section}]\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", text, re.MULTILINE)
+    assert {key for key, _ in rows} == set(config._SECTIONS[section])
+    # The one default that no file could say.
+    rows = [row for row in rows if row != ("burst", "five seconds' worth")]
+    lines = "\n".join(f"{key} = {default}" for key, default in rows)
+    chat = read(ini, f"{LISTEN}[{section}]\n{lines}\n").chat
+    assert dataclasses.replace(chat, limits_programs=False) == ChatTerms()
 
 
 # ---------------------------------------------------------------- any text at all

@@ -248,7 +248,8 @@ class Chat:
         nick = text = None
         if isinstance(value, dict):
             nick, text = value.get("nick"), value.get("text")
-        if is_long:
+        is_program = visit is None or not visit.person.holds_nick
+        if is_long and (isinstance(text, str) or terms.limits_programs or not is_program):
             if not isinstance(text, str):
                 text = body.decode("utf-8", "replace")
             if len(text) > terms.max_text_chars:

@@ -39,30 +39,46 @@ def taken(party: Party, client: Client, body: bytes, destination: str = ROOM) ->
 
 @pytest.mark.parametrize("character", ["x", "é", "世", "👋", '"', "\n"])
 @pytest.mark.parametrize("is_json", [True, False])
-def test_a_text_has_at_most_so_many_characters(character: str, is_json: bool) -> None:
-    party = Party(max_text_chars=100)
+@pytest.mark.parametrize("nick", ["anna", ""])
+def test_a_text_has_at_most_so_many_characters(character: str, is_json: bool, nick: str) -> None:
+    party = Party(max_text_chars=100, limits_programs=True)
 
     def body(length: int) -> bytes:
         text = character * length
         return chat_body("anna", text) if is_json else text.encode()
 
+    client = party.client(nick)
     for length in (99, 100):
-        taken(party, party.client(), body(length))
-    client = party.client()
+        taken(party, client, body(length))
     assert refusal(client, body(101)) == "text longer than 100 characters"
     assert client.close_reason is CloseReason.LIMIT
 
 
 def test_the_usual_limit_is_4000(party: Party) -> None:
-    taken(party, party.client(), b"x" * 4000)
-    assert refusal(party.client(), b"x" * 4001) == "text longer than 4000 characters"
+    anna = party.client("anna")
+    taken(party, anna, b"x" * 4000)
+    assert refusal(anna, b"x" * 4001) == "text longer than 4000 characters"
+    taken(party, party.client(), chat_body("bob", "x" * 4000))
+    message = refusal(party.client(), chat_body("bob", "x" * 4001))
+    assert message == "text longer than 4000 characters"
 
 
-def test_json_without_a_text_counts_as_a_whole() -> None:
-    party = Party(max_text_chars=100)
+def test_what_programs_without_a_nick_send_is_not_limited_unless_somebody_wants_it(
+    party: Party,
+) -> None:
+    for login in ("", "guest"):
+        for body in (b"x" * 200_000, json.dumps({"value": "x" * 5000}).encode()):
+            taken(party, party.client(login=login), body)
+
+
+@pytest.mark.parametrize("nick", ["anna", ""])
+def test_json_without_a_text_counts_as_a_whole(nick: str) -> None:
+    party = Party(max_text_chars=100, limits_programs=True)
     long = json.dumps({"nick": "anna", "other": "x" * 100}).encode()
     for body in (long, json.dumps(["x" * 100]).encode(), b'{"text":"' + b"x" * 100):
-        assert refusal(party.client(), body) == "text longer than 100 characters"
+        client = party.client(nick)
+        assert refusal(client, body) == "text longer than 100 characters"
+        party.lose(client)
 
 
 def test_what_is_beside_the_text_does_not_count() -> None:
@@ -72,13 +88,14 @@ def test_what_is_beside_the_text_does_not_count() -> None:
 
 def test_bytes_that_are_no_text_count_as_characters() -> None:
     party = Party(max_text_chars=10)
-    taken(party, party.client(), b"\xff" * 10)
-    assert refusal(party.client(), b"\xff" * 11) == "text longer than 10 characters"
+    anna = party.client("anna")
+    taken(party, anna, b"\xff" * 10)
+    assert refusal(anna, b"\xff" * 11) == "text longer than 10 characters"
 
 
 def test_a_limit_of_0_is_none() -> None:
     party = Party(max_text_chars=0)
-    taken(party, party.client(), b"x" * 100_000)
+    taken(party, party.client("anna"), b"x" * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +110,8 @@ def test_only_rooms_have_rules(party: Party, destination: str) -> None:
     "destination", ["/topic/chat", "/topic/chat.x", "/topic/chat.x.y", "/topic/a, /topic/chat"]
 )
 def test_every_room_has_them(party: Party, destination: str) -> None:
-    assert refusal(party.client(), b"x" * 4001, destination) == "text longer than 4000 characters"
+    message = refusal(party.client("anna"), b"x" * 4001, destination)
+    assert message == "text longer than 4000 characters"
 
 
 def test_the_rules_hold_in_transactions(party: Party) -> None:

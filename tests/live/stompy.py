@@ -23,10 +23,17 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
     Args:
         port: The broker's.
         version: Which STOMP to speak.
+        connect_headers: More for CONNECT.
         options: More for stomp.py's Connection.
     """
 
-    def __init__(self, port: int, version: str = "1.2", **options: Any) -> None:
+    def __init__(
+        self,
+        port: int,
+        version: str = "1.2",
+        connect_headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self.messages: queue.Queue[Any] = queue.Queue()
         self.receipts: queue.Queue[str] = queue.Queue()
         self.errors: queue.Queue[Any] = queue.Queue()
@@ -35,7 +42,7 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
         self.connected: dict[str, str] = {}
         self.connection = VERSIONS[version]([("127.0.0.1", port)], **options)
         self.connection.set_listener("test", self)
-        self.connection.connect(wait=True)
+        self.connection.connect(wait=True, headers=connect_headers or {})
 
     def __enter__(self) -> StompPy:
         return self

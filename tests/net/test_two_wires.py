@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,10 +17,11 @@ from netfakes import (
     FakeSocket,
     StompFrame,
     StompReader,
+    captured_logs,
     stomp_frame,
 )
 
-from rtchat.core.limits import Limits
+from rtchat.core.limits import ChatTerms, Limits
 
 
 class Wire(Protocol):
@@ -103,12 +105,13 @@ class Room:
     def __init__(self, connect: Callable[[FakeSite], Wire]) -> None:
         self._connect = connect
         self.limits = Limits()
+        self.chat = ChatTerms()
         self._site: FakeSite | None = None
 
     @property
     def site(self) -> FakeSite:
         if self._site is None:
-            self._site = FakeSite(limits=self.limits)
+            self._site = FakeSite(limits=self.limits, chat=self.chat)
         return self._site
 
     def connect(self) -> Wire:
@@ -123,6 +126,14 @@ class Room:
     def advance(self, seconds: float) -> None:
         for _ in range(round(seconds * 10)):
             self.site.clock.advance(0.1)
+
+    def advance_with_the_servers_timer(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.advance(1)
+            broker = self.site.broker
+            broker.now = self.site.clock.seconds()
+            broker.expire()
+            broker.cork.flush()
 
 
 WIRES: dict[str, Callable[[FakeSite], Wire]] = {
@@ -325,3 +336,122 @@ def test_a_reader_that_is_too_slow_is_closed_and_the_others_get_everything(room:
     assert error.headers["message"] == "too slow: more than 10000 bytes wait to be read"
     assert slow.was_told_to_close
     assert room.site.broker.subscription_count == 1
+
+
+# ---------------------------------------------------------------- people
+
+
+def events(client: Wire) -> list[str]:
+    """Give what a watcher of a room was told, as short words."""
+    told = []
+    for frame in client.received():
+        value = json.loads(frame.body)
+        assert frame.headers["x-presence"] == value["event"]
+        people = value["people"] if value["event"] == "here" else [value["person"]]
+        told.append(" ".join([value["event"], *(one["nick"] for one in people)]))
+    return told
+
+
+def watcher(room: Room) -> Wire:
+    client = room.logged_in()
+    client.send(stomp_frame("SUBSCRIBE", id="p", destination="/presence/topic/chat"))
+    return client
+
+
+def test_who_comes_and_goes_is_told(room: Room) -> None:
+    client = watcher(room)
+    anna = room.logged_in(nick="Jörg", x_presence_token="t1")
+    subscribe(anna, "/topic/chat")
+    anna.socket.end()
+    room.advance_with_the_servers_timer(4)
+    assert events(client) == ["here", "join Jörg"]
+    room.advance_with_the_servers_timer(2)
+    assert events(client) == ["leave Jörg"]
+
+
+def test_who_comes_back_with_the_token_was_never_away(room: Room) -> None:
+    client = watcher(room)
+    for _ in range(3):
+        anna = room.logged_in(nick="anna", x_presence_token="t1")
+        subscribe(anna, "/topic/chat")
+        anna.socket.end()
+        room.advance_with_the_servers_timer(4)
+    assert events(client) == ["here", "join anna"]
+
+
+def test_a_half_dead_connection_leaves_after_its_heart_beats_and_the_grace(room: Room) -> None:
+    client = watcher(room)
+    anna = room.logged_in(nick="anna", heart_beat="1000,1000")
+    subscribe(anna, "/topic/chat")
+    anna.socket.room = 0  # it neither reads nor writes, and its connection does not end
+    room.advance_with_the_servers_timer(6)
+    assert events(client) == ["here", "join anna"]
+    room.advance_with_the_servers_timer(3)
+    assert events(client) == ["leave anna"]
+
+
+def test_a_newer_connection_replaces_the_older(room: Room) -> None:
+    old = room.logged_in(nick="anna", x_presence_token="t1")
+    room.logged_in(nick="anna", x_presence_token="t1")
+    assert expect(old, "ERROR").headers["message"] == "replaced by a newer connection"
+    assert old.was_told_to_close
+
+
+def test_a_nick_that_somebody_has_is_refused(room: Room) -> None:
+    room.logged_in(nick="anna", x_presence_token="t1")
+    other = room.connect()
+    other.send(stomp_frame("CONNECT", accept_version="1.2", nick="anna", x_presence_token="t2"))
+    assert expect(other, "ERROR").headers["message"] == "nick in use"
+    assert other.was_told_to_close
+
+
+def test_a_private_message_goes_to_one(room: Room) -> None:
+    people = {nick: room.logged_in(nick=nick) for nick in ("anna", "bob", "eve")}
+    for client in people.values():
+        subscribe(client, "/user/queue/private")
+    people["anna"].send(stomp_frame("SEND", b"psst", destination="/user/bob/queue/private"))
+    assert expect(people["bob"], "MESSAGE").headers["x-sender"] == "anna"
+    assert people["anna"].received() == people["eve"].received() == []
+
+
+def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> None:
+    room.chat = ChatTerms(messages_per_second=10, burst=5)
+    listener, sender = room.logged_in(), room.logged_in()
+    subscribe(listener, "/topic/a")
+    with captured_logs() as logs:
+        sender.send(
+            b"".join(stomp_frame("SEND", b"%d" % n, destination="/topic/a") for n in range(30))
+        )
+        assert not sender.socket.is_reading
+        came = listener.received()
+        assert len(came) == 5
+        room.advance(1)
+        came += listener.received()
+        assert 14 <= len(came) <= 15
+        room.advance(1.6)
+        came += listener.received()
+    assert [frame.body for frame in came] == [b"%d" % n for n in range(30)]
+    assert sender.socket.is_reading
+    lines = [line for line in logs.lines("info") if "[rate] messages_per_second" in line]
+    assert len(lines) == 1
+    sender.send(stomp_frame("SEND", b"x", destination="/topic/a", receipt="r"))
+    room.advance(0.2)
+    expect(sender, "RECEIPT")
+
+
+def test_a_client_that_is_not_read_for_its_rate_is_not_silent(room: Room) -> None:
+    room.chat = ChatTerms(messages_per_second=0.1, burst=1)
+    sender = room.logged_in(heart_beat="1000,0")
+    sender.send(stomp_frame("SEND", destination="/topic/a") * 2)
+    room.advance(9)
+    assert sender.received() == []
+    room.advance(4)
+    assert expect(sender, "ERROR").headers["message"] == "nothing received for 2 seconds"
+
+
+def test_a_client_that_goes_while_it_waits_leaves_no_timer(room: Room) -> None:
+    room.chat = ChatTerms(messages_per_second=1, burst=1)
+    sender = room.logged_in()
+    sender.send(stomp_frame("SEND", destination="/topic/a") * 5)
+    sender.socket.end()
+    assert room.site.clock.getDelayedCalls() == []

@@ -612,6 +612,13 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
         browser.send(TEXT, b"NONSENSE\n\n\0")
     elif reason is CloseReason.LIMIT:
         browser.send(TEXT, b"SEND\n" + b"a:b\n" * 11 + b"\n\0")
+    elif reason is CloseReason.REFUSED:
+        browser.send(TEXT, stomp_frame("SEND", destination="/presence/topic/chat"))
+    elif reason is CloseReason.REPLACED:
+        browser = site.browser().open(subprotocols="v12.stomp")
+        for each in (browser, site.browser().open(subprotocols="v12.stomp")):
+            token = stomp_frame("CONNECT", accept_version="1.2", nick="a", x_presence_token="t")
+            each.send(TEXT, token)
     elif reason in (CloseReason.LOGIN_TIMEOUT, CloseReason.SILENT):
         for _ in range(11):
             site.clock.advance(1)
@@ -633,6 +640,8 @@ CLOSES = [
     (CloseReason.DONE, 1000, "disconnected"),
     (CloseReason.PROTOCOL, 1007, "unknown command"),
     (CloseReason.LIMIT, 1009, "more than 10 headers"),
+    (CloseReason.REFUSED, 1008, "nobody can send there"),
+    (CloseReason.REPLACED, 3500, "replaced by a newer connection"),
     (CloseReason.LOGIN_TIMEOUT, 1008, "no CONNECT within 10 seconds"),
     (CloseReason.SILENT, 3012, "nothing received for 10 seconds"),
     (CloseReason.SLOW, 3008, "too slow: more than 1000 bytes wait to be read"),
