@@ -47,6 +47,7 @@ from rtchat.core.broker import Broker, Notice
 from rtchat.core.outlet import Cork
 from rtchat.core.stream import HistoryRules
 from rtchat.errors import ConfigError, StoreUnusable
+from rtchat.net.embed import EmbedPage
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
 from rtchat.net.historystore import HistoryStore
@@ -201,6 +202,7 @@ def makeService(options: Options) -> MultiService:
             "ws": stomp_socket,
             "stomp": stomp_socket,
             "tcp": TcpSocket(access, proxy, stomp_targets),
+            "embed": EmbedPage(_static_folder() / "embed.html", access, stomp_targets),
             "health": Health(facts),
         },
     )
