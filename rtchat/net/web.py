@@ -246,7 +246,7 @@ class _Files(File):
 class PageFiles(_Files):
     """The page's own files, with what a browser must know to keep them safe."""
 
-    contentTypes = {**File.contentTypes, **_CONTENT_TYPES}  # noqa: RUF012
+    contentTypes = {**File.contentTypes, **_CONTENT_TYPES}  # noqa: N815, RUF012
 
     def frame_ancestors(self) -> str:
         """Say whose pages may show this in a frame, as a Content-Security-Policy does."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import simplejson
-from netfakes import ROOT, FakeBrowser, Logs, captured_logs, cooperation
+from netfakes import ROOT, FakeBrowser, captured_logs, cooperation
 from twisted.internet.task import Clock
 
 from rtchat.core.access import AccessList, AccessRule, HostList, Target
@@ -104,8 +104,8 @@ def test_the_log_says_which_line_to_add(clock: Clock) -> None:
             "/embed/check", Origin="https://www.example:8443"
         )
     assert logs.lines("warn") == [
-        "192.0.2.1:54321: refused, Origin 'https://www.example:8443' (Host 'localhost:9000') may not "
-        "show the chat. If it should, add to [access]: "
+        "192.0.2.1:54321: refused, Origin 'https://www.example:8443' (Host 'localhost:9000') may "
+        "not show the chat. If it should, add to [access]: "
         "www.example:8443 -> localhost:61613 and self -> localhost:61613"
     ]
 
