@@ -71,7 +71,7 @@ async function start() {
   const nick = cleanNick(place.nick);
   if (nick !== "") memory.remember("nick", nick);
   // Somebody who is not known here is asked for a name when he wants to come in, and not before.
-  if (memory.recall("nick") === "") await waitFor("", STRINGS.joinHere);
+  if (memory.recall("nick") === "") await waitFor(place.room === "" ? STRINGS.lobby : `#${place.room}`, STRINGS.joinHere);
   let elements = null;
   while (elements === null) {
     try {

@@ -12,6 +12,7 @@ from live.server import Server, free_port
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    ConsoleMessage,
     Frame,
     FrameLocator,
     Page,
@@ -84,10 +85,11 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
         self.page.on("websocket", self._on_socket)
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on(
-            "console",
-            lambda message: self.complaints.append(message.text) if message.type == "error" else 0,
-        )
+        self.page.on("console", self._on_console)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
 
     def _on_socket(self, socket: WebSocket) -> None:
         self.sockets.append(socket.url)
