@@ -68,6 +68,7 @@
 
   /** What the access list lacks before this page may show the chat, as sources of rules. */
   async function askLacking() {
+    if (chat === location.origin) return []; // a page of the chat server's own
     try {
       const answer = await fetch(`${chat}/embed/check`, { credentials: "omit", cache: "no-store" });
       const { lacking } = await answer.json();
