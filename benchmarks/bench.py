@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -55,12 +56,15 @@ class Load:
         wire: ``tcp`` or ``ws``.
         subscribers: How many receive each message.
         rate: Messages a second, or 0 for as many as the server takes.
+        history: ``on`` for a destination of which messages are kept, ``beside`` for another one of
+            a server that keeps some, ``off`` for a server that keeps nothing.
     """
 
     name: str
     wire: str
     subscribers: int
     rate: float = 0.0
+    history: str = "off"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ PLAN: tuple[Load | Memory, ...] = (
     Load("1 -> 1 over TCP, flat out", "tcp", 1),
     Load("1 -> 100 over WebSocket, flat out", "ws", 100),
     Load("1 -> 100 over WebSocket, 300 messages/s", "ws", 100, rate=300),
+    Load("1 -> 1, others have a history, flat out", "tcp", 1, history="beside"),
+    Load("1 -> 1, history, flat out", "tcp", 1, history="on"),
+    Load("1 -> 100, history, flat out", "tcp", 100, history="on"),
+    Load("1 -> 100, history, 300 messages/s", "tcp", 100, rate=300, history="on"),
 )
 
 
@@ -115,8 +123,9 @@ def free_ports(count: int) -> list[int]:
 class Server:
     """One ``twistd -n rtchat`` of our own, as a context manager."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, history: str = "off") -> None:
         """Prepare the configuration in ``directory``; nothing is started yet."""
+        kept = "" if history == "off" else "[history]\n/topic/kept* = 1000, 7 days\n"
         self.directory = directory
         self.http_port, self.stomp_port = free_ports(2)
         (directory / "chat.ini").write_text(
@@ -124,7 +133,7 @@ class Server:
             f"http://{HOST}:{self.http_port}\n"
             f"stomp://{HOST}:{self.stomp_port}\n"
             "[access]\n"
-            f"self -> {HOST}:{self.stomp_port}\n",
+            f"self -> {HOST}:{self.stomp_port}\n{kept}",
             encoding="utf-8",
         )
         self.log_path = directory / "server.log"
@@ -193,7 +202,9 @@ class Blast:
         source = Path(__file__).resolve().with_name("blast.c")
         subprocess.run([*compiler.split(), "-O2", "-o", self.program, source], check=True)
 
-    def run(self, server: Server, wire: str, **settings: float) -> dict[str, float]:
+    def run(
+        self, server: Server, wire: str, destination: str = "/topic/bench", **settings: float
+    ) -> dict[str, float]:
         """Load the server once and return what was measured."""
         port = server.http_port if wire == "ws" else server.stomp_port
         window = max(1, MAX_BEHIND_BYTES // (self.body_bytes + FRAME_OVERHEAD_BYTES))
@@ -203,7 +214,7 @@ class Blast:
             "pid": server.process.pid,
             **settings,
         }
-        command = [str(self.program), wire, HOST, str(port)]
+        command = [str(self.program), wire, HOST, str(port), f"destination={destination}"]
         command += [f"{name}={value}" for name, value in settings.items()]
         try:
             done = subprocess.run(
@@ -241,6 +252,7 @@ def measure_memory(memory: Memory, blast: Blast, directory: Path) -> Row:
 
 def measure_load(load: Load, blast: Blast, server: Server, rounds: int, seconds: float) -> Row:
     """Load the server several times and take the median of each figure."""
+    destination = "/topic/kept" if load.history == "on" else "/topic/bench"
     if load.rate:
         messages = max(1, round(load.rate * seconds))
     else:
@@ -248,13 +260,19 @@ def measure_load(load: Load, blast: Blast, server: Server, rounds: int, seconds:
         probe = blast.run(
             server,
             load.wire,
+            destination,
             subscribers=load.subscribers,
             messages=min(30_000, 300_000 // load.subscribers),
         )
         messages = max(1, round(probe["messages"] / probe["wall_s"] * seconds))
     runs = [
         blast.run(
-            server, load.wire, subscribers=load.subscribers, messages=messages, rate=load.rate
+            server,
+            load.wire,
+            destination,
+            subscribers=load.subscribers,
+            messages=messages,
+            rate=load.rate,
         )
         for _ in range(rounds)
     ]
@@ -277,7 +295,7 @@ def measure_load(load: Load, blast: Blast, server: Server, rounds: int, seconds:
 
 
 def measure(plan: Sequence[Load | Memory], options: argparse.Namespace) -> Iterator[Row]:
-    """Run the plan: a fresh server for each memory row, one for all loads."""
+    """Run the plan: a fresh server for each memory row, one for all loads of a kind."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtchat-bench-")))
         blast = Blast(directory, options.body)
@@ -286,12 +304,12 @@ def measure(plan: Sequence[Load | Memory], options: argparse.Namespace) -> Itera
             own.mkdir()
             yield measure_memory(memory, blast, own)
         loads = [one for one in plan if isinstance(one, Load)]
-        if loads:
-            own = directory / "loads"
+        for history, some in itertools.groupby(loads, key=lambda load: load.history):
+            own = directory / f"loads-{history}"
             own.mkdir()
-            server = stack.enter_context(Server(own))
-            for load in loads:
-                yield measure_load(load, blast, server, options.rounds, options.seconds)
+            with Server(own, history) as server:
+                for load in some:
+                    yield measure_load(load, blast, server, options.rounds, options.seconds)
 
 
 COLUMNS = (

@@ -26,21 +26,24 @@ CONVERSATION = (
         "Good morning! The bridge sensors have been quiet since midnight. Is that good or bad?",
     ),
     ("Grace", "Good. The new firmware only speaks when something changes."),
-    ("Grace", "And it speaks STOMP now, so it can tell us in here."),
-    ("Katherine", "Nice! Where does it connect?"),
+    ("Grace", "It is described at https://sensors.example/firmware/2.1"),
+    ("Katherine", "/me reads"),
+    ("Katherine", "Nice! Where does it connect, @Ada?"),
     ("Ada", "To port 61613. The room is the same as on this page: /topic/chat"),
     ("", "sensor 7: water level 2.31 m, rising 4 cm an hour"),
-    ("Katherine", "There it is. I will have a look at the gates."),
+    ("Grace", "There it is. I will have a look at the gates"),
     ("Ada", "Thank you. Lunch at half past twelve?"),
 )
 """Who says what; nobody is a program that sends plain text to the STOMP port."""
 
 # What the window is like, and from which line on the conversation fits into it.
 PICTURES = (
-    ("chat-light.png", ViewportSize(width=1280, height=800), "light", 1, 0),
-    ("chat-dark.png", ViewportSize(width=1280, height=800), "dark", 1, 0),
-    ("chat-phone.png", ViewportSize(width=390, height=844), "light", 2, 1),
+    ("chat-light.png", ViewportSize(width=1280, height=800), "light", 1, 1),
+    ("chat-dark.png", ViewportSize(width=1280, height=800), "dark", 1, 1),
+    ("chat-phone.png", ViewportSize(width=390, height=844), "light", 2, 3),
 )
+
+HISTORY = "\n[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"
 
 
 def main() -> None:
@@ -48,13 +51,18 @@ def main() -> None:
     (DOCS / "images").mkdir(exist_ok=True)
     http, stomp = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        server = Server(Path(folder), tutorial_ini(http, stomp), http=http, stomp=stomp).start()
-        try:
-            for name, size, scheme, scale, begin in PICTURES:
+        for name, size, scheme, scale, begin in PICTURES:
+            place = Path(folder, name)
+            place.mkdir()
+            text = tutorial_ini(http, stomp, HISTORY)
+            server = Server(place, text, http=http, stomp=stomp).start()
+            try:
                 context = browser.new_context(
                     viewport=size,
                     color_scheme="dark" if scheme == "dark" else "light",
                     device_scale_factor=scale,
+                    has_touch=scale > 1,
+                    is_mobile=scale > 1,
                     timezone_id="UTC",
                     locale="en-GB",
                 )
@@ -62,17 +70,39 @@ def main() -> None:
                 view.page.clock.install(time=datetime(2026, 5, 4, 9, 41, tzinfo=timezone.utc))
                 people = {"Ada": view}
                 for nick in ("Grace", "Katherine"):
-                    people[nick] = Window(browser.new_context(), server.url)
+                    people[nick] = Window(browser.new_context(timezone_id="UTC"), server.url)
+                    people[nick].page.clock.install(
+                        time=datetime(2026, 5, 4, 9, 41, tzinfo=timezone.utc)
+                    )
                 for nick, window in people.items():
                     window.open()
                     window.choose_nick(nick)
                 talk(people, server, begin)
+                elsewhere(people)
+                view.page.clock.run_for(1000)
                 view.page.wait_for_timeout(500)  # the last line has come to rest
                 view.page.screenshot(path=DOCS / "images" / name)
                 complaints = [text for window in people.values() for text in window.close()]
                 assert not complaints, complaints
-        finally:
-            server.close()
+            finally:
+                server.close()
+
+
+def elsewhere(people: dict[str, Window]) -> None:
+    """Fill the other rooms, so that there is something beside the conversation."""
+    ada, grace, katherine = people.values()
+    ada.page.evaluate("location.hash = '#weather'")
+    ada.wait_for_state("online")
+    ada.page.evaluate("location.hash = '#'")
+    grace.page.evaluate("location.hash = '#weather'")
+    grace.wait_for_state("online")
+    grace.say("Rain until noon.")
+    grace.say("Then sun.")
+    grace.page.evaluate("location.hash = '#on-call'")
+    grace.wait_for_state("online")
+    katherine.say("/msg Ada Surprise party for Grace at four!")
+    katherine.page.evaluate("location.hash = '#'")
+    katherine.page.locator("#text").press_sequentially("Half past tw")
 
 
 def talk(people: dict[str, Window], server: Server, begin: int) -> None:
@@ -84,7 +114,7 @@ def talk(people: dict[str, Window], server: Server, begin: int) -> None:
                 people[nick].say(text)
             else:
                 sensor.publish("/topic/chat", text)
-            people["Ada"].line(text)
+            people["Ada"].line(text.removeprefix("/me "))
 
 
 if __name__ == "__main__":

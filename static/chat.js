@@ -317,15 +317,17 @@ view.rows.ontakeback = ({ id }) => {
 
 function changeNick(nick) {
   if (nick === "") return;
-  const isNew = session.nick !== "" && nick !== session.nick;
+  const isNew = wasIn && nick !== session.nick;
   session.setNick(nick);
   if (isNew) wished = nick;
 }
 
+let wasIn = false; // under some name
 let wished = null; // a change of name that the server has not confirmed
 
 session.onnick = (what, nick, reason) => {
   if (what === "set") {
+    wasIn = true;
     local.remember("nick", nick);
     $("nick-shown").textContent = nick;
     $("nick-change").title = STRINGS.changeNick;

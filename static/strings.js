@@ -29,6 +29,7 @@ export const STRINGS = {
 
   // Beside the messages
   menu: "Rooms and people",
+  menuUnread: (count, isSome) => (isSome ? `Rooms and people, ${count} unread` : "Rooms and people"),
   rooms: "Rooms",
   moreRooms: "More rooms",
   privateTalks: "Private",

@@ -14,9 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat import config
-from rtchat.config import FrontSettings, Listener, Place, ProxySettings, Settings, TlsFiles
+from rtchat.config import (
+    FrontSettings,
+    HistorySettings,
+    Listener,
+    Place,
+    ProxySettings,
+    Settings,
+    TlsFiles,
+)
 from rtchat.core.addresses import AddressList
-from rtchat.core.limits import BrokerLimits, ChatTerms, Limits
+from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits, Limits
+from rtchat.core.stream import HistoryRule
 from rtchat.errors import ConfigError
 
 # The file of the tutorial, as it stands there.
@@ -88,6 +97,9 @@ def test_the_built_in_defaults_stay_on_loopback_and_serve_their_own_page() -> No
     assert addresses(settings) == [("http", "127.0.0.1", 9000), ("stomp", "127.0.0.1", 61613)]
     assert [str(rule) for rule in settings.access] == ["self -> localhost:61613"]
     assert settings.ping_interval_s == 20
+    assert settings.history is not None
+    assert settings.history.rules == (HistoryRule("/topic/chat*", 1000, 7 * 86400.0),)
+    assert settings.history.file is None, "nothing is written where nobody has asked for it"
     assert settings.chat == ChatTerms(messages_per_second=10, burst=50)
     assert settings.source == "built-in defaults"
 
@@ -113,6 +125,7 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         limits=Limits(),
         broker_limits=BrokerLimits(max_bytes=QUARTER_OF_MEMORY),
         pubsub={},
+        history=None,
         chat=ChatTerms(
             grace_s=5.0,
             rooms=("/topic/chat", "/topic/chat.*"),
@@ -186,8 +199,8 @@ def test_percent_signs_and_further_equal_signs_belong_to_the_value(ini: Path) ->
 def test_a_default_section_does_not_exist(ini: Path) -> None:
     assert refused(ini, LISTEN + "[DEFAULT]\nuser = root\n") == (
         "chat.ini:3: [DEFAULT] is not a known section; the sections are [listen], [access], "
-        "[global], [ssl], [static], [log], [broker], [pubsub], [presence], [chat], [rate], "
-        "[proxy], [front]"
+        "[global], [ssl], [static], [log], [broker], [pubsub], [history], [presence], [chat], "
+        "[rate], [proxy], [front]"
     )
 
 
@@ -305,8 +318,8 @@ def test_a_text_of_the_wrong_form_is_refused(ini: Path, text: str, error: str) -
         (
             LISTEN + "\n[users]\n",
             "chat.ini:4: [users] is not a known section; the sections are [listen], [access], "
-            "[global], [ssl], [static], [log], [broker], [pubsub], [presence], [chat], [rate], "
-            "[proxy], [front]",
+            "[global], [ssl], [static], [log], [broker], [pubsub], [history], [presence], [chat], "
+            "[rate], [proxy], [front]",
         ),
         (
             LISTEN + "[global]\n\n# comment\nsession.ping_intervall = 20\n",
@@ -1058,6 +1071,145 @@ def test_a_proxy_time_out_out_of_range_is_refused(ini: Path) -> None:
     )
 
 
+# ---------------------------------------------------------------- history
+
+
+def with_history(ini: Path, lines: str) -> HistorySettings:
+    history = read(ini, f"{LISTEN}[history]\n{lines}\n").history
+    assert history is not None
+    return history
+
+
+@pytest.mark.parametrize(
+    "value, count, age_s",
+    [
+        ("1000, 7 days", 1000, 604800),
+        ("1,1 second", 1, 1),
+        ("5, 90 seconds", 5, 90),
+        ("5, 30 minutes", 5, 1800),
+        ("5, 1 HOUR", 5, 3600),
+        ("1000000, 520 weeks", 1_000_000, 314496000),
+        ("5, 7days", 5, 604800),
+        ("5", 5, 0),
+    ],
+)
+def test_a_line_of_history_is_a_count_and_an_age(
+    ini: Path, value: str, count: int, age_s: float
+) -> None:
+    history = with_history(ini, f"/topic/chat* = {value}")
+    assert history.rules == (HistoryRule("/topic/chat*", count, age_s),)
+    assert history.file == ini.parent / "rtchat-history.sqlite"
+    assert history.place.line == 4
+    assert history.limits == HistoryLimits()
+    assert not history.is_power_safe
+
+
+def test_history_has_a_file_and_limits(ini: Path) -> None:
+    history = with_history(
+        ini,
+        "/topic/b = 1, 1 day\n/topic/* = 2, 2 days\nfile = kept.sqlite\nsync = full\n"
+        "file.max_bytes = 2 GiB\ndestinations.max_count = 5\ndestination.max_bytes = 1 MiB\n"
+        "memory.max_bytes = 3 MiB",
+    )
+    assert [rule.pattern for rule in history.rules] == ["/topic/b", "/topic/*"]
+    assert history.file == ini.parent / "kept.sqlite"
+    assert history.place.line == 6
+    assert history.is_power_safe
+    assert history.max_file_bytes == 2 * 1024**3
+    assert history.limits == HistoryLimits(5, 1024**2, 3 * 1024**2)
+
+
+def test_history_may_be_in_memory(ini: Path) -> None:
+    assert with_history(ini, "/topic/x = 1\nfile = :memory:").file is None
+
+
+def test_an_empty_section_keeps_nothing(ini: Path) -> None:
+    assert read(ini, f"{LISTEN}[history]\n").history is None
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        ("/queue/a = 5", "keeps no topic; begin the line with /topic/, such as /topic/chat*"),
+        ("/topic/ = 5", "keeps no topic; begin the line with /topic/, such as /topic/chat*"),
+        ("/topic/a,/topic/b = 5", "names several; write a line for each of them"),
+        (
+            "/topic/a",
+            "says nothing where a number of messages from 1 to 1000000 belongs; "
+            "write /topic/a = 1000, 7 days",
+        ),
+        (
+            "/topic/a = 0, 1 day",
+            "says 0 where a number of messages from 1 to 1000000 belongs; "
+            "write /topic/a = 1000, 7 days",
+        ),
+        (
+            "/topic/a = 1000001",
+            "says 1000001 where a number of messages from 1 to 1000000 "
+            "belongs; write /topic/a = 1000, 7 days",
+        ),
+        (
+            "/topic/a = 7 days",
+            "says 7 days where a number of messages from 1 to 1000000 belongs; "
+            "write /topic/a = 1000, 7 days",
+        ),
+        (
+            "/topic/a = 5,",
+            "says nothing where an age up to 10 years belongs; write seconds, "
+            "minutes, hours, days or weeks, such as /topic/a = 5, 7 days",
+        ),
+        (
+            "/topic/a = 5, 7 moons",
+            "says 7 moons where an age up to 10 years belongs; write "
+            "seconds, minutes, hours, days or weeks, such as /topic/a = 5, 7 days",
+        ),
+        (
+            "/topic/a = 5, 0 days",
+            "says 0 days where an age up to 10 years belongs; write "
+            "seconds, minutes, hours, days or weeks, such as /topic/a = 5, 7 days",
+        ),
+        (
+            "/topic/a = 5, 999999999 weeks",
+            "says 999999999 weeks where an age up to 10 years "
+            "belongs; write seconds, minutes, hours, days or weeks, such as /topic/a = 5, 7 days",
+        ),
+        ("file = x", "keeps nothing; write a line such as /topic/chat* = 1000, 7 days"),
+    ],
+)
+def test_a_line_of_history_that_cannot_be_used_is_refused(ini: Path, line: str, error: str) -> None:
+    assert refused(ini, f"{LISTEN}[history]\n{line}\n") == f"chat.ini:4: [history] {line} {error}"
+
+
+@pytest.mark.parametrize(
+    "line, error",
+    [
+        ("file =", "[history] file has no value; write file = …, or remove the line"),
+        ("file = .", "[history] file = . is a folder; write the path of a file in it"),
+        ("file = no/x", "[history] file = no/x stands in no folder; create no or change the path"),
+        ("sync = half", "[history] sync = half is neither; write normal or full"),
+        (
+            "destinations.max_count = 0",
+            "[history] destinations.max_count = 0 cannot be used; "
+            "write a number of destinations from 1 to 1000000",
+        ),
+        (
+            "destination.max_bytes = 1",
+            "[history] destination.max_bytes = 1 is out of range; write 64 KiB to 1024 GiB",
+        ),
+        ("fiel = x", "[history] fiel is not a known key; did you mean file?"),
+        (
+            "topic/chat = 5",
+            "[history] topic/chat is not a known key; the keys of [history] are "
+            "file, sync, file.max_bytes, destinations.max_count, destination.max_bytes, "
+            "memory.max_bytes",
+        ),
+    ],
+)
+def test_a_key_of_history_that_cannot_be_used_is_refused(ini: Path, line: str, error: str) -> None:
+    text = refused(ini, f"{LISTEN}[history]\n/topic/x = 1\n{line}\n")
+    assert text.startswith(f"chat.ini:5: {error}")
+
+
 # ---------------------------------------------------------------- [presence], [chat], [rate]
 
 
@@ -1190,7 +1342,7 @@ def test_every_example_of_the_manual_can_be_copied(ini: Path, tmp_path: Path) ->
         assert read(ini, example if "[listen]" in example else LISTEN + example).listeners
 
 
-@pytest.mark.parametrize("section", ["broker", "proxy"])
+@pytest.mark.parametrize("section", ["broker", "proxy", "history"])
 def test_the_defaults_in_the_manual_are_the_defaults(ini: Path, section: str) -> None:
     text = manual().partition(f"## [{section}]\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| ([^|]+) \|", text, re.MULTILINE)
@@ -1198,7 +1350,13 @@ def test_the_defaults_in_the_manual_are_the_defaults(ini: Path, section: str) ->
     # The one default that no file could say.
     rows = [row for row in rows if row != ("memory.max_bytes", "a quarter of the machine's memory")]
     lines = "\n".join(f"{key} = {default}" for key, default in rows)
+    if section == "history":
+        lines = f"/topic/x = 1\n{lines}"
     settings = read(ini, f"{LISTEN}[{section}]\n{lines}\n")
+    if settings.history is not None:
+        usual = read(ini, f"{LISTEN}[history]\n/topic/x = 1\n").history
+        assert usual is not None
+        assert dataclasses.replace(settings.history, place=usual.place) == usual
     assert (settings.limits, settings.proxy) == (Limits(), ProxySettings())
     assert settings.broker_limits == BrokerLimits(max_bytes=QUARTER_OF_MEMORY)
 
@@ -1229,6 +1387,8 @@ LINES = st.sampled_from(
         "[::1] -> [::1]:1",
         "crt = .",
         "img = .",
+        "/topic/chat* = 1000, 7 days",
+        "/topic/chat* = 1000, 7 moons",
         "messages = chat.log",
         " = ",
         "[",

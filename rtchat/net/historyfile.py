@@ -33,7 +33,7 @@ _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
 _OFFSET_BITS = 40
 _LOCK_WAIT_S = 5.0
-_ROWS_AT_ONCE = (128, 16, 1)
+_ROWS_AT_ONCE = (128, 16, 1)  # with six values each: older SQLite takes 999 in a statement
 
 _TABLES = (
     "CREATE TABLE server (epoch TEXT NOT NULL, boot TEXT NOT NULL, is_open INTEGER NOT NULL)",
@@ -53,7 +53,10 @@ _TABLES = (
 )
 _GROW = """INSERT INTO stream VALUES (?1, ?2, ?3, 0, ?4, ?5)
 ON CONFLICT (id) DO UPDATE SET next_offset = ?4, bytes = bytes + ?5"""
-_INSERT = "INSERT INTO message VALUES "
+_INSERTS = {
+    count: "INSERT INTO message VALUES " + ", ".join(["((? << 40) + ?, ?, ?, ?, ?)"] * count)
+    for count in _ROWS_AT_ONCE
+}
 _STREAMS = """SELECT id, name, epoch, first_offset, next_offset, bytes,
 coalesce((SELECT time_s FROM message WHERE place = (id << 40) + first_offset), 0) FROM stream"""
 _SIZE = f"length(headers) + length(body) + {MESSAGE_OVERHEAD_BYTES}"
@@ -126,10 +129,9 @@ class HistoryFile:
                 execute(_GROW, growth)
             start = 0
             for count in _ROWS_AT_ONCE:
-                statement = _INSERT + ", ".join(["(?, ?, ?, ?, ?)"] * count)
                 while len(batch.rows) - start >= count:
                     some = batch.rows[start : start + count]
-                    execute(statement, tuple(chain.from_iterable(map(_columns, some))))
+                    execute(_INSERTS[count], tuple(chain.from_iterable(some)))
                     start += count
 
     def read(self, stream: int, first: int, end: int) -> list[Row]:
@@ -241,11 +243,6 @@ def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Curso
 def _span(stream: int) -> tuple[int, int]:
     """Give the row ids of a stream: the first, and the first of the next one."""
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
-
-
-def _columns(row: Row) -> tuple[int, float, str, bytes, bytes]:
-    place = (row.stream << _OFFSET_BITS) + row.offset
-    return place, row.time_s, row.message_id, row.head, row.body
 
 
 def _lock(path: Path) -> int:

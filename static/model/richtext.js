@@ -28,7 +28,7 @@ export function safeUrl(text) {
 }
 
 function escaped(text) {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
 
 /** What finds a nickname as a word of its own, with or without "@". Names of one letter need the "@". */

@@ -6,7 +6,6 @@ export class Company {
   #wire;
   #now;
 
-  /** `wire` is {isOpen(), subscribe(destination, headers, onmessage, {failed}), unsubscribe(id)}. */
   constructor(wire, now) {
     this.#wire = wire;
     this.#now = now;
@@ -26,7 +25,7 @@ export class Company {
       this.room.typing.clear();
     }
     this.room = room;
-    if (room !== null && this.#wire.isOpen()) this.#subscribe(room, hasPeople);
+    if (room !== null && this.#wire.isOpen) this.#subscribe(room, hasPeople);
     this.onpeople(null);
     this.ontyping();
   }

@@ -6,10 +6,10 @@ const SILENCE_MS = 5000;
 
 /**
  * Reads the block before what is there into the room's conversation; gives a promise of whether there was any.
- * `wire` is {subscribe(destination, headers, onmessage), unsubscribe(id), readMessage(room, frame)}. The broker is asked
- * for so many messages that it stops by itself (a prefetch-count without ACKs), so nothing comes twice in vain.
+ * `wire` is a Wire, `read(frame)` makes a message of a frame. The broker is asked for so many messages that it stops by
+ * itself (a prefetch-count without ACKs), so nothing comes twice in vain.
  */
-export function loadEarlier(room, wire, { count = BLOCK, timers = globalThis } = {}) {
+export function loadEarlier(room, wire, read, { count = BLOCK, timers = globalThis } = {}) {
   if (!room.stream.hasEarlier) return Promise.resolve(false);
   if (room.loading !== null) return room.loading;
   const { end, from, headers } = room.stream.earlier(count);
@@ -35,7 +35,7 @@ export function loadEarlier(room, wire, { count = BLOCK, timers = globalThis } =
     };
     wait();
     wire.subscribe(room.destination, { id, ...headers }, (frame) => {
-      const message = wire.readMessage(room, frame);
+      const message = read(frame);
       if (message.offset < end) messages.push({ ...message, live: false });
       if (message.offset >= end - 1) finish(true);
       else wait();

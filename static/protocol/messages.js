@@ -16,9 +16,13 @@ export function cut(text, max) {
   return text.slice(0, last >= 0xd800 && last <= 0xdbff ? max - 1 : max);
 }
 
-/** A nickname on one line without control characters, "" if nothing is left. */
+/**
+ * A nickname on one line, "" if nothing is left: no control characters, and no unseen signs that change how their
+ * neighbours look (but the two that join letters and emoji).
+ */
 export function cleanNick(nick) {
-  return cut(nick.replace(/[\s\p{Cc}]+/gu, " ").trim(), MAX_NICK_CHARS).trim();
+  const seen = nick.replace(/[\s\p{Cc}]+/gu, " ").replace(/(?![\u200c\u200d])[\p{Cf}\p{Cs}]/gu, "");
+  return cut(seen.trim(), MAX_NICK_CHARS).trim();
 }
 
 /** The body of a SEND. `id` is what receivers know a message by that comes a second time; `isAction` is what /me makes. */

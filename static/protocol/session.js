@@ -11,8 +11,10 @@ import { loadEarlier } from "./earlier.js";
 import { LETTERS, Letters, isLetter } from "./letters.js";
 import { cleanNick, writeBody } from "./messages.js";
 import { Rooms, sameNick } from "./people.js";
+import { readRefusal } from "./refusal.js";
 import { Room } from "./room.js";
 import { typingDestination } from "./typing.js";
+import { Wire } from "./wire.js";
 
 const ROOMS = "/presence/rooms";
 /** When a room's RECEIPT announced messages that do not come (they aged in between), this ends the waiting. */
@@ -27,9 +29,7 @@ export class ChatSession {
   #rooms = new Map(); // destination -> Room
   #letters = new Letters();
   #company;
-  #handlers = new Map(); // subscription id -> what to do with its messages
-  #receipts = new Map(); // receipt id -> {done, failed}
-  #receiptNumber = 0;
+  #wire;
   #goodNick = ""; // the one of the last login
   #refused = new Set(); // features that this server does not want to have asked for
 
@@ -58,7 +58,8 @@ export class ChatSession {
     this.onreplaced = () => {}; // this person's chat goes on in another window
 
     const { connection } = this;
-    this.#company = new Company(this.#wire(), now);
+    this.#wire = new Wire(connection);
+    this.#company = new Company(this.#wire, now);
     this.#company.onpeople = (change) => {
       if (change?.event === "rename" && change.person.id === this.id) this.#renamed(change.person.nick);
       this.onpeople(change);
@@ -77,8 +78,10 @@ export class ChatSession {
       if (state === "online") this.flush();
     };
     connection.onlogin = (frame) => this.#login(frame);
-    connection.onmessage = (frame) => this.#handlers.get(frame.headers.subscription)?.(frame);
-    connection.onreceipt = (id, headers) => this.#receipt(id, headers);
+    connection.onmessage = (frame) => this.#wire.message(frame);
+    connection.onreceipt = (id, headers) => {
+      if (!this.#wire.receipt(id, headers)) this.#arrived(id);
+    };
     connection.onerror = (frame) => this.#error(frame);
   }
 
@@ -127,7 +130,7 @@ export class ChatSession {
       if (room === undefined) return;
       if (this.#company.room === room) this.#company.follow(null);
       this.#rooms.delete(conversation.destination);
-      if (room.subscription !== null) this.#unsubscribe(room.subscription);
+      if (room.subscription !== null) this.#wire.unsubscribe(room.subscription);
       this.#timers.clearTimeout(room.timer);
       this.#checkReady();
     }
@@ -149,7 +152,8 @@ export class ChatSession {
   loadEarlier(conversation) {
     const room = this.#rooms.get(conversation.destination);
     if (room === undefined || !this.connection.isConnected) return Promise.resolve(false);
-    return loadEarlier(room, this.#wire(), { timers: this.#timers });
+    const read = (frame) => room.read(frame, this.#outbox, this.#now());
+    return loadEarlier(room, this.#wire, read, { timers: this.#timers });
   }
 
   // ---- the nickname ----
@@ -174,14 +178,15 @@ export class ChatSession {
     const { destination } = conversation;
     const entry = this.#outbox.add({ destination, text, at: this.#now(), isAction });
     conversation.addPending(entry, this.nick);
-    this.#rooms.get(destination)?.typing.sent(destination);
     this.flush();
   }
 
   /** Somebody is typing into the current room. */
   type() {
     const { room } = this.#company;
-    if (room === null || !this.connection.isOnline || !room.typing.isDue(room.destination, this.#now())) return;
+    // A message that is under way comes first: the server may let this window send so many a second.
+    if (room === null || !this.connection.isOnline || this.#outbox.entries.length > 0) return;
+    if (!room.typing.isDue(room.destination, this.#now())) return;
     const notice = JSON.stringify({ nick: this.nick, typing: true });
     this.connection.send(notice, typingDestination(room.destination), { "content-type": "application/json" });
   }
@@ -229,8 +234,8 @@ export class ChatSession {
     for (const room of this.#rooms.values()) this.#enter(room);
     if (this.features.people) {
       const refuse = { failed: () => this.#refused.add("people") };
-      this.#subscribe(LETTERS, { id: "private" }, (message) => this.#letter(message), refuse);
-      this.#subscribe(ROOMS, { id: "rooms" }, (message) => {
+      this.#wire.subscribe(LETTERS, { id: "private" }, (message) => this.#letter(message), refuse);
+      this.#wire.subscribe(ROOMS, { id: "rooms" }, (message) => {
         if (this.rooms.take(message)) this.onpeople(null);
       }, refuse);
     }
@@ -239,8 +244,7 @@ export class ChatSession {
   }
 
   #lost() {
-    this.#handlers.clear();
-    this.#receipts.clear();
+    this.#wire.lost();
     this.#outbox.disconnected();
     this.rooms.clear();
     for (const room of this.#rooms.values()) {
@@ -255,61 +259,29 @@ export class ChatSession {
     this.ontyping();
   }
 
-  #wire() {
-    return {
-      isOpen: () => this.connection.isConnected,
-      subscribe: (...args) => this.#subscribe(...args),
-      unsubscribe: (id) => this.#unsubscribe(id),
-      readMessage: (room, frame) => room.read(frame, this.#outbox, this.#now()),
-    };
-  }
-
-  #subscribe(destination, headers, onmessage, { done = () => {}, failed = () => {} } = {}) {
-    const receipt = `ready-${this.#receiptNumber++}`;
-    this.#handlers.set(headers.id, onmessage);
-    this.#receipts.set(receipt, { done, failed });
-    this.connection.subscribe(destination, { ...headers, receipt });
-  }
-
-  #unsubscribe(id) {
-    if (!this.#handlers.delete(id) || !this.connection.isConnected) return;
-    this.connection.unsubscribe(id);
-  }
-
-  #receipt(id, headers) {
-    const waiting = this.#receipts.get(id);
-    this.#receipts.delete(id);
-    if (waiting === undefined) this.#arrived(id);
-    else waiting.done(headers);
-  }
-
   #error(frame) {
-    const reason = (frame.headers.message || (typeof frame.body === "string" ? frame.body : "")).trim().slice(0, 300);
-    const id = frame.headers["receipt-id"];
-    const isLogin = !this.connection.isConnected;
-    if (isLogin && /\bnick\b/i.test(reason)) {
-      this.#nickRefused(/in use/i.test(reason) ? "taken" : "refused", reason);
-    } else if (/replaced by a newer/i.test(reason)) {
+    const { kind, reason, id, maxChars } = readRefusal(frame, !this.connection.isConnected);
+    if (kind === "taken" || kind === "nick") {
+      this.#nickRefused(kind === "taken", reason);
+    } else if (kind === "replaced") {
       this.connection.hold();
       this.onreplaced();
-    } else if (this.#receipts.has(id)) {
-      this.#receipts.get(id).failed(reason);
-    } else {
-      const limit = /text longer than (\d+) characters/.exec(reason);
-      if (limit !== null) this.maxTextChars = Number(limit[1]);
+    } else if (!this.#wire.refused(id)) {
+      this.maxTextChars = maxChars ?? this.maxTextChars;
       if (!this.#refuse(id, reason)) this.onnotice(null, "serverSaid", reason);
     }
   }
 
-  #nickRefused(why, reason) {
+  /** Goes back to the name of before, if there is one; else somebody has to choose. */
+  #nickRefused(isTaken, reason) {
     const refused = this.nick;
     if (this.#goodNick !== "" && !sameNick(this.#goodNick, refused)) {
       this.nick = this.#goodNick;
-      this.onnick(why, refused, reason);
+      this.onnick(isTaken ? "taken" : "refused", refused, reason);
       this.connection.reconnect();
     } else {
       this.connection.hold();
-      this.onnick(why === "taken" ? "needed" : "refused", refused, reason);
+      this.onnick(isTaken ? "needed" : "refused", refused, reason);
     }
   }
 
@@ -330,7 +302,7 @@ export class ChatSession {
     const failed = () => stream.forget(); // no history any more; the next connection asks anew
     const before = room.subscription;
     room.subscription = id;
-    this.#subscribe(destination, { id, ...stream.headers() }, (frame) => this.#roomMessage(room, frame), {
+    this.#wire.subscribe(destination, { id, ...stream.headers() }, (frame) => this.#roomMessage(room, frame), {
       failed,
       done: (headers) => {
         if (isProbe && stream.probed(headers, this.#reading.of(destination))) {
@@ -349,7 +321,7 @@ export class ChatSession {
       },
     });
     room.isConfirmed = false;
-    if (before !== null && before !== id) this.#unsubscribe(before);
+    if (before !== null && before !== id) this.#wire.unsubscribe(before);
   }
 
   /** The room is in as soon as all has come that was there before. */

@@ -25,11 +25,6 @@ export class Typing {
     return true;
   }
 
-  /** What was typed went out: the next letter is news again. */
-  sent(destination) {
-    this.#saidAt.delete(destination);
-  }
-
   /** Takes the body of somebody's notice. */
   hear(body, now) {
     let value = null;

@@ -96,6 +96,7 @@ export class Sidebar {
     const unread = conversations.reduce((sum, talk) => sum + (talk === this.#session.current ? 0 : talk.unread), 0);
     $("side-unread").textContent = unread > 99 ? "99+" : String(unread);
     $("side-unread").hidden = unread === 0;
+    $("side-open").setAttribute("aria-label", STRINGS.menuUnread($("side-unread").textContent, unread > 0));
   }
 
   #drawTalks(list, talks) {

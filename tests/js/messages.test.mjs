@@ -54,6 +54,7 @@ describe("nicknames", () => {
     assert.equal(cleanNick("  Ada \n\t Lovelace\0 "), "Ada Lovelace");
     assert.equal(cleanNick("x".repeat(40)).length, 32);
     assert.equal(cleanNick(" \r\n "), "");
+    assert.equal(cleanNick("\u202eevil\u2066\ufeff"), "evil");
     assert.equal(cleanNick("👩‍🚀 Zoë"), "👩‍🚀 Zoë");
   });
 

@@ -410,6 +410,12 @@ test("typing is told at most every three seconds, and not while offline", () => 
   assert.deepEqual(bob.session.room("/topic/chat").typing.now(Date.now(), "Bob"), ["Ada"]);
   ada.say("done");
   assert.deepEqual(bob.session.room("/topic/chat").typing.now(Date.now(), "Bob"), []);
+  // Not while a message is under way, and not while offline.
+  const bob2 = new Person("Bob2").enter();
+  bob2.session.say(bob2.room, "on its way");
+  bob2.session.type();
   ada.client.lose();
   ada.session.type();
+  broker.settle();
+  assert.equal(broker.published.filter(({ destination }) => destination === "/topic/typing").length, 1);
 });

@@ -1,10 +1,11 @@
 // @stomp/stompjs, the JavaScript STOMP client of other people, driven by a Python test.
 //
-//   node stompjs_client.mjs URL DESTINATION [binary]
+//   node stompjs_client.mjs URL DESTINATION [binary [HEADERS]]
 //
 // Orders come as JSON lines on stdin: {"body": "…"} or {"base64": "…"} sends a message, {"stop": true}
 // disconnects. News go out as JSON lines on stdout: {"event": "ready"}, {"event": "message", …}, …
-// The third argument makes stompjs pack every frame into a binary WebSocket message.
+// The third argument makes stompjs pack every frame into a binary WebSocket message; the fourth is JSON, the headers of
+// the SUBSCRIBE.
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -13,7 +14,7 @@ const require = createRequire(new URL("../js/package.json", import.meta.url));
 const { Client } = require("@stomp/stompjs");
 const WebSocket = require("ws");
 
-const [url, destination, mode] = process.argv.slice(2);
+const [url, destination, mode, headers] = process.argv.slice(2);
 
 function tell(event, more = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...more })}\n`);
@@ -27,7 +28,7 @@ const client = new Client({
     client.subscribe(destination, (message) => {
       const base64 = Buffer.from(message.binaryBody).toString("base64");
       tell("message", { base64, headers: message.headers });
-    });
+    }, JSON.parse(headers ?? "{}"));
     client.watchForReceipt("subscribed", () => tell("ready", { version: frame.headers.version }));
     client.publish({ destination: `${destination}.ready`, headers: { receipt: "subscribed" } });
   },

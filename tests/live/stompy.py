@@ -51,9 +51,9 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
         if self.connection.is_connected():
             self.connection.disconnect()
 
-    def subscribe(self, destination: str, name: str = "1", **headers: str) -> None:
+    def subscribe(self, destination: str, name: str = "1", **more: Any) -> None:
         """Subscribe and wait for the receipt."""
-        self.connection.subscribe(destination, id=name, receipt=f"subscribed-{name}", **headers)
+        self.connection.subscribe(destination, id=name, receipt=f"subscribed-{name}", **more)
         assert self.receipts.get(timeout=_WITHIN_S) == f"subscribed-{name}"
 
     def send(self, destination: str, body: bytes | str, **more: Any) -> None:

@@ -1,0 +1,221 @@
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import { parseLine } from "../../static/model/commands.js";
+import { Conversation } from "../../static/model/conversation.js";
+import { Memory, Reading } from "../../static/model/memory.js";
+import { Offsets } from "../../static/model/offsets.js";
+import { mentions, partsOf, safeUrl, searchPattern, split } from "../../static/model/richtext.js";
+import { FakeStorage } from "./fakes.mjs";
+
+const NOON = new Date(2026, 4, 4, 12, 0, 0).getTime();
+const MINUTE = 60000;
+const DAY = 24 * 60 * MINUTE;
+
+describe("commands", () => {
+  for (const [line, expected] of [
+    ["hello", { command: "say", text: "hello" }],
+    ["//me", { command: "say", text: "/me" }],
+    ["/", { command: "say", text: "/" }],
+    ["/usr/bin/env", { command: "say", text: "/usr/bin/env" }],
+    ["/me waves\nand goes", { command: "me", text: "waves\nand goes", missing: false }],
+    ["/ME", { command: "me", text: "", missing: true }],
+    ["/nick  Ada Lovelace ", { command: "nick", nick: "Ada Lovelace", missing: false }],
+    ["/join #tea", { command: "join", room: "tea", missing: false }],
+    ["/part", { command: "leave" }],
+    ["/msg Bob hi there", { command: "msg", nick: "Bob", text: "hi there", missing: false }],
+    ["/msg @Bob", { command: "msg", nick: "Bob", text: "", missing: false }],
+    ['/msg "Bob B" a\nb', { command: "msg", nick: "Bob B", text: "a\nb", missing: false }],
+    ["/msg", { command: "msg", nick: "", text: "", missing: true }],
+    ["/help", { command: "help" }],
+    ["/dance now", { command: "unknown", name: "dance" }],
+  ]) {
+    test(JSON.stringify(line), () => assert.deepEqual(parseLine(line), expected));
+  }
+});
+
+describe("the parts of a text", () => {
+  const links = (text) => partsOf(text).filter(({ url }) => url).map(({ text: words }) => words);
+
+  test("are the text as it was", () => {
+    for (const text of ["", "x", "a https://x.y/ b", "https://a https://b.", "@Ada and ada!", "<b>", "http://"]) {
+      assert.equal(partsOf(text, "Ada").map((part) => part.text).join(""), text);
+    }
+  });
+
+  test("have http and https links and no others", () => {
+    assert.deepEqual(links("http://a.b https://c.d/e?f=g#h ftp://x javascript:alert(1) data:x mailto:a@b xhttp://no"), [
+      "http://a.b",
+      "https://c.d/e?f=g#h",
+    ]);
+    for (const bad of ["javascript:alert(1)", "data:text/html,x", "https://", "//x", "x", `https://x/${"y".repeat(2000)}`]) {
+      assert.equal(safeUrl(bad), null, bad);
+    }
+  });
+
+  test("leave to the sentence what is the sentence's", () => {
+    assert.deepEqual(links('(https://a.b/c) "https://d.e" https://f.g. https://h.i/j_(k), https://l.m!? <https://n.o>'), [
+      "https://a.b/c",
+      "https://d.e",
+      "https://f.g",
+      "https://h.i/j_(k)",
+      "https://l.m",
+      "https://n.o",
+    ]);
+  });
+
+  test("show where the reader is named, as a word of its own", () => {
+    for (const text of ["Ada", "hi ada!", "@ADA?", "(Ada)", "to Ada: x"]) assert.ok(mentions(text, "Ada"), text);
+    for (const text of ["Adam", "xAda", "Ada_2", "a d a", ""]) assert.ok(!mentions(text, "Ada"), text);
+    assert.ok(mentions("what, a.b+c?", "a.b+c"));
+    assert.ok(!mentions("axb+c", "a.b+c"));
+    assert.ok(!mentions("x marks", "x") && mentions("@x marks", "x"));
+    assert.ok(mentions("東京 さん", "東京"));
+    assert.deepEqual(partsOf("hi @Ada https://ada.example", "Ada"), [
+      { text: "hi " },
+      { text: "@Ada", isMention: true },
+      { text: " " },
+      { text: "https://ada.example", url: "https://ada.example/" },
+    ]);
+  });
+
+  test("can be searched for anything", () => {
+    assert.equal(searchPattern("  "), null);
+    assert.deepEqual(split("A.b a.B axb", searchPattern("a.b"), "isMatch"), [
+      { text: "A.b", isMatch: true },
+      { text: " " },
+      { text: "a.B", isMatch: true },
+      { text: " axb" },
+    ]);
+    for (const query of ["(", "[a", "\\", "*", "a{2", "-]"]) assert.ok(searchPattern(query).test(`x${query}y`), query);
+  });
+});
+
+describe("the places of rows", () => {
+  test("add up, and every height between has its row", () => {
+    const offsets = new Offsets();
+    const heights = Array.from({ length: 1000 }, (_, i) => 20 + ((i * 7) % 50));
+    offsets.build(heights.length, (i) => heights[i]);
+    let top = 0;
+    for (const [i, height] of heights.entries()) {
+      assert.equal(offsets.top(i), top);
+      assert.equal(offsets.indexAt(top), i);
+      assert.equal(offsets.indexAt(top + height - 1), i);
+      top += height;
+    }
+    assert.equal(offsets.total, top);
+    assert.equal(offsets.indexAt(-5), 0);
+    assert.equal(offsets.indexAt(top + 500), 999);
+    offsets.build(0, () => 1);
+    assert.deepEqual([offsets.total, offsets.indexAt(0)], [0, -1]);
+  });
+});
+
+describe("a conversation", () => {
+  let talk;
+  const message = (text, more = {}) => ({
+    id: text, nick: "Bob", text, bytes: null, at: NOON, offset: null, isOwn: false, isAction: false, live: true, ...more,
+  });
+  const own = (id) => ({ id, text: id, isAction: false, at: NOON, refused: null, destination: "/topic/chat" });
+  const shown = () => talk.display().map((row) => (row.kind === "message" ? row.text : row.kind));
+
+  beforeEach(() => {
+    talk = new Conversation({ destination: "/topic/chat", name: null });
+  });
+
+  test("groups by sender and minute, and begins each day", () => {
+    const rows = [
+      ["1", {}],
+      ["2", { at: NOON + 59_000 }],
+      ["3", { at: NOON + MINUTE }],
+      ["4", { at: NOON + MINUTE, nick: "Eve" }],
+      ["5", { at: NOON + MINUTE, nick: "Eve", isAction: true }],
+      ["6", { at: NOON + MINUTE, nick: "Eve" }],
+      ["7", { at: NOON + DAY, nick: "Eve" }],
+      ["8", { at: NOON + DAY, nick: null }],
+      ["9", { at: NOON + DAY, nick: null }],
+    ];
+    for (const [text, more] of rows) talk.add(message(text, more));
+    assert.deepEqual(shown(), ["day", "1", "2", "3", "4", "5", "6", "day", "7", "8", "9"]);
+    assert.deepEqual(talk.messages.filter(({ isContinued }) => isContinued).map(({ text }) => text), ["2"]);
+  });
+
+  test("takes an id once", () => {
+    assert.notEqual(talk.add(message("1")), null);
+    assert.equal(talk.add(message("1")), null);
+    talk.add(message("x", { id: null }));
+    talk.add(message("x", { id: null }));
+    talk.addEarlier([message("0"), message("1")]);
+    assert.deepEqual(shown(), ["day", "0", "1", "x", "x"]);
+  });
+
+  test("keeps own messages at the end until they have a place", () => {
+    talk.addPending(own("mine"), "Ada");
+    talk.add(message("1"));
+    assert.deepEqual(shown(), ["day", "1", "mine"]);
+    assert.equal(talk.settle("mine", { offset: 7 }), true);
+    talk.add(message("2", { offset: 8 }));
+    assert.deepEqual(shown(), ["day", "1", "mine", "2"]);
+    assert.equal(talk.settle("mine"), false);
+    assert.equal(talk.add(message("mine")), null);
+    assert.equal(talk.lastOffset, 8);
+  });
+
+  test("marks the first unread message until the reader has been there and left", () => {
+    talk.add(message("1"));
+    for (const text of ["2", "3"]) talk.countUnread(talk.add(message(text)), text === "3");
+    assert.deepEqual([talk.unread, talk.mentions], [2, 1]);
+    assert.deepEqual(shown(), ["day", "1", "mark", "2", "3"]);
+    talk.leave();
+    assert.equal(shown().includes("mark"), true, "nobody has read it");
+    talk.read();
+    assert.deepEqual(shown(), ["day", "1", "mark", "2", "3"]);
+    talk.leave();
+    assert.deepEqual(shown(), ["day", "1", "2", "3"]);
+  });
+
+  test("tells the version of what changed", () => {
+    talk.addPending(own("mine"), "Ada");
+    const [, row] = talk.display();
+    const before = row.version;
+    talk.refuse("mine", "no");
+    assert.ok(row.version > before);
+    assert.deepEqual([row.state, row.reason], ["refused", "no"]);
+    talk.remove("mine");
+    assert.equal(talk.isEmpty, true);
+  });
+
+  test("does not grow without end, and loses the oldest", () => {
+    for (let i = 0; i < 20001; i++) talk.add(message(`${i}`));
+    const { messages } = talk;
+    assert.equal(messages.length, 18001);
+    assert.equal(messages.at(-1).text, "20000");
+    assert.equal(messages[0].text, "2000");
+  });
+});
+
+describe("the memory", () => {
+  test("gives what was put in, and the other thing where that is broken", () => {
+    const storage = new FakeStorage();
+    const memory = new Memory(storage);
+    memory.rememberJson("rooms", ["tea"]);
+    assert.deepEqual(memory.recallJson("rooms", []), ["tea"]);
+    for (const broken of ["", "{", "5", "null", '{"a":1}']) {
+      memory.remember("rooms", broken);
+      assert.deepEqual(memory.recallJson("rooms", []), []);
+    }
+    const none = new Memory(null);
+    none.remember("x", "y");
+    assert.equal(none.recall("x"), "");
+  });
+
+  test("knows how far a room was read, and never goes back", () => {
+    const reading = new Reading(new Memory(new FakeStorage()));
+    assert.equal(reading.of("/topic/chat"), null);
+    reading.note("/topic/chat", "e", 5);
+    reading.note("/topic/chat", "e", 3);
+    reading.note("/topic/chat.b", "e", 9);
+    assert.deepEqual(reading.of("/topic/chat"), { epoch: "e", offset: 5 });
+    reading.note("/topic/chat", "f", 0);
+    assert.deepEqual(reading.of("/topic/chat"), { epoch: "f", offset: 0 });
+  });
+});
