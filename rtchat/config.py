@@ -66,7 +66,7 @@ messages_per_second = 10
 """
 
 _KINDS = ("http", "https", "stomp", "stomps")
-_RESERVED_MOUNTS = ("static", "ws", "stomp", "tcp", "health", "metrics", "status")
+_RESERVED_MOUNTS = ("static", "ws", "stomp", "tcp", "embed", "health", "metrics", "status")
 _KIB, _MIB, _GIB = 1024, 1024**2, 1024**3
 _UNITS = {"": 1, "KIB": _KIB, "MIB": _MIB, "GIB": _GIB}
 # A configuration is a page of text; more than this is some other file, or a device.

@@ -9,7 +9,7 @@
     │   ├── LimitExceeded    the client went over a configured limit
     │   └── NotAllowed       the client wants what this server does not let it do
     ├── StoreUnusable        the history's file cannot be opened, read or written
-    └── ServerRefused        a STOMP server that we are a client of answered ERROR, or left
+    └── ServerRefused        a STOMP server that we are a client of answered ERROR, left, or is away
 
 A ``ProtocolError`` is turned into an ERROR frame by the session, so adapters need no
 ``except``. Anything else that is raised while a client is served is a bug: it is logged
@@ -78,7 +78,7 @@ class NotAllowed(ProtocolError):
 
 
 class ServerRefused(RtchatError):
-    """A STOMP server answered ERROR or closed the connection; the text is its reason."""
+    """A STOMP server answered ERROR, closed the connection or is not there; the text says why."""
 
 
 class StoreUnusable(RtchatError):

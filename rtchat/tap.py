@@ -48,6 +48,7 @@ from rtchat.core.outlet import Cork
 from rtchat.core.stream import HistoryRules
 from rtchat.errors import ConfigError, StoreUnusable
 from rtchat.net.crowd import Crowd
+from rtchat.net.embed import EmbedPage
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
 from rtchat.net.historystore import HistoryStore
@@ -203,6 +204,7 @@ def makeService(options: Options) -> MultiService:
             "ws": stomp_socket,
             "stomp": stomp_socket,
             "tcp": TcpSocket(access, proxy, stomp_targets),
+            "embed": EmbedPage(_static_folder() / "embed.html", access, stomp_targets),
             "health": Health(facts),
         },
     )

@@ -2,8 +2,9 @@
 
 import "./stomp.js";
 import { askTargets, usableDemos } from "./demos/targets.js";
+import { sharedStorageOf, storageOf, windowHeaders } from "./embed/place.js";
 import { parseLine } from "./model/commands.js";
-import { Memory, Reading, storageOf } from "./model/memory.js";
+import { Memory, Reading } from "./model/memory.js";
 import { mentions } from "./model/richtext.js";
 import { cleanNick, placeOf, privateHash, roomHash, roomOf } from "./protocol/messages.js";
 import { Outbox, newId } from "./protocol/outbox.js";
@@ -27,8 +28,8 @@ const READ_EVERY_MS = 500;
 
 fillIn();
 
-const local = new Memory(storageOf("localStorage"));
-const perTab = new Memory(storageOf("sessionStorage"));
+const local = new Memory(sharedStorageOf("localStorage"));
+const perTab = new Memory(sharedStorageOf("sessionStorage"));
 const outbox = new Outbox(storageOf("sessionStorage"), storageOf("localStorage"));
 const reading = new Reading(local);
 
@@ -39,7 +40,7 @@ function tokenOfTab() {
   return token;
 }
 
-const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
+const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => ({ ...session.connectHeaders(), ...windowHeaders() }) });
 const session = new ChatSession({ client, outbox, reading, token: tokenOfTab(), nick: cleanNick(local.recall("nick")) });
 const status = new Status();
 const view = new LogView();

@@ -66,6 +66,10 @@ export const STRINGS = {
   mentionedYou: (nick, room) => `${nick ?? "Somebody"} in ${room}`,
   wroteToYou: (nick) => `${nick}, privately`,
 
+  // In a frame of another page
+  joinHere: "Join the conversation",
+  noAnswer: "The chat does not answer at the moment.",
+
   // Links to the demo pages
   demos: "More in this browser",
   demoNames: { irc: "IRC", xmpp: "XMPP", console: "Line console" },

@@ -101,10 +101,12 @@ class Party:
         version: Version = Version.V12,
         limits: Limits | None = None,
         wire: Wire = RAW,
+        window: str = "",
     ) -> Client:
         """Connect somebody, who has to be let in."""
         client = Client(self.broker, None, limits, wire)
         headers = {"nick": nick, "x-presence-token": token, "login": login}
+        headers["x-presence-window"] = window
         given = {name.replace("-", "_"): value for name, value in headers.items() if value}
         answer = client.connect(version, **given)
         assert answer.command == "CONNECTED", answer

@@ -748,7 +748,9 @@ def test_paths_are_absolute_even_when_the_ini_is_named_relatively(
     assert settings.source == "chat.ini"
 
 
-@pytest.mark.parametrize("name", ["static", "ws", "stomp", "tcp", "health", "metrics", "Status"])
+@pytest.mark.parametrize(
+    "name", ["static", "ws", "stomp", "tcp", "embed", "health", "metrics", "Status"]
+)
 def test_a_mount_cannot_take_a_path_of_rtchats_own(ini: Path, name: str) -> None:
     assert refused(ini, f"{LISTEN}[static]\n{name} = .\n") == (
         f"chat.ini:4: [static] {name} = . takes the path /{name}, which rtchat needs; "

@@ -29,6 +29,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "net": frozenset({"version", "errors", "core"}),
     "tap": frozenset({"version", "errors", "core", "config", "net"}),
     "cli": frozenset({"version", "errors", "core", "net"}),
+    # For other people's programs: nothing of ours may need it.
+    "blocking": frozenset({"version", "errors", "core", "net"}),
     # For other people's test suites: nothing of ours may need them.
     "testing": frozenset({"version", "errors", "core", "net"}),
     "pytest_plugin": frozenset({"testing"}),

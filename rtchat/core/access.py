@@ -19,7 +19,16 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from rtchat.errors import AccessDenied
 
-__all__ = ["AccessList", "AccessRule", "HostList", "Source", "Target", "normal_host"]
+__all__ = [
+    "ANYONE",
+    "SELF",
+    "AccessList",
+    "AccessRule",
+    "HostList",
+    "Source",
+    "Target",
+    "normal_host",
+]
 
 ANYONE = "*"
 SELF = "self"
@@ -142,6 +151,16 @@ class Source:
         except ValueError:
             return False
         return (host, port) == (own_host, _DEFAULT_PORTS[scheme] if own_port is None else own_port)
+
+    @property
+    def rule_text(self) -> str:
+        """How a rule names this page: ``host`` or ``host:port``; "" if it has no such name."""
+        origin = _parse_origin(self.origin)
+        if origin is None:
+            return ""
+        scheme, host, port = origin
+        name = _bracketed(host)
+        return name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
 
     def __str__(self) -> str:
         origin = "no Origin" if self.origin is None else f"Origin {_shown(self.origin)}"

@@ -24,6 +24,7 @@ PRIVATE = "/user/queue/private"
 _PRESENCE = f"{PRESENCE}/"
 _USER = "/user/"
 _TO_NICK = "/queue/private"
+_MAX_WINDOW_CHARS = 128
 _WHITE_SPACE = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -118,11 +119,17 @@ class Chat:
         Args:
             headers: Those of CONNECT.
             login: The login.
-            replace: Ends the session when a newer one of the same person comes.
+            replace: Ends the session when a newer one of the same window of the person comes.
 
         Raises:
             NotAllowed: The nick cannot be had.
         """
+        window = headers.get("x-presence-window", "")
+        if len(window) > _MAX_WINDOW_CHARS:
+            raise NotAllowed(
+                f"x-presence-window longer than {_MAX_WINDOW_CHARS} characters",
+                "It tells the windows of one person apart; a number is enough.",
+            )
         person = self.people.arrive(
             headers.get("nick", ""),
             headers.get("x-presence-token", ""),
@@ -132,8 +139,8 @@ class Chat:
         )
         if person is None:
             return None
-        older = list(person.visits) if person.holds_nick else []
-        visit = Visit(person, replace)
+        older = [one for one in person.visits if one.window == window and person.holds_nick]
+        visit = Visit(person, replace, window)
         person.visits[visit] = None
         self.presence.connect(person)
         for old in older:

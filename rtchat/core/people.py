@@ -51,14 +51,16 @@ class Visit:
 
     Attributes:
         person: Whose.
-        replace: Ends the session because a newer one of the same person is here.
+        window: Which of the person's windows it is; another one may be there at the same time.
+        replace: Ends the session because a newer one of the same window is here.
         is_lost: Whether it ends without a goodbye: then the person may be back in a moment.
     """
 
-    __slots__ = ("is_lost", "person", "replace")
+    __slots__ = ("is_lost", "person", "replace", "window")
 
-    def __init__(self, person: Person, replace: Callable[[], None]) -> None:
+    def __init__(self, person: Person, replace: Callable[[], None], window: str = "") -> None:
         self.person = person
+        self.window = window
         self.replace = replace
         self.is_lost = False
 

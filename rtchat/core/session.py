@@ -393,7 +393,7 @@ class Session:
         self.fail(
             ProtocolError(
                 "replaced by a newer connection",
-                "Another connection came with the same x-presence-token.",
+                "Another connection came with the same x-presence-token and x-presence-window.",
             ),
             reason=CloseReason.REPLACED,
         )

@@ -10,7 +10,7 @@ from twisted.web.server import Request
 
 from rtchat.core.access import AccessList, Source, Target
 
-__all__ = ["Targets"]
+__all__ = ["Targets", "source_of"]
 
 _NOBODY = "null"  # RFC 6454, 7.3: an origin that is none; only rules for everybody match it
 _OWN_PAGES = ("same-origin", "none")  # "none": somebody typed the address
@@ -36,7 +36,7 @@ class Targets(Resource):
         self._own = own
 
     def render_GET(self, request: Request) -> bytes:
-        source = _source(request)
+        source = source_of(request)
         rules = self._access.rules
         # A target named by several rules is one target.
         allowed = dict.fromkeys(
@@ -58,7 +58,7 @@ class Targets(Resource):
         return text.encode() + b"\n"
 
 
-def _source(request: Request) -> Source:
+def source_of(request: Request) -> Source:
     """Tell who asks.
 
     A browser sends no Origin when a page asks its own server, nor when a page of another

@@ -28,7 +28,7 @@ from rtchat.net.targets import Targets
 from rtchat.net.transport import address_name, as_stream, shown
 from rtchat.net.websocket import WebSockets
 
-__all__ = ["PageSite", "StompSocket", "TcpSocket", "WebSocketResource", "page_tree"]
+__all__ = ["PageFiles", "PageSite", "StompSocket", "TcpSocket", "WebSocketResource", "page_tree"]
 
 _log = Logger()
 
@@ -184,8 +184,14 @@ class _Files(File):
     childNotFound = _Refusal(404, "There is nothing at this address.\n")  # type: ignore[assignment]
 
 
-class _PageFiles(_Files):
+class PageFiles(_Files):
     """The page's own files, with what a browser must know to keep them safe."""
+
+    contentTypes = {**File.contentTypes, **_CONTENT_TYPES}  # noqa: N815, RUF012
+
+    def frame_ancestors(self) -> str:
+        """Say whose pages may show this in a frame, as a Content-Security-Policy does."""
+        return "'self'"
 
     @override
     def render_GET(self, request: Request) -> bytes | int:
@@ -195,7 +201,7 @@ class _PageFiles(_Files):
             "Content-Security-Policy",
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
             f"connect-src 'self'{own}; manifest-src 'self'; base-uri 'none'; "
-            "form-action 'self'; frame-ancestors 'self'",
+            f"form-action 'self'; frame-ancestors {self.frame_ancestors()}",
         )
         request.setHeader("Referrer-Policy", "no-referrer")
         # Pages on other ports and hosts may load stomp.js and tcpsocket.js, as modules too.
@@ -219,10 +225,10 @@ def page_tree(
         children: ``ws``, ``tcp``, ``health``, … by name.
     """
     root = Resource()
-    files = _page_files(static)
+    files = PageFiles(str(static))
     root.putChild(b"static", files)
-    root.putChild(b"", _page_files(static / "index.html"))
-    root.putChild(b"favicon.ico", _page_files(static / "favicon.svg"))
+    root.putChild(b"", PageFiles(str(static / "index.html")))
+    root.putChild(b"favicon.ico", PageFiles(str(static / "favicon.svg")))
     for alias, name in _ALIASES.items():
         folder: Resource = files
         for segment in alias[:-1]:
@@ -231,7 +237,7 @@ def page_tree(
                 child = Resource()
                 folder.putChild(segment.encode(), child)
             folder = child
-        folder.putChild(alias[-1].encode(), _page_files(static / name))
+        folder.putChild(alias[-1].encode(), PageFiles(str(static / name)))
     for name, path in mounts.items():
         mount = _Files(str(path))
         mount.contentTypes = {**File.contentTypes, **_CONTENT_TYPES}
@@ -239,12 +245,6 @@ def page_tree(
     for name, resource in children.items():
         root.putChild(name.encode(), resource)
     return root
-
-
-def _page_files(path: Path) -> _PageFiles:
-    files = _PageFiles(str(path))
-    files.contentTypes = {**File.contentTypes, **_CONTENT_TYPES}
-    return files
 
 
 # WebSockets

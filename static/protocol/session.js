@@ -60,7 +60,10 @@ export class ChatSession {
     const { connection } = this;
     this.#wire = new Wire(connection);
     this.#company = new Company(this.#wire, now);
-    this.#company.onpeople = (change) => this.onpeople(change);
+    this.#company.onpeople = (change) => {
+      if (change?.event === "rename" && change.person.id === this.id) this.#renamed(change.person.nick);
+      this.onpeople(change);
+    };
     this.#company.ontyping = () => this.ontyping();
     this.#company.onfailed = () => this.#refused.add("people");
     this.#letters.onopen = (conversation) => {
@@ -160,6 +163,12 @@ export class ChatSession {
     this.nick = nick;
     if (this.connection.state === "offline" || this.features.people) this.connection.reconnect();
     else this.onnick("set", nick);
+  }
+
+  /** Another window of the same person chose another nickname. */
+  #renamed(nick) {
+    this.nick = this.#goodNick = nick;
+    this.onnick("set", nick);
   }
 
   // ---- writing ----

@@ -216,6 +216,38 @@ def test_a_newer_connection_replaces_the_older(party: Party) -> None:
     assert party.refused("anna", "t2") == "nick in use"
 
 
+def test_another_window_of_the_same_person_replaces_nobody(party: Party) -> None:
+    one = party.in_room("anna", "t1", window="1")
+    two = party.in_room("anna", "t1", window="2")
+    assert (one.received(), two.received()) == ([], [])
+    again = party.in_room("anna", "t1", window="2")
+    assert [frame.command for frame in two.received()] == ["ERROR"]
+    assert not one.session.is_closed
+    # She is one person, here until her last window is closed.
+    watcher = party.watcher()
+    assert watcher.look().nicks == ["anna"]
+    one.say("DISCONNECT")
+    assert watcher.look().nicks == ["anna"]
+    again.say("DISCONNECT")
+    assert watcher.look().nicks == []
+
+
+def test_all_windows_of_a_person_have_the_nick_of_the_latest(party: Party) -> None:
+    one = party.in_room("anna", "t1", window="1")
+    party.in_room("anne", "t1", window="2")
+    one.say("SEND", b'{"nick": "anne", "text": "x"}', destination=ROOM, receipt="r")
+    assert [frame.command for frame in one.received()] == ["MESSAGE", "RECEIPT"]
+    one.say("SEND", b'{"nick": "anna", "text": "x"}', destination=ROOM)
+    [error] = one.received()
+    assert error.headers["message"] == "not your nick"
+
+
+def test_a_window_has_a_name_of_at_most_128_characters(party: Party) -> None:
+    party.client("anna", "t1", window="w" * 128)
+    reason = party.refused("anna", "t1", x_presence_window="w" * 129)
+    assert reason == "x-presence-window longer than 128 characters"
+
+
 def test_a_new_nick_frees_the_old_one(party: Party) -> None:
     party.client("anna", "t1")
     party.client("anne", "t1")
