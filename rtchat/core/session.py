@@ -458,6 +458,7 @@ class Session:
         """
         chat, memo = self._broker.chat, frame.memo
         if chat is None:
+            memo["rule"] = _FREE
             return False
         rule: Rule | None = memo.get("rule")
         if rule is None:
