@@ -110,7 +110,8 @@ class Cork:
     def _serve(self, group: OutletGroup) -> None:
         """Let a group's members send what was gathered for all of them, joined once."""
         batch, unserved = self.batch, self.unserved
-        shared = batch[0] if len(batch) == 1 else b"".join(batch)
+        is_alone = len(batch) == 1
+        shared = b"" if is_alone else b"".join(batch)
         unserved.update(group.members)
         for outlet in list(unserved):
             pending = unserved.pop(outlet, None)
@@ -119,7 +120,7 @@ class Cork:
                 # was given to it, before whatever else that is.
                 if outlet.pending:
                     outlet.flush()
-            elif pending:
+            elif pending or is_alone:
                 pending += batch
                 outlet.flush()
             else:
@@ -246,7 +247,7 @@ class Outlet(ABC):
 
         Args:
             shared: All of it, joined.
-            batch: The same in pieces.
+            batch: The same in pieces, two at least.
         """
         self.pending += batch
         self.flush()

@@ -149,8 +149,8 @@ class Outbox(Outlet):
 
     @override
     def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
-        if self._is_blocked or self._is_closed or len(shared) > _CHUNK_BYTES or len(batch) == 1:
-            # What has to wait, or is a message by itself, is counted piece by piece.
+        if self._is_blocked or self._is_closed or len(shared) > _CHUNK_BYTES:
+            # What has to wait is counted piece by piece.
             self.pending += batch
             self.flush()
         else:

@@ -24,6 +24,9 @@ TICK_S = 0.05
 """Timers fire up to this much later than asked for, never earlier."""
 
 _EXACT_BELOW_S = 4 * TICK_S
+_MANY_DEAD = 1000
+"""Cancelled timers may stay where they are up to this number; then they are swept out."""
+
 _ROUNDING = 1e-6  # of a tick: 0.3 / 0.05 is a little more than 6
 
 
@@ -41,6 +44,8 @@ class Wheel:
         self._clock = clock
         self._buckets: dict[int, list[_Timer]] = {}
         self._ticks: list[int] = []  # a heap of the buckets' keys
+        self._places = 0  # in all buckets
+        self._dead = 0  # of them, those of timers that were cancelled or put off
         self._turn: IDelayedCall | None = None
         self._turn_tick = 0
 
@@ -68,6 +73,7 @@ class Wheel:
 
     def enrol(self, timer: _Timer) -> None:
         """Let a timer wait for its time."""
+        self._places += 1
         timer.tick = tick = ceil(timer.due_s / TICK_S - _ROUNDING)
         bucket = self._buckets.get(tick)
         if bucket is not None:
@@ -77,6 +83,19 @@ class Wheel:
         heappush(self._ticks, tick)
         if self._turn is None or tick < self._turn_tick:
             self._wake_at(tick)
+
+    def discard(self) -> None:
+        """Take note that a timer's place is of no use any more.
+
+        Looking for it would cost more than leaving it; but a server to which thousands of clients
+        come and go would hold thousands of login time-outs for nothing.
+        """
+        self._dead += 1
+        if self._dead > _MANY_DEAD and self._dead * 2 > self._places:
+            for tick, bucket in self._buckets.items():
+                bucket[:] = [timer for timer in bucket if timer.tick == tick and timer.active()]
+            self._places = sum(map(len, self._buckets.values()))
+            self._dead = 0
 
     def _wake_at(self, tick: int) -> None:
         if self._turn is not None and self._turn.active():
@@ -90,14 +109,19 @@ class Wheel:
         now = self._clock.seconds() / TICK_S + _ROUNDING
         while self._ticks and self._ticks[0] <= now:
             tick = heappop(self._ticks)
-            for timer in self._buckets.pop(tick):
+            bucket = self._buckets.pop(tick)
+            self._places -= len(bucket)
+            for timer in bucket:
                 # It may have been put off, or cancelled by one before it.
                 if timer.tick == tick and timer.active():
                     try:
                         timer.fire()
                     except Exception:
                         self.log.failure("a timer failed")
-        if self._ticks and self._turn is None:
+                else:
+                    self._dead = max(0, self._dead - 1)
+        # One that was set just now may have set the alarm for its own time, which is later.
+        if self._ticks and (self._turn is None or self._ticks[0] < self._turn_tick):
             self._wake_at(self._ticks[0])
 
 
@@ -139,6 +163,7 @@ class _Timer:
         self._check()
         self._is_cancelled = True
         self._forget()
+        self._wheel.discard()
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803
         self._check()
@@ -150,6 +175,7 @@ class _Timer:
 
     def _move(self, due_s: float) -> None:
         self.due_s = due_s
+        self._wheel.discard()
         self._wheel.enrol(self)
 
     def _check(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Clock
@@ -100,6 +102,48 @@ def test_a_timer_may_set_another(wheel: Wheel, clock: Clock) -> None:
         clock.advance(1 + TICK_S)
     assert len(told) == 6
     assert len(clock.getDelayedCalls()) == 1
+
+
+def test_a_timer_set_by_another_keeps_nobody_waiting(wheel: Wheel, clock: Clock) -> None:
+    told = Told()
+    wheel.callLater(1, lambda: wheel.callLater(8, told.later, "late"))
+    wheel.callLater(2, told.later, "soon")
+    clock.advance(1 + TICK_S)
+    clock.advance(1 + TICK_S)
+    assert told == ["soon"]
+    clock.advance(8)
+    assert told == ["soon", "late"]
+
+
+@given(delays=st.lists(st.floats(0, 3), min_size=1, max_size=30), more=st.floats(0.2, 2))
+def test_every_timer_fires_in_time_whatever_the_others_do(delays: list[float], more: float) -> None:
+    clock = Clock()
+    wheel = Wheel(clock)
+    late: list[float] = []
+
+    def due(at_s: float) -> None:
+        late.append(clock.seconds() - at_s)
+        if clock.seconds() < 4:
+            wheel.callLater(more, due, clock.seconds() + more)
+
+    for delay in delays:
+        wheel.callLater(delay, due, delay)
+    for _ in range(700):
+        clock.advance(0.01)
+    assert len(late) >= 2 * len(delays)
+    assert min(late) > -0.001
+    assert max(late) < TICK_S + 0.011
+    assert wheel.getDelayedCalls() == []
+
+
+def test_cancelled_timers_do_not_pile_up(wheel: Wheel, clock: Clock) -> None:
+    told = Told()
+    wheel.callLater(3600, told.later, "x")
+    for _ in range(100_000):
+        wheel.callLater(3600, int).cancel()
+    assert sum(map(len, wheel._buckets.values())) < 3000
+    clock.advance(3601)
+    assert told == ["x"]
 
 
 def test_a_cancelled_timer_does_not_fire(wheel: Wheel, clock: Clock) -> None:
