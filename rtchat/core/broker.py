@@ -333,20 +333,20 @@ class Broker:
         Returns:
             None, or the full queue that it has to wait for; then nothing has happened.
         """
-        topic = self._direct_topic(name)
-        if topic is not None:
-            self._messages = number = self._messages + 1
-            topic.publish(Message(f"{self.epoch}-{number}", name, frame))
-            return None
         queue = self._queues.get(name)
-        if queue is None:
+        if queue is not None:
+            if queue.is_full:
+                self._note_full(queue)
+                return queue
+            self._messages = number = self._messages + 1
+            queue.put(Message(f"{self.epoch}-{number}", name, frame))
+            return None
+        topic = self._direct_topic(name)
+        if topic is None:
             self.publish(name, frame, "", publisher)
             return None
-        if queue.is_full:
-            self._note_full(queue)
-            return queue
         self._messages = number = self._messages + 1
-        queue.put(Message(f"{self.epoch}-{number}", name, frame))
+        topic.publish(Message(f"{self.epoch}-{number}", name, frame))
         return None
 
     def run_topic(self, name: str) -> Topic | None:

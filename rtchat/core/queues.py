@@ -118,8 +118,10 @@ class Queue:
         """Forget messages that a consumer is done with."""
         for entry in entries:
             self._forget(entry)
-        self.dispatch()
-        self._leave_if_unused()
+        if self._ready.count:
+            self.dispatch()
+        elif not self._held:
+            self._leave_if_unused()
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
         """Take back messages into their original places, or give them up."""
@@ -195,7 +197,9 @@ class Queue:
         for _ in range(len(self._consumers)):
             consumer = self._consumers[0]
             self._consumers.rotate(-1)
-            if self._may_take(consumer) and consumer.wants(entry.message):
+            if self._may_take(consumer) and (
+                consumer.terms.selector is None or consumer.wants(entry.message)
+            ):
                 return consumer
         return None
 

@@ -570,7 +570,10 @@ class Session:
             return
         source = subscription.source
         assert source is not None  # nobody else delivers what has to be acknowledged
-        entries = [entry for _, entry in deliveries]
+        if len(deliveries) == 1:
+            entries = [deliveries[0][1]]
+        else:
+            entries = [entry for _, entry in deliveries]
         if is_ack:
             source.acknowledged(entries)
         else:

@@ -434,7 +434,9 @@ class Wires(NamedTuple):
     text: Wire
 
 
-_SHORT_HEADERS = tuple(bytes((_WHOLE_BINARY, length)) for length in range(126))
+_SHORT_BYTES = 1024
+_BINARY_HEADERS = tuple(frame_header(2, length) for length in range(_SHORT_BYTES))
+_TEXT_HEADERS = tuple(frame_header(1, length) for length in range(_SHORT_BYTES))
 
 
 class _PlainBinary:
@@ -443,8 +445,8 @@ class _PlainBinary:
     def wrap(self, data: bytes) -> bytes:
         """Give one message."""
         length = len(data)
-        if length < 126:
-            return _SHORT_HEADERS[length] + data
+        if length < _SHORT_BYTES:
+            return _BINARY_HEADERS[length] + data
         return frame_header(2, length) + data
 
 
@@ -453,7 +455,10 @@ class _PlainText:
 
     def wrap(self, data: bytes) -> bytes:
         """Give one message."""
-        return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, len(data)) + data
+        length = len(data)
+        if length < _SHORT_BYTES and data.isascii():
+            return _TEXT_HEADERS[length] + data
+        return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, length) + data
 
 
 class _Deflating:
