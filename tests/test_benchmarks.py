@@ -155,9 +155,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rtchat]:
 class TestGenerator:
     @pytest.mark.parametrize("wire", ["tcp", "ws"])
     def test_every_copy_is_counted(self, blast: Blast, server: Rtchat, wire: str) -> None:
-        run = blast.run(server, wire, subscribers=7, messages=50)
+        run = blast.run(server, wire, subscribers=7, messages=20_000)
 
-        assert (run.messages, run.copies, run.copies_due) == (50, 350, 350)
+        assert (run.messages, run.copies, run.copies_due) == (20_000, 140_000, 140_000)
         assert run.server_cpu_s > 0
 
     def test_topics_and_subscriptions_multiply(self, blast: Blast, server: Rtchat) -> None:
