@@ -207,7 +207,7 @@ def _fan_out(
 ) -> Work:
     """One publisher; all its messages in one read, or each in a read of its own."""
     place = _Place()
-    kept = neighbours(place)
+    neighbours(place)  # the place holds them
     receivers = [place.client(wire) for _ in range(subscribers)]
     for receiver in receivers:
         receiver.subscribe(pattern or destination, headers)
@@ -224,9 +224,7 @@ def _fan_out(
     if wire == "deflate":
         work()
         assert all(len(one.socket.sent) > 0 for one in receivers), "nothing arrived"
-        work.kept = kept  # type: ignore[attr-defined]
         return work
-    work.kept = kept  # type: ignore[attr-defined]
     return _checked(work, receivers, subscribers * _MESSAGES)
 
 

@@ -343,23 +343,6 @@ class History:
         self._overgrown = True
         self._owner.cork.woken[self.expire] = None
 
-    def _publish(self, message: KeptMessage) -> None:
-        stream = message.stream
-        max_count = stream.rule.max_count
-        if stream.next == stream.stored_first:
-            stream.oldest_s = message.time_s
-        stream.next = message.offset + 1
-        if stream.next - stream.first > max_count:
-            stream.first = stream.next - max_count
-        self._shelf.put(message)
-        self._owner.deliver_kept(stream, message)
-        if stream.followers:
-            followers, stream.followers = stream.followers, {}
-            for follower in followers:
-                follower.pump()
-        if stream.next - stream.stored_first > _OVERGROWN * max_count:
-            self._clean_up_soon()
-
 
 def _is_spare(stream: Stream) -> bool:
     """Whether a stream's place can be given to another one."""
