@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame
 from rtchat.core.history import History
 from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits
-from rtchat.core.message import Message
+from rtchat.core.message import Message, size_of
 from rtchat.core.outlet import Cork
 from rtchat.core.parser import HeadCache
 from rtchat.core.people import Visit
@@ -349,16 +350,35 @@ class Broker:
         topic.publish(Message(f"{self.epoch}-{number}", name, frame))
         return None
 
-    def run_topic(self, name: str) -> Topic | None:
-        """Give the topic that :meth:`publish_run` may be used for now, if it may."""
+    def most_at_once(self, name: str, frame: Frame) -> int:
+        """Tell for how many SENDs like this :meth:`publish_run` may be used; 0 is for none."""
+        queue = self._queues.get(name)
+        if queue is not None:
+            return queue.room_for(size_of(frame))
         topic = self._direct_topic(name)
-        return topic if topic is not None and topic.is_uniform else None
+        return sys.maxsize if topic is not None and topic.is_uniform else 0
 
-    def publish_run(self, topic: Topic, frame: Frame, bodies: list[bytes]) -> None:
-        """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost."""
+    def publish_run(self, name: str, frame: Frame, bodies: list[bytes]) -> None:
+        """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost.
+
+        Args:
+            name: The topic or queue; :meth:`most_at_once` has allowed it.
+            frame: The first SEND, with a ``content-length`` that all of them share.
+            bodies: The messages' bodies.
+        """
         first = self._messages + 1
         self._messages += len(bodies)
-        topic.publish_run(f"{self.epoch}-", first, frame, bodies)
+        queue = self._queues.get(name)
+        if queue is None:
+            self._routes[name][1][0].publish_run(f"{self.epoch}-", first, frame, bodies)
+            return
+        stem, command, headers, memo = f"{self.epoch}-", frame.command, frame.headers, frame.memo
+        queue.put_run(
+            [
+                Message(f"{stem}{number}", name, Frame(command, headers, body, memo))
+                for number, body in enumerate(bodies, first)
+            ]
+        )
 
     def keeps(self, destination: str) -> bool:
         """Tell whether a SEND there waits for the file, it or some of it."""

@@ -94,7 +94,7 @@ class Feed:
         self.dispatch()
 
     def _may_deliver(self) -> bool:
-        if not self.subscription.has_credit:
+        if self.subscription.credit <= 0:
             return False
         if self.subscription.outlet.has_room:
             return True

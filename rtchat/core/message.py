@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rtchat.core.frames import Frame, Version, encode_headers, escape
 
-__all__ = ["Message", "ServerMessage", "message_prefix"]
+__all__ = ["Message", "ServerMessage", "message_prefix", "size_of"]
 
 # Meant for the server alone; a subscriber has no use for them.
 _FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
@@ -84,12 +84,7 @@ class Message:
     @property
     def size(self) -> int:
         """What it counts in the limits of queues and backlogs, in bytes."""
-        memo = self.frame.memo
-        headers: int | None = memo.get("size")
-        if headers is None:
-            headers = sum(len(name) + len(value) for name, value in self.frame.headers.items())
-            memo["size"] = headers
-        return len(self.frame.body) + headers + _OVERHEAD_BYTES
+        return size_of(self.frame)
 
     @property
     def priority(self) -> int:
@@ -188,6 +183,15 @@ class Message:
             text = b"\ndestination:%b\ncontent-length:%d\n%b\n" % (destination, length, own)
             head = memo[version] = (self.destination, text)
         return head
+
+
+def size_of(frame: Frame) -> int:
+    """Give what a SEND's message counts in the limits of queues and backlogs, in bytes."""
+    headers: int | None = frame.memo.get("size")
+    if headers is None:
+        headers = sum(len(name) + len(value) for name, value in frame.headers.items())
+        frame.memo["size"] = headers
+    return len(frame.body) + headers + _OVERHEAD_BYTES
 
 
 class ServerMessage(Message):

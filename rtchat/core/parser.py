@@ -23,6 +23,9 @@ _CR, _LF = b"\r\n"
 _SHORT_ACK = re.compile(rb"ACK\nid:([-+@./0-9A-Za-z_]{1,64})\n\n\0")
 """The ACK of a consumer that says nothing else; a new head each time, so no cache knows it."""
 
+_SHORT_ACKS = re.compile(rb"(?:ACK\nid:[-+@./0-9A-Za-z_]{1,64}\n\n\0)+")
+_BETWEEN_IDS = "\n\n\0ACK\nid:"
+
 _SMALL_BYTES = 4096
 """The beginning of a frame up to this size is copied with every read until the frame is whole;
 one that is larger than that, and than what was read, is appended to instead."""
@@ -190,10 +193,25 @@ class FrameParser:
         self._head = None
         return Frame(head[0], head[1], body, head[3])
 
-    def more_like(self, frame: Frame) -> list[bytes]:
+    def more_acks(self) -> list[str]:
+        """Give the ids of those whole ACKs that come next and say nothing else."""
+        buffer, start = self._buffer, self._position
+        if not self._reads_short_acks or not isinstance(buffer, bytes):
+            return []
+        acks = _SHORT_ACKS.match(buffer, start)
+        if acks is None:
+            return []
+        self._position = self._scanned = end = acks.end()
+        return buffer[start + 7 : end - 3].decode("ascii").split(_BETWEEN_IDS)
+
+    def more_like(self, frame: Frame, most: int) -> list[bytes]:
         """Give the bodies of those whole frames that follow and repeat the last one's head.
 
         The head says how long each of them is.
+
+        Args:
+            frame: The last one.
+            most: Of no more than so many.
         """
         block, known = self._repeated
         buffer, at = self._buffer, self._position
@@ -203,7 +221,9 @@ class FrameParser:
         if not isinstance(buffer, bytes):
             return bodies
         length, size = known[2], len(buffer)
-        while buffer.startswith(block, at):
+        for _ in range(most):
+            if not buffer.startswith(block, at):
+                break
             start = at + len(block)
             end = start + length
             if end >= size or buffer[end]:

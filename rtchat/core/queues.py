@@ -15,7 +15,6 @@ from rtchat.core.subscription import AckMode, Entry, Subscription
 
 __all__ = ["Queue", "QueueOwner"]
 
-_PRIORITIES = range(9, -1, -1)
 _seq_of = attrgetter("seq")
 _TAKEN = Entry(Message("", "", Frame("")), 0)
 
@@ -95,13 +94,19 @@ class Queue:
         )
         return self._was_full
 
+    def room_for(self, size: int) -> int:
+        """Give how many messages of this size it takes until it is full."""
+        limits = self._limits
+        by_bytes = -((self.bytes - limits.max_queue_bytes) // size)
+        return max(0, min(limits.max_queue_messages - self._held, by_bytes))
+
     # Messages
 
     def put(self, message: Message) -> None:
         """Take a message; full or not, whoever asked ``is_full`` decides that."""
         self._seq += 1
-        entry = Entry(message, self._seq)
-        entry.size = size = message.size
+        size = message.size
+        entry = Entry(message, self._seq, size)
         self._held += 1
         self.bytes += size
         self._owner.account(size)
@@ -111,13 +116,25 @@ class Queue:
             if consumer is not None:
                 self._hand_out(entry, consumer)
                 return
-        self._ready.append(entry)
+        self._ready.append([entry])
+        self.dispatch()
+
+    def put_run(self, messages: list[Message]) -> None:
+        """Take several messages with the same head, no more than there is room for."""
+        size = messages[0].size
+        first = self._seq + 1
+        entries = [Entry(message, seq, size) for seq, message in enumerate(messages, first)]
+        count = len(entries)
+        self._seq += count
+        self._held += count
+        self.bytes += size * count
+        self._owner.account(size * count)
+        self._ready.append(entries)
         self.dispatch()
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
         """Forget messages that a consumer is done with."""
-        for entry in entries:
-            self._forget(entry)
+        self._forget(entries)
         if self._ready.count:
             self.dispatch()
         elif not self._held:
@@ -132,7 +149,7 @@ class Queue:
             is_over = not requeue or (limit and entry.deliveries >= limit)
             tries = entry.deliveries if requeue else 0
             if is_over and self._owner.queue_rejected(self, entry.message, tries=tries):
-                self._forget(entry)
+                self._forget([entry])
             else:
                 kept.append(entry)
         if kept:
@@ -145,8 +162,7 @@ class Queue:
     def expire(self) -> None:
         """Drop the messages whose time is over; nobody may be there to take them."""
         now = self._owner.now
-        for entry in self._ready.remove_if(lambda entry: entry.message.is_expired(now)):
-            self._forget(entry)
+        self._forget(self._ready.remove_if(lambda entry: entry.message.is_expired(now)))
         self._leave_if_unused()
 
     # Consumers
@@ -169,29 +185,47 @@ class Queue:
     def dispatch(self) -> None:
         """Hand out what can be handed out, round robin."""
         # Nothing that this calls comes back here: outlets gather, and whoever waits is woken at
-        # the end of the turn.
-        while self._ready.count and self._dispatch_one():
-            pass
+        # the end of the turn. So whoever cannot take one now cannot take any until then.
+        ready, consumers = self._ready, self._consumers
+        able: list[Subscription] = []
+        for _ in range(len(consumers)):
+            if not ready.count:
+                return
+            consumer = consumers[0]
+            consumers.rotate(-1)
+            if self._serve(consumer, 1):
+                able.append(consumer)
+        last = None
+        while able and ready.count:
+            still_able = []
+            # Mostly there is one, who has just acknowledged some: it gets all it may have.
+            most = 1 if len(able) > 1 else ready.count
+            for consumer in able:
+                served = self._serve(consumer, most) if ready.count else 0
+                if served:
+                    last = consumer
+                if served == most:
+                    still_able.append(consumer)
+            able = still_able
+        if last is not None:
+            consumers.rotate(-1 - consumers.index(last))
 
-    def _dispatch_one(self) -> bool:
-        for _ in range(len(self._consumers)):
-            consumer = self._consumers[0]
-            self._consumers.rotate(-1)
-            if not self._may_take(consumer):
-                continue
-            entry = self._take_first(consumer)
-            if entry is not None:
-                self._hand_out(entry, consumer)
-                return True
-        return False
-
-    def _take_first(self, consumer: Subscription) -> Entry | None:
-        """Give the first message the consumer wants; drop those whose time is over."""
-        while True:
-            entry = self._ready.take_first(consumer)
-            if entry is None or not entry.message.is_expired(self._owner.now):
-                return entry
-            self._forget(entry)
+    def _serve(self, consumer: Subscription, most: int) -> int:
+        """Hand out so many messages to a consumer, or fewer, and give how many it were."""
+        most = min(most, consumer.credit)
+        outlet, ready = consumer.outlet, self._ready
+        for count in range(most):
+            if not outlet.has_room:
+                outlet.waiters[self] = None
+                return count
+            entry = ready.take_first(consumer)
+            while entry is not None and entry.message.is_expired(self._owner.now):
+                self._forget([entry])
+                entry = ready.take_first(consumer)
+            if entry is None:
+                return count
+            self._hand_out(entry, consumer)
+        return max(0, most)
 
     def _next_consumer(self, entry: Entry) -> Subscription | None:
         for _ in range(len(self._consumers)):
@@ -207,11 +241,11 @@ class Queue:
         consumer.deliver(entry)
         if consumer.terms.ack is AckMode.AUTO:
             # "the server will assume the client has received the message as soon as it sends it"
-            self._forget(entry)
+            self._forget([entry])
 
-    def _forget(self, entry: Entry) -> None:
-        size = entry.size
-        self._held -= 1
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        size = sum([entry.size for entry in entries])
+        self._held -= len(entries)
         self.bytes -= size
         self._owner.account(-size)
         if self._was_full:
@@ -224,7 +258,7 @@ class Queue:
             self._owner.queue_is_unused(self)
 
     def _may_take(self, consumer: Subscription) -> bool:
-        if not consumer.has_credit:
+        if consumer.credit <= 0:
             return False
         if consumer.outlet.has_room:
             return True
@@ -238,49 +272,50 @@ class _Ready:
     __slots__ = ("_levels", "count")
 
     def __init__(self) -> None:
-        self._levels: dict[int, _Level] = {}
+        self._levels: list[_Level] = []  # none of them empty, the highest priority first
         self.count = 0
 
-    def append(self, entry: Entry) -> None:
-        priority = entry.message.priority
-        level = self._levels.get(priority)
-        if level is None:
-            level = self._levels[priority] = _Level()
-        level.entries.append(entry)
-        self.count += 1
+    def append(self, entries: list[Entry]) -> None:
+        """Put messages of one priority behind all others of it."""
+        self._level(entries[0].message.priority).entries += entries
+        self.count += len(entries)
 
     def restore(self, entries: Sequence[Entry]) -> None:
         by_priority: dict[int, list[Entry]] = {}
         for entry in entries:
             by_priority.setdefault(entry.message.priority, []).append(entry)
         for priority, returned in by_priority.items():
-            level = self._levels.get(priority)
-            if level is None:
-                level = self._levels[priority] = _Level()
-            level.restore(returned)
+            self._level(priority).restore(returned)
             self.count += len(returned)
 
     def take_first(self, consumer: Subscription) -> Entry | None:
-        for priority in _PRIORITIES:
-            level = self._levels.get(priority)
-            if level is None:
-                continue
-            entry = level.take_first(consumer, priority)
+        for level in self._levels:
+            entry = level.take_first(consumer)
             if entry is not None:
                 self.count -= 1
                 if not len(level):
-                    del self._levels[priority]
+                    self._levels.remove(level)
                 return entry
         return None
 
     def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
         removed: list[Entry] = []
-        for priority, level in list(self._levels.items()):
+        for level in self._levels:
             removed += level.remove_if(is_over)
-            if not len(level):
-                del self._levels[priority]
+        self._levels = [level for level in self._levels if len(level)]
         self.count -= len(removed)
         return removed
+
+    def _level(self, priority: int) -> _Level:
+        """Give the level of this priority, which may be new; then something is put there."""
+        place = 0
+        for level in self._levels:
+            if level.priority == priority:
+                return level
+            place += level.priority > priority
+        new = _Level(priority)
+        self._levels.insert(place, new)
+        return new
 
 
 class _Level:
@@ -290,9 +325,10 @@ class _Level:
     where it stopped looking by bisection.
     """
 
-    __slots__ = ("entries", "head")
+    __slots__ = ("entries", "head", "priority")
 
-    def __init__(self) -> None:
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
         self.entries: list[Entry] = []
         self.head = 0
 
@@ -308,13 +344,13 @@ class _Level:
             self.entries = sorted(returned + waiting, key=_seq_of)
         self.head = 0
 
-    def take_first(self, consumer: Subscription, priority: int) -> Entry | None:
+    def take_first(self, consumer: Subscription) -> Entry | None:
         if consumer.terms.selector is None:
             entry = self.entries[self.head]
             self._drop_head()
             return entry
         # Whatever stands up to the cursor was looked at and is not for this consumer.
-        seen = consumer.cursors.get(priority, 0)
+        seen = consumer.cursors.get(self.priority, 0)
         start = bisect_right(self.entries, seen, self.head, key=_seq_of)
         for index in range(start, len(self.entries)):
             entry = self.entries[index]
@@ -324,7 +360,7 @@ class _Level:
                 else:
                     del self.entries[index]
                 return entry
-            consumer.cursors[priority] = entry.seq
+            consumer.cursors[self.priority] = entry.seq
         return None
 
     def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:

@@ -160,7 +160,7 @@ class Replay:
         self._join(self)
 
     def _may_deliver(self) -> bool:
-        if not self.subscription.has_credit:
+        if self.subscription.credit <= 0:
             return False
         if self.subscription.outlet.has_room:
             return True

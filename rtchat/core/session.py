@@ -27,7 +27,14 @@ from rtchat.core.queues import Queue
 from rtchat.core.rate import TokenBucket
 from rtchat.core.subscription import Source, Subscription
 from rtchat.core.subscriptions import Subscriptions
-from rtchat.core.terms import ack_id, milliseconds, required, subscription_terms, wants_requeue
+from rtchat.core.terms import (
+    ack_id,
+    milliseconds,
+    required,
+    subscription_number,
+    subscription_terms,
+    wants_requeue,
+)
 from rtchat.core.transactions import Acknowledgement, Action, Letter, Publication, Transactions
 from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
@@ -217,18 +224,21 @@ class Session:
                     if destination is not None and self._bucket is None:
                         self.has_published = True
                         broker = self._broker
-                        topic = broker.run_topic(destination)
-                        bodies = [] if topic is None else parser.more_like(frame)
-                        if topic is not None and bodies:
-                            broker.publish_run(topic, frame, [frame.body, *bodies])
-                            frame = None
-                            continue
-                        full = broker.publish_plain(destination, frame, self)
-                        if full is not None:
-                            raise _MustWait(full)
+                        most = broker.most_at_once(destination, frame)
+                        bodies = parser.more_like(frame, most - 1) if most > 1 else None
+                        if bodies:
+                            broker.publish_run(destination, frame, [frame.body, *bodies])
+                        else:
+                            full = broker.publish_plain(destination, frame, self)
+                            if full is not None:
+                                raise _MustWait(full)
                         frame = None
                         continue
                 self._act_on(frame)
+                if frame.command == "ACK" and not self.is_closed:
+                    ack_ids = parser.more_acks()
+                    if ack_ids:
+                        self._acknowledge_run(ack_ids)
                 frame = None
         except _MustWait as wait:
             self._held = frame
@@ -546,23 +556,17 @@ class Session:
         self._acknowledge(frame, is_ack=False, requeue=wants_requeue(frame))
 
     def _acknowledge(self, frame: Frame, *, is_ack: bool, requeue: bool) -> None:
-        message_id, number, delivery = ack_id(frame, self.version)
+        delivery = ack_id(frame, self.version)
         transaction = frame.headers.get("transaction")
         if transaction is not None:
             self._transactions.check(transaction)
-        subscription = self._subscriptions.get(number)
+        subscription = self._subscriptions.get(subscription_number(delivery))
         if subscription is not None and self.version is Version.V11:
             named = frame.headers.get("subscription")
             subscription = subscription if subscription.id == named else None
-        try:
-            if subscription is None:
-                raise KeyError(number)
-            deliveries = subscription.take_unacked(delivery, message_id)
-        except KeyError:
-            raise ProtocolError(
-                f"{frame.command} of a message that does not wait for it",
-                "It was acknowledged before, or its subscription has ended, or it never was sent.",
-            ) from None
+        if subscription is None or delivery not in subscription.unacked:
+            raise _nothing_to_acknowledge(frame.command)
+        deliveries = subscription.take_unacked(delivery)
         if transaction is not None:
             subscription.reserved += len(deliveries)
             action = Acknowledgement(subscription, deliveries, is_ack, requeue)
@@ -578,6 +582,18 @@ class Session:
             source.acknowledged(entries)
         else:
             source.returned(entries, requeue=requeue)
+
+    def _acknowledge_run(self, ack_ids: list[str]) -> None:
+        """Act on several ACKs that say nothing but which delivery they are about."""
+        while ack_ids:
+            subscription = self._subscriptions.get(subscription_number(ack_ids[0]))
+            entries, taken = ([], 0) if subscription is None else subscription.take_run(ack_ids)
+            if subscription is None or not taken:
+                raise _nothing_to_acknowledge("ACK")
+            source = subscription.source
+            assert source is not None  # nobody else delivers what has to be acknowledged
+            source.acknowledged(entries)
+            ack_ids = ack_ids[taken:]
 
     def _begin(self, frame: Frame) -> None:
         self._transactions.begin(required(frame, "transaction"))
@@ -747,6 +763,13 @@ def _negotiate(accept_version: str | None) -> Version:
     raise _NoCommonVersion(
         "no common version",
         f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
+    )
+
+
+def _nothing_to_acknowledge(command: str) -> ProtocolError:
+    return ProtocolError(
+        f"{command} of a message that does not wait for it",
+        "It was acknowledged before, or its subscription has ended, or it never was sent.",
     )
 
 

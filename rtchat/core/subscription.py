@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from itertools import takewhile
@@ -84,6 +85,7 @@ class SubscriptionTerms(NamedTuple):
 
 
 _USUAL_TERMS = SubscriptionTerms()
+_NO_LIMIT = sys.maxsize
 
 
 class Entry:
@@ -98,11 +100,11 @@ class Entry:
 
     __slots__ = ("deliveries", "message", "seq", "size")
 
-    def __init__(self, message: Message, seq: int) -> None:
+    def __init__(self, message: Message, seq: int, size: int = 0) -> None:
         self.message = message
         self.seq = seq
         self.deliveries = 0
-        self.size = 0
+        self.size = size
 
 
 class Source(Protocol):
@@ -132,7 +134,9 @@ class Subscription:
         terms: What it asked for.
         prefix: How its MESSAGE frames begin, encoded once.
         source: Where its messages come from, unless they reach its outlet directly.
-        unacked: What was delivered and neither acknowledged nor returned, by number, in order.
+        unacked: What was delivered and neither acknowledged nor returned, by its ack id, in
+            order. An ack id is the message's id, ``@``, the subscription's number, ``.`` and the
+            delivery's number in the subscription.
         reserved: How many deliveries an open transaction acknowledges.
         cursors: How far its selector has looked through a queue, by priority.
         visit: Who listens; None is somebody without a name.
@@ -171,7 +175,7 @@ class Subscription:
         self.terms = terms
         self.prefix = message_prefix(subscription_id, version)
         self.source: Source | None = None
-        self.unacked: dict[int, Entry] = {}
+        self.unacked: dict[str, Entry] = {}
         self.reserved = 0
         self.cursors: dict[int, int] = {}
         self.visit: Visit | None = None
@@ -184,11 +188,12 @@ class Subscription:
         return terms.ack is AckMode.AUTO and terms.slow is SlowPolicy.CLOSE
 
     @property
-    def has_credit(self) -> bool:
-        """Whether it may get another message before it acknowledges one."""
-        prefetch = self.terms.prefetch
-        # With auto nothing is ever unacknowledged.
-        return prefetch == 0 or len(self.unacked) + self.reserved < prefetch
+    def credit(self) -> int:
+        """How many more messages it may get before it acknowledges one."""
+        terms = self.terms
+        if not terms.prefetch or terms.ack is AckMode.AUTO:
+            return _NO_LIMIT  # with auto nothing is ever unacknowledged
+        return terms.prefetch - len(self.unacked) - self.reserved
 
     def wants(self, message: Message, deliveries: int = 0) -> bool:
         """Whether its selector lets the message through.
@@ -218,39 +223,67 @@ class Subscription:
         if dropped:
             extra += b"x-dropped:%d\n" % dropped
         message, version = entry.message, self.version
-        prefix, mark = self.prefix, b""
-        if self.terms.ack is not AckMode.AUTO:
-            self._deliveries = number = self._deliveries + 1
-            self.unacked[number] = entry
-            # With the message's id before it, what a client still knows from an earlier
-            # connection acknowledges nothing on this one.
-            mark = b"@%d.%d" % (self.number, number)
-            if version is Version.V12:
-                prefix = b"%back:%b%b\n" % (prefix, message.id.encode(), mark)
-                mark = b""
+        prefix = self.prefix
+        if self.terms.ack is AckMode.AUTO:
+            self.outlet.send(message.marshal(prefix + extra if extra else prefix, version))
+            return
+        self._deliveries = number = self._deliveries + 1
+        # With the message's id before it, what a client still knows from an earlier connection
+        # acknowledges nothing on this one.
+        mark = f"@{self.number}.{number}"
+        ack_id = message.id + mark
+        self.unacked[ack_id] = entry
+        if version is Version.V12:
+            prefix = b"%back:%b\n%b" % (prefix, ack_id.encode(), extra)
+            self.outlet.send(message.marshal(prefix, version))
+        else:
             # 1.0 and 1.1 acknowledge by message-id: there it names the delivery as well.
-        data = message.marshal(prefix + extra if extra else prefix, version, mark)
-        self.outlet.send(data)
+            self.outlet.send(message.marshal(prefix + extra, version, mark.encode()))
 
-    def take_unacked(self, number: int, message_id: str) -> list[tuple[int, Entry]]:
+    def take_unacked(self, ack_id: str) -> list[tuple[str, Entry]]:
         """Take what an ACK or NACK of this delivery is about.
-
-        Args:
-            number: The delivery's.
-            message_id: The id of the message that was delivered then.
 
         Raises:
             KeyError: It is not waiting to be acknowledged.
         """
-        if self.unacked[number].message.id != message_id:
-            raise KeyError(number)
+        unacked = self.unacked
+        entry = unacked[ack_id]
         if self.terms.ack is AckMode.INDIVIDUAL:
-            return [(number, self.unacked.pop(number))]
+            del unacked[ack_id]
+            return [(ack_id, entry)]
         # "the ACK operates on the message specified in the ACK frame and all messages sent to
         # the subscription before the ACK'ed message"
-        earlier = list(takewhile(number.__ge__, self.unacked))
-        return [(each, self.unacked.pop(each)) for each in earlier]
+        earlier = [*takewhile(ack_id.__ne__, unacked), ack_id]
+        return [(each, unacked.pop(each)) for each in earlier]
 
-    def put_back(self, deliveries: Sequence[tuple[int, Entry]]) -> None:
+    def take_run(self, ack_ids: Sequence[str]) -> tuple[list[Entry], int]:
+        """Take what several ACKs are about, as many of the first ones as belong here.
+
+        Returns:
+            The messages, and how many of the ACKs that was; 0 if already the first one is of a
+            delivery that does not wait here.
+        """
+        unacked, taken = self.unacked, 0
+        entries: list[Entry] = []
+        if self.terms.ack is AckMode.INDIVIDUAL:
+            for ack_id in ack_ids:
+                entry = unacked.pop(ack_id, None)
+                if entry is None:
+                    break
+                entries.append(entry)
+            return entries, len(entries)
+        for ack_id in ack_ids:
+            if ack_id not in unacked:
+                break
+            entries += [entry for _, entry in self.take_unacked(ack_id)]
+            taken += 1
+        return entries, taken
+
+    def put_back(self, deliveries: Sequence[tuple[str, Entry]]) -> None:
         """Undo :meth:`take_unacked`; the order of delivery is kept."""
-        self.unacked = dict(sorted([*self.unacked.items(), *deliveries]))
+        self.unacked = dict(sorted([*self.unacked.items(), *deliveries], key=_delivery))
+
+
+def _delivery(item: tuple[str, Entry]) -> int:
+    """Give a delivery's number."""
+    return int(item[0].rpartition(".")[2])

@@ -17,10 +17,10 @@ from rtchat.core.subscription import (
 from rtchat.errors import ProtocolError
 
 __all__ = [
-    "AckId",
     "ack_id",
     "milliseconds",
     "required",
+    "subscription_number",
     "subscription_terms",
     "wants_requeue",
 ]
@@ -32,11 +32,6 @@ _START = re.compile(
     r"(?:offset=(?P<offset>[0-9]{1,15})|timestamp=(?P<time>[0-9]{1,15}(\.[0-9]{1,9})?))"
 )
 _MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
-
-
-AckId = tuple[str, int, int]
-"""What an ACK or NACK is about: the message's id, the subscription's number in its session, the
-delivery's number in its subscription."""
 
 
 def required(frame: Frame, name: str) -> str:
@@ -125,27 +120,24 @@ def _prefetch(frame: Frame, limits: Limits) -> int:
     return limits.prefetch
 
 
-def ack_id(frame: Frame, version: Version) -> AckId:
+def ack_id(frame: Frame, version: Version) -> str:
     """Read which delivery an ACK or NACK is about.
-
-    Returns:
-        Its parts, with numbers that were never given out if the id is not one of ours.
 
     Raises:
         ProtocolError: The header that names it is missing.
     """
     if version is Version.V12:
-        text = frame.headers.get("id") or required(frame, "id")
-    else:
-        if version is Version.V11:
-            # "ACK MUST have two REQUIRED headers: message-id ... and subscription" (1.1)
-            required(frame, "subscription")
-        text = required(frame, "message-id")
-    message_id, _, numbers = text.rpartition("@")
-    first, _, second = numbers.partition(".")
-    if not (numbers.isascii() and first.isdigit() and second.isdigit()) or len(numbers) > 32:
-        return message_id, 0, 0
-    return message_id, int(first), int(second)
+        return frame.headers.get("id") or required(frame, "id")
+    if version is Version.V11:
+        # "ACK MUST have two REQUIRED headers: message-id ... and subscription" (1.1)
+        required(frame, "subscription")
+    return required(frame, "message-id")
+
+
+def subscription_number(ack_id: str) -> int:
+    """Give the number of the subscription that an ack id says it is of; 0, which none has."""
+    number = ack_id.rpartition("@")[2].partition(".")[0]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
 
 
 def wants_requeue(frame: Frame) -> bool:

@@ -40,7 +40,7 @@ class Acknowledgement(NamedTuple):
     """
 
     subscription: Subscription
-    deliveries: list[tuple[int, Entry]]
+    deliveries: list[tuple[str, Entry]]
     is_ack: bool
     requeue: bool
 

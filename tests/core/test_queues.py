@@ -165,7 +165,7 @@ def test_what_was_taken_is_not_held_any_longer(server: Server) -> None:
     for _ in range(4):
         worker.ack(worker.message())
     queue = server.broker._queues[Q]
-    [level] = queue._ready._levels.values()
+    [level] = queue._ready._levels
     held = {entry.message.body for entry in level.entries} - {b""}
     assert held == {b"f"}
     assert len(queue) == 2
