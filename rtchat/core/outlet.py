@@ -25,6 +25,9 @@ class Wire(Protocol):
     def wrap(self, data: bytes) -> bytes:
         """Give the bytes to send for one STOMP frame (or heart-beat)."""
 
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        """Do the same for several, one at least."""
+
 
 class _Raw:
     """Plain TCP: a frame's bytes as they are."""
@@ -32,6 +35,10 @@ class _Raw:
     def wrap(self, data: bytes) -> bytes:
         """Give the bytes unchanged."""
         return data
+
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        """Give the bytes unchanged."""
+        return messages
 
 
 RAW: Wire = _Raw()

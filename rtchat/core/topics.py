@@ -97,9 +97,7 @@ class Topic:
                 b"%b%d%b%b\0" % (start, number, end, body)
                 for number, body in enumerate(bodies, first)
             ]
-            if group.wrap is not None:
-                messages = list(map(group.wrap, messages))
-            group.send(messages)
+            group.send(messages if group.wrap is None else group.wire.wrap_all(messages))
 
     def publish(self, message: Message) -> None:
         """Hand the message to every subscriber."""
@@ -127,12 +125,13 @@ class Topic:
 class _Alike(OutletGroup):
     """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
 
-    __slots__ = ("prefix", "selector", "version", "wrap")
+    __slots__ = ("prefix", "selector", "version", "wire", "wrap")
 
     def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
         super().__init__(cork)
         self.prefix = key.prefix
         self.version = key.version
+        self.wire = key.wire
         self.wrap = None if key.wire is RAW else key.wire.wrap
         self.selector = selector
 

@@ -6,6 +6,7 @@ from codecs import utf_8_decode
 from collections.abc import Callable
 from enum import IntEnum
 from functools import cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from rtchat.core.outlet import Wire
@@ -74,6 +75,7 @@ _MASKED = 0x80
 _WHOLE_TEXT = _FINAL | 1
 _WHOLE_BINARY = _FINAL | 2
 _LEAST_BYTES = 6  # of a masked frame: two and the key
+_MOST_ALIKE = 64  # looked for at once: looking further in vain would cost more than it saves
 _OPCODES = frozenset(Opcode)
 _MAX_CONTROL_BYTES = 125
 _MAX_REASON_BYTES = _MAX_CONTROL_BYTES - 2
@@ -178,11 +180,26 @@ class FrameReader:
             kind = buffer[at]
             if kind != _WHOLE_BINARY and kind != _WHOLE_TEXT:
                 break
-            data = unmask(buffer[start:end], buffer[start - 4 : start])
-            if kind == _WHOLE_TEXT and not data.isascii():
+            stride, stop = end - at, end
+            if buffer.startswith(buffer[at : start - 4], end):
+                # Those with the same header, before the key, that follow one another: half the
+                # cost of one by one.
+                count = min((size - at) // stride, _MOST_ALIKE)
+                for place in range(at, start - 4):
+                    column = buffer[place : at + count * stride : stride]
+                    count -= len(column.lstrip(column[:1]))
+                stop = at + count * stride
+            run = [
+                unmask(buffer[each : each + length], buffer[each - 4 : each])
+                for each in range(start, stop, stride)
+            ]
+            if kind == _WHOLE_TEXT and not all(map(bytes.isascii, run)):
+                run = list(takewhile(bytes.isascii, run))
+                messages += run
+                at += len(run) * stride
                 break
-            messages.append(data)
-            at = end
+            messages += run
+            at = stop
         if at == size:
             self._buffer, self._at = b"", 0
         else:
@@ -449,6 +466,12 @@ class _PlainBinary:
             return _BINARY_HEADERS[length] + data
         return frame_header(2, length) + data
 
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        """Give each message."""
+        if max(map(len, messages)) < _SHORT_BYTES:
+            return [_BINARY_HEADERS[len(data)] + data for data in messages]
+        return list(map(self.wrap, messages))
+
 
 class _PlainText:
     """Packs messages as they are."""
@@ -459,6 +482,12 @@ class _PlainText:
         if length < _SHORT_BYTES and data.isascii():
             return _TEXT_HEADERS[length] + data
         return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, length) + data
+
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        """Give each message."""
+        if max(map(len, messages)) < _SHORT_BYTES and all(map(bytes.isascii, messages)):
+            return [_TEXT_HEADERS[len(data)] + data for data in messages]
+        return list(map(self.wrap, messages))
 
 
 class _Deflating:
@@ -475,6 +504,10 @@ class _Deflating:
         if packed is None:
             return frame_header(opcode, len(data)) + data
         return frame_header(_COMPRESSED | opcode, len(packed)) + packed
+
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        """Give each message."""
+        return list(map(self.wrap, messages))
 
 
 PLAIN = Wires(_PlainBinary(), _PlainText())

@@ -270,6 +270,9 @@ class Counting:
         self.packed += 1
         return data
 
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        return [self.wrap(data) for data in messages]
+
 
 def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Broker) -> None:
     wire = Counting()

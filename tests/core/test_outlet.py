@@ -13,6 +13,9 @@ class Brackets:
     def wrap(self, data: bytes) -> bytes:
         return b"[" + data + b"]"
 
+    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
+        return [self.wrap(data) for data in messages]
+
 
 def group_of(cork: Cork, *outlets: ListOutlet) -> OutletGroup:
     group = OutletGroup(cork)

@@ -587,6 +587,55 @@ def test_whole_plain_messages_of_one_read_take_the_short_way() -> None:
     assert check_short_way([wire + frame(BINARY, b"half")[:-1], b"f", wire]) == 20
 
 
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("size", [1, 5, 125, 126, 300])
+@pytest.mark.parametrize("count", [2, 63, 64, 65, 129, 200])
+def test_messages_of_one_length_are_taken_as_one_by_one(opcode: int, size: int, count: int) -> None:
+    wire = b"".join(
+        frame(opcode, bytes([97 + number % 26]) * size, mask=number.to_bytes(4, "big"))
+        for number in range(count)
+    )
+    assert check_short_way([wire]) == count
+    assert check_short_way([wire[:-1], wire[-1:] + wire]) == 2 * count - 1  # one came in two reads
+
+
+runs = st.lists(
+    st.tuples(
+        st.sampled_from([TEXT, TEXT, BINARY, BINARY, PING, CONT]),
+        st.sampled_from([b"a", b"b", b"\xc3\xa9", b"\xff!", b"c" * 130, b"d" * 130, b""]),
+        st.integers(1, 70),
+        st.integers(0, 2**32 - 1),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(runs=runs, end=st.integers(0, 40), cut=st.integers(0, 3000))
+def test_whatever_is_among_messages_of_one_length_is_found(
+    runs: list[tuple[int, bytes, int, int]], end: int, cut: int
+) -> None:
+    wire = b"".join(
+        frame(opcode, payload, mask=((key + number) % 2**32).to_bytes(4, "big"))
+        for opcode, payload, count, key in runs
+        for number in range(count)
+    )
+    wire = wire[: len(wire) - end]
+    check_short_way([wire], 1000)
+    check_short_way([wire[:cut], wire[cut:]], 129)
+
+
+@pytest.mark.parametrize("wires", [PLAIN, deflating(15)])
+@pytest.mark.parametrize("sizes", [[1], [1, 1, 2], [125, 126], [1023, 1024, 70_000], [5000]])
+@pytest.mark.parametrize("filling", [b"a", "\u00e9".encode(), b"\xff"])
+def test_messages_packed_together_are_packed_as_one_by_one(
+    wires: Wires, sizes: list[int], filling: bytes
+) -> None:
+    messages = [filling * size for size in sizes]
+    for wire in wires:
+        assert wire.wrap_all(messages) == [wire.wrap(data) for data in messages]
+
+
 @pytest.mark.parametrize(
     "data",
     [
