@@ -22,8 +22,8 @@ from rtchat.net.transport import Stream
 
 __all__ = ["IFramedTransport", "Outbox"]
 
-_CHUNK_BYTES = 128 * 1024
-"""How much is handed to the transport at once; a TCP transport sends no more at a time."""
+_CHUNK_BYTES = 192 * 1024
+"""How much is handed to the transport at once: what one read of short messages becomes."""
 
 _ROOM_SHARE = 16
 """Room is this part of a small limit; of the default one it is just ROOM_BYTES."""
