@@ -119,6 +119,11 @@ class FrameParser:
         """How many bytes wait for the rest of their frame."""
         return len(self._buffer) - self._position
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether the next byte belongs to no frame that has begun."""
+        return self._head is None and len(self._buffer) == self._position
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream; then ask :meth:`next_frame` until it has none."""
         rest = len(self._buffer) - self._position

@@ -17,7 +17,7 @@ from rtchat import __version__
 from rtchat.core.broker import Broker
 from rtchat.core.chat import Rule
 from rtchat.core.destinations import Kind
-from rtchat.core.frames import Frame, Version, encode
+from rtchat.core.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.limits import Limits
 from rtchat.core.message import Message
 from rtchat.core.outlet import Outlet
@@ -196,7 +196,7 @@ class Session:
         A client that breaks the protocol gets an ERROR and is closed; nothing is raised.
         Set the broker's ``now`` before, and call its ``cork.flush()`` when the turn is over.
         """
-        if self.is_closed:
+        if self.is_closed or (data == HEARTBEAT and self._parser.is_between_frames):
             return
         self._parser.feed(data)
         if self._held is None:

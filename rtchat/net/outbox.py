@@ -45,6 +45,9 @@ class IFramedTransport(Interface):
 
     outbox: Outbox = Attribute("The Outbox of the connection underneath; its wire packs frames.")
 
+    def rest_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
+        """Whoever is above sends and hears something at least this often, in seconds."""
+
     def close_with(code: int, reason: str) -> None:  # noqa: N805
         """Close with a code of RFC 6455 once what was written is out."""
 

@@ -62,8 +62,10 @@ class StompProtocol(Protocol):
         self._clock = factory.clock
         self._last_read_s = 0.0
         self._closed_as: tuple[CloseReason, str] | None = None
-        # login time-out, then heart-beats; after the close, the cut
+        # login time-out and pauses; after the close, the cut
         self._timers: list[IDelayedCall] = []
+        self._beat_timer: IDelayedCall | None = None
+        self._listen_timer: IDelayedCall | None = None
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # why nothing is read from the client
         self._is_known_as_fast = False
@@ -174,12 +176,15 @@ class StompProtocol(Protocol):
             id=self.session.id,
             version=self.session.version.value,
         )
-        if heartbeat.send_ms:
-            self._later(heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
-        if heartbeat.receive_ms:
-            self._later(heartbeat.receive_ms * _SILENCE_SHARE / 1000, self._listen)
+        send_ms, receive_ms = heartbeat
+        if send_ms:
+            self._beat_timer = self._clock.callLater(send_ms * _SEND_SHARE / 1000, self._beat)
+        if receive_ms:
+            self._listen_in(receive_ms * _SILENCE_SHARE / 1000)
         elif self._framed is None:
             keep_alive(self._stream)
+        if self._framed is not None and send_ms and receive_ms:
+            self._framed.rest_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """The client has to wait: for a queue's room, or for its rate."""
@@ -264,8 +269,8 @@ class StompProtocol(Protocol):
         self._timers.append(self._clock.callLater(delay_s, call))
 
     def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            if timer.active():
+        for timer in (*self._timers, self._beat_timer, self._listen_timer):
+            if timer is not None and timer.active():
                 timer.cancel()
         self._timers.clear()
 
@@ -283,19 +288,23 @@ class StompProtocol(Protocol):
         )
 
     def _beat(self) -> None:
-        self._outbox.send(HEARTBEAT)
-        self._later(self._heartbeat.send_ms * _SEND_SHARE / 1000, self._beat)
-        self.factory.broker.cork.flush()
+        outbox = self._outbox
+        outbox.write_now(outbox.wire.wrap(HEARTBEAT))
+        delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
+        self._beat_timer = self._clock.callLater(delay_s, self._beat)
+
+    def _listen_in(self, delay_s: float) -> None:
+        self._listen_timer = self._clock.callLater(delay_s, self._listen)
 
     def _listen(self) -> None:
         allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
         if self._pauses:
             # Nobody can be heard who is not read.
-            self._later(allowed_s, self._listen)
+            self._listen_in(allowed_s)
             return
         left_s = self._last_read_s + allowed_s - self._clock.seconds()
         if left_s > 0:
-            self._later(left_s, self._listen)
+            self._listen_in(left_s)
             return
         self._fail(
             f"nothing received for {allowed_s:g} seconds",

@@ -493,6 +493,20 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
 
     # Pings
 
+    def rest_pings(self, send_s: float, hear_s: float) -> None:
+        """Send none from now on, if the bytes of whoever is above do the same as often.
+
+        Args:
+            send_s: Something is sent at least once in so many seconds.
+            hear_s: Something is heard as often, or the connection is closed.
+        """
+        if max(send_s, hear_s) > self.factory.ping_interval_s:
+            return
+        for timer in (self._ping_timer, self._pong_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._ping_timer = self._pong_timer = None
+
     def _schedule_ping(self) -> None:
         interval_s = self.factory.ping_interval_s
         if interval_s > 0:
