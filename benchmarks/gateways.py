@@ -102,7 +102,12 @@ class Gateway:
     def __enter__(self) -> Gateway:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=self._directory, stdout=log, stderr=subprocess.STDOUT
+                self._command,
+                cwd=self._directory,
+                # This source tree, whatever else is installed.
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         self.pid = self._process.pid
         try:
@@ -260,16 +265,14 @@ def answer_of(process: subprocess.Popen[bytes], seconds: float = 0.0) -> dict[st
 
 def rtchat(directory: Path, target_port: int) -> Gateway:
     """Prepare ``twistd -n rtchat`` with one rule, for the target."""
-    twistd = Path(sys.executable).with_name("twistd")
-    if not twistd.exists():
-        raise BenchError(f"{twistd} is missing: install rtchat into this Python (make bench)")
     (port,) = free_ports(1)
     directory.mkdir()
     (directory / "chat.ini").write_text(
         f"[listen]\nhttp://{HOST}:{port}\n[access]\nself -> {HOST}:{target_port}\n",
         encoding="utf-8",
     )
-    command = [str(twistd), "-n", "--pidfile=", "rtchat", "--config", "chat.ini"]
+    start = "from twisted.scripts.twistd import run; run()"
+    command = [sys.executable, "-c", start, "-n", "--pidfile=", "rtchat", "--config", "chat.ini"]
     return Gateway("rtchat", command, directory, port, f"/tcp/{HOST}:{target_port}")
 
 
