@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 
 from benchmarks.contest import Field, say
 from benchmarks.generator import Run
@@ -181,7 +181,7 @@ def measure_growth(growth: Growth, field: Field, points: Sequence[int], curves: 
         waiting = list(runs)
         for _ in range(field.rounds):
             for contestant in list(waiting):
-                start = time.monotonic()
+                start = monotonic()
                 try:
                     runs[contestant].append(_run(growth, point, contestant, field, guesses))
                 except BenchError as error:
@@ -190,7 +190,7 @@ def measure_growth(growth: Growth, field: Field, points: Sequence[int], curves: 
                     waiting.remove(contestant)
                     drop(contestant, point, str(error).splitlines()[0])
                     continue
-                took_s = time.monotonic() - start
+                took_s = monotonic() - start
                 if took_s > _LONG_S:
                     waiting.remove(contestant)
                 if took_s > _TOO_LONG_S and point != points[-1]:
@@ -221,14 +221,14 @@ def _run(
         return field.run(contestant, **settings, messages=messages, rate=rate)
     # The last point says how many messages fill the time at this one, more or less.
     guess = guesses.get(contestant, 20_000.0)
-    start = time.monotonic()
+    start = monotonic()
     for _ in range(5):
         # Whole rounds through all topics, so that each topic has as many.
         turns = settings.get("topics", 1)
         messages = max(2, int(turns * -(-guess / copies * field.seconds // turns)))
         run = field.run(contestant, **settings, messages=messages)
         guess = run.copies / max(run.wall_s, 1e-3)
-        is_long = time.monotonic() - start > _LONG_S / 2
+        is_long = monotonic() - start > _LONG_S / 2
         if run.wall_s >= _ENOUGH * field.seconds or is_long:
             break
     guesses[contestant] = guess
