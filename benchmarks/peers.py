@@ -192,10 +192,10 @@ class Comparison:
     def do_growth(self, growth: Growth) -> None:
         """Measure how something grows."""
         say(growth.title)
-        rounds, seconds = (1, 0.4) if self.options.quick else (3, 0.5)
-        field = dataclasses.replace(
-            self.field, rounds=rounds, seconds=seconds * (3 if growth.is_paced else 1)
-        )
+        rounds, seconds = (1, 0.4) if self.options.quick else (3, 0.7)
+        if growth.is_paced:
+            seconds *= 2
+        field = dataclasses.replace(self.field, rounds=rounds, seconds=seconds)
         points = growth.points[::3] if self.options.quick else growth.points
         curves = self.report.growths[growth.name] = Curves()
         measure_growth(growth, field, points, curves)
@@ -251,7 +251,8 @@ def measure(options: argparse.Namespace, directory: Path) -> int:
                     report.write(options.output)
         report.is_complete = not report.failures
     finally:
-        print(summary(report.verdicts), flush=True)
+        if report.verdicts:
+            print(summary(report.verdicts), flush=True)
         if options.output is not None:
             say(f"written: {report.write(options.output)}")
         if options.figures is not None:

@@ -95,12 +95,13 @@ class Report:
 
     def write(self, directory: Path) -> Path:
         """Write RESULTS.md and its pictures; give its path."""
-        pictures = _pictures(self.growths)
+        growths = {name: curves for name, curves in self.growths.items() if curves.runs}
+        pictures = _pictures(growths)
         folder = directory / "results"
         folder.mkdir(parents=True, exist_ok=True)
         for name, svg in pictures.items():
             (folder / name).write_text(svg, encoding="utf-8")
-        parts = [*self._head(), "## Targets", *self._targets()]
+        parts = [*self._head(), *self._targets()]
         parts += ["## How it was measured", _METHOD]
         if self.works:
             parts.append("## Each load")
@@ -109,8 +110,10 @@ class Report:
         if self.proxy:
             parts += ["## The proxy, /tcp, beside websockify", EXPLANATION]
             parts.append(proxy_details(self.proxy))
-        if self.growths:
-            parts += ["## How cost grows", *self._curves(pictures)]
+        if growths:
+            parts.append("## How cost grows")
+            parts += [f"![{name.removesuffix('.svg')}](results/{name})" for name in pictures]
+            parts += _tables(growths)
         path = directory / "RESULTS.md"
         path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
         return path
@@ -126,21 +129,16 @@ class Report:
         return parts
 
     def _targets(self) -> list[str]:
+        if not self.verdicts:
+            return []
         short = [one for one in self.verdicts if one.is_met is False]
-        parts = [f"{len(short)} of {len(self.verdicts)} are SHORT.", summary(self.verdicts)]
+        parts = ["## Targets", f"{len(short)} of {len(self.verdicts)} rows are SHORT."]
+        parts.append(summary(self.verdicts))
         if short:
             parts.append("Why these are SHORT:")
             parts.append(
                 "\n".join(f"- **{one.work}**, {one.target}: {reason_of(one)}" for one in short)
             )
-        return parts
-
-    def _curves(self, pictures: Mapping[str, str]) -> list[str]:
-        parts = [f"![{name.removesuffix('.svg')}](results/{name})" for name in pictures]
-        for name, curves in self.growths.items():
-            growth = next(one for one in GROWTHS if one.name == name)
-            unit = "p50 / p99 in ms" if growth.is_paced else "µs of the server's CPU a delivery"
-            parts += [f"### {growth.title}", f"{unit}:", growth_table(name, curves)]
         return parts
 
     def keep_figures(self, path: Path) -> None:
@@ -160,6 +158,15 @@ class Report:
             },
         }
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _tables(growths: Mapping[str, Curves]) -> list[str]:
+    parts = []
+    for name, curves in growths.items():
+        growth = next(one for one in GROWTHS if one.name == name)
+        unit = "p50 / p99 in ms" if growth.is_paced else "µs of the server's CPU a delivery"
+        parts += [f"### {growth.title}", f"{unit}:", growth_table(name, curves)]
+    return parts
 
 
 def _lines(curves: Curves, figure: Callable[[Run], float]) -> list[Line]:
