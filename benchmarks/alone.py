@@ -10,13 +10,26 @@ from benchmarks.contest import Spread, Verdict, number, say
 from benchmarks.generator import Blast, raise_open_files
 from benchmarks.servers import Rtchat, Server
 
-__all__ = ["measure_heartbeats", "measure_memory", "measure_start"]
+__all__ = [
+    "HEARTBEAT_TITLE",
+    "START_TITLE",
+    "measure_heartbeats",
+    "measure_memory",
+    "measure_start",
+]
 
 START_TARGET_S = 0.5
 MEMORY_TARGET_KIB = 8.0
 HEARTBEAT_MS = 10_000
 HEARTBEAT_CONNECTIONS = 20_000
 HEARTBEAT_TARGET = 0.15
+START_TITLE = "start to listening on both ports"
+HEARTBEAT_TITLE = (
+    f"{HEARTBEAT_CONNECTIONS:,} connections over WebSocket, heart-beats every "
+    f"{HEARTBEAT_MS // 1000} s both ways, WebSocket pings"
+)
+# RabbitMQ takes many milliseconds for each connection, and as long to close it.
+_PEER_CONNECTIONS = 1000
 # Connecting this many first loads what the server imports late, so that it is not counted.
 WARM_UP_CONNECTIONS = 50
 # Files that a server opens beside its connections, amply.
@@ -41,7 +54,7 @@ def measure_start(directory: Path, rounds: int, others: list[Server]) -> Verdict
             theirs = [one for one in theirs if not one.startswith("NATS ")]
             theirs.append(f"NATS {nats.started_s:.2f} s")
     return Verdict(
-        "start to listening on both ports",
+        START_TITLE,
         f"at most {START_TARGET_S:g} s",
         f"{spread.median:.2f} s ({spread.low:.2f} .. {spread.high:.2f})",
         f"{Spread.of(cpu[1:]).median:.2f} s of CPU",
@@ -56,7 +69,7 @@ def measure_memory(
     """Divide what a fresh server grew by with so many idle connections."""
     say(f"memory of {connections} idle connections")
 
-    def of(server: Server) -> float:
+    def of(server: Server, connections: int) -> float:
         settings = {"publishers": 0, "messages": 0}
         blast.run(server, "ws", subscribers=WARM_UP_CONNECTIONS, **settings)
         run = blast.run(server, "ws", subscribers=connections, hold=1, sources=_SOURCES, **settings)
@@ -65,11 +78,12 @@ def measure_memory(
     kib = []
     for attempt in range(rounds):
         with Rtchat(directory / f"memory-{attempt}") as server:
-            kib.append(of(server))
+            kib.append(of(server, connections))
     spread = Spread.of(kib)
     peer = "-"
     if rabbitmq is not None:
-        peer = f"{number(of(rabbitmq))} KiB (RabbitMQ Web STOMP)"
+        count = min(connections, _PEER_CONNECTIONS)
+        peer = f"{number(of(rabbitmq, count))} KiB (RabbitMQ Web STOMP, {count:,})"
     return Verdict(
         f"memory a connection, {connections:,} idle, STOMP over WebSocket, subscribed",
         f"at most {MEMORY_TARGET_KIB:g} KiB",
@@ -108,8 +122,7 @@ def measure_heartbeats(
         measured += f" ({share:.1%} for {connections:,}, times {scaled / share:.2f})"
     generator = run.hold_generator_cpu_s / run.hold_s
     yield Verdict(
-        f"{HEARTBEAT_CONNECTIONS:,} connections over WebSocket, heart-beats every "
-        f"{HEARTBEAT_MS // 1000} s both ways, WebSocket pings",
+        HEARTBEAT_TITLE,
         f"at most {HEARTBEAT_TARGET:.0%} of a core",
         measured,
         f"{share:.1%} (generator {generator:.1%})",

@@ -9,306 +9,33 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
 import resource
-import select
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.bench import environment, positive
 from benchmarks.gateway_tables import Figures, Load, hold_table, median, problems, rate_table
-from benchmarks.process_tree import TICKS_A_SECOND, cpu_s, memory_kb, processes_of
-from benchmarks.servers import BenchError, free_ports
-
-__all__ = ["Gateway", "Generator", "main"]
-
-HOST = "127.0.0.1"
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
-# The generator gives up by itself after a stall; this is for when it hangs altogether.
-ANSWER_TIMEOUT_S = 120.0
-# What opens first loads what a server imports late, so that it is not counted.
-WARM_UP_CONNECTIONS = 20
-SPARE_FILES = 100
-QUIET_S = 0.1
-QUIET_TIMEOUT_S = 5.0
-
-NO_PEER = (
-    "websockify was not found, so there is nothing to compare with: apt-get install websockify, "
-    "or pip install websockify, or name its program with --websockify or WEBSOCKIFY"
+from benchmarks.gateways import (
+    HOLD_NAME,
+    RATES,
+    REMEDY,
+    SPARE_FILES,
+    Gateway,
+    Generator,
+    find_websockify,
+    hold,
+    rtchat,
+    version_of,
+    websockify,
 )
+from benchmarks.servers import BenchError
 
+__all__ = ["main"]
 
-RATES: tuple[Load, ...] = (
-    Load("open, echo once, close", "open", "connections", {"parallel": 32}),
-    Load(
-        "64-byte echoes, 1 connection, 100 under way",
-        "messages",
-        "messages",
-        {"connections": 1, "window": 100},
-    ),
-    Load(
-        "64-byte echoes, 50 connections, 1 under way each",
-        "messages",
-        "messages",
-        {"connections": 50, "window": 1},
-    ),
-    Load(
-        "64-byte echoes, 50 connections, 20 under way each",
-        "messages",
-        "messages",
-        {"connections": 50, "window": 20},
-    ),
-    Load("64 KiB messages to the target", "up", "MB", {"body": 65536, "window": 64}),
-    Load("bytes from the target", "down", "MB", {}),
-)
-
-
-# What is measured, and with what
-
-
-class Gateway:
-    """A gateway that runs, as a context manager.
-
-    Args:
-        name: What the tables call it.
-        command: What starts it.
-        directory: Where; its log is written there.
-        port: Where it will listen.
-        path: The WebSocket's address that leads to the target.
-    """
-
-    def __init__(
-        self, name: str, command: Sequence[str], directory: Path, port: int, path: str
-    ) -> None:
-        self.name = name
-        self.port = port
-        self.path = path
-        self._command = command
-        self._directory = directory
-        self._log = directory / "server.log"
-
-    def __enter__(self) -> Gateway:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._directory, stdout=log, stderr=subprocess.STDOUT
-            )
-        self.pid = self._process.pid
-        try:
-            self._wait()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self._process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 1):
-                return
-            time.sleep(0.05)
-        raise BenchError(f"{self.name} did not start; it said:\n{self.last_words()}")
-
-    def _stop(self) -> None:
-        family = processes_of(self.pid)
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pid in family[1:]:  # its children, by their numbers
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 15)
-
-    def last_words(self) -> str:
-        """Return the end of the gateway's log."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-15:])
-
-    def wait_until_quiet(self) -> None:
-        """Wait until nothing is done any more, and no child is about to end."""
-        deadline = time.monotonic() + QUIET_TIMEOUT_S
-        before = None
-        while time.monotonic() < deadline:
-            now = (cpu_s(self.pid), len(processes_of(self.pid)))
-            if now == before:
-                return
-            before = now
-            time.sleep(QUIET_S)
-
-
-class Generator:
-    """The compiled load generator, and its other self as the target."""
-
-    def __init__(self, directory: Path) -> None:
-        """Compile ``gateway.c`` into ``directory``."""
-        compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-        if not compiler:
-            raise BenchError("a C compiler is needed for the load generator: install gcc or clang")
-        self.program = directory / "gateway"
-        source = Path(__file__).resolve().with_name("gateway.c")
-        subprocess.run([*compiler.split(), "-O3", "-o", self.program, source], check=True)
-
-    def __enter__(self) -> Generator:
-        self._target = subprocess.Popen(
-            [self.program, "target"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self.target_port = int(answer_of(self._target)["port"])
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._target.terminate()
-        self._target.communicate()
-
-    def run(
-        self, gateway: Gateway, mode: str, seconds: float, settings: Mapping[str, float]
-    ) -> Figures:
-        """Load a gateway once.
-
-        Raises:
-            BenchError: The load could not begin, or the generator hangs.
-        """
-        command = [str(self.program), mode, HOST, str(gateway.port), f"path={gateway.path}"]
-        command += [f"{name}={value}" for name, value in settings.items()]
-        command.append(f"seconds={seconds}")
-        gateway.wait_until_quiet()
-        kb_before = memory_kb(gateway.pid)
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        try:
-            opened = answer_of(process)["open"]
-            gateway.wait_until_quiet()
-            before, target_before = cpu_s(gateway.pid), cpu_s(self._target.pid)
-            go_on(process)
-            done = answer_of(process, seconds)
-            if mode == "open":  # a gateway's children are counted once they have ended
-                gateway.wait_until_quiet()
-            used = cpu_s(gateway.pid) - before
-            target_used = cpu_s(self._target.pid) - target_before
-            kb = memory_kb(gateway.pid) - kb_before
-            go_on(process)
-        except BenchError as error:
-            said = f"{gateway.name} said:\n{gateway.last_words()}"
-            raise BenchError(f"{' '.join(command)}: {error}\n{said}") from None
-        finally:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT_S)
-            process.kill()
-            process.communicate()
-        wall_s = done["wall_s"]
-        is_bulk = mode in ("up", "down")
-        if is_bulk:
-            amount = done["bytes"] / 1e6
-        else:
-            amount = done["connections" if mode == "open" else "messages"]
-        return Figures(
-            connections=opened or done["connections"],
-            lost=done["lost"],
-            cpu_s=used,
-            wall_s=wall_s,
-            per_cpu_s=amount / max(used, 1 / TICKS_A_SECOND),
-            per_wall_s=amount / wall_s,
-            p50_ms=None if is_bulk else done["p50_ms"],
-            p99_ms=None if is_bulk else done["p99_ms"],
-            kb_per_connection=kb / opened if mode == "hold" else None,
-            generator_percent=100 * max(done["generator_cpu_s"], target_used) / wall_s,
-            problem=done["problem"],
-        )
-
-
-def go_on(process: subprocess.Popen[bytes]) -> None:
-    """Let the generator begin, or end."""
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended; what it says next tells why
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-
-
-def answer_of(process: subprocess.Popen[bytes], seconds: float = 0.0) -> dict[str, Any]:
-    """Read what the generator says next.
-
-    Raises:
-        BenchError: It ended, or says nothing for much longer than the load should take.
-    """
-    assert process.stdout is not None
-    if not select.select([process.stdout], [], [], seconds + ANSWER_TIMEOUT_S)[0]:
-        raise BenchError("the generator hangs")
-    line = process.stdout.readline()
-    if not line:
-        process.wait()
-        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
-        raise BenchError(said.strip() or f"the generator ended with {process.returncode}")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
-
-
-def rtchat(directory: Path, target_port: int) -> Gateway:
-    """Prepare ``twistd -n rtchat`` with one rule, for the target."""
-    twistd = Path(sys.executable).with_name("twistd")
-    if not twistd.exists():
-        raise BenchError(f"{twistd} is missing: install rtchat into this Python (make bench)")
-    (port,) = free_ports(1)
-    directory.mkdir()
-    (directory / "chat.ini").write_text(
-        f"[listen]\nhttp://{HOST}:{port}\n[access]\nself -> {HOST}:{target_port}\n",
-        encoding="utf-8",
-    )
-    command = [str(twistd), "-n", "--pidfile=", "rtchat", "--config", "chat.ini"]
-    return Gateway("rtchat", command, directory, port, f"/tcp/{HOST}:{target_port}")
-
-
-def websockify(program: str, directory: Path, target_port: int) -> Gateway:
-    """Prepare websockify for the target."""
-    (port,) = free_ports(1)
-    directory.mkdir()
-    command = [program, f"{HOST}:{port}", f"{HOST}:{target_port}"]
-    return Gateway("websockify", command, directory, port, "/")
-
-
-def find_websockify(named: str | None) -> str | None:
-    """Find websockify's program: as named, in this Python's environment, on the path.
-
-    Raises:
-        BenchError: The one that was named does not exist.
-    """
-    named = named or os.environ.get("WEBSOCKIFY")
-    if named:
-        found = shutil.which(named)
-        if found is None:
-            raise BenchError(f"{named} is not a program; leave it out or name websockify's")
-        return found
-    beside = shutil.which("websockify", path=str(Path(sys.executable).parent))
-    return beside or shutil.which("websockify")
-
-
-def version_of(program: str) -> str:
-    """Say which websockify it is; numpy makes it several times faster."""
-    ask = (
-        "from importlib.metadata import PackageNotFoundError, version\n"
-        "print('websockify', version('websockify'), end='')\n"
-        "try: print(' with numpy', version('numpy'))\n"
-        "except PackageNotFoundError: print(' without numpy')\n"
-    )
-    with contextlib.suppress(OSError, subprocess.CalledProcessError, UnicodeDecodeError):
-        first = Path(program).read_text(encoding="utf-8").partition("\n")[0]
-        if first.startswith("#!"):
-            python = first[2:].split()
-            done = subprocess.run([*python, "-c", ask], capture_output=True, text=True, check=True)
-            return done.stdout.strip()
-    return "websockify, version unknown"
+NO_PEER = f"websockify was not found, so there is nothing to compare with: {REMEDY}"
 
 
 def measure_hold(
@@ -319,9 +46,7 @@ def measure_hold(
         is_own = gateway.name == "rtchat"
         count = options.connections if is_own else options.peer_connections
         seconds = options.hold if is_own else min(options.hold, options.peer_hold)
-        generator.run(gateway, "open", 0.5, {"parallel": WARM_UP_CONNECTIONS})
-        settings = {"connections": count, "parallel": 32}
-        yield gateway.name, generator.run(gateway, "hold", seconds, settings)
+        yield gateway.name, hold(generator, gateway, count, seconds)
 
 
 def measure_rate(
@@ -358,9 +83,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--alone", action="store_true", help="measure rtchat only")
     add("--only", default="", metavar="TEXT", help="only the rows whose title has this in it")
     return parser.parse_args(arguments)
-
-
-HOLD_NAME = "hold connections, an echo a second on each"
 
 
 def measure(options: argparse.Namespace) -> tuple[list[str], bool]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 
 from benchmarks.contest import Field, say
 from benchmarks.generator import Run
@@ -21,12 +22,22 @@ from benchmarks.servers import BenchError
 
 __all__ = ["GROWTHS", "Curves", "Growth", "measure_growth"]
 
-# RabbitMQ and ActiveMQ take many milliseconds for each connection: fewer points.
+# RabbitMQ and ActiveMQ take many milliseconds for each connection: fewer points, and a lower top.
 _SLOW = frozenset({RABBITMQ, RABBITMQ_WS, ACTIVEMQ})
+_SLOW_TOP = 1000
+# Whoever takes longer for a run, connections included, does a point once …
+_LONG_S = 8.0
+# … and whoever takes longer than this does no greater one.
+_TOO_LONG_S = 30.0
 _PACED_COPIES_PER_S = 10_000
 _MAX_RATE = 100.0
 _MIN_RATE = 2.0
 _ENOUGH = 0.4
+_MAX_WAIT = 3
+# The first messages to a connection cost more (buffers and stacks grow), some servers ten times:
+# so many connections need a run that is longer.
+_MANY = 1000
+_MANY_LONGER = 3
 _FEW_POINTS = 4
 
 
@@ -43,6 +54,7 @@ class Growth:
         settings: ``blast``'s arguments for a point.
         copies: How many copies a message makes at a point.
         is_paced: Whether at a steady pace, for the sake of the latency.
+        slow_top: The last point of those that connect slowly; 0 for no such limit.
     """
 
     name: str
@@ -53,13 +65,37 @@ class Growth:
     settings: Callable[[int], Mapping[str, float]]
     copies: Callable[[int], float]
     is_paced: bool = False
+    slow_top: int = 0
+
+    @property
+    def note(self) -> str:
+        """Say what the slow ones are spared; "" if they are spared nothing here."""
+        slow = [one.label for one in self.contestants if one in _SLOW]
+        if not slow or not self.slow_top:
+            return ""
+        return (
+            f"Each connection costs {', '.join(slow)} milliseconds: they have fewer points, and "
+            f"at most {self.slow_top:,} {self.x_label}."
+        )
 
 
-Curves = dict[Contestant, list[tuple[int, Run]]]
-"""The runs of each contestant by their point: at each the one with the median of the round."""
+@dataclass
+class Curves:
+    """What was measured of a growth, as far as it has come.
+
+    Attributes:
+        runs: Of each contestant by their point: at each the one with the median of the rounds.
+        notes: Who was left out where, and why.
+    """
+
+    runs: dict[Contestant, list[tuple[int, Run]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
 
 _EVERYBODY = (OURS, OURS_WS, NATS, MOSQUITTO, ACTIVEMQ, RABBITMQ, RABBITMQ_WS)
 _SUBSCRIBERS = (1, 3, 10, 30, 100, 300, 1000, 3000, 5000)
+# A steady pace takes its time: fewer points.
+_PACED_SUBSCRIBERS = (1, 10, 100, 300, 1000, 3000, 5000)
 
 GROWTHS: tuple[Growth, ...] = (
     Growth(
@@ -70,16 +106,18 @@ GROWTHS: tuple[Growth, ...] = (
         _EVERYBODY,
         lambda point: {"subscribers": point},
         float,
+        slow_top=_SLOW_TOP,
     ),
     Growth(
         "latency",
         f"{_PACED_COPIES_PER_S:,} deliveries a second, {_MIN_RATE:g} to {_MAX_RATE:g} messages",
         "subscribers",
-        _SUBSCRIBERS,
+        _PACED_SUBSCRIBERS,
         _EVERYBODY,
         lambda point: {"subscribers": point},
         float,
         is_paced=True,
+        slow_top=_SLOW_TOP,
     ),
     Growth(
         "topics",
@@ -116,35 +154,55 @@ GROWTHS: tuple[Growth, ...] = (
 """Everything that grows, in the order of the pictures."""
 
 
-def measure_growth(growth: Growth, field: Field, points: Sequence[int]) -> Curves:
-    """Measure each contestant at each point, those of one point in turn."""
-    curves: Curves = {}
+def measure_growth(growth: Growth, field: Field, points: Sequence[int], curves: Curves) -> None:
+    """Measure each contestant at each point, those of one point in turn.
+
+    Args:
+        growth: What grows.
+        field: Who is there.
+        points: Where to measure.
+        curves: What comes of it goes there, point by point.
+
+    Raises:
+        BenchError: Ours could not do it. A peer that cannot has a note that says why.
+    """
     guesses: dict[Contestant, float] = {}
     lost: set[Contestant] = set()
+
+    def drop(contestant: Contestant, point: int, reason: str) -> None:
+        lost.add(contestant)
+        curves.notes.append(f"{contestant.label} at {point:,}: {reason}")
+        say(f"  {curves.notes[-1]}")
+
     for place, point in enumerate(points):
         say(f"  {growth.x_label}: {point}")
         is_for_all = place % 2 == 0 or len(points) <= _FEW_POINTS
-        contestants = [
-            one
+        is_for_slow = is_for_all and point <= (growth.slow_top or point)
+        runs: dict[Contestant, list[Run]] = {
+            one: []
             for one in field.present(growth.contestants)
-            if one not in lost and (is_for_all or one not in _SLOW)
-        ]
-        runs: dict[Contestant, list[Run]] = {one: [] for one in contestants}
+            if one not in lost and (is_for_slow or one not in _SLOW)
+        }
+        waiting = list(runs)
         for _ in range(field.rounds):
-            for contestant in contestants:
-                if contestant in lost:
-                    continue
+            for contestant in list(waiting):
+                start = monotonic()
                 try:
                     runs[contestant].append(_run(growth, point, contestant, field, guesses))
                 except BenchError as error:
                     if contestant.server == "rtchat":
                         raise
-                    say(f"  {contestant.label} at {point}: {str(error).splitlines()[0]}")
-                    lost.add(contestant)
+                    waiting.remove(contestant)
+                    drop(contestant, point, str(error).splitlines()[0])
+                    continue
+                took_s = monotonic() - start
+                if took_s > _LONG_S:
+                    waiting.remove(contestant)
+                if took_s > _TOO_LONG_S and point != points[-1]:
+                    drop(contestant, point, f"a run took {took_s:.0f} s, so no greater one is done")
         for contestant, several in runs.items():
             if several:
-                curves.setdefault(contestant, []).append((point, _middle(several, growth)))
-    return curves
+                curves.runs.setdefault(contestant, []).append((point, _middle(several, growth)))
 
 
 def _middle(runs: list[Run], growth: Growth) -> Run:
@@ -168,13 +226,17 @@ def _run(
         return field.run(contestant, **settings, messages=messages, rate=rate)
     # The last point says how many messages fill the time at this one, more or less.
     guess = guesses.get(contestant, 20_000.0)
+    seconds = field.seconds * (_MANY_LONGER if copies >= _MANY else 1)
+    start = monotonic()
     for _ in range(5):
         # Whole rounds through all topics, so that each topic has as many.
         turns = settings.get("topics", 1)
-        messages = max(2, int(turns * -(-guess / copies * field.seconds // turns)))
+        messages = max(2, int(turns * -(-guess / copies * seconds // turns)))
         run = field.run(contestant, **settings, messages=messages)
-        guess = run.copies / max(run.wall_s, 1e-3)
-        if run.wall_s >= _ENOUGH * field.seconds:
+        # Where others use the machine as well, a second on the clock is less of a run.
+        busy_s = max(run.server_cpu_s, run.wall_s / _MAX_WAIT, 1e-3)
+        guess = run.copies / busy_s
+        if busy_s >= _ENOUGH * seconds or monotonic() - start > _TOO_LONG_S / 2:
             break
     guesses[contestant] = guess
     return run

@@ -1,8 +1,8 @@
-"""Measures rtchat beside other brokers on this machine and says which targets it meets.
+"""Measures rtchat beside other servers on this machine and says which targets it meets.
 
-Installs nothing: takes what is there of RabbitMQ, ActiveMQ, NATS, Mosquitto and CoilMQ, and says
-how to get what is not. Starts each on free loopback ports, loads them in turn, stops them. A full
-run takes about twenty minutes and writes RESULTS.md. Linux only.
+Installs nothing: takes what is there of RabbitMQ, ActiveMQ, NATS, Mosquitto, CoilMQ and
+websockify, and says how to get what is not. Starts each on free loopback ports, loads them in
+turn, stops them. A full run takes about 25 minutes and writes RESULTS.md. Linux only.
 """
 
 from __future__ import annotations
@@ -10,26 +10,39 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.alone import measure_heartbeats, measure_memory, measure_start
 from benchmarks.bench import positive
 from benchmarks.brokers import PEERS
-from benchmarks.contest import Field, Series, Verdict, judge, measure_work, say
+from benchmarks.contest import Field, Verdict, judge, measure_work, say
+from benchmarks.gateways import version_of
 from benchmarks.generator import Blast, raise_open_files
-from benchmarks.growth import GROWTHS, Curves, measure_growth
-from benchmarks.plan import PLAN, Contestant, Work
-from benchmarks.results import details, environment, growth_table, summary, write_results
+from benchmarks.growth import GROWTHS, Curves, Growth, measure_growth
+from benchmarks.plan import PLAN, Work
+from benchmarks.proxy import ROWS, Held, Row, find_peer, judge_row, measure_proxy
+from benchmarks.proxy_tables import proxy_details
+from benchmarks.report import Report
+from benchmarks.results import details, environment, growth_table, summary
 from benchmarks.servers import BenchError, Rtchat, Server
 
 __all__ = ["main"]
 
-_ALONE = ("start to listening", "memory", "heart-beats")
+_START, _MEMORY, _HEARTBEATS = "start to listening", "memory", "heart-beats"
+# A gateway's rate needs no longer run than this to be steady.
+_PROXY_S = 1.5
+TITLES: tuple[tuple[str, ...], ...] = (
+    *((work.title,) for work in PLAN),
+    *((title,) for title in (_START, _MEMORY, _HEARTBEATS)),
+    *((row.title,) for row in ROWS),
+    *((growth.title, growth.name) for growth in GROWTHS),
+)
+"""What ``--only`` looks at."""
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -40,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=positive(int), help="of each row (5; quick: 3)")
     parser.add_argument(
-        "--seconds", type=positive(float), help="length of a round, roughly (2.5; quick: 1)"
+        "--seconds", type=positive(float), help="length of a round, roughly (2; quick: 1)"
     )
     parser.add_argument(
         "--only",
@@ -62,7 +75,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (3 if options.quick else 5)
-    options.seconds = options.seconds or (1.0 if options.quick else 2.5)
+    options.seconds = options.seconds or (1.0 if options.quick else 2.0)
     if options.output is None and not options.quick and not options.only:
         options.output = Path(__file__).resolve().parent
     return options
@@ -94,90 +107,158 @@ def start(
     return servers
 
 
-def measure_alone(
-    options: argparse.Namespace, directory: Path, blast: Blast, servers: Mapping[str, Server]
-) -> list[Verdict]:
-    """Measure what needs fresh servers."""
-    verdicts = []
-    quick = options.quick
-    if options.only in _ALONE[0]:
-        others = [server for name, server in servers.items() if name != "rtchat"]
-        verdicts.append(measure_start(directory, options.rounds, others))
-    if options.only in _ALONE[1]:
-        connections, rounds = (1000, 1) if quick else (5000, 3)
-        rabbitmq = servers.get("RabbitMQ")
-        verdicts.append(measure_memory(directory, blast, connections, rounds, rabbitmq))
-    if options.only in _ALONE[2]:
-        connections, hold_s = (3000, 12.0) if quick else (20_000, 30.0)
-        verdicts.extend(measure_heartbeats(directory, blast, connections, hold_s))
-    return verdicts
+def is_wanted(options: argparse.Namespace, *names: str) -> bool:
+    """Whether ``--only`` takes what has these names."""
+    return any(options.only in name for name in names)
+
+
+def needed(options: argparse.Namespace) -> set[str]:
+    """Give the names of the servers that what was asked for needs."""
+    names = {
+        one.server for work in PLAN if is_wanted(options, work.title) for one in work.contestants
+    }
+    for growth in GROWTHS:
+        if is_wanted(options, growth.title, growth.name):
+            names.update(one.server for one in growth.contestants)
+    if is_wanted(options, _START):
+        names.update(peer.name for peer in PEERS)
+    if is_wanted(options, _MEMORY):
+        names.add("RabbitMQ")
+    return names
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """All that is compared, stage by stage; what comes of it goes into the report.
+
+    Attributes:
+        options: What was asked for.
+        directory: Where files may lie.
+        field: Who is there, and for how long each is loaded.
+        websockify: Its program; None if it is not here.
+        report: What has been measured so far.
+    """
+
+    options: argparse.Namespace
+    directory: Path
+    field: Field
+    websockify: str | None
+    report: Report
+
+    def stages(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Give the title of each stage that was asked for, and what does it."""
+        for work in PLAN:
+            if is_wanted(self.options, work.title):
+                yield work.title, partial(self.do_work, work)
+        for title, measure in (
+            (_START, self._start),
+            (_MEMORY, self._memory),
+            (_HEARTBEATS, self._heartbeats),
+        ):
+            if is_wanted(self.options, title):
+                yield title, partial(self._do_alone, measure)
+        rows = [row for row in ROWS if is_wanted(self.options, row.title)]
+        if rows:
+            yield "the proxy, /tcp", partial(self.do_proxy, rows)
+        for growth in GROWTHS:
+            if is_wanted(self.options, growth.title, growth.name):
+                yield growth.title, partial(self.do_growth, growth)
+
+    def do_work(self, work: Work) -> None:
+        """Measure and judge a row."""
+        say(work.title)
+        all_series = self.report.works[work] = measure_work(work, self.field)
+        print(f"{work.title}\n\n{details(work, all_series)}\n", flush=True)
+        self._judged([judge(work, target, all_series) for target in work.targets])
+
+    def do_proxy(self, rows: Sequence[Row]) -> None:
+        """Measure and judge the proxy beside websockify."""
+        if self.websockify is None:
+            self._judged([judge_row(row, None) for row in rows])
+            return
+        pairs_of_rows = measure_proxy(
+            rows,
+            self.websockify,
+            self.directory / "proxy",
+            self.options.rounds,
+            min(self.options.seconds, _PROXY_S),
+            Held(1000, 50, 3.0, 1) if self.options.quick else Held(5000, 200, 5.0, 3),
+        )
+        for row, pairs in pairs_of_rows:
+            self.report.proxy[row] = pairs
+            self._judged([judge_row(row, pairs)])
+        print(f"{proxy_details(self.report.proxy)}\n", flush=True)
+
+    def do_growth(self, growth: Growth) -> None:
+        """Measure how something grows."""
+        say(growth.title)
+        rounds, seconds = (1, 0.4) if self.options.quick else (3, 0.7)
+        if growth.is_paced:
+            seconds *= 2
+        field = dataclasses.replace(self.field, rounds=rounds, seconds=seconds)
+        points = growth.points[::3] if self.options.quick else growth.points
+        curves = self.report.growths[growth.name] = Curves()
+        measure_growth(growth, field, points, curves)
+        print(f"{growth.title}\n\n{growth_table(growth.name, curves)}\n", flush=True)
+
+    def _do_alone(self, measure: Callable[[], list[Verdict]]) -> None:
+        self._judged(measure())
+
+    def _judged(self, verdicts: Sequence[Verdict]) -> None:
+        print("".join(f"{one}\n" for one in verdicts), flush=True)
+        self.report.verdicts.extend(verdicts)
+
+    def _start(self) -> list[Verdict]:
+        others = [server for name, server in self.field.servers.items() if name != "rtchat"]
+        return [measure_start(self.directory, self.options.rounds, others)]
+
+    def _memory(self) -> list[Verdict]:
+        connections, rounds = (1000, 1) if self.options.quick else (5000, 3)
+        rabbitmq = self.field.servers.get("RabbitMQ")
+        blast = self.field.blast
+        return [measure_memory(self.directory, blast, connections, rounds, rabbitmq)]
+
+    def _heartbeats(self) -> list[Verdict]:
+        connections, hold_s = (3000, 12.0) if self.options.quick else (20_000, 30.0)
+        return list(measure_heartbeats(self.directory, self.field.blast, connections, hold_s))
 
 
 def measure(options: argparse.Namespace, directory: Path) -> int:
-    """Do all that was asked for; return the process's exit code."""
+    """Do all that was asked for; return the process's exit code.
+
+    What has been measured is written after each stage, so that it is there whatever comes next.
+    """
     blast = Blast(directory)
-    peers = find_peers(options.without)
-    works: dict[Work, dict[Contestant, Series]] = {}
-    growths: dict[str, Curves] = {}
-    verdicts: list[Verdict] = []
-    print(environment(peers) + "\n", flush=True)
-    with contextlib.ExitStack() as stack:
-        servers = start(peers, directory, stack)
-        field = Field(servers, blast, options.rounds, options.seconds)
-        for work in PLAN:
-            if options.only not in work.title:
-                continue
-            say(work.title)
-            works[work] = measure_work(work, field)
-            print(f"{work.title}\n\n{details(work, works[work])}\n", flush=True)
-            judged = [judge(work, target, works[work]) for target in work.targets]
-            print("".join(f"{one}\n" for one in judged), flush=True)
-            verdicts += judged
-        alone = measure_alone(options, directory, blast, servers)
-        print("".join(f"{one}\n" for one in alone), flush=True)
-        verdicts += alone
-        rounds, seconds = (1, 0.4) if options.quick else (3, 0.7)
-        for growth in GROWTHS:
-            if options.only not in growth.title and options.only not in growth.name:
-                continue
-            say(growth.title)
-            paced_s = seconds * (3 if growth.is_paced else 1)
-            growths[growth.name] = measure_growth(
-                growth,
-                dataclasses.replace(field, rounds=rounds, seconds=paced_s),
-                growth.points[::3] if options.quick else growth.points,
-            )
-            print(f"{growth.title}\n\n{growth_table(growth.name, growths[growth.name])}\n")
-    print(summary(verdicts))
-    print("\nThe proxy, /tcp, has a comparison of its own: see benchmarks/README.md")
-    if options.output is not None:
-        path = write_results(options.output, peers, verdicts, works, growths)
-        say(f"written: {path}")
-    if options.figures is not None:
-        _keep_figures(options.figures, works, growths)
-    return 0
-
-
-def _keep_figures(
-    path: Path,
-    works: Mapping[Work, Mapping[Contestant, Series]],
-    growths: Mapping[str, Curves],
-) -> None:
-    """Keep every single run, for whoever wants to compute something else."""
-    figures = {
-        "works": {
-            work.title: {one.label: dataclasses.asdict(series) for one, series in all_of.items()}
-            for work, all_of in works.items()
-        },
-        "growths": {
-            name: {
-                one.label: [[point, dataclasses.asdict(run)] for point, run in curve]
-                for one, curve in curves.items()
-            }
-            for name, curves in growths.items()
-        },
-    }
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    wanted = needed(options)
+    peers = find_peers([*options.without, *(p.name for p in PEERS if p.name not in wanted)])
+    has_proxy = any(is_wanted(options, row.title) for row in ROWS)
+    websockify = find_peer(options.without) if has_proxy else None
+    more = [version_of(websockify)] if websockify else []
+    report = Report(environment(peers, more), options.rounds, options.seconds)
+    print(report.environment + "\n", flush=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            servers = start(peers, directory, stack)
+            field = Field(servers, blast, options.rounds, options.seconds)
+            comparison = Comparison(options, directory, field, websockify, report)
+            for title, stage in comparison.stages():
+                try:
+                    stage()
+                except BenchError as error:
+                    report.failures.append(f"{title}: {str(error).splitlines()[0]}")
+                    say(f"{title}: {error}")
+                if options.output is not None:
+                    report.write(options.output)
+        report.is_complete = not report.failures
+    finally:
+        if report.verdicts:
+            print(summary(report.verdicts), flush=True)
+        if options.output is not None:
+            say(f"written: {report.write(options.output)}")
+        if options.figures is not None:
+            report.keep_figures(options.figures)
+        say(f"took {report.took()}")
+    return 1 if report.failures else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -189,6 +270,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # So that whoever ends us ends the servers as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_open_files()
+    if not any(is_wanted(options, *names) for names in TITLES):
+        lines = "\n".join(f"  {names[0]}" for names in TITLES)
+        print(
+            f"peers: no row or curve has {options.only!r} in its title:\n{lines}", file=sys.stderr
+        )
+        return 2
     try:
         with tempfile.TemporaryDirectory(prefix="rtchat-peers-") as directory:
             return measure(options, Path(directory))

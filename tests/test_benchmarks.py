@@ -6,17 +6,29 @@ import dataclasses
 import os
 import shutil
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks import growth
 from benchmarks.brokers import PEERS, Nats
-from benchmarks.contest import Series, judge
+from benchmarks.contest import Field, Series, judge
 from benchmarks.generator import Blast, Run
+from benchmarks.growth import GROWTHS, Curves, measure_growth
 from benchmarks.peers import find_peers
 from benchmarks.picture import Line, Panel, draw
-from benchmarks.plan import ACTIVEMQ, NATS, OURS, RABBITMQ, Contestant, Target, Work
+from benchmarks.plan import (
+    ACTIVEMQ,
+    NATS,
+    OURS,
+    OURS_WS,
+    RABBITMQ,
+    RABBITMQ_WS,
+    Contestant,
+    Target,
+    Work,
+)
 from benchmarks.results import details, table
 from benchmarks.servers import BenchError, Rtchat
 
@@ -107,6 +119,76 @@ class TestJudging:
 
         assert "NATS: it fell over" in text
         assert "| rtchat |" in text
+
+
+LONG_ENOUGH = dataclasses.replace(PLAIN, server_cpu_s=10.0)
+"""A run that needs no second one to fill its time."""
+
+
+def grow(
+    monkeypatch: pytest.MonkeyPatch,
+    took_s: Callable[[Contestant, int], float],
+    curves: Curves | None = None,
+) -> tuple[Curves, list[tuple[Contestant, int]]]:
+    """Grow subscribers on a clock that the runs turn; give the curves, and who ran where."""
+    now = 0.0
+    ran: list[tuple[Contestant, int]] = []
+
+    def run(field: Field, contestant: Contestant, **settings: float) -> Run:
+        nonlocal now
+        point = int(settings["subscribers"])
+        now += took_s(contestant, point)
+        ran.append((contestant, point))
+        return LONG_ENOUGH
+
+    monkeypatch.setattr(Field, "run", run)
+    monkeypatch.setattr(growth, "monotonic", lambda: now)
+    names = {"rtchat", "RabbitMQ", "NATS"}
+    field = Field(dict.fromkeys(names), None, 3, 1.0)  # type: ignore[arg-type]
+    curves = Curves() if curves is None else curves
+    measure_growth(GROWTHS[0], field, GROWTHS[0].points, curves)
+    return curves, ran
+
+
+class TestGrowth:
+    def test_who_connects_slowly_stops_at_a_thousand_and_the_table_says_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        curves, _ = grow(monkeypatch, lambda *_: 0.1)
+
+        last = {one: curve[-1][0] for one, curve in curves.runs.items()}
+        assert last == {OURS: 5000, OURS_WS: 5000, NATS: 5000, RABBITMQ: 1000, RABBITMQ_WS: 1000}
+        assert "RabbitMQ Web STOMP" in GROWTHS[0].note
+        assert "at most 1,000 subscribers" in GROWTHS[0].note
+
+    def test_who_takes_long_for_a_point_does_it_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _, ran = grow(monkeypatch, lambda one, at: 10.0 if (one, at) == (NATS, 300) else 0.1)
+
+        assert ran.count((NATS, 300)) == 1
+        assert ran.count((NATS, 5000)) == 3
+
+    def test_who_takes_too_long_does_no_greater_point(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        curves, ran = grow(monkeypatch, lambda one, at: 31.0 if (one, at) == (NATS, 300) else 0.1)
+
+        assert max(at for one, at in ran if one == NATS) == 300
+        assert curves.runs[NATS][-1] == (300, LONG_ENOUGH)
+        assert curves.notes == ["NATS at 300: a run took 31 s, so no greater one is done"]
+
+    def test_what_was_measured_before_ours_failed_stays(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(one: Contestant, at: int) -> float:
+            if at == 30:
+                raise BenchError("it fell over")
+            return 0.1
+
+        kept = Curves()
+        with pytest.raises(BenchError):
+            grow(monkeypatch, fail, curves=kept)
+
+        assert [at for at, _ in kept.runs[OURS]] == [1, 3, 10]
 
 
 def test_a_peer_that_is_not_there_is_named_with_how_to_get_it(
