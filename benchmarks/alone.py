@@ -26,7 +26,7 @@ HEARTBEAT_TARGET = 0.15
 START_TITLE = "start to listening on both ports"
 HEARTBEAT_TITLE = (
     f"{HEARTBEAT_CONNECTIONS:,} connections over WebSocket, heart-beats every "
-    f"{HEARTBEAT_MS // 1000} s both ways, WebSocket pings"
+    f"{HEARTBEAT_MS // 1000} s both ways"
 )
 # RabbitMQ takes many milliseconds for each connection, and as long to close it.
 _PEER_CONNECTIONS = 1000

@@ -26,7 +26,7 @@ REASONS: dict[tuple[str, str], str] = {
         "nearly all of it is the import of Twisted, cryptography and ourselves, some 600 modules"
     ),
     (
-        "20,000 connections over WebSocket, heart-beats every 10 s both ways, WebSocket pings",
+        "20,000 connections over WebSocket, heart-beats every 10 s both ways",
         "at most 15% of a core",
     ): ("a third is the wait for events itself (few arrive together), a fifth the kernel's `send`"),
     ("/tcp proxy: 64-byte echoes, 50 connections, 1 under way each", "4 x websockify"): (

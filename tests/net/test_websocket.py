@@ -780,6 +780,47 @@ def test_while_we_do_not_read_nobody_has_to_answer() -> None:
     assert both.browser.received()[-1].code == 3012
 
 
+@pytest.mark.parametrize(
+    "heart_beat, is_pinged",
+    [
+        ("10000,10000", False),
+        ("20000,20000", False),
+        ("10000,21000", True),
+        ("21000,10000", True),
+        ("0,10000", True),
+        ("10000,0", True),
+        ("0,0", True),
+    ],
+)
+def test_heart_beats_that_come_as_often_take_the_place_of_pings(
+    heart_beat: str, is_pinged: bool
+) -> None:
+    site = FakeSite(ping_interval_s=20, ping_timeout_s=15)
+    browser = site.browser().open(subprotocols="v12.stomp")
+    browser.send(TEXT, stomp_frame("CONNECT", accept_version="1.2", heart_beat=heart_beat))
+    browser.expect(TEXT)
+    seen: list[int] = []
+    for _ in range(100):
+        site.clock.advance(1)
+        browser.socket.turn()
+        frames = browser.received()
+        seen += [frame.opcode for frame in frames]
+        if PING in [frame.opcode for frame in frames]:
+            browser.send(PONG)
+        if heart_beat[0] != "0" and site.clock.seconds() % 10 < 1:
+            browser.send(TEXT, b"\n")
+    assert CLOSE not in seen
+    assert (PING in seen) == is_pinged
+    sends_beats = not heart_beat.endswith(",0")
+    assert (TEXT in seen) == sends_beats
+    if not is_pinged:
+        # Who falls silent is found out all the same.
+        for _ in range(41):
+            site.clock.advance(1)
+            browser.socket.turn()
+        assert browser.received()[-1].code == 3012
+
+
 def test_a_websocket_that_is_closing_is_not_pinged() -> None:
     both = Open(ping_interval_s=2, ping_timeout_s=2)
     both.websocket.close_with(1000, "", 30)
