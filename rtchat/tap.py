@@ -14,17 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import (
-    SSL4ServerEndpoint,
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    serverFromString,
-)
+from twisted.internet.defer import Deferred, DeferredList, execute
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -32,13 +25,14 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.util import switchUID
 from typing_extensions import override
+from zope.interface import implementer
 
 from rtchat import __version__, config
 from rtchat.core.access import AccessList, HostList, Target
@@ -51,16 +45,19 @@ from rtchat.net.crowd import Crowd
 from rtchat.net.embed import EmbedPage
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
-from rtchat.net.historystore import HistoryStore
 from rtchat.net.jsontext import JSON
-from rtchat.net.messagelog import MessageLog
 from rtchat.net.proxy import Caps, ProxyFactory
 from rtchat.net.resolve import checked_endpoints
 from rtchat.net.stomp import StompFactory
-from rtchat.net.tls import Certificates
 from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
 from rtchat.net.websocket import WebSockets
 from rtchat.net.wheel import Wheel
+
+if TYPE_CHECKING:
+    # Each is loaded by the part that needs it, if the configuration asks for that part.
+    from rtchat.net.historystore import HistoryStore
+    from rtchat.net.messagelog import MessageLog
+    from rtchat.net.tls import Certificates
 
 __all__ = ["Options", "makeService"]
 
@@ -242,6 +239,7 @@ def makeService(options: Options) -> MultiService:
         has_front = front.has_proxy_header and listener.kind.startswith("http")
         endpoint = _endpoint(reactor, listener, certificates, front if has_front else None)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
+    _LateModules().setServiceParent(service)
     if settings.message_log is not None and settings.message_log_place is not None:
         path, place = settings.message_log, settings.message_log_place
         log = _Log(path, place, broker, reactor)
@@ -319,6 +317,46 @@ class _Listening(Service):
         return None if port is None else port.stopListening()
 
 
+@implementer(IStreamServerEndpoint)
+class _TcpPort:
+    """Opens a TCP port, with TLS or without; as Twisted's endpoints for that do.
+
+    Their module loads TLS clients, checks of host names and more, a tenth of the whole start.
+    """
+
+    def __init__(
+        self, reactor: Any, host: str, port: int, certificates: Certificates | None
+    ) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._certificates = certificates
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803
+        """Open the port."""
+        where = {"backlog": _BACKLOG, "interface": self._host}
+        if self._certificates is None:
+            return execute(self._reactor.listenTCP, self._port, protocolFactory, **where)
+        return execute(
+            self._reactor.listenSSL, self._port, protocolFactory, self._certificates, **where
+        )
+
+
+class _LateModules(Service):
+    """Loads what only some requests need, while the first clients connect.
+
+    Now and not with the first of these requests: the user whom the server becomes may not be
+    able to read Python's files, and an update may replace them under a server that runs.
+    """
+
+    @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        import twisted.internet.endpoints  # noqa: F401  # for rtchat.net.resolve
+
+        import rtchat.core.selector  # noqa: F401  # for rtchat.core.terms
+
+
 class _Goodbye(Service):
     """Tells the clients that the server stops.
 
@@ -350,6 +388,8 @@ class _Log(Service):
     @override
     def startService(self) -> None:
         super().startService()
+        from rtchat.net.messagelog import MessageLog
+
         reactor = self._reactor
         try:
             self.messages = MessageLog(
@@ -387,8 +427,16 @@ class _History(Service):
         self._store: HistoryStore | None = None
 
     @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        # SQLite; the user whom the server becomes may not be able to read Python's files.
+        import rtchat.net.historystore  # noqa: F401
+
+    @override
     def startService(self) -> None:
         super().startService()
+        from rtchat.net.historystore import HistoryStore
+
         settings = self._settings
         try:
             store = self._store = HistoryStore(
@@ -444,16 +492,33 @@ class _History(Service):
         self._reactor.callFromThread(run)
 
 
-class _Expiry(TimerService):
-    """Drops messages whose time is over, and says who has left."""
+class _Expiry(Service):
+    """Drops messages whose time is over, and says who has left.
+
+    Twisted's TimerService does the same; its module is a thirtieth of the whole start.
+    """
 
     def __init__(self, broker: Broker, clock: IReactorTime) -> None:
-        super().__init__(_EXPIRE_EVERY_S, self._expire)
-        self.clock = self._now = clock
         self._broker = broker
+        self._clock = clock
+        self._loop = LoopingCall(self._expire)
+        self._loop.clock = clock
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(_EXPIRE_EVERY_S).addErrback(
+            lambda failure: _log.failure("bug; nothing expires until the next start", failure)
+        )
+
+    @override
+    def stopService(self) -> None:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
 
     def _expire(self) -> None:
-        self._broker.now = self._now.seconds()
+        self._broker.now = self._clock.seconds()
         self._broker.expire()
         self._broker.cork.flush()
 
@@ -612,6 +677,8 @@ def _certificates(settings: config.Settings) -> Certificates | None:
     files = settings.tls
     for listener in settings.listeners:
         if files is not None and listener.kind in _TLS_KINDS:
+            from rtchat.net.tls import Certificates
+
             try:
                 return Certificates(files.certificate, files.key, files.chain)
             except (OSError, ValueError) as error:
@@ -653,6 +720,8 @@ def _endpoint(
 ) -> IStreamServerEndpoint:
     """Give what opens a port; with ``front``, its proxies begin with the PROXY protocol."""
     if listener.endpoint is not None:
+        from twisted.internet.endpoints import serverFromString
+
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
             return endpoint if front is None else FrontEndpoint(endpoint, front.trusted, reactor)
@@ -671,9 +740,8 @@ def _endpoint(
         problem = "needs a certificate: set [ssl] crt and key."
         raise SystemExit(f"rtchat: {listener.place.error(problem)}")
     elif front is None:
-        return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
-    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-    tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
+        return _TcpPort(reactor, host, port, certificates)
+    tcp = _TcpPort(reactor, host, port, None)
     return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, certificates)
 
 
