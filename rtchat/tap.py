@@ -17,7 +17,13 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, execute
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -32,7 +38,6 @@ from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.util import switchUID
 from typing_extensions import override
-from zope.interface import implementer
 
 from rtchat import __version__, config
 from rtchat.core.access import AccessList, HostList, Target
@@ -317,31 +322,6 @@ class _Listening(Service):
         return None if port is None else port.stopListening()
 
 
-@implementer(IStreamServerEndpoint)
-class _TcpPort:
-    """Opens a TCP port, with TLS or without; as Twisted's endpoints for that do.
-
-    Their module loads TLS clients, checks of host names and more, a tenth of the whole start.
-    """
-
-    def __init__(
-        self, reactor: Any, host: str, port: int, certificates: Certificates | None
-    ) -> None:
-        self._reactor = reactor
-        self._host = host
-        self._port = port
-        self._certificates = certificates
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803
-        """Open the port."""
-        where = {"backlog": _BACKLOG, "interface": self._host}
-        if self._certificates is None:
-            return execute(self._reactor.listenTCP, self._port, protocolFactory, **where)
-        return execute(
-            self._reactor.listenSSL, self._port, protocolFactory, self._certificates, **where
-        )
-
-
 class _LateModules(Service):
     """Loads what only some requests need, while the first clients connect.
 
@@ -352,9 +332,7 @@ class _LateModules(Service):
     @override
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
-        import twisted.internet.endpoints  # noqa: F401  # for rtchat.net.resolve
-
-        import rtchat.core.selector  # noqa: F401  # for rtchat.core.terms
+        import rtchat.core.selector  # noqa: F401
 
 
 class _Goodbye(Service):
@@ -384,15 +362,17 @@ class _Log(Service):
         self._broker = broker
         self._reactor = reactor
         self.messages: MessageLog | None = None
+        # Not everybody has this log; and later it might not be readable any more.
+        from rtchat.net.messagelog import MessageLog
+
+        self._open = MessageLog
 
     @override
     def startService(self) -> None:
         super().startService()
-        from rtchat.net.messagelog import MessageLog
-
         reactor = self._reactor
         try:
-            self.messages = MessageLog(
+            self.messages = self._open(
                 self._path,
                 reactor,
                 lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
@@ -425,21 +405,17 @@ class _History(Service):
         self._broker = broker
         self._reactor = reactor
         self._store: HistoryStore | None = None
+        # Not everybody keeps messages; and later it might not be readable any more.
+        from rtchat.net.historystore import HistoryStore
 
-    @override
-    def privilegedStartService(self) -> None:
-        super().privilegedStartService()
-        # SQLite; the user whom the server becomes may not be able to read Python's files.
-        import rtchat.net.historystore  # noqa: F401
+        self._open = HistoryStore
 
     @override
     def startService(self) -> None:
         super().startService()
-        from rtchat.net.historystore import HistoryStore
-
         settings = self._settings
         try:
-            store = self._store = HistoryStore(
+            store = self._store = self._open(
                 settings.file,
                 self._in_reactor,
                 is_power_safe=settings.is_power_safe,
@@ -720,8 +696,6 @@ def _endpoint(
 ) -> IStreamServerEndpoint:
     """Give what opens a port; with ``front``, its proxies begin with the PROXY protocol."""
     if listener.endpoint is not None:
-        from twisted.internet.endpoints import serverFromString
-
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
             return endpoint if front is None else FrontEndpoint(endpoint, front.trusted, reactor)
@@ -740,8 +714,9 @@ def _endpoint(
         problem = "needs a certificate: set [ssl] crt and key."
         raise SystemExit(f"rtchat: {listener.place.error(problem)}")
     elif front is None:
-        return _TcpPort(reactor, host, port, certificates)
-    tcp = _TcpPort(reactor, host, port, None)
+        return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
     return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, certificates)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
@@ -58,8 +59,6 @@ def checked_endpoints(
 
     def endpoint(target: Target) -> IStreamClientEndpoint:
         if target.socket_name:
-            from twisted.internet.endpoints import UNIXClientEndpoint
-
             path = rule_for(target).path
             unix: IStreamClientEndpoint = UNIXClientEndpoint(
                 reactor, path, timeout=_ENDPOINT_TIMEOUT_S
@@ -134,9 +133,6 @@ class _LookUps:
 
 def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
     """Reach an address; an address is looked up by nobody."""
-    # A tenth of the server's whole start; the ports are open before it is loaded (see rtchat.tap).
-    from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-
     kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
     endpoint: IStreamClientEndpoint = kind(reactor, address, port, timeout=_ENDPOINT_TIMEOUT_S)
     return endpoint
