@@ -471,7 +471,7 @@ class _History(Service):
 class _Expiry(Service):
     """Drops messages whose time is over, and says who has left.
 
-    Twisted's TimerService does the same; its module is a thirtieth of the whole start.
+    Twisted's TimerService does the same; its module is a twentieth of the whole start.
     """
 
     def __init__(self, broker: Broker, clock: IReactorTime) -> None:
