@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import (
@@ -32,7 +31,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -51,16 +50,19 @@ from rtchat.net.crowd import Crowd
 from rtchat.net.embed import EmbedPage
 from rtchat.net.front import FrontEndpoint
 from rtchat.net.health import Health
-from rtchat.net.historystore import HistoryStore
 from rtchat.net.jsontext import JSON
-from rtchat.net.messagelog import MessageLog
 from rtchat.net.proxy import Caps, ProxyFactory
 from rtchat.net.resolve import checked_endpoints
 from rtchat.net.stomp import StompFactory
-from rtchat.net.tls import Certificates
 from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
 from rtchat.net.websocket import WebSockets
 from rtchat.net.wheel import Wheel
+
+if TYPE_CHECKING:
+    # Each is loaded by the part that needs it, if the configuration asks for that part.
+    from rtchat.net.historystore import HistoryStore
+    from rtchat.net.messagelog import MessageLog
+    from rtchat.net.tls import Certificates
 
 __all__ = ["Options", "makeService"]
 
@@ -242,6 +244,7 @@ def makeService(options: Options) -> MultiService:
         has_front = front.has_proxy_header and listener.kind.startswith("http")
         endpoint = _endpoint(reactor, listener, certificates, front if has_front else None)
         _Listening(endpoint, factory, listener, listening).setServiceParent(service)
+    _LateModules().setServiceParent(service)
     if settings.message_log is not None and settings.message_log_place is not None:
         path, place = settings.message_log, settings.message_log_place
         log = _Log(path, place, broker, reactor)
@@ -319,6 +322,19 @@ class _Listening(Service):
         return None if port is None else port.stopListening()
 
 
+class _LateModules(Service):
+    """Loads what only some requests need, while the first clients connect.
+
+    Now and not with the first of these requests: the user whom the server becomes may not be
+    able to read Python's files, and an update may replace them under a server that runs.
+    """
+
+    @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        import rtchat.core.selector  # noqa: F401
+
+
 class _Goodbye(Service):
     """Tells the clients that the server stops.
 
@@ -346,13 +362,17 @@ class _Log(Service):
         self._broker = broker
         self._reactor = reactor
         self.messages: MessageLog | None = None
+        # Not everybody has this log; and later it might not be readable any more.
+        from rtchat.net.messagelog import MessageLog
+
+        self._open = MessageLog
 
     @override
     def startService(self) -> None:
         super().startService()
         reactor = self._reactor
         try:
-            self.messages = MessageLog(
+            self.messages = self._open(
                 self._path,
                 reactor,
                 lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
@@ -385,13 +405,17 @@ class _History(Service):
         self._broker = broker
         self._reactor = reactor
         self._store: HistoryStore | None = None
+        # Not everybody keeps messages; and later it might not be readable any more.
+        from rtchat.net.historystore import HistoryStore
+
+        self._open = HistoryStore
 
     @override
     def startService(self) -> None:
         super().startService()
         settings = self._settings
         try:
-            store = self._store = HistoryStore(
+            store = self._store = self._open(
                 settings.file,
                 self._in_reactor,
                 is_power_safe=settings.is_power_safe,
@@ -444,16 +468,33 @@ class _History(Service):
         self._reactor.callFromThread(run)
 
 
-class _Expiry(TimerService):
-    """Drops messages whose time is over, and says who has left."""
+class _Expiry(Service):
+    """Drops messages whose time is over, and says who has left.
+
+    Twisted's TimerService does the same; its module is a twentieth of the whole start.
+    """
 
     def __init__(self, broker: Broker, clock: IReactorTime) -> None:
-        super().__init__(_EXPIRE_EVERY_S, self._expire)
-        self.clock = self._now = clock
         self._broker = broker
+        self._clock = clock
+        self._loop = LoopingCall(self._expire)
+        self._loop.clock = clock
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(_EXPIRE_EVERY_S).addErrback(
+            lambda failure: _log.failure("bug; nothing expires until the next start", failure)
+        )
+
+    @override
+    def stopService(self) -> None:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
 
     def _expire(self) -> None:
-        self._broker.now = self._now.seconds()
+        self._broker.now = self._clock.seconds()
         self._broker.expire()
         self._broker.cork.flush()
 
@@ -612,6 +653,8 @@ def _certificates(settings: config.Settings) -> Certificates | None:
     files = settings.tls
     for listener in settings.listeners:
         if files is not None and listener.kind in _TLS_KINDS:
+            from rtchat.net.tls import Certificates
+
             try:
                 return Certificates(files.certificate, files.key, files.chain)
             except (OSError, ValueError) as error:

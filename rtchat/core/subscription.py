@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from itertools import takewhile
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rtchat.core.frames import Version
 from rtchat.core.message import Message, message_prefix
 from rtchat.core.outlet import Outlet
 from rtchat.core.people import Visit
-from rtchat.core.selector import Selector
+
+if TYPE_CHECKING:
+    from rtchat.core.selector import Selector
 
 __all__ = [
     "AckMode",

@@ -6,7 +6,6 @@ import re
 
 from rtchat.core.frames import Frame, Version
 from rtchat.core.limits import Limits
-from rtchat.core.selector import Selector
 from rtchat.core.subscription import (
     AckMode,
     SlowPolicy,
@@ -75,12 +74,17 @@ def subscription_terms(frame: Frame, limits: Limits) -> SubscriptionTerms:
     slow = _SLOW_POLICIES.get(headers.get("x-slow", "close"))
     if slow is None:
         raise ProtocolError("unknown x-slow", f"x-slow is one of {', '.join(_SLOW_POLICIES)}.")
-    selector = headers.get("selector")
+    selector = None
+    if headers.get("selector"):
+        # Nobody has to wait for the language of selectors who does not speak it.
+        from rtchat.core.selector import Selector
+
+        selector = Selector.parse(headers["selector"])
     return SubscriptionTerms(
         ack,
         _prefetch(frame, limits),
         slow,
-        Selector.parse(selector) if selector else None,
+        selector,
         _start(headers["x-stream-offset"]) if "x-stream-offset" in headers else StreamStart(),
         headers.get("x-stream-epoch", ""),
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rtchat.core.feeds import Feed
 from rtchat.core.frames import Frame, Version
 from rtchat.core.message import Message
 from rtchat.core.outlet import RAW, Cork, OutletGroup, Wire
-from rtchat.core.selector import Selector
 from rtchat.core.subscription import Entry, Subscription
+
+if TYPE_CHECKING:
+    from rtchat.core.selector import Selector
 
 __all__ = ["Topic"]
 
