@@ -39,7 +39,8 @@ from rtchat.core.wsframes import (
     frame_header,
     is_utf8,
 )
-from rtchat.net.outbox import IFramedTransport, Outbox
+from rtchat.net.outbox import IFramedTransport
+from rtchat.net.piped import Pipe, PipedOutbox
 from rtchat.net.transport import Stream, peer_name
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
@@ -140,7 +141,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         factory = self.factory
         self.peer = peer_name(transport)
         self._wires = PLAIN
-        self.outbox = Outbox(transport, factory.cork, PLAIN.binary, is_busy=True)
+        self.outbox = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._reader = FrameReader(factory.max_message_bytes, apply_mask)
         self._messages: MessageProtocol | None = None
         if isinstance(self.wrappedProtocol, MessageProtocol):
@@ -359,6 +360,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Send one message."""
         if data:
             self._send(self.outbox.wire, data)
+
+    @property
+    def takes_pipes(self) -> bool:
+        """Whether :meth:`write_piped` may be called: nobody has to look at the bytes."""
+        return self._is_open and self.outbox.wire is PLAIN.binary and self.outbox.takes_pipes
+
+    def write_piped(self, pipe: Pipe, size: int) -> None:
+        """Send one message that is all that a pipe holds; the pipe is given back."""
+        self.outbox.write_piped(frame_header(Opcode.BINARY, size), pipe, size)
 
     @override
     def writeSequence(self, data: list[bytes]) -> None:
