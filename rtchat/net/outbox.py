@@ -175,7 +175,23 @@ class Outbox(Outlet):
 
     def write_now(self, data: bytes) -> None:
         """Send bytes that are packed already, after all that was gathered before."""
-        self.cork.settle()
+        cork, send = self.cork, self._send
+        if (
+            send is not None
+            and self.max_backlog_bytes is None
+            and cork.gathering is None
+            and not (self._is_blocked or self.pending or self._is_closed or cork.unserved)
+        ):
+            # Nothing was gathered, nothing waits and there is no limit: the same without the list
+            # (a gateway's bytes; three calls of ten between a read and the send).
+            try:
+                sent = send(data)
+            except OSError:
+                sent = 0
+            if sent != len(data):
+                self._write_on(send, data, sent if isinstance(sent, int) else 0)
+            return
+        cork.settle()
         self.pending.append(data)
         self.flush()
 

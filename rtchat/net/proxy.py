@@ -40,7 +40,7 @@ from rtchat.core.proxyheader import write_header
 from rtchat.errors import AccessDenied
 from rtchat.net.front import Client
 from rtchat.net.outbox import Outbox
-from rtchat.net.piped import Pipe, shared_pipes
+from rtchat.net.piped import shared_pipes
 from rtchat.net.resolve import Endpoints
 from rtchat.net.transport import Stream, as_stream, set_no_delay
 from rtchat.net.websocket import WebSocket
@@ -163,10 +163,11 @@ class ProxyProtocol(Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        if self._outgoing is not None:
+        outgoing = self._outgoing
+        if outgoing is not None:
             if self._idle is not None:
                 self._active_s = self.factory.clock.seconds()
-            self._outgoing.send(data)
+            outgoing.outbox.write_now(data)
         elif not self._is_closing:
             self._early.append(data)
 
@@ -189,17 +190,9 @@ class ProxyProtocol(Protocol):
 
     # The target
 
-    def target_sent(self, data: bytes) -> None:
-        """Bytes of the target's for the browser."""
-        if self._idle is not None:
-            self._active_s = self.factory.clock.seconds()
-        self.transport.write(data)
-
-    def target_piped(self, pipe: Pipe, size: int) -> None:
-        """Bytes of the target's for the browser, in a pipe."""
-        if self._idle is not None:
-            self._active_s = self.factory.clock.seconds()
-        self.transport.write_piped(pipe, size)
+    def note_life(self) -> None:
+        """The target has sent something, and there is a limit to its silence."""
+        self._active_s = self.factory.clock.seconds()
 
     def target_finished(self) -> None:
         """The target sends no more; it may still read."""
@@ -227,12 +220,13 @@ class ProxyProtocol(Protocol):
         assert isinstance(outgoing, _TargetProtocol)
         self._outgoing = outgoing
         if self.factory.has_proxy_header:
-            outgoing.send(self._proxy_header())
+            outgoing.outbox.write_now(self._proxy_header())
         early, self._early = self._early, []
         for data in early:
-            outgoing.send(data)
+            outgoing.outbox.write_now(data)
         if self.factory.idle_timeout_s > 0:
             self._active_s = self.factory.clock.seconds()
+            outgoing.is_timed = True
             self._idle = self.factory.clock.callLater(
                 self.factory.idle_timeout_s, self._look_for_life
             )
@@ -324,7 +318,14 @@ class ProxyProtocol(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class _TargetProtocol(Protocol):
-    """The target's side."""
+    """The target's side.
+
+    Attributes:
+        outbox: The way out to the target.
+        is_timed: Whether the browser's side has to know when something comes.
+    """
+
+    is_timed = False
 
     browser: ProxyProtocol | None = None
     _has_finished = False
@@ -338,7 +339,7 @@ class _TargetProtocol(Protocol):
     @override
     def connectionMade(self) -> None:
         self._stream = as_stream(self.transport)
-        self._outbox = Outbox(self._stream, self._cork)
+        self.outbox = Outbox(self._stream, self._cork)
         self._is_draining = False
 
     def pair_with(self, browser: ProxyProtocol) -> None:
@@ -355,19 +356,15 @@ class _TargetProtocol(Protocol):
             self._can_splice = isinstance(self._stream, FileDescriptor)
         # Each side is the other's producer: one that does not read stops the other's reading.
         browser.transport.registerProducer(_OneWay(self._stream), True)
-        self._outbox.register_producer(_OneWay(browser.transport))
+        self.outbox.register_producer(_OneWay(browser.transport))
         if self._has_finished:
             browser.target_finished()
-
-    def send(self, data: bytes) -> None:
-        """Send bytes to the target."""
-        self._outbox.write_now(data)
 
     def finish(self) -> None:
         """The browser has gone: send what is left, and tell the target that this was all."""
         self._is_draining = True
-        self._outbox.unregister_producer()
-        self._outbox.flush_all()
+        self.outbox.unregister_producer()
+        self.outbox.flush_all()
         self._stream.unregisterProducer()
         if self._has_finished:
             self._stream.loseConnection()
@@ -381,8 +378,11 @@ class _TargetProtocol(Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        if self.browser is not None and not self._is_draining:
-            self.browser.target_sent(data)
+        browser = self.browser
+        if browser is not None and not self._is_draining:
+            if self.is_timed:
+                browser.note_life()
+            browser.transport.write(data)
             if len(data) >= _MUCH_BYTES and self._can_splice:
                 cast(Any, self._stream).doRead = self._pass_on
 
@@ -395,7 +395,9 @@ class _TargetProtocol(Protocol):
             if pipe is not None:
                 size = pipe.fill(stream.fileno())
                 if size:
-                    browser.target_piped(pipe, size)
+                    if self.is_timed:
+                        browser.note_life()
+                    browser.transport.write_piped(pipe, size)
                 else:
                     pipe.give_back()
         if size < _MUCH_BYTES:

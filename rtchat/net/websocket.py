@@ -358,8 +358,11 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     @override
     def write(self, data: bytes) -> None:
         """Send one message."""
-        if data:
-            self._send(self.outbox.wire, data)
+        outbox = self.outbox
+        if data and self._is_open:  # what _send does, once more: it is called for every piece
+            outbox.write_now(outbox.wire.wrap(data))
+        elif data:
+            self._send(outbox.wire, data)
 
     @property
     def takes_pipes(self) -> bool:
