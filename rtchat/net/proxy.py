@@ -349,6 +349,9 @@ class _TargetProtocol(Protocol):
             browser.target_lost(self._gone_because)
             return
         set_no_delay(self._stream)
+        if isinstance(self._stream, FileDescriptor):
+            # The endpoint's wrapper has done its work: one call less for every read.
+            cast(Any, self._stream).protocol = self
         # How much waits behind TLS is not known to the byte: two reads more may come before the
         # pause, and these have to be small.
         if isinstance(browser.transport.transport, FileDescriptor):

@@ -211,8 +211,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def dataReceived(self, data: bytes) -> None:
         if self.state != FRAMES:
             super().dataReceived(data)
-        else:
-            self._receive(data)
+            return
+        self._heard_s = self.factory.clock.seconds()
+        self._reader.feed(data)
+        if not self._is_taking and not self._reader.is_over:
+            self._is_taking = True
+            try:
+                self._take()
+            finally:
+                self._is_taking = False
 
     @override
     def parseFrames(self) -> None:
@@ -221,7 +228,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self.headers = {}
         data, self.buf = self.buf, b""
         if data:
-            self._receive(data)
+            self.dataReceived(data)
 
     @override
     def sendFrames(self) -> None:
@@ -239,16 +246,6 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             if timer is not None and timer.active():
                 timer.cancel()
         super().connectionLost(reason)
-
-    def _receive(self, data: bytes) -> None:
-        self._heard_s = self.factory.clock.seconds()
-        self._reader.feed(data)
-        if not self._is_taking and not self._reader.is_over:
-            self._is_taking = True
-            try:
-                self._take()
-            finally:
-                self._is_taking = False
 
     def _take(self) -> None:
         """Take what the reader has, until somebody above asks for a pause."""
@@ -488,7 +485,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Go on after a pause where the reader stopped."""
         self._take_timer = None
         if self._is_reading:
-            self._receive(b"")
+            self.dataReceived(b"")
         if self._is_reading and not self._is_lost:
             self.transport.resumeProducing()
 
