@@ -21,8 +21,7 @@ __all__ = ["Pipe", "PipedOutbox", "Pipes", "shared_pipes"]
 
 _PIPE_BYTES = 1024 * 1024
 """How much goes through a pipe at once, and the largest pipe that anybody may make. What costs
-here is to wake those at both ends, so four times as much each time goes through for two thirds
-of the time (see benchmarks/)."""
+here is to wake those at both ends: a quarter as much each time takes a third more time."""
 
 _HELD_BYTES = 240 * 1024
 """How much of what the browser's socket did not take waits in this process; the pipe keeps the

@@ -7,13 +7,19 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from netfakes import BINARY, CLOSE, PING, PONG, RealWebSocket, Server, free_ports, wait_until
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import ISystemHandle
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import implementer
 
-from rtchat.net.piped import Pipe, Pipes
+from rtchat.core.outlet import Cork
+from rtchat.net.piped import Pipe, PipedOutbox, Pipes
+from rtchat.net.transport import as_stream
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
 
@@ -252,3 +258,147 @@ def test_a_pipe_ends_with_what_a_socket_takes() -> None:
         assert pipe.empty_into(sink.fileno(), sent - took) == 0  # it is lost
         assert pipe.read(sent - took) == b"y" * (sent - took)
         pipe.close()
+
+
+def test_where_the_system_cannot_splice_there_is_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "splice")
+    assert Pipes().borrow() is None
+
+
+# ---------------------------------------------------------------- the outbox, with a real socket
+
+
+@implementer(ISystemHandle)
+class Transport(FileDescriptor):
+    """A transport over a real socket whose writes wait until the test sends them."""
+
+    def __init__(self, handle: socket.socket) -> None:
+        super().__init__(reactor=MemoryReactorClock())
+        self.connected = 1
+        self.handle = handle
+        self.waits = b""
+
+    def getHandle(self) -> socket.socket:  # noqa: N802
+        """Give the socket."""
+        return self.handle
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.waits += data
+
+    def turn(self) -> None:
+        """Send what the socket takes; when that was all, ask for more."""
+        try:
+            self.waits = self.waits[self.handle.send(self.waits) :]
+        except BlockingIOError:
+            return
+        if not self.waits:
+            assert isinstance(self.producer, PipedOutbox)
+            self.producer.resumeProducing()
+
+
+MUCH = FLOOD[:900_000]
+
+
+class Stalled:
+    """An outbox that was given much in a pipe while the browser does not read."""
+
+    def __init__(self) -> None:
+        sink, self.browser = sockets()
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        self.transport = Transport(sink)
+        self.outbox = PipedOutbox(as_stream(self.transport), Cork())
+        self.pipes = Pipes()
+        pipe = borrowed(self.pipes)
+        source, target = sockets()
+        with source, target:
+            for at in range(0, len(MUCH), 100_000):
+                target.sendall(MUCH[at : at + 100_000])
+                assert pipe.fill(source.fileno()) == 100_000
+        assert self.outbox.takes_pipes
+        self.outbox.write_piped(b"header", pipe, len(MUCH))
+
+    def __enter__(self) -> Stalled:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transport.handle.close()
+        self.browser.close()
+        for pipe in self.pipes.free:
+            pipe.close()
+
+    def read(self) -> bytes:
+        """Read as the browser, while the transport sends, until nothing comes any more."""
+        got = b""
+        while True:
+            try:
+                got += self.browser.recv(50_000)
+            except BlockingIOError:
+                return got
+            self.transport.turn()
+            assert len(self.transport.waits) <= CAP_BYTES
+
+
+def test_what_waits_stays_in_the_pipe_but_for_a_part_and_all_keeps_its_order() -> None:
+    with Stalled() as stalled:
+        outbox = stalled.outbox
+        assert 0 < len(stalled.transport.waits) <= CAP_BYTES
+        assert 500_000 < outbox.waiting_bytes < len(MUCH)
+        assert not outbox.takes_pipes
+        waited = outbox.waiting_bytes
+        outbox.write_now(b"after it")
+        assert outbox.waiting_bytes == waited + len(b"after it")
+        assert not stalled.pipes.free
+        assert stalled.read() == b"header" + MUCH + b"after it"
+        assert outbox.waiting_bytes == 0
+        assert outbox.takes_pipes
+        assert len(stalled.pipes.free) == 1
+
+
+def test_who_feeds_it_is_paused_until_little_waits() -> None:
+    class Producer:
+        paused = 0
+
+        def pauseProducing(self) -> None:
+            self.paused += 1
+
+        def resumeProducing(self) -> None:
+            self.paused -= 1
+
+        def stopProducing(self) -> None:
+            self.paused = 99
+
+    with Stalled() as stalled:
+        producer = Producer()
+        stalled.outbox.register_producer(producer)  # type: ignore[arg-type]
+        assert producer.paused == 1
+        stalled.transport.turn()
+        assert producer.paused == 1
+        stalled.read()
+        assert producer.paused == 0
+
+
+def test_a_close_hands_over_all_that_is_in_the_pipe() -> None:
+    with Stalled() as stalled:
+        stalled.outbox.write_now(b"the end")
+        stalled.outbox.close()
+        assert len(stalled.pipes.free) == 1
+        got = b""
+        while stalled.transport.waits:
+            got += stalled.browser.recv(50_000)
+            with suppress(BlockingIOError):
+                sent = stalled.transport.handle.send(stalled.transport.waits)
+                stalled.transport.waits = stalled.transport.waits[sent:]
+        with suppress(BlockingIOError):
+            while True:
+                got += stalled.browser.recv(50_000)
+        assert got == b"header" + MUCH + b"the end"
+
+
+def test_a_connection_that_is_lost_takes_its_pipe_with_it() -> None:
+    with Stalled() as stalled:
+        assert stalled.pipes.count == 1
+        stalled.outbox.stopProducing()
+        assert stalled.pipes.count == 0
+        assert not stalled.pipes.free
+        assert stalled.outbox.waiting_bytes == 0
