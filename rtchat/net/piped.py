@@ -10,6 +10,7 @@ import socket
 import sys
 from contextlib import suppress
 from functools import cache
+from struct import Struct
 
 from typing_extensions import override
 
@@ -24,13 +25,15 @@ _PIPE_BYTES = 1024 * 1024
 here is to wake those at both ends: a quarter as much each time takes a third more time."""
 
 _HELD_BYTES = 240 * 1024
-"""How much of what the browser's socket did not take waits in this process; the pipe keeps the
-rest. That is below the 256 KiB that a stalled side may cost."""
+"""How much may wait in this process of what the browser's socket does not take: below the 256 KiB
+that a stalled side may cost. No more is taken from the target; should the socket's buffer shrink
+in between, because the system is short of memory, the pipe keeps the rest."""
 
 _MAX_PIPES = 16
 """So many there may be, free or held by browsers that stall: 32 open files."""
 
 _MORE = getattr(socket, "MSG_MORE", 0)
+_INT = Struct("i")
 
 
 class Pipe:
@@ -49,14 +52,14 @@ class Pipe:
             with suppress(OSError):  # then less goes through at once
                 fcntl(self._writer, F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def fill(self, source: int) -> int:
-        """Take what a socket holds, and give how much that is.
+    def fill(self, source: int, most_bytes: int) -> int:
+        """Take what a socket holds, up to so much, and give how much that is.
 
         It is 0 when nothing is there and when nothing will ever come: a read will tell.
         """
         if sys.platform == "linux":
             with suppress(OSError):
-                return os.splice(source, self._writer, _PIPE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+                return os.splice(source, self._writer, most_bytes, flags=os.SPLICE_F_NONBLOCK)
         return 0
 
     def empty_into(self, sink: int, size: int) -> int:
@@ -118,6 +121,19 @@ def shared_pipes() -> Pipes:
     return Pipes()
 
 
+def _free_bytes(sink: socket.socket) -> int:
+    """Give how much a socket takes for sure: what is free, with as much again for its own heads."""
+    if sys.platform == "linux":
+        from fcntl import ioctl
+        from termios import TIOCOUTQ
+
+        with suppress(OSError):
+            queued: int = _INT.unpack(ioctl(sink, TIOCOUTQ, bytes(_INT.size)))[0]
+            size: int = sink.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            return max(0, size // 2 - queued)
+    return 0
+
+
 class PipedOutbox(Outbox):
     """An outbox that can send what a pipe holds.
 
@@ -138,15 +154,23 @@ class PipedOutbox(Outbox):
         super().__init__(transport, cork, wire, is_busy=is_busy)
 
     @property
-    def takes_pipes(self) -> bool:
-        """Whether :meth:`write_piped` may be called: a plain socket, and nothing comes before."""
-        cork = self.cork
-        return (
-            self._socket is not None
-            and not (self._is_blocked or self._is_closed or self.pending)
-            and cork.gathering is None
-            and not cork.unserved
-        )
+    def pipe_room_bytes(self) -> int:
+        """How much :meth:`write_piped` may be given now.
+
+        So much that the socket takes all but what may wait here; 0 when something comes before,
+        and when it is no plain socket.
+        """
+        cork, sink = self.cork, self._socket
+        if (
+            sink is None
+            or self._is_blocked
+            or self._is_closed
+            or self.pending
+            or cork.gathering is not None
+            or cork.unserved
+        ):
+            return 0
+        return min(_PIPE_BYTES, _HELD_BYTES + _free_bytes(sink))
 
     def write_piped(self, header: bytes, pipe: Pipe, size: int) -> None:
         """Send a header and what a pipe holds; then give the pipe back.

@@ -362,9 +362,11 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             self._send(outbox.wire, data)
 
     @property
-    def takes_pipes(self) -> bool:
-        """Whether :meth:`write_piped` may be called: nobody has to look at the bytes."""
-        return self._is_open and self.outbox.wire is PLAIN.binary and self.outbox.takes_pipes
+    def pipe_room_bytes(self) -> int:
+        """How much :meth:`write_piped` may be given; 0 when somebody has to look at the bytes."""
+        if self._is_open and self.outbox.wire is PLAIN.binary:
+            return self.outbox.pipe_room_bytes
+        return 0
 
     def write_piped(self, pipe: Pipe, size: int) -> None:
         """Send one message that is all that a pipe holds; the pipe is given back."""

@@ -233,14 +233,14 @@ def test_a_pipe_gives_what_it_took_and_takes_back_what_is_left() -> None:
     source, target = sockets()
     sink, browser = sockets()
     with source, target, sink, browser:
-        assert pipe.fill(source.fileno()) == 0  # nothing is there
+        assert pipe.fill(source.fileno(), 1 << 20) == 0  # nothing is there
         target.send(b"x" * 1000)
-        assert pipe.fill(source.fileno()) == 1000
+        assert pipe.fill(source.fileno(), 1 << 20) == 1000
         assert pipe.empty_into(sink.fileno(), 400) == 400
         assert browser.recv(1000) == b"x" * 400
         assert pipe.read(600) == b"x" * 600
         target.close()
-        assert pipe.fill(source.fileno()) == 0  # nothing comes
+        assert pipe.fill(source.fileno(), 1 << 20) == 0  # nothing comes
         pipe.close()
 
 
@@ -251,7 +251,7 @@ def test_a_pipe_ends_with_what_a_socket_takes() -> None:
     with source, target, sink, browser:
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         sent = target.send(b"y" * 100_000)
-        assert pipe.fill(source.fileno()) == sent
+        assert pipe.fill(source.fileno(), 1 << 20) == sent
         took = pipe.empty_into(sink.fileno(), sent)
         assert 0 < took < sent
         browser.close()
@@ -314,8 +314,8 @@ class Stalled:
         with source, target:
             for at in range(0, len(MUCH), 100_000):
                 target.sendall(MUCH[at : at + 100_000])
-                assert pipe.fill(source.fileno()) == 100_000
-        assert self.outbox.takes_pipes
+                assert pipe.fill(source.fileno(), 1 << 20) == 100_000
+        assert 0 < self.outbox.pipe_room_bytes <= CAP_BYTES + 65536
         self.outbox.write_piped(b"header", pipe, len(MUCH))
 
     def __enter__(self) -> Stalled:
@@ -344,14 +344,14 @@ def test_what_waits_stays_in_the_pipe_but_for_a_part_and_all_keeps_its_order() -
         outbox = stalled.outbox
         assert 0 < len(stalled.transport.waits) <= CAP_BYTES
         assert 500_000 < outbox.waiting_bytes < len(MUCH)
-        assert not outbox.takes_pipes
+        assert not outbox.pipe_room_bytes
         waited = outbox.waiting_bytes
         outbox.write_now(b"after it")
         assert outbox.waiting_bytes == waited + len(b"after it")
         assert not stalled.pipes.free
         assert stalled.read() == b"header" + MUCH + b"after it"
         assert outbox.waiting_bytes == 0
-        assert outbox.takes_pipes
+        assert outbox.pipe_room_bytes
         assert len(stalled.pipes.free) == 1
 
 
