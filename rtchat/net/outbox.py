@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from socket import socket
 from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
@@ -78,6 +79,7 @@ class Outbox(Outlet):
         "_is_producer_paused",
         "_producer",
         "_send",
+        "_socket",
         "_spared_bytes",
         "_transport",
         "max_backlog_bytes",
@@ -102,10 +104,12 @@ class Outbox(Outlet):
         # empty (it pulls). TLS and other transports are written to until they say stop (push).
         is_plain = isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
         self._send: _Send | None = None
+        self._socket: socket | None = None
         if is_plain and ISystemHandle.providedBy(transport):
             # What writeSomeData does beside this (a view of the bytes, a loop against interrupted
             # calls, which Python itself has since 3.5) costs a quarter as much as the send.
-            self._send = cast(Any, transport).getHandle().send
+            self._socket = cast(Any, transport).getHandle()
+            self._send = cast(Any, self._socket).send
         elif isinstance(transport, FileDescriptor) and is_plain:
             self._send = transport.writeSomeData
         transport.registerProducer(self, not is_plain)
@@ -174,7 +178,23 @@ class Outbox(Outlet):
 
     def write_now(self, data: bytes) -> None:
         """Send bytes that are packed already, after all that was gathered before."""
-        self.cork.settle()
+        cork, send = self.cork, self._send
+        if (
+            send is not None
+            and self.max_backlog_bytes is None
+            and cork.gathering is None
+            and not (self._is_blocked or self.pending or self._is_closed or cork.unserved)
+        ):
+            # Nothing was gathered, nothing waits and there is no limit: the same without the list
+            # (a gateway's bytes; three calls of ten between a read and the send).
+            try:
+                sent = send(data)
+            except OSError:
+                sent = 0
+            if sent != len(data):
+                self._write_on(send, data, sent if isinstance(sent, int) else 0)
+            return
+        cork.settle()
         self.pending.append(data)
         self.flush()
 
@@ -335,12 +355,16 @@ class Outbox(Outlet):
             pass  # no room; or the connection is lost, and the transport will find out for itself
         sent = max(sent, 0)
         if sent < size:
-            self._is_blocked = True
-            self.waiting_bytes = size - sent
-            self._account()
-            self._transport.write(data[sent:])
-            if size - sent > _PRODUCER_HIGH_BYTES:
-                self._pause_producer()
+            self._hand_over(data[sent:], size - sent)
+
+    def _hand_over(self, rest: bytes, waiting_bytes: int) -> None:
+        """Leave to the transport what the socket did not take."""
+        self._is_blocked = True
+        self.waiting_bytes = waiting_bytes
+        self._account()
+        self._transport.write(rest)
+        if waiting_bytes > _PRODUCER_HIGH_BYTES:
+            self._pause_producer()
 
     def _pause_producer(self) -> None:
         if self._producer is not None and not self._is_producer_paused:

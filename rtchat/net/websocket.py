@@ -39,7 +39,8 @@ from rtchat.core.wsframes import (
     frame_header,
     is_utf8,
 )
-from rtchat.net.outbox import IFramedTransport, Outbox
+from rtchat.net.outbox import IFramedTransport
+from rtchat.net.piped import Pipe, PipedOutbox
 from rtchat.net.transport import Stream, peer_name, read_much
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
@@ -145,7 +146,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self.peer = peer_name(transport)
         self._wires = PLAIN
         read_much(transport, _READ_BYTES)
-        self.outbox = Outbox(transport, factory.cork, PLAIN.binary, is_busy=True)
+        self.outbox = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._reader = FrameReader(factory.max_message_bytes, apply_mask)
         self._messages: MessageProtocol | None = None
         if isinstance(self.wrappedProtocol, MessageProtocol):
@@ -215,8 +216,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def dataReceived(self, data: bytes) -> None:
         if self.state != FRAMES:
             super().dataReceived(data)
-        else:
-            self._receive(data)
+            return
+        self._heard_s = self.factory.clock.seconds()
+        self._reader.feed(data)
+        if not self._is_taking and not self._reader.is_over:
+            self._is_taking = True
+            try:
+                self._take()
+            finally:
+                self._is_taking = False
 
     @override
     def parseFrames(self) -> None:
@@ -225,7 +233,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self.headers = {}
         data, self.buf = self.buf, b""
         if data:
-            self._receive(data)
+            self.dataReceived(data)
 
     @override
     def sendFrames(self) -> None:
@@ -243,16 +251,6 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             if timer is not None and timer.active():
                 timer.cancel()
         super().connectionLost(reason)
-
-    def _receive(self, data: bytes) -> None:
-        self._heard_s = self.factory.clock.seconds()
-        self._reader.feed(data)
-        if not self._is_taking and not self._reader.is_over:
-            self._is_taking = True
-            try:
-                self._take()
-            finally:
-                self._is_taking = False
 
     def _take(self) -> None:
         """Take what the reader has, until somebody above asks for a pause."""
@@ -365,8 +363,22 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     @override
     def write(self, data: bytes) -> None:
         """Send one message."""
-        if data:
-            self._send(self.outbox.wire, data)
+        outbox = self.outbox
+        if data and self._is_open:  # what _send does, once more: it is called for every piece
+            outbox.write_now(outbox.wire.wrap(data))
+        elif data:
+            self._send(outbox.wire, data)
+
+    @property
+    def pipe_room_bytes(self) -> int:
+        """How much :meth:`write_piped` may be given; 0 when somebody has to look at the bytes."""
+        if self._is_open and self.outbox.wire is PLAIN.binary:
+            return self.outbox.pipe_room_bytes
+        return 0
+
+    def write_piped(self, pipe: Pipe, size: int) -> None:
+        """Send one message that is all that a pipe holds; the pipe is given back."""
+        self.outbox.write_piped(frame_header(Opcode.BINARY, size), pipe, size)
 
     @override
     def writeSequence(self, data: list[bytes]) -> None:
@@ -483,7 +495,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Go on after a pause where the reader stopped."""
         self._take_timer = None
         if self._is_reading:
-            self._receive(b"")
+            self.dataReceived(b"")
         if self._is_reading and not self._is_lost:
             self.transport.resumeProducing()
 
