@@ -240,8 +240,9 @@ class Rtchat(Server):
 
     @override
     def environment(self) -> Mapping[str, str]:
-        # This source tree, whatever else is installed.
-        return {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        # This source tree, whatever else is installed; and compiled, as any installation is.
+        source = str(Path(__file__).resolve().parent.parent)
+        return {"PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": ""}
 
     @override
     def prepare(self) -> None:

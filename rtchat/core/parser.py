@@ -71,6 +71,9 @@ class FrameParser:
             ``max_login_bytes``; afterwards the head's lines and the body have limits of
             their own.
         cache: Where parsed heads are remembered; one for all parsers of a server.
+
+    Attributes:
+        has_more: Whether :meth:`next_frame` may have a frame; False if it surely has none.
     """
 
     __slots__ = (
@@ -88,6 +91,7 @@ class FrameParser:
         "_repeated",
         "_scanned",
         "_version",
+        "has_more",
     )
 
     def __init__(self, limits: Limits, cache: HeadCache | None = None) -> None:
@@ -99,6 +103,7 @@ class FrameParser:
         self._heads: dict[bytes, _Head] | None = None
         self._max_body_bytes = limits.max_login_bytes
         self._buffer: bytes | bytearray = b""
+        self.has_more = False
         self._position = 0  # where the frame, or its body once the head is known, begins
         self._scanned = 0  # up to where its end has been looked for in vain
         self._line_start = 0  # where the last line of an unfinished head begins
@@ -126,6 +131,7 @@ class FrameParser:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream; then ask :meth:`next_frame` until it has none."""
+        self.has_more = True
         rest = len(self._buffer) - self._position
         if rest <= 0:
             self._buffer = data
@@ -171,8 +177,13 @@ class FrameParser:
                     known = None
                 if known is not None and known[2] is not None:
                     end = begins + known[2]
-                    if end < len(buffer) and buffer[end] == 0:
+                    size = len(buffer)
+                    if end < size and buffer[end] == 0:
                         self._position = self._scanned = end + 1
+                        if end + 1 == size:
+                            self.has_more = False
+                            self._buffer = b""  # an idle connection must not hold what it sent
+                            self._position = self._scanned = 0
                         return Frame(known[0], known[1], buffer[begins:end], known[3])
                 elif self._reads_short_acks:
                     ack = _SHORT_ACK.match(buffer, start)
@@ -187,6 +198,7 @@ class FrameParser:
                 # An idle connection must not hold the last large frame that it sent.
                 self._buffer = b""
                 self._position = self._scanned = 0
+                self.has_more = False
                 return None
             head = self._next_head(start)
             if head is None:

@@ -215,7 +215,7 @@ class Session:
         try:
             while not self.is_closed:
                 if frame is None:
-                    frame = parser.next_frame()
+                    frame = parser.next_frame() if parser.has_more else None
                     if frame is None:
                         return
                     # Most frames are SENDs that only say where to and what: when the head came
@@ -224,7 +224,7 @@ class Session:
                     if destination is not None and self._bucket is None:
                         self.has_published = True
                         broker = self._broker
-                        most = broker.most_at_once(destination, frame)
+                        most = broker.most_at_once(destination, frame) if parser.has_more else 0
                         bodies = parser.more_like(frame, most - 1) if most > 1 else None
                         if bodies:
                             broker.publish_run(destination, frame, [frame.body, *bodies])
