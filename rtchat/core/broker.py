@@ -32,8 +32,9 @@ __all__ = ["Broker", "Notice"]
 _DEAD_LETTERS = "/queue/DLQ."
 _MAX_ROUTES = 4096
 
-_Route = tuple[Stream | None, tuple[Topic, ...]]
-"""What a topic's name leads to: its history if it has one, and subscribers beside that."""
+_Route = tuple[Stream | None, tuple[Topic, ...], Topic | None]
+"""What a topic's name leads to: its history if it has one, and subscribers beside that; last, the
+topic of that very name if there is nothing else."""
 
 
 class Notice(NamedTuple):
@@ -342,7 +343,8 @@ class Broker:
             self._messages = number = self._messages + 1
             queue.put(Message(f"{self.epoch}-{number}", name, frame))
             return None
-        topic = self._direct_topic(name)
+        route = self._routes.get(name)
+        topic = None if route is None or self.observers else route[2]
         if topic is None:
             self.publish(name, frame, "", publisher)
             return None
@@ -355,7 +357,8 @@ class Broker:
         queue = self._queues.get(name)
         if queue is not None:
             return queue.room_for(size_of(frame))
-        topic = self._direct_topic(name)
+        route = self._routes.get(name)
+        topic = None if route is None or self.observers else route[2]
         return sys.maxsize if topic is not None and topic.is_uniform else 0
 
     def publish_run(self, name: str, frame: Frame, bodies: list[bytes]) -> None:
@@ -370,7 +373,9 @@ class Broker:
         self._messages += len(bodies)
         queue = self._queues.get(name)
         if queue is None:
-            self._routes[name][1][0].publish_run(f"{self.epoch}-", first, frame, bodies)
+            topic = self._routes[name][2]
+            assert topic is not None
+            topic.publish_run(f"{self.epoch}-", first, frame, bodies)
             return
         stem, command, headers, memo = f"{self.epoch}-", frame.command, frame.headers, frame.memo
         queue.put_run(
@@ -419,7 +424,7 @@ class Broker:
             # The one topic it means may have another name: /pubsub/ has led there.
             destination = receivers[0][1]
             route = self._route(destination)
-        stream, topics = route
+        stream, topics, _ = route
         self._messages += 1
         message_id = f"{self.epoch}-{self._messages}"
         if stream is not None and self._history is not None:
@@ -672,16 +677,6 @@ class Broker:
         if receiver is not None and receiver.wants(message):
             receiver.deliver(Entry(message, 0))
 
-    def _direct_topic(self, name: str) -> Topic | None:
-        """Give the topic of this name, if it is known to be all that a SEND there reaches."""
-        route = self._routes.get(name)
-        if route is None or self.observers:
-            return None
-        stream, topics = route
-        if stream is None and len(topics) == 1 and topics[0].name == name:
-            return topics[0]
-        return None
-
     def _route(self, name: str) -> _Route:
         """Give where a topic's name leads to; it is remembered."""
         known = self._routes.get(name)
@@ -694,7 +689,9 @@ class Broker:
             found += [topic for topic in self._patterns.matching(name) if topic is not exact]
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()
-        route = self._routes[name] = (stream, tuple(found))
+        is_direct = stream is None and len(found) == 1 and found[0].name == name
+        route = (stream, tuple(found), found[0] if is_direct else None)
+        self._routes[name] = route
         return route
 
     def _queue(self, name: str) -> Queue:

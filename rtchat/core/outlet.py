@@ -171,7 +171,8 @@ class OutletGroup:
         """
         cork = self.cork
         if cork.gathering is not self:
-            cork.settle()
+            if cork.gathering is not None or cork.unserved:
+                cork.settle()
             cork.gathering = self
             cork.groups[self] = None
         cork.batch += messages

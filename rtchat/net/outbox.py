@@ -138,7 +138,7 @@ class Outbox(Outlet):
                 data = pending[0]
                 pending.clear()
                 self._write(data)
-                if limit is not None and len(data) > limit - _room(limit):
+                if self.waiting_bytes and limit is not None and len(data) > limit - _room(limit):
                     self._spared_bytes = self.waiting_bytes
                 return
             data = b"".join(pending)
