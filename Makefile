@@ -37,6 +37,7 @@ check: $(VENV)/.installed-dev ## Check format, style and types without changing 
 bench: $(VENV)/.installed ## Measure a real server on this machine (Linux, needs a C compiler)
 	$(if $(ARGS)$(if $(GATEWAY_ARGS),,all),$(BIN)/python -m benchmarks.bench $(ARGS))
 	$(if $(GATEWAY_ARGS)$(if $(ARGS),,all),$(BIN)/python -m benchmarks.gateway $(GATEWAY_ARGS))
+	-$(if $(ARGS)$(GATEWAY_ARGS),,$(BIN)/python -m benchmarks.guard --table)
 
 bench-peers: $(VENV)/.installed ## Measure other brokers beside it: those that are installed
 	$(BIN)/python -m benchmarks.peers $(ARGS)
