@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -31,6 +30,7 @@ __all__ = ["Broker", "Notice"]
 
 _DEAD_LETTERS = "/queue/DLQ."
 _MAX_ROUTES = 4096
+_NO_LIMIT = 1 << 62
 
 _Route = tuple[Stream | None, tuple[Topic, ...], Topic | None]
 """What a topic's name leads to: its history if it has one, and subscribers beside that; last, the
@@ -359,7 +359,7 @@ class Broker:
             return queue.room_for(size_of(frame))
         route = self._routes.get(name)
         topic = None if route is None or self.observers else route[2]
-        return sys.maxsize if topic is not None and topic.is_uniform else 0
+        return _NO_LIMIT if topic is not None and topic.is_uniform else 0
 
     def publish_run(self, name: str, frame: Frame, bodies: list[bytes]) -> None:
         """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost.

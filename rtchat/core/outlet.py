@@ -28,6 +28,17 @@ class Wire(Protocol):
     def wrap_all(self, messages: list[bytes]) -> list[bytes]:
         """Do the same for several, one at least."""
 
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Give what :meth:`wrap` puts before each of several frames of one length.
+
+        Args:
+            length: How many bytes each has.
+            parts: What they consist of.
+
+        Returns:
+            None if they have to be packed one by one.
+        """
+
 
 class _Raw:
     """Plain TCP: a frame's bytes as they are."""
@@ -39,6 +50,10 @@ class _Raw:
     def wrap_all(self, messages: list[bytes]) -> list[bytes]:
         """Give the bytes unchanged."""
         return messages
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Nothing stands before a frame."""
+        return b""
 
 
 RAW: Wire = _Raw()
@@ -118,7 +133,7 @@ class Cork:
         """Let a group's members send what was gathered for all of them, joined once."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
-        shared = b"" if is_alone else b"".join(batch)
+        shared = batch[0] if is_alone else b"".join(batch)
         unserved.update(group.members)
         for outlet in list(unserved):
             pending = unserved.pop(outlet, None)
@@ -127,7 +142,7 @@ class Cork:
                 # was given to it, before whatever else that is.
                 if outlet.pending:
                     outlet.flush()
-            elif pending or is_alone:
+            elif pending:
                 pending += batch
                 outlet.flush()
             else:
@@ -255,7 +270,7 @@ class Outlet(ABC):
 
         Args:
             shared: All of it, joined.
-            batch: The same in pieces, two at least.
+            batch: The same in pieces.
         """
         self.pending += batch
         self.flush()

@@ -73,7 +73,7 @@ class FrameParser:
         cache: Where parsed heads are remembered; one for all parsers of a server.
 
     Attributes:
-        has_more: Whether :meth:`next_frame` may have a frame; False if it surely has none.
+        has_more: Whether :meth:`next_frame` may have a frame. If not, none has begun either.
     """
 
     __slots__ = (
@@ -123,11 +123,6 @@ class FrameParser:
     def buffered_bytes(self) -> int:
         """How many bytes wait for the rest of their frame."""
         return len(self._buffer) - self._position
-
-    @property
-    def is_between_frames(self) -> bool:
-        """Whether the next byte belongs to no frame that has begun."""
-        return self._head is None and len(self._buffer) == self._position
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the stream; then ask :meth:`next_frame` until it has none."""
@@ -209,6 +204,19 @@ class FrameParser:
             return None
         self._head = None
         return Frame(head[0], head[1], body, head[3])
+
+    def whole(self, data: bytes) -> Frame | None:
+        """Give the frame that the next bytes of the stream are, instead of feeding them.
+
+        None if they are anything but one frame with the head of the one before: then feed them.
+        """
+        block, known = self._repeated
+        if known is None or self.has_more or not data.startswith(block):
+            return None
+        start, end = len(block), len(data) - 1
+        if end - start != known[2] or data[end]:
+            return None
+        return Frame(known[0], known[1], data[start:end], known[3])
 
     def more_acks(self) -> list[str]:
         """Give the ids of those whole ACKs that come next and say nothing else."""

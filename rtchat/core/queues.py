@@ -188,6 +188,7 @@ class Queue:
         # the end of the turn. So whoever cannot take one now cannot take any until then.
         ready, consumers = self._ready, self._consumers
         able: list[Subscription] = []
+        last = None
         for _ in range(len(consumers)):
             if not ready.count:
                 return
@@ -195,7 +196,7 @@ class Queue:
             consumers.rotate(-1)
             if self._serve(consumer, 1):
                 able.append(consumer)
-        last = None
+                last = consumer
         while able and ready.count:
             still_able = []
             # Mostly there is one, who has just acknowledged some: it gets all it may have.

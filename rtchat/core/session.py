@@ -196,9 +196,18 @@ class Session:
         A client that breaks the protocol gets an ERROR and is closed; nothing is raised.
         Set the broker's ``now`` before, and call its ``cork.flush()`` when the turn is over.
         """
-        if self.is_closed or (data == HEARTBEAT and self._parser.is_between_frames):
+        if self.is_closed:
             return
-        self._parser.feed(data)
+        parser = self._parser
+        if not parser.has_more and self._held is None:
+            # What comes alone is mostly a heart-beat, or a message like the one before.
+            if data == HEARTBEAT:
+                return
+            frame = parser.whole(data)
+            if frame is not None:
+                self._act(frame)
+                return
+        parser.feed(data)
         if self._held is None:
             self._act(None)
 
@@ -218,27 +227,27 @@ class Session:
                     frame = parser.next_frame() if parser.has_more else None
                     if frame is None:
                         return
-                    # Most frames are SENDs that only say where to and what: when the head came
-                    # before, all that _act_on would look for is known not to be there.
-                    destination = frame.memo.get(_PLAIN_SEND)
-                    if destination is not None and self._bucket is None:
-                        self.has_published = True
-                        broker = self._broker
-                        most = broker.most_at_once(destination, frame) if parser.has_more else 0
-                        bodies = parser.more_like(frame, most - 1) if most > 1 else None
-                        if bodies:
-                            broker.publish_run(destination, frame, [frame.body, *bodies])
-                        else:
-                            full = broker.publish_plain(destination, frame, self)
-                            if full is not None:
-                                raise _MustWait(full)
-                        frame = None
-                        continue
-                self._act_on(frame)
-                if frame.command == "ACK" and not self.is_closed:
-                    ack_ids = parser.more_acks()
-                    if ack_ids:
-                        self._acknowledge_run(ack_ids)
+                # Most frames are SENDs that only say where to and what: when the head came
+                # before, all that _act_on would look for is known not to be there.
+                destination = frame.memo.get(_PLAIN_SEND)
+                if destination is None or self._bucket is not None:
+                    self._act_on(frame)
+                    if frame.command == "ACK" and not self.is_closed:
+                        frame = None  # it is not to blame for what those after it say
+                        ack_ids = parser.more_acks()
+                        if ack_ids:
+                            self._acknowledge_run(ack_ids)
+                else:
+                    self.has_published = True
+                    broker = self._broker
+                    most = broker.most_at_once(destination, frame) if parser.has_more else 0
+                    bodies = parser.more_like(frame, most - 1) if most > 1 else None
+                    if bodies:
+                        broker.publish_run(destination, frame, [frame.body, *bodies])
+                    else:
+                        full = broker.publish_plain(destination, frame, self)
+                        if full is not None:
+                            raise _MustWait(full)
                 frame = None
         except _MustWait as wait:
             self._held = frame

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from enum import Enum
 from itertools import takewhile
@@ -87,7 +86,7 @@ class SubscriptionTerms(NamedTuple):
 
 
 _USUAL_TERMS = SubscriptionTerms()
-_NO_LIMIT = sys.maxsize
+_NO_LIMIT = 1 << 62
 
 
 class Entry:

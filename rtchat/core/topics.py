@@ -95,11 +95,25 @@ class Topic:
         """
         for group in self._groups.values():
             start, end = Message("", self.name, frame).around(stem, group.prefix, group.version)
+            header = self._header_of_all(group.wire, start, first, end, bodies)
+            if header:
+                start = header + start
             messages = [
                 b"%b%d%b%b\0" % (start, number, end, body)
                 for number, body in enumerate(bodies, first)
             ]
-            group.send(messages if group.wrap is None else group.wire.wrap_all(messages))
+            group.send(messages if header is not None else group.wire.wrap_all(messages))
+
+    @staticmethod
+    def _header_of_all(
+        wire: Wire, start: bytes, first: int, end: bytes, bodies: list[bytes]
+    ) -> bytes | None:
+        """Give what the wire puts before each message of a run, if that is the same for all."""
+        digits = len(str(first))
+        if wire is not RAW and digits != len(str(first + len(bodies) - 1)):
+            return None
+        length = len(start) + digits + len(end) + len(bodies[0]) + 1
+        return wire.header_of_all(length, [start, end, *bodies])
 
     def publish(self, message: Message) -> None:
         """Hand the message to every subscriber."""

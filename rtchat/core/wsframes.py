@@ -193,8 +193,8 @@ class FrameReader:
                 unmask(buffer[each : each + length], buffer[each - 4 : each])
                 for each in range(start, stop, stride)
             ]
-            if kind == _WHOLE_TEXT and not all(map(bytes.isascii, run)):
-                run = list(takewhile(bytes.isascii, run))
+            if kind == _WHOLE_TEXT and not (all(map(bytes.isascii, run)) or all(map(is_utf8, run))):
+                run = list(takewhile(is_utf8, run))
                 messages += run
                 at += len(run) * stride
                 break
@@ -472,6 +472,10 @@ class _PlainBinary:
             return [_BINARY_HEADERS[len(data)] + data for data in messages]
         return list(map(self.wrap, messages))
 
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Give the header of each message."""
+        return frame_header(2, length)
+
 
 class _PlainText:
     """Packs messages as they are."""
@@ -488,6 +492,10 @@ class _PlainText:
         if max(map(len, messages)) < _SHORT_BYTES and all(map(bytes.isascii, messages)):
             return [_TEXT_HEADERS[len(data)] + data for data in messages]
         return list(map(self.wrap, messages))
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Give the header of each message, if all of them are ASCII."""
+        return frame_header(1, length) if b"".join(parts).isascii() else None
 
 
 class _Deflating:
@@ -508,6 +516,10 @@ class _Deflating:
     def wrap_all(self, messages: list[bytes]) -> list[bytes]:
         """Give each message."""
         return list(map(self.wrap, messages))
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Each message is packed by itself."""
+        return None
 
 
 PLAIN = Wires(_PlainBinary(), _PlainText())

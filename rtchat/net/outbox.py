@@ -138,8 +138,8 @@ class Outbox(Outlet):
                 data = pending[0]
                 pending.clear()
                 self._write(data)
-                if self.waiting_bytes and limit is not None and len(data) > limit - _room(limit):
-                    self._spared_bytes = self.waiting_bytes
+                if self.waiting_bytes:
+                    self._spare(len(data))
                 return
             data = b"".join(pending)
             if len(data) <= _CHUNK_BYTES:
@@ -167,8 +167,20 @@ class Outbox(Outlet):
             # What has to wait is counted piece by piece.
             self.pending += batch
             self.flush()
-        else:
-            self._write(shared)
+            return
+        # What _write does, once more: this is called for every delivery.
+        send = self._send
+        if send is None:
+            self._transport.write(shared)
+            return
+        try:
+            sent = send(shared)
+        except OSError:
+            sent = 0
+        if sent != len(shared):
+            self._write_on(send, shared, sent if isinstance(sent, int) else 0)
+            if len(batch) == 1:
+                self._spare(len(shared))
 
     @override
     def overflow(self, waiting_bytes: int) -> None:
@@ -278,7 +290,11 @@ class Outbox(Outlet):
         self._account()
 
     def stopProducing(self) -> None:
-        """The connection is gone."""
+        """The connection is gone.
+
+        The transport says so for as long as the outbox is its producer; after :meth:`close` whoever
+        else hears of it does.
+        """
         self._is_closed = True
         self._backlog.clear()
         self.pending.clear()
@@ -317,6 +333,12 @@ class Outbox(Outlet):
         if change:
             self._accounted_bytes += change
             self.cork.budget.used += change
+
+    def _spare(self, size: int) -> None:
+        """Forgive what waits of the one message just written, if it is as large as the limit."""
+        limit = self.max_backlog_bytes
+        if limit is not None and size > limit - _room(limit):
+            self._spared_bytes = self.waiting_bytes
 
     def _is_over(self, limit: int) -> bool:
         """Whether more than the limit waits beside the one message that may be larger."""

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from errno import EINVAL, ENOSYS
 from functools import cache
 from struct import Struct
 
@@ -55,11 +56,20 @@ class Pipe:
     def fill(self, source: int, most_bytes: int) -> int:
         """Take what a socket holds, up to so much, and give how much that is.
 
-        It is 0 when nothing is there and when nothing will ever come: a read will tell.
+        It is 0 when nothing is there, when nothing will ever come, and when the kernel cannot do
+        it with this kind of socket: a read will tell.
+
+        Raises:
+            OSError: The connection is lost. It is said here once, and not to who reads next.
         """
         if sys.platform == "linux":
-            with suppress(OSError):
+            try:
                 return os.splice(source, self._writer, most_bytes, flags=os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno not in (EINVAL, ENOSYS):
+                    raise
         return 0
 
     def empty_into(self, sink: int, size: int) -> int:
@@ -68,7 +78,7 @@ class Pipe:
         if sys.platform == "linux":
             with suppress(OSError):  # no room; or it is lost, and the transport will find out
                 while left:
-                    left -= os.splice(self._reader, sink, left)
+                    left -= os.splice(self._reader, sink, left, flags=os.SPLICE_F_NONBLOCK)
         return size - left
 
     def read(self, size: int) -> bytes:

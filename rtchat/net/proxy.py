@@ -27,6 +27,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -397,7 +398,12 @@ class _TargetProtocol(Protocol):
             room = browser.transport.pipe_room_bytes
             pipe = shared_pipes().borrow() if room else None
             if pipe is not None:
-                size = pipe.fill(stream.fileno(), room)
+                try:
+                    size = pipe.fill(stream.fileno(), room)
+                except OSError:
+                    pipe.give_back()
+                    del stream.doRead
+                    return CONNECTION_LOST
                 if size:
                     if self.is_timed:
                         browser.note_life()

@@ -113,6 +113,7 @@ class StompProtocol(Protocol):
         self.factory.protocols.discard(self)
         self.factory.pressing.pop(self, None)
         self._cancel_timers()
+        self._outbox.stopProducing()
         self.factory.broker.now = self._clock.seconds()
         self.session.lost()
         self.factory.broker.cork.flush()
@@ -288,10 +289,12 @@ class StompProtocol(Protocol):
         )
 
     def _beat(self) -> None:
-        outbox = self._outbox
-        outbox.write_now(outbox.wire.wrap(HEARTBEAT))
         delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
         self._beat_timer = self._clock.callLater(delay_s, self._beat)
+        outbox = self._outbox
+        outbox.write_now(outbox.wire.wrap(HEARTBEAT))
+        if self.session.is_closed:  # that was too much for who does not read
+            self.factory.broker.cork.flush()
 
     def _listen_in(self, delay_s: float) -> None:
         self._listen_timer = self._clock.callLater(delay_s, self._listen)

@@ -247,6 +247,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
         self._is_open = False
+        self.outbox.stopProducing()
         for timer in (self._cut_timer, self._ping_timer, self._pong_timer, self._take_timer):
             if timer is not None and timer.active():
                 timer.cancel()

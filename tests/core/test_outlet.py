@@ -16,6 +16,9 @@ class Brackets:
     def wrap_all(self, messages: list[bytes]) -> list[bytes]:
         return [self.wrap(data) for data in messages]
 
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        return None
+
 
 def group_of(cork: Cork, *outlets: ListOutlet) -> OutletGroup:
     group = OutletGroup(cork)

@@ -64,6 +64,19 @@ def test_a_run_is_dealt_out_in_turns(server: Server) -> None:
     assert [worker.bodies() for worker in workers] == [["j"], [], ["i"]]
 
 
+def test_turns_go_on_beside_a_message_that_nobody_wants(server: Server) -> None:
+    workers = [server.client() for _ in range(2)]
+    for worker in workers:
+        worker.subscribe(Q, selector="x = 'a'")
+    publisher = server.client()
+    publisher.send(sends("-", x="b"))
+    for text in "1234":
+        publisher.send(sends(text, x="a"))
+    assert [worker.bodies() for worker in workers] == [["1", "3"], ["2", "4"]]
+    publisher.send(sends(*"567", x="a"))
+    assert [worker.bodies() for worker in workers] == [["5", "7"], ["6"]]
+
+
 def test_who_has_no_credit_left_is_passed_over(server: Server) -> None:
     one, two, three = workers = [server.client() for _ in range(3)]
     one.subscribe(Q, ack="client-individual", prefetch_count="1")
@@ -185,6 +198,17 @@ def test_an_ack_id_that_was_not_given_out_is_refused_among_others(
     worker.send(acks(a, b) + frame_bytes("ACK", id=wrong))
     assert errors(worker.received()) == ["ACK of a message that does not wait for it"]
     assert server.size_of(Q) == 0
+
+
+def test_an_ack_is_not_blamed_for_the_one_after_it(server: Server) -> None:
+    worker = server.client()
+    worker.subscribe(Q, ack="client-individual")
+    publish(server, "a")
+    good = frame_bytes("ACK", id=worker.message().headers["ack"], receipt="r1")
+    worker.send(good + frame_bytes("ACK", id="bad"))
+    receipt, error = worker.received()
+    assert (receipt.command, receipt.headers["receipt-id"]) == ("RECEIPT", "r1")
+    assert (error.command, "receipt-id" in error.headers) == ("ERROR", False)
 
 
 def test_what_follows_acks_in_the_same_read_is_done_after_them(server: Server) -> None:

@@ -581,10 +581,10 @@ def test_a_conversation_with_one_byte_changed_never_raises(
 
 
 def test_whole_plain_messages_of_one_read_take_the_short_way() -> None:
-    payloads = [b"a", b"b" * 125, b"c" * 126, b"d" * 127, b"e" * 65535]
+    payloads = [b"a", b"b" * 125, b"c" * 126, "\u00e9".encode(), b"d" * 127, b"e" * 65535]
     wire = b"".join(frame(opcode, data) for opcode in (TEXT, BINARY) for data in payloads)
-    assert check_short_way([wire]) == 10
-    assert check_short_way([wire + frame(BINARY, b"half")[:-1], b"f", wire]) == 20
+    assert check_short_way([wire]) == 12
+    assert check_short_way([wire + frame(BINARY, b"half")[:-1], b"f", wire]) == 24
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -633,7 +633,15 @@ def test_messages_packed_together_are_packed_as_one_by_one(
 ) -> None:
     messages = [filling * size for size in sizes]
     for wire in wires:
-        assert wire.wrap_all(messages) == [wire.wrap(data) for data in messages]
+        one_by_one = [wire.wrap(data) for data in messages]
+        assert wire.wrap_all(messages) == one_by_one
+        header = wire.header_of_all(sizes[0], messages)
+        if header is not None:
+            assert header + messages[0] == one_by_one[0]
+        # A message that is not ASCII is UTF-8 or not, each by itself; a packed one has its own.
+        assert (header is None) == (
+            wires is not PLAIN or (wire is PLAIN.text and not filling.isascii())
+        )
 
 
 @pytest.mark.parametrize(
@@ -646,8 +654,8 @@ def test_messages_packed_together_are_packed_as_one_by_one(
         frame(BINARY, b"x", fin=False),
         frame(CONT, b"x"),
         frame(BINARY, deflated(b"x" * 100), reserved=4),
-        frame(TEXT, "\u00e9".encode()),
         frame(TEXT, b"\xff"),
+        frame(TEXT, "\u00e9".encode()[:1]),
         frame(PING, b"x"),
         frame(CLOSE, b"\x03\xe8"),
         frame(BINARY, b"x", mask=None),

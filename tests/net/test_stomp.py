@@ -305,6 +305,17 @@ def test_a_reader_that_is_too_slow_has_no_subscription_left_and_is_cut() -> None
     assert client.socket.was_cut
 
 
+def test_what_a_slow_reader_held_counts_no_longer_once_it_is_cut() -> None:
+    server = Broke(Limits(max_backlog_bytes=10_000))
+    client, publisher = slow_reader(server), server.client().log_in()
+    flood(server, publisher, 1000, 20)
+    assert server.broker.budget.used > 0
+    server.advance(GRACE_S + 0.1)
+    assert client.socket.was_cut
+    client.socket.end()
+    assert server.broker.budget.used == 0
+
+
 def test_a_reader_that_is_too_slow_does_not_disturb_the_others() -> None:
     server = Broke(Limits(max_backlog_bytes=10_000))
     slow_reader(server)

@@ -31,7 +31,8 @@ class _WithoutCollections(ServiceMaker):
         try:
             return super().options
         finally:
-            gc.freeze()
+            if hasattr(gc, "freeze"):  # PyPy has other garbage collectors
+                gc.freeze()
             if was_enabled:
                 gc.enable()
 
