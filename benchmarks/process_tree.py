@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = ["TICKS_A_SECOND", "cpu_s", "memory_kb", "processes_of"]
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_TRIES = 10
 
 
 def processes_of(root: int) -> list[int]:
@@ -36,12 +37,18 @@ def stat_of(pid: int) -> list[str]:
 def cpu_s(root: int) -> float:
     """Sum the processor time of a process, its living family, and its dead children."""
     used_s = 0.0
-    for pid in processes_of(root):
-        if fields := stat_of(pid):
-            user, system, *dead = (int(field) for field in fields[11:15])
-            exact_s = run_s(pid)
-            used_s += sum(dead) / TICKS_A_SECOND
-            used_s += (user + system) / TICKS_A_SECOND if exact_s is None else exact_s
+    for _ in range(_TRIES):
+        family = processes_of(root)
+        used_s = 0.0
+        for pid in family:
+            if fields := stat_of(pid):
+                user, system, *dead = (int(field) for field in fields[11:15])
+                exact_s = run_s(pid)
+                used_s += sum(dead) / TICKS_A_SECOND
+                used_s += (user + system) / TICKS_A_SECOND if exact_s is None else exact_s
+        # One that ended in between is counted twice, or not at all.
+        if processes_of(root) == family:
+            break
     return used_s
 
 

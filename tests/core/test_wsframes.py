@@ -635,7 +635,7 @@ def test_messages_packed_together_are_packed_as_one_by_one(
     for wire in wires:
         one_by_one = [wire.wrap(data) for data in messages]
         assert wire.wrap_all(messages) == one_by_one
-        header = wire.header_of_all(sizes[0], messages)
+        header = wire.header_of_all(len(messages[0]), messages)
         if header is not None:
             assert header + messages[0] == one_by_one[0]
         # A message that is not ASCII is UTF-8 or not, each by itself; a packed one has its own.
