@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NamedTuple
 
-from websockets.utils import apply_mask
+from websockets.speedups import apply_mask
 
 from rtchat.core.broker import Broker
 from rtchat.core.frames import Version
