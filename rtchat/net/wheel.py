@@ -36,22 +36,23 @@ class Wheel:
 
     Args:
         clock: The exact one, a reactor as a rule. Timers of less than 0.2 seconds go to it.
+
+    Attributes:
+        seconds: Gives the time of the clock underneath.
     """
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        # The very function of the clock underneath: it is asked with every read.
+        self.seconds = clock.seconds
         self._buckets: dict[int, list[_Timer]] = {}
         self._ticks: list[int] = []  # a heap of the buckets' keys
         self._places = 0  # in all buckets
         self._dead = 0  # of them, those of timers that were cancelled or put off
         self._turn: IDelayedCall | None = None
         self._turn_tick = 0
-
-    def seconds(self) -> float:
-        """Give the time of the clock underneath."""
-        return self._clock.seconds()
 
     def callLater(  # noqa: N802
         self,
