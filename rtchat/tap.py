@@ -256,7 +256,7 @@ def makeService(options: Options) -> MultiService:
         on_hang_up.append(lambda: _renew(certificates))
     _Expiry(broker, clock).setServiceParent(service)
     _Signals(reactor, service, on_hang_up).setServiceParent(service)
-    _Greeting(settings, access).setServiceParent(service)
+    _Greeting(settings, access, reactor).setServiceParent(service)
     return service
 
 
@@ -541,13 +541,18 @@ class _Signals(Service):
 class _Greeting(Service):
     """Says where the server is, and what deserves a second look."""
 
-    def __init__(self, settings: config.Settings, access: AccessList) -> None:
+    def __init__(self, settings: config.Settings, access: AccessList, reactor: Any) -> None:
         self._settings = settings
         self._access = access
+        self._reactor = reactor
 
     @override
     def startService(self) -> None:
         super().startService()
+        # Whoever waits for these lines may send a signal at once: not before it is listened to.
+        self._reactor.callWhenRunning(self._greet)
+
+    def _greet(self) -> None:
         for rule in self._access.open_rules:
             _log.warn(
                 "{source}: [access] {rule} lets every web page in the world reach {target} "

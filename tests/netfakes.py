@@ -894,10 +894,11 @@ class RealWebSocket:
         context: ssl.SSLContext | None = None,
         receive_buffer_bytes: int | None = None,
         source: str = "",
+        source_port: int = 0,
         **kwargs: Any,
     ) -> None:
         plain = socket.socket()
-        plain.bind((source, 0))
+        plain.bind((source, source_port))
         if receive_buffer_bytes is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         plain.connect(("127.0.0.1", port))

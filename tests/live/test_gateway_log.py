@@ -83,7 +83,10 @@ LINE = re.compile(r"\S+ \[[^\]]*\] (?P<text>.*)")
 
 
 class Place:
-    """A server, what is behind it, and what it says."""
+    """A server, what is behind it, and what it says.
+
+    Each client has a port that none had before: by these the lines are told apart.
+    """
 
     def __init__(self, folder: Path, more: str = "", ping_s: float = 0) -> None:
         self.folder = folder
@@ -140,13 +143,14 @@ class Place:
     def connect(self, scheme: str = "http", source: str = "") -> socket.socket:
         """Connect, and say nothing."""
         where = ("127.0.0.1", self.ports[scheme])
-        client = socket.create_connection(where, 10, (source, 0))
+        client = socket.create_connection(where, 10, (source, free_port()))
         self.stack.enter_context(client)
         return client
 
     def browser(self, path: str = "/tcp/127.0.0.1:{target}", **options: object) -> RealWebSocket:
         """Open a WebSocket."""
         path = path.format(**self.ports)
+        options["source_port"] = free_port()
         return self.stack.enter_context(RealWebSocket(self.ports["http"], path, **options))  # type: ignore[arg-type]
 
     def pair(self) -> tuple[RealWebSocket, socket.socket]:
