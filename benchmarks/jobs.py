@@ -125,9 +125,9 @@ class _Client:
         """Let the server read these bytes."""
         self._protocol.dataReceived(data)
 
-    def subscribe(self, destination: str, headers: str = "", id: str = "sub-0") -> None:  # noqa: A002
+    def subscribe(self, destination: str, headers: str = "", name: str = "sub-0") -> None:
         """Subscribe."""
-        self.say(f"SUBSCRIBE\nid:{id}\ndestination:{destination}\n{headers}\n\0".encode())
+        self.say(f"SUBSCRIBE\nid:{name}\ndestination:{destination}\n{headers}\n\0".encode())
 
     @property
     def messages(self) -> int:
@@ -277,7 +277,7 @@ def _pattern_neighbour(place: _Place) -> object:
     """Subscriptions to patterns, none of which matches."""
     client = place.client()
     for number in range(10):
-        client.subscribe(f"/topic/other{number}.*.#", id=f"sub-{number}")
+        client.subscribe(f"/topic/other{number}.*.#", name=f"sub-{number}")
     return client
 
 

@@ -25,9 +25,6 @@ class Wire(Protocol):
     def wrap(self, data: bytes) -> bytes:
         """Give the bytes to send for one STOMP frame (or heart-beat)."""
 
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        """Do the same for several, one at least."""
-
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         """Give what :meth:`wrap` puts before each of several frames of one length.
 
@@ -46,10 +43,6 @@ class _Raw:
     def wrap(self, data: bytes) -> bytes:
         """Give the bytes unchanged."""
         return data
-
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        """Give the bytes unchanged."""
-        return messages
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         """Nothing stands before a frame."""

@@ -20,11 +20,11 @@ _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 _NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
 _CR, _LF = b"\r\n"
 
-_SHORT_ACK = re.compile(rb"ACK\nid:([-+@./0-9A-Za-z_]{1,64})\n\n\0")
+_ACK_BEGIN, _ACK_ID, _ACK_END = "ACK\nid:", "[-+@./0-9A-Za-z_]{1,64}", "\n\n\0"
+_SHORT_ACK = re.compile(f"{_ACK_BEGIN}({_ACK_ID}){_ACK_END}".encode())
 """The ACK of a consumer that says nothing else; a new head each time, so no cache knows it."""
 
-_SHORT_ACKS = re.compile(rb"(?:ACK\nid:[-+@./0-9A-Za-z_]{1,64}\n\n\0)+")
-_BETWEEN_IDS = "\n\n\0ACK\nid:"
+_SHORT_ACKS = re.compile(f"(?:{_ACK_BEGIN}{_ACK_ID}{_ACK_END})+".encode())
 
 _SMALL_BYTES = 4096
 """The beginning of a frame up to this size is copied with every read until the frame is whole;
@@ -227,7 +227,8 @@ class FrameParser:
         if acks is None:
             return []
         self._position = self._scanned = end = acks.end()
-        return buffer[start + 7 : end - 3].decode("ascii").split(_BETWEEN_IDS)
+        ids = buffer[start + len(_ACK_BEGIN) : end - len(_ACK_END)].decode("ascii")
+        return ids.split(_ACK_END + _ACK_BEGIN)
 
     def more_like(self, frame: Frame, most: int) -> list[bytes]:
         """Give the bodies of those whole frames that follow and repeat the last one's head.

@@ -102,7 +102,9 @@ class Topic:
                 b"%b%d%b%b\0" % (start, number, end, body)
                 for number, body in enumerate(bodies, first)
             ]
-            group.send(messages if header is not None else group.wire.wrap_all(messages))
+            if header is None:
+                messages = list(map(group.wire.wrap, messages))
+            group.send(messages)
 
     @staticmethod
     def _header_of_all(

@@ -466,12 +466,6 @@ class _PlainBinary:
             return _BINARY_HEADERS[length] + data
         return frame_header(2, length) + data
 
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        """Give each message."""
-        if max(map(len, messages)) < _SHORT_BYTES:
-            return [_BINARY_HEADERS[len(data)] + data for data in messages]
-        return list(map(self.wrap, messages))
-
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         """Give the header of each message."""
         return frame_header(2, length)
@@ -486,12 +480,6 @@ class _PlainText:
         if length < _SHORT_BYTES and data.isascii():
             return _TEXT_HEADERS[length] + data
         return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, length) + data
-
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        """Give each message."""
-        if max(map(len, messages)) < _SHORT_BYTES and all(map(bytes.isascii, messages)):
-            return [_TEXT_HEADERS[len(data)] + data for data in messages]
-        return list(map(self.wrap, messages))
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         """Give the header of each message, if all of them are ASCII."""
@@ -512,10 +500,6 @@ class _Deflating:
         if packed is None:
             return frame_header(opcode, len(data)) + data
         return frame_header(_COMPRESSED | opcode, len(packed)) + packed
-
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        """Give each message."""
-        return list(map(self.wrap, messages))
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         """Each message is packed by itself."""

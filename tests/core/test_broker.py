@@ -270,9 +270,6 @@ class Counting:
         self.packed += 1
         return data
 
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        return [self.wrap(data) for data in messages]
-
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         return None
 

@@ -13,9 +13,6 @@ class Brackets:
     def wrap(self, data: bytes) -> bytes:
         return b"[" + data + b"]"
 
-    def wrap_all(self, messages: list[bytes]) -> list[bytes]:
-        return [self.wrap(data) for data in messages]
-
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         return None
 
