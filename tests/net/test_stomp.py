@@ -260,8 +260,8 @@ def test_a_lost_client_leaves_no_subscription_and_no_protocol(server: Broke) -> 
 # ---------------------------------------------------------------- slow readers
 
 
-def slow_reader(server: Broke, room: int = 100) -> Client:
-    client = server.client().log_in()
+def slow_reader(server: Broke, room: int = 100, **headers: str) -> Client:
+    client = server.client().log_in(**headers)
     client.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a", receipt="r"))
     client.expect("RECEIPT")
     client.socket.room = room
@@ -314,6 +314,22 @@ def test_what_a_slow_reader_held_counts_no_longer_once_it_is_cut() -> None:
     assert client.socket.was_cut
     client.socket.end()
     assert server.broker.budget.used == 0
+
+
+def test_a_heart_beat_that_is_too_much_is_the_last() -> None:
+    server = Broke(Limits(max_backlog_bytes=10_000))
+    client, publisher = slow_reader(server, 0, heart_beat="0,10000"), server.client().log_in()
+    flood(server, publisher, 1000, 2)
+    outbox = client.socket.producer
+    assert isinstance(outbox, Outbox)
+    outbox.max_backlog_bytes = outbox.waiting_bytes
+    server.advance(8.1)
+    assert server.broker.subscription_count == 0
+    assert server.broker.cork.outlets == {}
+    server.advance(GRACE_S + 0.1)
+    assert client.socket.was_cut
+    client.socket.end()
+    assert server.clock.getDelayedCalls() == []
 
 
 def test_a_reader_that_is_too_slow_does_not_disturb_the_others() -> None:
