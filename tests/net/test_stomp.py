@@ -326,6 +326,7 @@ def test_a_heart_beat_that_is_too_much_is_the_last() -> None:
     server.advance(8.1)
     assert server.broker.subscription_count == 0
     assert server.broker.cork.outlets == {}
+    assert len(server.clock.getDelayedCalls()) == 1  # the cut; no further heart-beat
     server.advance(GRACE_S + 0.1)
     assert client.socket.was_cut
     client.socket.end()
