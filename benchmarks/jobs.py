@@ -18,10 +18,10 @@ from twisted.internet.task import Clock
 from typing_extensions import override
 from zope.interface import implementer
 
-from rtchat.core.broker import Broker
-from rtchat.core.limits import Limits
-from rtchat.net.stomp import StompFactory
-from rtchat.net.websocket import WebSockets
+from rtchat.core.broker.broker import Broker
+from rtchat.core.stomp.limits import Limits
+from rtchat.net.stomp.server import StompFactory
+from rtchat.net.websocket.transport import WebSockets
 
 __all__ = ["JOBS", "Job", "Work"]
 

@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from websockets.speedups import apply_mask
 
-from rtchat.core.broker import Broker
-from rtchat.core.frames import Version
-from rtchat.core.limits import Limits
-from rtchat.core.outlet import RAW, Cork, Outlet, Wire
-from rtchat.core.parser import FrameParser, HeadCache
-from rtchat.core.session import CloseReason, HeartBeat, Session
-from rtchat.core.wsframes import PLAIN, FrameReader, frame_header
+from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.outbound import RAW, Cork, Outlet, Wire
+from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.parser import FrameParser, HeadCache
+from rtchat.core.websocket.reader import PLAIN, FrameReader, frame_header
 
 __all__: list[str] = []
 

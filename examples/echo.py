@@ -16,9 +16,9 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from rtchat.core.access import HostList
-from rtchat.net.web import PageSite, WebSocketResource
-from rtchat.net.websocket import MessageProtocol, WebSockets
+from rtchat.core.access.rules import HostList
+from rtchat.net.web.site import PageSite, WebSocketResource
+from rtchat.net.websocket.transport import MessageProtocol, WebSockets
 
 
 class Echo(MessageProtocol):

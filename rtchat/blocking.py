@@ -6,8 +6,9 @@
 
     publish("/topic/chat.orders", {"nick": "shop", "text": "Three apples were sold."})
 
-No reactor runs and no thread is started: the STOMP client of :mod:`rtchat.net.client` is fed from
-an ordinary socket. Each call has a connection of its own, so any number of threads may call it.
+No reactor runs and no thread is started: the STOMP client of :mod:`rtchat.net.stomp.client` is
+fed from an ordinary socket. Each call has a connection of its own, so any number of threads may
+call it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from twisted.internet.interfaces import ITransport
 from twisted.python.failure import Failure
 
 from rtchat.errors import ServerRefused
-from rtchat.net.client import StompClient
-from rtchat.net.jsontext import JSON
+from rtchat.net.json_codec import JSON
+from rtchat.net.stomp.client import StompClient
 
 __all__ = ["publish"]
 

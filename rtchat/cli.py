@@ -12,9 +12,9 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import react
 
 from rtchat import __version__
-from rtchat.core.frames import Frame
+from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ServerRefused
-from rtchat.net.client import StompClient
+from rtchat.net.stomp.client import StompClient
 
 __all__ = ["main"]
 

@@ -39,30 +39,31 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.util import switchUID
 from typing_extensions import override
 
-from rtchat import __version__, config
-from rtchat.core.access import AccessList, HostList, Target
-from rtchat.core.addresses import NamePolicy
-from rtchat.core.broker import Broker, Notice
-from rtchat.core.outlet import Cork
-from rtchat.core.stream import HistoryRules
+from rtchat import __version__
+from rtchat.core.access.addresses import NamePolicy
+from rtchat.core.access.rules import AccessList, HostList, Target
+from rtchat.core.broker.broker import Broker, Notice
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.history.stream import HistoryRules
 from rtchat.errors import ConfigError, StoreUnusable
-from rtchat.net.crowd import Crowd
-from rtchat.net.embed import EmbedPage
-from rtchat.net.front import FrontEndpoint
-from rtchat.net.health import Health
-from rtchat.net.jsontext import JSON
-from rtchat.net.proxy import Caps, ProxyFactory
-from rtchat.net.resolve import checked_endpoints
-from rtchat.net.stomp import StompFactory
-from rtchat.net.web import PageSite, StompSocket, TcpSocket, page_tree
-from rtchat.net.websocket import WebSockets
-from rtchat.net.wheel import Wheel
+from rtchat.net.connection.coalescing_clock import Wheel
+from rtchat.net.connection.front_proxy import FrontEndpoint
+from rtchat.net.connection.limits import Crowd
+from rtchat.net.gateway.relay import Caps, ProxyFactory
+from rtchat.net.gateway.resolver import checked_endpoints
+from rtchat.net.json_codec import JSON
+from rtchat.net.stomp.server import StompFactory
+from rtchat.net.web.embed import EmbedPage
+from rtchat.net.web.health import Health
+from rtchat.net.web.site import PageSite, StompSocket, TcpSocket, page_tree
+from rtchat.net.websocket.transport import WebSockets
+from rtchat.server import settings as config
 
 if TYPE_CHECKING:
     # Each is loaded by the part that needs it, if the configuration asks for that part.
-    from rtchat.net.historystore import HistoryStore
-    from rtchat.net.messagelog import MessageLog
-    from rtchat.net.tls import Certificates
+    from rtchat.net.connection.tls import Certificates
+    from rtchat.net.history.writer_thread import HistoryStore
+    from rtchat.net.message_log import MessageLog
 
 __all__ = ["Options", "makeService"]
 
@@ -332,7 +333,7 @@ class _LateModules(Service):
     @override
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
-        import rtchat.core.selector  # noqa: F401
+        import rtchat.core.selector.selector  # noqa: F401
 
 
 class _Goodbye(Service):
@@ -363,7 +364,7 @@ class _Log(Service):
         self._reactor = reactor
         self.messages: MessageLog | None = None
         # Not everybody has this log; and later it might not be readable any more.
-        from rtchat.net.messagelog import MessageLog
+        from rtchat.net.message_log import MessageLog
 
         self._open = MessageLog
 
@@ -406,7 +407,7 @@ class _History(Service):
         self._reactor = reactor
         self._store: HistoryStore | None = None
         # Not everybody keeps messages; and later it might not be readable any more.
-        from rtchat.net.historystore import HistoryStore
+        from rtchat.net.history.writer_thread import HistoryStore
 
         self._open = HistoryStore
 
@@ -658,7 +659,7 @@ def _certificates(settings: config.Settings) -> Certificates | None:
     files = settings.tls
     for listener in settings.listeners:
         if files is not None and listener.kind in _TLS_KINDS:
-            from rtchat.net.tls import Certificates
+            from rtchat.net.connection.tls import Certificates
 
             try:
                 return Certificates(files.certificate, files.key, files.chain)

@@ -28,14 +28,14 @@ from twisted.internet.interfaces import IAddress, IProducer, IPushProducer
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from rtchat.core.broker import Broker as CoreBroker
-from rtchat.core.broker import Notice
-from rtchat.core.frames import HEARTBEAT, Frame, Version, encode
-from rtchat.core.limits import BrokerLimits, ChatTerms, Limits
-from rtchat.core.parser import FrameParser
+from rtchat.core.broker.broker import Broker as CoreBroker
+from rtchat.core.broker.broker import Notice
+from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
+from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, Limits
+from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import RtchatError
-from rtchat.net.jsontext import JSON
-from rtchat.net.stomp import StompFactory
+from rtchat.net.json_codec import JSON
+from rtchat.net.stomp.server import StompFactory
 
 __all__ = ["Broker", "Client", "Closed", "NothingReceived", "Refused"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from fakes import Client
 
-from rtchat.core.broker import Broker
-from rtchat.core.frames import Frame, Version
-from rtchat.core.limits import BrokerLimits, ChatTerms, Limits
-from rtchat.core.outlet import RAW, Wire
-from rtchat.net.jsontext import JSON
+from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.outbound import RAW, Wire
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, Limits
+from rtchat.net.json_codec import JSON
 
 __all__ = ["Party", "Roll", "chat_body", "event"]
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rtchat.core.broker import Broker
-from rtchat.core.frames import Frame, Version
-from rtchat.core.limits import Limits
-from rtchat.core.outlet import RAW, Cork, Outlet, Wire
-from rtchat.core.parser import FrameParser, HeadCache
-from rtchat.core.session import CloseReason, HeartBeat, Session
+from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.outbound import RAW, Cork, Outlet, Wire
+from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.parser import FrameParser, HeadCache
 from rtchat.errors import ProtocolError
 
 __all__ = [

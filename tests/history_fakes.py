@@ -16,11 +16,11 @@ from typing import TypeVar
 
 from queue_fakes import Client, Server
 
-from rtchat.core.frames import Frame, Version
-from rtchat.core.history import History
-from rtchat.core.limits import HistoryLimits
-from rtchat.core.stream import Batch, HistoryRule, HistoryRules, Row, Trim, Trimmed
-from rtchat.net.historyfile import HistoryFile
+from rtchat.core.history.history import History
+from rtchat.core.history.stream import Batch, HistoryRule, HistoryRules, Row, Trim, Trimmed
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.limits import HistoryLimits
+from rtchat.net.history.sqlite_file import HistoryFile
 
 __all__ = ["KEPT", "Keeper", "SteppedStore", "offsets"]
 

@@ -46,14 +46,14 @@ from twisted.web.resource import IResource, Resource
 from typing_extensions import Self, override
 from zope.interface import implementer
 
-from rtchat.core.access import AccessList, AccessRule, HostList, Target
-from rtchat.core.broker import Broker
-from rtchat.core.limits import ChatTerms, Limits
-from rtchat.core.outlet import Cork
-from rtchat.net.jsontext import JSON
-from rtchat.net.stomp import StompFactory
-from rtchat.net.web import PageSite, StompSocket, TcpSocket
-from rtchat.net.websocket import WebSockets
+from rtchat.core.access.rules import AccessList, AccessRule, HostList, Target
+from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.stomp.limits import ChatTerms, Limits
+from rtchat.net.json_codec import JSON
+from rtchat.net.stomp.server import StompFactory
+from rtchat.net.web.site import PageSite, StompSocket, TcpSocket
+from rtchat.net.websocket.transport import WebSockets
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from fakes import frame_bytes, read_frames
 
-from rtchat.core.broker import Broker, Notice
-from rtchat.core.frames import Frame, Version
-from rtchat.core.limits import BrokerLimits, Limits
-from rtchat.core.outlet import RAW, ROOM_BYTES, Cork, Outlet
-from rtchat.core.session import CloseReason, HeartBeat, Session
+from rtchat.core.broker.broker import Broker, Notice
+from rtchat.core.flow.outbound import RAW, ROOM_BYTES, Cork, Outlet
+from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.limits import BrokerLimits, Limits
 from rtchat.errors import LimitExceeded
 
 __all__ = [

@@ -13,8 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat import config
-from rtchat.config import (
+from rtchat.core.access.addresses import AddressList
+from rtchat.core.history.stream import HistoryRule
+from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, HistoryLimits, Limits
+from rtchat.errors import ConfigError
+from rtchat.server import settings as config
+from rtchat.server.settings import (
     FrontSettings,
     HistorySettings,
     Listener,
@@ -23,10 +27,6 @@ from rtchat.config import (
     Settings,
     TlsFiles,
 )
-from rtchat.core.addresses import AddressList
-from rtchat.core.limits import BrokerLimits, ChatTerms, HistoryLimits, Limits
-from rtchat.core.stream import HistoryRule
-from rtchat.errors import ConfigError
 
 # The file of the tutorial, as it stands there.
 TUTORIAL = """\

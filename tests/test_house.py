@@ -1,6 +1,6 @@
 """The house keeps its rules: who may import whom, and where the reactor may be seen.
 
-Arrows go down only: ``tap`` → ``net`` → ``core`` → ``errors`` and ``config`` → ``core``,
+Arrows go down only: ``tap`` → ``net`` → ``core`` → ``errors`` and ``server`` → ``core``,
 ``errors``; ``tap`` sees everything, and ``cli`` is a second, smaller top. The rules are
 checked on the source text, so that an import inside a function or under ``TYPE_CHECKING``
 counts like any other. The pages for people are part of the house: what they link to is there.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rtchat import config
+from rtchat.server import settings as config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,9 +25,9 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "version": frozenset(),
     "errors": frozenset({"version"}),
     "core": frozenset({"version", "errors"}),
-    "config": frozenset({"version", "errors", "core"}),
+    "server": frozenset({"version", "errors", "core"}),
     "net": frozenset({"version", "errors", "core"}),
-    "tap": frozenset({"version", "errors", "core", "config", "net"}),
+    "tap": frozenset({"version", "errors", "core", "server", "net"}),
     "cli": frozenset({"version", "errors", "core", "net"}),
     # For other people's programs: nothing of ours may need it.
     "blocking": frozenset({"version", "errors", "core", "net"}),
@@ -336,14 +336,14 @@ class TestTheChecksThemselves:
         [
             {"errors": "from rtchat import core"},
             {"core__session": "from rtchat.net import stomp"},
-            {"core__session": "import rtchat.config"},
-            {"core__session": "from rtchat.config import Settings"},
+            {"core__session": "import rtchat.server"},
+            {"core__session": "from rtchat.server import Settings"},
             {"core__session": "def late():\n    from ..net.stomp import StompProtocol"},
             {"core__session": "if TYPE_CHECKING:\n    from rtchat.tap import Options"},
-            {"net__web": "from rtchat import config", "config": ""},
-            {"net__web": "from ..config import Settings"},
+            {"net__web": "from rtchat import server", "server": ""},
+            {"net__web": "from ..server import Settings"},
             {"net__web": "import rtchat.tap as tap"},
-            {"config": "from rtchat.net.web import Site"},
+            {"server": "from rtchat.net.web import Site"},
             {"helpers": ""},
             {"core__frames": "from rtchat import helpers", "helpers": ""},
         ],
@@ -358,8 +358,8 @@ class TestTheChecksThemselves:
             {"core__session": "from . import frames\nfrom .frames import Frame"},
             {"core__session": "from rtchat import __version__"},
             {"net__stomp": "from rtchat.core.session import Session"},
-            {"tap": "from rtchat import config\nfrom rtchat.net import web"},
-            {"config": "from rtchat.core.limits import Limits\nimport configparser"},
+            {"tap": "from rtchat import server\nfrom rtchat.net import web"},
+            {"server": "from rtchat.core.limits import Limits\nimport configparser"},
         ],
     )
     def test_an_arrow_that_goes_down_is_left_alone(self, modules: dict[str, str]) -> None:

@@ -20,9 +20,9 @@ from twisted.internet.testing import StringTransport
 from websockets.frames import Frame as WsFrame
 from websockets.frames import Opcode
 
-from rtchat.core.broker import Broker
-from rtchat.core.frames import Frame, Version, escape
-from rtchat.core.session import CloseReason
+from rtchat.core.broker.broker import Broker
+from rtchat.core.session.session import CloseReason
+from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.errors import ProtocolError
 
 V11 = Version.V11

@@ -68,7 +68,7 @@ def test_a_longer_way_is_named_with_what_grew_and_how_to_record_it(
 
     assert done.returncode == 1
     assert re.search(r"1 → 100 over TCP.*: [\d,]+ instructions, recorded are [\d,]+ ", done.stdout)
-    assert re.search(r"rtchat/core/\w+\.py:\w+: \+[\d,]+ instructions", done.stdout)
+    assert re.search(r"rtchat/core/[\w/]+\.py:\w+: \+[\d,]+ instructions", done.stdout)
     assert "python -m benchmarks.guard --record" in done.stdout
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.core.limits import BrokerLimits, Limits
+from rtchat.core.stomp.limits import BrokerLimits, Limits
 from rtchat.testing import Broker, Closed, NothingReceived, Refused
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ import pytest
 from live.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
 from live.server import Server, free_port, tutorial_ini, until
 
-from rtchat.core.limits import BrokerLimits, Limits
+from rtchat.core.stomp.limits import BrokerLimits, Limits
 
 pytestmark = [pytest.mark.live]
 

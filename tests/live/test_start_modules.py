@@ -48,7 +48,7 @@ NEVER = {
     "pytest": "a tool of tests",
     "rtchat.blocking": "for other programs",
     "rtchat.cli": "a program of its own",
-    "rtchat.net.client": "for the rtchat command",
+    "rtchat.net.stomp.client": "for the rtchat command",
     "rtchat.testing": "for other people's tests",
     "stomper": "for the rtchat command",
     "twisted.application.internet": "Service and LoopingCall do",
@@ -59,10 +59,10 @@ NEVER = {
     "websockets.protocol": "only the mask is used",
     "websockets.server": "only the mask is used",
 }
-WITH_HISTORY = ("rtchat.net.historyfile", "rtchat.net.historystore", "sqlite3")
-WITH_LOG = ("rtchat.net.messagelog",)
-WITH_TLS = ("rtchat.net.tls",)
-LATE = ("rtchat.core.selector", "rtchat.core.selector_parser")
+WITH_HISTORY = ("rtchat.net.history.sqlite_file", "rtchat.net.history.writer_thread", "sqlite3")
+WITH_LOG = ("rtchat.net.message_log",)
+WITH_TLS = ("rtchat.net.connection.tls",)
+LATE = ("rtchat.core.selector.selector", "rtchat.core.selector.parser")
 
 ON_LOOPBACK = "[listen]\nhttp://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}\n"
 BUILT_IN = ON_LOOPBACK + "[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"

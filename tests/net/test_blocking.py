@@ -15,9 +15,9 @@ from contextlib import suppress
 import pytest
 
 from rtchat.blocking import publish
-from rtchat.core.frames import Frame, Version, encode
-from rtchat.core.limits import Limits
-from rtchat.core.parser import FrameParser
+from rtchat.core.stomp.frames import Frame, Version, encode
+from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import ProtocolError, ServerRefused
 from rtchat.pytest_plugin import Server
 

@@ -1,0 +1,380 @@
+"""A queue: every message goes to one consumer, and is kept until it has been dealt with."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Protocol
+
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.subscription import AckMode, Entry, Subscription
+from rtchat.core.stomp.frames import Frame
+from rtchat.core.stomp.limits import BrokerLimits
+
+__all__ = ["Queue", "QueueOwner"]
+
+_seq_of = attrgetter("seq")
+_TAKEN = Entry(Message("", "", Frame("")), 0)
+
+
+class QueueOwner(Protocol):
+    """What a queue asks of the broker."""
+
+    now: float
+    """The time in seconds since 1970."""
+
+    def queue_has_room(self, queue: Queue) -> None:
+        """It was full and no longer is."""
+
+    def queue_is_unused(self, queue: Queue) -> None:
+        """Neither messages nor consumers are left."""
+
+    def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
+        """A message was refused, or tried too often (``tries``); False if it has to stay."""
+
+    def account(self, change: int) -> None:
+        """So many bytes more are held, or fewer."""
+
+
+class Queue:
+    """One destination's messages and consumers.
+
+    Between two calls it is *settled*: no message that is ready could go to a consumer that has
+    credit for it.
+
+    Args:
+        name: The destination.
+        limits: When it is full, and how often a message is tried.
+        owner: Who wants to know what happens.
+
+    Attributes:
+        bytes: How much it holds, unacknowledged messages included.
+    """
+
+    __slots__ = (
+        "_consumers",
+        "_held",
+        "_limits",
+        "_owner",
+        "_ready",
+        "_seq",
+        "_was_full",
+        "bytes",
+        "name",
+    )
+
+    def __init__(self, name: str, limits: BrokerLimits, owner: QueueOwner) -> None:
+        self.name = name
+        self.bytes = 0
+        self._limits = limits
+        self._owner = owner
+        self._seq = 0
+        self._held = 0  # ready and unacknowledged
+        self._ready = _Ready()
+        self._consumers: deque[Subscription] = deque()
+        self._was_full = False
+
+    def __len__(self) -> int:
+        """How many messages it holds, unacknowledged ones included."""
+        return self._held
+
+    @property
+    def consumer_count(self) -> int:
+        """How many subscriptions take from it."""
+        return len(self._consumers)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether publishers have to wait; the owner hears when they need not any more."""
+        limits = self._limits
+        self._was_full = (
+            self._held >= limits.max_queue_messages or self.bytes >= limits.max_queue_bytes
+        )
+        return self._was_full
+
+    def room_for(self, size: int) -> int:
+        """Give how many messages of this size it takes until it is full."""
+        limits = self._limits
+        by_bytes = -((self.bytes - limits.max_queue_bytes) // size)
+        return max(0, min(limits.max_queue_messages - self._held, by_bytes))
+
+    # Messages
+
+    def put(self, message: Message) -> None:
+        """Take a message; full or not, whoever asked ``is_full`` decides that."""
+        self._seq += 1
+        size = message.size
+        entry = Entry(message, self._seq, size)
+        self._held += 1
+        self.bytes += size
+        self._owner.account(size)
+        if not self._ready.count:
+            # The settled state needs nothing more than a consumer for this one.
+            consumer = self._next_consumer(entry)
+            if consumer is not None:
+                self._hand_out(entry, consumer)
+                return
+        self._ready.append([entry])
+        self.dispatch()
+
+    def put_run(self, messages: list[Message]) -> None:
+        """Take several messages with the same head, no more than there is room for."""
+        size = messages[0].size
+        first = self._seq + 1
+        entries = [Entry(message, seq, size) for seq, message in enumerate(messages, first)]
+        count = len(entries)
+        self._seq += count
+        self._held += count
+        self.bytes += size * count
+        self._owner.account(size * count)
+        self._ready.append(entries)
+        self.dispatch()
+
+    def acknowledged(self, entries: Sequence[Entry]) -> None:
+        """Forget messages that a consumer is done with."""
+        self._forget(entries)
+        if self._ready.count:
+            self.dispatch()
+        elif not self._held:
+            self._leave_if_unused()
+
+    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+        """Take back messages into their original places, or give them up."""
+        kept = []
+        limit = self._limits.max_deliveries
+        for entry in sorted(entries, key=_seq_of):
+            entry.deliveries += 1
+            is_over = not requeue or (limit and entry.deliveries >= limit)
+            tries = entry.deliveries if requeue else 0
+            if is_over and self._owner.queue_rejected(self, entry.message, tries=tries):
+                self._forget([entry])
+            else:
+                kept.append(entry)
+        if kept:
+            self._ready.restore(kept)
+            for consumer in self._consumers:
+                consumer.cursors.clear()
+        self.dispatch()
+        self._leave_if_unused()
+
+    def expire(self) -> None:
+        """Drop the messages whose time is over; nobody may be there to take them."""
+        now = self._owner.now
+        self._forget(self._ready.remove_if(lambda entry: entry.message.is_expired(now)))
+        self._leave_if_unused()
+
+    # Consumers
+
+    def add(self, consumer: Subscription) -> None:
+        """Let a subscription take part."""
+        consumer.source = self
+        self._consumers.append(consumer)
+        self.dispatch()
+
+    def remove(self, consumer: Subscription) -> None:
+        """Let it take no further part; what it has not acknowledged is returned afterwards."""
+        self._consumers.remove(consumer)
+        self._leave_if_unused()
+
+    def pump(self) -> None:
+        """A consumer's connection has room again."""
+        self.dispatch()
+
+    def dispatch(self) -> None:
+        """Hand out what can be handed out, round robin."""
+        # Nothing that this calls comes back here: outlets gather, and whoever waits is woken at
+        # the end of the turn. So whoever cannot take one now cannot take any until then.
+        ready, consumers = self._ready, self._consumers
+        able: list[Subscription] = []
+        last = None
+        for _ in range(len(consumers)):
+            if not ready.count:
+                return
+            consumer = consumers[0]
+            consumers.rotate(-1)
+            if self._serve(consumer, 1):
+                able.append(consumer)
+                last = consumer
+        while able and ready.count:
+            still_able = []
+            # Mostly there is one, who has just acknowledged some: it gets all it may have.
+            most = 1 if len(able) > 1 else ready.count
+            for consumer in able:
+                served = self._serve(consumer, most) if ready.count else 0
+                if served:
+                    last = consumer
+                if served == most:
+                    still_able.append(consumer)
+            able = still_able
+        if last is not None:
+            consumers.rotate(-1 - consumers.index(last))
+
+    def _serve(self, consumer: Subscription, most: int) -> int:
+        """Hand out so many messages to a consumer, or fewer, and give how many it were."""
+        most = min(most, consumer.credit)
+        outlet, ready = consumer.outlet, self._ready
+        for count in range(most):
+            if not outlet.has_room:
+                outlet.waiters[self] = None
+                return count
+            entry = ready.take_first(consumer)
+            while entry is not None and entry.message.is_expired(self._owner.now):
+                self._forget([entry])
+                entry = ready.take_first(consumer)
+            if entry is None:
+                return count
+            self._hand_out(entry, consumer)
+        return max(0, most)
+
+    def _next_consumer(self, entry: Entry) -> Subscription | None:
+        for _ in range(len(self._consumers)):
+            consumer = self._consumers[0]
+            self._consumers.rotate(-1)
+            if self._may_take(consumer) and (
+                consumer.terms.selector is None or consumer.wants(entry.message)
+            ):
+                return consumer
+        return None
+
+    def _hand_out(self, entry: Entry, consumer: Subscription) -> None:
+        consumer.deliver(entry)
+        if consumer.terms.ack is AckMode.AUTO:
+            # "the server will assume the client has received the message as soon as it sends it"
+            self._forget([entry])
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
+        size = sum([entry.size for entry in entries])
+        self._held -= len(entries)
+        self.bytes -= size
+        self._owner.account(-size)
+        if self._was_full:
+            self._was_full = False
+            if not self.is_full:
+                self._owner.queue_has_room(self)
+
+    def _leave_if_unused(self) -> None:
+        if not self._held and not self._consumers:
+            self._owner.queue_is_unused(self)
+
+    def _may_take(self, consumer: Subscription) -> bool:
+        if consumer.credit <= 0:
+            return False
+        if consumer.outlet.has_room:
+            return True
+        consumer.outlet.waiters[self] = None
+        return False
+
+
+class _Ready:
+    """Messages that wait for a consumer: by priority, then in their original order."""
+
+    __slots__ = ("_levels", "count")
+
+    def __init__(self) -> None:
+        self._levels: list[_Level] = []  # none of them empty, the highest priority first
+        self.count = 0
+
+    def append(self, entries: list[Entry]) -> None:
+        """Put messages of one priority behind all others of it."""
+        self._level(entries[0].message.priority).entries += entries
+        self.count += len(entries)
+
+    def restore(self, entries: Sequence[Entry]) -> None:
+        by_priority: dict[int, list[Entry]] = {}
+        for entry in entries:
+            by_priority.setdefault(entry.message.priority, []).append(entry)
+        for priority, returned in by_priority.items():
+            self._level(priority).restore(returned)
+            self.count += len(returned)
+
+    def take_first(self, consumer: Subscription) -> Entry | None:
+        for level in self._levels:
+            entry = level.take_first(consumer)
+            if entry is not None:
+                self.count -= 1
+                if not len(level):
+                    self._levels.remove(level)
+                return entry
+        return None
+
+    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
+        removed: list[Entry] = []
+        for level in self._levels:
+            removed += level.remove_if(is_over)
+        self._levels = [level for level in self._levels if len(level)]
+        self.count -= len(removed)
+        return removed
+
+    def _level(self, priority: int) -> _Level:
+        """Give the level of this priority, which may be new; then something is put there."""
+        place = 0
+        for level in self._levels:
+            if level.priority == priority:
+                return level
+            place += level.priority > priority
+        new = _Level(priority)
+        self._levels.insert(place, new)
+        return new
+
+
+class _Level:
+    """The messages of one priority, in order of ``seq``.
+
+    A list with a moving head: taking the first is quick, and a consumer with a selector finds
+    where it stopped looking by bisection.
+    """
+
+    __slots__ = ("entries", "head", "priority")
+
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+        self.entries: list[Entry] = []
+        self.head = 0
+
+    def __len__(self) -> int:
+        return len(self.entries) - self.head
+
+    def restore(self, returned: list[Entry]) -> None:
+        # Both are in order; usually what comes back is older than all that waits.
+        waiting = self.entries[self.head :]
+        if not waiting or returned[-1].seq < waiting[0].seq:
+            self.entries = returned + waiting
+        else:
+            self.entries = sorted(returned + waiting, key=_seq_of)
+        self.head = 0
+
+    def take_first(self, consumer: Subscription) -> Entry | None:
+        if consumer.terms.selector is None:
+            entry = self.entries[self.head]
+            self._drop_head()
+            return entry
+        # Whatever stands up to the cursor was looked at and is not for this consumer.
+        seen = consumer.cursors.get(self.priority, 0)
+        start = bisect_right(self.entries, seen, self.head, key=_seq_of)
+        for index in range(start, len(self.entries)):
+            entry = self.entries[index]
+            if consumer.wants(entry.message, entry.deliveries):
+                if index == self.head:
+                    self._drop_head()
+                else:
+                    del self.entries[index]
+                return entry
+            consumer.cursors[self.priority] = entry.seq
+        return None
+
+    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
+        removed = [entry for entry in self.entries[self.head :] if is_over(entry)]
+        if removed:
+            self.entries = [entry for entry in self.entries[self.head :] if not is_over(entry)]
+            self.head = 0
+        return removed
+
+    def _drop_head(self) -> None:
+        # What is gone must not be held here any longer, uncounted.
+        self.entries[self.head] = _TAKEN
+        self.head += 1
+        if self.head > 64 and self.head * 2 > len(self.entries):
+            del self.entries[: self.head]
+            self.head = 0

@@ -1,0 +1,290 @@
+"""One SUBSCRIBE of one session: what it asked for, and what it has not acknowledged yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from itertools import takewhile
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from rtchat.core.broker.message import Message, message_prefix
+from rtchat.core.chat.people import Visit
+from rtchat.core.flow.outbound import Outlet
+from rtchat.core.stomp.frames import Version
+
+if TYPE_CHECKING:
+    from rtchat.core.selector.selector import Selector
+
+__all__ = [
+    "AckMode",
+    "Entry",
+    "SlowPolicy",
+    "Source",
+    "StartAt",
+    "StreamStart",
+    "Subscription",
+    "SubscriptionTerms",
+]
+
+
+class AckMode(Enum):
+    """What a subscriber has to acknowledge."""
+
+    AUTO = "auto"
+    CUMULATIVE = "client"
+    INDIVIDUAL = "client-individual"
+
+
+class SlowPolicy(Enum):
+    """What happens to a subscriber of a topic that lags behind."""
+
+    CLOSE = "close"
+    DROP_OLDEST = "drop-oldest"
+    LATEST = "latest"
+
+
+class StartAt(Enum):
+    """Where in a history a subscription begins."""
+
+    NEXT = "next"
+    FIRST = "first"
+    LAST = "last"
+    OFFSET = "offset"
+    TIMESTAMP = "timestamp"
+
+
+class StreamStart(NamedTuple):
+    """Where in a history a subscription begins.
+
+    Attributes:
+        at: The kind of place.
+        value: The offset, or the time in seconds since 1970.
+    """
+
+    at: StartAt = StartAt.NEXT
+    value: float = 0
+
+
+class SubscriptionTerms(NamedTuple):
+    """What a SUBSCRIBE asks for, beside the destination.
+
+    Attributes:
+        ack: What has to be acknowledged.
+        prefetch: How many messages may be unacknowledged; 0 is no limit.
+        slow: What to do when the subscriber lags.
+        selector: Which messages it wants; None is all.
+        start: Where in a history it begins.
+        epoch: The epoch that an offset to begin with belongs to, "" if that was not said.
+    """
+
+    ack: AckMode = AckMode.AUTO
+    prefetch: int = 0
+    slow: SlowPolicy = SlowPolicy.CLOSE
+    selector: Selector | None = None
+    start: StreamStart = StreamStart()
+    epoch: str = ""
+
+
+_USUAL_TERMS = SubscriptionTerms()
+_NO_LIMIT = 1 << 62
+
+
+class Entry:
+    """A message's place where it waits.
+
+    Attributes:
+        message: The message.
+        seq: Its number there; the original order, whatever happens to it.
+        deliveries: How often it was handed to a consumer and came back.
+        size: What it counts there, if that is counted.
+    """
+
+    __slots__ = ("deliveries", "message", "seq", "size")
+
+    def __init__(self, message: Message, seq: int, size: int = 0) -> None:
+        self.message = message
+        self.seq = seq
+        self.deliveries = 0
+        self.size = size
+
+
+class Source(Protocol):
+    """Where a subscription's messages come from, and who hears what became of them."""
+
+    def acknowledged(self, entries: Sequence[Entry]) -> None:
+        """The subscriber is done with them."""
+
+    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+        """The subscriber does not want them, or is gone.
+
+        Args:
+            entries: What comes back, in any order.
+            requeue: Whether somebody else may have them.
+        """
+
+
+class Subscription:
+    """What the broker needs to know of a SUBSCRIBE.
+
+    Attributes:
+        id: The id the client chose; "" when a STOMP 1.0 client chose none.
+        number: Its number within the session; part of the ack ids.
+        destination: Where its messages come from.
+        version: The version the client speaks.
+        outlet: The client's way out.
+        terms: What it asked for.
+        prefix: How its MESSAGE frames begin, encoded once.
+        source: Where its messages come from, unless they reach its outlet directly.
+        unacked: What was delivered and neither acknowledged nor returned, by its ack id, in
+            order. An ack id is the message's id, ``@``, the subscription's number, ``.`` and the
+            delivery's number in the subscription.
+        reserved: How many deliveries an open transaction acknowledges.
+        cursors: How far its selector has looked through a queue, by priority.
+        visit: Who listens; None is somebody without a name.
+    """
+
+    __slots__ = (
+        "_deliveries",
+        "cursors",
+        "destination",
+        "id",
+        "number",
+        "outlet",
+        "prefix",
+        "reserved",
+        "source",
+        "terms",
+        "unacked",
+        "version",
+        "visit",
+    )
+
+    def __init__(
+        self,
+        subscription_id: str,
+        number: int,
+        destination: str,
+        version: Version,
+        outlet: Outlet,
+        terms: SubscriptionTerms = _USUAL_TERMS,
+    ) -> None:
+        self.id = subscription_id
+        self.number = number
+        self.destination = destination
+        self.version = version
+        self.outlet = outlet
+        self.terms = terms
+        self.prefix = message_prefix(subscription_id, version)
+        self.source: Source | None = None
+        self.unacked: dict[str, Entry] = {}
+        self.reserved = 0
+        self.cursors: dict[int, int] = {}
+        self.visit: Visit | None = None
+        self._deliveries = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a topic may hand it every message at once, the same bytes as to others."""
+        terms = self.terms
+        return terms.ack is AckMode.AUTO and terms.slow is SlowPolicy.CLOSE
+
+    @property
+    def credit(self) -> int:
+        """How many more messages it may get before it acknowledges one."""
+        terms = self.terms
+        if not terms.prefetch or terms.ack is AckMode.AUTO:
+            return _NO_LIMIT  # with auto nothing is ever unacknowledged
+        return terms.prefetch - len(self.unacked) - self.reserved
+
+    def wants(self, message: Message, deliveries: int = 0) -> bool:
+        """Whether its selector lets the message through.
+
+        Args:
+            message: The message.
+            deliveries: How often it was handed to a consumer and came back.
+        """
+        selector = self.terms.selector
+        if selector is None:
+            return True
+        headers = message.selectable()
+        if deliveries:
+            headers = {**headers, "redelivered": "true", "x-delivery-count": str(deliveries)}
+        return selector.matches(headers)
+
+    def deliver(self, entry: Entry, dropped: int = 0, extra: bytes = b"") -> None:
+        """Send a MESSAGE, and remember it if it has to be acknowledged.
+
+        Args:
+            entry: The message in its place.
+            dropped: How many messages were lost before it.
+            extra: Header lines for this delivery alone.
+        """
+        if entry.deliveries:
+            extra += b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
+        if dropped:
+            extra += b"x-dropped:%d\n" % dropped
+        message, version = entry.message, self.version
+        prefix = self.prefix
+        if self.terms.ack is AckMode.AUTO:
+            self.outlet.send(message.marshal(prefix + extra if extra else prefix, version))
+            return
+        self._deliveries = number = self._deliveries + 1
+        # With the message's id before it, what a client still knows from an earlier connection
+        # acknowledges nothing on this one.
+        mark = f"@{self.number}.{number}"
+        ack_id = message.id + mark
+        self.unacked[ack_id] = entry
+        if version is Version.V12:
+            prefix = b"%back:%b\n%b" % (prefix, ack_id.encode(), extra)
+            self.outlet.send(message.marshal(prefix, version))
+        else:
+            # 1.0 and 1.1 acknowledge by message-id: there it names the delivery as well.
+            self.outlet.send(message.marshal(prefix + extra, version, mark.encode()))
+
+    def take_unacked(self, ack_id: str) -> list[tuple[str, Entry]]:
+        """Take what an ACK or NACK of this delivery is about.
+
+        Raises:
+            KeyError: It is not waiting to be acknowledged.
+        """
+        unacked = self.unacked
+        entry = unacked[ack_id]
+        if self.terms.ack is AckMode.INDIVIDUAL:
+            del unacked[ack_id]
+            return [(ack_id, entry)]
+        # "the ACK operates on the message specified in the ACK frame and all messages sent to
+        # the subscription before the ACK'ed message"
+        earlier = [*takewhile(ack_id.__ne__, unacked), ack_id]
+        return [(each, unacked.pop(each)) for each in earlier]
+
+    def take_run(self, ack_ids: Sequence[str]) -> tuple[list[Entry], int]:
+        """Take what several ACKs are about, as many of the first ones as belong here.
+
+        Returns:
+            The messages, and how many of the ACKs that was; 0 if already the first one is of a
+            delivery that does not wait here.
+        """
+        unacked, taken = self.unacked, 0
+        entries: list[Entry] = []
+        if self.terms.ack is AckMode.INDIVIDUAL:
+            for ack_id in ack_ids:
+                entry = unacked.pop(ack_id, None)
+                if entry is None:
+                    break
+                entries.append(entry)
+            return entries, len(entries)
+        for ack_id in ack_ids:
+            if ack_id not in unacked:
+                break
+            entries += [entry for _, entry in self.take_unacked(ack_id)]
+            taken += 1
+        return entries, taken
+
+    def put_back(self, deliveries: Sequence[tuple[str, Entry]]) -> None:
+        """Undo :meth:`take_unacked`; the order of delivery is kept."""
+        self.unacked = dict(sorted([*self.unacked.items(), *deliveries], key=_delivery))
+
+
+def _delivery(item: tuple[str, Entry]) -> int:
+    """Give a delivery's number."""
+    return int(item[0].rpartition(".")[2])

@@ -1,0 +1,164 @@
+"""A topic: every subscriber gets each message, nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.subscription import Entry, Subscription
+from rtchat.core.broker.topic_consumer import Feed
+from rtchat.core.flow.outbound import RAW, Cork, OutletGroup, Wire
+from rtchat.core.stomp.frames import Frame, Version
+
+if TYPE_CHECKING:
+    from rtchat.core.selector.selector import Selector
+
+__all__ = ["Topic"]
+
+
+class _Key(NamedTuple):
+    """What makes MESSAGE frames the same to the byte, and for the same messages."""
+
+    prefix: bytes
+    version: Version
+    wire: Wire
+    selector: str
+
+
+class Topic:
+    """The subscribers of one destination, or of one pattern.
+
+    Subscriptions whose MESSAGE frames are the same to the byte (same subscription id, same
+    version, same wire) form a group: a message is encoded once per group. Those that
+    acknowledge, or may lag, are served one by one.
+
+    Args:
+        name: The destination or pattern.
+        cork: Where the groups register for the end of the turn.
+        new_feed: Makes the feed of a subscription that is served by itself.
+    """
+
+    __slots__ = ("_cork", "_feeds", "_groups", "_new_feed", "_selecting", "name")
+
+    def __init__(self, name: str, cork: Cork, new_feed: Callable[[Subscription], Feed]) -> None:
+        self.name = name
+        self._cork = cork
+        self._new_feed = new_feed
+        self._groups: dict[_Key, _Alike] = {}
+        self._feeds: dict[Subscription, Feed] = {}
+        self._selecting = 0  # groups with a selector
+
+    def __len__(self) -> int:
+        return len(self._feeds) + sum(len(group.members) for group in self._groups.values())
+
+    def add(self, subscription: Subscription) -> None:
+        """Deliver to the subscription from now on."""
+        if not subscription.is_plain:
+            feed = self._new_feed(subscription)
+            subscription.source = feed
+            self._feeds[subscription] = feed
+            return
+        key = _key_of(subscription)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Alike(self._cork, key, subscription.terms.selector)
+            self._selecting += group.selector is not None
+        group.add(subscription.outlet)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Deliver no further message to the subscription."""
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None:
+            feed.close()
+            return
+        key = _key_of(subscription)
+        group = self._groups[key]
+        group.remove(subscription.outlet)
+        if not group.members:
+            del self._groups[key]
+            self._selecting -= group.selector is not None
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every subscriber gets every message as it is, so that runs may be published."""
+        return not self._feeds and not self._selecting
+
+    def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
+        """Hand several messages with the same head to every subscriber, if they are uniform.
+
+        Args:
+            stem: What the messages' ids begin with.
+            first: The number that the first id ends with; the others follow.
+            frame: The first one's SEND, with a ``content-length`` that all of them share.
+            bodies: The messages' bodies.
+        """
+        for group in self._groups.values():
+            start, end = Message("", self.name, frame).around(stem, group.prefix, group.version)
+            header = self._header_of_all(group.wire, start, first, end, bodies)
+            if header:
+                start = header + start
+            messages = [
+                b"%b%d%b%b\0" % (start, number, end, body)
+                for number, body in enumerate(bodies, first)
+            ]
+            if header is None:
+                messages = list(map(group.wire.wrap, messages))
+            group.send(messages)
+
+    @staticmethod
+    def _header_of_all(
+        wire: Wire, start: bytes, first: int, end: bytes, bodies: list[bytes]
+    ) -> bytes | None:
+        """Give what the wire puts before each message of a run, if that is the same for all."""
+        digits = len(str(first))
+        if wire is not RAW and digits != len(str(first + len(bodies) - 1)):
+            return None
+        length = len(start) + digits + len(end) + len(bodies[0]) + 1
+        return wire.header_of_all(length, [start, end, *bodies])
+
+    def publish(self, message: Message) -> None:
+        """Hand the message to every subscriber."""
+        for group in self._groups.values():
+            if group.selector is None or group.selector.matches(message.selectable()):
+                data = message.marshal(group.prefix, group.version)
+                group.send([data if group.wrap is None else group.wrap(data)])
+        if self._feeds:
+            # A feed that overflows ends its session, and with it other feeds of this topic.
+            for subscription, feed in list(self._feeds.items()):
+                if subscription in self._feeds and subscription.wants(message):
+                    feed.offer(message)
+
+    def publish_to(self, subscription: Subscription, message: Message) -> None:
+        """Hand the message to one subscriber alone, in order with what all get."""
+        if not subscription.wants(message):
+            return
+        feed = self._feeds.get(subscription)
+        if feed is not None:
+            feed.offer(message)
+        else:
+            subscription.deliver(Entry(message, 0))
+
+
+class _Alike(OutletGroup):
+    """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
+
+    __slots__ = ("prefix", "selector", "version", "wire", "wrap")
+
+    def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
+        super().__init__(cork)
+        self.prefix = key.prefix
+        self.version = key.version
+        self.wire = key.wire
+        self.wrap = None if key.wire is RAW else key.wire.wrap
+        self.selector = selector
+
+
+def _key_of(subscription: Subscription) -> _Key:
+    selector = subscription.terms.selector
+    return _Key(
+        subscription.prefix,
+        subscription.version,
+        subscription.outlet.wire,
+        "" if selector is None else selector.text,
+    )

@@ -1,0 +1,133 @@
+"""A subscriber of a topic that is served one by one: it acknowledges, or it may lag."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.subscription import Entry, SlowPolicy, Subscription
+
+__all__ = ["Feed"]
+
+
+class Feed:
+    """What waits for one subscription of a topic.
+
+    Messages go out as long as the subscriber has credit (``prefetch-count``) and its connection
+    has room; then they wait here, and the subscription's ``x-slow`` says what happens when too
+    much does.
+
+    Args:
+        subscription: Whom it serves.
+        max_bytes: How much may wait.
+        account: Called with every change of the bytes that wait.
+        now: Gives the time in seconds since 1970.
+    """
+
+    __slots__ = (
+        "_account",
+        "_dropped",
+        "_entries",
+        "_max_bytes",
+        "_now",
+        "_seq",
+        "_waiting_bytes",
+        "subscription",
+    )
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        max_bytes: int,
+        account: Callable[[int], None],
+        now: Callable[[], float],
+    ) -> None:
+        self.subscription = subscription
+        self._max_bytes = max_bytes
+        self._account = account
+        self._now = now
+        self._entries: OrderedDict[str | int, Entry] = OrderedDict()
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._seq = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits."""
+        return self._waiting_bytes
+
+    def offer(self, message: Message) -> None:
+        """Take the topic's next message."""
+        self._seq += 1
+        entry = Entry(message, self._seq)
+        self.dispatch()
+        if not self._entries and self._may_deliver():
+            self._deliver(entry)
+        else:
+            self._keep(entry)
+
+    def dispatch(self) -> None:
+        """Send what may be sent now."""
+        while self._entries and self._may_deliver():
+            _, entry = self._entries.popitem(last=False)
+            self._count(-entry.message.size)
+            if not entry.message.is_expired(self._now()):
+                self._deliver(entry)
+
+    def pump(self) -> None:
+        """The connection has room again."""
+        self.dispatch()
+
+    def close(self) -> None:
+        """Forget everything: the subscription has ended."""
+        self._entries.clear()
+        self._count(-self._waiting_bytes)
+        self.subscription.outlet.waiters.pop(self, None)
+
+    def acknowledged(self, entries: Sequence[Entry]) -> None:
+        """Acknowledgements of a topic only make room for more."""
+        self.dispatch()
+
+    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+        """Nothing is redelivered from a topic."""
+        self.dispatch()
+
+    def _may_deliver(self) -> bool:
+        if self.subscription.credit <= 0:
+            return False
+        if self.subscription.outlet.has_room:
+            return True
+        self.subscription.outlet.waiters[self] = None
+        return False
+
+    def _deliver(self, entry: Entry) -> None:
+        dropped, self._dropped = self._dropped, 0
+        self.subscription.deliver(entry, dropped)
+
+    def _keep(self, entry: Entry) -> None:
+        policy = self.subscription.terms.slow
+        key: str | int = entry.seq
+        if policy is SlowPolicy.LATEST:
+            message = entry.message
+            key = message.frame.headers.get("x-key") or message.destination
+            replaced = self._entries.pop(key, None)
+            if replaced is not None:
+                self._drop(replaced)
+        self._entries[key] = entry
+        self._count(entry.message.size)
+        if policy is SlowPolicy.CLOSE:
+            if self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
+                self.subscription.outlet.overflow(self._waiting_bytes)
+            return
+        while self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
+            _, oldest = self._entries.popitem(last=False)
+            self._drop(oldest)
+
+    def _drop(self, entry: Entry) -> None:
+        self._dropped += 1
+        self._count(-entry.message.size)
+
+    def _count(self, change: int) -> None:
+        self._waiting_bytes += change
+        self._account(change)

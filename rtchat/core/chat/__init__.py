@@ -1,0 +1,1 @@
+"""People, presence, rooms and private messages."""

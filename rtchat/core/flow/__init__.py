@@ -1,0 +1,1 @@
+"""Back-pressure: the way out of a connection, the memory budget, rates."""

@@ -1,0 +1,273 @@
+"""The way out: where a session's bytes gather until the end of a turn.
+
+A *turn* is all that one read (or one timer) causes. Frames for one connection gather in its
+:class:`Outlet` while the turn lasts and leave in one write at its end (:meth:`Cork.flush`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from rtchat.core.flow.memory import Budget
+
+__all__ = ["RAW", "ROOM_BYTES", "Cork", "Outlet", "OutletGroup", "Waiter", "Wire"]
+
+
+class Wire(Protocol):
+    """How a STOMP frame's bytes are packed for a kind of connection.
+
+    Connections with the same wire object receive the same bytes for the same frame, so a
+    message is packed once for all of them.
+    """
+
+    def wrap(self, data: bytes) -> bytes:
+        """Give the bytes to send for one STOMP frame (or heart-beat)."""
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Give what :meth:`wrap` puts before each of several frames of one length.
+
+        Args:
+            length: How many bytes each has.
+            parts: What they consist of.
+
+        Returns:
+            None if they have to be packed one by one.
+        """
+
+
+class _Raw:
+    """Plain TCP: a frame's bytes as they are."""
+
+    def wrap(self, data: bytes) -> bytes:
+        """Give the bytes unchanged."""
+        return data
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Nothing stands before a frame."""
+        return b""
+
+
+RAW: Wire = _Raw()
+"""The wire of plain TCP."""
+
+
+class Cork:
+    """What is left to do at the end of this turn; one for all outlets of a server.
+
+    Whoever starts a turn (a read, a timer) calls :meth:`flush` when it is over.
+
+    Attributes:
+        batch: What the group that gathers now has gathered, for each of its members.
+        budget: What all outlets together may let wait.
+        gathering: The group that gathers now.
+        groups: Groups that gathered something.
+        outlets: Outlets that gathered something.
+        unserved: In a flush: members that ``batch`` is still for, with their ``pending``.
+        woken: What may go on now that something has made room, in order.
+    """
+
+    __slots__ = ("batch", "budget", "gathering", "groups", "outlets", "unserved", "woken")
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = Budget(0) if budget is None else budget
+        self.outlets: dict[Outlet, None] = {}
+        self.groups: dict[OutletGroup, None] = {}
+        self.woken: dict[Callable[[], None], None] = {}
+        self.gathering: OutletGroup | None = None
+        self.batch: list[bytes] = []
+        self.unserved: dict[Outlet, list[bytes]] = {}
+
+    def settle(self) -> None:
+        """Give what a group has gathered to its members: something else comes after it.
+
+        As long as nothing else does, what a group gathers is gathered once for all members, and
+        joined once (see :meth:`flush`).
+        """
+        if self.gathering is None and not self.unserved:
+            return
+        group, self.gathering = self.gathering, None
+        batch, self.batch = self.batch, []
+        for pending in (self.unserved if group is None else group.members).values():
+            pending += batch
+        self.unserved.clear()
+
+    def flush(self) -> None:
+        """Let everybody go on who may, and every outlet send what it gathered."""
+        # A flush may cut a connection, which leaves its groups and may gather more bytes
+        # elsewhere: look at copies, and again until nothing is left.
+        while self.groups or self.outlets or self.woken:
+            while self.woken:
+                woken, self.woken = self.woken, {}
+                for go_on in woken:
+                    go_on()
+            groups, self.groups = self.groups, {}
+            outlets, self.outlets = self.outlets, {}
+            gathering = self.gathering
+            if gathering is not None and len(groups) == 1:
+                self.gathering = None
+                self._serve(gathering)
+            else:
+                self.settle()
+                for group in groups:
+                    for outlet in list(group.members):
+                        if outlet.pending:
+                            outlet.flush()
+            for outlet in outlets:
+                if outlet.pending:
+                    outlet.flush()
+                if outlet.waiters and outlet.has_room:
+                    outlet.pump()
+            if self.budget.is_over:
+                self.budget.on_over()
+
+    def _serve(self, group: OutletGroup) -> None:
+        """Let a group's members send what was gathered for all of them, joined once."""
+        batch, unserved = self.batch, self.unserved
+        is_alone = len(batch) == 1
+        shared = batch[0] if is_alone else b"".join(batch)
+        unserved.update(group.members)
+        for outlet in list(unserved):
+            pending = unserved.pop(outlet, None)
+            if pending is None:
+                # One that was served before it has caused something else; then this one's share
+                # was given to it, before whatever else that is.
+                if outlet.pending:
+                    outlet.flush()
+            elif pending:
+                pending += batch
+                outlet.flush()
+            else:
+                outlet.flush_shared(shared, batch)
+        if self.batch is batch:
+            self.batch = []
+
+
+class OutletGroup:
+    """Outlets that receive the same bytes.
+
+    Attributes:
+        members: Each outlet with its ``pending`` list.
+    """
+
+    __slots__ = ("cork", "members")
+
+    def __init__(self, cork: Cork) -> None:
+        self.cork = cork
+        self.members: dict[Outlet, list[bytes]] = {}
+
+    def add(self, outlet: Outlet) -> None:
+        """Let the outlet take part from now on."""
+        if self.cork.gathering is self:
+            self.cork.settle()
+        self.members[outlet] = outlet.pending
+
+    def remove(self, outlet: Outlet) -> None:
+        """Let the outlet take no further part; what it gathered still leaves."""
+        if self.cork.gathering is self or self.cork.unserved:
+            self.cork.settle()
+        del self.members[outlet]
+        self.cork.outlets[outlet] = None
+
+    def send(self, messages: list[bytes]) -> None:
+        """Gather messages, packed already, for every member.
+
+        This is the inner loop of fan-out, and it has no loop: however many members there are,
+        the messages are put on one list. Lengths and limits are looked at once a turn, in the
+        flush.
+        """
+        cork = self.cork
+        if cork.gathering is not self:
+            if cork.gathering is not None or cork.unserved:
+                cork.settle()
+            cork.gathering = self
+            cork.groups[self] = None
+        cork.batch += messages
+
+
+class Waiter(Protocol):
+    """Whoever has more for an outlet than it has room for."""
+
+    def pump(self) -> None:
+        """There is room again."""
+
+
+ROOM_BYTES = 64 * 1024
+"""An outlet with less than this waiting takes more from those that can wait (queues, feeds)."""
+
+
+class Outlet(ABC):
+    """One client's way out.
+
+    Attributes:
+        pending: Bytes gathered in this turn, packed for the wire. The list stays the same
+            object for the outlet's whole life; a flush empties it.
+        gathered_bytes: How much of that was gathered by :meth:`send`.
+        waiting_bytes: How much waits from earlier turns because the client does not read.
+        waiters: Who has more to send once there is room.
+        wire: How frames are packed.
+        cork: Where to register for the end of the turn.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "cork",
+        "gathered_bytes",
+        "pending",
+        "waiters",
+        "waiting_bytes",
+        "wire",
+    )
+
+    def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
+        self.cork = cork
+        self.wire = wire
+        self.pending: list[bytes] = []
+        self.gathered_bytes = 0
+        self.waiting_bytes = 0
+        self.waiters: dict[Waiter, None] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether those that can wait may send now."""
+        return self.waiting_bytes + self.gathered_bytes < ROOM_BYTES
+
+    def send(self, data: bytes) -> None:
+        """Gather one STOMP frame's bytes; they leave at the end of the turn."""
+        if self.wire is not RAW:
+            data = self.wire.wrap(data)
+        cork = self.cork
+        if cork.gathering is not None or cork.unserved:
+            cork.settle()
+        self.pending.append(data)
+        self.gathered_bytes += len(data)
+        cork.outlets[self] = None
+
+    def pump(self) -> None:
+        """Tell those who wait that there is room; whoever still has more waits again."""
+        waiters, self.waiters = self.waiters, {}
+        while waiters and self.has_room:
+            waiter = next(iter(waiters))
+            del waiters[waiter]
+            waiter.pump()
+        # Those whose turn did not come are the first the next time.
+        self.waiters = {**waiters, **self.waiters}
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send what is pending, empty the list, and set ``gathered_bytes`` to 0."""
+
+    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+        """Send what a whole group gathered; nothing else is pending.
+
+        Args:
+            shared: All of it, joined.
+            batch: The same in pieces.
+        """
+        self.pending += batch
+        self.flush()
+
+    @abstractmethod
+    def overflow(self, waiting_bytes: int) -> None:
+        """Cut the client: this much waits for it, which is too much."""

@@ -1,0 +1,1 @@
+"""Topics whose messages are kept and can be replayed."""

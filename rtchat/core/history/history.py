@@ -1,0 +1,349 @@
+"""The messages that are kept: of which destinations, who reads them, what becomes too old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from rtchat.core.broker.subscription import Subscription
+from rtchat.core.broker.topic import Topic
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.history.group_commit import Batches
+from rtchat.core.history.page_cache import PAGE_MESSAGES, Shelf
+from rtchat.core.history.replay import Replay
+from rtchat.core.history.stream import (
+    Batch,
+    Contents,
+    HistoryRules,
+    KeptMessage,
+    Row,
+    Store,
+    StoredStream,
+    Stream,
+    Trim,
+    Trimmed,
+    message_of,
+)
+from rtchat.core.stomp.limits import HistoryLimits
+from rtchat.errors import LimitExceeded, ProtocolError
+
+__all__ = ["History", "HistoryOwner"]
+
+_SWEEP_EVERY_S = 10.0
+_OVERGROWN = 2
+"""A stream that has grown to so many times what is kept is cleaned up at once."""
+
+
+class HistoryOwner(Protocol):
+    """What a history asks of the broker."""
+
+    now: float
+    """The time in seconds since 1970."""
+
+    cork: Cork
+    """What is left to do at the end of the turn."""
+
+    def account(self, change: int) -> None:
+        """So many bytes more are held, or fewer."""
+
+    def deliver_kept(self, stream: Stream, message: KeptMessage) -> None:
+        """Hand a message to everybody who listens now."""
+
+    def stream_emptied(self, stream: Stream) -> None:
+        """None of its messages is kept any more; more may come."""
+
+    def stream_forgotten(self, stream: Stream) -> None:
+        """The stream is no longer one; its name may become another one."""
+
+
+class History:
+    """The streams of all destinations that have one.
+
+    Args:
+        owner: Who wants to know what happens.
+        rules: What is kept.
+        limits: How much.
+        store: The file.
+        contents: What is in it.
+        new_token: Gives text that never was, for new epochs.
+
+    Attributes:
+        batches: The way to the file.
+        rules: What is kept.
+    """
+
+    __slots__ = (
+        "_is_trimming",
+        "_last_number",
+        "_limits",
+        "_new_token",
+        "_overgrown",
+        "_owner",
+        "_replays",
+        "_shelf",
+        "_store",
+        "_stored",
+        "_streams",
+        "_sweep_at_s",
+        "batches",
+        "rules",
+    )
+
+    def __init__(
+        self,
+        owner: HistoryOwner,
+        rules: HistoryRules,
+        limits: HistoryLimits,
+        store: Store,
+        contents: Contents,
+        new_token: Callable[[], str],
+    ) -> None:
+        self.rules = rules
+        self._owner = owner
+        self._limits = limits
+        self._store = store
+        self._new_token = new_token
+        self.batches = Batches(self, store, contents.epoch, owner.cork, owner.account)
+        self._shelf = Shelf(limits.max_memory_bytes)
+        self._streams: dict[str, Stream] = {}
+        self._last_number = max((stored.number for stored in contents.streams), default=0)
+        for stored in contents.streams:
+            # What no rule matches any longer stays in the file as it is.
+            rule = rules.rule_for(stored.name)
+            if rule is not None:
+                self._streams[stored.name] = Stream(stored, rule, is_stored=True)
+        self._stored = len(self._streams)
+        self._replays: dict[Subscription, Replay] = {}
+        self._is_trimming = False
+        self._overgrown = False
+        self._sweep_at_s = 0.0
+
+    # What it says about itself
+
+    def names(self) -> list[str]:
+        """Give the destinations of which messages are kept now."""
+        return [stream.name for stream in self._streams.values() if len(stream)]
+
+    @property
+    def message_count(self) -> int:
+        """How many messages are kept."""
+        return sum(map(len, self._streams.values()))
+
+    @property
+    def subscription_count(self) -> int:
+        """How many subscriptions there are to destinations with a history."""
+        return sum(stream.users for stream in self._streams.values())
+
+    @property
+    def topic_count(self) -> int:
+        """How many destinations with a history have subscribers."""
+        return sum(1 for stream in self._streams.values() if stream.users)
+
+    # Streams
+
+    def find(self, name: str) -> Stream | None:
+        """Give a destination's stream; None if nothing of it is kept."""
+        stream = self._streams.get(name)
+        if stream is None:
+            rule = self.rules.rule_for(name)
+            if rule is None:
+                return None
+            self._last_number += 1
+            new = StoredStream(self._last_number, name, self.batches.epoch, 0, 0, 0, 0.0)
+            stream = self._streams[name] = Stream(new, rule, is_stored=False)
+        return stream
+
+    def known(self, name: str) -> Stream | None:
+        """Give a destination's stream if somebody has published or listens there."""
+        return self._streams.get(name)
+
+    def subscribe(
+        self,
+        stream: Stream,
+        subscription: Subscription,
+        new_topic: Callable[[], Topic],
+        refuse: Callable[[ProtocolError], None],
+    ) -> dict[str, str]:
+        """Let a subscription read what is kept and then take part.
+
+        Args:
+            stream: Of what.
+            subscription: Who.
+            new_topic: Makes a topic for the stream's subscribers, should it need one.
+            refuse: Ends the subscriber's session.
+
+        Returns:
+            What the RECEIPT says.
+        """
+
+        def join(replay: Replay) -> None:
+            del self._replays[replay.subscription]
+            replay.subscription.source = None
+            if stream.topic is None:
+                stream.topic = new_topic()
+            stream.topic.add(replay.subscription)
+
+        replay = Replay(subscription, stream, self, lambda: self._owner.now, join, refuse)
+        subscription.source = replay
+        self._replays[subscription] = replay
+        stream.users += 1
+        return replay.start()
+
+    def leave(self, stream: Stream, subscription: Subscription) -> None:
+        """Deliver nothing further to a subscription."""
+        replay = self._replays.pop(subscription, None)
+        if replay is not None:
+            replay.close()
+        elif stream.topic is not None:
+            stream.topic.remove(subscription)
+            if not len(stream.topic):
+                stream.topic = None
+        stream.users -= 1
+        self._leave_if_unused(stream)
+
+    def _leave_if_unused(self, stream: Stream) -> None:
+        """Forget a stream that nobody uses and that never had a message."""
+        if not (stream.is_stored or stream.users):
+            self._forget(stream)
+
+    def admit(self, stream: Stream) -> None:
+        """Make sure that the file may know the stream; it will with the next batch.
+
+        Raises:
+            LimitExceeded: It knows too many.
+        """
+        if stream.is_stored:
+            return
+        limit = self._limits.max_destinations
+        if self._stored >= limit:
+            empty = next((s for s in self._streams.values() if _is_spare(s)), None)
+            if empty is None:
+                self._leave_if_unused(stream)
+                raise LimitExceeded(
+                    f"more than {limit} destinations with history",
+                    "The limit is destinations.max_count in [history] of the server.",
+                )
+            # Whoever comes back to it, or to one of that name, has to learn that it is another.
+            self.batches.forgotten.append(empty.number)
+            self.batches.epoch = self._new_token()
+            self._stored -= 1
+            self._forget(empty)
+        stream.is_stored = True
+        self._stored += 1
+
+    def _forget(self, stream: Stream) -> None:
+        del self._streams[stream.name]
+        self._shelf.forget(stream)
+        self._owner.stream_forgotten(stream)
+
+    # What comes into the file
+
+    def batch_written(self, batch: Batch) -> None:
+        """Take note of how the streams have grown."""
+        for growth in batch.streams:
+            stream = self._streams[growth.name]
+            stream.bytes += growth.bytes
+            if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
+                self._clean_up_soon()
+
+    def message_written(self, message: KeptMessage) -> None:
+        """Let everybody see a message."""
+        stream = message.stream
+        max_count = stream.rule.max_count
+        if stream.next == stream.stored_first:
+            stream.oldest_s = message.time_s
+        stream.next = message.offset + 1
+        if stream.next - stream.first > max_count:
+            stream.first = stream.next - max_count
+        self._shelf.put(message)
+        self._owner.deliver_kept(stream, message)
+        if stream.followers:
+            followers, stream.followers = stream.followers, {}
+            for follower in followers:
+                follower.pump()
+        if stream.next - stream.stored_first > _OVERGROWN * max_count:
+            self._clean_up_soon()
+
+    # From the file
+
+    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
+        """Give a message if it is in memory; :meth:`load` brings it there."""
+        return self._shelf.get(stream, offset)
+
+    def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
+        """Read the page of a message into memory.
+
+        Args:
+            stream: Which stream.
+            offset: Which message.
+            done: Called when it is there, or not there for good, in a turn of its own; with
+                what went wrong, if something did.
+        """
+        page = offset // PAGE_MESSAGES * PAGE_MESSAGES
+        end = min(page + PAGE_MESSAGES, stream.next)
+
+        def take(rows: Sequence[Row], problem: str) -> None:
+            try:
+                for row in rows:
+                    self._shelf.put(message_of(row, stream))
+            except ProtocolError as error:
+                problem = str(error)
+            if not problem and offset >= stream.first and self.get(stream, offset) is None:
+                problem = "a message is missing"
+            done(problem)
+
+        self._store.read(stream.number, max(page, stream.first), end, take)
+
+    def find_time(
+        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
+    ) -> None:
+        """Look for the first message of a time or later; the answer comes later, too."""
+        self._store.find(stream.number, since_s, done)
+
+    # What becomes too old, or too much
+
+    def expire(self) -> None:
+        """Drop messages that are older, or more, than what is kept; call it now and then."""
+        now = self._owner.now
+        if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
+            return
+        self._sweep_at_s = now + _SWEEP_EVERY_S
+        self._overgrown = False
+        trims = []
+        max_bytes = self._limits.max_destination_bytes
+        for stream in self._streams.values():
+            if stream.next == stream.stored_first:
+                continue
+            age_s = stream.rule.max_age_s
+            before_s = now - age_s if age_s else 0.0
+            if (
+                stream.stored_first < stream.first
+                or stream.oldest_s < before_s
+                or stream.bytes > max_bytes
+            ):
+                trims.append(Trim(stream.number, stream.first, before_s, max_bytes))
+        if trims:
+            self._is_trimming = True
+            self._store.trim(trims, self._trimmed)
+
+    def _trimmed(self, results: Sequence[Trimmed], problem: str) -> None:
+        self._is_trimming = False
+        by_number = {stream.number: stream for stream in self._streams.values()}
+        for result in results:
+            stream = by_number.get(result.stream)
+            if stream is not None:
+                stream.stored_first = result.first
+                stream.first = max(stream.first, result.first)
+                stream.bytes = result.bytes
+                stream.oldest_s = result.oldest_s
+                if not len(stream):
+                    self._owner.stream_emptied(stream)
+
+    def _clean_up_soon(self) -> None:
+        self._overgrown = True
+        self._owner.cork.woken[self.expire] = None
+
+
+def _is_spare(stream: Stream) -> bool:
+    """Whether a stream's place can be given to another one."""
+    return stream.is_stored and not (len(stream) or stream.users or stream.waiting)

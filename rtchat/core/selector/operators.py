@@ -1,0 +1,203 @@
+"""What the operators of a selector do with a message: closures made of closures.
+
+"SQL treats a NULL value as unknown. Comparison or arithmetic with an unknown value always
+yields an unknown value." Unknown is None here.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from rtchat.core.selector.like import LikePattern
+from rtchat.core.selector.numbers import negative, read_number
+from rtchat.core.selector.values import (
+    Headers,
+    Number,
+    ReadNumber,
+    ReadText,
+    ReadTruth,
+    Text,
+    Truth,
+    Value,
+    check_order,
+    compared_number,
+    compared_truth,
+)
+
+__all__ = [
+    "COMPARISONS",
+    "all_of",
+    "any_of",
+    "comparison",
+    "found_in",
+    "is_null",
+    "like",
+    "negated_number",
+    "negation",
+]
+
+_Any = TypeVar("_Any", str, float, bool)
+
+COMPARISONS: Mapping[str, Callable[..., bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_ORDERINGS = frozenset(_MIRRORED)
+
+
+def any_of(parts: list[ReadTruth]) -> ReadTruth:
+    """Join conditions with OR."""
+
+    def disjunction(headers: Headers) -> bool | None:
+        answer: bool | None = False
+        for part in parts:
+            truth = part(headers)
+            if truth:
+                return True
+            if truth is None:
+                answer = None
+        return answer
+
+    return disjunction
+
+
+def all_of(parts: list[ReadTruth]) -> ReadTruth:
+    """Join conditions with AND."""
+
+    def conjunction(headers: Headers) -> bool | None:
+        answer: bool | None = True
+        for part in parts:
+            truth = part(headers)
+            if truth is None:
+                answer = None
+            elif not truth:
+                return False
+        return answer
+
+    return conjunction
+
+
+def negation(part: ReadTruth) -> ReadTruth:
+    """Make the NOT of a condition."""
+
+    def negation(headers: Headers) -> bool | None:
+        truth = part(headers)
+        return None if truth is None else not truth
+
+    return negation
+
+
+def negated_number(operand: ReadNumber) -> ReadNumber:
+    """Put a minus before a number."""
+
+    def negated(headers: Headers) -> int | float | None:
+        value = operand(headers)
+        return None if value is None else negative(value)
+
+    return negated
+
+
+def is_null(read: ReadText | ReadNumber | ReadTruth, *, negated: bool) -> Callable[[Headers], bool]:
+    """Make an IS NULL, or an IS NOT NULL when it is negated."""
+    if negated:
+        return lambda headers: read(headers) is not None
+    return lambda headers: read(headers) is None
+
+
+def _compare(
+    compare: Callable[[_Any, _Any], bool],
+    left: Callable[[Headers], _Any | None],
+    right: Callable[[Headers], _Any | None],
+) -> ReadTruth:
+    def compared(headers: Headers) -> bool | None:
+        one, other = left(headers), right(headers)
+        return None if one is None or other is None else compare(one, other)
+
+    return compared
+
+
+# The commonest comparisons by far, without the calls in between: a header and a literal.
+
+
+def _compare_header_with_text(
+    compare: Callable[[str, str], bool], name: str, literal: str
+) -> ReadTruth:
+    def compared(headers: Headers) -> bool | None:
+        text = headers.get(name)
+        return None if text is None else compare(text, literal)
+
+    return compared
+
+
+def _compare_header_with_number(
+    compare: Callable[[float, float], bool], name: str, literal: int | float
+) -> ReadTruth:
+    def compared(headers: Headers) -> bool | None:
+        text = headers.get(name)
+        if text is None:
+            return None
+        number = read_number(text)
+        return None if number is None else compare(number, literal)
+
+    return compared
+
+
+def found_in(read: ReadText, texts: frozenset[str], *, negated: bool) -> ReadTruth:
+    """Make an IN over a list of texts, or a NOT IN."""
+
+    def found(headers: Headers) -> bool | None:
+        text = read(headers)
+        return None if text is None else (text in texts) is not negated
+
+    return found
+
+
+def like(read: ReadText, pattern: LikePattern, *, negated: bool) -> ReadTruth:
+    """Make a LIKE, or a NOT LIKE."""
+    matches = pattern.matches
+
+    def fits(headers: Headers) -> bool | None:
+        text = read(headers)
+        return None if text is None else matches(text) is not negated
+
+    return fits
+
+
+def comparison(symbol: str, left: Value, right: Value) -> ReadTruth:
+    """Compare two values as what they can both be.
+
+    Args:
+        symbol: One of :data:`COMPARISONS`.
+        left: The value before it.
+        right: The value behind it.
+
+    Raises:
+        ProtocolError: They cannot be compared, or not so.
+    """
+    if symbol in _ORDERINGS:
+        check_order(left)
+        check_order(right)
+    kinds = {type(left), type(right)}
+    if kinds == {Number, Truth}:
+        raise right.place.fault("a number and a condition cannot be compared")
+    if isinstance(right, Text) and right.header is not None:
+        symbol, left, right = _MIRRORED.get(symbol, symbol), right, left
+    compare = COMPARISONS[symbol]
+    if Number in kinds:
+        number = compared_number(right)
+        if isinstance(left, Text) and left.header is not None and number.literal is not None:
+            return _compare_header_with_number(compare, left.header, number.literal)
+        return _compare(compare, compared_number(left).read, number.read)
+    if isinstance(left, Text) and isinstance(right, Text):
+        if left.header is not None and right.literal is not None:
+            return _compare_header_with_text(compare, left.header, right.literal)
+        return _compare(compare, left.read, right.read)
+    return _compare(compare, compared_truth(left).read, compared_truth(right).read)

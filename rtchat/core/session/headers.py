@@ -1,0 +1,156 @@
+"""Reading the headers of frames: what a SUBSCRIBE asks for, what an ACK names."""
+
+from __future__ import annotations
+
+import re
+
+from rtchat.core.broker.subscription import (
+    AckMode,
+    SlowPolicy,
+    StartAt,
+    StreamStart,
+    SubscriptionTerms,
+)
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.limits import Limits
+from rtchat.errors import ProtocolError
+
+__all__ = [
+    "ack_id",
+    "milliseconds",
+    "required",
+    "subscription_number",
+    "subscription_terms",
+    "wants_requeue",
+]
+
+_ACK_MODES = {mode.value: mode for mode in AckMode}
+_SLOW_POLICIES = {policy.value: policy for policy in SlowPolicy}
+_PLAIN_STARTS = {at.value: StreamStart(at) for at in (StartAt.NEXT, StartAt.FIRST, StartAt.LAST)}
+_START = re.compile(
+    r"(?:offset=(?P<offset>[0-9]{1,15})|timestamp=(?P<time>[0-9]{1,15}(\.[0-9]{1,9})?))"
+)
+_MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
+
+
+def required(frame: Frame, name: str) -> str:
+    """Give a header that the frame must have.
+
+    Raises:
+        ProtocolError: It is missing or empty.
+    """
+    value = frame.headers.get(name)
+    if not value:
+        raise ProtocolError(
+            f"{frame.command} without {name}", f"{frame.command} needs the header {name}."
+        )
+    return value
+
+
+def milliseconds(text: str) -> int:
+    """Read a whole number of milliseconds.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    text = text.strip()
+    # More than 18 digits are not a time; int() would take quadratic time for them.
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise ValueError(text)
+    return int(text)
+
+
+def subscription_terms(frame: Frame, limits: Limits) -> SubscriptionTerms:
+    """Read what a SUBSCRIBE asks for.
+
+    Raises:
+        ProtocolError: A header says something that cannot be done.
+    """
+    headers = frame.headers
+    # "If the header is not set, it defaults to auto."
+    ack = _ACK_MODES.get(headers.get("ack", "auto"))
+    if ack is None:
+        raise ProtocolError("unknown ack mode", f"ack is one of {', '.join(_ACK_MODES)}.")
+    slow = _SLOW_POLICIES.get(headers.get("x-slow", "close"))
+    if slow is None:
+        raise ProtocolError("unknown x-slow", f"x-slow is one of {', '.join(_SLOW_POLICIES)}.")
+    selector = None
+    if headers.get("selector"):
+        # Nobody has to wait for the language of selectors who does not speak it.
+        from rtchat.core.selector.selector import Selector
+
+        selector = Selector.parse(headers["selector"])
+    return SubscriptionTerms(
+        ack,
+        _prefetch(frame, limits),
+        slow,
+        selector,
+        _start(headers["x-stream-offset"]) if "x-stream-offset" in headers else StreamStart(),
+        headers.get("x-stream-epoch", ""),
+    )
+
+
+def _start(text: str) -> StreamStart:
+    """Read where in a history a subscription begins."""
+    plain = _PLAIN_STARTS.get(text)
+    if plain is not None:
+        return plain
+    match = _START.fullmatch(text)
+    if match is None:
+        raise ProtocolError(
+            "unknown x-stream-offset",
+            "x-stream-offset is first, last, next, offset=NUMBER, or timestamp=SECONDS since 1970.",
+        )
+    if match["offset"]:
+        return StreamStart(StartAt.OFFSET, int(match["offset"]))
+    return StreamStart(StartAt.TIMESTAMP, float(match["time"]))
+
+
+def _prefetch(frame: Frame, limits: Limits) -> int:
+    for name in ("prefetch-count", "activemq.prefetchSize"):
+        text = frame.headers.get(name)
+        if text is None:
+            continue
+        try:
+            prefetch = milliseconds(text)
+        except ValueError:
+            prefetch = _MAX_PREFETCH + 1
+        if prefetch > _MAX_PREFETCH:
+            raise ProtocolError(
+                f"{name} is not a number from 0 to {_MAX_PREFETCH}",
+                "It says how many messages may be unacknowledged at once; 0 is no limit.",
+            )
+        return prefetch
+    return limits.prefetch
+
+
+def ack_id(frame: Frame, version: Version) -> str:
+    """Read which delivery an ACK or NACK is about.
+
+    Raises:
+        ProtocolError: The header that names it is missing.
+    """
+    if version is Version.V12:
+        return frame.headers.get("id") or required(frame, "id")
+    if version is Version.V11:
+        # "ACK MUST have two REQUIRED headers: message-id ... and subscription" (1.1)
+        required(frame, "subscription")
+    return required(frame, "message-id")
+
+
+def subscription_number(ack_id: str) -> int:
+    """Give the number of the subscription that an ack id says it is of; 0, which none has."""
+    number = ack_id.rpartition("@")[2].partition(".")[0]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
+
+
+def wants_requeue(frame: Frame) -> bool:
+    """Tell whether a NACK lets somebody else have the message.
+
+    Raises:
+        ProtocolError: ``requeue`` is neither true nor false.
+    """
+    text = frame.headers.get("requeue", "true").lower()
+    if text not in ("true", "false"):
+        raise ProtocolError("requeue is neither true nor false", "Without it, it is true.")
+    return text == "true"

@@ -1,0 +1,226 @@
+"""The subscriptions of one session, its temporary queues among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.destinations import Kind
+from rtchat.core.broker.subscription import AckMode, StartAt, Subscription, SubscriptionTerms
+from rtchat.core.broker.topic_consumer import Feed
+from rtchat.core.chat.people import Visit
+from rtchat.core.flow.outbound import Outlet
+from rtchat.core.history.replay import no_history
+from rtchat.core.stomp.frames import Version, escape
+from rtchat.core.stomp.limits import Limits
+from rtchat.errors import LimitExceeded, ProtocolError
+
+__all__ = ["Subscriptions"]
+
+_TEMP_QUEUE = Kind.TEMP_QUEUE.value
+
+
+class _TempQueue(NamedTuple):
+    """A temporary queue of this session.
+
+    Attributes:
+        address: Under which everybody reaches it.
+        subscription: How its messages arrive.
+    """
+
+    address: str
+    subscription: Subscription
+
+
+class Subscriptions:
+    """What one session listens to.
+
+    Args:
+        broker: Where destinations are.
+        limits: How many there may be.
+        outlet: The client's way out.
+        refuse: Ends the session because a subscription cannot go on.
+
+    Attributes:
+        version: The version the client speaks; set it before the first subscription.
+        visit: Who subscribes; None is somebody without a name.
+    """
+
+    __slots__ = (
+        "_broker",
+        "_by_key",
+        "_by_number",
+        "_last_number",
+        "_limits",
+        "_outlet",
+        "_refuse",
+        "_temp_queues",
+        "version",
+        "visit",
+    )
+
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        outlet: Outlet,
+        refuse: Callable[[ProtocolError], None],
+    ) -> None:
+        self._refuse = refuse
+        self.version = Version.V10
+        self.visit: Visit | None = None
+        self._broker = broker
+        self._limits = limits
+        self._outlet = outlet
+        self._by_key: dict[str, Subscription] = {}
+        self._by_number: dict[int, Subscription] = {}
+        self._temp_queues: dict[str, _TempQueue] = {}
+        self._last_number = 0
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    @property
+    def feed_bytes(self) -> int:
+        """How much waits in subscriptions that may lag."""
+        sources = (subscription.source for subscription in self._by_key.values())
+        return sum(source.waiting_bytes for source in sources if isinstance(source, Feed))
+
+    def open(
+        self, subscription_id: str, destination: str, terms: SubscriptionTerms
+    ) -> Mapping[str, str]:
+        """Listen to a destination; give what the RECEIPT says about it.
+
+        Raises:
+            ProtocolError: The id is in use, or nobody can subscribe to this.
+            LimitExceeded: There are too many.
+        """
+        key = self._key(subscription_id, destination)
+        if key in self._by_key or self._temp_queue_name(key) is not None:
+            raise ProtocolError(
+                "subscription id in use",
+                "Within one connection every subscription needs an id of its own.",
+            )
+        subscription = self._new(subscription_id, destination, terms)
+        if destination.startswith(_TEMP_QUEUE):
+            if terms.start.at is not StartAt.NEXT:
+                raise no_history()
+            self._open_temp_queue(destination, subscription)
+            return {}
+        self._by_number[subscription.number] = subscription
+        self._by_key[key] = subscription
+        try:
+            return self._broker.subscribe(
+                subscription, self._limits.max_backlog_bytes, self._refuse
+            )
+        except ProtocolError:
+            del self._by_key[key], self._by_number[subscription.number]
+            raise
+
+    def end(self, subscription_id: str, destination: str) -> None:
+        """End the subscription with this id, or without one to this destination.
+
+        Raises:
+            ProtocolError: There is none.
+        """
+        key = self._key(subscription_id, destination)
+        subscription = self._by_key.pop(key, None)
+        if subscription is not None:
+            del self._by_number[subscription.number]
+            self._broker.detach([subscription])
+            self._broker.take_back([subscription])
+            return
+        name = self._temp_queue_name(key)
+        if name is None:
+            raise ProtocolError(
+                "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
+            )
+        self._broker.close_reply_queue(self._temp_queues.pop(name).address)
+
+    def end_all(self) -> list[Subscription]:
+        """End everything because the session goes; what comes back is the caller's to return."""
+        ended = list(self._by_key.values())
+        self._by_key.clear()
+        self._by_number.clear()
+        for temp_queue in self._temp_queues.values():
+            self._broker.close_reply_queue(temp_queue.address)
+        self._temp_queues.clear()
+        self._broker.detach(ended)
+        return ended
+
+    def get(self, number: int) -> Subscription | None:
+        """Give the open subscription with this number, if there is one."""
+        return self._by_number.get(number)
+
+    def reply_address(self, reply_to: str) -> str:
+        """Give what a ``reply-to`` says to others.
+
+        A temporary queue begins to exist when its name is used, with the subscription id
+        ``/temp-queue/NAME``, as in RabbitMQ; others know it by an address nobody can guess.
+
+        Raises:
+            ProtocolError: It has no name.
+            LimitExceeded: There are too many.
+        """
+        if not reply_to.startswith(_TEMP_QUEUE):
+            return reply_to
+        temp_queue = self._temp_queues.get(reply_to)
+        if temp_queue is None:
+            if reply_to == _TEMP_QUEUE:
+                raise ProtocolError("reply-to without a name", "Write reply-to:/temp-queue/NAME.")
+            subscription = self._new(reply_to, reply_to, SubscriptionTerms())
+            temp_queue = self._open_temp_queue(reply_to, subscription)
+        return temp_queue.address
+
+    def address_of(self, destination: str) -> str:
+        """Give the address of a temporary queue of this session, any other name as it is."""
+        temp_queue = self._temp_queues.get(destination)
+        return destination if temp_queue is None else temp_queue.address
+
+    def _new(
+        self, subscription_id: str, destination: str, terms: SubscriptionTerms
+    ) -> Subscription:
+        limit = self._limits.max_subscriptions
+        if len(self._by_key) + len(self._temp_queues) >= limit:
+            raise LimitExceeded(
+                f"more than {limit} subscriptions",
+                "The limit is subscription.max_count of the server, for one session.",
+            )
+        self._last_number += 1
+        number, version = self._last_number, self.version
+        new = Subscription(subscription_id, number, destination, version, self._outlet, terms)
+        new.visit = self.visit
+        return new
+
+    def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
+        if subscription.terms.ack is not AckMode.AUTO:
+            raise ProtocolError(
+                "a temporary queue has ack:auto only", "Leave the ack header out, or say auto."
+            )
+        if name == _TEMP_QUEUE:
+            raise ProtocolError("destination without a name", f"{name} needs a name after it.")
+        if name in self._temp_queues:
+            raise ProtocolError(
+                "temporary queue in use", "It has a subscription already; UNSUBSCRIBE that first."
+            )
+        address = self._broker.open_reply_queue(subscription)
+        temp_queue = self._temp_queues[name] = _TempQueue(address, subscription)
+        return temp_queue
+
+    def _temp_queue_name(self, key: str) -> str | None:
+        """Give the temporary queue whose subscription is known by the key."""
+        for name, temp_queue in self._temp_queues.items():
+            if key == self._key(temp_queue.subscription.id, name):
+                return name
+        return None
+
+    def _key(self, subscription_id: str, destination: str) -> str:
+        """Give what a subscription is known by within its session.
+
+        Ids are one when their MESSAGE frames would be: 1.0 cannot write all that it can read.
+        A 1.0 client may subscribe without an id; then the destination stands for it.
+        """
+        if subscription_id:
+            return f"id:{escape(subscription_id, self.version)}"
+        return f"destination:{destination}"

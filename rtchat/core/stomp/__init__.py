@@ -1,0 +1,1 @@
+"""STOMP on the wire: frames, the parser, limits of a session."""

@@ -1,0 +1,1 @@
+"""WebSocket framing and compression, without I/O."""

@@ -1,0 +1,1 @@
+"""One connection: its writer, transports, TLS, limits and client address."""

@@ -1,0 +1,215 @@
+"""Whom a connection really comes from, when a front proxy passes it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from rtchat.core.access.addresses import AddressList, client_behind, plain_address
+from rtchat.core.access.proxy_protocol import MAX_HEADER_BYTES, read_header
+from rtchat.net.connection.transport import address_name, as_stream, peer_name
+
+__all__ = ["Client", "FrontDoor", "FrontEndpoint", "named_client", "speak_for"]
+
+_HEADER_TIMEOUT_S = 10
+_SHOWN_CHARACTERS = 120
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the address of the browser, and the page it shows.
+
+    Attributes:
+        host: The IP address, or None when it came over a Unix socket.
+        port: Its port, 0 when it is not known.
+        name: Both as people read them.
+        origin: The ``Origin`` header, or None when there is none.
+    """
+
+    host: str | None
+    port: int
+    name: str
+    origin: str | None = None
+
+    @classmethod
+    def at(cls, address: IAddress | None, origin: str | None = None) -> Client:
+        """Make one of a connection's other end."""
+        host: str | None = getattr(address, "host", None)
+        port: int = getattr(address, "port", 0)
+        return cls(host and plain_address(host), port, address_name(address), origin)
+
+    def __str__(self) -> str:
+        page = "no Origin" if self.origin is None else ascii(self.origin[:_SHOWN_CHARACTERS])[1:-1]
+        return f"{self.name} ({page})"
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """An address that a front proxy names."""
+
+    host: str
+    port: int
+
+
+def named_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> IAddress:
+    """Give the client that ``X-Forwarded-For`` names, or the peer when it may not name one."""
+    if not forwarded or not trusted:
+        return peer
+    named = client_behind(getattr(peer, "host", None), forwarded, trusted)
+    return peer if named is None else _Named(*named)
+
+
+def speak_for(transport: Any, client: IAddress) -> None:
+    """Let a connection's other end be the client that its front proxy named.
+
+    (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)
+    """
+    if transport.getPeer() != client:
+        transport.getPeer = lambda: client
+
+
+class FrontDoor(Factory):
+    """Lets front proxies name their clients with a header of the PROXY protocol.
+
+    A connection from one of them has to begin with it; one from anybody else is not read for it.
+
+    Args:
+        wrapped: Serves the connections; its ``buildProtocol`` is given the client's address.
+        trusted: The front proxies.
+        clock: Where the time-out for the header runs.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, wrapped: IProtocolFactory, trusted: AddressList, clock: IReactorTime
+    ) -> None:
+        self.wrapped = wrapped
+        self.trusted = trusted
+        self.clock = clock
+
+    @override
+    def doStart(self) -> None:
+        super().doStart()
+        self.wrapped.doStart()
+
+    @override
+    def doStop(self) -> None:
+        self.wrapped.doStop()
+        super().doStop()
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        if getattr(addr, "host", None) in self.trusted:
+            return _Announced(self)
+        return self.wrapped.buildProtocol(cast(IAddress, addr))
+
+
+@implementer(IStreamServerEndpoint)
+class FrontEndpoint:
+    """Opens a port with a :class:`FrontDoor`; the header comes before TLS, as proxies send it.
+
+    Args:
+        endpoint: Opens the port, without TLS.
+        trusted: The front proxies.
+        clock: Where the time-out for the header runs.
+        tls: Begins TLS on each connection, or None for a port without it.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        trusted: AddressList,
+        clock: IReactorTime,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._trusted = trusted
+        self._clock = clock
+        self._tls = tls
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803
+        """Open the port."""
+        served = protocolFactory
+        if self._tls is not None:
+            served = TLSMemoryBIOFactory(self._tls, False, served)
+        return self._endpoint.listen(FrontDoor(served, self._trusted, self._clock))
+
+
+class _Announced(Protocol):
+    """Reads the header, then hands the connection over."""
+
+    log = Logger()
+
+    def __init__(self, door: FrontDoor) -> None:
+        self._door = door
+        self._data = b""
+        self._timer: IDelayedCall | None = None
+
+    @override
+    def connectionMade(self) -> None:
+        self._timer = self._door.clock.callLater(_HEADER_TIMEOUT_S, self._too_late)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self._data += data
+        try:
+            header = read_header(self._data[: MAX_HEADER_BYTES + 1])
+        except ValueError as error:
+            self._refuse(str(error))
+            return
+        if header is None:
+            return
+        self._stop_timer()
+        transport: Any = self.transport
+        if header.source is not None:
+            speak_for(transport, _Named(*header.source))
+        served = self._door.wrapped.buildProtocol(transport.getPeer())
+        if served is None:
+            transport.abortConnection()
+            return
+        transport.protocol = served
+        served.makeConnection(transport)
+        rest, self._data = self._data[header.length :], b""
+        if rest:
+            served.dataReceived(rest)
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_timer()
+
+    def _too_late(self) -> None:
+        self._refuse(f"no PROXY protocol header came within {_HEADER_TIMEOUT_S} s")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _refuse(self, why: str) -> None:
+        stream = as_stream(self.transport)
+        self.log.warn(
+            "{peer}: refused, a front proxy has to say whom it speaks for: {why}. Let it "
+            "send the PROXY protocol, or take it out of [front] trusted",
+            peer=peer_name(stream),
+            why=why,
+        )
+        stream.abortConnection()

@@ -1,0 +1,1 @@
+"""The history's SQLite file and the thread that uses it."""

@@ -1,0 +1,287 @@
+"""The file that keeps messages: SQLite, one row a message. One thread at a time uses it.
+
+A message's row id is its stream's number and its offset in one, so a stream lies in the file in
+one piece and in order. Statements that make many steps are avoided on the way of messages: Python
+gives up the interpreter's lock at every step and may wait for it while the reactor is busy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from secrets import token_hex
+
+from rtchat.core.history.stream import (
+    MESSAGE_OVERHEAD_BYTES,
+    Batch,
+    Contents,
+    Row,
+    StoredStream,
+    Trim,
+    Trimmed,
+)
+from rtchat.errors import StoreUnusable
+
+__all__ = ["HistoryFile"]
+
+_APPLICATION_ID = 0x72746368  # "rtch"
+_FORMAT = 1
+_OFFSET_BITS = 40
+_LOCK_WAIT_S = 5.0
+_ROWS_AT_ONCE = (128, 16, 1)  # with six values each: older SQLite takes 999 in a statement
+
+_TABLES = (
+    "CREATE TABLE server (epoch TEXT NOT NULL, boot TEXT NOT NULL, is_open INTEGER NOT NULL)",
+    """CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    epoch TEXT NOT NULL,
+    first_offset INTEGER NOT NULL,
+    next_offset INTEGER NOT NULL,
+    bytes INTEGER NOT NULL)""",
+    """CREATE TABLE message (
+    place INTEGER PRIMARY KEY,
+    time_s REAL NOT NULL,
+    message_id TEXT NOT NULL,
+    headers BLOB NOT NULL,
+    body BLOB NOT NULL)""",
+)
+_GROW = """INSERT INTO stream VALUES (?1, ?2, ?3, 0, ?4, ?5)
+ON CONFLICT (id) DO UPDATE SET next_offset = ?4, bytes = bytes + ?5"""
+_INSERTS = {
+    count: "INSERT INTO message VALUES " + ", ".join(["((? << 40) + ?, ?, ?, ?, ?)"] * count)
+    for count in _ROWS_AT_ONCE
+}
+_STREAMS = """SELECT id, name, epoch, first_offset, next_offset, bytes,
+coalesce((SELECT time_s FROM message WHERE place = (id << 40) + first_offset), 0) FROM stream"""
+_SIZE = f"length(headers) + length(body) + {MESSAGE_OVERHEAD_BYTES}"
+_SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
+_SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
+_FITTING = f"""SELECT min(place) FROM (
+SELECT place, sum({_SIZE}) OVER (ORDER BY place DESC) AS bytes
+FROM message WHERE place >= ? AND place < ?) WHERE bytes <= ?"""
+
+
+class HistoryFile:
+    """An open file.
+
+    Args:
+        path: Where; None is in memory, and gone with the process.
+        is_power_safe: Whether what is written has to survive a power cut, too, which costs the
+            disk a wait for every batch.
+        max_bytes: How large the file may become.
+
+    Raises:
+        StoreUnusable: It cannot be opened, is another program's, or is in use; the text says so.
+    """
+
+    def __init__(self, path: Path | None, *, is_power_safe: bool, max_bytes: int) -> None:
+        self._path = path
+        self._lock: int | None = None
+        try:
+            if path is not None:
+                self._lock = _lock(path)
+            self._db = sqlite3.connect(
+                ":memory:" if path is None else path,
+                timeout=_LOCK_WAIT_S,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except (OSError, sqlite3.Error) as error:
+            self._unlock()
+            raise StoreUnusable(_why(error)) from None
+        try:
+            self.contents = self._open(is_power_safe, max_bytes)
+        except sqlite3.Error as error:
+            self._db.close()
+            self._unlock()
+            raise StoreUnusable(_why(error)) from None
+        except StoreUnusable:
+            self._db.close()
+            self._unlock()
+            raise
+
+    def close(self) -> None:
+        """Note that nothing is missing, and close."""
+        try:
+            self._db.execute("UPDATE server SET is_open = 0")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.close()
+            self._unlock()
+
+    # What the store asks for
+
+    def write(self, batch: Batch) -> None:
+        """Write all of it, or nothing."""
+        with _transaction(self._db) as execute:
+            for number in batch.forgotten:
+                execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
+                execute("DELETE FROM stream WHERE id = ?", (number,))
+            if batch.forgotten:
+                execute("UPDATE server SET epoch = ?", (batch.epoch,))
+            for growth in batch.streams:
+                execute(_GROW, growth)
+            start = 0
+            for count in _ROWS_AT_ONCE:
+                while len(batch.rows) - start >= count:
+                    some = batch.rows[start : start + count]
+                    execute(_INSERTS[count], tuple(chain.from_iterable(some)))
+                    start += count
+
+    def read(self, stream: int, first: int, end: int) -> list[Row]:
+        """Give messages by their offsets."""
+        base = stream << _OFFSET_BITS
+        found = self._db.execute(
+            "SELECT place, time_s, message_id, headers, body FROM message "
+            "WHERE place >= ? AND place < ? ORDER BY place",
+            (base + first, base + end),
+        )
+        return [Row(stream, place - base, *rest) for place, *rest in found.fetchall()]
+
+    def find(self, stream: int, since_s: float) -> int | None:
+        """Give the offset of the first message of this time or later."""
+        place = self._number(_SINCE, (*_span(stream), since_s))
+        return None if place is None else place - (stream << _OFFSET_BITS)
+
+    def trim(self, trims: Sequence[Trim]) -> list[Trimmed]:
+        """Delete messages."""
+        with _transaction(self._db):
+            return [self._trim(trim) for trim in trims]
+
+    def _trim(self, trim: Trim) -> Trimmed:
+        execute = self._db.execute
+        base, end = _span(trim.stream)
+        start, next_offset, size = execute(
+            "SELECT first_offset, next_offset, bytes FROM stream WHERE id = ?", (trim.stream,)
+        ).fetchone()
+        start += base
+        place = max(start, base + trim.first)
+        if trim.before_s:
+            recent = self._number(_SINCE, (place, end, trim.before_s))
+            place = base + next_offset if recent is None else recent
+        kept = size - (self._number(_SIZES, (start, place)) or 0)
+        if kept > trim.max_bytes:
+            fitting = self._number(_FITTING, (place, end, trim.max_bytes))
+            place = base + next_offset if fitting is None else fitting
+            kept = size - (self._number(_SIZES, (start, place)) or 0)
+        execute("DELETE FROM message WHERE place >= ? AND place < ?", (start, place))
+        execute(
+            "UPDATE stream SET first_offset = ?, bytes = ? WHERE id = ?",
+            (place - base, kept, trim.stream),
+        )
+        oldest = execute("SELECT time_s FROM message WHERE place = ?", (place,)).fetchone()
+        return Trimmed(trim.stream, place - base, kept, oldest[0] if oldest else 0.0)
+
+    # Opening
+
+    def _open(self, is_power_safe: bool, max_bytes: int) -> Contents:
+        execute = self._db.execute
+        # Nothing is written before it is known whose file it is.
+        kind = self._number("PRAGMA application_id", ())
+        is_empty = not self._number("SELECT count(*) FROM sqlite_master", ())
+        if not is_empty and kind != _APPLICATION_ID:
+            raise StoreUnusable("it is the database of another program; name another file")
+        if not is_empty and self._number("PRAGMA user_version", ()) != _FORMAT:
+            raise StoreUnusable(
+                "it was written by a newer rtchat; start that one, or name another file"
+            )
+        execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {'FULL' if is_power_safe else 'NORMAL'}")
+        page_bytes = self._number("PRAGMA page_size", ()) or 4096
+        execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
+        execute("PRAGMA journal_size_limit = 67108864")
+        boot = _boot()
+        with _transaction(self._db):
+            if is_empty:
+                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                execute(f"PRAGMA user_version = {_FORMAT}")
+                for table in _TABLES:
+                    execute(table)
+                execute("INSERT INTO server VALUES (?, ?, 0)", (token_hex(8), boot))
+            epoch, last_boot, was_open = execute(
+                "SELECT epoch, boot, is_open FROM server"
+            ).fetchone()
+            if was_open and not is_power_safe and (not boot or boot != last_boot):
+                # The machine may have stopped before the disk had everything: then offsets
+                # that somebody has seen would be given to other messages.
+                epoch = token_hex(8)
+                execute("UPDATE stream SET epoch = ?", (epoch,))
+            # This shows as well that the file can be written.
+            execute("UPDATE server SET epoch = ?, boot = ?, is_open = 1", (epoch, boot))
+        streams = [StoredStream(*row) for row in execute(_STREAMS).fetchall()]
+        return Contents(epoch, streams)
+
+    def _number(self, statement: str, values: tuple[float, ...]) -> int | None:
+        row = self._db.execute(statement, values).fetchone()
+        number: int | None = None if row is None else row[0]
+        return number
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Cursor]]:
+    """All of the statements inside, or none of them."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db.execute
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _span(stream: int) -> tuple[int, int]:
+    """Give the row ids of a stream: the first, and the first of the next one."""
+    return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
+
+
+def _lock(path: Path) -> int:
+    """Make sure that the file is there, may be written, and is nobody else's now."""
+    # SQLite's own locks are let go when anybody in the process closes the file, so ours is on a
+    # file beside it; the system lets it go whatever becomes of the process.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+    lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreUnusable("another rtchat uses it; stop that one, or name another file") from None
+    return lock
+
+
+def _boot() -> str:
+    """Give what changes whenever the machine starts anew."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _why(error: OSError | sqlite3.Error) -> str:
+    """Say for people what SQLite, or the system, says, and what to do."""
+    if isinstance(error, OSError):
+        return f"{error.strerror}; change the permissions or the path"
+    text = str(error)
+    for sign, words in _SIGNS.items():
+        if sign in text:
+            return words
+    return f"{text}; name another file"
+
+
+_SIGNS = {
+    "not a database": "it is no SQLite database; name another file",
+    "malformed": "it is damaged; move it away, or bring back a copy of it",
+    "locked": "another program is writing to it; stop that one, or name another file",
+    "readonly": "it may not be written; change the permissions or the path",
+    "is full": "the disk is full; make room",
+}

@@ -1,0 +1,148 @@
+"""The history's file and the one thread that uses it.
+
+The reactor's thread puts orders into a line, this one fulfils them in that order, and each answer
+is a turn of the reactor's own. The disk may be as slow as it likes: only what waits for it waits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from rtchat.core.history.stream import Batch, Contents, Row, Trim, Trimmed
+from rtchat.net.history.sqlite_file import HistoryFile
+
+__all__ = ["HistoryStore"]
+
+T = TypeVar("T")
+
+InReactor = Callable[[Callable[[], None]], None]
+"""Runs a function as a turn of the reactor's thread; may be called from any thread."""
+
+
+class HistoryStore:
+    """Keeps messages in a file; a :class:`rtchat.core.history.stream.Store`.
+
+    Args:
+        path: The file; it is made (mode 0640) if it is not there. None is in memory.
+        in_reactor: How answers come back.
+        is_power_safe: Whether what is written has to survive a power cut, too.
+        max_bytes: How large the file may become.
+
+    Raises:
+        StoreUnusable: The file cannot be opened; the text says why and what to do.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        path: Path | None,
+        in_reactor: InReactor,
+        *,
+        is_power_safe: bool = False,
+        max_bytes: int = 1024**3,
+    ) -> None:
+        self.name = ":memory:" if path is None else str(path)
+        self._in_reactor = in_reactor
+        self._file = HistoryFile(path, is_power_safe=is_power_safe, max_bytes=max_bytes)
+        self._is_failing = False
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._closed: Deferred[None] = Deferred()
+        # A daemon: should the process end without closing, what was written is safe.
+        self._thread = Thread(target=self._work, name="rtchat history", daemon=True)
+        self._thread.start()
+
+    @property
+    def contents(self) -> Contents:
+        """What was in the file when it was opened."""
+        return self._file.contents
+
+    def write(self, batch: Batch, done: Callable[[str], None]) -> None:
+        """Write a batch."""
+
+        def answer(_: None, problem: str) -> None:
+            if problem and not self._is_failing:
+                self.log.error(
+                    "{file}: history cannot be written: {problem}. Publishers get an ERROR until "
+                    "it can; every message is tried.",
+                    file=self.name,
+                    problem=problem,
+                )
+            elif self._is_failing and not problem:
+                self.log.info("{file}: history can be written again", file=self.name)
+            self._is_failing = bool(problem)
+            done(problem)
+
+        self._order(lambda: self._file.write(batch), None, answer)
+
+    def read(
+        self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
+    ) -> None:
+        """Read messages."""
+        nothing: Sequence[Row] = ()
+        self._order(lambda: self._file.read(stream, first, end), nothing, self._telling(done))
+
+    def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
+        """Look for the first message of a time or later."""
+        self._order(lambda: self._file.find(stream, since_s), None, self._telling(done))
+
+    def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
+        """Delete messages."""
+        nothing: Sequence[Trimmed] = ()
+        self._order(lambda: self._file.trim(trims), nothing, self._telling(done))
+
+    def close(self) -> Deferred[None]:
+        """Fulfil what was ordered and close the file; fires when that is done."""
+        self._orders.put(None)
+        return self._closed
+
+    def _telling(self, done: Callable[[T, str], None]) -> Callable[[T, str], None]:
+        def answer(result: T, problem: str) -> None:
+            if problem:
+                self.log.error(
+                    "{file}: history cannot be read or cleaned up: {problem}",
+                    file=self.name,
+                    problem=problem,
+                )
+            done(result, problem)
+
+        return answer
+
+    def _order(self, work: Callable[[], T], nothing: T, answer: Callable[[T, str], None]) -> None:
+        def fulfil() -> None:
+            result, problem = nothing, ""
+            try:
+                result = work()
+            except sqlite3.Error as error:
+                problem = str(error)
+            except Exception:
+                problem = "internal error"
+                failure = Failure()
+                self._in_reactor(lambda: self.log.failure("bug in the history's thread", failure))
+            self._in_reactor(partial(answer, result, problem))
+
+        self._orders.put(fulfil)
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            order()
+        try:
+            self._file.close()
+        except sqlite3.Error as error:
+            problem = str(error)
+            self._in_reactor(
+                lambda: self.log.warn(
+                    "{file}: not closed well: {problem}", file=self.name, problem=problem
+                )
+            )
+        self._in_reactor(lambda: self._closed.callback(None))

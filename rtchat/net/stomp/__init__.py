@@ -1,0 +1,1 @@
+"""STOMP over any transport, and a STOMP client."""

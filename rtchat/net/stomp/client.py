@@ -1,0 +1,307 @@
+"""A STOMP client, for the command line and for programs that publish into a room.
+
+stomper builds the frames and its ``Engine`` reacts to what the server says; reading is done by
+our own parser, because stomper's cannot (see docs/dependencies.md). stomper speaks STOMP 1.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import stomper
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from rtchat.core.stomp.frames import Frame, Version, encode, escape
+from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.parser import FrameParser
+from rtchat.errors import ProtocolError, ServerRefused
+from rtchat.net.connection.transport import as_stream
+
+__all__ = ["OnMessage", "StompClient", "StompClientFactory"]
+
+OnMessage = Callable[[Frame], None]
+"""Called with each MESSAGE of a subscription."""
+
+
+class StompClient(Protocol):
+    """One connection to a STOMP server.
+
+    Everything that returns a Deferred fires when the server has confirmed the effect with a
+    RECEIPT, and fails with :class:`~rtchat.errors.ServerRefused` when it answers ERROR or goes.
+
+    Args:
+        login: The user's name, if the server wants one.
+        passcode: The user's passcode.
+        host: The virtual host.
+
+    Attributes:
+        opened: Fires with this client once the server has sent CONNECTED.
+        lost: Fires with None after a DISCONNECT, fails with ServerRefused otherwise.
+    """
+
+    def __init__(self, login: str = "", passcode: str = "", host: str = "/") -> None:
+        self.opened: Deferred[StompClient] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+        self._login = (login, passcode, host)
+        self._reactions = _Reactions(self)
+        self._parser = FrameParser(Limits())
+        self._receipts: dict[str, Deferred[None]] = {}
+        self._subscriptions: dict[str, OnMessage] = {}
+        self._count = 0
+        self._is_leaving = False
+        self._refusal: ServerRefused | None = None
+
+    @property
+    def session(self) -> str:
+        """The session id the server gave."""
+        session: str = self._reactions.sessionId
+        return session
+
+    def send(
+        self,
+        destination: str,
+        body: bytes | str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        transaction: str = "",
+    ) -> Deferred[None]:
+        """Publish a message.
+
+        Args:
+            destination: Such as ``/topic/chat``.
+            body: Its bytes; text is sent as UTF-8 and marked so.
+            headers: More headers.
+            transaction: The transaction it belongs to, if any.
+        """
+        more = {"destination": destination, **(headers or {})}
+        if isinstance(body, str):
+            body = body.encode("utf-8")
+            more.setdefault("content-type", "text/plain;charset=utf-8")
+        if transaction:
+            more["transaction"] = transaction
+        receipt, done = self._next_receipt()
+        more |= {"receipt": receipt, "content-length": str(len(body))}
+        # stomper's send() takes neither bytes nor a content-length.
+        self._write(encode("SEND", more, body, Version.V11))
+        return done
+
+    def subscribe(
+        self, destination: str, on_message: OnMessage, *, ack: str = "auto"
+    ) -> Deferred[str]:
+        """Receive a destination's messages; fires with the subscription's id.
+
+        Args:
+            destination: Such as ``/topic/chat``.
+            on_message: Called with each MESSAGE. With ``ack`` other than ``auto`` the message
+                is acknowledged when it returns, and left alone when it raises.
+            ack: ``auto``, ``client`` or ``client-individual``.
+        """
+        self._count += 1
+        subscription_id = f"sub-{self._count}"
+        self._subscriptions[subscription_id] = on_message
+        self._reactions.acknowledges[subscription_id] = ack != "auto"
+        done = self._write_with_receipt(
+            stomper.subscribe(_plain(destination), subscription_id, ack)
+        )
+        return done.addCallback(lambda _: subscription_id)
+
+    def unsubscribe(self, subscription_id: str) -> Deferred[None]:
+        """End a subscription."""
+        self._subscriptions.pop(subscription_id, None)
+        return self._write_with_receipt(stomper.unsubscribe(_plain(subscription_id)))
+
+    def begin(self, transaction: str) -> Deferred[None]:
+        """Open a transaction."""
+        return self._write_with_receipt(stomper.begin(_plain(transaction)))
+
+    def commit(self, transaction: str) -> Deferred[None]:
+        """Let everything in the transaction take effect."""
+        return self._write_with_receipt(stomper.commit(_plain(transaction)))
+
+    def abort(self, transaction: str) -> Deferred[None]:
+        """Forget everything in the transaction."""
+        return self._write_with_receipt(stomper.abort(_plain(transaction)))
+
+    def ack(self, message: Frame, transaction: str = "") -> Deferred[None]:
+        """Acknowledge a message."""
+        return self._write_with_receipt(stomper.ack(*_names(message, transaction)))
+
+    def nack(self, message: Frame, transaction: str = "") -> Deferred[None]:
+        """Give a message back."""
+        return self._write_with_receipt(stomper.nack(*_names(message, transaction)))
+
+    def disconnect(self) -> Deferred[None]:
+        """Leave once the server has taken everything that was sent."""
+        self._is_leaving = True
+        receipt, done = self._next_receipt()
+        # stomper's disconnect() lacks the blank line that ends the headers.
+        self._write(encode("DISCONNECT", {"receipt": receipt}, version=Version.V11))
+        return done
+
+    # What Twisted calls
+
+    @override
+    def connectionMade(self) -> None:
+        login, passcode, host = self._login
+        self._write(
+            stomper.connect(_no_breaks(login), _no_breaks(passcode), _no_breaks(host)).encode()
+        )
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self._parser.feed(data)
+        try:
+            frame = self._parser.next_frame()
+            while frame is not None:
+                self._take(frame)
+                frame = self._parser.next_frame()
+        except ProtocolError as error:
+            self._refusal = ServerRefused(f"the server does not speak STOMP: {error}")
+            as_stream(self.transport).abortConnection()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        refusal = self._refusal or ServerRefused(
+            f"the server closed the connection ({reason.getErrorMessage()})"
+        )
+        waiting: list[Deferred[Any]] = [self.opened, *self._receipts.values()]
+        self._receipts.clear()
+        for deferred in waiting:
+            if not deferred.called:
+                deferred.errback(Failure(refusal))
+        if self._is_leaving and self._refusal is None:
+            self.lost.callback(None)
+        else:
+            self.lost.errback(Failure(refusal))
+
+    def _take(self, frame: Frame) -> None:
+        if frame.command not in self._reactions.states:
+            raise ProtocolError(f"a frame with the command {frame.command}")
+        if frame.command == "CONNECTED":
+            self._parser.log_in(Version.V11)
+        reply = self._reactions.react(
+            {"cmd": frame.command, "headers": frame.headers, "body": frame}
+        )
+        if reply:
+            self._write(reply.encode())
+
+    # What stomper's Engine found in a frame
+
+    def logged_in(self) -> None:
+        """CONNECTED has come."""
+        self.opened.callback(self)
+
+    def deliver(self, message: Frame) -> None:
+        """MESSAGE has come."""
+        on_message = self._subscriptions.get(message.headers.get("subscription", ""))
+        if on_message is not None:
+            on_message(message)
+
+    def confirmed(self, receipt: str) -> None:
+        """RECEIPT has come."""
+        done = self._receipts.pop(receipt, None)
+        if done is not None:
+            done.callback(None)
+
+    def refused(self, error: Frame) -> None:
+        """ERROR has come; the server closes."""
+        reason = error.headers.get("message", "no reason given")
+        self._refusal = ServerRefused(f"the server answered ERROR: {reason}")
+        as_stream(self.transport).loseConnection()
+
+    def _next_receipt(self) -> tuple[str, Deferred[None]]:
+        self._count += 1
+        receipt = f"receipt-{self._count}"
+        done: Deferred[None] = Deferred()
+        self._receipts[receipt] = done
+        return receipt, done
+
+    def _write_with_receipt(self, frame: str) -> Deferred[None]:
+        receipt, done = self._next_receipt()
+        command, _, rest = frame.partition("\n")
+        self._write(f"{command}\nreceipt:{receipt}\n{rest}".encode())
+        return done
+
+    def _write(self, data: bytes) -> None:
+        as_stream(self.transport).write(data)
+
+
+_NO_REPLY: str = stomper.NO_RESPONSE_NEEDED
+
+
+class _Reactions(stomper.Engine):  # type: ignore[misc]  # stomper has no types
+    """Lets stomper's state machine tell a client what has come."""
+
+    def __init__(self, client: StompClient) -> None:
+        super().__init__()
+        self._client = client
+        self.acknowledges: dict[str, bool] = {}
+
+    @override
+    def connected(self, msg: dict[str, object]) -> str:
+        reply: str = super().connected(msg)
+        self._client.logged_in()
+        return reply
+
+    @override
+    def ack(self, msg: dict[str, object]) -> str:
+        frame = _frame(msg)
+        self._client.deliver(frame)
+        if not self.acknowledges.get(frame.headers.get("subscription", ""), False):
+            return _NO_REPLY
+        reply: str = stomper.ack(*_names(frame, ""))
+        return reply
+
+    @override
+    def error(self, msg: dict[str, object]) -> str:
+        self._client.refused(_frame(msg))
+        return _NO_REPLY
+
+    @override
+    def receipt(self, msg: dict[str, object]) -> str:
+        self._client.confirmed(_frame(msg).headers.get("receipt-id", ""))
+        return _NO_REPLY
+
+
+class StompClientFactory(Factory):
+    """Builds a :class:`StompClient` with the same terms for every connection."""
+
+    noisy = False
+
+    def __init__(self, login: str = "", passcode: str = "", host: str = "/") -> None:
+        self._login = (login, passcode, host)
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> StompClient:
+        return StompClient(*self._login)
+
+
+def _frame(msg: dict[str, object]) -> Frame:
+    frame = msg["body"]
+    if not isinstance(frame, Frame):
+        raise TypeError("the engine was fed by somebody else")
+    return frame
+
+
+def _names(message: Frame, transaction: str) -> tuple[str, str, str | None]:
+    """Give what names a message in ACK and NACK, escaped for stomper."""
+    return (
+        _plain(message.headers["message-id"]),
+        _plain(message.headers["subscription"]),
+        _plain(transaction) or None,
+    )
+
+
+def _plain(text: str) -> str:
+    """Escape a value; stomper puts it into the frame as it is."""
+    return escape(text, Version.V11)
+
+
+def _no_breaks(text: str) -> str:
+    """Make a value fit for CONNECT, which knows no escapes."""
+    return escape(text, Version.V10)

@@ -1,0 +1,413 @@
+"""STOMP over any transport: bytes to the session, bytes from its outlet, and the timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.outbound import ROOM_BYTES
+from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.stomp.frames import HEARTBEAT
+from rtchat.core.stomp.limits import Limits
+from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
+from rtchat.net.connection.writer import IFramedTransport, Outbox
+
+__all__ = ["StompFactory", "StompProtocol"]
+
+CLOSE_GRACE_S = 5.0
+"""How long a client may take to read its last frames before the connection is cut."""
+
+SLOW_PUBLISHER_S = 0.1
+"""How long a publisher is not read after each read while the server holds nearly too much."""
+
+_HARMLESS_BYTES = 2 * ROOM_BYTES
+"""A client for which no more waits may be one that takes messages from full queues: a help."""
+
+_SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
+_SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
+
+CLOSE_CODES = {
+    CloseReason.DONE: 1000,
+    CloseReason.PROTOCOL: 1007,
+    CloseReason.LIMIT: 1009,
+    CloseReason.REFUSED: 1008,
+    CloseReason.REPLACED: 3500,
+    CloseReason.LOGIN_TIMEOUT: 1008,
+    CloseReason.SILENT: 3012,
+    CloseReason.SLOW: 3008,
+    CloseReason.STORAGE: 1013,
+    CloseReason.SHUTDOWN: 1012,
+    CloseReason.BUG: 1011,
+}
+"""The WebSocket close code for each reason."""
+
+
+class StompProtocol(Protocol):
+    """One STOMP client, on TCP or on a WebSocket."""
+
+    log = Logger()
+
+    def __init__(self, factory: StompFactory) -> None:
+        self.factory = factory
+        self._clock = factory.clock
+        self._last_read_s = 0.0
+        self._closed_as: tuple[CloseReason, str] | None = None
+        # login time-out and pauses; after the close, the cut
+        self._timers: list[IDelayedCall] = []
+        self._beat_timer: IDelayedCall | None = None
+        self._listen_timer: IDelayedCall | None = None
+        self._heartbeat = HeartBeat(0, 0)
+        self._pauses: set[str] = set()  # why nothing is read from the client
+        self._is_known_as_fast = False
+
+    @override
+    def connectionMade(self) -> None:
+        factory, transport = self.factory, as_stream(self.transport)
+        self._stream = transport
+        self._framed: IFramedTransport | None = None
+        if IFramedTransport.providedBy(transport):
+            self._framed = cast(IFramedTransport, transport)
+            self._outbox = self._framed.outbox
+        else:
+            set_no_delay(transport)
+            self._outbox = Outbox(transport, factory.broker.cork)
+        self._outbox.max_backlog_bytes = factory.limits.max_backlog_bytes
+        self._outbox.on_overflow = self._too_slow
+        self.session = Session(factory.broker, factory.limits, self._outbox, self)
+        self._peer = peer_name(transport)
+        factory.protocols.add(self)
+        self._later(factory.limits.login_timeout_s, self._login_timed_out)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        broker = self.factory.broker
+        budget = broker.budget
+        broker.now = self._last_read_s = self._clock.seconds()
+        used_before = budget.used
+        try:
+            self.session.receive(data)
+        except Exception:
+            self._bug()
+        # What is left in queues and transactions; backlogs are known after the flush only.
+        left_behind = budget.used - used_before
+        broker.cork.flush()
+        if budget.is_near:
+            self.factory.note_pressing(self, left_behind)
+            if self.session.has_published:
+                self._slow_down()
+        elif self.factory.pressing:
+            self.factory.pressing.clear()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.protocols.discard(self)
+        self.factory.pressing.pop(self, None)
+        self._cancel_timers()
+        self._outbox.stopProducing()
+        self.factory.broker.now = self._clock.seconds()
+        self.session.lost()
+        self.factory.broker.cork.flush()
+        why = self._closed_as
+        if why is None:
+            text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
+            self.log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        self.factory.one_less()
+
+    def shut_down(self) -> None:
+        """Tell the client that the server stops, and close."""
+        self.session.shut_down()
+        self.factory.broker.cork.flush()
+
+    def cut(self) -> None:
+        """Close the connection now, whatever waits to be sent."""
+        self._stream.abortConnection()
+
+    @property
+    def held_bytes(self) -> int:
+        """How much waits for this client."""
+        return self._outbox.waiting_bytes + self.session.feed_bytes
+
+    def cut_for_backlog(self) -> None:
+        """Cut the client because the server holds too much, and most of it for this one."""
+        held, budget = self.held_bytes, self.factory.broker.budget
+        used = budget.used
+        self._outbox.discard_backlog()
+        self.session.fail(
+            LimitExceeded(
+                f"too slow: {held} bytes wait for this client, more than for any other, and the "
+                f"server's memory limit of {budget.max_bytes} bytes is reached",
+                f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
+            ),
+            reason=CloseReason.SLOW,
+        )
+
+    def cut_for_pressing(self, left_behind: int) -> None:
+        """Cut the client because the server holds too much, and this one goes on adding to it."""
+        budget = self.factory.broker.budget
+        self.session.fail(
+            LimitExceeded(
+                f"too much: {left_behind} bytes of this client were added to queues and "
+                "transactions while memory was short, more than of any other, and the server's "
+                f"memory limit of {budget.max_bytes} bytes is reached",
+                f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
+                "The limit is memory.max_bytes of the server.",
+            )
+        )
+        self.factory.broker.cork.flush()
+
+    # What the session asks for
+
+    def session_opened(self, heartbeat: HeartBeat) -> None:
+        """The client is logged in."""
+        self._cancel_timers()
+        self._heartbeat = heartbeat
+        self.log.info(
+            "{peer}: session {id} opened, STOMP {version}",
+            peer=self._peer,
+            id=self.session.id,
+            version=self.session.version.value,
+        )
+        send_ms, receive_ms = heartbeat
+        if send_ms:
+            self._beat_timer = self._clock.callLater(send_ms * _SEND_SHARE / 1000, self._beat)
+        if receive_ms:
+            self._listen_in(receive_ms * _SILENCE_SHARE / 1000)
+        elif self._framed is None:
+            keep_alive(self._stream)
+        if self._framed is not None and send_ms and receive_ms:
+            self._framed.rest_pings(send_ms / 1000, receive_ms / 1000)
+
+    def pause_reading(self) -> None:
+        """The client has to wait: for a queue's room, or for its rate."""
+        self._pause("session")
+
+    def resume_reading(self) -> None:
+        """The client need not wait any longer."""
+        self._resume("session")
+
+    def go_on_in(self, delay_s: float) -> None:
+        """The client is too fast; it is told by not being read."""
+        if not self._is_known_as_fast:
+            self._is_known_as_fast = True
+            self.log.info(
+                "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
+                "it is read more slowly",
+                peer=self._peer,
+                id=self.session.id,
+            )
+        self._later(delay_s, self._go_on_late)
+
+    def go_on(self) -> None:
+        """Let the session go on where it had to wait."""
+        try:
+            self.session.go_on()
+        except Exception:
+            self._bug()
+
+    def session_closed(self, reason: CloseReason, text: str) -> None:
+        """Close once the last frames are out; cut if the client does not read them."""
+        self._closed_as = (reason, text)
+        self._cancel_timers()
+        if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
+            self.log.info(
+                "{peer}: session {id} {why}",
+                peer=self._peer,
+                id=self.session.id,
+                why=reason.value,
+            )
+        else:
+            self.log.warn(
+                "{peer}: session {id} closed by the server: {why} ({text})",
+                peer=self._peer,
+                id=self.session.id,
+                why=reason.value,
+                text=text,
+            )
+        self._later(CLOSE_GRACE_S, self.cut)
+        for pause in list(self._pauses):
+            self._resume(pause)  # whatever still comes is read, and forgotten
+        if self._framed is not None:
+            self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
+        else:
+            self._outbox.close(linger=reason is not CloseReason.DONE)
+
+    # Flow control
+
+    def _pause(self, why: str) -> None:
+        if not self._pauses:
+            self._stream.pauseProducing()
+        self._pauses.add(why)
+
+    def _resume(self, why: str) -> None:
+        if why in self._pauses:
+            self._pauses.discard(why)
+            if not self._pauses:
+                # Its silence was ours.
+                self._last_read_s = self._clock.seconds()
+                self._stream.resumeProducing()
+
+    def _slow_down(self) -> None:
+        """Read from a publisher only now and then while the server holds nearly too much."""
+        self.session.has_published = False
+        if not self.session.is_closed and "memory" not in self._pauses:
+            self._pause("memory")
+            self._later(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
+
+    # Timers
+
+    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._timers = [timer for timer in self._timers if timer.active()]
+        self._timers.append(self._clock.callLater(delay_s, call))
+
+    def _cancel_timers(self) -> None:
+        for timer in (*self._timers, self._beat_timer, self._listen_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timers.clear()
+
+    def _go_on_late(self) -> None:
+        self.factory.broker.now = self._clock.seconds()
+        self.go_on()
+        self.factory.broker.cork.flush()
+
+    def _login_timed_out(self) -> None:
+        seconds = self.factory.limits.login_timeout_s
+        self._fail(
+            f"no CONNECT within {seconds:g} seconds",
+            "Send CONNECT right after connecting.",
+            CloseReason.LOGIN_TIMEOUT,
+        )
+
+    def _beat(self) -> None:
+        delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
+        self._beat_timer = self._clock.callLater(delay_s, self._beat)
+        outbox = self._outbox
+        outbox.write_now(outbox.wire.wrap(HEARTBEAT))
+        if self.session.is_closed:  # that was too much for who does not read
+            self.factory.broker.cork.flush()
+
+    def _listen_in(self, delay_s: float) -> None:
+        self._listen_timer = self._clock.callLater(delay_s, self._listen)
+
+    def _listen(self) -> None:
+        allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
+        if self._pauses:
+            # Nobody can be heard who is not read.
+            self._listen_in(allowed_s)
+            return
+        left_s = self._last_read_s + allowed_s - self._clock.seconds()
+        if left_s > 0:
+            self._listen_in(left_s)
+            return
+        self._fail(
+            f"nothing received for {allowed_s:g} seconds",
+            f"The heart-beats agreed on are one every {self._heartbeat.receive_ms} ms.",
+            CloseReason.SILENT,
+        )
+
+    def _too_slow(self, waiting: int) -> None:
+        limit = self.factory.limits.max_backlog_bytes
+        self._outbox.discard_backlog()
+        self.session.fail(
+            LimitExceeded(
+                f"too slow: more than {limit} bytes wait to be read",
+                f"{waiting} bytes were waiting. The limit is backlog.max_bytes of the server.",
+            ),
+            reason=CloseReason.SLOW,
+        )
+
+    def _bug(self) -> None:
+        self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
+
+    def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
+        self.factory.broker.now = self._clock.seconds()
+        self.session.fail(ProtocolError(message, detail), reason=reason)
+        self.factory.broker.cork.flush()
+
+
+class StompFactory(Factory):
+    """Builds a :class:`StompProtocol` for every client of one broker.
+
+    Args:
+        broker: The broker that all clients share.
+        limits: What each client may use.
+        clock: Where timers run.
+
+    Attributes:
+        protocols: The clients that are connected now.
+        pressing: How many bytes each client has added to queues and transactions since the
+            memory limit is near.
+    """
+
+    noisy = False
+
+    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+        self.broker = broker
+        self.limits = limits
+        self.clock = clock
+        self.protocols: set[StompProtocol] = set()
+        self.pressing: dict[StompProtocol, int] = {}
+        self._all_gone: Deferred[None] | None = None
+        broker.budget.on_over = self._relieve
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
+        return StompProtocol(self)
+
+    def shut_down(self) -> Deferred[None]:
+        """Say goodbye to every client.
+
+        Returns:
+            Fires when all are gone: at the latest after the grace time, when those that do not
+            read are cut.
+        """
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
+        for protocol in list(self.protocols):
+            protocol.shut_down()
+        self.one_less()
+        return gone
+
+    def note_pressing(self, protocol: StompProtocol, left_behind: int) -> None:
+        """Take note of what a client's turn has added while the memory limit is near.
+
+        Whoever has added most since then is cut once the limit is passed. No message that was
+        taken is lost by that: what queues hold stays there, and only consumers make room.
+        """
+        if left_behind <= 0 or protocol.session.is_closed:
+            return
+        pressing = self.pressing
+        pressing[protocol] = pressing.get(protocol, 0) + left_behind
+        if self.broker.budget.is_over:
+            worst = max(pressing, key=pressing.__getitem__)
+            worst.cut_for_pressing(pressing.pop(worst))
+
+    def _relieve(self) -> None:
+        """Cut the client for which most waits, if backlogs are why all together is too much."""
+        budget = self.broker.budget
+        held = {protocol: protocol.held_bytes for protocol in self.protocols}
+        worst = max(held, key=held.__getitem__, default=None)
+        if worst is None:
+            return
+        backlogs = sum(held.values())
+        are_most = backlogs * 2 >= budget.used
+        are_too_much = budget.used - backlogs <= budget.max_bytes
+        if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
+            worst.cut_for_backlog()
+
+    def one_less(self) -> None:
+        """Take note that a client may have been the last."""
+        if self._all_gone is not None and not self.protocols:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)

@@ -1,0 +1,201 @@
+"""An HTTP connection: how long it may ask, what is no HTTP at all, and how it becomes another."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger, LogLevel
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES, HTTPChannel
+from typing_extensions import override
+
+from rtchat.net.connection.limits import Crowd
+from rtchat.net.connection.transport import address_name, as_stream, shown
+
+__all__ = ["PageChannel"]
+
+_log = Logger()
+
+_MAX_BODY_BYTES = 64 * 1024
+
+
+class _Site(Protocol):
+    """What a connection has to know of its server."""
+
+    clock: IReactorTime
+    handshake_timeout_s: float
+    crowd: Crowd
+
+
+class PageChannel(HTTPChannel):
+    """An HTTP connection that may become something else."""
+
+    site: _Site
+    _upgraded: IProtocol | None = None
+    _asking: IDelayedCall | None = None  # while a request's head comes in
+    _has_asked = False
+    _is_told = False
+    _line = b""  # the latest of the head
+    _source: str | None = None  # whom it counts for
+
+    @override
+    def connectionMade(self) -> None:
+        stream = as_stream(self.transport)
+        self._source = self.site.crowd.enter(stream.getPeer())
+        if self._source is None:
+            stream.abortConnection()
+        else:
+            super().connectionMade()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        # Twisted's own time-out begins anew with every byte, and so one a minute would do.
+        if self._asking is None and not self.requests:
+            self._asking = self.site.clock.callLater(
+                self.site.handshake_timeout_s, self._asks_too_long
+            )
+        super().dataReceived(data)
+
+    @override
+    def lineReceived(self, line: bytes) -> None:
+        self._line = line
+        super().lineReceived(line)
+
+    @override
+    def allHeadersReceived(self) -> None:
+        self._stop_asking()
+        self._has_asked = True
+        # Nothing here takes a body, and Twisted would keep all of it, in a file or in memory.
+        if self.length is None or self.length > _MAX_BODY_BYTES:
+            self._refuse(413, f"a request here has a body of at most {_MAX_BODY_BYTES} bytes")
+            return
+        super().allHeadersReceived()
+
+    @override
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._line = line
+        self._respondToBadRequestAndDisconnect()
+
+    @override
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Answer what is no HTTP; the log shows it as far as it has no secrets in it."""
+        if max(self._receivedHeaderSize, len(self._line)) > self.totalHeadersSize:
+            self._refuse(400, f"its head is larger than {self.totalHeadersSize} bytes")
+        elif self._asked_path():
+            self._refuse(400, "its head is not HTTP")
+        else:
+            begin = self._line.partition(b"?")[0].decode("latin-1")
+            self._refuse(400, f"it does not begin as HTTP does: {shown(begin)}")
+
+    @override
+    def timeoutConnection(self) -> None:
+        # A browser may keep a connection for its next request: that it ends is no news.
+        if not self._has_asked:
+            why = f"it asked for nothing within {self.timeOut} s"
+            self._tell("closed", why, is_warning=False)
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    @override
+    def forceAbortClient(self) -> None:
+        self._abortingCall = None
+        as_stream(self.transport).abortConnection()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._asking is not None:
+            self._tell("broke off", f"its request was not whole ({reason.getErrorMessage()})")
+        elif reason.check(SSL.Error) is not None:
+            self._tell("refused", f"TLS did not begin ({_tls_reason(reason.value)})")
+        elif not self._has_asked and _is_shaking_hands(self.transport):
+            self._tell("broke off", f"TLS had not begun ({reason.getErrorMessage()})")
+        self._stop_asking()
+        self._leave()
+        super().connectionLost(reason)
+
+    def _asks_too_long(self) -> None:
+        self._asking = None
+        self._tell("refused", f"no whole request within {self.site.handshake_timeout_s:g} s")
+        as_stream(self.transport).abortConnection()
+
+    def _stop_asking(self) -> None:
+        if self._asking is not None and self._asking.active():
+            self._asking.cancel()
+        self._asking = None
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer without asking any resource, and close."""
+        self._stop_asking()
+        self._tell("refused", why)
+        phrase = RESPONSES[status]
+        stream = as_stream(self.transport)
+        stream.write(b"HTTP/1.1 %d %s\r\nConnection: close\r\n\r\n" % (status, phrase))
+        self.loseConnection()
+
+    def _tell(self, what: str, why: str, is_warning: bool = True) -> None:
+        """Write the one line about a request that no resource ever saw."""
+        if self._is_told:
+            return
+        self._is_told = True
+        _log.emit(
+            LogLevel.warn if is_warning else LogLevel.info,
+            "{peer}: {what}{path}: {why}",
+            peer=address_name(as_stream(self.transport).getPeer()),
+            what=what,
+            path=self._asked_path(),
+            why=why,
+        )
+
+    def _asked_path(self) -> str:
+        """Give what is asked for, with a space before it, if that came already."""
+        path: bytes = getattr(self, "_path", None) or b""
+        return f" {shown(path.partition(b'?')[0].decode('latin-1'))[1:-1]}" if path else ""
+
+    def _leave(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            self.site.crowd.leave(source)
+
+    def upgrade_to(self, protocol: IProtocol) -> None:
+        """Hand the connection over to the protocol, with all that was read already."""
+        transport: Any = self.transport
+        self._leave()
+        self.setTimeout(None)
+        transport.unregisterProducer()
+        self._upgraded = protocol
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = protocol
+        else:
+            transport.protocol = protocol
+        self.requests.clear()
+        # Before the protocol is connected: it may ask for a pause at once.
+        transport.resumeProducing()
+        protocol.makeConnection(transport)
+
+    @override
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._upgraded is not None:
+            self._upgraded.dataReceived(data)
+        else:
+            super().rawDataReceived(data)
+
+
+def _is_shaking_hands(transport: object) -> bool:
+    """Whether a client has begun with TLS, and not finished with beginning."""
+    if not isinstance(transport, TLSMemoryBIOProtocol):
+        return False
+    handle: SSL.Connection = transport.getHandle()
+    return handle.client_random() is not None and handle.get_peer_finished() is None
+
+
+def _tls_reason(error: BaseException | None) -> str:
+    """Give OpenSSL's words for why TLS did not begin; it keeps a list of them."""
+    causes = error.args[0] if error is not None and error.args else None
+    if not isinstance(causes, list) or not causes:
+        return "the connection was closed"
+    return ", ".join(cause[-1] or "unknown" for cause in causes)

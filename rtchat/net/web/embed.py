@@ -1,0 +1,91 @@
+"""``/embed``: the chat for a frame in pages of other hosts, those that the access list allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import simplejson
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+from typing_extensions import override
+
+from rtchat.core.access.frame_ancestors import frame_ancestors, sources_without_rule
+from rtchat.core.access.rules import AccessList, Source, Target
+from rtchat.net.connection.transport import address_name
+from rtchat.net.gateway.targets import source_of
+from rtchat.net.web.site import PageFiles, PageSite
+
+__all__ = ["EmbedPage"]
+
+_log = Logger()
+
+
+class EmbedPage(PageFiles):
+    """The page in the frame; a browser shows it in pages of the allowed sources only.
+
+    ``/embed/check`` tells a page whether it is one of them, since a browser does not.
+
+    Args:
+        path: The file.
+        access: The access list.
+        broker: The names of this server's own STOMP listeners. Looked at with every request:
+            the list grows while the ports are opened.
+    """
+
+    def __init__(self, path: Path, access: AccessList, broker: Sequence[Target]) -> None:
+        super().__init__(str(path))
+        self._access = access
+        self._broker = broker
+        self.putChild(b"check", _Check(access, broker))
+
+    @override
+    def frame_ancestors(self) -> str:
+        return frame_ancestors(self._access, self._broker)
+
+
+class _Check(Resource):
+    """Answers ``{"lacking": […]}``: the sources that need a rule before the asking page has a chat.
+
+    Everybody may ask. Who is refused learns nothing but that, and how to say it to the operator.
+    """
+
+    isLeaf = True
+
+    def __init__(self, access: AccessList, broker: Sequence[Target]) -> None:
+        super().__init__()
+        self._access = access
+        self._broker = broker
+
+    def render_GET(self, request: Request) -> bytes:
+        source = source_of(request)
+        lacking = sources_without_rule(self._access, self._broker, source)
+        if lacking:
+            self._tell(request, source, lacking)
+        request.setHeader(b"Content-Type", b"application/json")
+        request.setHeader(b"Cache-Control", b"no-store")
+        request.setHeader(b"Vary", b"Origin, Sec-Fetch-Site")
+        request.setHeader(b"Access-Control-Allow-Origin", b"*")
+        request.setHeader(b"Cross-Origin-Resource-Policy", b"cross-origin")
+        text: str = simplejson.dumps({"lacking": lacking})
+        return text.encode() + b"\n"
+
+    def _tell(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
+        peer = address_name(cast(PageSite, request.site).client_of(request))
+        if not self._broker:
+            _log.warn(
+                "{peer}: refused, {source} may not show the chat: there is no stomp:// listener "
+                "whose clients could come here",
+                peer=peer,
+                source=str(source),
+            )
+            return
+        _log.warn(
+            "{peer}: refused, {source} may not show the chat. If it should, add to [access]: "
+            "{rules}",
+            peer=peer,
+            source=str(source),
+            rules=" and ".join(f"{one} -> {self._broker[0]}" for one in lacking),
+        )

@@ -1,0 +1,1 @@
+"""A WebSocket as a transport for any Twisted protocol."""

@@ -1,0 +1,1 @@
+"""The parts that a running server consists of."""

@@ -1,0 +1,662 @@
+"""Who may reach what: pairs that differ in one thing only."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtchat.core.access.rules import AccessList, AccessRule, HostList, Source, Target, normal_host
+from rtchat.errors import AccessDenied
+
+BROKER = Target("localhost", 61613)
+
+
+def access(*rules: str, origin_required: bool = False) -> AccessList:
+    return AccessList(map(AccessRule.parse, rules), origin_required)
+
+
+def page(origin: str | None, host: str | None = "chat.example.com:9000") -> Source:
+    return Source(origin, host)
+
+
+# ---------------------------------------------------------------- targets
+
+
+@pytest.mark.parametrize(
+    "text, host, port",
+    [
+        ("localhost:61613", "localhost", 61613),
+        ("localhost", "localhost", 80),
+        ("LocalHost.:61613", "localhost", 61613),
+        ("127.0.0.1:1", "127.0.0.1", 1),
+        ("[::1]:80", "::1", 80),
+        ("[FE80::A]", "fe80::a", 80),
+        ("irc_server.example.com:65535", "irc_server.example.com", 65535),
+        ("xn--bcher-kva.example:6667", "xn--bcher-kva.example", 6667),
+    ],
+)
+def test_a_target_is_read_into_its_normal_host_and_port(text: str, host: str, port: int) -> None:
+    target = Target.parse(text)
+    assert (target.host, target.port) == (host, port)
+
+
+def test_a_target_without_port_takes_the_default_that_the_caller_names() -> None:
+    assert Target.parse("irc.example.com", default_port=6667).port == 6667
+
+
+@pytest.mark.parametrize("text", ["localhost:61613", "127.0.0.1:80", "[::1]:80"])
+def test_a_target_is_written_as_it_is_read(text: str) -> None:
+    assert str(Target.parse(text)) == text
+
+
+def test_targets_that_differ_in_case_trailing_dot_and_brackets_are_one() -> None:
+    assert len({Target("::1", 80), Target("[::1]", 80)}) == 1
+    assert len({Target("LOCALHOST.", 80), Target("localhost", 80)}) == 1
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("", "the host is missing"),
+        (".", "the host is missing"),
+        (":80", "the host is missing"),
+        ("*:80", "'*:80' has '*' in it; wildcards are not supported; write the whole host"),
+        ("me@localhost:80", "'me@localhost:80' has '@' in it; a user name has no place here"),
+        (
+            "http://localhost:80",
+            "'http://localhost:80' has '/' in it; leave out scheme and path",
+        ),
+        (
+            "local%68ost:80",
+            "'local%68ost:80' has '%' in it; neither percent escapes nor IPv6 zones are supported",
+        ),
+        (
+            "[fe80::1%eth0]:80",
+            "'[fe80::1%eth0]:80' has '%' in it; "
+            "neither percent escapes nor IPv6 zones are supported",
+        ),
+        ("local host:80", "'local host:80' has a space or control character"),
+        ("localhost:80\n", "'localhost:80\\n' has a space or control character"),
+        ("localhost\0:80", "'localhost\\x00:80' has a space or control character"),
+        (
+            "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example:80",
+            "'b\\xfccher.example:80' is not ASCII; write an international name as xn--…",
+        ),
+        ("localhost:", "the port after the colon is missing; use 1 to 65535"),
+        ("localhost:0", "the port 0 is out of range; use 1 to 65535"),
+        ("localhost:65536", "the port 65536 is out of range; use 1 to 65535"),
+        ("localhost:-1", "the port '-1' is not a number; use 1 to 65535"),
+        ("localhost:http", "the port 'http' is not a number; use 1 to 65535"),
+        ("localhost:9" + "9" * 30, "the port 99999999999999999999 is out of range; use 1 to 65535"),
+        ("::1", "an IPv6 address needs brackets: '::1'"),
+        ("localhost:80:90", "an IPv6 address needs brackets: 'localhost:80:90'"),
+        ("[::1", "'[::1' is not [IPV6] or [IPV6]:PORT"),
+        ("[::1]80", "'[::1]80' is not [IPV6] or [IPV6]:PORT"),
+        ("[127.0.0.1]:80", "'[127.0.0.1]' is not an IPv6 address"),
+        ("[]:80", "'[]' is not an IPv6 address"),
+        ("[::g]:80", "'[::g]' is not an IPv6 address"),
+        ("[[::1]]:80", "'[[::1]]:80' is not [IPV6] or [IPV6]:PORT"),
+        ("a..b:80", "'a..b' is not a host name"),
+        ("localhost..:80", "'localhost..' is not a host name"),
+        ("a,b:80", "'a,b' is not a host name"),
+        ("x" * 64 + ":80", f"'{'x' * 64}' is not a host name"),
+        ("0.0.0.0:80", "0.0.0.0 means every interface, which nobody can connect to"),
+        *(
+            (
+                f"{host}:80",
+                f"'{host}' is neither a name nor an IPv4 address in four decimal numbers",
+            )
+            for host in (
+                "2130706433",
+                "017700000001",
+                "0x7f000001",
+                "0x7f.1",
+                "0x7f.0.0.0x1",
+                "0177.0.0.1",
+                "127.1",
+                "127.0.1",
+                "127.0.0.01",
+                "127.0.0.1.1",
+                "256.0.0.1",
+                "0x",
+                "evil.1",
+            )
+        ),
+        ("unix:", "the port after the colon is missing; use 1 to 65535"),
+        ("unix:/run/app.sock", "'unix:/run/app.sock' has '/' in it; leave out scheme and path"),
+        ("unix:..", "the port '..' is not a number; use 1 to 65535"),
+        (
+            "unix:a%2fb",
+            "'unix:a%2fb' has '%' in it; neither percent escapes nor IPv6 zones are supported",
+        ),
+        ("[::]:80", ":: means every interface, which nobody can connect to"),
+    ],
+)
+def test_what_is_no_target_is_refused_with_a_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole text is compared
+        Target.parse(text)
+    assert str(refused.value) == reason
+
+
+def test_a_name_of_254_characters_is_refused_and_one_of_253_is_not() -> None:
+    label = "x" * 61 + "."
+    name = label * 4 + "y" * 5
+    assert Target(name, 80).host == name
+    with pytest.raises(ValueError, match="is not a host name"):
+        Target(name + "y", 80)
+
+
+def test_a_long_text_is_cut_in_the_reason() -> None:
+    with pytest.raises(ValueError, match="is not a host name") as refused:
+        Target.parse("x" * 100_000)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_target_made_by_hand_is_checked_too(port: int) -> None:
+    with pytest.raises(ValueError, match=f"the port {port} is out of range; use 1 to 65535"):
+        Target("localhost", port)
+
+
+@given(st.text())
+def test_any_text_is_a_target_that_reads_back_or_a_value_error(text: str) -> None:
+    try:
+        target = Target.parse(text)
+    except ValueError:
+        return
+    assert Target.parse(str(target)) == target
+
+
+@given(st.text(alphabet="lo[]:.19aAfF*@/% "))
+def test_any_text_near_a_target_reads_back_or_is_a_value_error(text: str) -> None:
+    try:
+        target = Target.parse(text)
+    except ValueError:
+        return
+    assert Target.parse(str(target)) == target
+
+
+# ---------------------------------------------------------------- rules
+
+
+@pytest.mark.parametrize(
+    "text, source, target",
+    [
+        ("* -> localhost:61613", "*", "localhost:61613"),
+        ("self->localhost:61613", "self", "localhost:61613"),
+        ("SELF  ->  localhost", "self", "localhost:80"),
+        ("Example.COM. -> LOCALHOST.:61613", "example.com", "localhost:61613"),
+        ("example.com:8080 -> [::1]:61613", "example.com:8080", "[::1]:61613"),
+        ("[::1]:9000 -> [::1]:61613", "[::1]:9000", "[::1]:61613"),
+        ("[::1] -> [::1]", "[::1]", "[::1]:80"),
+        ("self -> localhost:25 proxy", "self", "localhost:25"),
+        ("self -> proxy", "self", "proxy:80"),
+        ("self -> unix:App = /run/app.sock", "self", "unix:app"),
+        ("self -> unix:app=/run/app.sock   PROXY", "self", "unix:app"),
+    ],
+)
+def test_a_rule_is_read_into_its_source_and_target(text: str, source: str, target: str) -> None:
+    rule = AccessRule.parse(text)
+    assert (rule.source, str(rule.target)) == (source, target)
+    assert AccessRule.parse(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("localhost:61613", "a rule is SOURCE -> HOST:PORT, such as self -> localhost:61613"),
+        ("-> localhost:61613", "the source before -> is missing; write host[:port], self or *"),
+        ("* ->", "the host is missing"),
+        (
+            "* -> *:61613",
+            "'*:61613' has '*' in it; wildcards are not supported; write the whole host",
+        ),
+        (
+            "*.example.com -> localhost:61613",
+            "'*.example.com' has '*' in it; wildcards are not supported; write the whole host",
+        ),
+        (
+            "*:80 -> localhost:61613",
+            "'*:80' has '*' in it; wildcards are not supported; write the whole host",
+        ),
+        (
+            "http://example.com -> localhost:61613",
+            "the source 'http://example.com' is a URL; write host[:port] only",
+        ),
+        ("self:9000 -> localhost:61613", "the source self stands alone, without a port"),
+        ("example.com:99999 -> a:1", "the port 99999 is out of range; use 1 to 65535"),
+        ("::1 -> localhost:61613", "an IPv6 address needs brackets: '::1'"),
+        ("a -> b -> c", "'b -> c' has a space or control character"),
+        ("self -> localhost:80 prox", "'localhost:80 prox' has a space or control character"),
+        (
+            "self -> unix:/run/app.sock",
+            "a Unix socket needs a name that pages call it by; write unix:NAME = /run/app.sock",
+        ),
+        (
+            "self -> unix:app",
+            "a Unix socket is a name and a path, such as self -> unix:app = /run/app.sock",
+        ),
+        (
+            "self -> localhost:80 = /run/app.sock",
+            "a Unix socket is a name and a path, such as self -> unix:app = /run/app.sock",
+        ),
+    ],
+)
+def test_what_is_no_rule_is_refused_with_a_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole text is compared
+        AccessRule.parse(text)
+    assert str(refused.value) == reason
+
+
+def test_a_rule_says_how_its_target_is_reached() -> None:
+    rule = AccessRule.parse("self -> unix:app = /run/my app.sock proxy")
+    assert (rule.path, rule.has_proxy_header) == ("/run/my app.sock", True)
+    assert str(rule) == "self -> unix:app = /run/my app.sock proxy"
+    rule = AccessRule.parse("self -> localhost:25")
+    assert (rule.path, rule.has_proxy_header) == ("", False)
+
+
+def test_a_unix_socket_is_a_name_and_never_a_path() -> None:
+    target = Target.parse("unix:My-App_1.x")
+    assert (target.host, target.port, target.socket_name) == ("", 0, "my-app_1.x")
+    assert str(target) == "unix:my-app_1.x"
+    assert not target.is_address
+    for name in ("", "/run/app.sock", "../app", "a b", "1", "a" * 64, "ä"):
+        if name:
+            with pytest.raises(ValueError, match="is no name for a Unix socket"):
+                Target("", 0, name)
+    # unix:80 is a host's port, as it always was.
+    assert Target.parse("unix:80") == Target("unix", 80)
+
+
+@pytest.mark.parametrize(
+    "text, is_address", [("127.0.0.1", True), ("[::1]", True), ("localhost", False)]
+)
+def test_a_target_knows_whether_there_is_a_name_to_look_up(text: str, is_address: bool) -> None:
+    assert Target.parse(text).is_address is is_address
+
+
+def test_a_list_knows_the_first_rule_for_a_target() -> None:
+    rules = access("a -> localhost:25 proxy", "b -> localhost:25 proxy", "a -> localhost:26")
+    assert rules.rule_for(Target("localhost", 25)) == rules.rules[0]
+    with pytest.raises(KeyError):
+        rules.rule_for(Target("localhost", 27))
+
+
+# ---------------------------------------------------------------- sources
+
+
+@pytest.mark.parametrize(
+    "origin, host, same",
+    [
+        ("http://chat.example.com:9000", "chat.example.com:9000", True),
+        ("http://chat.example.com:9000", "CHAT.example.com.:9000", True),
+        ("HTTP://CHAT.EXAMPLE.COM:9000", "chat.example.com:9000", True),
+        ("http://chat.example.com", "chat.example.com", True),
+        ("http://chat.example.com", "chat.example.com:80", True),
+        ("http://chat.example.com:80", "chat.example.com", True),
+        ("https://chat.example.com", "chat.example.com", True),
+        ("https://chat.example.com", "chat.example.com:443", True),
+        ("https://chat.example.com", "chat.example.com:80", False),
+        ("http://chat.example.com", "chat.example.com:443", False),
+        ("http://chat.example.com:9000", "chat.example.com:9001", False),
+        ("http://chat.example.com:9000", "chat.example.com", False),
+        ("http://chat.example.org:9000", "chat.example.com:9000", False),
+        ("http://localhost:9000", "127.0.0.1:9000", False),
+        ("http://[::1]:9000", "[::1]:9000", True),
+        ("http://[::1]:9000", "127.0.0.1:9000", False),
+        ("http://chat.example.com:9000", None, False),
+        ("http://chat.example.com:9000", "", False),
+        ("http://chat.example.com:9000", "me@chat.example.com:9000", False),
+        ("null", "null", False),
+        ("", "", False),
+        (None, "chat.example.com:9000", False),
+        (None, None, False),
+    ],
+)
+def test_same_origin_is_the_same_host_and_port(
+    origin: str | None, host: str | None, same: bool
+) -> None:
+    assert Source(origin, host).is_same_origin is same
+
+
+@pytest.mark.parametrize(
+    "origin, is_secure, same",
+    [
+        ("https://chat.example", True, True),
+        ("http://chat.example", True, False),
+        ("http://chat.example", False, True),
+        # A front proxy ended TLS.
+        ("https://chat.example", False, True),
+    ],
+)
+def test_our_own_page_on_a_tls_port_came_over_tls(origin: str, is_secure: bool, same: bool) -> None:
+    """Somebody on the way can show a browser any page under ``http://`` and our name."""
+    assert Source(origin, "chat.example", is_secure).is_same_origin is same
+
+
+# ---------------------------------------------------------------- the list: targets
+
+
+def test_a_list_without_rules_lets_nobody_reach_anything() -> None:
+    assert not access().allows(page(None), BROKER)
+    assert not access().allows(page("http://chat.example.com:9000"), BROKER)
+
+
+@pytest.mark.parametrize(
+    "target, allowed",
+    [
+        ("localhost:61613", True),
+        ("LOCALHOST:61613", True),
+        ("localhost.:61613", True),
+        ("localhost:61614", False),
+        ("localhost", False),
+        ("otherhost:61613", False),
+        ("127.0.0.1:61613", False),
+        ("[::1]:61613", False),
+        ("localhost.example.com:61613", False),
+    ],
+)
+def test_a_rule_opens_its_own_host_and_port_only(target: str, allowed: bool) -> None:
+    assert access("* -> localhost:61613").allows(page(None), Target.parse(target)) is allowed
+
+
+@pytest.mark.parametrize(
+    "target, allowed",
+    [
+        ("127.0.0.1:61613", True),
+        ("localhost:61613", False),
+        ("127.0.0.2:61613", False),
+        ("[::ffff:127.0.0.1]:61613", False),
+    ],
+)
+def test_an_address_in_a_rule_is_its_text_and_nothing_it_may_mean(
+    target: str, allowed: bool
+) -> None:
+    assert access("* -> 127.0.0.1:61613").allows(page(None), Target.parse(target)) is allowed
+
+
+def test_an_ipv6_target_is_matched_as_text() -> None:
+    rules = access("* -> [::1]:61613")
+    assert rules.allows(page(None), Target.parse("[::1]:61613"))
+    assert not rules.allows(page(None), Target.parse("[::2]:61613"))
+    assert not rules.allows(page(None), Target.parse("[0:0:0:0:0:0:0:1]:61613"))
+
+
+def test_the_source_of_one_rule_does_not_open_the_target_of_another() -> None:
+    rules = access("a.example -> one:1", "b.example -> two:2")
+    assert rules.allows(page("http://a.example"), Target("one", 1))
+    assert not rules.allows(page("http://a.example"), Target("two", 2))
+    assert not rules.allows(page("http://b.example"), Target("one", 1))
+
+
+def test_several_rules_for_one_target_add_up() -> None:
+    rules = access("a.example -> one:1", "b.example -> one:1")
+    assert rules.allows(page("http://a.example"), Target("one", 1))
+    assert rules.allows(page("http://b.example"), Target("one", 1))
+    assert not rules.allows(page("http://c.example"), Target("one", 1))
+
+
+# ---------------------------------------------------------------- the list: sources
+
+
+@pytest.mark.parametrize(
+    "rule, origin, allowed",
+    [
+        ("example.com", "http://example.com", True),
+        ("example.com", "https://example.com", True),
+        ("example.com", "http://example.com:80", True),
+        ("example.com", "https://example.com:443", True),
+        ("example.com", "HTTPS://EXAMPLE.com", True),
+        ("example.com", "http://example.com.", True),
+        ("EXAMPLE.com.", "http://example.com", True),
+        ("example.com", "http://example.com:8080", False),
+        ("example.com", "https://example.com:80", False),
+        ("example.com", "http://example.com:443", False),
+        ("example.com", "http://www.example.com", False),
+        ("example.com", "http://example.com.evil.example", False),
+        ("example.com", "http://evil.example", False),
+        ("example.com:8080", "http://example.com:8080", True),
+        ("example.com:8080", "https://example.com:8080", True),
+        ("example.com:8080", "http://example.com:8081", False),
+        ("example.com:8080", "http://example.com", False),
+        ("example.com:80", "http://example.com", True),
+        ("example.com:80", "https://example.com", False),
+        ("example.com:443", "https://example.com", True),
+        ("example.com:443", "http://example.com", False),
+        ("[::1]:8080", "http://[::1]:8080", True),
+        ("[::1]:8080", "http://[::1]:8081", False),
+        ("[::1]:8080", "http://localhost:8080", False),
+        ("[::1]", "http://[::1]", True),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", True),
+        ("127.0.0.1:8080", "http://localhost:8080", False),
+        ("localhost:8080", "http://127.0.0.1:8080", False),
+    ],
+)
+def test_a_source_is_the_host_and_port_of_the_origin(rule: str, origin: str, allowed: bool) -> None:
+    assert access(f"{rule} -> localhost:61613").allows(page(origin), BROKER) is allowed
+
+
+ODD_ORIGINS = [
+    "null",
+    "",
+    "example.com",
+    "http://",
+    "file://",
+    "ftp://example.com",
+    "chrome-extension://example.com",
+    "http://example.com/",
+    "http://example.com/path",
+    "http://me@example.com",
+    "http://me:secret@example.com",
+    "http://example.com:0",
+    "http://example.com:",
+    "http://example.com http://evil.example",
+    "http://example.com, http://evil.example",
+    " http://example.com",
+    "http://example.com\n",
+    "http://example%2ecom",
+]
+
+
+@pytest.mark.parametrize("origin", ODD_ORIGINS)
+def test_an_odd_origin_passes_a_star_and_neither_self_nor_a_name(origin: str) -> None:
+    # The Host is chosen to tempt: it equals what a sloppy reader would make of the Origin.
+    source = Source(origin, "example.com")
+    assert access("* -> localhost:61613").allows(source, BROKER)
+    assert not access("self -> localhost:61613").allows(source, BROKER)
+    assert not access("example.com -> localhost:61613").allows(source, BROKER)
+
+
+@pytest.mark.parametrize(
+    "rule, allowed", [("*", True), ("self", True), ("chat.example.com:9000", False)]
+)
+def test_a_missing_origin_passes_self_and_star_and_no_name(rule: str, allowed: bool) -> None:
+    assert access(f"{rule} -> localhost:61613").allows(page(None), BROKER) is allowed
+
+
+@pytest.mark.parametrize("rule", ["*", "self", "chat.example.com:9000"])
+def test_origin_required_refuses_a_missing_origin_whatever_the_rule(rule: str) -> None:
+    rules = access(f"{rule} -> localhost:61613", origin_required=True)
+    assert not rules.allows(page(None), BROKER)
+
+
+@pytest.mark.parametrize("rule", ["*", "self", "chat.example.com:9000"])
+def test_origin_required_changes_nothing_for_a_page(rule: str) -> None:
+    rules = access(f"{rule} -> localhost:61613", origin_required=True)
+    assert rules.allows(page("http://chat.example.com:9000"), BROKER)
+
+
+def test_self_passes_the_page_of_this_server_and_no_other() -> None:
+    rules = access("self -> localhost:61613")
+    assert rules.allows(page("http://chat.example.com:9000"), BROKER)
+    assert not rules.allows(page("http://chat.example.com"), BROKER)
+    assert not rules.allows(page("http://evil.example:9000"), BROKER)
+
+
+def test_self_opens_its_own_target_only() -> None:
+    rules = access("self -> localhost:61613")
+    assert not rules.allows(page("http://chat.example.com:9000"), Target("localhost", 22))
+
+
+def test_a_star_passes_any_page() -> None:
+    assert access("* -> localhost:61613").allows(page("https://evil.example"), BROKER)
+
+
+# ---------------------------------------------------------------- the list: reasons
+
+
+def refusal(rules: AccessList, source: Source, target: Target) -> str:
+    with pytest.raises(AccessDenied) as denied:
+        rules.check(source, target)
+    return str(denied.value)
+
+
+def test_check_is_silent_when_a_rule_allows() -> None:
+    access("* -> localhost:61613").check(page(None), BROKER)
+
+
+def test_the_reason_says_that_no_rule_names_the_target() -> None:
+    assert refusal(access("* -> localhost:61613"), page(None), Target("::1", 22)) == (
+        "no Origin (Host 'chat.example.com:9000') may not reach [::1]:22: no rule names this target"
+    )
+
+
+def test_the_reason_says_that_no_rule_lets_the_source_reach_it() -> None:
+    rules = access("self -> localhost:61613")
+    assert refusal(rules, page("http://evil.example", None), BROKER) == (
+        "Origin 'http://evil.example' (no Host) may not reach localhost:61613: "
+        "no rule lets this source reach it"
+    )
+
+
+def test_the_reason_says_that_an_origin_is_required() -> None:
+    rules = access("* -> localhost:61613", origin_required=True)
+    assert refusal(rules, page(None), BROKER) == (
+        "no Origin (Host 'chat.example.com:9000') may not reach localhost:61613: "
+        "no Origin and origin.required is set"
+    )
+
+
+def test_the_reason_can_neither_forge_nor_flood_the_log() -> None:
+    reason = refusal(access(), page("http://a\r\nforged\x1b[2J" + "x" * 9999), BROKER)
+    assert "http://a\\r\\nforged\\x1b[2J" in reason
+    assert reason.isprintable()
+    assert len(reason) < 400
+
+
+def test_open_rules_are_those_with_a_star() -> None:
+    rules = access("self -> a:1", "* -> b:2", "example.com -> c:3", "* -> d:4")
+    assert [str(rule) for rule in rules.open_rules] == ["* -> b:2", "* -> d:4"]
+
+
+@given(st.none() | st.text(), st.none() | st.text())
+def test_no_header_breaks_the_check_or_passes_a_rule_for_another_page(
+    origin: str | None, host: str | None
+) -> None:
+    assert not access("example.com:81 -> localhost:61613").allows(Source(origin, host), BROKER)
+
+
+# ---------------------------------------------------------------- the Host header
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "localhost",
+        "localhost:9000",
+        "LOCALHOST.:9000",
+        "127.0.0.1",
+        "127.0.0.1:9000",
+        "192.0.2.7:9000",
+        "[::1]",
+        "[::1]:9000",
+        "[2001:DB8::7]:9000",
+        "chat.example.com",
+        "chat.example.com:9000",
+        "Chat.Example.COM.:443",
+        "files.example.com",
+    ],
+)
+def test_a_host_is_answered_when_it_is_literal_local_or_listed(header: str | None) -> None:
+    assert HostList(["chat.example.com", "FILES.example.com."]).allows(header)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "evil.example",
+        "evil.example:9000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "chat.example.com.evil.example",
+        "www.chat.example.com",
+        "2130706433",
+        "0177.0.0.1",
+        "0x7f.0.0.1",
+        "127.1",
+        "127.0.0.1.5",
+        "256.0.0.1",
+        "",
+        " ",
+        ":9000",
+        " localhost",
+        "localhost ",
+        "localhost\t",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:port",
+        "localhost:80:80",
+        "localhost..",
+        "me@localhost",
+        "localhost@evil.example",
+        "localhost/",
+        "http://localhost",
+        "localhost, evil.example",
+        "local%68ost",
+        "::1",
+        "[::1",
+        "[::1]x",
+        "[fe80::1%25eth0]",
+        "[127.0.0.1]",
+        "[localhost]",
+        "*",
+        "null",
+    ],
+)
+def test_any_other_host_is_refused_which_stops_dns_rebinding(header: str) -> None:
+    assert not HostList(["chat.example.com"]).allows(header)
+
+
+def test_a_name_is_answered_only_when_it_is_listed() -> None:
+    assert not HostList().allows("chat.example.com")
+    assert HostList(["chat.example.com"]).allows("chat.example.com")
+
+
+@pytest.mark.parametrize("name", ["", "*", "chat.example.com:9000", "http://chat.example.com"])
+def test_a_host_list_refuses_what_is_no_name(name: str) -> None:
+    with pytest.raises(ValueError, match=r"missing|wildcards|IPv6|scheme"):
+        HostList([name])
+
+
+@given(st.text() | st.text(alphabet="[]:.109afx@ localhst"))
+def test_no_host_header_is_answered_but_localhost_and_a_literal(header: str) -> None:
+    if HostList().allows(header):
+        host = re.sub(r":[0-9]+$", "", header) if "]" in header else header.partition(":")[0]
+        host = host.lower().removesuffix(".").strip("[]")
+        assert host == "localhost" or str(ip_address(host))
+
+
+@given(st.text(alphabet="aB0.-:[]"))
+def test_a_normal_host_stays_as_it_is_when_read_again(text: str) -> None:
+    try:
+        host = normal_host(text)
+    except ValueError:
+        return
+    assert normal_host(host) == host

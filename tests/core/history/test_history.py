@@ -1,0 +1,843 @@
+"""Messages that are kept: nobody sees one before it is written, and nobody misses one then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import frame_bytes
+from history_fakes import KEPT, Keeper, offsets
+from queue_fakes import StallingOutlet, bodies, errors
+
+from rtchat.core.broker.message import Message
+from rtchat.core.flow.outbound import ROOM_BYTES, Cork
+from rtchat.core.history.stream import HistoryRule, HistoryRules
+from rtchat.core.session.session import CloseReason
+from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.limits import ChatTerms, HistoryLimits
+from rtchat.net.json_codec import JSON
+
+CHAT = "/topic/chat"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Keeper]:
+    server = Keeper(tmp_path / "history.sqlite")
+    yield server
+    for client in server.clients:
+        client.drop()
+    server.settle()
+    assert server.broker.subscription_count == server.broker.topic_count == 0
+    assert server.broker.budget.used == 0 or server.broker.queued_count
+
+
+# ---------------------------------------------------------------- visible is what is stored
+
+
+def test_nobody_sees_a_message_before_it_is_written(server: Keeper) -> None:
+    reader, publisher = server.client(), server.client()
+    reader.subscribe(CHAT)
+    publisher.say("SEND", "hello", destination=CHAT, receipt="1")
+    assert reader.received() == publisher.received() == []
+    server.settle()
+    message = reader.message()
+    assert message.body == b"hello"
+    assert message.headers["x-stream-offset"] == "0"
+    assert message.headers["x-stream-epoch"] == server.store.file.contents.epoch
+    assert publisher.receipts() == ["1"]
+
+
+def test_all_that_comes_while_a_batch_is_written_is_the_next_one(server: Keeper) -> None:
+    reader, publisher = server.client(), server.client()
+    reader.subscribe(CHAT)
+    for number in range(7):
+        publisher.say("SEND", str(number), destination=CHAT)
+    server.settle()
+    assert server.store.writes == [1, 6]
+    assert reader.bodies() == list("0123456")
+
+
+def test_receipts_stay_in_order(server: Keeper) -> None:
+    publisher = server.client()
+    publisher.say("SEND", "kept", destination=CHAT, receipt="1")
+    publisher.say("SEND", "not kept", destination="/topic/other", receipt="2")
+    publisher.say("BEGIN", transaction="t", receipt="3")
+    assert publisher.receipts() == []
+    server.settle()
+    assert publisher.receipts() == ["1", "2", "3"]
+
+
+def test_a_receipt_waits_for_no_later_message(server: Keeper) -> None:
+    publisher = server.client()
+    publisher.say("SEND", "a", destination=CHAT, receipt="1")
+    publisher.say("SEND", "b", destination=CHAT, receipt="2")
+    server.store.step()
+    assert publisher.receipts() == ["1"]
+    server.store.step()
+    assert publisher.receipts() == ["2"]
+
+
+def test_disconnect_waits_for_what_was_sent(server: Keeper) -> None:
+    publisher = server.client()
+    publisher.say("SEND", "a", destination=CHAT)
+    publisher.say("DISCONNECT", receipt="bye")
+    assert publisher.received() == []
+    assert publisher.close_reason is None
+    server.settle()
+    assert publisher.receipts() == ["bye"]
+    assert publisher.close_reason is CloseReason.DONE
+
+
+def test_a_subscription_comes_after_what_its_session_has_sent(server: Keeper) -> None:
+    client = server.client()
+    client.send(
+        frame_bytes("SEND", b"mine", destination=CHAT)
+        + frame_bytes("SUBSCRIBE", id="0", destination=CHAT, receipt="s")
+        + frame_bytes("SEND", b"mine, too", destination=CHAT)
+    )
+    assert client.is_waiting
+    server.settle()
+    receipt, message = client.received()
+    assert receipt.headers["x-stream-offset"] == "1"
+    assert message.body == b"mine, too"
+
+
+def test_an_unsubscribe_comes_after_what_its_session_has_sent(server: Keeper) -> None:
+    client = server.client()
+    client.subscribe(CHAT)
+    client.say("SEND", "mine", destination=CHAT)
+    client.say("UNSUBSCRIBE", id="0")
+    server.settle()
+    assert client.bodies() == ["mine"]
+    assert server.broker.subscription_count == 0
+
+
+def test_a_message_arrives_though_its_publisher_has_gone(server: Keeper) -> None:
+    reader, publisher = server.client(), server.client()
+    reader.subscribe(CHAT)
+    publisher.say("SEND", "last words", destination=CHAT)
+    publisher.drop()
+    server.settle()
+    assert reader.bodies() == ["last words"]
+
+
+def test_a_client_that_waits_may_go(server: Keeper) -> None:
+    client = server.client()
+    client.say("SEND", "a", destination=CHAT)
+    client.say("SUBSCRIBE", id="0", destination=CHAT)
+    assert client.is_waiting
+    client.drop()
+    server.settle()
+    assert server.broker.subscription_count == 0
+
+
+def test_a_publisher_that_is_faster_than_the_file_is_not_read(server: Keeper) -> None:
+    publisher = server.client()
+    large = "x" * 3_000_000
+    publisher.say("SEND", large, destination=CHAT)
+    assert not publisher.is_waiting
+    publisher.say("SEND", large, destination=CHAT, receipt="2")
+    assert publisher.is_waiting
+    assert server.broker.budget.used > 6_000_000
+    publisher.say("SEND", "later", destination=CHAT, receipt="3")
+    assert len(publisher.unread) == 1
+    server.settle()
+    assert not publisher.is_waiting
+    assert publisher.receipts() == ["2", "3"]
+    assert server.broker.budget.used == 0
+
+
+def test_the_message_log_gets_what_was_written(server: Keeper) -> None:
+    logged: list[Message] = []
+    server.broker.observers.append(logged.append)
+    publisher = server.client()
+    publisher.say("SEND", "a", destination=CHAT)
+    publisher.say("SEND", "b", destination="/topic/other")
+    assert [message.body for message in logged] == [b"b"]
+    server.settle()
+    assert [message.body for message in logged] == [b"b", b"a"]
+
+
+# ---------------------------------------------------------------- what cannot be written
+
+
+def test_a_message_that_cannot_be_written_was_never_there(server: Keeper) -> None:
+    reader, publisher, next_one = server.client(), server.client(), server.client()
+    reader.subscribe(CHAT)
+    server.store.broken = "database or disk is full"
+    publisher.say("SEND", "lost", destination=CHAT, receipt="1")
+    publisher.say("SEND", "lost, too", destination=CHAT, receipt="2")
+    server.settle()
+    [error] = publisher.received()
+    assert errors([error]) == ["history cannot be written"]
+    assert error.headers["receipt-id"] == "1"
+    assert b"nobody has seen it" in error.body
+    assert publisher.close_reason is CloseReason.STORAGE
+    assert reader.received() == []
+    assert server.broker.budget.used == 0
+
+    server.store.broken = ""
+    next_one.say("SEND", "kept", destination=CHAT, receipt="3")
+    server.settle()
+    assert next_one.receipts() == ["3"]
+    assert offsets(reader.messages()) == [0]
+
+
+def test_only_the_publishers_of_the_batch_are_told(server: Keeper) -> None:
+    one, other = server.client(), server.client()
+    one.say("SEND", "a", destination=CHAT, receipt="1")
+    server.store.broken = "disk I/O error"
+    server.store.step()
+    server.store.broken = ""
+    other.say("SEND", "b", destination=CHAT, receipt="2")
+    server.settle()
+    assert errors(one.received()) == ["history cannot be written"]
+    assert other.receipts() == ["2"]
+
+
+def test_a_subscriber_learns_that_the_file_cannot_be_read(server: Keeper) -> None:
+    server.fill(CHAT, 3)
+    server = server.stop()
+    server.store.broken = "disk I/O error"
+    reader = server.listen(CHAT)
+    assert errors(reader.received()) == ["history cannot be read"]
+    assert reader.close_reason is CloseReason.STORAGE
+    server.store.broken = ""
+    assert server.listen(CHAT).bodies() == list("012")
+    server.stop()
+
+
+# ---------------------------------------------------------------- where a subscription begins
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["in memory", "after a restart"])
+@pytest.mark.parametrize(
+    "start, expected",
+    [
+        ("first", [0, 1, 2, 3, 4, 5]),
+        ("last", [4, 5]),
+        ("next", [5]),
+        ("offset=0", [0, 1, 2, 3, 4, 5]),
+        ("offset=3", [3, 4, 5]),
+        ("offset=5", [5]),
+        ("offset=999999", [5]),
+        ("timestamp=0", [0, 1, 2, 3, 4, 5]),
+        ("timestamp=1000002", [2, 3, 4, 5]),
+        ("timestamp=1000002.5", [3, 4, 5]),
+        ("timestamp=2000000", [5]),
+    ],
+)
+def test_a_subscription_begins_where_it_says(
+    server: Keeper, start: str, expected: list[int], is_restarted: bool
+) -> None:
+    for number in range(5):
+        server.fill(CHAT, 1, number)
+        server.advance(1)
+    if is_restarted:
+        server = server.stop()
+    reader = server.listen(CHAT, start)
+    server.fill(CHAT, 1, 5)
+    messages = reader.messages()
+    assert offsets(messages) == expected
+    assert bodies(messages) == [str(offset) for offset in expected]
+    if is_restarted:
+        server.stop()
+
+
+def test_without_the_header_it_begins_with_the_next_one(server: Keeper) -> None:
+    server.fill(CHAT, 3)
+    reader = server.client()
+    reader.subscribe(CHAT)
+    server.fill(CHAT, 1, 3)
+    assert offsets(reader.messages()) == [3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "FIRST",
+        "offset",
+        "offset=",
+        "offset=-1",
+        "offset=x",
+        "offset=1.5",
+        "timestamp=",
+        "timestamp=now",
+        "timestamp=1.",
+        "offset=" + "9" * 16,
+        "first ",
+    ],
+)
+def test_an_offset_that_cannot_be_read_is_an_error(server: Keeper, text: str) -> None:
+    reader = server.listen(CHAT, text)
+    assert errors(reader.received()) == ["unknown x-stream-offset"]
+
+
+@pytest.mark.parametrize(
+    "destination", ["/topic/other", "/topic/chat.*", "/topic/#", "/queue/chat", "/temp-queue/x"]
+)
+def test_only_a_topic_with_a_history_can_be_replayed(server: Keeper, destination: str) -> None:
+    reader = server.listen(destination, "first")
+    [error] = reader.received()
+    assert errors([error]) == ["no history here"]
+    assert b"[history]" in error.body
+    assert server.broker.subscription_count == 0
+
+
+@pytest.mark.parametrize(
+    "destination", ["/topic/other", "/topic/chat.*", "/topic/#", "/queue/chat", "/temp-queue/x"]
+)
+def test_next_is_possible_everywhere(server: Keeper, destination: str) -> None:
+    assert server.listen(destination, "next", receipt="ok").receipts() == ["ok"]
+
+
+def test_a_server_without_history_says_so(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", rules=())
+    assert errors(server.listen(CHAT).received()) == ["no history here"]
+    client = server.client()
+    client.subscribe(CHAT)
+    client.say("SEND", "a", destination=CHAT)
+    assert "x-stream-offset" not in client.message().headers
+
+
+# ---------------------------------------------------------------- coming back
+
+
+@pytest.mark.parametrize(
+    "offset, is_all, expected",
+    [
+        (0, False, [2, 3, 4]),
+        (1, False, [2, 3, 4]),
+        (2, True, [2, 3, 4]),
+        (4, True, [4]),
+        (5, True, []),
+        (6, False, [2, 3, 4]),
+    ],
+)
+def test_who_comes_back_learns_whether_anything_is_missing(
+    tmp_path: Path, offset: int, is_all: bool, expected: list[int]
+) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 3)])
+    server.fill(CHAT, 5)
+    epoch = server.store.file.contents.epoch
+    text = "true" if is_all else "false"
+    reader = server.listen(CHAT, f"offset={offset}", x_stream_epoch=epoch, receipt="back")
+    server.fill(CHAT, 2, 5)
+    receipt, *messages = sorted(reader.received(), key=lambda frame: frame.command == "MESSAGE")
+    assert receipt.headers == {
+        "receipt-id": "back",
+        "x-stream-epoch": epoch,
+        "x-stream-offset": "5",
+        "x-stream-recovered": text,
+    }
+    assert offsets(messages) == [*expected, 5, 6]
+    marks = [message.headers.get("x-stream-recovered") for message in messages]
+    assert marks == [text, *[None] * (len(messages) - 1)]
+    # From its second message on it takes part like everybody else.
+    assert not server.history._replays
+
+
+def test_another_epoch_is_never_recovered(server: Keeper) -> None:
+    server.fill(CHAT, 3)
+    reader = server.listen(CHAT, "offset=3", x_stream_epoch="older")
+    messages = reader.messages()
+    assert offsets(messages) == [0, 1, 2]
+    assert messages[0].headers["x-stream-recovered"] == "false"
+
+
+def test_without_an_epoch_nothing_is_said(server: Keeper) -> None:
+    server.fill(CHAT, 3)
+    messages = server.listen(CHAT, "offset=1").messages()
+    assert all("x-stream-recovered" not in message.headers for message in messages)
+
+
+def test_an_epoch_beside_another_start_says_nothing(server: Keeper) -> None:
+    server.fill(CHAT, 1)
+    epoch = server.store.file.contents.epoch
+    [message] = server.listen(CHAT, "first", x_stream_epoch=epoch).messages()
+    assert "x-stream-recovered" not in message.headers
+
+
+def test_who_waits_for_its_first_message_can_leave(server: Keeper) -> None:
+    epoch = server.store.file.contents.epoch
+    reader = server.listen(CHAT, "offset=0", x_stream_epoch=epoch)
+    reader.unsubscribe()
+    server.fill(CHAT, 1)
+    assert reader.received() == []
+
+
+def test_an_epoch_survives_a_restart_and_offsets_go_on(server: Keeper, tmp_path: Path) -> None:
+    server.fill(CHAT, 2)
+    epoch = server.store.file.contents.epoch
+    server = server.stop()
+    server.fill(CHAT, 2, 2)
+    server = server.kill(tmp_path)
+    messages = server.listen(CHAT).messages()
+    assert offsets(messages) == [0, 1, 2, 3]
+    assert {message.headers["x-stream-epoch"] for message in messages} == {epoch}
+    server.stop()
+
+
+def test_a_destination_whose_messages_have_gone_goes_on_counting(server: Keeper) -> None:
+    server.fill(CHAT, 3)
+    server.advance(8 * 86400)
+    server.expire()
+    server.settle()
+    assert server.history.names() == []
+    server = server.stop()
+    server.fill(CHAT, 1, 3)
+    messages = server.listen(CHAT).messages()
+    assert offsets(messages) == [3]
+    server.stop()
+
+
+# ---------------------------------------------------------------- while a replay goes on
+
+
+def test_a_reader_that_does_not_read_is_paused_not_cut(server: Keeper) -> None:
+    server.fill(CHAT, 50)
+    reader = server.client()
+    reader.stall()
+    reader.say("SUBSCRIBE", id="0", destination=CHAT, x_stream_offset="first")
+    server.settle()
+    assert reader.received() == []
+    server.fill(CHAT, 50, 50)
+    assert reader.received() == []
+    reader.read_on()
+    server.settle()
+    assert offsets(reader.messages()) == list(range(100))
+    server.fill(CHAT, 1, 100)
+    assert offsets(reader.messages()) == [100]
+    assert reader.close_reason is None
+
+
+class MeasuringOutlet(StallingOutlet):
+    """Remembers how much left at once."""
+
+    __slots__ = ("most",)
+
+    def __init__(self, cork: Cork) -> None:
+        super().__init__(cork)
+        self.most = 0
+
+    def flush(self) -> None:
+        self.most = max(self.most, sum(map(len, self.pending)))
+        super().flush()
+
+
+class MeasuringKeeper(Keeper):
+    def new_outlet(self) -> StallingOutlet:
+        return MeasuringOutlet(self.broker.cork)
+
+
+def test_no_more_than_there_is_room_for_is_handed_out_at_once(tmp_path: Path) -> None:
+    server = MeasuringKeeper(tmp_path / "x.sqlite")
+    publisher = server.client()
+    for _ in range(40):
+        publisher.say("SEND", "x" * 10_000, destination=CHAT)
+    server.settle()
+    reader = server.listen(CHAT)
+    assert len(reader.messages()) == 40
+    assert isinstance(reader.outlet, MeasuringOutlet)
+    assert ROOM_BYTES < reader.outlet.most < ROOM_BYTES + 11_000
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_acknowledgements_and_prefetch_hold_for_what_is_replayed(
+    server: Keeper, version: Version
+) -> None:
+    server.fill(CHAT, 5)
+    reader = server.listen(CHAT, "first", version, ack="client-individual", prefetch_count="2")
+    first = reader.messages()
+    assert offsets(first) == [0, 1]
+    server.fill(CHAT, 1, 5)
+    seen = [0, 1]
+    while first:
+        reader.ack(first.pop(0))
+        more = reader.messages()
+        seen += offsets(more)
+        first += more
+    assert seen == [0, 1, 2, 3, 4, 5]
+    server.fill(CHAT, 1, 6)
+    assert offsets(reader.messages()) == [6]
+
+
+def test_a_cumulative_ack_reaches_from_the_replay_into_live_messages(server: Keeper) -> None:
+    server.fill(CHAT, 2)
+    reader = server.listen(CHAT, "first", ack="client", prefetch_count="4")
+    server.fill(CHAT, 3, 2)
+    messages = reader.messages()
+    assert offsets(messages) == [0, 1, 2, 3]
+    reader.ack(messages[2])
+    assert offsets(reader.messages()) == [4]
+
+
+def test_a_selector_holds_for_what_is_replayed(server: Keeper) -> None:
+    publisher = server.client()
+    for number in range(10):
+        publisher.say("SEND", str(number), destination=CHAT, even=str(number % 2 == 0))
+    server.settle()
+    assert server.listen(CHAT, "offset=3", selector="even = 'True'").bodies() == ["4", "6", "8"]
+    server = server.stop()
+    assert server.listen(CHAT, "offset=3", selector="even = 'True'").bodies() == ["4", "6", "8"]
+    server.stop()
+
+
+def test_what_has_expired_is_not_replayed(server: Keeper) -> None:
+    publisher = server.client()
+    publisher.say("SEND", "short", destination=CHAT, expiration="1000")
+    publisher.say("SEND", "long", destination=CHAT, expiration="100000")
+    publisher.say("SEND", "over", destination=CHAT, expires="1")
+    server.settle()
+    server.advance(2)
+    messages = server.listen(CHAT).messages()
+    assert bodies(messages) == ["long"]
+    assert offsets(messages) == [1]
+
+
+@pytest.mark.parametrize("slow, is_cut", [("close", True), ("drop-oldest", False)])
+def test_a_replay_that_is_overtaken_by_the_limit_says_so(
+    tmp_path: Path, slow: str, is_cut: bool
+) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 10)])
+    server.fill(CHAT, 10)
+    reader = server.client()
+    more = {"ack": "client", "prefetch_count": "3", "x_slow": slow}
+    reader.say("SUBSCRIBE", id="0", destination=CHAT, x_stream_offset="first", **more)
+    messages = reader.messages()
+    assert offsets(messages) == [0, 1, 2]
+    server.fill(CHAT, 10, 10)
+    reader.ack(messages[-1])
+    frames = reader.received()
+    if is_cut:
+        assert errors(frames) == ["too slow: 7 messages are no longer kept that were to come next"]
+        assert reader.close_reason is CloseReason.SLOW
+    else:
+        assert offsets(frames) == [10, 11, 12]
+        assert [frame.headers.get("x-dropped") for frame in frames] == ["7", None, None]
+
+
+def test_ten_thousand_messages_come_page_by_page(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_memory_bytes=200_000)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 10_000)], limits)
+    server.fill(CHAT, 10_000)
+    assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
+    server = server.stop()
+    assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
+    assert server.history._shelf.bytes < 400_000
+
+
+# ---------------------------------------------------------------- with everything else
+
+
+def test_a_message_comes_back_from_the_file_as_it_was_sent(server: Keeper) -> None:
+    live = server.client()
+    live.subscribe(CHAT)
+    publisher = server.client()
+    headers = {"subject": r"a\cb\\c\nd é", "content-type": "text/plain", "reply-to": "/queue/x"}
+    body = bytes(range(256))
+    head = {name.replace("-", "_"): value for name, value in headers.items()}
+    publisher.say("SEND", body, destination=CHAT, content_length="256", **head)
+    publisher.say("SEND", destination=CHAT)
+    server.settle()
+    seen = live.messages()
+    assert server.listen(CHAT).messages() == seen
+    server = server.stop()
+    assert server.listen(CHAT).messages() == seen
+    assert seen[0].body == body
+    assert seen[0].headers["subject"] == "a:b\\c\nd é"
+    server.stop()
+
+
+def test_nobody_can_forge_a_place(server: Keeper) -> None:
+    client = server.client()
+    client.subscribe(CHAT)
+    client.say("SEND", "a", destination=CHAT, x_stream_offset="77", x_stream_recovered="true")
+    server.settle()
+    message = client.message()
+    assert message.headers["x-stream-offset"] == "0"
+    assert "x-stream-recovered" not in message.headers
+
+
+def test_a_pattern_gets_live_messages_with_their_places(server: Keeper) -> None:
+    reader = server.client()
+    reader.subscribe("/topic/chat.*")
+    server.fill("/topic/chat.a", 2)
+    server.fill("/topic/other", 1)
+    assert offsets(reader.messages()) == [0, 1]
+
+
+def test_subscribers_of_the_name_and_of_a_pattern_get_one_copy_each(server: Keeper) -> None:
+    one, other = server.client(), server.client()
+    one.subscribe("/topic/chat.a")
+    other.subscribe("/topic/#")
+    server.fill("/topic/chat.a", 1)
+    assert one.message().headers == {**other.message().headers, "message-id": "run1-1"}
+
+
+def test_a_composite_destination_is_all_or_nothing(server: Keeper) -> None:
+    reader, worker, publisher = server.client(), server.client(), server.client()
+    reader.subscribe(CHAT)
+    worker.subscribe("/queue/jobs")
+    publisher.say("SEND", "a", destination=f"/queue/jobs,{CHAT},/topic/x", receipt="1")
+    publisher.say("SEND", "b", destination="/queue/jobs", receipt="2")
+    assert worker.received() == reader.received() == publisher.received() == []
+    server.settle()
+    assert reader.bodies() == ["a"]
+    assert worker.bodies() == ["a", "b"]
+    assert publisher.receipts() == ["1", "2"]
+
+    server.store.broken = "disk I/O error"
+    publisher.say("SEND", "c", destination=f"/queue/jobs,{CHAT}", receipt="3")
+    server.settle()
+    assert reader.received() == worker.received() == []
+    assert errors(publisher.received()) == ["history cannot be written"]
+
+
+def test_a_transaction_takes_effect_when_it_is_written_all_of_it(server: Keeper) -> None:
+    reader, worker, client = server.client(), server.client(), server.client()
+    reader.subscribe(CHAT)
+    worker.subscribe("/queue/done")
+    client.subscribe("/queue/jobs", ack="client-individual")
+    worker.say("SEND", "job", destination="/queue/jobs")
+    job = client.message()
+    client.say("BEGIN", transaction="t")
+    client.say("SEND", "1", destination=CHAT, transaction="t")
+    client.ack(job, transaction="t")
+    client.say("SEND", "2", destination="/queue/done", transaction="t")
+    client.say("SEND", "3", destination=CHAT, transaction="t")
+    client.say("COMMIT", transaction="t", receipt="c")
+    client.say("SEND", "4", destination="/queue/done", receipt="after")
+    assert reader.received() == worker.received() == client.received() == []
+    assert server.size_of("/queue/jobs") == 1
+    server.settle()
+    assert server.store.writes == [2]
+    assert reader.bodies() == ["1", "3"]
+    assert worker.bodies() == ["2", "4"]
+    assert client.receipts() == ["c", "after"]
+    assert server.broker.queued_count == 0
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["connected", "gone meanwhile"])
+def test_a_transaction_that_cannot_be_written_has_no_effect(server: Keeper, is_gone: bool) -> None:
+    client, worker = server.client(), server.client()
+    client.subscribe("/queue/jobs", ack="client-individual")
+    worker.say("SEND", "job", destination="/queue/jobs")
+    job = client.message()
+    client.say("BEGIN", transaction="t")
+    client.say("SEND", "1", destination=CHAT, transaction="t")
+    client.say("SEND", "2", destination="/queue/done", transaction="t")
+    client.ack(job, transaction="t")
+    client.say("COMMIT", transaction="t", receipt="c")
+    server.store.broken = "disk I/O error"
+    if is_gone:
+        client.drop()
+    server.settle()
+    expected = [] if is_gone else ["history cannot be written"]
+    assert errors(client.received()) == expected
+    assert server.drain("/queue/done") == []
+    [again] = server.drain("/queue/jobs")
+    assert again.headers["redelivered"] == "true"
+    server.store.broken = ""
+
+
+def test_a_transaction_whose_client_goes_while_it_is_written_takes_effect(server: Keeper) -> None:
+    client, worker, reader = server.client(), server.client(), server.client()
+    reader.subscribe(CHAT)
+    client.subscribe("/queue/jobs", ack="client-individual")
+    worker.say("SEND", "job", destination="/queue/jobs")
+    job = client.message()
+    client.say("BEGIN", transaction="t")
+    client.say("SEND", "1", destination=CHAT, transaction="t")
+    client.ack(job, transaction="t")
+    client.say("COMMIT", transaction="t")
+    client.drop()
+    server.settle()
+    assert reader.bodies() == ["1"]
+    assert server.broker.queued_count == 0
+
+
+def test_a_transaction_without_kept_messages_waits_for_nothing(server: Keeper) -> None:
+    client = server.client()
+    client.subscribe("/topic/other")
+    client.say("BEGIN", transaction="t")
+    client.say("SEND", "1", destination="/topic/other", transaction="t")
+    client.say("COMMIT", transaction="t", receipt="c")
+    assert [frame.command for frame in client.received()] == ["MESSAGE", "RECEIPT"]
+
+
+# ---------------------------------------------------------------- how much is kept
+
+
+def rows(server: Keeper) -> int:
+    """Count the messages in the file."""
+    count: int = server.store.file._db.execute("SELECT count(*) FROM message").fetchone()[0]
+    return count
+
+
+def test_the_first_rule_that_matches_holds() -> None:
+    rules = HistoryRules(
+        [
+            HistoryRule("/topic/chat.big", 9),
+            HistoryRule("/topic/*.x", 5),
+            HistoryRule("/topic/c*t*", 3),
+        ]
+    )
+    names = ["chat.big", "a.x", "chat.x", "chat", "ct", "c", "chat.bigger"]
+    found = [rules.rule_for(f"/topic/{name}") for name in names]
+    assert [rule and rule.max_count for rule in found] == [9, 5, 5, 3, 3, None, 3]
+    assert rules.rule_for("/queue/chat") is rules.rule_for("x/topic/chat") is None
+
+
+def test_no_more_than_the_count_is_kept_also_on_disk(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 10)])
+    server.fill(CHAT, 35)
+    assert offsets(server.listen(CHAT).messages()) == list(range(25, 35))
+    server.advance(11)
+    server.expire()
+    server.settle()
+    assert rows(server) == 10
+    server.fill(CHAT, 500, 35)
+    assert rows(server) <= 21, "a stream that grows fast is cleaned up at once"
+    server = server.stop()
+    assert offsets(server.listen(CHAT).messages()) == list(range(525, 535))
+
+
+def test_what_is_too_old_goes_also_from_destinations_nobody_touches(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 100, 60.0)])
+    for room in ("/topic/chat.a", "/topic/chat.b"):
+        server.fill(room, 3)
+    server.advance(50)
+    server.fill("/topic/chat.a", 2, 3)
+    now = server.broker.now
+    server = server.stop()
+    server.broker.now = now + 20
+    server.expire()
+    server.settle()
+    assert rows(server) == 2
+    assert server.history.names() == ["/topic/chat.a"]
+    assert server.history.message_count == 2
+    assert offsets(server.listen("/topic/chat.a").messages()) == [3, 4]
+
+
+def test_no_more_bytes_than_the_limit_are_kept(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_destination_bytes=100_000)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 100)], limits)
+    publisher = server.client()
+    for _ in range(40):
+        publisher.say("SEND", "x" * 9_500, destination=CHAT)
+        server.settle()
+    server.advance(11)
+    server.expire()
+    server.settle()
+    assert rows(server) == 9  # of 10,012 bytes each
+    assert offsets(server.listen(CHAT).messages()) == list(range(31, 40))
+    [stream] = server.stop().store.file.contents.streams
+    assert stream.bytes == 9 * 10_012
+
+
+def test_a_single_message_over_the_limit_of_bytes_is_delivered_and_not_kept(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_destination_bytes=100_000)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 100)], limits)
+    reader = server.client()
+    reader.subscribe(CHAT)
+    server.client().say("SEND", "x" * 300_000, destination=CHAT)
+    server.settle()
+    assert len(reader.message().body) == 300_000
+    assert rows(server) == 0
+    server.fill(CHAT, 1)
+    assert offsets(server.listen(CHAT).messages()) == [1]
+
+
+def test_there_are_no_more_destinations_than_the_limit(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_destinations=2)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9, 60.0)], limits)
+    server.fill("/topic/chat.a", 1)
+    server.fill("/topic/chat.b", 1)
+    listener, publisher = server.client(), server.client()
+    listener.subscribe("/topic/chat.c")  # to listen costs no place
+    publisher.say("SEND", "x", destination="/topic/chat.c", receipt="1")
+    assert errors(publisher.received()) == ["more than 2 destinations with history"]
+    publisher = server.client()
+    publisher.say("BEGIN", transaction="t")
+    publisher.say("SEND", "x", destination="/topic/chat.d", transaction="t")
+    assert errors(publisher.received()) == ["more than 2 destinations with history"]
+
+    # One whose messages have gone gives up its place; who comes back to it learns that.
+    epoch = server.store.file.contents.epoch
+    server.advance(50)
+    server.fill("/topic/chat.b", 1, 1)
+    server.advance(20)
+    server.expire()
+    server.settle()
+    server.fill("/topic/chat.c", 1)
+    assert listener.bodies() == ["0"]
+    assert sorted(server.history.names()) == ["/topic/chat.b", "/topic/chat.c"]
+    reader = server.listen("/topic/chat.a", "offset=1", x_stream_epoch=epoch, receipt="r")
+    [receipt] = reader.received()
+    assert receipt.headers["x-stream-recovered"] == "false"
+    assert receipt.headers["x-stream-epoch"] != epoch
+    server = server.stop()
+    names = [stream.name for stream in server.store.file.contents.streams]
+    assert names == ["/topic/chat.b", "/topic/chat.c"]
+
+
+def test_a_destination_that_never_had_a_message_is_forgotten(server: Keeper) -> None:
+    reader = server.listen("/topic/chat.nowhere", "first")
+    assert server.history.known("/topic/chat.nowhere") is not None
+    reader.unsubscribe()
+    assert server.history.known("/topic/chat.nowhere") is None
+    assert server.broker._routes == {}
+
+
+def test_what_no_rule_names_any_longer_stays_in_the_file(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", KEPT)
+    server.fill(CHAT, 3)
+    server.rules = [HistoryRule("/topic/other", 5)]
+    server = server.stop()
+    assert server.history.names() == []
+    server.fill("/topic/other", 1)
+    server.rules = KEPT
+    server = server.stop()
+    assert server.history.names() == [CHAT]
+    assert offsets(server.listen(CHAT).messages()) == [0, 1, 2]
+
+
+# ---------------------------------------------------------------- rooms
+
+
+def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "history.sqlite", [HistoryRule("/topic/chat*", 10, 60)])
+    server.broker.open_chat(ChatTerms(), JSON)
+
+    def rooms() -> list[object]:
+        """What is told of rooms, a second later."""
+        server.broker.now += 1
+        server.broker.expire()
+        server.settle()
+        server.broker.cork.flush()
+        told = [JSON.read(message.body) for message in watcher.received()]
+        return [room for each in told if isinstance(each, dict) for room in each["rooms"]]
+
+    watcher, publisher = server.client(), server.client()
+    watcher.say("SUBSCRIBE", id="r", destination="/presence/rooms")
+    assert rooms() == []
+    publisher.publish("/topic/chat.old", b"1")
+    server.settle()
+    publisher.publish("/topic/chat.old", b"2")
+    server.settle()
+    assert rooms() == [{"destination": "/topic/chat.old", "people": 0}]
+    late = server.client()
+    late.say("SUBSCRIBE", id="r", destination="/presence/rooms")
+    [here] = late.received()
+    assert JSON.read(here.body) == {
+        "event": "here",
+        "rooms": [{"destination": "/topic/chat.old", "people": 0}],
+    }
+    server.broker.now += 300
+    assert [rooms(), rooms(), rooms()].count([]) == 2
+    later = server.client()
+    later.say("SUBSCRIBE", id="r", destination="/presence/rooms")
+    assert JSON.read(later.received()[0].body) == {"event": "here", "rooms": []}

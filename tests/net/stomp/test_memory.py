@@ -1,0 +1,219 @@
+"""The memory limit: who is slowed near it, and who is cut past it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from netfakes import Logs, captured_logs
+
+from rtchat.core.stomp.limits import BrokerLimits, Limits
+from rtchat.net.stomp.server import SLOW_PUBLISHER_S
+from rtchat.testing import Broker, Client
+
+LIMIT = 10_000_000
+NEAR = 8_500_000
+Q = "/queue/a"
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    with captured_logs() as logs:
+        yield logs
+
+
+@pytest.fixture
+def broker() -> Broker:
+    limits = Limits(max_backlog_bytes=100 * LIMIT, max_frame_bytes=LIMIT)
+    return Broker(limits, BrokerLimits(max_queue_bytes=100 * LIMIT, max_bytes=LIMIT))
+
+
+def put(client: Client, size: int, destination: str = Q, **headers: str) -> None:
+    """Publish so many bytes; headers and what a message costs come on top."""
+    client.send(destination, b"x" * size, **headers)
+
+
+def fill(broker: Broker, size: int) -> None:
+    """Fill a queue up to so many bytes in the budget, by somebody who has gone."""
+    publisher = broker.connect()
+    for _ in range(size // 100_000 - 1):
+        put(publisher, 99_000, "/queue/filled")
+        if publisher.is_paused:
+            broker.advance(SLOW_PUBLISHER_S)
+    assert not publisher.is_closed
+    publisher.drop()
+
+
+def error_of(client: Client) -> str:
+    """Give the ERROR with which the client was cut."""
+    text = client.receive("ERROR").headers["message"]
+    assert client.is_closed
+    return text
+
+
+# ---------------------------------------------------------------- near it
+
+
+def test_a_publisher_is_not_read_for_a_moment_after_each_read(broker: Broker) -> None:
+    publisher = broker.connect()
+    put(publisher, NEAR - 100_000)
+    assert not publisher.is_paused
+    put(publisher, 100_000)
+    assert publisher.is_paused
+    broker.advance(SLOW_PUBLISHER_S)
+    assert not publisher.is_paused
+    put(publisher, 1)
+    assert publisher.is_paused
+
+
+def test_others_are_read_as_always(broker: Broker) -> None:
+    put(broker.connect(), NEAR)
+    other = broker.connect()
+    other.subscribe("/topic/news")
+    assert not other.is_paused
+
+
+def test_a_publisher_is_read_as_always_when_memory_is_free_again(broker: Broker) -> None:
+    publisher, consumer = broker.connect(), broker.connect()
+    fill(broker, NEAR)
+    put(publisher, 500_000)
+    assert publisher.is_paused
+    consumer.subscribe("/queue/filled")
+    broker.advance(SLOW_PUBLISHER_S)
+    put(publisher, 500_000)
+    assert not publisher.is_paused
+
+
+# ---------------------------------------------------------------- past it, because of queues
+
+
+def test_whoever_fills_queues_is_cut_and_the_messages_stay(broker: Broker, logs: Logs) -> None:
+    publisher = broker.connect()
+    put(publisher, NEAR)
+    broker.advance(SLOW_PUBLISHER_S)
+    put(publisher, LIMIT - NEAR)
+    assert error_of(publisher).startswith("too much: ")
+    assert broker.held_messages == 2
+    [line] = logs.lines("warn")
+    assert f"the server's memory limit of {LIMIT} bytes is reached" in line
+
+
+def test_the_one_that_added_most_is_cut(broker: Broker) -> None:
+    most, least = broker.connect(), broker.connect()
+    fill(broker, NEAR)
+    put(least, 400_000)
+    put(most, 900_000)
+    broker.advance(SLOW_PUBLISHER_S)
+    put(least, 400_000)
+    assert error_of(most).startswith("too much: ")
+    # Whoever goes on adding is the next, and not before.
+    assert not least.is_closed
+    broker.advance(SLOW_PUBLISHER_S)
+    put(least, 1)
+    assert error_of(least).startswith("too much: ")
+
+
+def test_who_publishes_to_topics_only_is_not_cut(broker: Broker) -> None:
+    full_of = broker.connect()
+    put(full_of, LIMIT)
+    assert full_of.is_closed
+    publisher, subscriber = broker.connect(), broker.connect()
+    subscriber.subscribe("/topic/news")
+    put(publisher, 100_000, "/topic/news")
+    assert len(subscriber.receive().body) == 100_000
+    assert not publisher.is_closed
+
+
+def test_a_consumer_is_not_cut_for_what_it_takes(broker: Broker) -> None:
+    fill(broker, NEAR)
+    publisher = broker.connect()
+    put(publisher, LIMIT - NEAR + 300_000)
+    assert publisher.is_closed
+    consumer = broker.connect()
+    consumer.stall()
+    consumer.subscribe("/queue/filled", ack="client-individual")
+    assert not consumer.is_closed
+    consumer.read_on()
+    for _ in range(broker.held_messages - 1):
+        consumer.ack(consumer.receive())
+    assert broker.held_messages == 1
+
+
+def test_what_was_added_counts_until_memory_is_free_again(broker: Broker) -> None:
+    early, late, consumer = broker.connect(), broker.connect(), broker.connect()
+    fill(broker, NEAR)
+    put(early, 1_000_000)
+    consumer.subscribe("/queue/filled")
+    put(late, 10)  # memory is free: what early added is forgotten
+    consumer.drop()
+    fill(broker, NEAR)
+    put(late, 900_000)
+    assert late.is_closed
+    assert not early.is_closed
+
+
+def test_who_has_gone_is_not_to_blame_any_more(broker: Broker) -> None:
+    gone, left = broker.connect(), broker.connect()
+    fill(broker, NEAR)
+    put(gone, LIMIT - NEAR - 10_000)
+    gone.drop()
+    put(left, 200_000)
+    assert error_of(left).startswith("too much: ")
+
+
+def test_open_transactions_count_and_end_with_the_cut(broker: Broker) -> None:
+    publisher, other = broker.connect(), broker.connect()
+    publisher.transmit("BEGIN", {"transaction": "t"})
+    put(publisher, NEAR, transaction="t")
+    broker.advance(SLOW_PUBLISHER_S)
+    put(publisher, LIMIT - NEAR, transaction="t")
+    assert error_of(publisher).startswith("too much: ")
+    put(other, NEAR - 100_000)
+    assert not other.is_paused, "the transaction's memory is not free"
+
+
+# ---------------------------------------------------------------- past it, because of backlogs
+
+
+def lagging(broker: Broker, destination: str) -> Client:
+    """Give a client that does not read, with a full socket."""
+    client = broker.connect()
+    client.subscribe(destination)
+    client.stall()
+    put(broker.connect(), 300_000, destination)
+    return client
+
+
+def test_the_client_with_the_largest_backlog_is_cut(broker: Broker, logs: Logs) -> None:
+    small, large = lagging(broker, "/topic/s"), lagging(broker, "/topic/l")
+    publisher = broker.connect()
+    for _ in range(4):
+        put(publisher, 1_000_000, "/topic/s")
+    for _ in range(7):
+        put(publisher, 1_000_000, "/topic/l")
+        broker.advance(SLOW_PUBLISHER_S)
+    large.read_on()
+    assert "bytes wait for this client, more than for any other" in error_after(large)
+    assert not publisher.is_closed
+    small.read_on()
+    assert [len(frame.body) for frame in small.received()] == [300_000] + [1_000_000] * 4
+    [line] = logs.lines("warn")
+    assert f"the server's memory limit of {LIMIT} bytes is reached" in line
+
+
+def test_a_large_backlog_is_cut_rather_than_a_queue_within_the_limit(broker: Broker) -> None:
+    fill(broker, NEAR - 500_000)
+    publisher, slow = broker.connect(), lagging(broker, "/topic/a")
+    for _ in range(4):
+        put(publisher, 600_000, "/topic/a")
+        broker.advance(SLOW_PUBLISHER_S)
+    slow.read_on()
+    assert "too slow" in error_after(slow)
+    assert not publisher.is_closed
+    assert broker.held_messages == (NEAR - 500_000) // 100_000 - 1
+
+
+def error_after(client: Client) -> str:
+    """Give the ERROR behind the messages that were on their way."""
+    [error] = [frame for frame in client.received() if frame.command == "ERROR"]
+    return error.headers["message"]

@@ -1,0 +1,116 @@
+"""``/embed`` over raw HTTP: who may frame the page, and what the others are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import simplejson
+from netfakes import ROOT, FakeBrowser, captured_logs, cooperation
+from twisted.internet.task import Clock
+
+from rtchat.core.access.rules import AccessList, AccessRule, HostList, Target
+from rtchat.net.web.embed import EmbedPage
+from rtchat.net.web.site import PageSite, page_tree
+
+STATIC = ROOT / "static"
+BROKER = Target("localhost", 61613)
+RULES = (
+    "self -> localhost:61613",
+    "www.example:8080 -> localhost:61613",
+    "irc.example -> localhost:6667",
+)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    clock = Clock()
+    with cooperation(clock):
+        yield clock
+
+
+def browser_of(
+    clock: Clock, *rules: str, broker: tuple[Target, ...] = (BROKER,), page: Path | None = None
+) -> FakeBrowser:
+    access = AccessList(map(AccessRule.parse, rules))
+    embed = EmbedPage(page or STATIC / "embed.html", access, broker)
+    return FakeBrowser(PageSite(page_tree(STATIC, {}, {"embed": embed}), HostList(()), clock))
+
+
+def test_the_frame_is_a_page_with_the_policy_of_the_access_list(clock: Clock) -> None:
+    answer = browser_of(clock, *RULES).get("/embed?host=x#room")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert policy.endswith(
+        "frame-ancestors 'self' http://www.example:8080 https://www.example:8080"
+    )
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    # It would forbid what the policy allows.
+    assert "x-frame-options" not in answer.headers
+
+
+def test_the_chat_page_itself_stays_in_its_own_house(clock: Clock) -> None:
+    browser = browser_of(clock, *RULES)
+    for path in ("/", "/static/index.html", "/static/embed.html", "/static/chat.js"):
+        policy = browser.get(path).headers["content-security-policy"]
+        assert policy.endswith("frame-ancestors 'self'"), path
+
+
+def test_listeners_that_open_later_count(clock: Clock) -> None:
+    broker: list[Target] = []
+    access = AccessList(map(AccessRule.parse, RULES))
+    embed = EmbedPage(STATIC / "embed.html", access, broker)
+    browser = FakeBrowser(PageSite(page_tree(STATIC, {}, {"embed": embed}), HostList(()), clock))
+    assert "frame-ancestors 'none'" in browser.get("/embed").headers["content-security-policy"]
+    broker.append(BROKER)
+    assert "frame-ancestors 'self'" in browser.get("/embed").headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/embed/", "/embed/other", "/embed/embed.html"])
+def test_there_is_nothing_else_at_this_address(clock: Clock, path: str) -> None:
+    assert browser_of(clock, *RULES).get(path).status == 404
+
+
+@pytest.mark.parametrize(
+    "headers, lacking",
+    [
+        ({"Origin": "http://www.example:8080"}, []),
+        ({"Origin": "http://www.example"}, ["www.example"]),
+        ({"Origin": "http://irc.example"}, ["irc.example"]),
+        ({"Origin": "http://localhost:9000"}, []),
+        ({"Sec_Fetch_Site": "same-origin"}, []),
+        # Loaded as if it were a picture: nobody reads the answer, but nobody is let in by it.
+        ({"Sec_Fetch_Site": "cross-site"}, ["*"]),
+    ],
+)
+def test_a_page_may_ask_what_it_lacks(
+    clock: Clock, headers: dict[str, str], lacking: list[str]
+) -> None:
+    with captured_logs() as logs:
+        answer = browser_of(clock, *RULES).get("/embed/check", **headers)
+    assert answer.status == 200
+    assert simplejson.loads(answer.body) == {"lacking": lacking}
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["vary"] == "Origin, Sec-Fetch-Site"
+    assert bool(logs.lines("warn")) == bool(lacking)
+
+
+def test_the_log_says_which_line_to_add(clock: Clock) -> None:
+    with captured_logs() as logs:
+        browser_of(clock, "irc.example -> localhost:6667").get(
+            "/embed/check", Origin="https://www.example:8443"
+        )
+    assert logs.lines("warn") == [
+        "192.0.2.1:54321: refused, Origin 'https://www.example:8443' (Host 'localhost:9000') may "
+        "not show the chat. If it should, add to [access]: "
+        "www.example:8443 -> localhost:61613 and self -> localhost:61613"
+    ]
+
+
+def test_without_a_listener_the_log_says_so(clock: Clock) -> None:
+    with captured_logs() as logs:
+        browser_of(clock, *RULES, broker=()).get("/embed/check", Origin="http://www.example:8080")
+    assert "there is no stomp:// listener" in logs.text()
