@@ -21,11 +21,14 @@ from websockets.speedups import apply_mask
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.flow.outbound import RAW, Cork, Outlet, Wire
-from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.session.connection import CloseReason, HeartBeat
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits
-from rtchat.core.stomp.parser import FrameParser, HeadCache
-from rtchat.core.websocket.reader import PLAIN, FrameReader, frame_header
+from rtchat.core.stomp.parser import FrameParser
+from rtchat.core.websocket.framing import PLAIN, frame_header
+from rtchat.core.websocket.reader import FrameReader
 
 __all__: list[str] = []
 

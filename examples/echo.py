@@ -16,9 +16,10 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from rtchat.core.access.rules import HostList
-from rtchat.net.web.site import PageSite, WebSocketResource
+from rtchat.core.access.hosts import HostList
+from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.transport import MessageProtocol, WebSockets
+from rtchat.net.websocket.upgrade import WebSocketResource
 
 
 class Echo(MessageProtocol):

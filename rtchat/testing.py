@@ -29,9 +29,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from rtchat.core.broker.broker import Broker as CoreBroker
-from rtchat.core.broker.broker import Notice
+from rtchat.core.broker.events import Notice
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.chat.limits import ChatTerms
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
-from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, Limits
+from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import RtchatError
 from rtchat.net.json_codec import JSON

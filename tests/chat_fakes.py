@@ -9,9 +9,11 @@ from typing import Any
 from fakes import Client
 
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.chat.limits import ChatTerms
 from rtchat.core.flow.outbound import RAW, Wire
 from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, Limits
+from rtchat.core.stomp.limits import Limits
 from rtchat.net.json_codec import JSON
 
 __all__ = ["Party", "Roll", "chat_body", "event"]

@@ -12,10 +12,12 @@ from itertools import pairwise
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.flow.outbound import RAW, Cork, Outlet, Wire
-from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.session.connection import CloseReason, HeartBeat
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits
-from rtchat.core.stomp.parser import FrameParser, HeadCache
+from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import ProtocolError
 
 __all__ = [

@@ -17,9 +17,9 @@ from typing import TypeVar
 from queue_fakes import Client, Server
 
 from rtchat.core.history.history import History
-from rtchat.core.history.stream import Batch, HistoryRule, HistoryRules, Row, Trim, Trimmed
+from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.history.store import Batch, Row, Trim, Trimmed
 from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.limits import HistoryLimits
 from rtchat.net.history.sqlite_file import HistoryFile
 
 __all__ = ["KEPT", "Keeper", "SteppedStore", "offsets"]

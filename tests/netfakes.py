@@ -46,13 +46,17 @@ from twisted.web.resource import IResource, Resource
 from typing_extensions import Self, override
 from zope.interface import implementer
 
-from rtchat.core.access.rules import AccessList, AccessRule, HostList, Target
+from rtchat.core.access.hosts import HostList, Target
+from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.core.broker.broker import Broker
+from rtchat.core.chat.limits import ChatTerms
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.stomp.limits import ChatTerms, Limits
+from rtchat.core.stomp.limits import Limits
+from rtchat.net.gateway.resource import TcpSocket
 from rtchat.net.json_codec import JSON
+from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
-from rtchat.net.web.site import PageSite, StompSocket, TcpSocket
+from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.transport import WebSockets
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,11 +13,14 @@ from typing import Any
 
 from fakes import frame_bytes, read_frames
 
-from rtchat.core.broker.broker import Broker, Notice
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import Notice
+from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.flow.outbound import RAW, ROOM_BYTES, Cork, Outlet
-from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.session.connection import CloseReason, HeartBeat
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.limits import BrokerLimits, Limits
+from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
 
 __all__ = [

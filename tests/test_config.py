@@ -13,20 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtchat.config.ini import Place
 from rtchat.core.access.addresses import AddressList
-from rtchat.core.history.stream import HistoryRule
-from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, HistoryLimits, Limits
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.history.rules import HistoryLimits, HistoryRule
+from rtchat.core.stomp.limits import Limits
 from rtchat.errors import ConfigError
 from rtchat.server import settings as config
-from rtchat.server.settings import (
-    FrontSettings,
-    HistorySettings,
-    Listener,
-    Place,
-    ProxySettings,
-    Settings,
-    TlsFiles,
-)
+from rtchat.server.chat import CHAT_KEYS, PRESENCE_KEYS, RATE_KEYS
+from rtchat.server.front_proxy import FrontSettings
+from rtchat.server.gateway import ProxySettings
+from rtchat.server.history import HistorySettings
+from rtchat.server.listeners import Listener
+from rtchat.server.settings import Settings
+from rtchat.server.stomp import BROKER_KEYS, SESSION_KEYS
+from rtchat.server.tls import TlsFiles
 
 # The file of the tutorial, as it stands there.
 TUTORIAL = """\
@@ -870,9 +872,9 @@ def test_a_key_of_broker_changes_what_all_sessions_share(
 
 def test_every_limit_has_a_key(ini: Path) -> None:
     fields = {field.name for field in dataclasses.fields(Limits)}
-    assert {name for name, _ in config._BROKER.values()} == fields
+    assert {name for name, _ in SESSION_KEYS.values()} == fields
     shared = {field.name for field in dataclasses.fields(BrokerLimits)}
-    assert {name for name, _ in config._SHARED.values()} == shared
+    assert {name for name, _ in BROKER_KEYS.values()} == shared
 
 
 def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
@@ -1255,7 +1257,7 @@ def test_a_key_about_people_changes_its_term_and_no_other(
 
 
 def test_every_term_about_people_has_a_key() -> None:
-    tables = (config._PRESENCE, config._CHAT, config._RATE)
+    tables = (PRESENCE_KEYS, CHAT_KEYS, RATE_KEYS)
     names = {name for table in tables for name, _ in table.values()}
     fields = {field.name for field in dataclasses.fields(ChatTerms)}
     assert names | {"limits_programs"} == fields
@@ -1384,7 +1386,7 @@ def test_the_defaults_about_people_in_the_manual_are_the_defaults(ini: Path, sec
 LINES = st.sampled_from(
     [
         *(f"[{name}]" for name in config._SECTIONS),
-        *(f"{key} = {value}" for key in config._BROKER for value in ("1", "4 KiB", "no", "")),
+        *(f"{key} = {value}" for key in SESSION_KEYS for value in ("1", "4 KiB", "no", "")),
         *(f"{key} = {value}" for key in config._GLOBAL for value in ("1", "a.example", "=")),
         "http://:9000",
         "https://[::1]:1",

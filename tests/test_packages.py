@@ -21,7 +21,7 @@ from websockets.frames import Frame as WsFrame
 from websockets.frames import Opcode
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.errors import ProtocolError
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.core.stomp.limits import BrokerLimits, Limits
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
 from rtchat.testing import Broker, Closed, NothingReceived, Refused
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -188,7 +189,8 @@ def installed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
 
 
 def litter(names: set[str]) -> set[str]:
-    return {name for name in names if "cache" in name or "node_modules" in name}
+    """Return what a build left behind: caches of Python's and of tools, npm's packages."""
+    return {name for name in names if re.search(r"cache(/|$)|node_modules", name)}
 
 
 def test_the_wheel_carries_package_plugin_and_page(packages: Path) -> None:

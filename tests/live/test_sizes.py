@@ -14,7 +14,8 @@ import pytest
 from live.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
 from live.server import Server, free_port, tutorial_ini, until
 
-from rtchat.core.stomp.limits import BrokerLimits, Limits
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
 
 pytestmark = [pytest.mark.live]
 

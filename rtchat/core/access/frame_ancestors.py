@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rtchat.core.access.rules import ANYONE, SELF, AccessList, Source, Target
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import ANYONE, SELF, AccessList, Source
 
 __all__ = ["frame_ancestors", "sources_without_rule"]
 

@@ -4,53 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from rtchat.core.broker.destinations import Kind, PatternIndex, is_pattern, kind_of, split_composite
-from rtchat.core.broker.message import Message, size_of
+from rtchat.core.broker.events import Notice
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.broker.message import (
+    Message,
+    Publication,
+    size_of,
+    time_to_live_ms,
+    with_expires,
+    without_expiry,
+)
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import Entry, Source, StartAt, Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import Feed
 from rtchat.core.chat.chat import Chat, Json
+from rtchat.core.chat.limits import ChatTerms
 from rtchat.core.chat.people import Visit
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.group_commit import Publisher, Step
 from rtchat.core.history.history import History
 from rtchat.core.history.replay import no_history
-from rtchat.core.history.stream import Contents, HistoryRules, KeptMessage, Store, Stream
-from rtchat.core.session.transactions import Publication
+from rtchat.core.history.rules import HistoryLimits, HistoryRules
+from rtchat.core.history.store import Contents, Store
+from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
-from rtchat.core.stomp.limits import BrokerLimits, ChatTerms, HistoryLimits
-from rtchat.core.stomp.parser import HeadCache
+from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
 
-__all__ = ["Broker", "Notice"]
+__all__ = ["Broker"]
+
 
 _DEAD_LETTERS = "/queue/DLQ."
+
 _MAX_ROUTES = 4096
+
 _NO_LIMIT = 1 << 62
 
 _Route = tuple[Stream | None, tuple[Topic, ...], Topic | None]
 """What a topic's name leads to: its history if it has one, and subscribers beside that; last, the
 topic of that very name if there is nothing else."""
-
-
-class Notice(NamedTuple):
-    """Something the operator should know; the log has a sentence for each kind.
-
-    Attributes:
-        kind: ``queue full``, ``queue has room``, ``dead letter``.
-        destination: The queue it is about.
-        messages: How many it holds.
-        bytes: How many bytes it holds.
-    """
-
-    kind: str
-    destination: str
-    messages: int
-    bytes: int
 
 
 class Broker:
@@ -324,7 +320,7 @@ class Broker:
             ProtocolError: It cannot be sent.
         """
         if "expiration" in frame.headers:
-            _time_to_live_ms(frame)
+            time_to_live_ms(frame)
         self._admit(self._receivers(destination))
 
     def publish_plain(
@@ -415,7 +411,7 @@ class Broker:
             ProtocolError: It cannot be sent; then nobody gets it.
         """
         if "expiration" in frame.headers:
-            frame = _with_expires(frame, self.now)
+            frame = with_expires(frame, self.now)
         route = self._routes.get(destination)
         if route is None:
             receivers = self._receivers(destination)
@@ -487,7 +483,7 @@ class Broker:
             if isinstance(part, Publication):
                 frame = part.frame
                 if "expiration" in frame.headers:
-                    frame = _with_expires(frame, self.now)
+                    frame = with_expires(frame, self.now)
                 steps += self._steps(each, frame, part.reply_to)
             else:
                 steps.append(part)
@@ -500,7 +496,7 @@ class Broker:
             ProtocolError: Nobody is called so, and the sender cannot be told in another way.
         """
         if "expiration" in frame.headers:
-            frame = _with_expires(frame, self.now)
+            frame = with_expires(frame, self.now)
         assert self.chat is not None  # or nothing is private
         self.chat.send_private(visit, frame, reply_to, self.now)
         self._messages += 1
@@ -573,7 +569,7 @@ class Broker:
         if queue.name.startswith(_DEAD_LETTERS):
             return tries == 0
         name = _DEAD_LETTERS + queue.name.removeprefix(Kind.QUEUE.value)
-        dead = Message(message.id, name, _for_ever(message.frame), message.reply_to)
+        dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
         target = self._queue(name)
         target.put(dead)
         self.notify(Notice("dead letter", name, len(target), target.bytes))
@@ -744,29 +740,6 @@ class Broker:
     def _count_tokens(self) -> str:
         self._sessions += 1
         return f"{self.epoch}-{self._sessions}"
-
-
-def _with_expires(frame: Frame, now: float) -> Frame:
-    """Turn ``expiration``, in milliseconds from now, into ``expires`` beside it."""
-    expires = str(int(now * 1000) + _time_to_live_ms(frame))
-    return Frame(frame.command, {**frame.headers, "expires": expires}, frame.body)
-
-
-def _time_to_live_ms(frame: Frame) -> int:
-    text = frame.headers["expiration"]
-    if not (text.isascii() and text.isdigit()) or len(text) > 15:
-        raise ProtocolError(
-            "expiration is not a number", "Give the time to live as whole milliseconds."
-        )
-    return int(text)
-
-
-def _for_ever(frame: Frame) -> Frame:
-    """Take away the end of its time: a dead letter waits until somebody looks at it."""
-    if "expires" not in frame.headers:
-        return frame
-    headers = {k: v for k, v in frame.headers.items() if k not in ("expires", "expiration")}
-    return Frame(frame.command, headers, frame.body)
 
 
 def _nobody(_: Notice) -> None:

@@ -9,7 +9,15 @@ from typing import Generic, TypeVar
 
 from rtchat.errors import ProtocolError
 
-__all__ = ["Kind", "PatternIndex", "is_pattern", "kind_of", "split_composite", "words_of"]
+__all__ = [
+    "MAX_WORDS",
+    "Kind",
+    "PatternIndex",
+    "is_pattern",
+    "kind_of",
+    "split_composite",
+    "words_of",
+]
 
 T = TypeVar("T")
 

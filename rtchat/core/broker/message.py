@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from rtchat.core.stomp.frames import Frame, Version, encode_headers, escape
+from rtchat.errors import ProtocolError
 
-__all__ = ["Message", "ServerMessage", "message_prefix", "size_of"]
+__all__ = [
+    "Message",
+    "Publication",
+    "ServerMessage",
+    "message_prefix",
+    "size_of",
+    "time_to_live_ms",
+    "with_expires",
+    "without_expiry",
+]
 
 # Meant for the server alone; a subscriber has no use for them.
 _FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
@@ -213,3 +224,42 @@ class ServerMessage(Message):
 
     def _own_headers(self) -> list[tuple[str, str]]:
         return list(self.frame.headers.items())
+
+
+def with_expires(frame: Frame, now: float) -> Frame:
+    """Turn ``expiration``, in milliseconds from now, into ``expires`` beside it."""
+    expires = str(int(now * 1000) + time_to_live_ms(frame))
+    return Frame(frame.command, {**frame.headers, "expires": expires}, frame.body)
+
+
+def time_to_live_ms(frame: Frame) -> int:
+    text = frame.headers["expiration"]
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+        raise ProtocolError(
+            "expiration is not a number", "Give the time to live as whole milliseconds."
+        )
+    return int(text)
+
+
+def without_expiry(frame: Frame) -> Frame:
+    """Take away the end of its time: a dead letter waits until somebody looks at it."""
+    if "expires" not in frame.headers:
+        return frame
+    headers = {k: v for k, v in frame.headers.items() if k not in ("expires", "expiration")}
+    return Frame(frame.command, headers, frame.body)
+
+
+class Publication(NamedTuple):
+    """A SEND that waits for COMMIT.
+
+    Attributes:
+        destination: Where to.
+        size: What it counts in the budget, in bytes.
+        frame: The SEND.
+        reply_to: Where answers go.
+    """
+
+    destination: str
+    size: int
+    frame: Frame
+    reply_to: str

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
 
+from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
 from rtchat.core.stomp.frames import Frame
-from rtchat.core.stomp.limits import BrokerLimits
 
 __all__ = ["Queue", "QueueOwner"]
 

@@ -9,11 +9,12 @@ from rtchat.core.broker.destinations import is_pattern, split_composite
 from rtchat.core.broker.message import Message, ServerMessage
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
+from rtchat.core.chat.limits import ChatTerms
 from rtchat.core.chat.people import People, Visit
-from rtchat.core.chat.presence import PRESENCE, Presence, RoomNames
+from rtchat.core.chat.presence import PRESENCE, Presence
+from rtchat.core.chat.rooms import RoomNames
 from rtchat.core.flow.token_bucket import TokenBucket
 from rtchat.core.stomp.frames import Frame
-from rtchat.core.stomp.limits import ChatTerms
 from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
 __all__ = ["PRIVATE", "Chat", "Json", "Rule"]

@@ -6,7 +6,6 @@ not gone) may come back within the grace time, and nobody is told of either.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -14,43 +13,17 @@ from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.people import Person
+from rtchat.core.chat.rooms import ROOMS, RoomNames
 
-__all__ = ["PRESENCE", "ROOMS", "Presence", "RoomNames"]
+__all__ = ["PRESENCE", "Presence"]
+
 
 PRESENCE = "/presence"
 """Before a destination: who is there."""
 
-ROOMS = "/presence/rooms"
-"""Which rooms there are, and how many people are in each."""
-
 _SERVER = ""  # the place where everybody is who is connected
-_MAX_REMEMBERED = 4096
 
 MakeTopic = Callable[[str, int], Topic]
-
-
-class RoomNames:
-    """Tells rooms from other destinations.
-
-    Args:
-        patterns: ``*`` stands for any run of characters.
-    """
-
-    __slots__ = ("_pattern", "_remembered")
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        parts = [".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns]
-        self._pattern = re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
-        self._remembered: dict[str, bool] = {}
-
-    def __contains__(self, destination: str) -> bool:
-        known = self._remembered.get(destination)
-        if known is None:
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            known = self._pattern.fullmatch(destination) is not None
-            self._remembered[destination] = known
-        return known
 
 
 class _Place:

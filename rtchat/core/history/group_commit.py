@@ -12,7 +12,8 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.stream import Batch, KeptMessage, Row, Store, Stream, StreamGrowth, row_of
+from rtchat.core.history.store import Batch, Row, Store, StreamGrowth
+from rtchat.core.history.stream import KeptMessage, Stream, row_of
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 

@@ -11,20 +11,9 @@ from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.group_commit import Batches
 from rtchat.core.history.page_cache import PAGE_MESSAGES, Shelf
 from rtchat.core.history.replay import Replay
-from rtchat.core.history.stream import (
-    Batch,
-    Contents,
-    HistoryRules,
-    KeptMessage,
-    Row,
-    Store,
-    StoredStream,
-    Stream,
-    Trim,
-    Trimmed,
-    message_of,
-)
-from rtchat.core.stomp.limits import HistoryLimits
+from rtchat.core.history.rules import HistoryLimits, HistoryRules
+from rtchat.core.history.store import Batch, Contents, Row, Store, StoredStream, Trim, Trimmed
+from rtchat.core.history.stream import KeptMessage, Stream, message_of
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["History", "HistoryOwner"]

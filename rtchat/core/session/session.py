@@ -11,18 +11,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from functools import partial
-from typing import NamedTuple, Protocol
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Kind
-from rtchat.core.broker.message import Message
+from rtchat.core.broker.message import Message, Publication
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import Source, Subscription
 from rtchat.core.chat.chat import Rule
 from rtchat.core.chat.people import Visit
 from rtchat.core.flow.outbound import Outlet
 from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.session.connection import CloseReason, HeartBeat, Line
 from rtchat.core.session.headers import (
     ack_id,
     milliseconds,
@@ -32,19 +32,14 @@ from rtchat.core.session.headers import (
     wants_requeue,
 )
 from rtchat.core.session.subscriptions import Subscriptions
-from rtchat.core.session.transactions import (
-    Acknowledgement,
-    Action,
-    Letter,
-    Publication,
-    Transactions,
-)
+from rtchat.core.session.transactions import Acknowledgement, Action, Letter, Transactions
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
-__all__ = ["CloseReason", "HeartBeat", "Line", "Session", "State"]
+__all__ = ["Session", "State"]
+
 
 _FREE = Rule.FREE
 
@@ -58,57 +53,6 @@ class State(Enum):
 
     # States are keys on the way of every message; an enum's own hash is a Python function.
     __hash__ = object.__hash__
-
-
-class CloseReason(Enum):
-    """Why the server closes a connection; adapters know its close code."""
-
-    DONE = "disconnected"
-    PROTOCOL = "protocol error"
-    LIMIT = "over a limit"
-    REFUSED = "not allowed"
-    REPLACED = "replaced"
-    LOGIN_TIMEOUT = "no login in time"
-    SILENT = "no heart-beat"
-    SLOW = "too slow"
-    STORAGE = "history not available"
-    SHUTDOWN = "server shutting down"
-    BUG = "internal error"
-
-
-class HeartBeat(NamedTuple):
-    """What both sides agreed on; 0 means never.
-
-    Attributes:
-        send_ms: The server sends something at least this often.
-        receive_ms: The client sends something at least this often.
-    """
-
-    send_ms: int
-    receive_ms: int
-
-
-class Line(Protocol):
-    """What a session asks of the connection it is on."""
-
-    def session_opened(self, heartbeat: HeartBeat) -> None:
-        """The client is logged in: end the login time-out, begin with heart-beats."""
-
-    def session_closed(self, reason: CloseReason, text: str) -> None:
-        """Nothing follows: close once what was gathered is out. ``text`` is for people."""
-
-    def pause_reading(self) -> None:
-        """The client has to wait: read no more from it."""
-
-    def resume_reading(self) -> None:
-        """The client need not wait any longer."""
-
-    def go_on_in(self, delay_s: float) -> None:
-        """The client sends faster than it may: call the session's ``go_on`` after this time."""
-
-    def go_on(self) -> None:
-        """What the client waits for has happened, in somebody else's turn: call the session's
-        ``go_on``, and answer for its bugs as for those of ``receive``."""
 
 
 class Session:
@@ -764,6 +708,7 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
+
 _RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_at_rate}
 
 

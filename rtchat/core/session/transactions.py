@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rtchat.core.broker.message import Publication
 from rtchat.core.broker.subscription import Entry, Subscription
-from rtchat.core.stomp.frames import Frame
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Acknowledgement", "Action", "Letter", "Publication", "Transactions"]
-
-
-class Publication(NamedTuple):
-    """A SEND that waits for COMMIT.
-
-    Attributes:
-        destination: Where to.
-        size: What it counts in the budget, in bytes.
-        frame: The SEND.
-        reply_to: Where answers go.
-    """
-
-    destination: str
-    size: int
-    frame: Frame
-    reply_to: str
+__all__ = ["Acknowledgement", "Action", "Letter", "Transactions"]
 
 
 class Acknowledgement(NamedTuple):

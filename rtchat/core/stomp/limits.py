@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BrokerLimits", "ChatTerms", "HistoryLimits", "Limits"]
+__all__ = ["Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,67 +46,3 @@ class Limits:
     heartbeat_receive_ms: int = 10_000
     min_heartbeat_ms: int = 1_000
     show_server: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerLimits:
-    """What all sessions of a server share.
-
-    Attributes:
-        max_queue_messages: Messages a queue holds, unacknowledged ones included, before its
-            publishers have to wait.
-        max_queue_bytes: The same in bytes of body and headers.
-        max_deliveries: How often a message is delivered before it goes to the dead-letter
-            queue; 0 is for ever.
-        max_bytes: What all queues, transactions and backlogs may hold together; 0 is no limit.
-    """
-
-    max_queue_messages: int = 10_000
-    max_queue_bytes: int = 64 * 1024 * 1024
-    max_deliveries: int = 20
-    max_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryLimits:
-    """What kept messages may use.
-
-    Attributes:
-        max_destinations: Destinations with kept messages.
-        max_destination_bytes: Bytes of body and headers that are kept of one destination.
-        max_memory_bytes: Bytes of kept messages in memory; all are in the file.
-    """
-
-    max_destinations: int = 10_000
-    max_destination_bytes: int = 16 * 1024 * 1024
-    max_memory_bytes: int = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTerms:
-    """What holds for people, their rooms and how fast they may send.
-
-    They come from chat.ini's ``[presence]``, ``[chat]`` and ``[rate]``; docs/configuration.md
-    lists the keys.
-
-    Attributes:
-        grace_s: Seconds in which somebody whose connection was lost may come back without
-            anybody being told; 0 tells at once.
-        rooms: Which destinations are rooms; ``*`` stands for any run of characters.
-        max_text_chars: Characters in one message to a room; 0 is no limit.
-        limits_programs: Whether that holds for programs, too: for what a session without a nick
-            sends that is no chat message. What worked before there were nicks still does.
-        max_nick_chars: Characters in a nick.
-        nick_must_match: Whether a JSON message to a room has to bear its sender's nick.
-        messages_per_second: SEND frames of one session, on average; 0 is no limit.
-        burst: How many of them may come at once after a silence.
-    """
-
-    grace_s: float = 5.0
-    rooms: tuple[str, ...] = ("/topic/chat", "/topic/chat.*")
-    max_text_chars: int = 4000
-    limits_programs: bool = False
-    max_nick_chars: int = 32
-    nick_must_match: bool = True
-    messages_per_second: float = 0.0
-    burst: int = 1

@@ -8,19 +8,23 @@ with the terms that CONNECT agreed on).
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from rtchat.core.stomp.frames import Frame, Version, parse_head
+from rtchat.core.stomp.head_cache import Head, HeadCache
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["FrameParser", "HeadCache"]
+__all__ = ["FrameParser"]
+
 
 _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
+
 _NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
+
 _CR, _LF = b"\r\n"
 
 _ACK_BEGIN, _ACK_ID, _ACK_END = "ACK\nid:", "[-+@./0-9A-Za-z_]{1,64}", "\n\n\0"
+
 _SHORT_ACK = re.compile(f"{_ACK_BEGIN}({_ACK_ID}){_ACK_END}".encode())
 """The ACK of a consumer that says nothing else; a new head each time, so no cache knows it."""
 
@@ -30,37 +34,7 @@ _SMALL_BYTES = 4096
 """The beginning of a frame up to this size is copied with every read until the frame is whole;
 one that is larger than that, and than what was read, is appended to instead."""
 
-_Head = tuple[str, dict[str, str], int | None, dict[object, Any]]
-_NOTHING: tuple[bytes, _Head | None] = (b"\0", None)  # no frame begins like this
-
-
-class HeadCache:
-    """Remembers parsed SEND heads by their bytes, for all parsers of one server.
-
-    A publisher repeats its header block with every message. Only SEND heads up to
-    ``max_head_bytes`` are kept, at most ``max_heads`` of them; a full cache starts anew, which
-    costs less than any bookkeeping of age.
-    """
-
-    __slots__ = ("_heads", "max_head_bytes", "max_heads")
-
-    def __init__(self, max_heads: int = 1024, max_head_bytes: int = 512) -> None:
-        self.max_heads = max_heads
-        self.max_head_bytes = max_head_bytes
-        self._heads: dict[Version, dict[bytes, _Head]] = {version: {} for version in Version}
-
-    def of(self, version: Version) -> dict[bytes, _Head]:
-        """Give the heads of one version; the same mapping every time."""
-        return self._heads[version]
-
-    def remember(self, version: Version, block: bytes, head: _Head) -> None:
-        """Keep a head if it is of the kind that comes again."""
-        if len(block) > self.max_head_bytes or head[0] != "SEND":
-            return
-        heads = self._heads[version]
-        if len(heads) >= self.max_heads:
-            heads.clear()
-        heads[block] = head
+_NOTHING: tuple[bytes, Head | None] = (b"\0", None)  # no frame begins like this
 
 
 class FrameParser:
@@ -100,7 +74,7 @@ class FrameParser:
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
         # CONNECT may carry a passcode, so nothing is remembered before login.
-        self._heads: dict[bytes, _Head] | None = None
+        self._heads: dict[bytes, Head] | None = None
         self._max_body_bytes = limits.max_login_bytes
         self._buffer: bytes | bytearray = b""
         self.has_more = False
@@ -108,9 +82,9 @@ class FrameParser:
         self._scanned = 0  # up to where its end has been looked for in vain
         self._line_start = 0  # where the last line of an unfinished head begins
         self._lines = 0  # how many of its lines came before
-        self._head: _Head | None = None
+        self._head: Head | None = None
         self._reads_short_acks = False
-        self._repeated: tuple[bytes, _Head | None] = _NOTHING  # the last head of the usual way
+        self._repeated: tuple[bytes, Head | None] = _NOTHING  # the last head of the usual way
 
     def log_in(self, version: Version) -> None:
         """Read what follows with the version agreed on and the limits of a known client."""
@@ -259,7 +233,7 @@ class FrameParser:
         self._position = self._scanned = at
         return bodies
 
-    def _next_head(self, start: int) -> _Head | None:
+    def _next_head(self, start: int) -> Head | None:
         buffer = self._buffer
         if self._heads is not None:
             end = buffer.find(b"\n\n", start, start + self._cache.max_head_bytes + 2)
@@ -285,7 +259,7 @@ class FrameParser:
         if self._heads is None:
             self._max_body_bytes = self._limits.max_login_bytes - len(block)
         command, headers = parse_head(block, self._version)
-        head: _Head = (command, headers, self._content_length(headers), {})
+        head: Head = (command, headers, self._content_length(headers), {})
         if self._heads is not None:
             self._cache.remember(self._version, block, head)
         # A NUL where a header would begin ends a frame whose blank line was forgotten, as

@@ -4,37 +4,13 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from collections.abc import Callable
-from enum import IntEnum
-from functools import cache
 from itertools import takewhile
 from typing import NamedTuple
 
-from rtchat.core.flow.outbound import Wire
-from rtchat.core.websocket.deflate import Inflater, deflate, most_deflated_bytes
+from rtchat.core.websocket.deflate import Inflater, most_deflated_bytes
+from rtchat.core.websocket.framing import COMPRESSED, FINAL, MAX_CONTROL_BYTES, Opcode, is_utf8
 
-__all__ = [
-    "PLAIN",
-    "Failure",
-    "FrameReader",
-    "Opcode",
-    "Piece",
-    "Wires",
-    "close_frame",
-    "deflating",
-    "frame_header",
-    "is_utf8",
-]
-
-
-class Opcode(IntEnum):
-    """What a frame is (RFC 6455, 5.2)."""
-
-    CONTINUATION = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
+__all__ = ["Failure", "FrameReader", "Piece"]
 
 
 class Piece(NamedTuple):
@@ -64,21 +40,26 @@ class Failure(NamedTuple):
 
 
 _PROTOCOL = 1002
+
 _NOT_UTF8 = 1007
+
 _TOO_BIG = 1009
 
-_FINAL = 0x80
 _RESERVED = 0x70
-_COMPRESSED = 0x40
+
 _CONTROL = 0x08
+
 _MASKED = 0x80
-_WHOLE_TEXT = _FINAL | 1
-_WHOLE_BINARY = _FINAL | 2
+
+_WHOLE_TEXT = FINAL | 1
+
+_WHOLE_BINARY = FINAL | 2
+
 _LEAST_BYTES = 6  # of a masked frame: two and the key
+
 _MOST_ALIKE = 64  # looked for at once: looking further in vain would cost more than it saves
+
 _OPCODES = frozenset(Opcode)
-_MAX_CONTROL_BYTES = 125
-_MAX_REASON_BYTES = _MAX_CONTROL_BYTES - 2
 
 
 class FrameReader:
@@ -319,7 +300,7 @@ class FrameReader:
             if size - at < 4 + length:
                 return self._not_yet()
         else:
-            is_compressed = bool(first & _COMPRESSED)
+            is_compressed = bool(first & COMPRESSED)
             room = self._room_of_new(is_compressed) if opcode else self._wire_room
             if length > room:
                 # Refused before its first byte has come.
@@ -332,7 +313,7 @@ class FrameReader:
                 self._room = self._max_bytes
                 self._inflater = Inflater() if is_compressed else None
             self._wire_room = room - length
-            self._is_final = first >= _FINAL
+            self._is_final = first >= FINAL
         self._key = buffer[at : at + 4]
         self._at = at + 4
         self._left = length
@@ -341,16 +322,16 @@ class FrameReader:
     def _look_at(self, first: int, second: int, opcode: int) -> str | None:
         """Say what the first two bytes of a frame break, if they do."""
         reserved = first & _RESERVED
-        if reserved and not (reserved == _COMPRESSED and self._is_deflating and 0 < opcode < 8):
+        if reserved and not (reserved == COMPRESSED and self._is_deflating and 0 < opcode < 8):
             return "reserved bits are set"
         if opcode not in _OPCODES:
             return f"invalid opcode {opcode}"
         if second < _MASKED:
             return "frame is not masked"
         if opcode & _CONTROL:
-            if first < _FINAL:
+            if first < FINAL:
                 return "control frame is fragmented"
-            if second > _MASKED + _MAX_CONTROL_BYTES:
+            if second > _MASKED + MAX_CONTROL_BYTES:
                 return "control frame is too long"
         elif opcode:
             if self._opcode:
@@ -418,112 +399,3 @@ def _broken_close(data: bytes) -> Failure | None:
     except UnicodeDecodeError:
         return Failure(_NOT_UTF8, "reason of the close is not UTF-8")
     return None
-
-
-# The way out
-
-
-def frame_header(opcode: int, length: int) -> bytes:
-    """Give the header of a final, unmasked frame (RFC 6455, 5.2)."""
-    if length < 126:
-        return bytes((_FINAL | opcode, length))
-    if length < 65536:
-        return bytes((_FINAL | opcode, 126, length >> 8, length & 0xFF))
-    return bytes((_FINAL | opcode, 127)) + length.to_bytes(8, "big")
-
-
-def close_frame(code: int, reason: str) -> bytes:
-    """Give a close frame; a reason that is too long is cut between characters."""
-    text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()
-    return frame_header(Opcode.CLOSE, len(text) + 2) + code.to_bytes(2, "big") + text
-
-
-class Wires(NamedTuple):
-    """How messages are packed for one kind of client; shared by all of that kind.
-
-    Attributes:
-        binary: For clients that speak binary messages, or have not spoken yet.
-        text: For clients whose first message was text: what is UTF-8 becomes a text message,
-            anything else a binary one.
-    """
-
-    binary: Wire
-    text: Wire
-
-
-_SHORT_BYTES = 1024
-_BINARY_HEADERS = tuple(frame_header(2, length) for length in range(_SHORT_BYTES))
-_TEXT_HEADERS = tuple(frame_header(1, length) for length in range(_SHORT_BYTES))
-
-
-class _PlainBinary:
-    """Packs messages as they are."""
-
-    def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
-        length = len(data)
-        if length < _SHORT_BYTES:
-            return _BINARY_HEADERS[length] + data
-        return frame_header(2, length) + data
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Give the header of each message."""
-        return frame_header(2, length)
-
-
-class _PlainText:
-    """Packs messages as they are."""
-
-    def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
-        length = len(data)
-        if length < _SHORT_BYTES and data.isascii():
-            return _TEXT_HEADERS[length] + data
-        return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, length) + data
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Give the header of each message, if all of them are ASCII."""
-        return frame_header(1, length) if b"".join(parts).isascii() else None
-
-
-class _Deflating:
-    """Packs messages compressed, each by itself, where that makes them smaller."""
-
-    def __init__(self, window_bits: int, *, is_text: bool) -> None:
-        self._window_bits = window_bits
-        self._is_text = is_text
-
-    def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
-        opcode = Opcode.TEXT if self._is_text and is_utf8(data) else Opcode.BINARY
-        packed = deflate(data, self._window_bits)
-        if packed is None:
-            return frame_header(opcode, len(data)) + data
-        return frame_header(_COMPRESSED | opcode, len(packed)) + packed
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Each message is packed by itself."""
-        return None
-
-
-PLAIN = Wires(_PlainBinary(), _PlainText())
-"""The wires of clients that did not agree upon compression."""
-
-
-@cache
-def deflating(window_bits: int) -> Wires:
-    """Give the wires of clients that inflate from a window of so many bits."""
-    return Wires(
-        _Deflating(window_bits, is_text=False),
-        _Deflating(window_bits, is_text=True),
-    )
-
-
-def is_utf8(data: bytes) -> bool:
-    """Tell whether the bytes may go out as text."""
-    try:
-        if not data.isascii():
-            data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

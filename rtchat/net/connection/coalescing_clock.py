@@ -41,7 +41,7 @@ class Wheel:
         seconds: Gives the time of the clock underneath.
     """
 
-    log = Logger()
+    log = Logger(__package__)
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -22,69 +21,15 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from rtchat.core.access.addresses import AddressList, client_behind, plain_address
+from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.proxy_protocol import MAX_HEADER_BYTES, read_header
-from rtchat.net.connection.transport import address_name, as_stream, peer_name
+from rtchat.net.connection.client_address import NamedTransport, speak_for
+from rtchat.net.connection.transport import as_stream, peer_name
 
-__all__ = ["Client", "FrontDoor", "FrontEndpoint", "named_client", "speak_for"]
+__all__ = ["FrontDoor", "FrontEndpoint"]
+
 
 _HEADER_TIMEOUT_S = 10
-_SHOWN_CHARACTERS = 120
-
-
-@implementer(IAddress)
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who asks: the address of the browser, and the page it shows.
-
-    Attributes:
-        host: The IP address, or None when it came over a Unix socket.
-        port: Its port, 0 when it is not known.
-        name: Both as people read them.
-        origin: The ``Origin`` header, or None when there is none.
-    """
-
-    host: str | None
-    port: int
-    name: str
-    origin: str | None = None
-
-    @classmethod
-    def at(cls, address: IAddress | None, origin: str | None = None) -> Client:
-        """Make one of a connection's other end."""
-        host: str | None = getattr(address, "host", None)
-        port: int = getattr(address, "port", 0)
-        return cls(host and plain_address(host), port, address_name(address), origin)
-
-    def __str__(self) -> str:
-        page = "no Origin" if self.origin is None else ascii(self.origin[:_SHOWN_CHARACTERS])[1:-1]
-        return f"{self.name} ({page})"
-
-
-@implementer(IAddress)
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """An address that a front proxy names."""
-
-    host: str
-    port: int
-
-
-def named_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> IAddress:
-    """Give the client that ``X-Forwarded-For`` names, or the peer when it may not name one."""
-    if not forwarded or not trusted:
-        return peer
-    named = client_behind(getattr(peer, "host", None), forwarded, trusted)
-    return peer if named is None else _Named(*named)
-
-
-def speak_for(transport: Any, client: IAddress) -> None:
-    """Let a connection's other end be the client that its front proxy named.
-
-    (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)
-    """
-    if transport.getPeer() != client:
-        transport.getPeer = lambda: client
 
 
 class FrontDoor(Factory):
@@ -158,7 +103,7 @@ class FrontEndpoint:
 class _Announced(Protocol):
     """Reads the header, then hands the connection over."""
 
-    log = Logger()
+    log = Logger(__package__)
 
     def __init__(self, door: FrontDoor) -> None:
         self._door = door
@@ -182,7 +127,7 @@ class _Announced(Protocol):
         self._stop_timer()
         transport: Any = self.transport
         if header.source is not None:
-            speak_for(transport, _Named(*header.source))
+            speak_for(transport, NamedTransport(*header.source))
         served = self._door.wrapped.buildProtocol(transport.getPeer())
         if served is None:
             transport.abortConnection()

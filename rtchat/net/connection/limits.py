@@ -8,9 +8,10 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from rtchat.core.access.addresses import AddressList, source_key
+from rtchat.core.access.hosts import Target
 from rtchat.net.connection.transport import address_name
 
-__all__ = ["Crowd"]
+__all__ = ["TRY_LATER", "Caps", "Crowd"]
 
 _QUIET_S = 60.0
 """After a line about a refusal, those that follow within this time share the next one."""
@@ -26,7 +27,7 @@ class Crowd:
         fronts: Front proxies, each of which speaks for many: ``per_source`` is not for them.
     """
 
-    log = Logger()
+    log = Logger(__package__)
 
     def __init__(
         self,
@@ -91,3 +92,53 @@ class Crowd:
         )
         self._untold = 0
         self._quiet = self._clock.callLater(_QUIET_S, self._sum_up)
+
+
+POLICY = 1008
+
+TRY_LATER = 1013
+
+
+class Caps:
+    """Counts the connections and says when there are enough; 0 is no limit.
+
+    Args:
+        total: How many there may be at once.
+        per_target: How many to one target.
+        per_source: How many from one address (IPv6: from one /64 network).
+    """
+
+    def __init__(self, total: int = 0, per_target: int = 0, per_source: int = 0) -> None:
+        self._total = total
+        self._per_target = per_target
+        self._per_source = per_source
+        self._targets: Counter[Target] = Counter()
+        self._sources: Counter[str] = Counter()
+        self.count = 0
+
+    def refusal(self, target: Target, source: str) -> tuple[int, str] | None:
+        """Give a close code and a reason when there is no place for one more."""
+        if 0 < self._total <= self.count:
+            return TRY_LATER, f"[proxy] connections.total = {self._total} is reached"
+        if 0 < self._per_target <= self._targets[target]:
+            return TRY_LATER, f"[proxy] connections.per_target = {self._per_target} is reached"
+        # Whoever comes over a Unix socket has no address, so all of them would be one source.
+        if source and 0 < self._per_source <= self._sources[source]:
+            return POLICY, f"[proxy] connections.per_source = {self._per_source} is reached"
+        return None
+
+    def enter(self, target: Target, source: str) -> None:
+        """Count one more."""
+        self.count += 1
+        self._targets[target] += 1
+        self._sources[source] += 1
+
+    def leave(self, target: Target, source: str) -> None:
+        """Count one less."""
+        self.count -= 1
+        self._targets[target] -= 1
+        if not self._targets[target]:
+            del self._targets[target]
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]

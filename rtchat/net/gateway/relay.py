@@ -13,7 +13,6 @@ A WebSocket has no half-close, so each end is carried through as far as it can b
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
@@ -35,18 +34,20 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from rtchat.core.access.addresses import source_key
+from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import write_header
-from rtchat.core.access.rules import Target
 from rtchat.core.flow.outbound import Cork
 from rtchat.errors import AccessDenied
-from rtchat.net.connection.front_proxy import Client
+from rtchat.net.connection.client_address import Client
+from rtchat.net.connection.limits import TRY_LATER, Caps
 from rtchat.net.connection.splice import shared_pipes
 from rtchat.net.connection.transport import Stream, as_stream, read_much, set_no_delay
 from rtchat.net.connection.writer import Outbox
 from rtchat.net.gateway.resolver import Endpoints
 from rtchat.net.websocket.transport import WebSocket
 
-__all__ = ["Caps", "ProxyFactory", "ProxyProtocol"]
+__all__ = ["ProxyFactory", "ProxyProtocol"]
+
 
 LINGER_S = 30.0
 """How long either side may take for the last bytes of the other, which has gone."""
@@ -62,61 +63,16 @@ _MUCH_BYTES = 32 * 1024
 less: nearly twice as much goes through for a CPU second, and for small pieces a read costs less."""
 
 _DONE = 1000
+
 _IDLE = 1001
-_POLICY = 1008
+
 _UNREACHABLE = 1011
-_TRY_LATER = 1013
-
-
-class Caps:
-    """Counts the connections and says when there are enough; 0 is no limit.
-
-    Args:
-        total: How many there may be at once.
-        per_target: How many to one target.
-        per_source: How many from one address (IPv6: from one /64 network).
-    """
-
-    def __init__(self, total: int = 0, per_target: int = 0, per_source: int = 0) -> None:
-        self._total = total
-        self._per_target = per_target
-        self._per_source = per_source
-        self._targets: Counter[Target] = Counter()
-        self._sources: Counter[str] = Counter()
-        self.count = 0
-
-    def refusal(self, target: Target, source: str) -> tuple[int, str] | None:
-        """Give a close code and a reason when there is no place for one more."""
-        if 0 < self._total <= self.count:
-            return _TRY_LATER, f"[proxy] connections.total = {self._total} is reached"
-        if 0 < self._per_target <= self._targets[target]:
-            return _TRY_LATER, f"[proxy] connections.per_target = {self._per_target} is reached"
-        # Whoever comes over a Unix socket has no address, so all of them would be one source.
-        if source and 0 < self._per_source <= self._sources[source]:
-            return _POLICY, f"[proxy] connections.per_source = {self._per_source} is reached"
-        return None
-
-    def enter(self, target: Target, source: str) -> None:
-        """Count one more."""
-        self.count += 1
-        self._targets[target] += 1
-        self._sources[source] += 1
-
-    def leave(self, target: Target, source: str) -> None:
-        """Count one less."""
-        self.count -= 1
-        self._targets[target] -= 1
-        if not self._targets[target]:
-            del self._targets[target]
-        self._sources[source] -= 1
-        if not self._sources[source]:
-            del self._sources[source]
 
 
 class ProxyProtocol(Protocol):
     """The browser's side; it connects to the target as soon as the WebSocket is open."""
 
-    log = Logger()
+    log = Logger(__package__)
     transport: WebSocket
 
     def __init__(self, client: Client, factory: ProxyFactory) -> None:
@@ -149,7 +105,7 @@ class ProxyProtocol(Protocol):
             code, why = refused
             self._tell("refused", why, is_refusal=True)
             text = "too many connections"
-            self._close(code, f"{text}, try later" if code == _TRY_LATER else text)
+            self._close(code, f"{text}, try later" if code == TRY_LATER else text)
             return
         factory.caps.enter(self.target, self._source)
         self._holds_place = True

@@ -27,11 +27,12 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rtchat.core.access.addresses import NamePolicy
-from rtchat.core.access.rules import AccessRule, Target
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessRule
+from rtchat.core.access.ssrf import NamePolicy
 from rtchat.errors import AccessDenied
 
-__all__ = ["Endpoints", "NextAddress", "checked_endpoints", "look_up"]
+__all__ = ["ATTEMPT_DELAY_S", "Endpoints", "NextAddress", "checked_endpoints", "look_up"]
 
 ATTEMPT_DELAY_S = 0.3
 """How long an address has for itself before the next one is tried beside it (RFC 8305, 5)."""
@@ -66,7 +67,7 @@ def checked_endpoints(
             return unix
         if target.is_address:
             return _at(reactor, target.host, target.port)
-        return _Named(reactor, target, policy, look_ups)
+        return NamedTransport(reactor, target, policy, look_ups)
 
     return endpoint
 
@@ -139,7 +140,7 @@ def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
 
 
 @implementer(IStreamClientEndpoint)
-class _Named:
+class NamedTransport:
     """A host with a name."""
 
     def __init__(

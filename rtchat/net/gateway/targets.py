@@ -8,12 +8,11 @@ import simplejson
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from rtchat.core.access.rules import AccessList, Source, Target
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessList
+from rtchat.net.web.requests import OPAQUE_ORIGIN, source_of
 
-__all__ = ["Targets", "source_of"]
-
-_NOBODY = "null"  # RFC 6454, 7.3: an origin that is none; only rules for everybody match it
-_OWN_PAGES = ("same-origin", "none")  # "none": somebody typed the address
+__all__ = ["Targets"]
 
 
 class Targets(Resource):
@@ -51,32 +50,8 @@ class Targets(Resource):
         request.setHeader(b"Vary", b"Origin, Sec-Fetch-Site")
         # Who is not told of in the list cannot learn from it by loading it as a script or image.
         request.setHeader(b"Cross-Origin-Resource-Policy", b"same-origin")
-        if source.origin is not None and source.origin != _NOBODY and allowed:
+        if source.origin is not None and source.origin != OPAQUE_ORIGIN and allowed:
             # The page of another host that a rule names may read what it may reach.
             request.setHeader("Access-Control-Allow-Origin", source.origin)
         text: str = simplejson.dumps(answer)
         return text.encode() + b"\n"
-
-
-def source_of(request: Request) -> Source:
-    """Tell who asks.
-
-    A browser sends no Origin when a page asks its own server, nor when a page of another
-    server loads this as if it were a picture or a script. ``Sec-Fetch-Site``, which no page
-    can change, tells the two apart; browsers leave it out on plain HTTP to other machines.
-    """
-    origin = _value(request, "Origin")
-    host = _value(request, "Host")
-    site = _value(request, "Sec-Fetch-Site")
-    if origin is None and site is not None:
-        if site not in _OWN_PAGES:
-            origin = _NOBODY
-        elif host is not None:
-            origin = f"{'https' if request.isSecure() else 'http'}://{host}"
-    return Source(origin, host, bool(request.isSecure()))
-
-
-def _value(request: Request, name: str) -> str | None:
-    """Give a header's value; several make one that matches nothing."""
-    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
-    return b", ".join(values).decode("latin-1") if values else None

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 
-from rtchat.core.history.stream import (
+from rtchat.core.history.store import (
     MESSAGE_OVERHEAD_BYTES,
     Batch,
     Contents,

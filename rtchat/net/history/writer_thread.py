@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rtchat.core.history.stream import Batch, Contents, Row, Trim, Trimmed
+from rtchat.core.history.store import Batch, Contents, Row, Trim, Trimmed
 from rtchat.net.history.sqlite_file import HistoryFile
 
 __all__ = ["HistoryStore"]
@@ -42,7 +42,7 @@ class HistoryStore:
         StoreUnusable: The file cannot be opened; the text says why and what to do.
     """
 
-    log = Logger()
+    log = Logger(__package__)
 
     def __init__(
         self,

@@ -15,14 +15,15 @@ from typing_extensions import override
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.flow.outbound import ROOM_BYTES
-from rtchat.core.session.session import CloseReason, HeartBeat, Session
+from rtchat.core.session.connection import CloseReason, HeartBeat
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
 from rtchat.net.connection.writer import IFramedTransport, Outbox
 
-__all__ = ["StompFactory", "StompProtocol"]
+__all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take to read its last frames before the connection is cut."""
@@ -55,7 +56,7 @@ CLOSE_CODES = {
 class StompProtocol(Protocol):
     """One STOMP client, on TCP or on a WebSocket."""
 
-    log = Logger()
+    log = Logger(__package__)
 
     def __init__(self, factory: StompFactory) -> None:
         self.factory = factory

@@ -19,7 +19,7 @@ from rtchat.net.connection.transport import address_name, as_stream, shown
 
 __all__ = ["PageChannel"]
 
-_log = Logger()
+_log = Logger(__package__)
 
 _MAX_BODY_BYTES = 64 * 1024
 

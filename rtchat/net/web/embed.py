@@ -13,14 +13,16 @@ from twisted.web.server import Request
 from typing_extensions import override
 
 from rtchat.core.access.frame_ancestors import frame_ancestors, sources_without_rule
-from rtchat.core.access.rules import AccessList, Source, Target
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessList, Source
 from rtchat.net.connection.transport import address_name
-from rtchat.net.gateway.targets import source_of
-from rtchat.net.web.site import PageFiles, PageSite
+from rtchat.net.web.files import PageFiles
+from rtchat.net.web.requests import source_of
+from rtchat.net.web.site import PageSite
 
 __all__ = ["EmbedPage"]
 
-_log = Logger()
+_log = Logger(__package__)
 
 
 class EmbedPage(PageFiles):

@@ -29,16 +29,15 @@ from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork, Wire
 from rtchat.core.websocket.deflate import agree
-from rtchat.core.websocket.reader import (
+from rtchat.core.websocket.framing import (
     PLAIN,
-    FrameReader,
     Opcode,
-    Piece,
     close_frame,
     deflating,
     frame_header,
     is_utf8,
 )
+from rtchat.core.websocket.reader import FrameReader, Piece
 from rtchat.net.connection.splice import Pipe, PipedOutbox
 from rtchat.net.connection.transport import Stream, peer_name, read_much
 from rtchat.net.connection.writer import IFramedTransport
@@ -106,7 +105,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     whole messages and says what each of its own is to be.
     """
 
-    log = Logger()
+    log = Logger(__package__)
     factory: WebSockets
     transport: Stream
     disconnecting: bool

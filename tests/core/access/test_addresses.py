@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.core.access.addresses import (
-    AddressKind,
-    AddressList,
-    NamePolicy,
-    client_behind,
-    kind_of,
-    plain_address,
-    source_key,
-)
+from rtchat.core.access.addresses import AddressList, plain_address, source_key
+from rtchat.core.access.forwarded import client_behind
+from rtchat.core.access.ssrf import AddressKind, NamePolicy, kind_of
 
 K = AddressKind
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.access.frame_ancestors import frame_ancestors, sources_without_rule
-from rtchat.core.access.rules import AccessList, AccessRule, Source, Target
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessList, AccessRule, Source
 
 BROKER = (Target("localhost", 61613), Target("127.0.0.1", 61613))
 HOST = "chat.example:9000"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.core.access.rules import AccessList, AccessRule, HostList, Source, Target, normal_host
+from rtchat.core.access.hosts import HostList, Target, normal_host
+from rtchat.core.access.rules import AccessList, AccessRule, Source
 from rtchat.errors import AccessDenied
 
 BROKER = Target("localhost", 61613)

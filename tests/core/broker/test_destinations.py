@@ -15,7 +15,7 @@ from queue_fakes import Client, Server, bodies, clean_server, errors
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern, words_of
 from rtchat.core.broker.message import Message
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import ProtocolError
 

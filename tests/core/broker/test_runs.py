@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits
-from rtchat.core.stomp.parser import FrameParser, HeadCache
+from rtchat.core.stomp.parser import FrameParser
 
 __all__: list[str] = []
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from queue_fakes import Client, Server, bodies, clean_server, errors, message_size
 
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 
 T = "/topic/t"

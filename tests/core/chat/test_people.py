@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.chat.nicknames import clean_nick, nick_key
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.errors import NotAllowed
 

@@ -9,9 +9,10 @@ from chat_fakes import ROOM, Party, Roll, Watcher, event
 from fakes import ListOutlet, frame_bytes
 
 from rtchat.core.chat.chat import Json
-from rtchat.core.session.session import CloseReason
+from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
-from rtchat.core.stomp.limits import ChatTerms, Limits
+from rtchat.core.stomp.limits import Limits
 from rtchat.net.json_codec import JSON
 
 

@@ -8,7 +8,7 @@ import pytest
 from chat_fakes import ROOM, Party, chat_body
 from fakes import Client
 
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame
 
 

@@ -10,7 +10,7 @@ from fakes import frame_bytes
 from queue_fakes import Client, Server, bodies, clean_server, errors, message_size
 
 from rtchat.core.flow.memory import Budget
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 
 Q = "/queue/a"
 OTHER = "/queue/b"

@@ -8,8 +8,8 @@ from fakes import Client, frame_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.flow.token_bucket import TokenBucket
-from rtchat.core.stomp.limits import BrokerLimits
 
 
 def send_bytes(text: str, destination: str = "/topic/a", **headers: str) -> bytes:

@@ -11,11 +11,11 @@ from history_fakes import KEPT, Keeper, offsets
 from queue_fakes import StallingOutlet, bodies, errors
 
 from rtchat.core.broker.message import Message
+from rtchat.core.chat.limits import ChatTerms
 from rtchat.core.flow.outbound import ROOM_BYTES, Cork
-from rtchat.core.history.stream import HistoryRule, HistoryRules
-from rtchat.core.session.session import CloseReason
+from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
-from rtchat.core.stomp.limits import ChatTerms, HistoryLimits
 from rtchat.net.json_codec import JSON
 
 CHAT = "/topic/chat"

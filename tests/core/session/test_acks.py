@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from queue_fakes import Client, Server, bodies, clean_server, errors
 
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 

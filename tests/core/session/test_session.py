@@ -10,7 +10,8 @@ from fakes import Client, connected, cut, frame_bytes, read_one
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.message import Message
-from rtchat.core.session.session import CloseReason, HeartBeat, State
+from rtchat.core.session.connection import CloseReason, HeartBeat
+from rtchat.core.session.session import State
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError

@@ -8,7 +8,7 @@ import pytest
 from fakes import frame_bytes
 from queue_fakes import Client, Server, bodies, clean_server, errors, message_size
 
-from rtchat.core.session.session import CloseReason
+from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 
 Q = "/queue/a"

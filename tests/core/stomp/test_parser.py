@@ -18,8 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rtchat.core.stomp.frames import Frame, Version, encode
+from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits
-from rtchat.core.stomp.parser import FrameParser, HeadCache
+from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded, ProtocolError
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12

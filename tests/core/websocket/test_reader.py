@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 from websockets.utils import apply_mask
 
 from rtchat.core.websocket.deflate import DEFLATE_MIN_BYTES
-from rtchat.core.websocket.reader import (
+from rtchat.core.websocket.framing import (
     PLAIN,
-    Failure,
-    FrameReader,
     Wires,
     close_frame,
     deflating,
     frame_header,
     is_utf8,
 )
+from rtchat.core.websocket.reader import Failure, FrameReader
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MIB = 1 << 20

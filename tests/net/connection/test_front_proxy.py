@@ -23,11 +23,14 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.resource import Resource
 
 from rtchat.core.access.addresses import AddressList
+from rtchat.core.access.hosts import HostList
 from rtchat.core.access.proxy_protocol import write_header
-from rtchat.core.access.rules import AccessList, AccessRule, HostList
+from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.net.connection.front_proxy import FrontDoor
-from rtchat.net.gateway.relay import Caps, ProxyFactory
-from rtchat.net.web.site import PageSite, TcpSocket
+from rtchat.net.connection.limits import Caps
+from rtchat.net.gateway.relay import ProxyFactory
+from rtchat.net.gateway.resource import TcpSocket
+from rtchat.net.web.site import PageSite
 
 TRUSTED = AddressList.parse(["10.0.0.0/8", "unix"])
 FRONT = IPv4Address("TCP", "10.0.0.7", 40000)

@@ -19,12 +19,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.pollreactor import PollReactor
 from websockets.sync.client import connect
 
-from rtchat.core.access.rules import HostList, Target
+from rtchat.core.access.hosts import HostList, Target
 from rtchat.net.connection.splice import Pipes
 from rtchat.net.gateway import relay as proxy
 from rtchat.net.gateway.relay import ProxyFactory
-from rtchat.net.web.site import PageSite, WebSocketResource
+from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.upgrade import WebSocketResource
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
 

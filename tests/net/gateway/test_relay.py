@@ -45,10 +45,12 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import alsoProvides, implementer
 
-from rtchat.core.access.addresses import NamePolicy
+from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import ProxyHeader, read_header
-from rtchat.core.access.rules import AccessList, Target
-from rtchat.net.gateway.relay import Caps, ProxyFactory
+from rtchat.core.access.rules import AccessList
+from rtchat.core.access.ssrf import NamePolicy
+from rtchat.net.connection.limits import Caps
+from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import checked_endpoints
 
 GRACE_S = 5

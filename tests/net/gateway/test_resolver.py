@@ -18,8 +18,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from rtchat.core.access.addresses import NamePolicy
 from rtchat.core.access.rules import AccessList, AccessRule
+from rtchat.core.access.ssrf import NamePolicy
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import ATTEMPT_DELAY_S, checked_endpoints
 

@@ -8,7 +8,8 @@ from netfakes import FakeBrowser, FakeSite, http_request
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
-from rtchat.core.access.rules import AccessList, AccessRule, HostList, Target
+from rtchat.core.access.hosts import HostList, Target
+from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.net.gateway.targets import Targets
 from rtchat.net.web.site import PageSite
 

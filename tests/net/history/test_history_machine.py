@@ -25,9 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from queue_fakes import Client
 
-from rtchat.core.history.stream import HistoryRule
+from rtchat.core.history.rules import HistoryLimits, HistoryRule
 from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.limits import HistoryLimits
 
 ALL, FEW = "/topic/chat.all", "/topic/chat.few"
 RULES = [HistoryRule(FEW, 5, 60.0), HistoryRule("/topic/chat*", 100_000)]

@@ -15,7 +15,7 @@ import pytest
 from netfakes import Logs, captured_logs
 from twisted.internet.defer import Deferred
 
-from rtchat.core.history.stream import Batch, Row, StoredStream, StreamGrowth, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, StoredStream, StreamGrowth, Trim, Trimmed
 from rtchat.errors import StoreUnusable
 from rtchat.net.history import sqlite_file as historyfile
 from rtchat.net.history.sqlite_file import HistoryFile

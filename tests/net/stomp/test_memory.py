@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from netfakes import Logs, captured_logs
 
-from rtchat.core.stomp.limits import BrokerLimits, Limits
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
 from rtchat.net.stomp.server import SLOW_PUBLISHER_S
 from rtchat.testing import Broker, Client
 

@@ -21,7 +21,8 @@ from netfakes import (
     stomp_frame,
 )
 
-from rtchat.core.stomp.limits import ChatTerms, Limits
+from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.stomp.limits import Limits
 
 
 class Wire(Protocol):

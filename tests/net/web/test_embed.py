@@ -10,9 +10,11 @@ import simplejson
 from netfakes import ROOT, FakeBrowser, captured_logs, cooperation
 from twisted.internet.task import Clock
 
-from rtchat.core.access.rules import AccessList, AccessRule, HostList, Target
+from rtchat.core.access.hosts import HostList, Target
+from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.net.web.embed import EmbedPage
-from rtchat.net.web.site import PageSite, page_tree
+from rtchat.net.web.files import page_tree
+from rtchat.net.web.site import PageSite
 
 STATIC = ROOT / "static"
 BROKER = Target("localhost", 61613)

@@ -34,9 +34,11 @@ from twisted.internet.task import Clock
 from twisted.protocols.policies import WrappingFactory
 from typing_extensions import override
 
-from rtchat.core.access.rules import HostList, Target
+from rtchat.core.access.hosts import HostList, Target
+from rtchat.net.web.files import page_tree
 from rtchat.net.web.health import Health
-from rtchat.net.web.site import PageSite, _Socket, page_tree
+from rtchat.net.web.site import PageSite
+from rtchat.net.websocket.upgrade import UpgradeResource
 
 STATIC = ROOT / "static"
 
@@ -704,7 +706,7 @@ def test_without_rules_nothing_is_reachable() -> None:
 
 
 def test_a_path_that_does_not_say_whom_it_serves_serves_nobody() -> None:
-    class Undecided(_Socket):
+    class Undecided(UpgradeResource):
         pass
 
     site = FakeSite(children={"new": Undecided()})

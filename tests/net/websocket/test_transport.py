@@ -37,9 +37,9 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.stream import HistoryRule, HistoryRules
-from rtchat.core.session.session import CloseReason
-from rtchat.core.stomp.limits import HistoryLimits, Limits
+from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.session.connection import CloseReason
+from rtchat.core.stomp.limits import Limits
 from rtchat.net.history.sqlite_file import HistoryFile
 from rtchat.net.websocket.transport import WebSocket, WebSockets
 

@@ -31,9 +31,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from typing_extensions import override
 
-from rtchat.core.access.rules import HostList
-from rtchat.net.web.site import PageSite, WebSocketResource
+from rtchat.core.access.hosts import HostList
+from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.transport import MessageProtocol, WebSocket, WebSockets
+from rtchat.net.websocket.upgrade import WebSocketResource
 
 # The first text of all makes Hypothesis build its table of characters, which takes seconds.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

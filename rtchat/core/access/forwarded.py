@@ -1,0 +1,57 @@
+"""Client addresses from ``X-Forwarded-For``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from rtchat.core.access.addresses import AddressList, plain_address
+
+__all__ = ["client_behind"]
+
+
+def client_behind(
+    peer: str | None, forwarded: Sequence[str], trusted: AddressList
+) -> tuple[str, int] | None:
+    """Give the client's address and port (0 is unknown) when a trusted front proxy names it.
+
+    Each proxy adds at the end of ``X-Forwarded-For`` who came to it, so the list is read from
+    its end for as long as whoever wrote an entry is trusted; what stands before may be forged.
+
+    Args:
+        peer: The address that the connection came from, None for a Unix socket.
+        forwarded: The values of ``X-Forwarded-For``.
+        trusted: The front proxies.
+
+    Returns:
+        None when the peer speaks for itself: nobody trusted, or nothing readable was said.
+    """
+    if peer not in trusted:
+        return None
+    client = None
+    for entry in reversed(",".join(forwarded).split(",")):
+        named = _forwarded_entry(entry.strip())
+        if named is None:
+            break
+        client = named
+        if client[0] not in trusted:
+            break
+    return client
+
+
+def _forwarded_entry(text: str) -> tuple[str, int] | None:
+    """Read ``1.2.3.4``, ``1.2.3.4:5``, ``::1``, ``[::1]`` or ``[::1]:5``."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            return None
+        port = port[1:]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        address = ip_address(plain_address(host))
+    except ValueError:
+        return None
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    return str(address), int(port) if is_port else 0

@@ -1,0 +1,61 @@
+"""Which destinations are kept, how many messages of each, and for how long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["HistoryLimits", "HistoryRule", "HistoryRules"]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """What kept messages may use.
+
+    Attributes:
+        max_destinations: Destinations with kept messages.
+        max_destination_bytes: Bytes of body and headers that are kept of one destination.
+        max_memory_bytes: Bytes of kept messages in memory; all are in the file.
+    """
+
+    max_destinations: int = 10_000
+    max_destination_bytes: int = 16 * 1024 * 1024
+    max_memory_bytes: int = 64 * 1024 * 1024
+
+
+class HistoryRule(NamedTuple):
+    """What is kept of some destinations.
+
+    Attributes:
+        pattern: Their names; ``*`` stands for any characters.
+        max_count: How many messages of each.
+        max_age_s: For how many seconds; 0 is for ever.
+    """
+
+    pattern: str
+    max_count: int
+    max_age_s: float = 0.0
+
+
+class HistoryRules:
+    """Finds the rule of a destination: the first one that matches.
+
+    Args:
+        rules: In their order.
+    """
+
+    def __init__(self, rules: Iterable[HistoryRule]) -> None:
+        self.rules = tuple(rules)
+        self._expressions = [
+            re.compile(".*".join(map(re.escape, rule.pattern.split("*"))), re.DOTALL)
+            for rule in self.rules
+        ]
+
+    def rule_for(self, name: str) -> HistoryRule | None:
+        """Give the rule of a destination; None means that nothing of it is kept."""
+        for expression, rule in zip(self._expressions, self.rules, strict=True):
+            if expression.fullmatch(name):
+                return rule
+        return None

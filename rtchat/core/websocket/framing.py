@@ -1,0 +1,151 @@
+"""WebSocket frames on their way out (RFC 6455): headers, close frames, packing."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cache
+from typing import NamedTuple
+
+from rtchat.core.flow.outbound import Wire
+from rtchat.core.websocket.deflate import deflate
+
+__all__ = [
+    "COMPRESSED",
+    "FINAL",
+    "MAX_CONTROL_BYTES",
+    "PLAIN",
+    "Opcode",
+    "Wires",
+    "close_frame",
+    "deflating",
+    "frame_header",
+    "is_utf8",
+]
+
+
+class Opcode(IntEnum):
+    """What a frame is (RFC 6455, 5.2)."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+FINAL = 0x80
+
+COMPRESSED = 0x40
+
+MAX_CONTROL_BYTES = 125
+
+_MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
+
+
+def frame_header(opcode: int, length: int) -> bytes:
+    """Give the header of a final, unmasked frame (RFC 6455, 5.2)."""
+    if length < 126:
+        return bytes((FINAL | opcode, length))
+    if length < 65536:
+        return bytes((FINAL | opcode, 126, length >> 8, length & 0xFF))
+    return bytes((FINAL | opcode, 127)) + length.to_bytes(8, "big")
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Give a close frame; a reason that is too long is cut between characters."""
+    text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()
+    return frame_header(Opcode.CLOSE, len(text) + 2) + code.to_bytes(2, "big") + text
+
+
+class Wires(NamedTuple):
+    """How messages are packed for one kind of client; shared by all of that kind.
+
+    Attributes:
+        binary: For clients that speak binary messages, or have not spoken yet.
+        text: For clients whose first message was text: what is UTF-8 becomes a text message,
+            anything else a binary one.
+    """
+
+    binary: Wire
+    text: Wire
+
+
+_SHORT_BYTES = 1024
+
+_BINARY_HEADERS = tuple(frame_header(2, length) for length in range(_SHORT_BYTES))
+
+_TEXT_HEADERS = tuple(frame_header(1, length) for length in range(_SHORT_BYTES))
+
+
+class _PlainBinary:
+    """Packs messages as they are."""
+
+    def wrap(self, data: bytes) -> bytes:
+        """Give one message."""
+        length = len(data)
+        if length < _SHORT_BYTES:
+            return _BINARY_HEADERS[length] + data
+        return frame_header(2, length) + data
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Give the header of each message."""
+        return frame_header(2, length)
+
+
+class _PlainText:
+    """Packs messages as they are."""
+
+    def wrap(self, data: bytes) -> bytes:
+        """Give one message."""
+        length = len(data)
+        if length < _SHORT_BYTES and data.isascii():
+            return _TEXT_HEADERS[length] + data
+        return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, length) + data
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Give the header of each message, if all of them are ASCII."""
+        return frame_header(1, length) if b"".join(parts).isascii() else None
+
+
+class _Deflating:
+    """Packs messages compressed, each by itself, where that makes them smaller."""
+
+    def __init__(self, window_bits: int, *, is_text: bool) -> None:
+        self._window_bits = window_bits
+        self._is_text = is_text
+
+    def wrap(self, data: bytes) -> bytes:
+        """Give one message."""
+        opcode = Opcode.TEXT if self._is_text and is_utf8(data) else Opcode.BINARY
+        packed = deflate(data, self._window_bits)
+        if packed is None:
+            return frame_header(opcode, len(data)) + data
+        return frame_header(COMPRESSED | opcode, len(packed)) + packed
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        """Each message is packed by itself."""
+        return None
+
+
+PLAIN = Wires(_PlainBinary(), _PlainText())
+"""The wires of clients that did not agree upon compression."""
+
+
+@cache
+def deflating(window_bits: int) -> Wires:
+    """Give the wires of clients that inflate from a window of so many bits."""
+    return Wires(
+        _Deflating(window_bits, is_text=False),
+        _Deflating(window_bits, is_text=True),
+    )
+
+
+def is_utf8(data: bytes) -> bool:
+    """Tell whether the bytes may go out as text."""
+    try:
+        if not data.isascii():
+            data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""The address of the client that a connection comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from zope.interface import implementer
+
+from rtchat.core.access.addresses import AddressList, plain_address
+from rtchat.core.access.forwarded import client_behind
+from rtchat.net.connection.transport import address_name
+
+__all__ = ["Client", "NamedTransport", "named_client", "speak_for"]
+
+
+_SHOWN_CHARACTERS = 120
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the address of the browser, and the page it shows.
+
+    Attributes:
+        host: The IP address, or None when it came over a Unix socket.
+        port: Its port, 0 when it is not known.
+        name: Both as people read them.
+        origin: The ``Origin`` header, or None when there is none.
+    """
+
+    host: str | None
+    port: int
+    name: str
+    origin: str | None = None
+
+    @classmethod
+    def at(cls, address: IAddress | None, origin: str | None = None) -> Client:
+        """Make one of a connection's other end."""
+        host: str | None = getattr(address, "host", None)
+        port: int = getattr(address, "port", 0)
+        return cls(host and plain_address(host), port, address_name(address), origin)
+
+    def __str__(self) -> str:
+        page = "no Origin" if self.origin is None else ascii(self.origin[:_SHOWN_CHARACTERS])[1:-1]
+        return f"{self.name} ({page})"
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class NamedTransport:
+    """An address that a front proxy names."""
+
+    host: str
+    port: int
+
+
+def named_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> IAddress:
+    """Give the client that ``X-Forwarded-For`` names, or the peer when it may not name one."""
+    if not forwarded or not trusted:
+        return peer
+    named = client_behind(getattr(peer, "host", None), forwarded, trusted)
+    return peer if named is None else NamedTransport(*named)
+
+
+def speak_for(transport: Any, client: IAddress) -> None:
+    """Let a connection's other end be the client that its front proxy named.
+
+    (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)
+    """
+    if transport.getPeer() != client:
+        transport.getPeer = lambda: client

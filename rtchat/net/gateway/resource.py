@@ -1,0 +1,73 @@
+"""``/tcp/HOST:PORT``: the gateway's resource."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.web.server import Request
+from typing_extensions import override
+
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessList, Source
+from rtchat.errors import AccessDenied
+from rtchat.net.gateway.targets import Targets
+from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.upgrade import STOMP_SUBPROTOCOLS, UpgradeResource
+
+__all__ = ["TcpSocket"]
+
+
+_MAX_KNOWN = 256  # ways from a page to a target that need no second check; each is a few lines
+
+
+class TcpSocket(UpgradeResource):
+    """``/tcp/HOST:PORT``: a WebSocket to any target that the access list allows.
+
+    ``/tcp/`` alone tells which targets these are.
+
+    Args:
+        access: The access list.
+        websockets: Gives what serves the WebSocket for one target.
+        own: This server's own STOMP listeners, which ``/tcp/`` marks.
+    """
+
+    # MQTT's bytes are the same in WebSockets as on TCP, and its clients in browsers insist.
+    subprotocols = (*STOMP_SUBPROTOCOLS, "mqtt", "binary")
+
+    def __init__(
+        self,
+        access: AccessList,
+        websockets: Callable[[Target], WebSockets],
+        own: Sequence[Target] = (),
+    ) -> None:
+        super().__init__()
+        self._access = access
+        self._websockets = websockets
+        self._targets = Targets(access, own)
+        self._known: dict[tuple[Source, bytes], WebSockets] = {}
+
+    @override
+    def render(self, request: Request) -> bytes | int:
+        if request.postpath == [b""] and request.getHeader(b"Upgrade") is None:
+            answer: bytes | int = self._targets.render(request)
+            return answer
+        return super().render(request)
+
+    @override
+    def open(self, source: Source, request: Request) -> WebSockets:
+        # Nothing that decides changes while the server runs: who was let in is let in again.
+        asked = (source, request.path)
+        if (known := self._known.get(asked)) is not None:
+            return known
+        # As it came: a target needs no percent escapes, and reading them only ever helps to hide
+        # one. (request.postpath is decoded.)
+        raw = b"/".join(request.path.split(b"/")[1 + len(request.prepath or ()) :])
+        try:
+            target = Target.parse(raw.decode("ascii"))
+        except ValueError as error:
+            raise AccessDenied(f"not HOST:PORT ({error})") from None
+        self._access.check(source, target)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[asked] = websockets = self._websockets(target)
+        return websockets

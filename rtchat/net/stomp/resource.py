@@ -1,0 +1,45 @@
+"""``/ws``: STOMP over WebSocket, straight into the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.web.server import Request
+from typing_extensions import override
+
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessList, Source
+from rtchat.errors import AccessDenied
+from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.upgrade import UpgradeResource
+
+__all__ = ["StompSocket"]
+
+
+class StompSocket(UpgradeResource):
+    """``/ws``: STOMP straight into the broker.
+
+    Args:
+        websockets: Serves the clients.
+        access: The access list.
+        targets: The names of this server's own STOMP listeners. Whoever may reach one of them
+            through the proxy may reach the broker here. Looked at with every request: the
+            list grows while the ports are opened.
+    """
+
+    def __init__(
+        self, websockets: WebSockets, access: AccessList, targets: Sequence[Target]
+    ) -> None:
+        super().__init__()
+        self._websockets = websockets
+        self._access = access
+        self._targets = targets
+
+    @override
+    def open(self, source: Source, request: Request) -> WebSockets:
+        if any(self._access.allows(source, target) for target in self._targets):
+            return self._websockets
+        if not self._targets:
+            raise AccessDenied("there is no stomp:// listener whose clients could come here")
+        self._access.check(source, self._targets[0])
+        return self._websockets

@@ -1,0 +1,123 @@
+"""The page's files and the resource tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
+from twisted.web.static import File
+from typing_extensions import override
+
+from rtchat.net.web.requests import RefusalPage, header_values
+
+__all__ = ["PageFiles", "page_tree"]
+
+
+# Old pages ask for Orbited's files; ours have the same names in them.
+_ALIASES = {
+    ("Orbited.js",): "tcpsocket.js",
+    ("protocols", "stomp", "stomp.js"): "stomp.js",
+}
+
+_CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
+
+
+class _Files(File):
+    """Files for everybody to read; a folder is not listed."""
+
+    @override
+    def directoryListing(self) -> IResource:
+        return self.childNotFound
+
+    @override
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        try:
+            is_name = "\0" not in path.decode("utf-8")
+        except UnicodeDecodeError:
+            is_name = False
+        if not is_name:
+            return self.childNotFound
+        resource: IResource = super().getChild(path, request)
+        return resource
+
+    @override
+    def createSimilarFile(self, path: str) -> File:
+        similar = type(self)(path, self.defaultType, self.ignoredExts)
+        similar.contentTypes = self.contentTypes
+        similar.contentEncodings = self.contentEncodings
+        similar.indexNames = self.indexNames
+        return similar
+
+    childNotFound = RefusalPage(404, "There is nothing at this address.\n")  # type: ignore[assignment]
+
+
+class PageFiles(_Files):
+    """The page's own files, with what a browser must know to keep them safe."""
+
+    contentTypes = {**File.contentTypes, **_CONTENT_TYPES}  # noqa: N815, RUF012
+
+    def frame_ancestors(self) -> str:
+        """Say whose pages may show this in a frame, as a Content-Security-Policy does."""
+        return "'self'"
+
+    @override
+    def render_GET(self, request: Request) -> bytes | int:
+        host = (header_values(request, "Host") or [""])[0]
+        own = f" ws://{host} wss://{host}" if host else ""
+        request.setHeader(
+            "Content-Security-Policy",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            f"connect-src 'self'{own}; manifest-src 'self'; base-uri 'none'; "
+            f"form-action 'self'; frame-ancestors {self.frame_ancestors()}",
+        )
+        request.setHeader("Referrer-Policy", "no-referrer")
+        # Pages on other ports and hosts may load stomp.js and tcpsocket.js, as modules too.
+        request.setHeader("Access-Control-Allow-Origin", "*")
+        request.setHeader("Cross-Origin-Resource-Policy", "cross-origin")
+        request.setHeader("Cache-Control", "no-cache")
+        result: bytes | int = super().render_GET(request)
+        return result
+
+    render_HEAD = render_GET
+
+
+def page_tree(
+    static: Path, mounts: Mapping[str, Path], children: Mapping[str, IResource]
+) -> Resource:
+    """Build the tree that a :class:`PageSite` serves.
+
+    Args:
+        static: The folder with the page's files; its ``index.html`` is ``/``.
+        mounts: More files and folders by the name they get.
+        children: ``ws``, ``tcp``, ``health``, … by name.
+    """
+    root = Resource()
+    files = PageFiles(str(static))
+    root.putChild(b"static", files)
+    root.putChild(b"", PageFiles(str(static / "index.html")))
+    root.putChild(b"favicon.ico", PageFiles(str(static / "favicon.svg")))
+    for alias, name in _ALIASES.items():
+        folder: Resource = files
+        for segment in alias[:-1]:
+            child = folder.children.get(segment.encode())
+            if child is None:
+                child = Resource()
+                folder.putChild(segment.encode(), child)
+            folder = child
+        folder.putChild(alias[-1].encode(), PageFiles(str(static / name)))
+    for name, path in mounts.items():
+        mount = _Files(str(path))
+        mount.contentTypes = {**File.contentTypes, **_CONTENT_TYPES}
+        root.putChild(name.encode(), mount)
+    for name, resource in children.items():
+        root.putChild(name.encode(), resource)
+    return root

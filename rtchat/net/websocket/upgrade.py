@@ -1,0 +1,172 @@
+"""The HTTP upgrade: checks before a WebSocket opens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from typing_extensions import override
+
+from rtchat.core.access.hosts import Target
+from rtchat.core.access.rules import AccessList, AccessRule, Source
+from rtchat.core.websocket.deflate import agree
+from rtchat.errors import AccessDenied
+from rtchat.net.connection.client_address import Client, speak_for
+from rtchat.net.web.channel import PageChannel
+from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
+from rtchat.net.websocket.transport import WebSockets
+
+__all__ = ["STOMP_SUBPROTOCOLS", "UpgradeResource", "WebSocketResource"]
+
+
+STOMP_SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
+"""Highest first: the highest one offered is chosen."""
+
+_REFUSED = (
+    "This server's access list does not allow this connection.\n"
+    "The server's log says why; the list is the section [access] of its configuration.\n"
+)
+
+_NOT_A_WEBSOCKET = (
+    "This address speaks WebSocket: open it with new WebSocket(...) or a WebSocket client.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Upgrade:
+    """A WebSocket handshake that is in order."""
+
+    key: str
+    subprotocol: str | None
+    extensions: str
+
+    def request(self) -> bytes:
+        """Give the request anew, clean, with the header names that txWS looks for.
+
+        Its path is of no use any more, and not every path is text that txWS could read.
+        """
+        return (
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {self.key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode("ascii")
+
+
+def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalPage:
+    """Check a handshake (RFC 6455, 4.2.1)."""
+
+    def tokens(name: str) -> list[str]:
+        values = ",".join(header_values(request, name))
+        return [token.strip() for token in values.split(",") if token.strip()]
+
+    if request.method != b"GET":
+        return RefusalPage(405, _NOT_A_WEBSOCKET, {"Allow": "GET"})
+    wants = {token.lower() for token in tokens("Upgrade")}
+    if "websocket" not in wants:
+        return RefusalPage(426, _NOT_A_WEBSOCKET, {"Upgrade": "websocket"})
+    if request.clientproto != b"HTTP/1.1":
+        return RefusalPage(400, "A WebSocket begins with an HTTP/1.1 request.\n")
+    if "upgrade" not in {token.lower() for token in tokens("Connection")}:
+        return RefusalPage(400, "The header Connection: Upgrade is missing.\n")
+    if tokens("Sec-WebSocket-Version") != ["13"]:
+        text = "This server speaks version 13 of the WebSocket protocol (RFC 6455).\n"
+        return RefusalPage(426, text, {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
+    keys = header_values(request, "Sec-WebSocket-Key")
+    try:
+        is_key = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_key = False
+    if not is_key:
+        return RefusalPage(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.\n")
+    extensions = ",".join(header_values(request, "Sec-WebSocket-Extensions"))
+    try:
+        agree(extensions)
+    except ValueError as error:
+        return RefusalPage(400, f"{error}.\n")
+    offered = set(tokens("Sec-WebSocket-Protocol"))
+    chosen = next((name for name in known if name in offered), None)
+    return _Upgrade(keys[0].strip(), chosen, extensions)
+
+
+class UpgradeResource(Resource):
+    """A path that accepts WebSockets from the sources that the access list names."""
+
+    isLeaf = True
+    subprotocols: Sequence[str] = STOMP_SUBPROTOCOLS
+
+    @override
+    def render(self, request: Request) -> bytes | int:
+        source = Source(
+            single_value(header_values(request, "Origin")),
+            single_value(header_values(request, "Host")),
+            bool(request.isSecure()),
+        )
+        address = client_of(request)
+        try:
+            websockets = self.open(source, request)
+        except AccessDenied as error:
+            log_refusal(request, str(error))
+            return RefusalPage(403, _REFUSED).render(request)
+        upgrade = _read_upgrade(request, self.subprotocols)
+        if isinstance(upgrade, RefusalPage):
+            log_refusal(request, f"{source} sent no WebSocket handshake: {upgrade.text.strip()}")
+            return upgrade.render(request)
+        if websockets.is_stopping:
+            log_refusal(request, f"{source} came while the server stops")
+            return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
+                request
+            )
+        channel = cast(PageChannel, request.channel)
+        speak_for(channel.transport, address)
+        protocol = websockets.buildProtocol(Client.at(address, source.origin))
+        channel.upgrade_to(protocol)
+        protocol.accept(upgrade.request(), upgrade.subprotocol, upgrade.extensions)
+        return NOT_DONE_YET
+
+    def open(self, source: Source, request: Request) -> WebSockets:
+        """Give what serves the WebSocket.
+
+        Raises:
+            AccessDenied: The source may not have it.
+        """
+        raise AccessDenied(f"nothing is served at {request.path!r}")
+
+
+class WebSocketResource(UpgradeResource):
+    """A WebSocket of your own; the path's rest does not matter.
+
+    It has to be in the tree of a :class:`PageSite`, or be all of it.
+
+    Args:
+        websockets: Serves the clients.
+        sources: Whose pages may open it: ``self`` (a page of the same origin), ``host[:port]``
+            of an origin, or ``*``. Who sends no Origin is no browser, and passes ``self``.
+        subprotocols: Which it speaks, best first.
+
+    Raises:
+        ValueError: A source is none of these.
+    """
+
+    def __init__(
+        self,
+        websockets: WebSockets,
+        *,
+        sources: Iterable[str] = ("self",),
+        subprotocols: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self._websockets = websockets
+        self._here = Target("websocket", 1)  # access lists say who may reach what
+        self._access = AccessList(
+            AccessRule.parse(f"{source} -> {self._here}") for source in sources
+        )
+        self.subprotocols = subprotocols
+
+    @override
+    def open(self, source: Source, request: Request) -> WebSockets:
+        self._access.check(source, self._here)
+        return self._websockets

@@ -1,0 +1,282 @@
+"""``[listen]``: ports, endpoints, and the services that open them."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from rtchat.config.ini import Place
+from rtchat.config.schema import nearest
+from rtchat.core.access.hosts import HostList, Target, normal_host
+from rtchat.net.connection.front_proxy import FrontEndpoint
+from rtchat.server.front_proxy import FrontSettings
+
+if TYPE_CHECKING:
+    # Loaded by the part itself, and only if the configuration asks for it.
+    from rtchat.net.connection.tls import Certificates
+
+__all__ = [
+    "TLS_KINDS",
+    "Kind",
+    "Listener",
+    "Listening",
+    "machine_names",
+    "read_listeners",
+    "server_endpoint",
+    "shown_address",
+    "targets_of",
+]
+
+
+Kind: TypeAlias = Literal["http", "https", "stomp", "stomps"]
+
+_KINDS = ("http", "https", "stomp", "stomps")
+
+_URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[^/]*))?/?", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One port, or one endpoint, to listen on.
+
+    Attributes:
+        kind: What is spoken there; the ``s`` at the end means TLS.
+        host: Name or address of the interface, without IPv6 brackets; "" is every interface
+            and also stands beside an endpoint.
+        port: 1 to 65535, or 0 beside an endpoint.
+        endpoint: A Twisted server endpoint string instead of host and port, or None.
+        place: The line, to name it when the port is taken.
+    """
+
+    kind: Kind
+    host: str
+    port: int
+    endpoint: str | None
+    place: Place
+
+
+def read_listeners(places: Iterable[Place], *, has_tls: bool) -> tuple[Listener, ...]:
+    listeners: list[Listener] = []
+    for place in places:
+        listener = _endpoint(place) if place.key in _KINDS else _address(place)
+        if listener.kind in ("https", "stomps") and not has_tls:
+            raise place.error("needs a certificate; write a section [ssl] with crt and key")
+        for other in listeners:
+            if _overlap(listener, other):
+                raise place.error(
+                    f"takes the same address as line {other.place.line} ({other.place.setting}); "
+                    "give each its own"
+                )
+        listeners.append(listener)
+    return tuple(listeners)
+
+
+def _endpoint(place: Place) -> Listener:
+    """Read ``http = ENDPOINT``; whether Twisted understands the endpoint shows when it opens."""
+    kind = place.key
+    if kind not in ("http", "stomp"):
+        plain = kind.removesuffix("s")
+        raise place.error(
+            f"takes no endpoint; write {plain} = ssl:PORT:privateKey=FILE:certKey=FILE, or "
+            f"{kind}://:PORT and a section [ssl]"
+        )
+    if not place.value:
+        raise place.error(f"has no endpoint; write one, such as {kind} = unix:/run/rtchat.sock")
+    return Listener(cast(Kind, kind), "", 0, place.value, place)
+
+
+def _address(place: Place) -> Listener:
+    """Read ``http://[host]:port``."""
+    url = None if place.value else _URL.fullmatch(place.key)
+    kind = url["kind"].lower() if url else ""
+    if url is None or kind not in _KINDS:
+        scheme, colon, rest = place.key.partition(":")
+        near = nearest(scheme, _KINDS) if colon else ""
+        remedy = "write http://HOST:PORT, https://…, stomp://… or stomps://…"
+        if near and near != scheme.lower():
+            remedy = f"did you mean {near}:{rest} ?"
+        raise place.error(f"is not an address to listen on; {remedy}")
+    host, port = url["host"], url["port"] or ""
+    if not port:
+        example = 9000 if kind.startswith("http") else 61613
+        raise place.error(f"has no port; write {kind}://{host}:{example}")
+    if ":" in port:
+        raise place.error(f"is not clear; write an IPv6 address in brackets: {kind}://[::1]:9000")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise place.error(f"has the port {port}; use a number from 1 to 65535")
+    if host == "*":
+        raise place.error(f"has a wildcard; write {kind}://:{port} for every interface")
+    try:
+        host = normal_host(host) if host else ""
+    except ValueError as error:
+        raise place.error(
+            f"has no usable host ({error}); write {kind}://127.0.0.1:{port}, or "
+            f"{kind}://:{port} for every interface"
+        ) from None
+    return Listener(cast(Kind, kind), host, int(port), None, place)
+
+
+def _overlap(one: Listener, other: Listener) -> bool:
+    """Whether the second of two listeners is bound to find its address taken."""
+    if one.endpoint is not None or other.endpoint is not None:
+        return one.endpoint == other.endpoint
+    if one.port != other.port:
+        return False
+    hosts = {one.host, other.host}
+    if len(hosts) == 1:
+        return True
+    ipv6 = sum(":" in host for host in hosts)
+    return bool((hosts & {"", "0.0.0.0"} and ipv6 == 0) or ("::" in hosts and ipv6 == 2))
+
+
+_ANY_HOST = ("", "0.0.0.0", "::")
+
+TLS_KINDS = ("https", "stomps")
+
+_BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
+
+
+class Listening(Service):
+    """Opens a port before privileges are dropped."""
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        listener: Listener,
+        listening: Callable[[Listener, IListeningPort], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._factory = factory
+        self._listener = listener
+        self._listening = listening
+        self._port: IListeningPort | None = None
+
+    @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        outcome: list[IListeningPort | Failure] = []
+        self._endpoint.listen(self._factory).addBoth(outcome.append)
+        if not outcome:
+            raise SystemExit(f"rtchat: {self._listener.place.error('did not open at once.')}")
+        port = outcome[0]
+        if isinstance(port, Failure):
+            raise SystemExit(
+                f"rtchat: {self._listener.place.error(_why_not_listening(port, self._listener))}"
+            )
+        self._port = port
+        self._listening(self._listener, port)
+
+    @override
+    def stopService(self) -> Deferred[Any] | None:
+        super().stopService()
+        port, self._port = self._port, None
+        return None if port is None else port.stopListening()
+
+
+def machine_names() -> tuple[str, ...]:
+    name = socket.gethostname()
+    short = name.partition(".")[0]
+    names = []
+    for candidate in dict.fromkeys((name, short, f"{short}.local")):
+        with suppress(ValueError):  # a machine may be called anything
+            HostList([candidate])
+            names.append(candidate)
+    return tuple(names)
+
+
+def targets_of(address: object, own_names: tuple[str, ...]) -> list[Target]:
+    """Give the names under which an access rule may mean a listener of ours."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None or port is None:
+        return []
+    names = ["localhost", host]
+    if host in _ANY_HOST:
+        names = ["localhost", "127.0.0.1", "::1", *own_names]
+    elif host.startswith("127.") or host == "::1":
+        names += ["127.0.0.1", "::1"]
+    targets = []
+    for name in dict.fromkeys(names):
+        with suppress(ValueError):  # a container may have a number for a name; no rule may
+            targets.append(Target(name, port))
+    return targets
+
+
+def server_endpoint(
+    reactor: Any,
+    listener: Listener,
+    certificates: Certificates | None,
+    front: FrontSettings | None,
+) -> IStreamServerEndpoint:
+    """Give what opens a port; with ``front``, its proxies begin with the PROXY protocol."""
+    if listener.endpoint is not None:
+        try:
+            endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
+            return endpoint if front is None else FrontEndpoint(endpoint, front.trusted, reactor)
+        except Exception as error:  # a parser plugin may raise anything
+            problem = (
+                f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
+                "tcp:61613 or unix:/run/rtchat.sock."
+            )
+            raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
+    host, port = listener.host, listener.port
+    if host == "" and socket.has_dualstack_ipv6():
+        host = "::"
+    if listener.kind not in TLS_KINDS:
+        certificates = None
+    elif certificates is None:
+        problem = "needs a certificate: set [ssl] crt and key."
+        raise SystemExit(f"rtchat: {listener.place.error(problem)}")
+    elif front is None:
+        return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
+    return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, certificates)
+
+
+def _why_not_listening(failure: Failure, listener: Listener) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    if not isinstance(error, OSError):
+        remedy = ""
+        if (listener.endpoint or "").startswith("unix:"):
+            remedy = " Stop the program that has this socket, or choose another path."
+        return f"cannot be opened: {failure.getErrorMessage().rstrip('.')}.{remedy}"
+    remedy = "Choose another port, or stop the program that has this one."
+    if isinstance(error, FileNotFoundError):
+        remedy = "Create the folder, or change the path."
+    elif isinstance(error, PermissionError) and (listener.endpoint or "").startswith("unix:"):
+        remedy = "Change the permissions of the folder, or the path."
+    elif isinstance(error, PermissionError):
+        remedy = "Choose a port above 1023, or start as root and set [global] user."
+    elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "Name an address of this machine, or none to listen on all."
+    return f"cannot be opened: {error.strerror or error}. {remedy}"
+
+
+def shown_address(listener: Listener) -> str:
+    if listener.endpoint is not None:
+        return listener.endpoint
+    host = "localhost" if listener.host in _ANY_HOST else listener.host
+    host = f"[{host}]" if ":" in host else host
+    slash = "/" if listener.kind.startswith("http") else ""
+    return f"{listener.kind}://{host}:{listener.port}{slash}"
