@@ -20,7 +20,7 @@ from typing import NamedTuple
 from websockets.speedups import apply_mask
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.outbound import RAW, Cork, Outlet, Wire
+from rtchat.core.flow.outbound import RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Version
@@ -52,13 +52,13 @@ class Cost(NamedTuple):
     calls: float
 
 
-class Sink(Outlet):
+class Sink(Outbound):
     """An outlet that joins what it gathers, as a real one does, and sends it nowhere."""
 
     __slots__ = ("sent",)
 
-    def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
-        super().__init__(cork, wire)
+    def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
+        super().__init__(cork, framing)
         self.sent = b""
 
     def flush(self) -> None:
@@ -71,7 +71,7 @@ class Sink(Outlet):
         """Nothing waits here."""
 
 
-class Line:
+class SessionTransport:
     """A connection that does nothing."""
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -87,20 +87,20 @@ class Line:
     def resume_reading(self) -> None:
         """No step fills a queue."""
 
-    def go_on(self) -> None:
+    def resume_session(self) -> None:
         """No step fills a queue."""
 
-    def go_on_in(self, delay_s: float) -> None:
+    def resume_after(self, delay_s: float) -> None:
         """No step has a rate."""
 
 
 class Client:
     """A session that is logged in, and its outlet."""
 
-    def __init__(self, broker: Broker, wire: Wire = RAW) -> None:
+    def __init__(self, broker: Broker, framing: Framing = RAW) -> None:
         self.broker = broker
-        self.outlet = Sink(broker.cork, wire)
-        self.session = Session(broker, Limits(), self.outlet, Line())
+        self.outbound = Sink(broker.cork, framing)
+        self.session = Session(broker, Limits(), self.outbound, SessionTransport())
         self.receive(_CONNECT)
 
     def receive(self, data: bytes) -> None:
@@ -166,12 +166,12 @@ def websocket_reading() -> Cost:
     return cost(step, _FRAMES)
 
 
-def fan_out(subscribers: int, wire: Wire = RAW, more: bytes = b"") -> Cost:
+def fan_out(subscribers: int, framing: Framing = RAW, more: bytes = b"") -> Cost:
     """Bring a message from the publisher's bytes into every subscriber's."""
     broker = Broker("bench")
     publisher = Client(broker)
     for _ in range(subscribers):
-        Client(broker, wire).subscribe(b"/topic/a", more)
+        Client(broker, framing).subscribe(b"/topic/a", more)
     frames = max(1, _FRAMES // max(1, subscribers // 10))
     data = _SEND % b"/topic/a" * frames
     return cost(lambda: publisher.receive(data), frames)
@@ -188,7 +188,7 @@ def queued() -> Cost:
         publisher.receive(data)
         acks = [
             b"ACK\nid:%b\n\n\0" % line[4:]
-            for line in consumer.outlet.sent.split(b"\n")
+            for line in consumer.outbound.sent.split(b"\n")
             if line.startswith(b"ack:")
         ]
         consumer.receive(b"".join(acks))

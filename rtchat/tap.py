@@ -22,8 +22,8 @@ from rtchat.core.access.ssrf import NamePolicy
 from rtchat.core.broker.broker import Broker
 from rtchat.core.flow.outbound import Cork
 from rtchat.errors import ConfigError
-from rtchat.net.connection.coalescing_clock import Wheel
-from rtchat.net.connection.limits import Caps, Crowd
+from rtchat.net.connection.coalescing_clock import CoalescingClock
+from rtchat.net.connection.limits import Caps, ConnectionLimiter
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import checked_endpoints
 from rtchat.net.gateway.resource import TcpSocket
@@ -120,7 +120,7 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     settings = options.settings
-    clock = Wheel(reactor)  # nothing here has to be exact to the twentieth of a second
+    clock = CoalescingClock(reactor)  # nothing here has to be exact to the twentieth of a second
     allow_many_connections()
     broker = Broker(token_hex(4), settings.broker_limits, lambda: token_hex(16), settings.pubsub)
     broker.notify = log_notice
@@ -202,7 +202,7 @@ def makeService(options: Options) -> MultiService:
         clock,
         trusted=None if front.has_proxy_header else front.trusted,
         handshake_timeout_s=limit.handshake_timeout_s,
-        crowd=Crowd(clock, limit.max_http, limit.max_http_per_source, front.trusted),
+        limiter=ConnectionLimiter(clock, limit.max_http, limit.max_http_per_source, front.trusted),
     )
 
     def say_goodbye() -> Deferred[Any]:
@@ -231,9 +231,9 @@ def makeService(options: Options) -> MultiService:
         endpoint = server_endpoint(reactor, listener, certificates, front if has_front else None)
         Listening(endpoint, factory, listener, listening).setServiceParent(service)
     LateModules().setServiceParent(service)
-    if settings.message_log is not None and settings.message_log_place is not None:
-        path, place = settings.message_log, settings.message_log_place
-        log = MessageLogService(path, place, broker, reactor)
+    if settings.message_log is not None and settings.message_log_line is not None:
+        path, source_line = settings.message_log, settings.message_log_line
+        log = MessageLogService(path, source_line, broker, reactor)
         log.setServiceParent(service)
         on_hang_up.append(log.reopen)
     if history is not None:

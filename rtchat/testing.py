@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from rtchat.core.broker.broker import Broker as CoreBroker
 from rtchat.core.broker.events import Notice
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
@@ -85,7 +85,7 @@ class Broker:
         broker_limits: BrokerLimits | None = None,
         *,
         pubsub: Mapping[str, tuple[str, ...]] | None = None,
-        chat: ChatTerms | None = None,
+        chat: ChatPolicy | None = None,
         start_s: float = 1_700_000_000.0,
     ) -> None:
         self.clock = Clock()
@@ -93,7 +93,7 @@ class Broker:
         self.notices: list[Notice] = []
         self._core = CoreBroker("test", broker_limits, pubsub=pubsub)
         self._core.notify = self.notices.append
-        self._core.open_chat(chat or ChatTerms(), JSON)
+        self._core.open_chat(chat or ChatPolicy(), JSON)
         self._factory = StompFactory(self._core, limits or Limits(), self.clock)
         self._clients = 0
 
@@ -174,10 +174,10 @@ class Client:
         )
         self._frames: list[Frame] = []
         self._counter = 0
-        self._wire = _MemoryWire(number)
-        self._protocol = factory.buildProtocol(self._wire.getPeer())
-        self._wire.close = self._lost
-        self._protocol.makeConnection(self._wire)
+        self._framing = _MemoryWire(number)
+        self._protocol = factory.buildProtocol(self._framing.getPeer())
+        self._framing.close = self._lost
+        self._protocol.makeConnection(self._framing)
 
     def log_in(self, version: str, heartbeat: tuple[int, int], headers: Mapping[str, str]) -> None:
         """Send CONNECT and take CONNECTED.
@@ -246,18 +246,18 @@ class Client:
 
     def drop(self) -> None:
         """Break the connection without a word."""
-        if not self._wire.is_closed:
-            self._wire.is_closed = True
+        if not self._framing.is_closed:
+            self._framing.is_closed = True
             self._lost(Failure(ConnectionLost()))
 
     def stall(self) -> None:
         """Stop reading: what the server sends piles up."""
-        self._wire.is_stalled = True
+        self._framing.is_stalled = True
 
     def read_on(self) -> None:
         """Read again, all that piled up first."""
-        self._wire.is_stalled = False
-        self._wire.drain()
+        self._framing.is_stalled = False
+        self._framing.drain()
 
     def transmit(
         self, command: str, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -275,9 +275,9 @@ class Client:
         Raises:
             Closed: The server has closed the connection.
         """
-        if self._wire.is_closed:
+        if self._framing.is_closed:
             raise Closed("the server has closed this connection")
-        self._wire.to_server(data, self._protocol.dataReceived)
+        self._framing.to_server(data, self._protocol.dataReceived)
 
     # What a client gets
 
@@ -307,23 +307,23 @@ class Client:
     @property
     def is_closed(self) -> bool:
         """Whether the connection has ended."""
-        return self._wire.is_closed
+        return self._framing.is_closed
 
     @property
     def is_paused(self) -> bool:
         """Whether the server does not read from this client now: a queue is full."""
-        return self._wire.is_paused
+        return self._framing.is_paused
 
     @property
     def heartbeats(self) -> int:
         """How many heart-beats the server has sent."""
-        return self._wire.heartbeats
+        return self._framing.heartbeats
 
     def _collect(self) -> None:
-        if self._wire.is_stalled:
+        if self._framing.is_stalled:
             return
-        data = bytes(self._wire.from_server)
-        self._wire.from_server.clear()
+        data = bytes(self._framing.from_server)
+        self._framing.from_server.clear()
         if data:
             self._parser.feed(data)
         frame = self._parser.next_frame()

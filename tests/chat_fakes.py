@@ -10,8 +10,8 @@ from fakes import Client
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.chat.limits import ChatTerms
-from rtchat.core.flow.outbound import RAW, Wire
+from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.flow.outbound import RAW, Framing
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.json_codec import JSON
@@ -92,7 +92,7 @@ class Party:
         self, *, epoch: str = "test", limits: BrokerLimits | None = None, **terms: Any
     ) -> None:
         self.broker = Broker(epoch, limits)
-        self.broker.open_chat(ChatTerms(**terms), JSON)
+        self.broker.open_chat(ChatPolicy(**terms), JSON)
         self.broker.now = 1000.0
 
     def client(
@@ -102,7 +102,7 @@ class Party:
         login: str = "",
         version: Version = Version.V12,
         limits: Limits | None = None,
-        wire: Wire = RAW,
+        wire: Framing = RAW,
         window: str = "",
     ) -> Client:
         """Connect somebody, who has to be let in."""

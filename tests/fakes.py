@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.outbound import RAW, Cork, Outlet, Wire
+from rtchat.core.flow.outbound import RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-class ListOutlet(Outlet):
+class ListOutlet(Outbound):
     """Keeps what it would send.
 
     Attributes:
@@ -45,8 +45,8 @@ class ListOutlet(Outlet):
 
     __slots__ = ("on_flush", "overflows", "writes")
 
-    def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
-        super().__init__(cork, wire)
+    def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
+        super().__init__(cork, framing)
         self.writes: list[bytes] = []
         self.overflows: list[int] = []
         self.on_flush: Callable[[], None] = _nothing
@@ -101,14 +101,14 @@ class RecordingLine:
         """Note that it waits no longer."""
         self.is_paused = False
 
-    def go_on_in(self, delay_s: float) -> None:
+    def resume_after(self, delay_s: float) -> None:
         """Note that the client was too fast."""
         self.delays_s.append(delay_s)
 
-    def go_on(self) -> None:
+    def resume_session(self) -> None:
         """Let the session go on."""
         if self.session is not None:
-            self.session.go_on()
+            self.session.resume()
 
 
 class Client:
@@ -125,12 +125,12 @@ class Client:
         broker: Broker,
         version: Version | None = Version.V12,
         limits: Limits | None = None,
-        wire: Wire = RAW,
+        framing: Framing = RAW,
     ) -> None:
         self.broker = broker
-        self.outlet = ListOutlet(broker.cork, wire)
+        self.outbound = ListOutlet(broker.cork, framing)
         self.line = RecordingLine()
-        self.session = Session(broker, limits or Limits(), self.outlet, self.line)
+        self.session = Session(broker, limits or Limits(), self.outbound, self.line)
         self._read = 0
         if version is not None:
             self.connect(version)
@@ -168,7 +168,7 @@ class Client:
 
     def received_bytes(self) -> bytes:
         """Give the bytes that came since the last look."""
-        data = self.outlet.data
+        data = self.outbound.data
         new, self._read = data[self._read :], len(data)
         return new
 

@@ -120,7 +120,7 @@ class Keeper(Server):
         file = HistoryFile(path, is_power_safe=False, max_bytes=1 << 30)
         self.store = SteppedStore(file, self.end_turn)
         self.history: History = self.broker.keep_history(
-            HistoryRules(rules), self.history_limits, self.store, file.contents
+            HistoryRules(rules), self.history_limits, self.store, file.snapshot
         )
 
     def settle(self) -> None:

@@ -49,7 +49,7 @@ from zope.interface import implementer
 from rtchat.core.access.hosts import HostList, Target
 from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.core.broker.broker import Broker
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.gateway.resource import TcpSocket
@@ -620,7 +620,7 @@ class FakeSite:
     own_targets: Iterable[str] = ("localhost:61613",)
     hosts: Iterable[str] = ()
     limits: Limits = field(default_factory=Limits)
-    chat: ChatTerms = field(default_factory=ChatTerms)
+    chat: ChatPolicy = field(default_factory=ChatPolicy)
     ping_interval_s: float = 0
     ping_timeout_s: float = 0
     max_message_bytes: int = 1 << 24

@@ -16,7 +16,7 @@ from fakes import frame_bytes, read_frames
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.events import Notice
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.flow.outbound import RAW, ROOM_BYTES, Cork, Outlet
+from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
@@ -38,7 +38,7 @@ START_S = 1_000_000.0
 """What time it is when a server starts."""
 
 
-class StallingOutlet(Outlet):
+class StallingOutlet(Outbound):
     """Keeps what it would send; a test says whether the client reads.
 
     Attributes:
@@ -65,12 +65,12 @@ class StallingOutlet(Outlet):
 
     def stall(self) -> None:
         """The client reads no more: there is no room."""
-        self.waiting_bytes = ROOM_BYTES
+        self.waiting_bytes = HIGH_WATER_BYTES
 
     def read_on(self) -> None:
         """The client has read all that was there."""
         self.waiting_bytes = 0
-        self.pump()
+        self.on_drain()
 
 
 class PausableLine:
@@ -86,7 +86,7 @@ class PausableLine:
         self.closed: list[tuple[CloseReason, str]] = []
         self.is_paused = False
         self.pauses = 0
-        self.go_on_with: Callable[[], None] = _no_session
+        self.resume_with: Callable[[], None] = _no_session
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """No timers here."""
@@ -105,13 +105,13 @@ class PausableLine:
         assert self.is_paused
         self.is_paused = False
 
-    def go_on_in(self, delay_s: float) -> None:
+    def resume_after(self, delay_s: float) -> None:
         """Nobody here has a rate."""
         raise AssertionError(f"told to wait for {delay_s} s")
 
-    def go_on(self) -> None:
+    def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
-        self.go_on_with()
+        self.resume_with()
 
 
 class Client:
@@ -133,11 +133,11 @@ class Client:
     ) -> None:
         self.server = server
         self.version = version
-        self.outlet = server.new_outlet()
+        self.outbound = server.new_outlet()
         self.line = PausableLine()
-        self.session = session_type(server.broker, limits, self.outlet, self.line)
-        self.line.go_on_with = self.session.go_on
-        self.outlet.on_overflow = self._too_slow
+        self.session = session_type(server.broker, limits, self.outbound, self.line)
+        self.line.resume_with = self.session.resume
+        self.outbound.on_overflow = self._too_slow
         self.unread: list[bytes] = []
         self.is_gone = False
         self._read = 0
@@ -203,7 +203,7 @@ class Client:
 
     def received(self) -> list[Frame]:
         """Give the frames that came since the last look."""
-        new, self._read = self.outlet.data[self._read :], len(self.outlet.data)
+        new, self._read = self.outbound.data[self._read :], len(self.outbound.data)
         return read_frames(new, self.version)
 
     def messages(self) -> list[Frame]:
@@ -228,11 +228,11 @@ class Client:
 
     def stall(self) -> None:
         """Read no more."""
-        self.outlet.stall()
+        self.outbound.stall()
 
     def read_on(self) -> None:
         """Read all that waits."""
-        self.outlet.read_on()
+        self.outbound.read_on()
         self.server.end_turn()
 
     @property
@@ -349,7 +349,7 @@ def clean_server() -> Iterator[Server]:
     assert broker.budget.used == 0
     assert not broker._waiting
     assert not broker.cork.groups
-    assert not broker.cork.outlets
+    assert not broker.cork.outbounds
     assert not broker.cork.woken
 
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import ConfigError
@@ -102,33 +102,35 @@ def test_the_built_in_defaults_stay_on_loopback_and_serve_their_own_page() -> No
     assert settings.history is not None
     assert settings.history.rules == (HistoryRule("/topic/chat*", 1000, 7 * 86400.0),)
     assert settings.history.file is None, "nothing is written where nobody has asked for it"
-    assert settings.chat == ChatTerms(messages_per_second=10, burst=50)
+    assert settings.chat == ChatPolicy(messages_per_second=10, burst=50)
     assert settings.source == "built-in defaults"
 
 
 def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path) -> None:
     settings = read(ini, LISTEN)
-    listener = Listener("http", "", 9000, None, Place(str(ini), 2, "http://:9000", "", "listen"))
+    listener = Listener(
+        "http", "", 9000, None, SourceLine(str(ini), 2, "http://:9000", "", "listen")
+    )
     assert settings == Settings(
         listeners=(listener,),
         access=(),
         ping_interval_s=20.0,
         ping_timeout_s=20.0,
         user=None,
-        user_place=None,
+        user_line=None,
         group=None,
-        group_place=None,
+        group_line=None,
         hosts=(),
         origin_required=False,
         tls=None,
         static={},
         message_log=None,
-        message_log_place=None,
+        message_log_line=None,
         limits=Limits(),
         broker_limits=BrokerLimits(max_bytes=QUARTER_OF_MEMORY),
         pubsub={},
         history=None,
-        chat=ChatTerms(
+        chat=ChatPolicy(
             grace_s=5.0,
             rooms=("/topic/chat", "/topic/chat.*"),
             max_text_chars=4000,
@@ -187,8 +189,8 @@ def test_comments_stand_at_the_start_of_a_line_or_after_white_space(ini: Path) -
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_line_end_of_every_editor_counts_one_line(ini: Path, end: str) -> None:
     text = end.join(["[listen]", "http://:9000", "", "[global]", "user = nobody"])
-    place = read(ini, text).user_place
-    assert place == Place(str(ini), 5, "user", "nobody", "global")
+    source_line = read(ini, text).user_line
+    assert source_line == SourceLine(str(ini), 5, "user", "nobody", "global")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(ini: Path) -> None:
@@ -376,7 +378,7 @@ def test_a_url_is_an_address_to_listen_on(
     (listener,) = read(ini, f"[listen]\n{line}\n").listeners
     assert (listener.kind, listener.host, listener.port) == (kind, host, port)
     assert listener.endpoint is None
-    assert listener.place == Place(str(ini), 2, line, "", "listen")
+    assert listener.source_line == SourceLine(str(ini), 2, line, "", "listen")
 
 
 def test_an_endpoint_is_kept_as_text(ini: Path) -> None:
@@ -388,7 +390,7 @@ def test_an_endpoint_is_kept_as_text(ini: Path) -> None:
         "",
         0,
         "unix:/run/rtchat.sock",
-        Place(str(ini), 2, "http", "unix:/run/rtchat.sock", "listen"),
+        SourceLine(str(ini), 2, "http", "unix:/run/rtchat.sock", "listen"),
     )
     assert (stomp.kind, stomp.endpoint) == ("stomp", "tcp:61613:interface=\\:\\:1")
 
@@ -494,7 +496,7 @@ def test_two_listeners_that_may_go_together_are_kept(ini: Path, one: str, other:
 
 def test_a_place_makes_the_error_for_a_port_that_is_taken(ini: Path) -> None:
     (listener,) = read(ini, LISTEN).listeners
-    error = listener.place.error("is taken; stop the other server or choose another port")
+    error = listener.source_line.error("is taken; stop the other server or choose another port")
     assert str(error) == (
         f"{ini}:2: [listen] http://:9000 is taken; stop the other server or choose another port"
     )
@@ -502,7 +504,7 @@ def test_a_place_makes_the_error_for_a_port_that_is_taken(ini: Path) -> None:
 
 
 def test_a_place_without_a_section_writes_the_setting_alone() -> None:
-    assert str(Place("chat.ini", 2, "user", "nobody")) == "user = nobody"
+    assert str(SourceLine("chat.ini", 2, "user", "nobody")) == "user = nobody"
 
 
 # ---------------------------------------------------------------- [access]
@@ -571,8 +573,8 @@ def test_a_ping_interval_out_of_range_is_refused(ini: Path, value: str) -> None:
 def test_user_and_group_come_with_their_places(ini: Path) -> None:
     settings = with_global(ini, "user = nobody\ngroup = nogroup")
     assert (settings.user, settings.group) == ("nobody", "nogroup")
-    assert settings.user_place == Place(str(ini), 4, "user", "nobody", "global")
-    assert settings.group_place == Place(str(ini), 5, "group", "nogroup", "global")
+    assert settings.user_line == SourceLine(str(ini), 4, "user", "nobody", "global")
+    assert settings.group_line == SourceLine(str(ini), 5, "group", "nogroup", "global")
 
 
 @pytest.mark.parametrize("key", ["user", "group", "hosts"])
@@ -1107,7 +1109,7 @@ def test_a_line_of_history_is_a_count_and_an_age(
     history = with_history(ini, f"/topic/chat* = {value}")
     assert history.rules == (HistoryRule("/topic/chat*", count, age_s),)
     assert history.file == ini.parent / "rtchat-history.sqlite"
-    assert history.place.line == 4
+    assert history.source_line.line == 4
     assert history.limits == HistoryLimits()
     assert not history.is_power_safe
 
@@ -1121,7 +1123,7 @@ def test_history_has_a_file_and_limits(ini: Path) -> None:
     )
     assert [rule.pattern for rule in history.rules] == ["/topic/b", "/topic/*"]
     assert history.file == ini.parent / "kept.sqlite"
-    assert history.place.line == 6
+    assert history.source_line.line == 6
     assert history.is_power_safe
     assert history.max_file_bytes == 2 * 1024**3
     assert history.limits == HistoryLimits(5, 1024**2, 3 * 1024**2)
@@ -1253,13 +1255,13 @@ def test_a_key_about_people_changes_its_term_and_no_other(
     ini: Path, section: str, line: str, changed: dict[str, object]
 ) -> None:
     chat = read(ini, f"{LISTEN}[{section}]\n{line}\n").chat
-    assert chat == dataclasses.replace(ChatTerms(), **changed)  # type: ignore[arg-type]
+    assert chat == dataclasses.replace(ChatPolicy(), **changed)  # type: ignore[arg-type]
 
 
 def test_every_term_about_people_has_a_key() -> None:
     tables = (PRESENCE_KEYS, CHAT_KEYS, RATE_KEYS)
     names = {name for table in tables for name, _ in table.values()}
-    fields = {field.name for field in dataclasses.fields(ChatTerms)}
+    fields = {field.name for field in dataclasses.fields(ChatPolicy)}
     assert names | {"limits_programs"} == fields
 
 
@@ -1364,7 +1366,7 @@ def test_the_defaults_in_the_manual_are_the_defaults(ini: Path, section: str) ->
     if settings.history is not None:
         usual = read(ini, f"{LISTEN}[history]\n/topic/x = 1\n").history
         assert usual is not None
-        assert dataclasses.replace(settings.history, place=usual.place) == usual
+        assert dataclasses.replace(settings.history, source_line=usual.source_line) == usual
     assert (settings.limits, settings.proxy) == (Limits(), ProxySettings())
     assert settings.broker_limits == BrokerLimits(max_bytes=QUARTER_OF_MEMORY)
 
@@ -1378,7 +1380,7 @@ def test_the_defaults_about_people_in_the_manual_are_the_defaults(ini: Path, sec
     rows = [row for row in rows if row != ("burst", "five seconds' worth")]
     lines = "\n".join(f"{key} = {default}" for key, default in rows)
     chat = read(ini, f"{LISTEN}[{section}]\n{lines}\n").chat
-    assert dataclasses.replace(chat, limits_programs=False) == ChatTerms()
+    assert dataclasses.replace(chat, limits_programs=False) == ChatPolicy()
 
 
 # ---------------------------------------------------------------- any text at all

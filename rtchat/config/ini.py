@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rtchat.errors import ConfigError
 
-__all__ = ["Place", "Section", "read_sections", "split_lines"]
+__all__ = ["Section", "SourceLine", "read_sections", "split_lines"]
 
 
 _SECTION = re.compile(r"\[(?P<header>[^\[\]]+)\]$")
@@ -25,7 +25,7 @@ _COMMENT = re.compile(r"(?:^|\s)#.*|^;.*")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLine:
     """Where a setting stands, for messages about it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Section:
     """One section of the file; its places are in the order of the file."""
 
     line: int
-    places: Mapping[str, Place]
+    source_lines: Mapping[str, SourceLine]
 
 
 class _ChatIni(ConfigParser):
@@ -130,7 +130,7 @@ def read_sections(text: str, file: str) -> dict[str, Section]:
         section: Section(
             numbers[section, None],
             {
-                key: Place(file, numbers[section, key], key, value or "", section)
+                key: SourceLine(file, numbers[section, key], key, value or "", section)
                 for key, value in parser.items(section)
             },
         )

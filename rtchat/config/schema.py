@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from rtchat.config.ini import Place, Section
+from rtchat.config.ini import Section, SourceLine
 from rtchat.config.values import Reader
 from rtchat.errors import ConfigError
 
@@ -25,14 +25,14 @@ def refuse_unknown(
             raise ConfigError(
                 f"[{name}] is not a known section; {remedy}", file=file, line=section.line
             )
-        for key, place in section.places.items():
+        for key, source_line in section.source_lines.items():
             if name == "history" and key.startswith("/"):
                 continue
             if known_keys[name] and key not in known_keys[name]:
                 raise ConfigError(
                     f"[{name}] {key} is not a known key; {_key_remedy(name, key, known_keys)}",
                     file=file,
-                    line=place.line,
+                    line=source_line.line,
                 )
 
 
@@ -54,7 +54,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def read_fields(
-    places: Mapping[str, Place], table: Mapping[str, tuple[str, Reader]]
+    source_lines: Mapping[str, SourceLine], table: Mapping[str, tuple[str, Reader]]
 ) -> dict[str, Any]:
     """Return field name and value of every key that the file sets."""
-    return {table[key][0]: table[key][1](place) for key, place in places.items() if key in table}
+    return {
+        table[key][0]: table[key][1](source_line)
+        for key, source_line in source_lines.items()
+        if key in table
+    }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from configparser import ConfigParser
 from typing import Any, TypeAlias
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 
 __all__ = [
     "GIB",
@@ -35,25 +35,25 @@ _SIZE = re.compile(r"(?P<count>-?[0-9]{1,15})\s*(?P<unit>[KMG]iB)?", re.IGNORECA
 URL_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def filled_text(place: Place) -> str:
-    if not place.value:
-        raise place.error(f"has no value; write {place.key} = …, or remove the line")
-    return place.value
+def filled_text(source_line: SourceLine) -> str:
+    if not source_line.value:
+        raise source_line.error(f"has no value; write {source_line.key} = …, or remove the line")
+    return source_line.value
 
 
 def os_reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-Reader: TypeAlias = Callable[[Place], Any]
+Reader: TypeAlias = Callable[[SourceLine], Any]
 
 
 def seconds(low: float, high: float, *, or_zero: bool = False, unit: str = "seconds") -> Reader:
-    def read(place: Place) -> float:
-        value = float(place.value) if _NUMBER.fullmatch(place.value) else -1.0
+    def read(source_line: SourceLine) -> float:
+        value = float(source_line.value) if _NUMBER.fullmatch(source_line.value) else -1.0
         if not (low <= value <= high or (or_zero and value == 0)):
             zero = "0 or " if or_zero else ""
-            raise place.error(
+            raise source_line.error(
                 f"cannot be used; write {zero}a number of {unit} from {low:g} to {high:g}"
             )
         return value
@@ -62,12 +62,12 @@ def seconds(low: float, high: float, *, or_zero: bool = False, unit: str = "seco
 
 
 def whole_number(low: int, high: int, unit: str, *, or_zero: bool = False) -> Reader:
-    def read(place: Place) -> int:
-        text = place.value
+    def read(source_line: SourceLine) -> int:
+        text = source_line.value
         value = int(text) if "." not in text and _NUMBER.fullmatch(text) else -1
         if not (low <= value <= high or (or_zero and value == 0)):
             zero = "0 or " if or_zero else ""
-            raise place.error(
+            raise source_line.error(
                 f"cannot be used; write {zero}a number of {unit} from {low} to {high}"
             )
         return value
@@ -76,15 +76,17 @@ def whole_number(low: int, high: int, unit: str, *, or_zero: bool = False) -> Re
 
 
 def size_in_bytes(low: int, high: int) -> Reader:
-    def read(place: Place) -> int:
-        size = _SIZE.fullmatch(place.value)
+    def read(source_line: SourceLine) -> int:
+        size = _SIZE.fullmatch(source_line.value)
         if size is None:
-            raise place.error(
+            raise source_line.error(
                 "is not a size; write a number of bytes, or a number with KiB, MiB or GiB"
             )
         value = int(size["count"]) * _UNITS[(size["unit"] or "").upper()]
         if not low <= value <= high:
-            raise place.error(f"is out of range; write {written_size(low)} to {written_size(high)}")
+            raise source_line.error(
+                f"is out of range; write {written_size(low)} to {written_size(high)}"
+            )
         return value
 
     return read
@@ -98,8 +100,8 @@ def written_size(size: int) -> str:
     return f"{size} bytes"
 
 
-def yes_no(place: Place) -> bool:
+def yes_no(source_line: SourceLine) -> bool:
     states = ConfigParser.BOOLEAN_STATES
-    if place.value.lower() not in states:
-        raise place.error("is neither; write yes or no")
-    return states[place.value.lower()]
+    if source_line.value.lower() not in states:
+        raise source_line.error("is neither; write yes or no")
+    return states[source_line.value.lower()]

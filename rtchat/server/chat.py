@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.schema import read_fields
 from rtchat.config.values import Reader, filled_text, seconds, whole_number, yes_no
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 
 __all__ = ["CHAT_KEYS", "PRESENCE_KEYS", "RATE_KEYS", "read_chat"]
 
 
 def read_chat(
-    presence: Mapping[str, Place], chat: Mapping[str, Place], rate: Mapping[str, Place]
-) -> ChatTerms:
+    presence: Mapping[str, SourceLine],
+    chat: Mapping[str, SourceLine],
+    rate: Mapping[str, SourceLine],
+) -> ChatPolicy:
     fields = {
         **read_fields(presence, PRESENCE_KEYS),
         **read_fields(chat, CHAT_KEYS),
@@ -27,15 +29,15 @@ def read_chat(
     elif "burst" in rate:
         raise rate["burst"].error("has no rate; write messages_per_second in [rate], too")
     # Whoever writes the limit means everybody.
-    return ChatTerms(**fields, limits_programs="text.max_characters" in chat)
+    return ChatPolicy(**fields, limits_programs="text.max_characters" in chat)
 
 
-def _rooms(place: Place) -> tuple[str, ...]:
+def _rooms(source_line: SourceLine) -> tuple[str, ...]:
     """Read which destinations are rooms."""
-    rooms = [name.strip() for name in filled_text(place).split(",")]
+    rooms = [name.strip() for name in filled_text(source_line).split(",")]
     for name in rooms:
         if not name.startswith("/topic/") or name == "/topic/":
-            raise place.error(
+            raise source_line.error(
                 f"names {name or 'nothing'} where a room belongs; write /topic/NAME, in which * "
                 "stands for any letters, several with commas between them"
             )

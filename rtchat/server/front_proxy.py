@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.values import filled_text
 from rtchat.core.access.addresses import AddressList
 
@@ -26,8 +26,8 @@ class FrontSettings:
     has_proxy_header: bool = False
 
 
-def read_front(places: Mapping[str, Place]) -> FrontSettings:
-    trusted, protocol = places.get("trusted"), places.get("protocol")
+def read_front(source_lines: Mapping[str, SourceLine]) -> FrontSettings:
+    trusted, protocol = source_lines.get("trusted"), source_lines.get("protocol")
     if trusted is None:
         if protocol is not None:
             raise protocol.error(

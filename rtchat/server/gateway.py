@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.values import GIB, KIB, MIB, Reader, seconds, size_in_bytes, whole_number, yes_no
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessRule
@@ -44,20 +44,20 @@ class ProxySettings:
     max_http_per_source: int = 10_000
 
 
-def read_rules(places: Iterable[Place], folder: Path) -> tuple[AccessRule, ...]:
+def read_rules(source_lines: Iterable[SourceLine], folder: Path) -> tuple[AccessRule, ...]:
     """Return the rules; those for one target reach it in one way."""
     rules: list[AccessRule] = []
-    first: dict[Target, tuple[AccessRule, Place]] = {}
-    for place in places:
+    first: dict[Target, tuple[AccessRule, SourceLine]] = {}
+    for source_line in source_lines:
         try:
-            rule = AccessRule.parse(place.setting)
+            rule = AccessRule.parse(source_line.setting)
         except ValueError as error:
-            raise place.error(f"is not a rule: {error}") from None
+            raise source_line.error(f"is not a rule: {error}") from None
         if rule.path:
             rule = replace(rule, path=str(folder / rule.path))
-        other, where = first.setdefault(rule.target, (rule, place))
+        other, where = first.setdefault(rule.target, (rule, source_line))
         if (rule.path, rule.has_proxy_header) != (other.path, other.has_proxy_header):
-            raise place.error(
+            raise source_line.error(
                 f"reaches {rule.target} in another way than line {where.line} "
                 f"({where.setting}); write the same behind the -> in both"
             )

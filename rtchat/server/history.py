@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from typing_extensions import override
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.schema import read_fields
 from rtchat.config.values import GIB, KIB, MIB, Reader, filled_text, size_in_bytes, whole_number
 from rtchat.core.broker.broker import Broker
@@ -53,7 +53,7 @@ class HistorySettings:
 
     Attributes:
         rules: What is kept; the first rule that matches a destination holds.
-        place: The line of the file, or of the first rule.
+        source_line: The line of the file, or of the first rule.
         file: The SQLite file, or None for memory that ends with the process.
         is_power_safe: Whether what is written survives a power cut, too.
         max_file_bytes: How large the file may become.
@@ -61,67 +61,73 @@ class HistorySettings:
     """
 
     rules: tuple[HistoryRule, ...]
-    place: Place
+    source_line: SourceLine
     file: Path | None = None
     is_power_safe: bool = False
     max_file_bytes: int = GIB
     limits: HistoryLimits = field(default_factory=HistoryLimits)
 
 
-def read_history(places: Mapping[str, Place], folder: Path) -> HistorySettings | None:
+def read_history(source_lines: Mapping[str, SourceLine], folder: Path) -> HistorySettings | None:
     """Read [history]: rules, which begin with a slash, and keys."""
-    rules = {key: _history_rule(place) for key, place in places.items() if key.startswith("/")}
+    rules = {
+        key: _history_rule(source_line)
+        for key, source_line in source_lines.items()
+        if key.startswith("/")
+    }
     if not rules:
-        for place in places.values():
-            raise place.error("keeps nothing; write a line such as /topic/chat* = 1000, 7 days")
+        for source_line in source_lines.values():
+            raise source_line.error(
+                "keeps nothing; write a line such as /topic/chat* = 1000, 7 days"
+            )
         return None
-    file = places.get("file")
-    place = file or places[next(iter(rules))]
+    file = source_lines.get("file")
+    source_line = file or source_lines[next(iter(rules))]
     path: Path | None = folder / _HISTORY_FILE
     if file is not None:
         path = None if filled_text(file) == ":memory:" else folder / file.value
     if path is not None and path.is_dir():
-        raise place.error(f"is a folder; write the path of a file in it ({path} was tried)")
+        raise source_line.error(f"is a folder; write the path of a file in it ({path} was tried)")
     if path is not None and not path.parent.is_dir():
-        raise place.error(f"stands in no folder; create {path.parent} or change the path")
+        raise source_line.error(f"stands in no folder; create {path.parent} or change the path")
     return HistorySettings(
         tuple(rules.values()),
-        place,
+        source_line,
         path,
-        limits=HistoryLimits(**read_fields(places, HISTORY_LIMIT_KEYS)),
-        **read_fields(places, HISTORY_KEYS),
+        limits=HistoryLimits(**read_fields(source_lines, HISTORY_LIMIT_KEYS)),
+        **read_fields(source_lines, HISTORY_KEYS),
     )
 
 
-def _history_rule(place: Place) -> HistoryRule:
+def _history_rule(source_line: SourceLine) -> HistoryRule:
     """Read ``PATTERN = COUNT, AGE``."""
-    if not place.key.startswith("/topic/") or place.key == "/topic/":
-        raise place.error("keeps no topic; begin the line with /topic/, such as /topic/chat*")
-    if "," in place.key:
-        raise place.error("names several; write a line for each of them")
-    count, comma, age = (part.strip() for part in place.value.partition(","))
+    if not source_line.key.startswith("/topic/") or source_line.key == "/topic/":
+        raise source_line.error("keeps no topic; begin the line with /topic/, such as /topic/chat*")
+    if "," in source_line.key:
+        raise source_line.error("names several; write a line for each of them")
+    count, comma, age = (part.strip() for part in source_line.value.partition(","))
     if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= _MAX_KEPT):
-        raise place.error(
+        raise source_line.error(
             f"says {count or 'nothing'} where a number of messages from 1 to {_MAX_KEPT} belongs; "
-            f"write {place.key} = 1000, 7 days"
+            f"write {source_line.key} = 1000, 7 days"
         )
     if not comma:
-        return HistoryRule(place.key, int(count))
+        return HistoryRule(source_line.key, int(count))
     match = _AGE.fullmatch(age)
     unit = _AGE_UNITS.get(match["unit"].lower().removesuffix("s")) if match else None
     if match is None or unit is None or not 1 <= int(match["count"]) * unit <= _MAX_AGE_S:
-        raise place.error(
+        raise source_line.error(
             f"says {age or 'nothing'} where an age up to 10 years belongs; write seconds, "
-            f"minutes, hours, days or weeks, such as {place.key} = {count}, 7 days"
+            f"minutes, hours, days or weeks, such as {source_line.key} = {count}, 7 days"
         )
-    return HistoryRule(place.key, int(count), int(match["count"]) * unit)
+    return HistoryRule(source_line.key, int(count), int(match["count"]) * unit)
 
 
-def _sync(place: Place) -> bool:
+def _sync(source_line: SourceLine) -> bool:
     kinds = {"normal": False, "full": True}
-    if place.value.lower() not in kinds:
-        raise place.error("is neither; write normal or full")
-    return kinds[place.value.lower()]
+    if source_line.value.lower() not in kinds:
+        raise source_line.error("is neither; write normal or full")
+    return kinds[source_line.value.lower()]
 
 
 HISTORY_KEYS: Mapping[str, tuple[str, Reader]] = {
@@ -162,9 +168,9 @@ class HistoryService(Service):
             )
         except StoreUnusable as error:
             problem = f"cannot be used by {process_user()}: {settings.file}: {error}."
-            raise SystemExit(f"rtchat: {settings.place.error(problem)}") from None
+            raise SystemExit(f"rtchat: {settings.source_line.error(problem)}") from None
         rules = HistoryRules(settings.rules)
-        history = self._broker.keep_history(rules, settings.limits, store, store.contents)
+        history = self._broker.keep_history(rules, settings.limits, store, store.snapshot)
         patterns = ", ".join(rule.pattern for rule in settings.rules)
         if settings.file is None:
             _log.info(
@@ -190,7 +196,7 @@ class HistoryService(Service):
         def close() -> None:
             store.close().chainDeferred(closed)
 
-        history.batches.when_idle(close)
+        history.group_commit.when_idle(close)
         return closed
 
     def _in_reactor(self, turn: Callable[[], None]) -> None:

@@ -23,10 +23,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.schema import nearest
 from rtchat.core.access.hosts import HostList, Target, normal_host
-from rtchat.net.connection.front_proxy import FrontEndpoint
+from rtchat.net.connection.front_proxy import ProxyProtocolEndpoint
 from rtchat.server.front_proxy import FrontSettings
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TLS_KINDS",
-    "Kind",
     "Listener",
+    "ListenerKind",
     "Listening",
     "machine_names",
     "read_listeners",
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 
-Kind: TypeAlias = Literal["http", "https", "stomp", "stomps"]
+ListenerKind: TypeAlias = Literal["http", "https", "stomp", "stomps"]
 
 _KINDS = ("http", "https", "stomp", "stomps")
 
@@ -63,75 +63,80 @@ class Listener:
             and also stands beside an endpoint.
         port: 1 to 65535, or 0 beside an endpoint.
         endpoint: A Twisted server endpoint string instead of host and port, or None.
-        place: The line, to name it when the port is taken.
+        source_line: The line, to name it when the port is taken.
     """
 
-    kind: Kind
+    kind: ListenerKind
     host: str
     port: int
     endpoint: str | None
-    place: Place
+    source_line: SourceLine
 
 
-def read_listeners(places: Iterable[Place], *, has_tls: bool) -> tuple[Listener, ...]:
+def read_listeners(source_lines: Iterable[SourceLine], *, has_tls: bool) -> tuple[Listener, ...]:
     listeners: list[Listener] = []
-    for place in places:
-        listener = _endpoint(place) if place.key in _KINDS else _address(place)
+    for source_line in source_lines:
+        listener = _endpoint(source_line) if source_line.key in _KINDS else _address(source_line)
         if listener.kind in ("https", "stomps") and not has_tls:
-            raise place.error("needs a certificate; write a section [ssl] with crt and key")
+            raise source_line.error("needs a certificate; write a section [ssl] with crt and key")
         for other in listeners:
             if _overlap(listener, other):
-                raise place.error(
-                    f"takes the same address as line {other.place.line} ({other.place.setting}); "
+                taken = other.source_line
+                raise source_line.error(
+                    f"takes the same address as line {taken.line} ({taken.setting}); "
                     "give each its own"
                 )
         listeners.append(listener)
     return tuple(listeners)
 
 
-def _endpoint(place: Place) -> Listener:
+def _endpoint(source_line: SourceLine) -> Listener:
     """Read ``http = ENDPOINT``; whether Twisted understands the endpoint shows when it opens."""
-    kind = place.key
+    kind = source_line.key
     if kind not in ("http", "stomp"):
         plain = kind.removesuffix("s")
-        raise place.error(
+        raise source_line.error(
             f"takes no endpoint; write {plain} = ssl:PORT:privateKey=FILE:certKey=FILE, or "
             f"{kind}://:PORT and a section [ssl]"
         )
-    if not place.value:
-        raise place.error(f"has no endpoint; write one, such as {kind} = unix:/run/rtchat.sock")
-    return Listener(cast(Kind, kind), "", 0, place.value, place)
+    if not source_line.value:
+        raise source_line.error(
+            f"has no endpoint; write one, such as {kind} = unix:/run/rtchat.sock"
+        )
+    return Listener(cast(ListenerKind, kind), "", 0, source_line.value, source_line)
 
 
-def _address(place: Place) -> Listener:
+def _address(source_line: SourceLine) -> Listener:
     """Read ``http://[host]:port``."""
-    url = None if place.value else _URL.fullmatch(place.key)
+    url = None if source_line.value else _URL.fullmatch(source_line.key)
     kind = url["kind"].lower() if url else ""
     if url is None or kind not in _KINDS:
-        scheme, colon, rest = place.key.partition(":")
+        scheme, colon, rest = source_line.key.partition(":")
         near = nearest(scheme, _KINDS) if colon else ""
         remedy = "write http://HOST:PORT, https://…, stomp://… or stomps://…"
         if near and near != scheme.lower():
             remedy = f"did you mean {near}:{rest} ?"
-        raise place.error(f"is not an address to listen on; {remedy}")
+        raise source_line.error(f"is not an address to listen on; {remedy}")
     host, port = url["host"], url["port"] or ""
     if not port:
         example = 9000 if kind.startswith("http") else 61613
-        raise place.error(f"has no port; write {kind}://{host}:{example}")
+        raise source_line.error(f"has no port; write {kind}://{host}:{example}")
     if ":" in port:
-        raise place.error(f"is not clear; write an IPv6 address in brackets: {kind}://[::1]:9000")
+        raise source_line.error(
+            f"is not clear; write an IPv6 address in brackets: {kind}://[::1]:9000"
+        )
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        raise place.error(f"has the port {port}; use a number from 1 to 65535")
+        raise source_line.error(f"has the port {port}; use a number from 1 to 65535")
     if host == "*":
-        raise place.error(f"has a wildcard; write {kind}://:{port} for every interface")
+        raise source_line.error(f"has a wildcard; write {kind}://:{port} for every interface")
     try:
         host = normal_host(host) if host else ""
     except ValueError as error:
-        raise place.error(
+        raise source_line.error(
             f"has no usable host ({error}); write {kind}://127.0.0.1:{port}, or "
             f"{kind}://:{port} for every interface"
         ) from None
-    return Listener(cast(Kind, kind), host, int(port), None, place)
+    return Listener(cast(ListenerKind, kind), host, int(port), None, source_line)
 
 
 def _overlap(one: Listener, other: Listener) -> bool:
@@ -176,12 +181,11 @@ class Listening(Service):
         outcome: list[IListeningPort | Failure] = []
         self._endpoint.listen(self._factory).addBoth(outcome.append)
         if not outcome:
-            raise SystemExit(f"rtchat: {self._listener.place.error('did not open at once.')}")
+            raise SystemExit(f"rtchat: {self._listener.source_line.error('did not open at once.')}")
         port = outcome[0]
         if isinstance(port, Failure):
-            raise SystemExit(
-                f"rtchat: {self._listener.place.error(_why_not_listening(port, self._listener))}"
-            )
+            problem = _why_not_listening(port, self._listener)
+            raise SystemExit(f"rtchat: {self._listener.source_line.error(problem)}")
         self._port = port
         self._listening(self._listener, port)
 
@@ -230,13 +234,17 @@ def server_endpoint(
     if listener.endpoint is not None:
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
-            return endpoint if front is None else FrontEndpoint(endpoint, front.trusted, reactor)
+            return (
+                endpoint
+                if front is None
+                else ProxyProtocolEndpoint(endpoint, front.trusted, reactor)
+            )
         except Exception as error:  # a parser plugin may raise anything
             problem = (
                 f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
                 "tcp:61613 or unix:/run/rtchat.sock."
             )
-            raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
+            raise SystemExit(f"rtchat: {listener.source_line.error(problem)}") from None
     host, port = listener.host, listener.port
     if host == "" and socket.has_dualstack_ipv6():
         host = "::"
@@ -244,12 +252,14 @@ def server_endpoint(
         certificates = None
     elif certificates is None:
         problem = "needs a certificate: set [ssl] crt and key."
-        raise SystemExit(f"rtchat: {listener.place.error(problem)}")
+        raise SystemExit(f"rtchat: {listener.source_line.error(problem)}")
     elif front is None:
         return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
     tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
-    return tcp if front is None else FrontEndpoint(tcp, front.trusted, reactor, certificates)
+    return (
+        tcp if front is None else ProxyProtocolEndpoint(tcp, front.trusted, reactor, certificates)
+    )
 
 
 def _why_not_listening(failure: Failure, listener: Listener) -> str:

@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from typing_extensions import override
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.values import filled_text
 from rtchat.core.broker.broker import Broker
 from rtchat.server.process import process_user
@@ -26,25 +26,25 @@ __all__ = ["MessageLogService", "read_message_log"]
 _log = Logger(__package__)
 
 
-def read_message_log(place: Place | None, folder: Path) -> Path | None:
-    if place is None:
+def read_message_log(source_line: SourceLine | None, folder: Path) -> Path | None:
+    if source_line is None:
         return None
-    path = folder / filled_text(place)
+    path = folder / filled_text(source_line)
     if os.path.isdir(path):
-        raise place.error("is a folder; write the path of a file in it")
+        raise source_line.error("is a folder; write the path of a file in it")
     if not os.path.isdir(path.parent):
-        raise place.error(f"stands in no folder; create {path.parent} or change the path")
+        raise source_line.error(f"stands in no folder; create {path.parent} or change the path")
     if not os.access(path if os.path.exists(path) else path.parent, os.W_OK):
-        raise place.error("cannot be written; change the permissions or the path")
+        raise source_line.error("cannot be written; change the permissions or the path")
     return path
 
 
 class MessageLogService(Service):
     """The message log."""
 
-    def __init__(self, path: Path, place: Place, broker: Broker, reactor: Any) -> None:
+    def __init__(self, path: Path, source_line: SourceLine, broker: Broker, reactor: Any) -> None:
         self._path = path
-        self._place = place
+        self._source_line = source_line
         self._broker = broker
         self._reactor = reactor
         self.messages: MessageLog | None = None
@@ -68,7 +68,7 @@ class MessageLogService(Service):
                 f"cannot be written by {process_user()} ({error.strerror}: {self._path}); "
                 "change the permissions or the path."
             )
-            raise SystemExit(f"rtchat: {self._place.error(problem)}") from None
+            raise SystemExit(f"rtchat: {self._source_line.error(problem)}") from None
         self._broker.observers.append(self.messages.record)
 
     def reopen(self) -> None:

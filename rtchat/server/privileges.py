@@ -47,21 +47,21 @@ def _ids(settings: config.Settings) -> tuple[int | None, int | None]:
         SystemExit: There is no such user or group, or only root could become it.
     """
     uid = gid = None
-    if settings.user is not None and settings.user_place is not None:
+    if settings.user is not None and settings.user_line is not None:
         try:
             entry = pwd.getpwnam(settings.user)
         except KeyError:
             problem = "is no user of this machine; name one that exists, such as nobody."
-            raise SystemExit(f"rtchat: {settings.user_place.error(problem)}") from None
+            raise SystemExit(f"rtchat: {settings.user_line.error(problem)}") from None
         uid, gid = entry.pw_uid, entry.pw_gid
-    if settings.group is not None and settings.group_place is not None:
+    if settings.group is not None and settings.group_line is not None:
         try:
             gid = grp.getgrnam(settings.group).gr_gid
         except KeyError:
             problem = "is no group of this machine; name one that exists, such as nogroup."
-            raise SystemExit(f"rtchat: {settings.group_place.error(problem)}") from None
-    place = settings.user_place or settings.group_place
-    if place is not None and os.geteuid() != 0:
+            raise SystemExit(f"rtchat: {settings.group_line.error(problem)}") from None
+    source_line = settings.user_line or settings.group_line
+    if source_line is not None and os.geteuid() != 0:
         problem = "needs a start as root: only root can become another user. Take the line out."
-        raise SystemExit(f"rtchat: {place.error(problem)}")
+        raise SystemExit(f"rtchat: {source_line.error(problem)}")
     return uid, gid

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from rtchat.config.ini import Place, read_sections, split_lines
+from rtchat.config.ini import SourceLine, read_sections, split_lines
 from rtchat.config.schema import read_fields, refuse_unknown
 from rtchat.config.values import MIB, Reader, filled_text, os_reason, seconds, yes_no
 from rtchat.core.access.rules import AccessRule
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import ConfigError
 from rtchat.server.chat import CHAT_KEYS, PRESENCE_KEYS, RATE_KEYS, read_chat
@@ -66,15 +66,15 @@ class Settings:
         ping_interval_s: Seconds between WebSocket pings; 0 is no pings.
         ping_timeout_s: Seconds a pong may take; 0 waits for ever.
         user: The user to become after the ports are open, or None to stay.
-        user_place: Where ``user`` stands, or None.
+        user_line: Where ``user`` stands, or None.
         group: The group to become, or None to stay.
-        group_place: Where ``group`` stands, or None.
+        group_line: Where ``group`` stands, or None.
         hosts: Names this server answers to, in lower case.
         origin_required: Refuse requests without ``Origin``.
         tls: The files of ``[ssl]``, or None; never None when a listener needs them.
         static: URL segment to the directory or file served there.
         message_log: The file that every message is appended to, or None.
-        message_log_place: Where it stands, or None.
+        message_log_line: Where it stands, or None.
         limits: The limits of a STOMP session.
         broker_limits: What all STOMP sessions share.
         pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
@@ -90,20 +90,20 @@ class Settings:
     ping_interval_s: float = 20.0
     ping_timeout_s: float = 20.0
     user: str | None = None
-    user_place: Place | None = None
+    user_line: SourceLine | None = None
     group: str | None = None
-    group_place: Place | None = None
+    group_line: SourceLine | None = None
     hosts: tuple[str, ...] = ()
     origin_required: bool = False
     tls: TlsFiles | None = None
     static: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     message_log: Path | None = None
-    message_log_place: Place | None = None
+    message_log_line: SourceLine | None = None
     limits: Limits = field(default_factory=Limits)
     broker_limits: BrokerLimits = field(default_factory=BrokerLimits)
     pubsub: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     history: HistorySettings | None = None
-    chat: ChatTerms = field(default_factory=ChatTerms)
+    chat: ChatPolicy = field(default_factory=ChatPolicy)
     proxy: ProxySettings = field(default_factory=ProxySettings)
     front: FrontSettings = field(default_factory=FrontSettings)
     source: str = "built-in defaults"
@@ -158,13 +158,13 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
     sections = read_sections(text, file)
     refuse_unknown(sections, file, _SECTIONS)
 
-    def places(section: str) -> Mapping[str, Place]:
-        return sections[section].places if section in sections else {}
+    def source_lines(section: str) -> Mapping[str, SourceLine]:
+        return sections[section].source_lines if section in sections else {}
 
-    general = places("global")
+    general = source_lines("global")
     user, group = general.get("user"), general.get("group")
-    tls = read_tls(places("ssl"), folder)
-    if not places("listen"):
+    tls = read_tls(source_lines("ssl"), folder)
+    if not source_lines("listen"):
         raise ConfigError(
             "there is nothing to listen on; write a section [listen] with a line such as "
             "http://127.0.0.1:9000",
@@ -172,32 +172,35 @@ def _parse(text: str, file: str, folder: Path) -> Settings:
             line=sections["listen"].line if "listen" in sections else 0,
         )
     settings = Settings(
-        listeners=read_listeners(places("listen").values(), has_tls=tls is not None),
-        access=read_rules(places("access").values(), folder),
+        listeners=read_listeners(source_lines("listen").values(), has_tls=tls is not None),
+        access=read_rules(source_lines("access").values(), folder),
         user=filled_text(user) if user else None,
-        user_place=user,
+        user_line=user,
         group=filled_text(group) if group else None,
-        group_place=group,
+        group_line=group,
         tls=tls,
         static=MappingProxyType(
-            {name: read_mount(place, folder) for name, place in places("static").items()}
+            {
+                name: read_mount(source_line, folder)
+                for name, source_line in source_lines("static").items()
+            }
         ),
-        message_log=read_message_log(places("log").get("messages"), folder),
-        message_log_place=places("log").get("messages"),
-        limits=Limits(**read_fields(places("broker"), SESSION_KEYS)),
+        message_log=read_message_log(source_lines("log").get("messages"), folder),
+        message_log_line=source_lines("log").get("messages"),
+        limits=Limits(**read_fields(source_lines("broker"), SESSION_KEYS)),
         broker_limits=BrokerLimits(
             **{
                 "max_bytes": quarter_of_memory(),
-                **read_fields(places("broker"), BROKER_KEYS),
+                **read_fields(source_lines("broker"), BROKER_KEYS),
             }
         ),
         pubsub=MappingProxyType(
-            {name: read_pubsub(place) for name, place in places("pubsub").items()}
+            {name: read_pubsub(source_line) for name, source_line in source_lines("pubsub").items()}
         ),
-        history=read_history(places("history"), folder),
-        chat=read_chat(places("presence"), places("chat"), places("rate")),
-        proxy=ProxySettings(**read_fields(places("proxy"), PROXY_KEYS)),
-        front=read_front(places("front")),
+        history=read_history(source_lines("history"), folder),
+        chat=read_chat(source_lines("presence"), source_lines("chat"), source_lines("rate")),
+        proxy=ProxySettings(**read_fields(source_lines("proxy"), PROXY_KEYS)),
+        front=read_front(source_lines("front")),
         source=file,
     )
     return replace(settings, **read_fields(general, _GLOBAL))

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.values import (
     GIB,
     KIB,
@@ -40,17 +40,17 @@ __all__ = [
 _log = Logger(__package__)
 
 
-def read_pubsub(place: Place) -> tuple[str, ...]:
+def read_pubsub(source_line: SourceLine) -> tuple[str, ...]:
     """Read the queues of a [pubsub] line."""
-    if not URL_SEGMENT.fullmatch(place.key):
-        raise place.error(
+    if not URL_SEGMENT.fullmatch(source_line.key):
+        raise source_line.error(
             "is not a name; write letters, digits, dots, dashes and underscores, such as "
             "orders = /queue/billing, /queue/shipping"
         )
-    queues = [name.strip() for name in filled_text(place).split(",")]
+    queues = [name.strip() for name in filled_text(source_line).split(",")]
     for name in queues:
         if not name.startswith("/queue/") or name == "/queue/":
-            raise place.error(
+            raise source_line.error(
                 f"names {name or 'nothing'} where a queue belongs; write /queue/NAME, several "
                 "with commas between them"
             )

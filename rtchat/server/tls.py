@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from rtchat.config.ini import Place
+from rtchat.config.ini import SourceLine
 from rtchat.config.values import filled_text, os_reason
 from rtchat.server.listeners import TLS_KINDS, Listener
 from rtchat.server.process import process_user
@@ -41,14 +41,14 @@ class TlsFiles:
     chain: Path | None
 
 
-def read_tls(places: Mapping[str, Place], folder: Path) -> TlsFiles | None:
-    if not places:
+def read_tls(source_lines: Mapping[str, SourceLine], folder: Path) -> TlsFiles | None:
+    if not source_lines:
         return None
-    crt, key, chain = places.get("crt"), places.get("key"), places.get("chain")
+    crt, key, chain = source_lines.get("crt"), source_lines.get("key"), source_lines.get("chain")
     if crt is None or key is None:
         missing = "key" if crt else "crt"
-        place = next(iter(places.values()))
-        raise place.error(f"is not enough; write {missing} = FILE in [ssl] too")
+        source_line = next(iter(source_lines.values()))
+        raise source_line.error(f"is not enough; write {missing} = FILE in [ssl] too")
     return TlsFiles(
         certificate=_pem(crt, folder, b"CERTIFICATE-----", "a certificate"),
         key=_pem(key, folder, b"PRIVATE KEY-----", "a private key"),
@@ -56,22 +56,24 @@ def read_tls(places: Mapping[str, Place], folder: Path) -> TlsFiles | None:
     )
 
 
-def _pem(place: Place, folder: Path, label: bytes, what: str) -> Path:
+def _pem(source_line: SourceLine, folder: Path, label: bytes, what: str) -> Path:
     """Return the path of a PEM file that can be read and holds what it should."""
-    path = folder / filled_text(place)
+    path = folder / filled_text(source_line)
     if not os.path.exists(path):
-        raise place.error(f"does not exist; write the path of a PEM file ({path} was tried)")
+        raise source_line.error(f"does not exist; write the path of a PEM file ({path} was tried)")
     if not os.path.isfile(path):
-        raise place.error("is not a file; write the path of a PEM file")
+        raise source_line.error("is not a file; write the path of a PEM file")
     try:
         with path.open("rb") as stream:
             data = stream.read(_MAX_PEM_BYTES)
     except OSError as error:
-        raise place.error(
+        raise source_line.error(
             f"cannot be read ({os_reason(error)}); change its permissions or the path"
         ) from None
     if label not in data:
-        raise place.error(f"holds no {what.removeprefix('a ')}; write the path of {what} in PEM")
+        raise source_line.error(
+            f"holds no {what.removeprefix('a ')}; write the path of {what} in PEM"
+        )
     return path
 
 
@@ -85,7 +87,7 @@ def load_certificates(files: TlsFiles | None, listeners: Iterable[Listener]) -> 
                 return Certificates(files.certificate, files.key, files.chain)
             except (OSError, ValueError) as error:
                 problem = f"cannot use TLS: {_why_unusable(error)}."
-                raise SystemExit(f"rtchat: {listener.place.error(problem)}") from None
+                raise SystemExit(f"rtchat: {listener.source_line.error(problem)}") from None
     return None
 
 

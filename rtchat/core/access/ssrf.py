@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from rtchat.core.access.addresses import Network
 
-__all__ = ["AddressKind", "NamePolicy", "kind_of"]
+__all__ = ["AddressKind", "NamePolicy", "address_kind"]
 
 
 class AddressKind(Enum):
@@ -89,7 +89,7 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
     return None
 
 
-def kind_of(text: str) -> AddressKind:
+def address_kind(text: str) -> AddressKind:
     """Tell what an IP address is.
 
     Args:
@@ -104,7 +104,7 @@ def kind_of(text: str) -> AddressKind:
             return kind
     if isinstance(address, IPv6Address):
         inside = _embedded(address)
-        if inside is not None and kind_of(str(inside)) is not AddressKind.PUBLIC:
+        if inside is not None and address_kind(str(inside)) is not AddressKind.PUBLIC:
             return AddressKind.HIDDEN
     return AddressKind.PUBLIC
 
@@ -129,7 +129,7 @@ class NamePolicy:
             name: The host of a rule, in lower case without trailing dot.
             address: What it was resolved to.
         """
-        kind = kind_of(address)
+        kind = address_kind(address)
         if kind is AddressKind.PUBLIC:
             return ""
         # RFC 6761, 6.3: whatever ends in .localhost is this machine.

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-from rtchat.core.broker.destinations import Kind, PatternIndex, is_pattern, kind_of, split_composite
+from rtchat.core.broker.destinations import (
+    DestinationKind,
+    PatternIndex,
+    destination_kind,
+    is_pattern,
+    split_composite,
+)
 from rtchat.core.broker.events import Notice
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import (
@@ -19,9 +25,9 @@ from rtchat.core.broker.message import (
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import Entry, Source, StartAt, Subscription
 from rtchat.core.broker.topic import Topic
-from rtchat.core.broker.topic_consumer import Feed
+from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.chat.chat import Chat, Json
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.chat.people import Visit
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
@@ -29,7 +35,7 @@ from rtchat.core.history.group_commit import Publisher, Step
 from rtchat.core.history.history import History
 from rtchat.core.history.replay import no_history
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
-from rtchat.core.history.store import Contents, Store
+from rtchat.core.history.store import Store, StoreSnapshot
 from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
 from rtchat.core.stomp.head_cache import HeadCache
@@ -129,7 +135,7 @@ class Broker:
         self._messages = 0
 
     def keep_history(
-        self, rules: HistoryRules, limits: HistoryLimits, store: Store, contents: Contents
+        self, rules: HistoryRules, limits: HistoryLimits, store: Store, snapshot: StoreSnapshot
     ) -> History:
         """Keep messages from now on; call it before the first client comes.
 
@@ -137,9 +143,9 @@ class Broker:
             rules: Of which destinations.
             limits: How much.
             store: The file.
-            contents: What is in it.
+            snapshot: What is in it.
         """
-        self._history = History(self, rules, limits, store, contents, self._new_token)
+        self._history = History(self, rules, limits, store, snapshot, self._new_token)
         return self._history
 
     # What it says about itself
@@ -184,9 +190,9 @@ class Broker:
         self._sessions += 1
         return f"{self.epoch}-{self._sessions}"
 
-    def open_chat(self, terms: ChatTerms, json: Json) -> None:
+    def open_chat(self, options: ChatPolicy, json: Json) -> None:
         """Keep account of people and rooms from now on; call it before the first session."""
-        self.chat = Chat(terms, json, self.epoch, self._new_token, self._new_fan_out)
+        self.chat = Chat(options, json, self.epoch, self._new_token, self._new_fan_out)
         self.chat.presence.kept_rooms = lambda: (
             () if self._history is None else self._history.names()
         )
@@ -213,7 +219,7 @@ class Broker:
             ProtocolError: Nobody can subscribe to this destination, or not like this.
         """
         name = subscription.destination
-        kind = kind_of(name)
+        kind = destination_kind(name)
         if "," in name:
             raise ProtocolError(
                 "a composite destination cannot be subscribed to",
@@ -222,7 +228,7 @@ class Broker:
         if self.chat is not None and self.chat.subscribe(subscription, max_backlog_bytes):
             return {}
         history = self._history
-        if history is not None and kind is Kind.TOPIC and not is_pattern(name):
+        if history is not None and kind is DestinationKind.TOPIC and not is_pattern(name):
             stream = history.find(name)
             if stream is not None:
                 new_topic = partial(self._new_fan_out, name, max_backlog_bytes)
@@ -231,11 +237,11 @@ class Broker:
                 if self.chat is not None:
                     self.chat.entered(subscription)
                 return told
-        if subscription.terms.start.at is not StartAt.NEXT:
+        if subscription.options.start.at is not StartAt.NEXT:
             raise no_history()
-        if kind is Kind.QUEUE:
+        if kind is DestinationKind.QUEUE:
             self._queue(name).add(subscription)
-        elif kind is Kind.TOPIC:
+        elif kind is DestinationKind.TOPIC:
             topic = self._topics.get(name)
             if topic is None:
                 topic = self._new_topic(name, max_backlog_bytes)
@@ -250,14 +256,14 @@ class Broker:
         return {}
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
-        """Deliver nothing further to subscriptions; :meth:`take_back` follows.
+        """Deliver nothing further to subscriptions; :meth:`return_unacked` follows.
 
         A session that goes ends all of them first: it must not be given its own messages.
         """
         for subscription in subscriptions:
             self._detach(subscription)
 
-    def take_back(self, subscriptions: Iterable[Subscription]) -> None:
+    def return_unacked(self, subscriptions: Iterable[Subscription]) -> None:
         """Give what ended subscriptions have not acknowledged to somebody else."""
         # All at once for each queue: the next consumer gets them in their original order.
         returned: dict[Source, list[Entry]] = {}
@@ -270,7 +276,7 @@ class Broker:
 
     def open_reply_queue(self, subscription: Subscription) -> str:
         """Give an address under which everybody reaches the subscription's session."""
-        address = f"{Kind.REPLY_QUEUE.value}{self._new_token()}"
+        address = f"{DestinationKind.REPLY_QUEUE.value}{self._new_token()}"
         self._replies[address] = subscription
         return address
 
@@ -302,14 +308,14 @@ class Broker:
                 return queue
         return None
 
-    def wait_for(self, queue: Queue, go_on: Callable[[], None]) -> None:
+    def wait_for(self, queue: Queue, resume: Callable[[], None]) -> None:
         """Call once the queue has room again, in the order of waiting."""
-        self._waiting.setdefault(queue.name, {})[go_on] = None
+        self._waiting.setdefault(queue.name, {})[resume] = None
 
-    def wait_no_more(self, go_on: Callable[[], None]) -> None:
+    def wait_no_more(self, resume: Callable[[], None]) -> None:
         """Forget about whoever waits: it has gone."""
         for name, waiting in list(self._waiting.items()):
-            waiting.pop(go_on, None)
+            waiting.pop(resume, None)
             if not waiting:
                 del self._waiting[name]
 
@@ -385,7 +391,8 @@ class Broker:
         """Tell whether a SEND there waits for the file, it or some of it."""
         history = self._history
         return history is not None and any(
-            kind_of(name) is Kind.TOPIC and history.rules.rule_for(name) is not None
+            destination_kind(name) is DestinationKind.TOPIC
+            and history.rules.rule_for(name) is not None
             for name in self._targets(destination)
         )
 
@@ -415,7 +422,7 @@ class Broker:
         route = self._routes.get(destination)
         if route is None:
             receivers = self._receivers(destination)
-            if len(receivers) != 1 or receivers[0][0] is not Kind.TOPIC:
+            if len(receivers) != 1 or receivers[0][0] is not DestinationKind.TOPIC:
                 return self._publish_to(receivers, frame, reply_to, publisher)
             # The one topic it means may have another name: /pubsub/ has led there.
             destination = receivers[0][1]
@@ -427,7 +434,7 @@ class Broker:
             self._history.admit(stream)
             kept = KeptMessage(stream, message_id, frame, reply_to, self.now)
             if not kept.is_expired(self.now):
-                self._history.batches.accept((kept,), publisher, frame)
+                self._history.group_commit.accept((kept,), publisher, frame)
             return False
         message = Message(message_id, destination, frame, reply_to)
         if not message.is_expired(self.now):
@@ -439,7 +446,7 @@ class Broker:
 
     def _publish_to(
         self,
-        receivers: list[tuple[Kind, str]],
+        receivers: list[tuple[DestinationKind, str]],
         frame: Frame,
         reply_to: str,
         publisher: Publisher | None,
@@ -447,7 +454,9 @@ class Broker:
         """Hand a SEND to several destinations, or to one that is no topic."""
         if self._admit(receivers):
             assert self._history is not None
-            self._history.batches.accept(self._steps(receivers, frame, reply_to), publisher, frame)
+            self._history.group_commit.accept(
+                self._steps(receivers, frame, reply_to), publisher, frame
+            )
             return True
         for step in self._steps(receivers, frame, reply_to):
             assert not isinstance(step, KeptMessage)
@@ -487,7 +496,7 @@ class Broker:
                 steps += self._steps(each, frame, part.reply_to)
             else:
                 steps.append(part)
-        history.batches.accept(steps, publisher, cause)
+        history.group_commit.accept(steps, publisher, cause)
 
     def publish_private(self, visit: Visit | None, frame: Frame, reply_to: str) -> None:
         """Hand a SEND to the one person it is for, or back to its sender.
@@ -568,7 +577,7 @@ class Broker:
         """
         if queue.name.startswith(_DEAD_LETTERS):
             return tries == 0
-        name = _DEAD_LETTERS + queue.name.removeprefix(Kind.QUEUE.value)
+        name = _DEAD_LETTERS + queue.name.removeprefix(DestinationKind.QUEUE.value)
         dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
         target = self._queue(name)
         target.put(dead)
@@ -586,20 +595,20 @@ class Broker:
         for name in roomy:
             while name in self._waiting and not self._is_full(name):
                 waiting = self._waiting[name]
-                go_on = next(iter(waiting))
-                del waiting[go_on]
+                resume = next(iter(waiting))
+                del waiting[resume]
                 if not waiting:
                     del self._waiting[name]
-                go_on()
+                resume()
 
     def _is_full(self, name: str) -> bool:
         queue = self._queues.get(name)
         return queue is not None and queue.is_full
 
-    def _receivers(self, destination: str) -> list[tuple[Kind, str]]:
+    def _receivers(self, destination: str) -> list[tuple[DestinationKind, str]]:
         """Give the destinations that a SEND means, once it is sure that it can have them all."""
-        receivers = [(kind_of(name), name) for name in self._targets(destination)]
-        if any(kind is Kind.TEMP_QUEUE for kind, _ in receivers):
+        receivers = [(destination_kind(name), name) for name in self._targets(destination)]
+        if any(kind is DestinationKind.TEMP_QUEUE for kind, _ in receivers):
             raise ProtocolError(
                 "no such temporary queue",
                 "Answer to the reply-to of the message you received, as it stands there.",
@@ -609,12 +618,12 @@ class Broker:
     def _targets(self, destination: str) -> list[str]:
         """Give the destinations that a SEND means."""
         names = split_composite(destination) if "," in destination else [destination]
-        if not any(name.startswith(Kind.PUBSUB.value) for name in names):
+        if not any(name.startswith(DestinationKind.PUBSUB.value) for name in names):
             return names
         targets: dict[str, None] = {}
         for name in names:
-            if name.startswith(Kind.PUBSUB.value):
-                queues = self._pubsub.get(name.removeprefix(Kind.PUBSUB.value))
+            if name.startswith(DestinationKind.PUBSUB.value):
+                queues = self._pubsub.get(name.removeprefix(DestinationKind.PUBSUB.value))
                 if queues is None:
                     raise ProtocolError(
                         "no such pubsub destination",
@@ -625,7 +634,7 @@ class Broker:
                 targets[name] = None
         return list(targets)
 
-    def _admit(self, receivers: list[tuple[Kind, str]]) -> bool:
+    def _admit(self, receivers: list[tuple[DestinationKind, str]]) -> bool:
         """Make sure that what is kept of these can be kept, and tell whether something is.
 
         Raises:
@@ -634,13 +643,15 @@ class Broker:
         history = self._history
         if history is None:
             return False
-        streams = [history.find(name) for kind, name in receivers if kind is Kind.TOPIC]
+        streams = [history.find(name) for kind, name in receivers if kind is DestinationKind.TOPIC]
         kept = [stream for stream in streams if stream is not None]
         for stream in kept:
             history.admit(stream)
         return bool(kept)
 
-    def _steps(self, receivers: list[tuple[Kind, str]], frame: Frame, reply_to: str) -> list[Step]:
+    def _steps(
+        self, receivers: list[tuple[DestinationKind, str]], frame: Frame, reply_to: str
+    ) -> list[Step]:
         """Give what is to be done for a SEND once the file has what is kept of it."""
         steps: list[Step] = []
         self._messages += 1
@@ -648,10 +659,10 @@ class Broker:
             message = Message(f"{self.epoch}-{self._messages}", name, frame, reply_to)
             if message.is_expired(self.now):
                 continue
-            stream = self._route(name)[0] if kind is Kind.TOPIC else None
+            stream = self._route(name)[0] if kind is DestinationKind.TOPIC else None
             if stream is not None:
                 steps.append(KeptMessage(stream, message.id, frame, reply_to, self.now))
-            elif kind is Kind.TOPIC:
+            elif kind is DestinationKind.TOPIC:
                 steps.append(partial(self._publish_to_topic, name, message))
             else:
                 steps.append(partial(self._hand_to_one, kind, name, message))
@@ -664,9 +675,9 @@ class Broker:
         for topic in self._route(name)[1]:
             topic.publish(message)
 
-    def _hand_to_one(self, kind: Kind, name: str, message: Message) -> None:
+    def _hand_to_one(self, kind: DestinationKind, name: str, message: Message) -> None:
         """Hand a message to a queue, or to who waits for an answer."""
-        if kind is Kind.QUEUE:
+        if kind is DestinationKind.QUEUE:
             self._queue(name).put(message)
             return
         receiver = self._replies.get(name)
@@ -706,16 +717,16 @@ class Broker:
         return topic
 
     def _new_fan_out(self, name: str, max_backlog_bytes: int) -> Topic:
-        return Topic(name, self.cork, partial(self._new_feed, max_backlog_bytes))
+        return Topic(name, self.cork, partial(self._new_consumer, max_backlog_bytes))
 
-    def _new_feed(self, max_bytes: int, subscription: Subscription) -> Feed:
-        return Feed(subscription, max_bytes, self.account, lambda: self.now)
+    def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:
+        return TopicConsumer(subscription, max_bytes, self.account, lambda: self.now)
 
     def _detach(self, subscription: Subscription) -> None:
         name = subscription.destination
         if self.chat is not None and self.chat.detach(subscription, self.now):
             return
-        if kind_of(name) is Kind.QUEUE:
+        if destination_kind(name) is DestinationKind.QUEUE:
             self._queues[name].remove(subscription)
             return
         history = self._history

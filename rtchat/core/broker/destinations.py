@@ -11,10 +11,10 @@ from rtchat.errors import ProtocolError
 
 __all__ = [
     "MAX_WORDS",
-    "Kind",
+    "DestinationKind",
     "PatternIndex",
+    "destination_kind",
     "is_pattern",
-    "kind_of",
     "split_composite",
     "words_of",
 ]
@@ -22,7 +22,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-class Kind(Enum):
+class DestinationKind(Enum):
     """What a destination's prefix makes of it."""
 
     TOPIC = "/topic/"
@@ -32,7 +32,12 @@ class Kind(Enum):
     PUBSUB = "/pubsub/"
 
 
-_OTHER_KINDS = (Kind.QUEUE, Kind.TEMP_QUEUE, Kind.REPLY_QUEUE, Kind.PUBSUB)
+_OTHER_KINDS = (
+    DestinationKind.QUEUE,
+    DestinationKind.TEMP_QUEUE,
+    DestinationKind.REPLY_QUEUE,
+    DestinationKind.PUBSUB,
+)
 _SEPARATOR = re.compile(r"[./]")
 _WILD = frozenset("*#>")
 
@@ -41,7 +46,7 @@ MAX_WORDS = 64
 bounds it. Of a longer name only a ``#`` at a pattern's end can match the rest."""
 
 
-def kind_of(name: str) -> Kind:
+def destination_kind(name: str) -> DestinationKind:
     """Tell a destination's kind; a name with a prefix of its own is a topic.
 
     Raises:
@@ -52,7 +57,7 @@ def kind_of(name: str) -> Kind:
             if name == kind.value:
                 raise ProtocolError("destination without a name", f"{name} needs a name after it.")
             return kind
-    return Kind.TOPIC
+    return DestinationKind.TOPIC
 
 
 def split_composite(name: str) -> list[str]:

@@ -178,7 +178,7 @@ class Queue:
         self._consumers.remove(consumer)
         self._leave_if_unused()
 
-    def pump(self) -> None:
+    def on_drain(self) -> None:
         """A consumer's connection has room again."""
         self.dispatch()
 
@@ -214,10 +214,10 @@ class Queue:
     def _serve(self, consumer: Subscription, most: int) -> int:
         """Hand out so many messages to a consumer, or fewer, and give how many it were."""
         most = min(most, consumer.credit)
-        outlet, ready = consumer.outlet, self._ready
+        outbound, ready = consumer.outbound, self._ready
         for count in range(most):
-            if not outlet.has_room:
-                outlet.waiters[self] = None
+            if not outbound.is_writable:
+                outbound.paused_sources[self] = None
                 return count
             entry = ready.take_first(consumer)
             while entry is not None and entry.message.is_expired(self._owner.now):
@@ -233,14 +233,14 @@ class Queue:
             consumer = self._consumers[0]
             self._consumers.rotate(-1)
             if self._may_take(consumer) and (
-                consumer.terms.selector is None or consumer.wants(entry.message)
+                consumer.options.selector is None or consumer.wants(entry.message)
             ):
                 return consumer
         return None
 
     def _hand_out(self, entry: Entry, consumer: Subscription) -> None:
         consumer.deliver(entry)
-        if consumer.terms.ack is AckMode.AUTO:
+        if consumer.options.ack is AckMode.AUTO:
             # "the server will assume the client has received the message as soon as it sends it"
             self._forget([entry])
 
@@ -261,9 +261,9 @@ class Queue:
     def _may_take(self, consumer: Subscription) -> bool:
         if consumer.credit <= 0:
             return False
-        if consumer.outlet.has_room:
+        if consumer.outbound.is_writable:
             return True
-        consumer.outlet.waiters[self] = None
+        consumer.outbound.paused_sources[self] = None
         return False
 
 
@@ -346,7 +346,7 @@ class _Level:
         self.head = 0
 
     def take_first(self, consumer: Subscription) -> Entry | None:
-        if consumer.terms.selector is None:
+        if consumer.options.selector is None:
             entry = self.entries[self.head]
             self._drop_head()
             return entry

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rtchat.core.broker.message import Message, message_prefix
 from rtchat.core.chat.people import Visit
-from rtchat.core.flow.outbound import Outlet
+from rtchat.core.flow.outbound import Outbound
 from rtchat.core.stomp.frames import Version
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ __all__ = [
     "Source",
     "StartAt",
     "StreamStart",
+    "SubscribeOptions",
     "Subscription",
-    "SubscriptionTerms",
 ]
 
 
@@ -65,7 +65,7 @@ class StreamStart(NamedTuple):
     value: float = 0
 
 
-class SubscriptionTerms(NamedTuple):
+class SubscribeOptions(NamedTuple):
     """What a SUBSCRIBE asks for, beside the destination.
 
     Attributes:
@@ -85,7 +85,7 @@ class SubscriptionTerms(NamedTuple):
     epoch: str = ""
 
 
-_USUAL_TERMS = SubscriptionTerms()
+_DEFAULT_OPTIONS = SubscribeOptions()
 _NO_LIMIT = 1 << 62
 
 
@@ -131,8 +131,8 @@ class Subscription:
         number: Its number within the session; part of the ack ids.
         destination: Where its messages come from.
         version: The version the client speaks.
-        outlet: The client's way out.
-        terms: What it asked for.
+        outbound: The client's way out.
+        options: What it asked for.
         prefix: How its MESSAGE frames begin, encoded once.
         source: Where its messages come from, unless they reach its outlet directly.
         unacked: What was delivered and neither acknowledged nor returned, by its ack id, in
@@ -149,11 +149,11 @@ class Subscription:
         "destination",
         "id",
         "number",
-        "outlet",
+        "options",
+        "outbound",
         "prefix",
         "reserved",
         "source",
-        "terms",
         "unacked",
         "version",
         "visit",
@@ -165,15 +165,15 @@ class Subscription:
         number: int,
         destination: str,
         version: Version,
-        outlet: Outlet,
-        terms: SubscriptionTerms = _USUAL_TERMS,
+        outbound: Outbound,
+        options: SubscribeOptions = _DEFAULT_OPTIONS,
     ) -> None:
         self.id = subscription_id
         self.number = number
         self.destination = destination
         self.version = version
-        self.outlet = outlet
-        self.terms = terms
+        self.outbound = outbound
+        self.options = options
         self.prefix = message_prefix(subscription_id, version)
         self.source: Source | None = None
         self.unacked: dict[str, Entry] = {}
@@ -185,16 +185,16 @@ class Subscription:
     @property
     def is_plain(self) -> bool:
         """Whether a topic may hand it every message at once, the same bytes as to others."""
-        terms = self.terms
-        return terms.ack is AckMode.AUTO and terms.slow is SlowPolicy.CLOSE
+        options = self.options
+        return options.ack is AckMode.AUTO and options.slow is SlowPolicy.CLOSE
 
     @property
     def credit(self) -> int:
         """How many more messages it may get before it acknowledges one."""
-        terms = self.terms
-        if not terms.prefetch or terms.ack is AckMode.AUTO:
+        options = self.options
+        if not options.prefetch or options.ack is AckMode.AUTO:
             return _NO_LIMIT  # with auto nothing is ever unacknowledged
-        return terms.prefetch - len(self.unacked) - self.reserved
+        return options.prefetch - len(self.unacked) - self.reserved
 
     def wants(self, message: Message, deliveries: int = 0) -> bool:
         """Whether its selector lets the message through.
@@ -203,7 +203,7 @@ class Subscription:
             message: The message.
             deliveries: How often it was handed to a consumer and came back.
         """
-        selector = self.terms.selector
+        selector = self.options.selector
         if selector is None:
             return True
         headers = message.selectable()
@@ -225,8 +225,8 @@ class Subscription:
             extra += b"x-dropped:%d\n" % dropped
         message, version = entry.message, self.version
         prefix = self.prefix
-        if self.terms.ack is AckMode.AUTO:
-            self.outlet.send(message.marshal(prefix + extra if extra else prefix, version))
+        if self.options.ack is AckMode.AUTO:
+            self.outbound.send(message.marshal(prefix + extra if extra else prefix, version))
             return
         self._deliveries = number = self._deliveries + 1
         # With the message's id before it, what a client still knows from an earlier connection
@@ -236,10 +236,10 @@ class Subscription:
         self.unacked[ack_id] = entry
         if version is Version.V12:
             prefix = b"%back:%b\n%b" % (prefix, ack_id.encode(), extra)
-            self.outlet.send(message.marshal(prefix, version))
+            self.outbound.send(message.marshal(prefix, version))
         else:
             # 1.0 and 1.1 acknowledge by message-id: there it names the delivery as well.
-            self.outlet.send(message.marshal(prefix + extra, version, mark.encode()))
+            self.outbound.send(message.marshal(prefix + extra, version, mark.encode()))
 
     def take_unacked(self, ack_id: str) -> list[tuple[str, Entry]]:
         """Take what an ACK or NACK of this delivery is about.
@@ -249,7 +249,7 @@ class Subscription:
         """
         unacked = self.unacked
         entry = unacked[ack_id]
-        if self.terms.ack is AckMode.INDIVIDUAL:
+        if self.options.ack is AckMode.INDIVIDUAL:
             del unacked[ack_id]
             return [(ack_id, entry)]
         # "the ACK operates on the message specified in the ACK frame and all messages sent to
@@ -266,7 +266,7 @@ class Subscription:
         """
         unacked, taken = self.unacked, 0
         entries: list[Entry] = []
-        if self.terms.ack is AckMode.INDIVIDUAL:
+        if self.options.ack is AckMode.INDIVIDUAL:
             for ack_id in ack_ids:
                 entry = unacked.pop(ack_id, None)
                 if entry is None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, Subscription
-from rtchat.core.broker.topic_consumer import Feed
-from rtchat.core.flow.outbound import RAW, Cork, OutletGroup, Wire
+from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
 from rtchat.core.stomp.frames import Frame, Version
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class _Key(NamedTuple):
 
     prefix: bytes
     version: Version
-    wire: Wire
+    framing: Framing
     selector: str
 
 
@@ -36,45 +36,47 @@ class Topic:
     Args:
         name: The destination or pattern.
         cork: Where the groups register for the end of the turn.
-        new_feed: Makes the feed of a subscription that is served by itself.
+        new_consumer: Makes the feed of a subscription that is served by itself.
     """
 
-    __slots__ = ("_cork", "_feeds", "_groups", "_new_feed", "_selecting", "name")
+    __slots__ = ("_consumers", "_cork", "_groups", "_new_consumer", "_selecting", "name")
 
-    def __init__(self, name: str, cork: Cork, new_feed: Callable[[Subscription], Feed]) -> None:
+    def __init__(
+        self, name: str, cork: Cork, new_consumer: Callable[[Subscription], TopicConsumer]
+    ) -> None:
         self.name = name
         self._cork = cork
-        self._new_feed = new_feed
+        self._new_consumer = new_consumer
         self._groups: dict[_Key, _Alike] = {}
-        self._feeds: dict[Subscription, Feed] = {}
+        self._consumers: dict[Subscription, TopicConsumer] = {}
         self._selecting = 0  # groups with a selector
 
     def __len__(self) -> int:
-        return len(self._feeds) + sum(len(group.members) for group in self._groups.values())
+        return len(self._consumers) + sum(len(group.members) for group in self._groups.values())
 
     def add(self, subscription: Subscription) -> None:
         """Deliver to the subscription from now on."""
         if not subscription.is_plain:
-            feed = self._new_feed(subscription)
-            subscription.source = feed
-            self._feeds[subscription] = feed
+            consumer = self._new_consumer(subscription)
+            subscription.source = consumer
+            self._consumers[subscription] = consumer
             return
         key = _key_of(subscription)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Alike(self._cork, key, subscription.terms.selector)
+            group = self._groups[key] = _Alike(self._cork, key, subscription.options.selector)
             self._selecting += group.selector is not None
-        group.add(subscription.outlet)
+        group.add(subscription.outbound)
 
     def remove(self, subscription: Subscription) -> None:
         """Deliver no further message to the subscription."""
-        feed = self._feeds.pop(subscription, None)
-        if feed is not None:
-            feed.close()
+        consumer = self._consumers.pop(subscription, None)
+        if consumer is not None:
+            consumer.close()
             return
         key = _key_of(subscription)
         group = self._groups[key]
-        group.remove(subscription.outlet)
+        group.remove(subscription.outbound)
         if not group.members:
             del self._groups[key]
             self._selecting -= group.selector is not None
@@ -82,7 +84,7 @@ class Topic:
     @property
     def is_uniform(self) -> bool:
         """Whether every subscriber gets every message as it is, so that runs may be published."""
-        return not self._feeds and not self._selecting
+        return not self._consumers and not self._selecting
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
         """Hand several messages with the same head to every subscriber, if they are uniform.
@@ -95,7 +97,7 @@ class Topic:
         """
         for group in self._groups.values():
             start, end = Message("", self.name, frame).around(stem, group.prefix, group.version)
-            header = self._header_of_all(group.wire, start, first, end, bodies)
+            header = self._header_of_all(group.framing, start, first, end, bodies)
             if header:
                 start = header + start
             messages = [
@@ -103,19 +105,19 @@ class Topic:
                 for number, body in enumerate(bodies, first)
             ]
             if header is None:
-                messages = list(map(group.wire.wrap, messages))
+                messages = list(map(group.framing.wrap, messages))
             group.send(messages)
 
     @staticmethod
     def _header_of_all(
-        wire: Wire, start: bytes, first: int, end: bytes, bodies: list[bytes]
+        framing: Framing, start: bytes, first: int, end: bytes, bodies: list[bytes]
     ) -> bytes | None:
         """Give what the wire puts before each message of a run, if that is the same for all."""
         digits = len(str(first))
-        if wire is not RAW and digits != len(str(first + len(bodies) - 1)):
+        if framing is not RAW and digits != len(str(first + len(bodies) - 1)):
             return None
         length = len(start) + digits + len(end) + len(bodies[0]) + 1
-        return wire.header_of_all(length, [start, end, *bodies])
+        return framing.header_of_all(length, [start, end, *bodies])
 
     def publish(self, message: Message) -> None:
         """Hand the message to every subscriber."""
@@ -123,42 +125,42 @@ class Topic:
             if group.selector is None or group.selector.matches(message.selectable()):
                 data = message.marshal(group.prefix, group.version)
                 group.send([data if group.wrap is None else group.wrap(data)])
-        if self._feeds:
+        if self._consumers:
             # A feed that overflows ends its session, and with it other feeds of this topic.
-            for subscription, feed in list(self._feeds.items()):
-                if subscription in self._feeds and subscription.wants(message):
-                    feed.offer(message)
+            for subscription, consumer in list(self._consumers.items()):
+                if subscription in self._consumers and subscription.wants(message):
+                    consumer.offer(message)
 
     def publish_to(self, subscription: Subscription, message: Message) -> None:
         """Hand the message to one subscriber alone, in order with what all get."""
         if not subscription.wants(message):
             return
-        feed = self._feeds.get(subscription)
-        if feed is not None:
-            feed.offer(message)
+        consumer = self._consumers.get(subscription)
+        if consumer is not None:
+            consumer.offer(message)
         else:
             subscription.deliver(Entry(message, 0))
 
 
-class _Alike(OutletGroup):
+class _Alike(OutboundGroup):
     """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
 
-    __slots__ = ("prefix", "selector", "version", "wire", "wrap")
+    __slots__ = ("framing", "prefix", "selector", "version", "wrap")
 
     def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
         super().__init__(cork)
         self.prefix = key.prefix
         self.version = key.version
-        self.wire = key.wire
-        self.wrap = None if key.wire is RAW else key.wire.wrap
+        self.framing = key.framing
+        self.wrap = None if key.framing is RAW else key.framing.wrap
         self.selector = selector
 
 
 def _key_of(subscription: Subscription) -> _Key:
-    selector = subscription.terms.selector
+    selector = subscription.options.selector
     return _Key(
         subscription.prefix,
         subscription.version,
-        subscription.outlet.wire,
+        subscription.outbound.framing,
         "" if selector is None else selector.text,
     )

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, SlowPolicy, Subscription
 
-__all__ = ["Feed"]
+__all__ = ["TopicConsumer"]
 
 
-class Feed:
+class TopicConsumer:
     """What waits for one subscription of a topic.
 
     Messages go out as long as the subscriber has credit (``prefetch-count``) and its connection
@@ -75,7 +75,7 @@ class Feed:
             if not entry.message.is_expired(self._now()):
                 self._deliver(entry)
 
-    def pump(self) -> None:
+    def on_drain(self) -> None:
         """The connection has room again."""
         self.dispatch()
 
@@ -83,7 +83,7 @@ class Feed:
         """Forget everything: the subscription has ended."""
         self._entries.clear()
         self._count(-self._waiting_bytes)
-        self.subscription.outlet.waiters.pop(self, None)
+        self.subscription.outbound.paused_sources.pop(self, None)
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
         """Acknowledgements of a topic only make room for more."""
@@ -96,9 +96,9 @@ class Feed:
     def _may_deliver(self) -> bool:
         if self.subscription.credit <= 0:
             return False
-        if self.subscription.outlet.has_room:
+        if self.subscription.outbound.is_writable:
             return True
-        self.subscription.outlet.waiters[self] = None
+        self.subscription.outbound.paused_sources[self] = None
         return False
 
     def _deliver(self, entry: Entry) -> None:
@@ -106,7 +106,7 @@ class Feed:
         self.subscription.deliver(entry, dropped)
 
     def _keep(self, entry: Entry) -> None:
-        policy = self.subscription.terms.slow
+        policy = self.subscription.options.slow
         key: str | int = entry.seq
         if policy is SlowPolicy.LATEST:
             message = entry.message
@@ -118,7 +118,7 @@ class Feed:
         self._count(entry.message.size)
         if policy is SlowPolicy.CLOSE:
             if self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
-                self.subscription.outlet.overflow(self._waiting_bytes)
+                self.subscription.outbound.overflow(self._waiting_bytes)
             return
         while self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
             _, oldest = self._entries.popitem(last=False)

@@ -9,7 +9,7 @@ from rtchat.core.broker.destinations import is_pattern, split_composite
 from rtchat.core.broker.message import Message, ServerMessage
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.chat.people import People, Visit
 from rtchat.core.chat.presence import PRESENCE, Presence
 from rtchat.core.chat.rooms import RoomNames
@@ -61,14 +61,14 @@ class Chat:
     """People and rooms of one broker.
 
     Args:
-        terms: What holds.
+        policy: What holds.
         json: How JSON is written and read.
         epoch: Text that no earlier run of the server used; it begins message ids.
         new_token: Gives text that nobody can guess.
         new_topic: Makes the fan-out for a name, with a limit in bytes for those served one by one.
 
     Attributes:
-        terms: What holds.
+        policy: What holds.
         people: Who is connected.
         presence: Who is where.
     """
@@ -81,21 +81,21 @@ class Chat:
         "_new_topic",
         "_rooms",
         "people",
+        "policy",
         "presence",
-        "terms",
     )
 
     def __init__(
         self,
-        terms: ChatTerms,
+        policy: ChatPolicy,
         json: Json,
         epoch: str,
         new_token: Callable[[], str],
         new_topic: Callable[[str, int], Topic],
     ) -> None:
-        self.terms = terms
-        self.people = People(new_token, terms.max_nick_chars, json.write)
-        self._rooms = RoomNames(terms.rooms)
+        self.policy = policy
+        self.people = People(new_token, policy.max_nick_chars, json.write)
+        self._rooms = RoomNames(policy.rooms)
         self._json = json
         self._epoch = epoch
         self._letters: dict[Visit, Topic] = {}
@@ -103,7 +103,7 @@ class Chat:
         self._new_topic = new_topic
         self.presence = Presence(
             self._rooms,
-            terms.grace_s,
+            policy.grace_s,
             json.write,
             self._new_id,
             new_topic,
@@ -155,8 +155,8 @@ class Chat:
 
     def new_bucket(self, now: float) -> TokenBucket | None:
         """Give a session what it has to take a token from for every SEND, if there is a rate."""
-        per_second = self.terms.messages_per_second
-        return TokenBucket(per_second, self.terms.burst, now) if per_second else None
+        per_second = self.policy.messages_per_second
+        return TokenBucket(per_second, self.policy.burst, now) if per_second else None
 
     # Subscriptions
 
@@ -241,11 +241,11 @@ class Chat:
                 "Only the server sends to /presence/…; and a private message has one destination, "
                 "/user/NICK/queue/private.",
             )
-        terms, body = self.terms, frame.body
+        policy, body = self.policy, frame.body
         start = body[:64].lstrip(_WHITE_SPACE)[:1]
         is_object = start == b"{" or (not start and len(body) > 64)
-        is_long = 0 < terms.max_text_chars < len(body)
-        if not (is_long or (is_object and terms.nick_must_match)):
+        is_long = 0 < policy.max_text_chars < len(body)
+        if not (is_long or (is_object and policy.nick_must_match)):
             return
         try:
             value = self._json.read(body) if is_object else None
@@ -257,15 +257,15 @@ class Chat:
         if isinstance(value, dict):
             nick, text = value.get("nick"), value.get("text")
         is_program = visit is None or not visit.person.holds_nick
-        if is_long and (isinstance(text, str) or terms.limits_programs or not is_program):
+        if is_long and (isinstance(text, str) or policy.limits_programs or not is_program):
             if not isinstance(text, str):
                 text = body.decode("utf-8", "replace")
-            if len(text) > terms.max_text_chars:
+            if len(text) > policy.max_text_chars:
                 raise LimitExceeded(
-                    f"text longer than {terms.max_text_chars} characters",
+                    f"text longer than {policy.max_text_chars} characters",
                     "The limit is text.max_characters of the server.",
                 )
-        if isinstance(nick, str) and terms.nick_must_match:
+        if isinstance(nick, str) and policy.nick_must_match:
             self._check_nick(nick.strip(), visit)
 
     def send_private(self, visit: Visit | None, frame: Frame, reply_to: str, now: float) -> None:

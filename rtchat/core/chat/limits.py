@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ChatTerms"]
+__all__ = ["ChatPolicy"]
 
 
 @dataclass(frozen=True, slots=True)
-class ChatTerms:
+class ChatPolicy:
     """What holds for people, their rooms and how fast they may send.
 
     They come from chat.ini's ``[presence]``, ``[chat]`` and ``[rate]``; docs/configuration.md

@@ -26,7 +26,7 @@ _SERVER = ""  # the place where everybody is who is connected
 MakeTopic = Callable[[str, int], Topic]
 
 
-class _Place:
+class _Occupancy:
     """A destination with somebody there, or with somebody who wants to know.
 
     Attributes:
@@ -70,8 +70,8 @@ class Presence:
         "_leaving",
         "_new_id",
         "_new_topic",
+        "_occupancies",
         "_occupied",
-        "_places",
         "_room_list",
         "_room_names",
         "_rooms",
@@ -96,26 +96,30 @@ class Presence:
         self._new_id = new_id
         self._new_topic = new_topic
         self._forget = forget
-        self._places: dict[str, _Place] = {}
+        self._occupancies: dict[str, _Occupancy] = {}
         self._leaving: dict[tuple[Person, str], None] = {}  # in the order of their time
         self._untold: deque[tuple[Topic, ServerMessage]] = deque()
         self._is_telling = False
         # About rooms
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
-        self._occupied: dict[str, _Place] = {}
+        self._occupied: dict[str, _Occupancy] = {}
         self._changed: dict[str, None] = {}
 
     @property
     def subscription_count(self) -> int:
         """How many subscriptions want to know."""
-        places = sum(len(place.topic) for place in self._places.values() if place.topic is not None)
+        places = sum(
+            len(occupancy.topic)
+            for occupancy in self._occupancies.values()
+            if occupancy.topic is not None
+        )
         return places + (0 if self._rooms is None else len(self._rooms))
 
     def people_at(self, destination: str) -> list[Person]:
         """Give who is there, in order of arrival."""
-        place = self._places.get(destination)
-        return [] if place is None else list(place.people.values())
+        occupancy = self._occupancies.get(destination)
+        return [] if occupancy is None else list(occupancy.people.values())
 
     # Who comes and goes
 
@@ -126,10 +130,10 @@ class Presence:
     def enter(self, person: Person, destination: str) -> None:
         """Somebody has one subscription more there."""
         if self._enter(person, destination):
-            place = self._place(destination)
-            place.people[person.id] = person
-            self._note_room(place)
-            self._tell(place, "join", b'{"event":"join","person":%b}' % person.json)
+            occupancy = self._occupancy(destination)
+            occupancy.people[person.id] = person
+            self._note_room(occupancy)
+            self._tell(occupancy, "join", b'{"event":"join","person":%b}' % person.json)
 
     def leave(self, person: Person, destination: str, now: float | None) -> None:
         """Somebody has one subscription less there.
@@ -170,7 +174,7 @@ class Presence:
         )
         for destination in list(person.places):
             if destination in person.places and destination != _SERVER:
-                self._tell(self._places[destination], "rename", body)
+                self._tell(self._occupancies[destination], "rename", body)
 
     def note_kept_room(self, destination: str) -> None:
         """A room is listed from now on, or no longer, whether or not somebody is there."""
@@ -203,10 +207,10 @@ class Presence:
                 self._rooms = self._new_topic(ROOMS, max_bytes)
             topic, here = self._rooms, self._list_rooms()
         else:
-            place = self._place(destination)
-            if place.topic is None:
-                place.topic = self._new_topic(subscription.destination, max_bytes)
-            topic, here = place.topic, self._list(place)
+            occupancy = self._occupancy(destination)
+            if occupancy.topic is None:
+                occupancy.topic = self._new_topic(subscription.destination, max_bytes)
+            topic, here = occupancy.topic, self._list(occupancy)
         topic.add(subscription)
         topic.publish_to(subscription, here)
 
@@ -219,12 +223,12 @@ class Presence:
                 self._rooms = None
                 self._changed.clear()
             return
-        place = self._places[destination]
-        assert place.topic is not None
-        place.topic.remove(subscription)
-        if not len(place.topic):
-            place.topic = None
-            self._tidy(place)
+        occupancy = self._occupancies[destination]
+        assert occupancy.topic is not None
+        occupancy.topic.remove(subscription)
+        if not len(occupancy.topic):
+            occupancy.topic = None
+            self._tidy(occupancy)
 
     # Small helpers
 
@@ -244,36 +248,36 @@ class Presence:
         if destination == _SERVER:
             self._forget(person)
             return
-        place = self._places[destination]
-        del place.people[person.id]
-        self._note_room(place)
-        self._tell(place, "leave", b'{"event":"leave","person":%b}' % person.json)
-        self._tidy(place)
+        occupancy = self._occupancies[destination]
+        del occupancy.people[person.id]
+        self._note_room(occupancy)
+        self._tell(occupancy, "leave", b'{"event":"leave","person":%b}' % person.json)
+        self._tidy(occupancy)
 
-    def _place(self, destination: str) -> _Place:
-        place = self._places.get(destination)
-        if place is None:
-            place = _Place(destination, self._write_json(destination))
-            self._places[destination] = place
-        return place
+    def _occupancy(self, destination: str) -> _Occupancy:
+        occupancy = self._occupancies.get(destination)
+        if occupancy is None:
+            occupancy = _Occupancy(destination, self._write_json(destination))
+            self._occupancies[destination] = occupancy
+        return occupancy
 
-    def _tidy(self, place: _Place) -> None:
-        if not place.people and place.topic is None:
-            self._places.pop(place.destination, None)  # whoever was told may have done it
+    def _tidy(self, occupancy: _Occupancy) -> None:
+        if not occupancy.people and occupancy.topic is None:
+            self._occupancies.pop(occupancy.destination, None)  # whoever was told may have done it
 
-    def _list(self, place: _Place) -> ServerMessage:
+    def _list(self, occupancy: _Occupancy) -> ServerMessage:
         """Give the list of who is there; it is made once for every change."""
-        if place.here is None:
-            people = b",".join([person.json for person in place.people.values()])
-            body = b'{"event":"here","destination":%b,"people":[%b]}' % (place.json, people)
-            place.here = self._message(f"{PRESENCE}{place.destination}", "here", body)
-        return place.here
+        if occupancy.here is None:
+            people = b",".join([person.json for person in occupancy.people.values()])
+            body = b'{"event":"here","destination":%b,"people":[%b]}' % (occupancy.json, people)
+            occupancy.here = self._message(f"{PRESENCE}{occupancy.destination}", "here", body)
+        return occupancy.here
 
-    def _tell(self, place: _Place, event: str, body: bytes) -> None:
-        place.here = None
-        if place.topic is not None:
-            name = f"{PRESENCE}{place.destination}"
-            self._publish(place.topic, self._message(name, event, body))
+    def _tell(self, occupancy: _Occupancy, event: str, body: bytes) -> None:
+        occupancy.here = None
+        if occupancy.topic is not None:
+            name = f"{PRESENCE}{occupancy.destination}"
+            self._publish(occupancy.topic, self._message(name, event, body))
 
     def _publish(self, topic: Topic, message: ServerMessage) -> None:
         """Publish one after the other.
@@ -298,12 +302,12 @@ class Presence:
 
     # Rooms
 
-    def _note_room(self, place: _Place) -> None:
-        name = place.destination
+    def _note_room(self, occupancy: _Occupancy) -> None:
+        name = occupancy.destination
         if name not in self._room_names:
             return
-        if place.people:
-            self._occupied[name] = place
+        if occupancy.people:
+            self._occupied[name] = occupancy
         else:
             del self._occupied[name]
         self._room_list = None
@@ -328,7 +332,7 @@ class Presence:
         self._publish(self._rooms, self._message(ROOMS, "rooms", body))
 
     def _room(self, name: str) -> bytes:
-        place = self._occupied.get(name)
-        if place is None:
+        occupancy = self._occupied.get(name)
+        if occupancy is None:
             return b'{"destination":%b,"people":0}' % self._write_json(name)
-        return b'{"destination":%b,"people":%d}' % (place.json, len(place.people))
+        return b'{"destination":%b,"people":%d}' % (occupancy.json, len(occupancy.people))

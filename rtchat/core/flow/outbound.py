@@ -1,7 +1,7 @@
 """The way out: where a session's bytes gather until the end of a turn.
 
 A *turn* is all that one read (or one timer) causes. Frames for one connection gather in its
-:class:`Outlet` while the turn lasts and leave in one write at its end (:meth:`Cork.flush`).
+:class:`Outbound` while the turn lasts and leave in one write at its end (:meth:`Cork.flush`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,18 @@ from typing import Protocol
 
 from rtchat.core.flow.memory import Budget
 
-__all__ = ["RAW", "ROOM_BYTES", "Cork", "Outlet", "OutletGroup", "Waiter", "Wire"]
+__all__ = [
+    "HIGH_WATER_BYTES",
+    "RAW",
+    "Cork",
+    "Framing",
+    "Outbound",
+    "OutboundGroup",
+    "PausedSource",
+]
 
 
-class Wire(Protocol):
+class Framing(Protocol):
     """How a STOMP frame's bytes are packed for a kind of connection.
 
     Connections with the same wire object receive the same bytes for the same frame, so a
@@ -49,7 +57,7 @@ class _Raw:
         return b""
 
 
-RAW: Wire = _Raw()
+RAW: Framing = _Raw()
 """The wire of plain TCP."""
 
 
@@ -63,21 +71,21 @@ class Cork:
         budget: What all outlets together may let wait.
         gathering: The group that gathers now.
         groups: Groups that gathered something.
-        outlets: Outlets that gathered something.
+        outbounds: Outlets that gathered something.
         unserved: In a flush: members that ``batch`` is still for, with their ``pending``.
         woken: What may go on now that something has made room, in order.
     """
 
-    __slots__ = ("batch", "budget", "gathering", "groups", "outlets", "unserved", "woken")
+    __slots__ = ("batch", "budget", "gathering", "groups", "outbounds", "unserved", "woken")
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget(0) if budget is None else budget
-        self.outlets: dict[Outlet, None] = {}
-        self.groups: dict[OutletGroup, None] = {}
+        self.outbounds: dict[Outbound, None] = {}
+        self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
-        self.gathering: OutletGroup | None = None
+        self.gathering: OutboundGroup | None = None
         self.batch: list[bytes] = []
-        self.unserved: dict[Outlet, list[bytes]] = {}
+        self.unserved: dict[Outbound, list[bytes]] = {}
 
     def settle(self) -> None:
         """Give what a group has gathered to its members: something else comes after it.
@@ -97,13 +105,13 @@ class Cork:
         """Let everybody go on who may, and every outlet send what it gathered."""
         # A flush may cut a connection, which leaves its groups and may gather more bytes
         # elsewhere: look at copies, and again until nothing is left.
-        while self.groups or self.outlets or self.woken:
+        while self.groups or self.outbounds or self.woken:
             while self.woken:
                 woken, self.woken = self.woken, {}
-                for go_on in woken:
-                    go_on()
+                for resume in woken:
+                    resume()
             groups, self.groups = self.groups, {}
-            outlets, self.outlets = self.outlets, {}
+            outbounds, self.outbounds = self.outbounds, {}
             gathering = self.gathering
             if gathering is not None and len(groups) == 1:
                 self.gathering = None
@@ -111,40 +119,40 @@ class Cork:
             else:
                 self.settle()
                 for group in groups:
-                    for outlet in list(group.members):
-                        if outlet.pending:
-                            outlet.flush()
-            for outlet in outlets:
-                if outlet.pending:
-                    outlet.flush()
-                if outlet.waiters and outlet.has_room:
-                    outlet.pump()
+                    for outbound in list(group.members):
+                        if outbound.pending:
+                            outbound.flush()
+            for outbound in outbounds:
+                if outbound.pending:
+                    outbound.flush()
+                if outbound.paused_sources and outbound.is_writable:
+                    outbound.on_drain()
             if self.budget.is_over:
                 self.budget.on_over()
 
-    def _serve(self, group: OutletGroup) -> None:
+    def _serve(self, group: OutboundGroup) -> None:
         """Let a group's members send what was gathered for all of them, joined once."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
         shared = batch[0] if is_alone else b"".join(batch)
         unserved.update(group.members)
-        for outlet in list(unserved):
-            pending = unserved.pop(outlet, None)
+        for outbound in list(unserved):
+            pending = unserved.pop(outbound, None)
             if pending is None:
                 # One that was served before it has caused something else; then this one's share
                 # was given to it, before whatever else that is.
-                if outlet.pending:
-                    outlet.flush()
+                if outbound.pending:
+                    outbound.flush()
             elif pending:
                 pending += batch
-                outlet.flush()
+                outbound.flush()
             else:
-                outlet.flush_shared(shared, batch)
+                outbound.flush_shared(shared, batch)
         if self.batch is batch:
             self.batch = []
 
 
-class OutletGroup:
+class OutboundGroup:
     """Outlets that receive the same bytes.
 
     Attributes:
@@ -155,20 +163,20 @@ class OutletGroup:
 
     def __init__(self, cork: Cork) -> None:
         self.cork = cork
-        self.members: dict[Outlet, list[bytes]] = {}
+        self.members: dict[Outbound, list[bytes]] = {}
 
-    def add(self, outlet: Outlet) -> None:
+    def add(self, outbound: Outbound) -> None:
         """Let the outlet take part from now on."""
         if self.cork.gathering is self:
             self.cork.settle()
-        self.members[outlet] = outlet.pending
+        self.members[outbound] = outbound.pending
 
-    def remove(self, outlet: Outlet) -> None:
+    def remove(self, outbound: Outbound) -> None:
         """Let the outlet take no further part; what it gathered still leaves."""
         if self.cork.gathering is self or self.cork.unserved:
             self.cork.settle()
-        del self.members[outlet]
-        self.cork.outlets[outlet] = None
+        del self.members[outbound]
+        self.cork.outbounds[outbound] = None
 
     def send(self, messages: list[bytes]) -> None:
         """Gather messages, packed already, for every member.
@@ -186,18 +194,18 @@ class OutletGroup:
         cork.batch += messages
 
 
-class Waiter(Protocol):
+class PausedSource(Protocol):
     """Whoever has more for an outlet than it has room for."""
 
-    def pump(self) -> None:
+    def on_drain(self) -> None:
         """There is room again."""
 
 
-ROOM_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 64 * 1024
 """An outlet with less than this waiting takes more from those that can wait (queues, feeds)."""
 
 
-class Outlet(ABC):
+class Outbound(ABC):
     """One client's way out.
 
     Attributes:
@@ -205,54 +213,54 @@ class Outlet(ABC):
             object for the outlet's whole life; a flush empties it.
         gathered_bytes: How much of that was gathered by :meth:`send`.
         waiting_bytes: How much waits from earlier turns because the client does not read.
-        waiters: Who has more to send once there is room.
-        wire: How frames are packed.
+        paused_sources: Who has more to send once there is room.
+        framing: How frames are packed.
         cork: Where to register for the end of the turn.
     """
 
     __slots__ = (
         "__weakref__",
         "cork",
+        "framing",
         "gathered_bytes",
+        "paused_sources",
         "pending",
-        "waiters",
         "waiting_bytes",
-        "wire",
     )
 
-    def __init__(self, cork: Cork, wire: Wire = RAW) -> None:
+    def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
         self.cork = cork
-        self.wire = wire
+        self.framing = framing
         self.pending: list[bytes] = []
         self.gathered_bytes = 0
         self.waiting_bytes = 0
-        self.waiters: dict[Waiter, None] = {}
+        self.paused_sources: dict[PausedSource, None] = {}
 
     @property
-    def has_room(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether those that can wait may send now."""
-        return self.waiting_bytes + self.gathered_bytes < ROOM_BYTES
+        return self.waiting_bytes + self.gathered_bytes < HIGH_WATER_BYTES
 
     def send(self, data: bytes) -> None:
         """Gather one STOMP frame's bytes; they leave at the end of the turn."""
-        if self.wire is not RAW:
-            data = self.wire.wrap(data)
+        if self.framing is not RAW:
+            data = self.framing.wrap(data)
         cork = self.cork
         if cork.gathering is not None or cork.unserved:
             cork.settle()
         self.pending.append(data)
         self.gathered_bytes += len(data)
-        cork.outlets[self] = None
+        cork.outbounds[self] = None
 
-    def pump(self) -> None:
+    def on_drain(self) -> None:
         """Tell those who wait that there is room; whoever still has more waits again."""
-        waiters, self.waiters = self.waiters, {}
-        while waiters and self.has_room:
-            waiter = next(iter(waiters))
-            del waiters[waiter]
-            waiter.pump()
+        paused_sources, self.paused_sources = self.paused_sources, {}
+        while paused_sources and self.is_writable:
+            waiter = next(iter(paused_sources))
+            del paused_sources[waiter]
+            waiter.on_drain()
         # Those whose turn did not come are the first the next time.
-        self.waiters = {**waiters, **self.waiters}
+        self.paused_sources = {**paused_sources, **self.paused_sources}
 
     @abstractmethod
     def flush(self) -> None:

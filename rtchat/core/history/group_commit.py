@@ -12,12 +12,12 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.store import Batch, Row, Store, StreamGrowth
+from rtchat.core.history.store import Batch, Row, Store, StreamDelta
 from rtchat.core.history.stream import KeptMessage, Stream, row_of
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
-__all__ = ["Batches", "BatchesOwner", "Publisher", "Step"]
+__all__ = ["BatchesOwner", "GroupCommit", "Publisher", "Step"]
 
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """What may wait for the file before publishers have to wait, too."""
@@ -58,7 +58,7 @@ class _Unit(NamedTuple):
     size: int
 
 
-class Batches:
+class GroupCommit:
     """What waits for the file, and what is being written.
 
     Args:
@@ -144,16 +144,16 @@ class Batches:
                 if not isinstance(message, KeptMessage):
                     continue
                 stream = message.stream
-                growth = grown.get(stream)
-                if growth is None:
-                    growth = grown[stream] = [stream.next, 0]
-                row = row_of(message.put_at(growth[0]))
+                delta = grown.get(stream)
+                if delta is None:
+                    delta = grown[stream] = [stream.next, 0]
+                row = row_of(message.put_at(delta[0]))
                 rows.append(row)
-                growth[0] += 1
-                growth[1] += row.size
+                delta[0] += 1
+                delta[1] += row.size
         streams = [
-            StreamGrowth(stream.number, stream.name, stream.epoch, *growth)
-            for stream, growth in grown.items()
+            StreamDelta(stream.number, stream.name, stream.epoch, *delta)
+            for stream, delta in grown.items()
         ]
         forgotten, self.forgotten = self.forgotten, []
         batch = Batch(rows, streams, forgotten, self.epoch)

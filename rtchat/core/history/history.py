@@ -8,11 +8,11 @@ from typing import Protocol
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.group_commit import Batches
-from rtchat.core.history.page_cache import PAGE_MESSAGES, Shelf
+from rtchat.core.history.group_commit import GroupCommit
+from rtchat.core.history.page_cache import PAGE_MESSAGES, PageCache
 from rtchat.core.history.replay import Replay
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
-from rtchat.core.history.store import Batch, Contents, Row, Store, StoredStream, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot, Trim, Trimmed
 from rtchat.core.history.stream import KeptMessage, Stream, message_of
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -53,11 +53,11 @@ class History:
         rules: What is kept.
         limits: How much.
         store: The file.
-        contents: What is in it.
+        snapshot: What is in it.
         new_token: Gives text that never was, for new epochs.
 
     Attributes:
-        batches: The way to the file.
+        group_commit: The way to the file.
         rules: What is kept.
     """
 
@@ -68,13 +68,13 @@ class History:
         "_new_token",
         "_overgrown",
         "_owner",
+        "_pages",
         "_replays",
-        "_shelf",
         "_store",
         "_stored",
         "_streams",
         "_sweep_at_s",
-        "batches",
+        "group_commit",
         "rules",
     )
 
@@ -84,7 +84,7 @@ class History:
         rules: HistoryRules,
         limits: HistoryLimits,
         store: Store,
-        contents: Contents,
+        snapshot: StoreSnapshot,
         new_token: Callable[[], str],
     ) -> None:
         self.rules = rules
@@ -92,11 +92,11 @@ class History:
         self._limits = limits
         self._store = store
         self._new_token = new_token
-        self.batches = Batches(self, store, contents.epoch, owner.cork, owner.account)
-        self._shelf = Shelf(limits.max_memory_bytes)
+        self.group_commit = GroupCommit(self, store, snapshot.epoch, owner.cork, owner.account)
+        self._pages = PageCache(limits.max_memory_bytes)
         self._streams: dict[str, Stream] = {}
-        self._last_number = max((stored.number for stored in contents.streams), default=0)
-        for stored in contents.streams:
+        self._last_number = max((stored.number for stored in snapshot.streams), default=0)
+        for stored in snapshot.streams:
             # What no rule matches any longer stays in the file as it is.
             rule = rules.rule_for(stored.name)
             if rule is not None:
@@ -138,7 +138,7 @@ class History:
             if rule is None:
                 return None
             self._last_number += 1
-            new = StoredStream(self._last_number, name, self.batches.epoch, 0, 0, 0, 0.0)
+            new = StoredStream(self._last_number, name, self.group_commit.epoch, 0, 0, 0, 0.0)
             stream = self._streams[name] = Stream(new, rule, is_stored=False)
         return stream
 
@@ -213,8 +213,8 @@ class History:
                     "The limit is destinations.max_count in [history] of the server.",
                 )
             # Whoever comes back to it, or to one of that name, has to learn that it is another.
-            self.batches.forgotten.append(empty.number)
-            self.batches.epoch = self._new_token()
+            self.group_commit.forgotten.append(empty.number)
+            self.group_commit.epoch = self._new_token()
             self._stored -= 1
             self._forget(empty)
         stream.is_stored = True
@@ -222,16 +222,16 @@ class History:
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.name]
-        self._shelf.forget(stream)
+        self._pages.forget(stream)
         self._owner.stream_forgotten(stream)
 
     # What comes into the file
 
     def batch_written(self, batch: Batch) -> None:
         """Take note of how the streams have grown."""
-        for growth in batch.streams:
-            stream = self._streams[growth.name]
-            stream.bytes += growth.bytes
+        for delta in batch.streams:
+            stream = self._streams[delta.name]
+            stream.bytes += delta.bytes
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
                 self._clean_up_soon()
 
@@ -244,12 +244,12 @@ class History:
         stream.next = message.offset + 1
         if stream.next - stream.first > max_count:
             stream.first = stream.next - max_count
-        self._shelf.put(message)
+        self._pages.put(message)
         self._owner.deliver_kept(stream, message)
         if stream.followers:
             followers, stream.followers = stream.followers, {}
             for follower in followers:
-                follower.pump()
+                follower.on_drain()
         if stream.next - stream.stored_first > _OVERGROWN * max_count:
             self._clean_up_soon()
 
@@ -257,7 +257,7 @@ class History:
 
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
         """Give a message if it is in memory; :meth:`load` brings it there."""
-        return self._shelf.get(stream, offset)
+        return self._pages.get(stream, offset)
 
     def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
         """Read the page of a message into memory.
@@ -274,7 +274,7 @@ class History:
         def take(rows: Sequence[Row], problem: str) -> None:
             try:
                 for row in rows:
-                    self._shelf.put(message_of(row, stream))
+                    self._pages.put(message_of(row, stream))
             except ProtocolError as error:
                 problem = str(error)
             if not problem and offset >= stream.first and self.get(stream, offset) is None:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from rtchat.core.history.stream import KeptMessage, Stream
 
-__all__ = ["PAGE_MESSAGES", "Shelf"]
+__all__ = ["PAGE_MESSAGES", "PageCache"]
 
 PAGE_MESSAGES = 256
 """How many offsets a page has; so many messages at most are read from the file at once."""
@@ -20,7 +20,7 @@ class _Page:
         self.bytes = 0
 
 
-class Shelf:
+class PageCache:
     """The pages of all streams that are in memory.
 
     A page that nobody has looked at for longest goes first, except the one that was touched last.

@@ -89,9 +89,9 @@ class Replay:
 
     def start(self) -> dict[str, str]:
         """Begin where the subscription asks for; give what its RECEIPT says."""
-        stream, terms = self.stream, self.subscription.terms
+        stream, options = self.stream, self.subscription.options
         receipt = {"x-stream-epoch": stream.epoch, "x-stream-offset": str(stream.next)}
-        start = terms.start
+        start = options.start
         if start.at is StartAt.FIRST:
             self._position = stream.first
         elif start.at is StartAt.LAST:
@@ -99,8 +99,8 @@ class Replay:
         elif start.at is StartAt.OFFSET:
             offset = int(start.value)
             self._position = min(max(offset, stream.first), stream.next)
-            if terms.epoch:
-                is_all = terms.epoch == stream.epoch and stream.first <= offset <= stream.next
+            if options.epoch:
+                is_all = options.epoch == stream.epoch and stream.first <= offset <= stream.next
                 if not is_all:
                     self._position = stream.first
                 answer = "true" if is_all else "false"
@@ -109,10 +109,10 @@ class Replay:
         elif start.at is StartAt.TIMESTAMP and len(stream):
             self._is_reading = True
             self._history.find_time(stream, start.value, self._found)
-        self.pump()
+        self.on_drain()
         return receipt
 
-    def pump(self) -> None:
+    def on_drain(self) -> None:
         """Hand out what can be handed out now."""
         if self._is_reading:
             return
@@ -141,15 +141,15 @@ class Replay:
         """Hand out nothing further: the subscription has ended, or has joined the others."""
         self._is_closed = True
         self.stream.followers.pop(self, None)
-        self.subscription.outlet.waiters.pop(self, None)
+        self.subscription.outbound.paused_sources.pop(self, None)
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
         """Acknowledgements of a topic only make room for more."""
-        self.pump()
+        self.on_drain()
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
         """Nothing is redelivered from a topic."""
-        self.pump()
+        self.on_drain()
 
     def _arrive(self) -> None:
         if self._mark:
@@ -162,15 +162,15 @@ class Replay:
     def _may_deliver(self) -> bool:
         if self.subscription.credit <= 0:
             return False
-        if self.subscription.outlet.has_room:
+        if self.subscription.outbound.is_writable:
             return True
-        self.subscription.outlet.waiters[self] = None
+        self.subscription.outbound.paused_sources[self] = None
         return False
 
     def _skip(self) -> None:
         """Go past messages that were dropped before this subscriber took them."""
         lost = self.stream.first - self._position
-        if self.subscription.terms.slow is SlowPolicy.CLOSE:
+        if self.subscription.options.slow is SlowPolicy.CLOSE:
             self.close()
             self._refuse(
                 LimitExceeded(
@@ -190,7 +190,7 @@ class Replay:
         if problem:
             self._refuse(_not_readable())
         else:
-            self.pump()
+            self.on_drain()
 
     def _found(self, offset: int | None, problem: str) -> None:
         if offset is not None:

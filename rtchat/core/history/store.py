@@ -8,11 +8,11 @@ from typing import NamedTuple, Protocol
 __all__ = [
     "MESSAGE_OVERHEAD_BYTES",
     "Batch",
-    "Contents",
     "Row",
     "Store",
+    "StoreSnapshot",
     "StoredStream",
-    "StreamGrowth",
+    "StreamDelta",
     "Trim",
     "Trimmed",
 ]
@@ -69,7 +69,7 @@ class StoredStream(NamedTuple):
     oldest_s: float
 
 
-class Contents(NamedTuple):
+class StoreSnapshot(NamedTuple):
     """What a file holds when it is opened, but for the messages.
 
     Attributes:
@@ -81,7 +81,7 @@ class Contents(NamedTuple):
     streams: Sequence[StoredStream] = ()
 
 
-class StreamGrowth(NamedTuple):
+class StreamDelta(NamedTuple):
     """How a stream grows by a batch; it is made if it is not there yet.
 
     Attributes:
@@ -110,7 +110,7 @@ class Batch(NamedTuple):
     """
 
     rows: Sequence[Row]
-    streams: Sequence[StreamGrowth]
+    streams: Sequence[StreamDelta]
     forgotten: Sequence[int]
     epoch: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.topic import Topic
-from rtchat.core.flow.outbound import Waiter
+from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
 from rtchat.core.history.store import Row, StoredStream
 from rtchat.core.stomp.frames import Frame, Version, encode_headers, parse_head
@@ -126,7 +126,7 @@ class Stream:
         self.is_stored = is_stored
         self.waiting = 0
         self.topic: Topic | None = None
-        self.followers: dict[Waiter, None] = {}
+        self.followers: dict[PausedSource, None] = {}
         self.users = 0
         self.place_prefix = f"\nx-stream-epoch:{stored.epoch}\nx-stream-offset:".encode()
 

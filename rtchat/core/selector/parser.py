@@ -28,7 +28,7 @@ from rtchat.core.selector.operators import (
     negated_number,
     negation,
 )
-from rtchat.core.selector.tokens import Place, Token, Tokens
+from rtchat.core.selector.tokens import Position, Token, Tokens
 from rtchat.core.selector.values import (
     Chain,
     Number,
@@ -71,7 +71,7 @@ class _Operator:
     """
 
     precedence: int
-    place: Place
+    place: Position
     apply: Callable[[], None]
     is_nested: bool = False
     lacks_and: bool = False
@@ -316,7 +316,7 @@ class SelectorParser:
         parts += right.parts if right.keyword == keyword else [right.read]
         self._values.append(Truth(left.place, join(parts), keyword=keyword, parts=parts))
 
-    def _apply_not(self, place: Place) -> None:
+    def _apply_not(self, place: Position) -> None:
         self._values.append(Truth(place, negation(condition_of(self._values.pop()).read)))
 
     def _apply_sign(self, word: Token) -> None:

@@ -59,7 +59,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rtchat.core.selector.parser import SelectorParser
-from rtchat.core.selector.tokens import Place
+from rtchat.core.selector.tokens import Position
 from rtchat.errors import LimitExceeded
 
 __all__ = ["Selector"]
@@ -99,7 +99,7 @@ class Selector:
             LimitExceeded: For one that is too long, too deep or has too many parts, likewise.
         """
         if len(text) > cls.MAX_CHARACTERS:
-            raise Place(text, cls.MAX_CHARACTERS).fault(
+            raise Position(text, cls.MAX_CHARACTERS).fault(
                 f"a selector may have {cls.MAX_CHARACTERS} characters at most",
                 LimitExceeded,
             )

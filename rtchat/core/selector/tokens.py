@@ -8,14 +8,14 @@ from typing import NamedTuple
 from rtchat.core.selector.numbers import as_long, read_integer
 from rtchat.errors import ProtocolError
 
-__all__ = ["Place", "Token", "Tokens"]
+__all__ = ["Position", "Token", "Tokens"]
 
 _SHOWN_BEFORE = 48
 _SHOWN_AFTER = 24
 _SHOWN_WORD = 24
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A place in a selector, where something may be wrong.
 
     Attributes:
@@ -79,7 +79,7 @@ class Token(NamedTuple):
 
     kind: str
     value: str
-    place: Place
+    place: Position
     shown: str
 
     def is_(self, *values: str) -> bool:
@@ -121,8 +121,8 @@ class Tokens:
         found = _TOKEN.match(text, start)
         if found is None:
             if start == len(text):
-                return Token("end", "", Place(text, start), "the end")
-            raise Place(text, start).fault(_why_no_word(text[start]))
+                return Token("end", "", Position(text, start), "the end")
+            raise Position(text, start).fault(_why_no_word(text[start]))
         self._next = found.end()
         kind, image = str(found.lastgroup), found.group()
         shown = image if len(image) <= _SHOWN_WORD else f"{image[:_SHOWN_WORD]}…"
@@ -134,7 +134,7 @@ class Tokens:
             image = image[1:-1].replace("''", "'")
         elif kind == "quoted":
             image = image[1:-1].replace('""', '"')
-        return Token(kind, image, Place(text, start), shown)
+        return Token(kind, image, Position(text, start), shown)
 
 
 def _why_no_word(char: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rtchat.core.selector.numbers import Operation, read_number
-from rtchat.core.selector.tokens import Place
+from rtchat.core.selector.tokens import Position
 
 __all__ = [
     "Chain",
@@ -55,7 +55,7 @@ class Text:
         header: The header's name when it is nothing but a header.
     """
 
-    place: Place
+    place: Position
     read: ReadText
     literal: str | None = None
     header: str | None = None
@@ -65,7 +65,7 @@ class Text:
 class Number:
     """A number; ``literal`` when it is the same for every message."""
 
-    place: Place
+    place: Position
     read: ReadNumber
     literal: int | float | None = None
     text: ReadText | None = None  # of a JMS name: the header as it is
@@ -76,7 +76,7 @@ class Number:
 class Truth:
     """A condition."""
 
-    place: Place
+    place: Position
     read: ReadTruth
     text: ReadText | None = None  # of a JMS name: the header as it is
     keyword: str = ""
@@ -86,7 +86,7 @@ class Truth:
 Value = Text | Number | Truth
 
 
-def constant(place: Place, value: int | float) -> Number:
+def constant(place: Position, value: int | float) -> Number:
     """Give a number that stands in the selector."""
     return Number(place, lambda headers: value, literal=value)
 
@@ -133,7 +133,7 @@ _JMS_NUMBERS = {
 _JMS_REDELIVERED = header_text("redelivered", "false")
 
 
-def named(name: str, place: Place) -> Value:
+def named(name: str, place: Position) -> Value:
     """Give the value that a name stands for."""
     if name in _JMS_NUMBERS:
         text = _JMS_NUMBERS[name]

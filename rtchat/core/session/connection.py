@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-__all__ = ["CloseReason", "HeartBeat", "Line"]
+__all__ = ["CloseReason", "HeartBeat", "SessionTransport"]
 
 
 class CloseReason(Enum):
@@ -36,7 +36,7 @@ class HeartBeat(NamedTuple):
     receive_ms: int
 
 
-class Line(Protocol):
+class SessionTransport(Protocol):
     """What a session asks of the connection it is on."""
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -51,9 +51,9 @@ class Line(Protocol):
     def resume_reading(self) -> None:
         """The client need not wait any longer."""
 
-    def go_on_in(self, delay_s: float) -> None:
-        """The client sends faster than it may: call the session's ``go_on`` after this time."""
+    def resume_after(self, delay_s: float) -> None:
+        """The client sends faster than it may: call the session's ``resume`` after this time."""
 
-    def go_on(self) -> None:
+    def resume_session(self) -> None:
         """What the client waits for has happened, in somebody else's turn: call the session's
-        ``go_on``, and answer for its bugs as for those of ``receive``."""
+        ``resume``, and answer for its bugs as for those of ``receive``."""

@@ -9,7 +9,7 @@ from rtchat.core.broker.subscription import (
     SlowPolicy,
     StartAt,
     StreamStart,
-    SubscriptionTerms,
+    SubscribeOptions,
 )
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
@@ -19,8 +19,8 @@ __all__ = [
     "ack_id",
     "milliseconds",
     "required",
+    "subscribe_options",
     "subscription_number",
-    "subscription_terms",
     "wants_requeue",
 ]
 
@@ -60,7 +60,7 @@ def milliseconds(text: str) -> int:
     return int(text)
 
 
-def subscription_terms(frame: Frame, limits: Limits) -> SubscriptionTerms:
+def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
     """Read what a SUBSCRIBE asks for.
 
     Raises:
@@ -80,7 +80,7 @@ def subscription_terms(frame: Frame, limits: Limits) -> SubscriptionTerms:
         from rtchat.core.selector.selector import Selector
 
         selector = Selector.parse(headers["selector"])
-    return SubscriptionTerms(
+    return SubscribeOptions(
         ack,
         _prefetch(frame, limits),
         slow,

@@ -1,8 +1,8 @@
 """One client's STOMP conversation, from CONNECT to the end.
 
-A session is fed bytes and answers through its :class:`~rtchat.core.flow.outbound.Outlet`; it does
+A session is fed bytes and answers through its :class:`~rtchat.core.flow.outbound.Outbound`; it does
 not know about sockets, clocks or logs. What the connection has to do (start heart-beats, close)
-it says to its :class:`Line`.
+it says to its :class:`SessionTransport`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from functools import partial
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.destinations import Kind
+from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import Message, Publication
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import Source, Subscription
 from rtchat.core.chat.chat import Rule
 from rtchat.core.chat.people import Visit
-from rtchat.core.flow.outbound import Outlet
+from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import TokenBucket
-from rtchat.core.session.connection import CloseReason, HeartBeat, Line
+from rtchat.core.session.connection import CloseReason, HeartBeat, SessionTransport
 from rtchat.core.session.headers import (
     ack_id,
     milliseconds,
     required,
+    subscribe_options,
     subscription_number,
-    subscription_terms,
     wants_requeue,
 )
 from rtchat.core.session.subscriptions import Subscriptions
-from rtchat.core.session.transactions import Acknowledgement, Action, Letter, Transactions
+from rtchat.core.session.transactions import Acknowledgement, Action, PrivateMessage, Transactions
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
@@ -61,8 +61,8 @@ class Session:
     Args:
         broker: Where to subscribe and publish.
         limits: What the client may use.
-        outlet: The client's way out.
-        line: The connection underneath.
+        outbound: The client's way out.
+        transport: The connection underneath.
 
     Attributes:
         id: The ``session`` header of CONNECTED.
@@ -81,14 +81,14 @@ class Session:
         "_held",
         "_is_pausing",
         "_limits",
-        "_line",
-        "_outlet",
+        "_outbound",
         "_owed",
         "_parser",
         "_settled",
         "_subscriptions",
         "_together",
         "_transactions",
+        "_transport",
         "_visit",
         "_waits_for_own",
         "has_published",
@@ -99,7 +99,9 @@ class Session:
         "version",
     )
 
-    def __init__(self, broker: Broker, limits: Limits, outlet: Outlet, line: Line) -> None:
+    def __init__(
+        self, broker: Broker, limits: Limits, outbound: Outbound, transport: SessionTransport
+    ) -> None:
         self.id = broker.next_session_id()
         self.login = ""
         self.state = State.NEW
@@ -107,10 +109,10 @@ class Session:
         self.version = Version.V10
         self._broker = broker
         self._limits = limits
-        self._outlet = outlet
-        self._line = line
+        self._outbound = outbound
+        self._transport = transport
         self._parser = FrameParser(limits, broker.heads)
-        self._subscriptions = Subscriptions(broker, limits, outlet, self._refuse)
+        self._subscriptions = Subscriptions(broker, limits, outbound, self._refuse)
         self._transactions = Transactions(limits, broker.account)
         self._held: Frame | None = None
         # How many of its messages were on their way to the history's file, and how many no
@@ -131,9 +133,9 @@ class Session:
         return len(self._subscriptions)
 
     @property
-    def feed_bytes(self) -> int:
+    def topic_consumer_bytes(self) -> int:
         """How much waits in subscriptions that may lag."""
-        return self._subscriptions.feed_bytes
+        return self._subscriptions.topic_consumer_bytes
 
     @property
     def is_waiting(self) -> bool:
@@ -161,12 +163,12 @@ class Session:
         if self._held is None:
             self._act(None)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Try the frame again that had to wait, if it is not done with."""
         held, self._held = self._held, None
         self._act(None if held is _DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
-            self._line.resume_reading()
+            self._transport.resume_reading()
 
     def _act(self, frame: Frame | None) -> None:
         """Act on the frame, if there is one, and on all that follow as far as they are here."""
@@ -203,15 +205,15 @@ class Session:
             self._held = frame
             self._waits_for_own = wait.queue is None
             if wait.queue is not None:
-                self._broker.wait_for(wait.queue, self._line.go_on)
+                self._broker.wait_for(wait.queue, self._transport.resume_session)
             elif wait.is_done:
                 self._held = _DONE
                 self._confirm(frame)
-            self._line.pause_reading()
+            self._transport.pause_reading()
         except _TooFast as wait:
             self._held = frame
-            self._line.pause_reading()
-            self._line.go_on_in(wait.delay_s)
+            self._transport.pause_reading()
+            self._transport.resume_after(wait.delay_s)
         except ProtocolError as error:
             self.fail(error, frame)
 
@@ -268,7 +270,7 @@ class Session:
         broker = self._broker
         if self._held is not None:
             self._held = None
-            broker.wait_no_more(self._line.go_on)
+            broker.wait_no_more(self._transport.resume_session)
         visit, self._visit = self._visit, None
         if visit is not None:
             visit.is_lost = not said_goodbye
@@ -276,7 +278,7 @@ class Session:
         ended = self._subscriptions.end_all()
         for name in self._transactions.names():
             ended += self._undo(self._transactions.take(name))
-        broker.take_back(ended)
+        broker.return_unacked(ended)
         if visit is not None and broker.chat is not None:
             broker.chat.depart(visit, broker.now)
 
@@ -287,7 +289,7 @@ class Session:
         if act is None:
             raise self._unexpected(frame)
         # "Only the SEND, MESSAGE, and ERROR frames MAY have a body. All other frames MUST NOT
-        # have a body." Line ends before the NUL, which old clients write, harm nobody.
+        # have a body." SessionTransport ends before the NUL, which old clients write, harm nobody.
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
         more = act(self, frame)
@@ -344,7 +346,7 @@ class Session:
         if self._limits.show_server:
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)
-        self._line.session_opened(heartbeat)
+        self._transport.session_opened(heartbeat)
 
     def _join_chat(self, frame: Frame, reply: dict[str, str]) -> None:
         """Say who comes, and how fast it may send."""
@@ -382,11 +384,11 @@ class Session:
         # "if <cx> is 0 (the client cannot send heart-beats) or <sy> is 0 (the server does not
         # want to receive heart-beats) then there will be none; otherwise, there will be
         # heart-beats every MAX(<cx>,<sy>) milliseconds"
-        terms = HeartBeat(
+        options = HeartBeat(
             max(server_sends, client_wants) if server_sends and client_wants else 0,
             max(server_wants, client_sends) if server_wants and client_sends else 0,
         )
-        return terms, f"{server_sends},{server_wants}"
+        return options, f"{server_sends},{server_wants}"
 
     def _offer(self, usual_ms: int, wished_ms: int) -> int:
         """Go below what is usual for a client that wishes it, down to the minimum."""
@@ -459,7 +461,7 @@ class Session:
 
         self._transactions.check(transaction)
         size = Message("", "", frame).size
-        self._transactions.add(transaction, Letter(size, publish_or_fail))
+        self._transactions.add(transaction, PrivateMessage(size, publish_or_fail))
 
     def _send_at_rate(self, frame: Frame) -> None:
         """Take a SEND if it is not too early; whoever is faster is not read for a while."""
@@ -493,8 +495,8 @@ class Session:
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
-        terms = subscription_terms(frame, self._limits)
-        return self._subscriptions.open(subscription_id, destination, terms)
+        options = subscribe_options(frame, self._limits)
+        return self._subscriptions.open(subscription_id, destination, options)
 
     def _unsubscribe(self, frame: Frame) -> None:
         self._wait_for_own()
@@ -592,7 +594,7 @@ class Session:
 
     def _abort(self, frame: Frame) -> None:
         undone = self._undo(self._transactions.take(required(frame, "transaction")))
-        self._broker.take_back(s for s in undone if self._subscriptions.get(s.number) is None)
+        self._broker.return_unacked(s for s in undone if self._subscriptions.get(s.number) is None)
 
     def _undo(self, actions: list[Action]) -> list[Subscription]:
         """Undo acknowledgements, and give the subscriptions that they were about."""
@@ -612,7 +614,7 @@ class Session:
         self._accepted += 1
         if is_much and not self._is_pausing:
             self._is_pausing = True
-            self._line.pause_reading()
+            self._transport.pause_reading()
 
     def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
         """The first message on its way has arrived in the file, or cannot."""
@@ -621,7 +623,7 @@ class Session:
             (_, actions), self._together = self._together, None
             undone = [] if problem is None else self._undo(actions)
             if self.is_closed:
-                self._broker.take_back(undone)
+                self._broker.return_unacked(undone)
         if problem is not None:
             self.fail(problem, cause, CloseReason.STORAGE)
         if self.is_closed:
@@ -633,9 +635,9 @@ class Session:
             return
         was_pausing, self._is_pausing = self._is_pausing, False
         if self._held is not None and self._waits_for_own:
-            self._line.go_on()
+            self._transport.resume_session()
         elif was_pausing and not self.is_waiting:
-            self._line.resume_reading()
+            self._transport.resume_reading()
 
     def _refuse(self, problem: ProtocolError) -> None:
         """End the session: what it subscribed to cannot be delivered."""
@@ -647,11 +649,11 @@ class Session:
     def _send(self, command: str, headers: dict[str, str], body: bytes = b"") -> None:
         if body:
             headers["content-length"] = str(len(body))
-        self._outlet.send(encode(command, headers, body, self.version))
+        self._outbound.send(encode(command, headers, body, self.version))
 
     def _close(self, reason: CloseReason, text: str) -> None:
         self.lost(said_goodbye=reason is CloseReason.DONE)
-        self._line.session_closed(reason, text)
+        self._transport.session_closed(reason, text)
 
 
 class _MustWait(Exception):
@@ -736,7 +738,7 @@ def _nothing_to_acknowledge(command: str) -> ProtocolError:
 def _is_plain(headers: Mapping[str, str], destination: str) -> bool:
     """Tell whether a SEND goes to one topic or queue and asks for nothing else."""
     return (
-        destination.startswith((Kind.TOPIC.value, Kind.QUEUE.value))
+        destination.startswith((DestinationKind.TOPIC.value, DestinationKind.QUEUE.value))
         and "," not in destination
         and _NOT_PLAIN.isdisjoint(headers)
     )

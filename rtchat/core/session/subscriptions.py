@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.destinations import Kind
-from rtchat.core.broker.subscription import AckMode, StartAt, Subscription, SubscriptionTerms
-from rtchat.core.broker.topic_consumer import Feed
+from rtchat.core.broker.destinations import DestinationKind
+from rtchat.core.broker.subscription import AckMode, StartAt, SubscribeOptions, Subscription
+from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.chat.people import Visit
-from rtchat.core.flow.outbound import Outlet
+from rtchat.core.flow.outbound import Outbound
 from rtchat.core.history.replay import no_history
 from rtchat.core.stomp.frames import Version, escape
 from rtchat.core.stomp.limits import Limits
@@ -18,7 +18,7 @@ from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Subscriptions"]
 
-_TEMP_QUEUE = Kind.TEMP_QUEUE.value
+_TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
 
 class _TempQueue(NamedTuple):
@@ -39,7 +39,7 @@ class Subscriptions:
     Args:
         broker: Where destinations are.
         limits: How many there may be.
-        outlet: The client's way out.
+        outbound: The client's way out.
         refuse: Ends the session because a subscription cannot go on.
 
     Attributes:
@@ -53,7 +53,7 @@ class Subscriptions:
         "_by_number",
         "_last_number",
         "_limits",
-        "_outlet",
+        "_outbound",
         "_refuse",
         "_temp_queues",
         "version",
@@ -64,7 +64,7 @@ class Subscriptions:
         self,
         broker: Broker,
         limits: Limits,
-        outlet: Outlet,
+        outbound: Outbound,
         refuse: Callable[[ProtocolError], None],
     ) -> None:
         self._refuse = refuse
@@ -72,7 +72,7 @@ class Subscriptions:
         self.visit: Visit | None = None
         self._broker = broker
         self._limits = limits
-        self._outlet = outlet
+        self._outbound = outbound
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
         self._temp_queues: dict[str, _TempQueue] = {}
@@ -82,13 +82,13 @@ class Subscriptions:
         return len(self._by_key)
 
     @property
-    def feed_bytes(self) -> int:
+    def topic_consumer_bytes(self) -> int:
         """How much waits in subscriptions that may lag."""
         sources = (subscription.source for subscription in self._by_key.values())
-        return sum(source.waiting_bytes for source in sources if isinstance(source, Feed))
+        return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
 
     def open(
-        self, subscription_id: str, destination: str, terms: SubscriptionTerms
+        self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Mapping[str, str]:
         """Listen to a destination; give what the RECEIPT says about it.
 
@@ -102,9 +102,9 @@ class Subscriptions:
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
             )
-        subscription = self._new(subscription_id, destination, terms)
+        subscription = self._new(subscription_id, destination, options)
         if destination.startswith(_TEMP_QUEUE):
-            if terms.start.at is not StartAt.NEXT:
+            if options.start.at is not StartAt.NEXT:
                 raise no_history()
             self._open_temp_queue(destination, subscription)
             return {}
@@ -129,7 +129,7 @@ class Subscriptions:
         if subscription is not None:
             del self._by_number[subscription.number]
             self._broker.detach([subscription])
-            self._broker.take_back([subscription])
+            self._broker.return_unacked([subscription])
             return
         name = self._temp_queue_name(key)
         if name is None:
@@ -169,7 +169,7 @@ class Subscriptions:
         if temp_queue is None:
             if reply_to == _TEMP_QUEUE:
                 raise ProtocolError("reply-to without a name", "Write reply-to:/temp-queue/NAME.")
-            subscription = self._new(reply_to, reply_to, SubscriptionTerms())
+            subscription = self._new(reply_to, reply_to, SubscribeOptions())
             temp_queue = self._open_temp_queue(reply_to, subscription)
         return temp_queue.address
 
@@ -179,7 +179,7 @@ class Subscriptions:
         return destination if temp_queue is None else temp_queue.address
 
     def _new(
-        self, subscription_id: str, destination: str, terms: SubscriptionTerms
+        self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limit = self._limits.max_subscriptions
         if len(self._by_key) + len(self._temp_queues) >= limit:
@@ -189,12 +189,12 @@ class Subscriptions:
             )
         self._last_number += 1
         number, version = self._last_number, self.version
-        new = Subscription(subscription_id, number, destination, version, self._outlet, terms)
+        new = Subscription(subscription_id, number, destination, version, self._outbound, options)
         new.visit = self.visit
         return new
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
-        if subscription.terms.ack is not AckMode.AUTO:
+        if subscription.options.ack is not AckMode.AUTO:
             raise ProtocolError(
                 "a temporary queue has ack:auto only", "Leave the ack header out, or say auto."
             )

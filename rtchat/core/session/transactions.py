@@ -10,7 +10,7 @@ from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Acknowledgement", "Action", "Letter", "Transactions"]
+__all__ = ["Acknowledgement", "Action", "PrivateMessage", "Transactions"]
 
 
 class Acknowledgement(NamedTuple):
@@ -45,7 +45,7 @@ class Acknowledgement(NamedTuple):
         self.subscription.put_back(self.deliveries)
 
 
-class Letter(NamedTuple):
+class PrivateMessage(NamedTuple):
     """A private message that waits for COMMIT.
 
     Attributes:
@@ -57,7 +57,7 @@ class Letter(NamedTuple):
     take_effect: Callable[[], None]
 
 
-Action = Publication | Acknowledgement | Letter
+Action = Publication | Acknowledgement | PrivateMessage
 
 
 class Transactions:

@@ -6,7 +6,7 @@ from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
 
-from rtchat.core.flow.outbound import Wire
+from rtchat.core.flow.outbound import Framing
 from rtchat.core.websocket.deflate import deflate
 
 __all__ = [
@@ -14,8 +14,8 @@ __all__ = [
     "FINAL",
     "MAX_CONTROL_BYTES",
     "PLAIN",
+    "MessageFramings",
     "Opcode",
-    "Wires",
     "close_frame",
     "deflating",
     "frame_header",
@@ -58,7 +58,7 @@ def close_frame(code: int, reason: str) -> bytes:
     return frame_header(Opcode.CLOSE, len(text) + 2) + code.to_bytes(2, "big") + text
 
 
-class Wires(NamedTuple):
+class MessageFramings(NamedTuple):
     """How messages are packed for one kind of client; shared by all of that kind.
 
     Attributes:
@@ -67,8 +67,8 @@ class Wires(NamedTuple):
             anything else a binary one.
     """
 
-    binary: Wire
-    text: Wire
+    binary: Framing
+    text: Framing
 
 
 _SHORT_BYTES = 1024
@@ -128,14 +128,14 @@ class _Deflating:
         return None
 
 
-PLAIN = Wires(_PlainBinary(), _PlainText())
+PLAIN = MessageFramings(_PlainBinary(), _PlainText())
 """The wires of clients that did not agree upon compression."""
 
 
 @cache
-def deflating(window_bits: int) -> Wires:
+def deflating(window_bits: int) -> MessageFramings:
     """Give the wires of clients that inflate from a window of so many bits."""
-    return Wires(
+    return MessageFramings(
         _Deflating(window_bits, is_text=False),
         _Deflating(window_bits, is_text=True),
     )

@@ -12,7 +12,7 @@ from rtchat.core.access.addresses import AddressList, plain_address
 from rtchat.core.access.forwarded import client_behind
 from rtchat.net.connection.transport import address_name
 
-__all__ = ["Client", "NamedTransport", "named_client", "speak_for"]
+__all__ = ["ClientAddress", "NamedTransport", "forwarded_client", "override_peer"]
 
 
 _SHOWN_CHARACTERS = 120
@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS = 120
 
 @implementer(IAddress)
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientAddress:
     """Who asks: the address of the browser, and the page it shows.
 
     Attributes:
@@ -36,7 +36,7 @@ class Client:
     origin: str | None = None
 
     @classmethod
-    def at(cls, address: IAddress | None, origin: str | None = None) -> Client:
+    def at(cls, address: IAddress | None, origin: str | None = None) -> ClientAddress:
         """Make one of a connection's other end."""
         host: str | None = getattr(address, "host", None)
         port: int = getattr(address, "port", 0)
@@ -56,7 +56,7 @@ class NamedTransport:
     port: int
 
 
-def named_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> IAddress:
+def forwarded_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> IAddress:
     """Give the client that ``X-Forwarded-For`` names, or the peer when it may not name one."""
     if not forwarded or not trusted:
         return peer
@@ -64,7 +64,7 @@ def named_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> 
     return peer if named is None else NamedTransport(*named)
 
 
-def speak_for(transport: Any, client: IAddress) -> None:
+def override_peer(transport: Any, client: IAddress) -> None:
     """Let a connection's other end be the client that its front proxy named.
 
     (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-__all__ = ["TICK_S", "Wheel"]
+__all__ = ["TICK_S", "CoalescingClock"]
 
 TICK_S = 0.05
 """Timers fire up to this much later than asked for, never earlier."""
@@ -31,7 +31,7 @@ _ROUNDING = 1e-6  # of a tick: 0.3 / 0.05 is a little more than 6
 
 
 @implementer(IReactorTime)
-class Wheel:
+class CoalescingClock:
     """A clock whose timers fire in batches.
 
     Args:
@@ -134,7 +134,7 @@ class _Timer:
 
     def __init__(
         self,
-        wheel: Wheel,
+        wheel: CoalescingClock,
         due_s: float,
         call: Callable[..., object],
         args: tuple[object, ...],

@@ -23,16 +23,16 @@ from zope.interface import implementer
 
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.proxy_protocol import MAX_HEADER_BYTES, read_header
-from rtchat.net.connection.client_address import NamedTransport, speak_for
+from rtchat.net.connection.client_address import NamedTransport, override_peer
 from rtchat.net.connection.transport import as_stream, peer_name
 
-__all__ = ["FrontDoor", "FrontEndpoint"]
+__all__ = ["ProxyProtocolEndpoint", "ProxyProtocolFactory"]
 
 
 _HEADER_TIMEOUT_S = 10
 
 
-class FrontDoor(Factory):
+class ProxyProtocolFactory(Factory):
     """Lets front proxies name their clients with a header of the PROXY protocol.
 
     A connection from one of them has to begin with it; one from anybody else is not read for it.
@@ -70,8 +70,8 @@ class FrontDoor(Factory):
 
 
 @implementer(IStreamServerEndpoint)
-class FrontEndpoint:
-    """Opens a port with a :class:`FrontDoor`; the header comes before TLS, as proxies send it.
+class ProxyProtocolEndpoint:
+    """Opens a port with a :class:`ProxyProtocolFactory`; the header comes before TLS.
 
     Args:
         endpoint: Opens the port, without TLS.
@@ -97,7 +97,7 @@ class FrontEndpoint:
         served = protocolFactory
         if self._tls is not None:
             served = TLSMemoryBIOFactory(self._tls, False, served)
-        return self._endpoint.listen(FrontDoor(served, self._trusted, self._clock))
+        return self._endpoint.listen(ProxyProtocolFactory(served, self._trusted, self._clock))
 
 
 class _Announced(Protocol):
@@ -105,7 +105,7 @@ class _Announced(Protocol):
 
     log = Logger(__package__)
 
-    def __init__(self, door: FrontDoor) -> None:
+    def __init__(self, door: ProxyProtocolFactory) -> None:
         self._door = door
         self._data = b""
         self._timer: IDelayedCall | None = None
@@ -127,7 +127,7 @@ class _Announced(Protocol):
         self._stop_timer()
         transport: Any = self.transport
         if header.source is not None:
-            speak_for(transport, NamedTransport(*header.source))
+            override_peer(transport, NamedTransport(*header.source))
         served = self._door.wrapped.buildProtocol(transport.getPeer())
         if served is None:
             transport.abortConnection()

@@ -11,13 +11,13 @@ from rtchat.core.access.addresses import AddressList, source_key
 from rtchat.core.access.hosts import Target
 from rtchat.net.connection.transport import address_name
 
-__all__ = ["TRY_LATER", "Caps", "Crowd"]
+__all__ = ["TRY_LATER", "Caps", "ConnectionLimiter"]
 
 _QUIET_S = 60.0
 """After a line about a refusal, those that follow within this time share the next one."""
 
 
-class Crowd:
+class ConnectionLimiter:
     """Counts the connections that are not WebSockets, or not yet; 0 is no limit.
 
     Args:

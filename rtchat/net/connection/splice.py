@@ -15,9 +15,9 @@ from struct import Struct
 
 from typing_extensions import override
 
-from rtchat.core.flow.outbound import RAW, Cork, Wire
+from rtchat.core.flow.outbound import RAW, Cork, Framing
 from rtchat.net.connection.transport import Stream
-from rtchat.net.connection.writer import Outbox
+from rtchat.net.connection.writer import ConnectionWriter
 
 __all__ = ["Pipe", "PipedOutbox", "Pipes", "shared_pipes"]
 
@@ -144,28 +144,28 @@ def _free_bytes(sink: socket.socket) -> int:
     return 0
 
 
-class PipedOutbox(Outbox):
+class PipedOutbox(ConnectionWriter):
     """An outbox that can send what a pipe holds.
 
     Args:
         transport: The transport underneath.
         cork: Where to register for the end of the turn.
-        wire: How messages are packed.
+        framing: How messages are packed.
         is_busy: Whether the transport may hold bytes of somebody else.
     """
 
     __slots__ = ("_pipe", "_piped_bytes")
 
     def __init__(
-        self, transport: Stream, cork: Cork, wire: Wire = RAW, *, is_busy: bool = False
+        self, transport: Stream, cork: Cork, framing: Framing = RAW, *, is_busy: bool = False
     ) -> None:
         self._pipe: Pipe | None = None
         self._piped_bytes = 0
-        super().__init__(transport, cork, wire, is_busy=is_busy)
+        super().__init__(transport, cork, framing, is_busy=is_busy)
 
     @property
-    def pipe_room_bytes(self) -> int:
-        """How much :meth:`write_piped` may be given now.
+    def splice_capacity_bytes(self) -> int:
+        """How much :meth:`write_spliced` may be given now.
 
         So much that the socket takes all but what may wait here; 0 when something comes before,
         and when it is no plain socket.
@@ -182,7 +182,7 @@ class PipedOutbox(Outbox):
             return 0
         return min(_PIPE_BYTES, _HELD_BYTES + _free_bytes(sink))
 
-    def write_piped(self, header: bytes, pipe: Pipe, size: int) -> None:
+    def write_spliced(self, header: bytes, pipe: Pipe, size: int) -> None:
         """Send a header and what a pipe holds; then give the pipe back.
 
         Args:

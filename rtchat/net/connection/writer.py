@@ -18,18 +18,18 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer, ISystemHan
 from typing_extensions import override
 from zope.interface import Attribute, Interface, implementer
 
-from rtchat.core.flow.outbound import RAW, ROOM_BYTES, Cork, Outlet, Wire
+from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.net.connection.transport import Stream
 
-__all__ = ["IFramedTransport", "Outbox"]
+__all__ = ["ConnectionWriter", "IFramedTransport"]
 
 _CHUNK_BYTES = 192 * 1024
 """How much is handed to the transport at once: what one read of short messages becomes."""
 
 _ROOM_SHARE = 16
-"""Room is this part of a small limit; of the default one it is just ROOM_BYTES."""
+"""Room is this part of a small limit; of the default one it is just HIGH_WATER_BYTES."""
 
-_LARGE_BYTES = ROOM_BYTES * _ROOM_SHARE
+_LARGE_BYTES = HIGH_WATER_BYTES * _ROOM_SHARE
 """From here on a limit is no small one."""
 
 _Send = Callable[[bytes], int | BaseException]
@@ -44,7 +44,9 @@ _PRODUCER_HIGH_BYTES = 64 * 1024
 class IFramedTransport(Interface):
     """A transport that packs each write (a WebSocket) and shares its outbox."""
 
-    outbox: Outbox = Attribute("The Outbox of the connection underneath; its wire packs frames.")
+    writer: ConnectionWriter = Attribute(
+        "The ConnectionWriter of the connection underneath; its wire packs frames."
+    )
 
     def rest_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
         """Whoever is above sends and hears something at least this often, in seconds."""
@@ -54,13 +56,13 @@ class IFramedTransport(Interface):
 
 
 @implementer(IPullProducer, IPushProducer)
-class Outbox(Outlet):
+class ConnectionWriter(Outbound):
     """The way out of one connection.
 
     Args:
         transport: The transport underneath. The outbox is its producer and its only writer.
         cork: Where to register for the end of the turn.
-        wire: How STOMP frames are packed.
+        framing: How STOMP frames are packed.
         is_busy: Whether the transport may hold bytes of somebody else (an HTTP answer).
 
     Attributes:
@@ -87,9 +89,9 @@ class Outbox(Outlet):
     )
 
     def __init__(
-        self, transport: Stream, cork: Cork, wire: Wire = RAW, *, is_busy: bool = False
+        self, transport: Stream, cork: Cork, framing: Framing = RAW, *, is_busy: bool = False
     ) -> None:
-        super().__init__(cork, wire)
+        super().__init__(cork, framing)
         self.max_backlog_bytes: int | None = None
         self.on_overflow: Callable[[int], None] = _nothing
         self._accounted_bytes = 0  # of the waiting bytes, in the budget
@@ -119,10 +121,10 @@ class Outbox(Outlet):
 
     @property
     @override
-    def has_room(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether those that can wait may send now; one message more is never an overflow."""
         limit = self.max_backlog_bytes
-        room = ROOM_BYTES if limit is None or limit >= _LARGE_BYTES else _room(limit)
+        room = HIGH_WATER_BYTES if limit is None or limit >= _LARGE_BYTES else _room(limit)
         return self.waiting_bytes + self.gathered_bytes < room
 
     @override
@@ -279,8 +281,8 @@ class Outbox(Outlet):
             self._is_producer_paused = False
             if self._producer is not None:
                 self._producer.resumeProducing()
-        if self.waiters and self.has_room:
-            self.pump()
+        if self.paused_sources and self.is_writable:
+            self.on_drain()
             self.cork.flush()
 
     def pauseProducing(self) -> None:
@@ -399,7 +401,7 @@ def _room(limit: int) -> int:
 
     A message is within the limit with as much before it, or else it is one of the large ones.
     """
-    return min(ROOM_BYTES, limit // _ROOM_SHARE)
+    return min(HIGH_WATER_BYTES, limit // _ROOM_SHARE)
 
 
 def _nothing(_: int) -> None:

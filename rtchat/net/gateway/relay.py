@@ -38,11 +38,11 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import write_header
 from rtchat.core.flow.outbound import Cork
 from rtchat.errors import AccessDenied
-from rtchat.net.connection.client_address import Client
+from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.connection.limits import TRY_LATER, Caps
 from rtchat.net.connection.splice import shared_pipes
 from rtchat.net.connection.transport import Stream, as_stream, read_much, set_no_delay
-from rtchat.net.connection.writer import Outbox
+from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.gateway.resolver import Endpoints
 from rtchat.net.websocket.transport import WebSocket
 
@@ -75,7 +75,7 @@ class ProxyProtocol(Protocol):
     log = Logger(__package__)
     transport: WebSocket
 
-    def __init__(self, client: Client, factory: ProxyFactory) -> None:
+    def __init__(self, client: ClientAddress, factory: ProxyFactory) -> None:
         self.factory = factory
         self.target = factory.target
         self._client = client
@@ -124,7 +124,7 @@ class ProxyProtocol(Protocol):
         if outgoing is not None:
             if self._idle is not None:
                 self._active_s = self.factory.clock.seconds()
-            outgoing.outbox.write_now(data)
+            outgoing.writer.write_now(data)
         elif not self._is_closing:
             self._early.append(data)
 
@@ -177,10 +177,10 @@ class ProxyProtocol(Protocol):
         assert isinstance(outgoing, _TargetProtocol)
         self._outgoing = outgoing
         if self.factory.has_proxy_header:
-            outgoing.outbox.write_now(self._proxy_header())
+            outgoing.writer.write_now(self._proxy_header())
         early, self._early = self._early, []
         for data in early:
-            outgoing.outbox.write_now(data)
+            outgoing.writer.write_now(data)
         if self.factory.idle_timeout_s > 0:
             self._active_s = self.factory.clock.seconds()
             outgoing.is_timed = True
@@ -278,7 +278,7 @@ class _TargetProtocol(Protocol):
     """The target's side.
 
     Attributes:
-        outbox: The way out to the target.
+        writer: The way out to the target.
         is_timed: Whether the browser's side has to know when something comes.
     """
 
@@ -296,7 +296,7 @@ class _TargetProtocol(Protocol):
     @override
     def connectionMade(self) -> None:
         self._stream = as_stream(self.transport)
-        self.outbox = Outbox(self._stream, self._cork)
+        self.writer = ConnectionWriter(self._stream, self._cork)
         self._is_draining = False
 
     def pair_with(self, browser: ProxyProtocol) -> None:
@@ -316,15 +316,15 @@ class _TargetProtocol(Protocol):
             self._can_splice = isinstance(self._stream, FileDescriptor)
         # Each side is the other's producer: one that does not read stops the other's reading.
         browser.transport.registerProducer(_OneWay(self._stream), True)
-        self.outbox.register_producer(_OneWay(browser.transport))
+        self.writer.register_producer(_OneWay(browser.transport))
         if self._has_finished:
             browser.target_finished()
 
     def finish(self) -> None:
         """The browser has gone: send what is left, and tell the target that this was all."""
         self._is_draining = True
-        self.outbox.unregister_producer()
-        self.outbox.flush_all()
+        self.writer.unregister_producer()
+        self.writer.flush_all()
         self._stream.unregisterProducer()
         if self._has_finished:
             self._stream.loseConnection()
@@ -351,7 +351,7 @@ class _TargetProtocol(Protocol):
         stream: Any = self._stream
         browser, size = self.browser, 0
         if browser is not None and not self._is_draining:
-            room = browser.transport.pipe_room_bytes
+            room = browser.transport.splice_capacity_bytes
             pipe = shared_pipes().borrow() if room else None
             if pipe is not None:
                 try:
@@ -363,7 +363,7 @@ class _TargetProtocol(Protocol):
                 if size:
                     if self.is_timed:
                         browser.note_life()
-                    browser.transport.write_piped(pipe, size)
+                    browser.transport.write_spliced(pipe, size)
                 else:
                     pipe.give_back()
         if size < _MUCH_BYTES:
@@ -459,5 +459,7 @@ class ProxyFactory(Factory):
         self.outgoing = _TargetFactory()
 
     @override
-    def buildProtocol(self, addr: IAddress | Client | None) -> ProxyProtocol:
-        return ProxyProtocol(addr if isinstance(addr, Client) else Client.at(addr), self)
+    def buildProtocol(self, addr: IAddress | ClientAddress | None) -> ProxyProtocol:
+        return ProxyProtocol(
+            addr if isinstance(addr, ClientAddress) else ClientAddress.at(addr), self
+        )

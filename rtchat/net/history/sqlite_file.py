@@ -19,9 +19,9 @@ from secrets import token_hex
 from rtchat.core.history.store import (
     MESSAGE_OVERHEAD_BYTES,
     Batch,
-    Contents,
     Row,
     StoredStream,
+    StoreSnapshot,
     Trim,
     Trimmed,
 )
@@ -96,7 +96,7 @@ class HistoryFile:
             self._unlock()
             raise StoreUnusable(_why(error)) from None
         try:
-            self.contents = self._open(is_power_safe, max_bytes)
+            self.snapshot = self._open(is_power_safe, max_bytes)
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
@@ -125,8 +125,8 @@ class HistoryFile:
                 execute("DELETE FROM stream WHERE id = ?", (number,))
             if batch.forgotten:
                 execute("UPDATE server SET epoch = ?", (batch.epoch,))
-            for growth in batch.streams:
-                execute(_GROW, growth)
+            for delta in batch.streams:
+                execute(_GROW, delta)
             start = 0
             for count in _ROWS_AT_ONCE:
                 while len(batch.rows) - start >= count:
@@ -180,7 +180,7 @@ class HistoryFile:
 
     # Opening
 
-    def _open(self, is_power_safe: bool, max_bytes: int) -> Contents:
+    def _open(self, is_power_safe: bool, max_bytes: int) -> StoreSnapshot:
         execute = self._db.execute
         # Nothing is written before it is known whose file it is.
         kind = self._number("PRAGMA application_id", ())
@@ -215,7 +215,7 @@ class HistoryFile:
             # This shows as well that the file can be written.
             execute("UPDATE server SET epoch = ?, boot = ?, is_open = 1", (epoch, boot))
         streams = [StoredStream(*row) for row in execute(_STREAMS).fetchall()]
-        return Contents(epoch, streams)
+        return StoreSnapshot(epoch, streams)
 
     def _number(self, statement: str, values: tuple[float, ...]) -> int | None:
         row = self._db.execute(statement, values).fetchone()

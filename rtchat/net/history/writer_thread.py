@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from rtchat.core.history.store import Batch, Contents, Row, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, StoreSnapshot, Trim, Trimmed
 from rtchat.net.history.sqlite_file import HistoryFile
 
 __all__ = ["HistoryStore"]
@@ -63,9 +63,9 @@ class HistoryStore:
         self._thread.start()
 
     @property
-    def contents(self) -> Contents:
+    def snapshot(self) -> StoreSnapshot:
         """What was in the file when it was opened."""
-        return self._file.contents
+        return self._file.snapshot
 
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Write a batch."""

@@ -14,14 +14,14 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.outbound import ROOM_BYTES
+from rtchat.core.flow.outbound import HIGH_WATER_BYTES
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
-from rtchat.net.connection.writer import IFramedTransport, Outbox
+from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 
 __all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
@@ -31,7 +31,7 @@ CLOSE_GRACE_S = 5.0
 SLOW_PUBLISHER_S = 0.1
 """How long a publisher is not read after each read while the server holds nearly too much."""
 
-_HARMLESS_BYTES = 2 * ROOM_BYTES
+_HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
 """A client for which no more waits may be one that takes messages from full queues: a help."""
 
 _SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
@@ -78,13 +78,13 @@ class StompProtocol(Protocol):
         self._framed: IFramedTransport | None = None
         if IFramedTransport.providedBy(transport):
             self._framed = cast(IFramedTransport, transport)
-            self._outbox = self._framed.outbox
+            self._writer = self._framed.writer
         else:
             set_no_delay(transport)
-            self._outbox = Outbox(transport, factory.broker.cork)
-        self._outbox.max_backlog_bytes = factory.limits.max_backlog_bytes
-        self._outbox.on_overflow = self._too_slow
-        self.session = Session(factory.broker, factory.limits, self._outbox, self)
+            self._writer = ConnectionWriter(transport, factory.broker.cork)
+        self._writer.max_backlog_bytes = factory.limits.max_backlog_bytes
+        self._writer.on_overflow = self._too_slow
+        self.session = Session(factory.broker, factory.limits, self._writer, self)
         self._peer = peer_name(transport)
         factory.protocols.add(self)
         self._later(factory.limits.login_timeout_s, self._login_timed_out)
@@ -106,15 +106,15 @@ class StompProtocol(Protocol):
             self.factory.note_pressing(self, left_behind)
             if self.session.has_published:
                 self._slow_down()
-        elif self.factory.pressing:
-            self.factory.pressing.clear()
+        elif self.factory.memory_pressure:
+            self.factory.memory_pressure.clear()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
-        self.factory.pressing.pop(self, None)
+        self.factory.memory_pressure.pop(self, None)
         self._cancel_timers()
-        self._outbox.stopProducing()
+        self._writer.stopProducing()
         self.factory.broker.now = self._clock.seconds()
         self.session.lost()
         self.factory.broker.cork.flush()
@@ -136,13 +136,13 @@ class StompProtocol(Protocol):
     @property
     def held_bytes(self) -> int:
         """How much waits for this client."""
-        return self._outbox.waiting_bytes + self.session.feed_bytes
+        return self._writer.waiting_bytes + self.session.topic_consumer_bytes
 
     def cut_for_backlog(self) -> None:
         """Cut the client because the server holds too much, and most of it for this one."""
         held, budget = self.held_bytes, self.factory.broker.budget
         used = budget.used
-        self._outbox.discard_backlog()
+        self._writer.discard_backlog()
         self.session.fail(
             LimitExceeded(
                 f"too slow: {held} bytes wait for this client, more than for any other, and the "
@@ -196,7 +196,7 @@ class StompProtocol(Protocol):
         """The client need not wait any longer."""
         self._resume("session")
 
-    def go_on_in(self, delay_s: float) -> None:
+    def resume_after(self, delay_s: float) -> None:
         """The client is too fast; it is told by not being read."""
         if not self._is_known_as_fast:
             self._is_known_as_fast = True
@@ -206,12 +206,12 @@ class StompProtocol(Protocol):
                 peer=self._peer,
                 id=self.session.id,
             )
-        self._later(delay_s, self._go_on_late)
+        self._later(delay_s, self._resume_after_delay)
 
-    def go_on(self) -> None:
+    def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
         try:
-            self.session.go_on()
+            self.session.resume()
         except Exception:
             self._bug()
 
@@ -240,7 +240,7 @@ class StompProtocol(Protocol):
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
-            self._outbox.close(linger=reason is not CloseReason.DONE)
+            self._writer.close(linger=reason is not CloseReason.DONE)
 
     # Flow control
 
@@ -276,9 +276,9 @@ class StompProtocol(Protocol):
                 timer.cancel()
         self._timers.clear()
 
-    def _go_on_late(self) -> None:
+    def _resume_after_delay(self) -> None:
         self.factory.broker.now = self._clock.seconds()
-        self.go_on()
+        self.resume_session()
         self.factory.broker.cork.flush()
 
     def _login_timed_out(self) -> None:
@@ -292,8 +292,8 @@ class StompProtocol(Protocol):
     def _beat(self) -> None:
         delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
         self._beat_timer = self._clock.callLater(delay_s, self._beat)
-        outbox = self._outbox
-        outbox.write_now(outbox.wire.wrap(HEARTBEAT))
+        writer = self._writer
+        writer.write_now(writer.framing.wrap(HEARTBEAT))
         if self.session.is_closed:  # that was too much for who does not read
             self.factory.broker.cork.flush()
 
@@ -318,7 +318,7 @@ class StompProtocol(Protocol):
 
     def _too_slow(self, waiting: int) -> None:
         limit = self.factory.limits.max_backlog_bytes
-        self._outbox.discard_backlog()
+        self._writer.discard_backlog()
         self.session.fail(
             LimitExceeded(
                 f"too slow: more than {limit} bytes wait to be read",
@@ -347,7 +347,7 @@ class StompFactory(Factory):
 
     Attributes:
         protocols: The clients that are connected now.
-        pressing: How many bytes each client has added to queues and transactions since the
+        memory_pressure: How many bytes each client has added to queues and transactions since the
             memory limit is near.
     """
 
@@ -358,7 +358,7 @@ class StompFactory(Factory):
         self.limits = limits
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
-        self.pressing: dict[StompProtocol, int] = {}
+        self.memory_pressure: dict[StompProtocol, int] = {}
         self._all_gone: Deferred[None] | None = None
         broker.budget.on_over = self._relieve
 
@@ -388,11 +388,11 @@ class StompFactory(Factory):
         """
         if left_behind <= 0 or protocol.session.is_closed:
             return
-        pressing = self.pressing
-        pressing[protocol] = pressing.get(protocol, 0) + left_behind
+        memory_pressure = self.memory_pressure
+        memory_pressure[protocol] = memory_pressure.get(protocol, 0) + left_behind
         if self.broker.budget.is_over:
-            worst = max(pressing, key=pressing.__getitem__)
-            worst.cut_for_pressing(pressing.pop(worst))
+            worst = max(memory_pressure, key=memory_pressure.__getitem__)
+            worst.cut_for_pressing(memory_pressure.pop(worst))
 
     def _relieve(self) -> None:
         """Cut the client for which most waits, if backlogs are why all together is too much."""

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel
 from typing_extensions import override
 
-from rtchat.net.connection.limits import Crowd
+from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.transport import address_name, as_stream, shown
 
 __all__ = ["PageChannel"]
@@ -29,7 +29,7 @@ class _Site(Protocol):
 
     clock: IReactorTime
     handshake_timeout_s: float
-    crowd: Crowd
+    limiter: ConnectionLimiter
 
 
 class PageChannel(HTTPChannel):
@@ -46,7 +46,7 @@ class PageChannel(HTTPChannel):
     @override
     def connectionMade(self) -> None:
         stream = as_stream(self.transport)
-        self._source = self.site.crowd.enter(stream.getPeer())
+        self._source = self.site.limiter.enter(stream.getPeer())
         if self._source is None:
             stream.abortConnection()
         else:
@@ -159,7 +159,7 @@ class PageChannel(HTTPChannel):
     def _leave(self) -> None:
         source, self._source = self._source, None
         if source is not None:
-            self.site.crowd.leave(source)
+            self.site.limiter.leave(source)
 
     def upgrade_to(self, protocol: IProtocol) -> None:
         """Hand the connection over to the protocol, with all that was read already."""

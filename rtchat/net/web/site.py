@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
-from rtchat.net.connection.client_address import named_client
-from rtchat.net.connection.limits import Crowd
+from rtchat.net.connection.client_address import forwarded_client
+from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.transport import as_stream, shown
 from rtchat.net.web.channel import PageChannel
 from rtchat.net.web.requests import RefusalPage, header_values, peer_name, printable_path
@@ -38,7 +38,7 @@ class PageSite(Site):
         clock: Where time-outs of idle HTTP connections run.
         trusted: The front proxies whose ``X-Forwarded-For`` is believed.
         handshake_timeout_s: How long the head of a request may take.
-        crowd: Counts the connections; without one there may be any number.
+        limiter: Counts the connections; without one there may be any number.
     """
 
     protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
@@ -52,20 +52,20 @@ class PageSite(Site):
         *,
         trusted: AddressList | None = None,
         handshake_timeout_s: float = 10.0,
-        crowd: Crowd | None = None,
+        limiter: ConnectionLimiter | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self.clock = clock
         self.handshake_timeout_s = handshake_timeout_s
-        self.crowd = crowd or Crowd(clock)
+        self.limiter = limiter or ConnectionLimiter(clock)
         self._is_own_name = lru_cache(maxsize=256)(hosts.allows)
         self._trusted = trusted or AddressList()
 
     def client_of(self, request: Request) -> IAddress:
         """Tell who asks: the other end, or whom a front proxy names that may do so."""
         peer = as_stream(request.channel.transport).getPeer()
-        return named_client(peer, header_values(request, "X-Forwarded-For"), self._trusted)
+        return forwarded_client(peer, header_values(request, "X-Forwarded-For"), self._trusted)
 
     @override
     def getResourceFor(self, request: Request) -> IResource:

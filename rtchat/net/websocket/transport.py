@@ -27,7 +27,7 @@ from typing_extensions import override
 from websockets.utils import apply_mask
 from zope.interface import implementer
 
-from rtchat.core.flow.outbound import Cork, Wire
+from rtchat.core.flow.outbound import Cork, Framing
 from rtchat.core.websocket.deflate import agree
 from rtchat.core.websocket.framing import (
     PLAIN,
@@ -111,7 +111,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     disconnecting: bool
     buf: bytes
     headers: dict[str, str]
-    pending_frames: list[tuple[Wire, bytes]]
+    pending_frames: list[tuple[Framing, bytes]]
 
     delivers_late = False
     """Whether what comes after our close, and before the other side's, still goes up, and may be
@@ -143,15 +143,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def makeConnection(self, transport: Stream) -> None:
         factory = self.factory
         self.peer = peer_name(transport)
-        self._wires = PLAIN
+        self._framings = PLAIN
         read_much(transport, _READ_BYTES)
-        self.outbox = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
+        self.writer = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._reader = FrameReader(factory.max_message_bytes, apply_mask)
         self._messages: MessageProtocol | None = None
         if isinstance(self.wrappedProtocol, MessageProtocol):
             self._messages = self.wrappedProtocol
             self._message: list[bytes] = []
-            self.outbox.register_producer(_OwnReading(self))
+            self.writer.register_producer(_OwnReading(self))
         super().makeConnection(transport)
 
     def accept(self, request: bytes, subprotocol: str | None, extensions: str = "") -> None:
@@ -169,8 +169,8 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         agreed = agree(extensions) if self.factory.deflate else None
         if agreed is not None:
             self._extensions = agreed.answer
-            self._wires = deflating(agreed.window_bits)
-            self.outbox.wire = self._wires.binary
+            self._framings = deflating(agreed.window_bits)
+            self.writer.framing = self._framings.binary
             self._reader = FrameReader(
                 self.factory.max_message_bytes, apply_mask, is_deflating=True
             )
@@ -239,14 +239,14 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Called by txWS for what was written before the handshake was answered."""
         if self.state == FRAMES:
             frames, self.pending_frames = self.pending_frames, []
-            for wire, data in frames:
-                self.outbox.write_now(wire.wrap(data))
+            for framing, data in frames:
+                self.writer.write_now(framing.wrap(data))
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
         self._is_open = False
-        self.outbox.stopProducing()
+        self.writer.stopProducing()
         for timer in (self._cut_timer, self._ping_timer, self._pong_timer, self._take_timer):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -280,7 +280,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
                     # "The server answers with text messages when the client spoke text."
                     self._has_spoken = True
                     if opcode == 1:
-                        self.outbox.wire = self._wires.text
+                        self.writer.framing = self._framings.text
                 if self._messages is not None:
                     self._gather(self._messages, piece)
                 elif data:
@@ -325,25 +325,25 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         # frame" (RFC 6455, 5.5.3). That one is sent as soon as the client has read.
         if not self._is_open:
             return
-        if self.outbox.waiting_bytes > _MAX_BYTES_BEFORE_PONG:
+        if self.writer.waiting_bytes > _MAX_BYTES_BEFORE_PONG:
             self._late_pong = pongs[-1]
-            self.outbox.waiters[self] = None
+            self.writer.paused_sources[self] = None
         else:
             self._late_pong = b""
-            self.outbox.write_now(b"".join(pongs))
+            self.writer.write_now(b"".join(pongs))
 
-    def pump(self) -> None:
+    def on_drain(self) -> None:
         """Send the pong that is owed: there is room for it now."""
         pong, self._late_pong = self._late_pong, b""
         if pong and self._is_open:
-            self.outbox.write_now(pong)
+            self.writer.write_now(pong)
 
     def _closed(self, payload: bytes) -> None:
         """The other side's close: say the same if it was the first, then end."""
         self.has_closed = True
         if self._is_open:
             self._is_open = False
-            self.outbox.write_now(frame_header(Opcode.CLOSE, len(payload)) + payload)
+            self.writer.write_now(frame_header(Opcode.CLOSE, len(payload)) + payload)
         # The close handshake is done: "the server MUST close the connection immediately"
         # (RFC 6455, 7.1.1), so TCP ends here.
         self._end(linger=False)
@@ -355,7 +355,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             self.is_told = True
             self.log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
             self._is_open = False
-            self.outbox.write_now(close_frame(code, reason))
+            self.writer.write_now(close_frame(code, reason))
         self._end(linger=True)
 
     # Bytes from above
@@ -363,22 +363,22 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     @override
     def write(self, data: bytes) -> None:
         """Send one message."""
-        outbox = self.outbox
+        writer = self.writer
         if data and self._is_open:  # what _send does, once more: it is called for every piece
-            outbox.write_now(outbox.wire.wrap(data))
+            writer.write_now(writer.framing.wrap(data))
         elif data:
-            self._send(outbox.wire, data)
+            self._send(writer.framing, data)
 
     @property
-    def pipe_room_bytes(self) -> int:
-        """How much :meth:`write_piped` may be given; 0 when somebody has to look at the bytes."""
-        if self._is_open and self.outbox.wire is PLAIN.binary:
-            return self.outbox.pipe_room_bytes
+    def splice_capacity_bytes(self) -> int:
+        """How much :meth:`write_spliced` may be given; 0 when somebody has to look at the bytes."""
+        if self._is_open and self.writer.framing is PLAIN.binary:
+            return self.writer.splice_capacity_bytes
         return 0
 
-    def write_piped(self, pipe: Pipe, size: int) -> None:
+    def write_spliced(self, pipe: Pipe, size: int) -> None:
         """Send one message that is all that a pipe holds; the pipe is given back."""
-        self.outbox.write_piped(frame_header(Opcode.BINARY, size), pipe, size)
+        self.writer.write_spliced(frame_header(Opcode.BINARY, size), pipe, size)
 
     @override
     def writeSequence(self, data: list[bytes]) -> None:
@@ -393,13 +393,13 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """
         if is_text and not is_utf8(data):
             raise ValueError("a text message has to be UTF-8")
-        self._send(self._wires.text if is_text else self._wires.binary, data)
+        self._send(self._framings.text if is_text else self._framings.binary, data)
 
-    def _send(self, wire: Wire, data: bytes) -> None:
+    def _send(self, framing: Framing, data: bytes) -> None:
         if self._is_open:
-            self.outbox.write_now(wire.wrap(data))
+            self.writer.write_now(framing.wrap(data))
         elif self.state != FRAMES and not self.disconnecting:
-            self.pending_frames.append((wire, data))
+            self.pending_frames.append((framing, data))
 
     @override
     def loseConnection(self) -> None:
@@ -430,7 +430,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self.has_closed = True
         if self._is_open:
             self._is_open = False
-            self.outbox.write_now(close_frame(code, reason))
+            self.writer.write_now(close_frame(code, reason))
         if not self.delivers_late:
             self._listen_again()
         self._cut_later(grace_s)
@@ -443,7 +443,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Close TCP once everything is sent; cut if the other side does not read."""
         self._listen_again()
         self._cut_later(CLOSE_GRACE_S)
-        self.outbox.close(linger=linger)
+        self.writer.close(linger=linger)
 
     def _listen_again(self) -> None:
         """Read on while closing, to hear the other side's close, whoever asked for a pause."""
@@ -464,12 +464,12 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Pause the producer while the other side does not read."""
         if not streaming:
             raise ValueError("a WebSocket takes push producers only")
-        self.outbox.register_producer(IPushProducer(producer))
+        self.writer.register_producer(IPushProducer(producer))
 
     @override
     def unregisterProducer(self) -> None:
         """Leave the producer alone from now on."""
-        self.outbox.unregister_producer()
+        self.writer.unregister_producer()
 
     def pauseProducing(self) -> None:
         """Stop reading from the other side."""
@@ -527,7 +527,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def _ping(self) -> None:
         if not self._is_open:
             return
-        self.outbox.write_now(frame_header(Opcode.PING, 0))
+        self.writer.write_now(frame_header(Opcode.PING, 0))
         self._schedule_ping()
         clock, timeout_s = self.factory.clock, self.factory.ping_timeout_s
         is_asked = self._pong_timer is not None and self._pong_timer.active()

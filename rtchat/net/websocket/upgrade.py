@@ -16,7 +16,7 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, AccessRule, Source
 from rtchat.core.websocket.deflate import agree
 from rtchat.errors import AccessDenied
-from rtchat.net.connection.client_address import Client, speak_for
+from rtchat.net.connection.client_address import ClientAddress, override_peer
 from rtchat.net.web.channel import PageChannel
 from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
 from rtchat.net.websocket.transport import WebSockets
@@ -121,8 +121,8 @@ class UpgradeResource(Resource):
                 request
             )
         channel = cast(PageChannel, request.channel)
-        speak_for(channel.transport, address)
-        protocol = websockets.buildProtocol(Client.at(address, source.origin))
+        override_peer(channel.transport, address)
+        protocol = websockets.buildProtocol(ClientAddress.at(address, source.origin))
         channel.upgrade_to(protocol)
         protocol.accept(upgrade.request(), upgrade.subprotocol, upgrade.extensions)
         return NOT_DONE_YET

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.access.addresses import AddressList, plain_address, source_key
 from rtchat.core.access.forwarded import client_behind
-from rtchat.core.access.ssrf import AddressKind, NamePolicy, kind_of
+from rtchat.core.access.ssrf import AddressKind, NamePolicy, address_kind
 
 K = AddressKind
 
@@ -56,7 +56,7 @@ K = AddressKind
     ],
 )
 def test_each_address_has_its_kind(address: str, kind: AddressKind) -> None:
-    assert kind_of(address) is kind
+    assert address_kind(address) is kind
 
 
 def hiding_places(inside: str) -> dict[str, IPv6Address]:
@@ -89,7 +89,7 @@ HIDDEN = (
 @pytest.mark.parametrize("inside", HIDDEN)
 def test_no_ipv6_form_hides_an_address_that_is_not_public(form: str, inside: str) -> None:
     address = str(hiding_places(inside)[form])
-    assert kind_of(address) is K.HIDDEN
+    assert address_kind(address) is K.HIDDEN
     assert NamePolicy().refusal("irc.example", address)
     # Not even a name of our own needs such an address.
     assert NamePolicy().refusal("localhost", address)
@@ -104,12 +104,12 @@ def test_a_public_address_may_be_written_in_each_of_them(form: str) -> None:
 @pytest.mark.parametrize("text", ["", "localhost", "1.2.3", "2130706433", "0177.0.0.1", "::g"])
 def test_what_is_no_address_has_no_kind(text: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
-        kind_of(text)
+        address_kind(text)
 
 
 @given(st.integers(0, 2**128 - 1))
 def test_every_ipv6_address_has_a_kind(number: int) -> None:
-    assert kind_of(str(IPv6Address(number))) in AddressKind
+    assert address_kind(str(IPv6Address(number))) in AddressKind
 
 
 # ---------------------------------------------------------------- what a name may mean
@@ -246,7 +246,7 @@ def test_a_stranger_names_nobody() -> None:
 @given(st.lists(st.text()), st.sampled_from(["127.0.0.1", None, "x"]))
 def test_no_header_breaks_it(forwarded: list[str], peer: str | None) -> None:
     client = client_behind(peer, forwarded, TRUSTED)
-    assert client is None or kind_of(client[0]) in AddressKind
+    assert client is None or address_kind(client[0]) in AddressKind
 
 
 @pytest.mark.parametrize(

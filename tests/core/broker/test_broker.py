@@ -23,10 +23,10 @@ def broker() -> Broker:
 def subscription(
     broker: Broker, destination: str, subscription_id: str = "0", version: Version = V12
 ) -> tuple[Subscription, ListOutlet]:
-    outlet = ListOutlet(broker.cork)
-    made = Subscription(subscription_id, 1, destination, version, outlet)
+    outbound = ListOutlet(broker.cork)
+    made = Subscription(subscription_id, 1, destination, version, outbound)
     broker.subscribe(made, MIB)
-    return made, outlet
+    return made, outbound
 
 
 def send(body: bytes = b"", **headers: str) -> Frame:
@@ -37,18 +37,18 @@ def send(body: bytes = b"", **headers: str) -> Frame:
 
 
 def test_every_subscriber_of_a_topic_gets_a_message(broker: Broker) -> None:
-    outlets = [subscription(broker, "/topic/a", str(number))[1] for number in range(3)]
+    outbounds = [subscription(broker, "/topic/a", str(number))[1] for number in range(3)]
     broker.publish("/topic/a", send(b"hello"))
     broker.cork.flush()
-    received = [read_one(outlet.data) for outlet in outlets]
+    received = [read_one(outbound.data) for outbound in outbounds]
     assert [frame.body for frame in received] == [b"hello"] * 3
     assert [frame.headers["subscription"] for frame in received] == ["0", "1", "2"]
 
 
 def test_a_subscription_is_known_by_its_id_and_destination(broker: Broker) -> None:
-    made, outlet = subscription(broker, "/topic/a", "7", V11)
+    made, outbound = subscription(broker, "/topic/a", "7", V11)
     assert (made.id, made.destination, made.version) == ("7", "/topic/a", V11)
-    assert made.outlet is outlet
+    assert made.outbound is outbound
 
 
 def test_nobody_else_gets_it(broker: Broker) -> None:
@@ -66,19 +66,19 @@ def test_nothing_is_kept_for_those_who_come_later(broker: Broker) -> None:
 
 
 def test_a_subscription_gets_nothing_after_its_end(broker: Broker) -> None:
-    ended, outlet = subscription(broker, "/topic/a")
+    ended, outbound = subscription(broker, "/topic/a")
     broker.detach([ended])
     broker.publish("/topic/a", send())
     broker.cork.flush()
-    assert outlet.data == b""
+    assert outbound.data == b""
 
 
 @pytest.mark.parametrize("name", ["a", "/topic/", "/exchange/x", "/topic/ä:b\\c\nd", "queue/a"])
 def test_a_destination_with_another_prefix_is_a_topic(broker: Broker, name: str) -> None:
-    _, outlet = subscription(broker, name)
+    _, outbound = subscription(broker, name)
     broker.publish(name, send())
     broker.cork.flush()
-    assert read_one(outlet.data).headers["destination"] == name
+    assert read_one(outbound.data).headers["destination"] == name
 
 
 def test_a_topic_disappears_with_its_last_subscriber(broker: Broker) -> None:
@@ -104,11 +104,13 @@ def test_messages_are_counted_whether_or_not_anyone_listens(broker: Broker) -> N
 
 
 def test_message_ids_are_unique(broker: Broker) -> None:
-    outlets = [subscription(broker, f"/topic/{name}")[1] for name in "ab"]
+    outbounds = [subscription(broker, f"/topic/{name}")[1] for name in "ab"]
     for name in "abba":
         broker.publish(f"/topic/{name}", send())
         broker.cork.flush()
-    ids = {read_one(write).headers["message-id"] for outlet in outlets for write in outlet.writes}
+    ids = {
+        read_one(write).headers["message-id"] for outbound in outbounds for write in outbound.writes
+    }
     assert len(ids) == 4
 
 
@@ -116,10 +118,10 @@ def test_message_ids_of_two_runs_differ() -> None:
     ids = set()
     for epoch in ("one", "two"):
         broker = Broker(epoch)
-        _, outlet = subscription(broker, "/topic/a")
+        _, outbound = subscription(broker, "/topic/a")
         broker.publish("/topic/a", send())
         broker.cork.flush()
-        ids.add(read_one(outlet.data).headers["message-id"])
+        ids.add(read_one(outbound.data).headers["message-id"])
     assert len(ids) == 2
 
 
@@ -145,12 +147,12 @@ def test_observers_see_every_message_before_it_is_delivered(broker: Broker) -> N
 
 
 def test_an_observed_message_has_the_id_that_subscribers_see(broker: Broker) -> None:
-    _, outlet = subscription(broker, "/topic/a")
+    _, outbound = subscription(broker, "/topic/a")
     ids: list[str] = []
     broker.observers.append(lambda message: ids.append(message.id))
     broker.publish("/topic/a", send())
     broker.cork.flush()
-    assert ids == [read_one(outlet.data).headers["message-id"]]
+    assert ids == [read_one(outbound.data).headers["message-id"]]
 
 
 def test_refused_messages_are_not_observed(broker: Broker) -> None:
@@ -165,10 +167,10 @@ def test_refused_messages_are_not_observed(broker: Broker) -> None:
 
 
 def test_a_message_s_bytes_are_those_of_the_specification(broker: Broker) -> None:
-    _, outlet = subscription(broker, "/topic/a", "sub:1")
+    _, outbound = subscription(broker, "/topic/a", "sub:1")
     broker.publish("/topic/a", send(b"hello", destination="/topic/a", content_type="text/plain"))
     broker.cork.flush()
-    assert outlet.data == (
+    assert outbound.data == (
         b"MESSAGE\nsubscription:sub\\c1\nmessage-id:epoch-1\ndestination:/topic/a\n"
         b"content-length:5\ncontent-type:text/plain\n\nhello\0"
     )
@@ -190,13 +192,13 @@ def test_each_version_gets_its_own_escapes(
     broker: Broker, version: Version, destination: str, header: str
 ) -> None:
     name = "/topic/a\\b:c\nd"
-    _, outlet = subscription(broker, name, "0", version)
+    _, outbound = subscription(broker, name, "0", version)
     subscription(broker, name, "0", V10)
     subscription(broker, name, "0", V12)
     broker.publish(name, send(b"", **{"x:y": "1\\\n2:"}))
     broker.cork.flush()
     assert (
-        outlet.data
+        outbound.data
         == (
             f"MESSAGE\nsubscription:0\nmessage-id:epoch-1\ndestination:{destination}\n"
             f"content-length:0\n{header}\n\n\0"
@@ -217,10 +219,10 @@ SERVER_SET = ["message-id", "subscription", "ack", "redelivered", "content-lengt
 def test_headers_set_by_the_server_cannot_be_forged(
     broker: Broker, name: str, version: Version
 ) -> None:
-    _, outlet = subscription(broker, "/topic/a", "0", version)
+    _, outbound = subscription(broker, "/topic/a", "0", version)
     broker.publish("/topic/a", Frame("SEND", {name: "forged"}, b"body"))
     broker.cork.flush()
-    assert b"forged" not in outlet.data
+    assert b"forged" not in outbound.data
 
 
 @pytest.mark.parametrize("name", SERVER_SET)
@@ -229,18 +231,18 @@ def test_headers_set_by_the_server_cannot_be_forged_for_clients_that_trim(
     broker: Broker, name: str, disguise: str
 ) -> None:
     """STOMP 1.0 has no escapes and its clients trim; some of 1.1 and 1.2 trim as well."""
-    _, outlet = subscription(broker, "/topic/a", "0", V10)
+    _, outbound = subscription(broker, "/topic/a", "0", V10)
     broker.publish("/topic/a", Frame("SEND", {disguise.format(name): "forged"}, b"body"))
     broker.cork.flush()
-    assert b"forged" not in outlet.data
+    assert b"forged" not in outbound.data
 
 
 @pytest.mark.parametrize("name", ["\n", ":", " ", "\r\n "])
 def test_a_name_that_1_0_cannot_write_is_not_passed_on(broker: Broker, name: str) -> None:
-    _, outlet = subscription(broker, "/topic/a", "0", V10)
+    _, outbound = subscription(broker, "/topic/a", "0", V10)
     broker.publish("/topic/a", Frame("SEND", {name: "x", "y": "z"}))
     broker.cork.flush()
-    assert outlet.data.endswith(b"content-length:0\ny:z\n\n\0")
+    assert outbound.data.endswith(b"content-length:0\ny:z\n\n\0")
 
 
 def test_names_that_only_look_like_the_server_s_are_passed_on() -> None:
@@ -275,18 +277,18 @@ class Counting:
 
 
 def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Broker) -> None:
-    wire = Counting()
+    framing = Counting()
     for subscription_id in ["0"] * 50 + ["1"] * 50:
-        outlet = ListOutlet(broker.cork, wire)
-        broker.subscribe(Subscription(subscription_id, 1, "/topic/a", V12, outlet), MIB)
+        outbound = ListOutlet(broker.cork, framing)
+        broker.subscribe(Subscription(subscription_id, 1, "/topic/a", V12, outbound), MIB)
     broker.publish("/topic/a", send(b"x"))
-    assert wire.packed == 2
+    assert framing.packed == 2
 
 
 def test_nothing_is_packed_for_subscribers_that_are_gone(broker: Broker) -> None:
-    wire = Counting()
+    framing = Counting()
     made = [
-        Subscription(str(number), 1, "/topic/a", V12, ListOutlet(broker.cork, wire))
+        Subscription(str(number), 1, "/topic/a", V12, ListOutlet(broker.cork, framing))
         for number in range(50)
     ]
     for one in made:
@@ -294,7 +296,7 @@ def test_nothing_is_packed_for_subscribers_that_are_gone(broker: Broker) -> None
     for one in made[1:]:
         broker.detach([one])
     broker.publish("/topic/a", send(b"x"))
-    assert wire.packed == 1
+    assert framing.packed == 1
 
 
 def test_all_subscribers_of_a_version_share_what_follows_the_prefix() -> None:
@@ -304,11 +306,13 @@ def test_all_subscribers_of_a_version_share_what_follows_the_prefix() -> None:
 
 
 def test_subscribers_on_different_wires_get_their_own_packing(broker: Broker) -> None:
-    wires = [Counting(), Counting()]
-    for wire in wires:
-        broker.subscribe(Subscription("0", 1, "/topic/a", V12, ListOutlet(broker.cork, wire)), MIB)
+    framings = [Counting(), Counting()]
+    for framing in framings:
+        broker.subscribe(
+            Subscription("0", 1, "/topic/a", V12, ListOutlet(broker.cork, framing)), MIB
+        )
     broker.publish("/topic/a", send(b"x"))
-    assert [wire.packed for wire in wires] == [1, 1]
+    assert [framing.packed for framing in framings] == [1, 1]
 
 
 def test_a_repeated_header_block_is_written_anew_for_no_message(broker: Broker) -> None:
@@ -338,10 +342,10 @@ def test_one_turn_is_one_write_for_a_subscriber(broker: Broker) -> None:
     publisher, reader = connected(broker, V12, V12)
     reader.subscribe("/topic/a", "1")
     reader.subscribe("/topic/b", "2")
-    writes = len(reader.outlet.writes)
+    writes = len(reader.outbound.writes)
     sends = [frame_bytes("SEND", destination=f"/topic/{name}") for name in "abab"]
     publisher.send(b"".join(sends))
-    assert len(reader.outlet.writes) == writes + 1
+    assert len(reader.outbound.writes) == writes + 1
     received = [frame.headers["subscription"] for frame in reader.received()]
     assert received == ["1", "2", "1", "2"]
 
@@ -350,7 +354,7 @@ def test_a_subscriber_lost_in_a_flush_disturbs_nobody(broker: Broker) -> None:
     publisher, *readers = connected(broker, V12, V12, V12, V12)
     for reader in readers:
         reader.subscribe("/topic/a")
-    readers[0].outlet.on_flush = lambda: readers[1].session.lost()
+    readers[0].outbound.on_flush = lambda: readers[1].session.lost()
     publisher.publish("/topic/a", b"1")
     publisher.publish("/topic/a", b"2")
     assert [[frame.body for frame in reader.received()] for reader in readers] == [

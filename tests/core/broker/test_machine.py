@@ -77,12 +77,12 @@ class NotedSession(Session):
     __slots__ = ()
 
     def _act_on(self, frame: Frame) -> None:
-        assert isinstance(self._outlet, NotedOutlet)
-        self._outlet.note("begin", frame)
+        assert isinstance(self._outbound, NotedOutlet)
+        self._outbound.note("begin", frame)
         try:
             super()._act_on(frame)
         except _MustWait:
-            self._outlet.note("wait", frame)
+            self._outbound.note("wait", frame)
             raise
 
 
@@ -100,9 +100,9 @@ class NotingServer(Server):
     def noted_client(self, version: Version) -> Client:
         """Connect a client whose frames are noted from now on."""
         client = Client(self, version, LIMITS, NotedSession)
-        assert isinstance(client.outlet, NotedOutlet)
-        client.outlet.version = version
-        client.outlet.note = lambda kind, frame: self.journal.append(Event(kind, client, frame))
+        assert isinstance(client.outbound, NotedOutlet)
+        client.outbound.version = version
+        client.outbound.note = lambda kind, frame: self.journal.append(Event(kind, client, frame))
         return client
 
 

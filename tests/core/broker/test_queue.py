@@ -70,7 +70,7 @@ def test_what_waits_is_shared_out_in_turns(server: Server) -> None:
         worker.stall()
     publish(server, *"abcdef")
     for worker in workers:
-        worker.outlet.waiting_bytes = 0
+        worker.outbound.waiting_bytes = 0
     workers[0].read_on()
     assert [worker.bodies() for worker in workers] == [["c", "f"], ["a", "d"], ["b", "e"]]
 
@@ -331,7 +331,7 @@ def test_a_turn_fills_a_connection_s_room_and_not_more(server: Server) -> None:
         publisher.publish(Q, b"x" * 20_000)
     worker = server.client()
     worker.session.receive(f"SUBSCRIBE\nid:0\ndestination:{Q}\n\n\0".encode())
-    assert len(worker.outlet.pending) == 4  # 64 KiB and the message that fills them
+    assert len(worker.outbound.pending) == 4  # 64 KiB and the message that fills them
     server.end_turn()
     assert len(worker.messages()) == 8
 
@@ -356,9 +356,9 @@ def test_two_full_queues_share_the_room_of_a_connection(server: Server) -> None:
             publisher.publish(queue, b"x" * 70_000)
     turns = []
     for _ in range(6):
-        worker.outlet.waiting_bytes = 0
-        worker.outlet.pump()
-        worker.outlet.flush()
+        worker.outbound.waiting_bytes = 0
+        worker.outbound.on_drain()
+        worker.outbound.flush()
         turns += [message.headers["destination"] for message in worker.messages()]
     assert turns == ["/queue/one", "/queue/two"] * 3
 

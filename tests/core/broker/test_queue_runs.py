@@ -228,7 +228,7 @@ def test_what_follows_acks_in_the_same_read_is_done_after_them(server: Server) -
 def outcome(
     reads: list[bytes],
     version: Version,
-    terms: dict[str, str],
+    options: dict[str, str],
     *,
     most: int = 1000,
     acks_together: bool = True,
@@ -237,16 +237,16 @@ def outcome(
     with contextmanager(clean_server)() as server:
         server.limit(max_queue_messages=most)
         worker, publisher = server.client(version), server.client()
-        worker.subscribe(Q, **terms)
+        worker.subscribe(Q, **options)
         for read in reads:
             publisher.send(read)
         got, left = [], worker.messages()
         while left:
             got += [(frame.headers["message-id"], frame.body.decode()) for frame in left]
-            if terms["ack"] == "auto":
+            if options["ack"] == "auto":
                 break
             told = [frame_bytes("ACK", **worker.naming(frame)) for frame in left]
-            if terms["ack"] == "client":
+            if options["ack"] == "client":
                 del told[:-1]
             for read in [b"".join(told)] if acks_together else told:
                 worker.send(read)
@@ -254,7 +254,7 @@ def outcome(
         return got, publisher.receipts(), server.size_of(Q)
 
 
-terms = st.builds(
+options = st.builds(
     lambda ack, prefetch: {"ack": ack, "prefetch_count": str(prefetch)},
     st.sampled_from(["auto", "client", "client-individual"]),
     st.integers(0, 3),
@@ -263,14 +263,14 @@ terms = st.builds(
 
 @given(
     runs=st.lists(st.tuples(st.sampled_from(SENDS), st.integers(1, 6)), min_size=1, max_size=6),
-    terms=terms,
+    options=options,
     most=st.integers(1, 8),
     version=st.sampled_from(Version),
     places=st.lists(st.integers(1, 2000), max_size=6),
 )
 def test_however_a_publisher_s_reads_are_cut_a_worker_gets_the_same(
     runs: list[tuple[dict[str, str], int]],
-    terms: dict[str, str],
+    options: dict[str, str],
     most: int,
     version: Version,
     places: list[int],
@@ -280,17 +280,17 @@ def test_however_a_publisher_s_reads_are_cut_a_worker_gets_the_same(
         frames += [sends(f"{len(frames) + each:04}", **headers) for each in range(times)]
     data = b"".join(frames)
     reads = cut(data, *sorted({place for place in places if place < len(data)}))
-    one_by_one = outcome(frames, version, terms, most=most)
-    assert outcome([data], version, terms, most=most) == one_by_one
-    assert outcome(reads, version, terms, most=most) == one_by_one
+    one_by_one = outcome(frames, version, options, most=most)
+    assert outcome([data], version, options, most=most) == one_by_one
+    assert outcome(reads, version, options, most=most) == one_by_one
 
 
-@given(count=st.integers(1, 20), terms=terms, version=st.sampled_from(Version))
+@given(count=st.integers(1, 20), options=options, version=st.sampled_from(Version))
 def test_acks_together_do_what_they_do_one_by_one(
-    count: int, terms: dict[str, str], version: Version
+    count: int, options: dict[str, str], version: Version
 ) -> None:
     reads = [sends(*(f"{number:04}" for number in range(count)))]
-    together = outcome(reads, version, terms)
-    assert together == outcome(reads, version, terms, acks_together=False)
+    together = outcome(reads, version, options)
+    assert together == outcome(reads, version, options, acks_together=False)
     assert len(together[0]) == count
     assert together[2] == 0

@@ -63,12 +63,12 @@ def received(pieces: list[bytes], subscriptions: list[int]) -> tuple[list[bytes]
     for reader, which in zip(readers, subscriptions, strict=True):
         destination, headers = SUBSCRIPTIONS[which]
         reader.say("SUBSCRIBE", id="0", destination=destination, **headers)
-    before = [len(reader.outlet.data) for reader in readers]
-    begun = len(publisher.outlet.data)
+    before = [len(reader.outbound.data) for reader in readers]
+    begun = len(publisher.outbound.data)
     for piece in pieces:
         publisher.send(piece)
-    got = [reader.outlet.data[start:] for reader, start in zip(readers, before, strict=True)]
-    return got, publisher.outlet.data[begun:]
+    got = [reader.outbound.data[start:] for reader, start in zip(readers, before, strict=True)]
+    return got, publisher.outbound.data[begun:]
 
 
 @given(frames=sends, subscriptions=st.lists(st.integers(0, len(SUBSCRIPTIONS) - 1), max_size=4))

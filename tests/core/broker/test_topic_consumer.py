@@ -116,7 +116,7 @@ def test_what_waits_follows_in_order(server: Server) -> None:
 def test_what_waits_comes_before_what_is_new(server: Server) -> None:
     client = slow(server, "drop-oldest")
     publish(server, "ab")
-    client.outlet.waiting_bytes = 0
+    client.outbound.waiting_bytes = 0
     publish(server, "c")
     assert client.bodies() == ["a", "b", "c"]
 
@@ -125,7 +125,7 @@ def test_what_can_be_sent_is_not_dropped(server: Server) -> None:
     """Room that came unnoticed counts before the limit does."""
     client = slow(server, "drop-oldest", room=2)
     publish(server, "ab")
-    client.outlet.waiting_bytes = 0
+    client.outbound.waiting_bytes = 0
     publish(server, "c")
     assert [(m.body, m.headers.get("x-dropped")) for m in client.messages()] == [
         (b"a", None),
@@ -148,9 +148,9 @@ def test_what_waits_counts_in_the_budget(server: Server) -> None:
     client = slow(server, "drop-oldest")
     publish(server, "ab")
     assert server.broker.budget.used == 2 * SIZE
-    assert client.session.feed_bytes == 2 * SIZE
+    assert client.session.topic_consumer_bytes == 2 * SIZE
     read(client)
-    assert server.broker.budget.used == client.session.feed_bytes == 0
+    assert server.broker.budget.used == client.session.topic_consumer_bytes == 0
 
 
 @pytest.mark.parametrize("how", ["unsubscribe", "drop", "DISCONNECT"])
@@ -165,7 +165,7 @@ def test_what_waits_is_gone_with_the_subscription(server: Server, how: str) -> N
         client.say(how)
     assert server.broker.budget.used == 0
     assert server.broker.topic_count == 0
-    assert not client.outlet.waiters
+    assert not client.outbound.paused_sources
     assert read(client) == []
 
 
@@ -185,9 +185,9 @@ def test_the_rest_waits_when_the_room_is_filled(server: Server) -> None:
     client.stall()
     for _ in range(4):
         server.client().publish(T, b"x" * 40_000)
-    client.outlet.waiting_bytes = 0
-    client.outlet.pump()
-    assert len(client.outlet.pending) == 2  # 64 KiB and the message that fills them
+    client.outbound.waiting_bytes = 0
+    client.outbound.on_drain()
+    assert len(client.outbound.pending) == 2  # 64 KiB and the message that fills them
     server.end_turn()
     assert len(client.messages()) == 4
 
@@ -264,8 +264,8 @@ def test_a_commit_goes_on_when_it_costs_its_own_session(server: Server) -> None:
     client = slow(server, "close", ack="client", room=1)
     client.subscribe("/queue/a", "q", ack="client")
     publish(server, "work", "/queue/a")
-    client.outlet.waiting_bytes = 0
-    client.outlet.pump()
+    client.outbound.waiting_bytes = 0
+    client.outbound.on_drain()
     server.end_turn()
     [*_, last] = client.messages()
     client.stall()
@@ -282,7 +282,7 @@ def test_a_commit_goes_on_when_it_costs_its_own_session(server: Server) -> None:
 
 def test_a_session_lost_to_a_topic_gives_its_queue_s_messages_back(server: Server) -> None:
     client = slow(server, "close", ack="client", room=1)
-    client.outlet.waiting_bytes = 0
+    client.outbound.waiting_bytes = 0
     client.subscribe("/queue/a", "q", ack="client")
     publish(server, "xy", "/queue/a")
     client.stall()

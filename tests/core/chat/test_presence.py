@@ -9,7 +9,7 @@ from chat_fakes import ROOM, Party, Roll, Watcher, event
 from fakes import ListOutlet, frame_bytes
 
 from rtchat.core.chat.chat import Json
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.limits import Limits
@@ -316,8 +316,8 @@ def test_who_is_cut_while_something_is_told_does_not_mix_up_the_order(
     party = Party(grace_s=0.0)
     first = party.in_room("first", limits=Limits(max_backlog_bytes=1000))
 
-    def overflow(outlet: ListOutlet, waiting_bytes: int) -> None:
-        assert outlet is first.outlet
+    def overflow(outbound: ListOutlet, waiting_bytes: int) -> None:
+        assert outbound is first.outbound
         first.session.lost()
 
     monkeypatch.setattr(ListOutlet, "overflow", overflow)
@@ -340,7 +340,7 @@ def test_an_event_is_encoded_once_for_all_who_ask_alike(party: Party) -> None:
     watchers = [party.watcher() for _ in range(5)]
     party.in_room("anna")
     # One and the same object, not five that are equal.
-    assert len({id(watcher.client.outlet.writes[-1]) for watcher in watchers}) == 1
+    assert len({id(watcher.client.outbound.writes[-1]) for watcher in watchers}) == 1
     assert watchers[0].news() == ["here", "join anna"]
 
 
@@ -352,7 +352,7 @@ def test_a_thousand_people_cost_no_square_of_json() -> None:
         return JSON.write(value)
 
     party = Party()
-    party.broker.open_chat(ChatTerms(), Json(write, JSON.read))
+    party.broker.open_chat(ChatPolicy(), Json(write, JSON.read))
     clients = []
     for number in range(1000):
         client = party.in_room(f"p{number}", f"t{number}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fakes import ListOutlet
 
-from rtchat.core.flow.outbound import RAW, Cork, OutletGroup
+from rtchat.core.flow.outbound import RAW, Cork, OutboundGroup
 
 
 class Brackets:
@@ -17,10 +17,10 @@ class Brackets:
         return None
 
 
-def group_of(cork: Cork, *outlets: ListOutlet) -> OutletGroup:
-    group = OutletGroup(cork)
-    for outlet in outlets:
-        group.add(outlet)
+def group_of(cork: Cork, *outbounds: ListOutlet) -> OutboundGroup:
+    group = OutboundGroup(cork)
+    for outbound in outbounds:
+        group.add(outbound)
     return group
 
 
@@ -29,27 +29,27 @@ def test_plain_tcp_sends_the_bytes_as_they_are() -> None:
 
 
 def test_nothing_leaves_before_the_turn_ends() -> None:
-    outlet = ListOutlet(Cork())
-    outlet.send(b"a")
-    assert outlet.writes == []
+    outbound = ListOutlet(Cork())
+    outbound.send(b"a")
+    assert outbound.writes == []
 
 
 def test_what_gathered_in_a_turn_leaves_in_one_write() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork)
+    outbound = ListOutlet(cork)
     for data in (b"a", b"b", b"c"):
-        outlet.send(data)
+        outbound.send(data)
     cork.flush()
-    assert outlet.writes == [b"abc"]
+    assert outbound.writes == [b"abc"]
 
 
 def test_every_frame_is_packed_for_the_wire() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork, Brackets())
-    outlet.send(b"a")
-    outlet.send(b"b")
+    outbound = ListOutlet(cork, Brackets())
+    outbound.send(b"a")
+    outbound.send(b"b")
     cork.flush()
-    assert outlet.writes == [b"[a][b]"]
+    assert outbound.writes == [b"[a][b]"]
 
 
 def test_an_outlet_without_bytes_is_left_alone() -> None:
@@ -63,39 +63,39 @@ def test_an_outlet_without_bytes_is_left_alone() -> None:
 
 def test_a_turn_without_bytes_flushes_nobody() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork)
-    outlet.send(b"a")
+    outbound = ListOutlet(cork)
+    outbound.send(b"a")
     cork.flush()
     cork.flush()
-    assert outlet.writes == [b"a"]
+    assert outbound.writes == [b"a"]
 
 
 def test_a_group_hands_the_same_bytes_to_all_its_members() -> None:
     cork = Cork()
-    outlets = [ListOutlet(cork) for _ in range(3)]
-    group_of(cork, *outlets).send([b"a"])
+    outbounds = [ListOutlet(cork) for _ in range(3)]
+    group_of(cork, *outbounds).send([b"a"])
     cork.flush()
-    assert [outlet.writes for outlet in outlets] == [[b"a"]] * 3
+    assert [outbound.writes for outbound in outbounds] == [[b"a"]] * 3
 
 
 def test_a_group_takes_bytes_that_are_packed_already() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork, Brackets())
-    group_of(cork, outlet).send([b"[a]"])
+    outbound = ListOutlet(cork, Brackets())
+    group_of(cork, outbound).send([b"[a]"])
     cork.flush()
-    assert outlet.writes == [b"[a]"]
+    assert outbound.writes == [b"[a]"]
 
 
 def test_an_outlet_in_many_groups_is_flushed_once_and_in_order() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork)
-    one, other = group_of(cork, outlet), group_of(cork, outlet)
+    outbound = ListOutlet(cork)
+    one, other = group_of(cork, outbound), group_of(cork, outbound)
     one.send([b"1"])
-    outlet.send(b"2")
+    outbound.send(b"2")
     other.send([b"3"])
     one.send([b"4"])
     cork.flush()
-    assert outlet.writes == [b"1234"]
+    assert outbound.writes == [b"1234"]
 
 
 def test_who_leaves_a_group_in_mid_turn_still_gets_what_was_sent_before() -> None:
@@ -122,35 +122,35 @@ def test_who_joins_a_group_in_mid_turn_gets_what_is_sent_afterwards() -> None:
 
 def test_a_flush_may_cut_others_out_of_the_group() -> None:
     cork = Cork()
-    outlets = [ListOutlet(cork) for _ in range(4)]
-    group = group_of(cork, *outlets)
+    outbounds = [ListOutlet(cork) for _ in range(4)]
+    group = group_of(cork, *outbounds)
 
     def cut_the_others() -> None:
-        for outlet in outlets[1:3]:
-            if outlet in group.members:
-                group.remove(outlet)
+        for outbound in outbounds[1:3]:
+            if outbound in group.members:
+                group.remove(outbound)
 
-    outlets[0].on_flush = cut_the_others
+    outbounds[0].on_flush = cut_the_others
     group.send([b"a"])
     cork.flush()
-    assert [outlet.writes for outlet in outlets] == [[b"a"]] * 4
-    assert list(group.members) == [outlets[0], outlets[3]]
+    assert [outbound.writes for outbound in outbounds] == [[b"a"]] * 4
+    assert list(group.members) == [outbounds[0], outbounds[3]]
 
 
 def test_a_flush_may_cut_its_own_outlet_and_add_last_words() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork)
-    group = group_of(cork, outlet)
+    outbound = ListOutlet(cork)
+    group = group_of(cork, outbound)
 
     def say_last_words() -> None:
-        if outlet in group.members:
-            group.remove(outlet)
-            outlet.send(b"last words")
+        if outbound in group.members:
+            group.remove(outbound)
+            outbound.send(b"last words")
 
-    outlet.on_flush = say_last_words
+    outbound.on_flush = say_last_words
     group.send([b"a"])
     cork.flush()
-    assert outlet.writes == [b"a", b"last words"]
+    assert outbound.writes == [b"a", b"last words"]
 
 
 def test_what_a_flush_causes_leaves_in_the_same_turn() -> None:
@@ -161,27 +161,27 @@ def test_what_a_flush_causes_leaves_in_the_same_turn() -> None:
     first.send(b"a")
     cork.flush()
     assert second.writes == [b"b"]
-    assert (cork.outlets, cork.groups) == ({}, {})
+    assert (cork.outbounds, cork.groups) == ({}, {})
 
 
 def test_a_turn_leaves_nothing_registered() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork)
-    group = group_of(cork, outlet)
+    outbound = ListOutlet(cork)
+    group = group_of(cork, outbound)
     group.send([b"a"])
-    outlet.send(b"b")
-    group.remove(outlet)
+    outbound.send(b"b")
+    group.remove(outbound)
     cork.flush()
-    assert (cork.outlets, cork.groups) == ({}, {})
+    assert (cork.outbounds, cork.groups) == ({}, {})
 
 
 def test_the_pending_list_is_one_object_for_life() -> None:
     cork = Cork()
-    outlet = ListOutlet(cork)
-    pending = outlet.pending
-    outlet.send(b"a")
+    outbound = ListOutlet(cork)
+    pending = outbound.pending
+    outbound.send(b"a")
     cork.flush()
-    assert outlet.pending is pending
+    assert outbound.pending is pending
 
 
 class Sharing(ListOutlet):
@@ -202,16 +202,16 @@ class Sharing(ListOutlet):
 
 def test_what_a_group_gathers_is_joined_once_for_all_its_members() -> None:
     cork = Cork()
-    outlets = [Sharing(cork) for _ in range(3)]
-    group = group_of(cork, *outlets)
+    outbounds = [Sharing(cork) for _ in range(3)]
+    group = group_of(cork, *outbounds)
     group.send([b"1", b"2"])
     group.send([b"3"])
     cork.flush()
-    assert [outlet.shared for outlet in outlets] == [[b"123"]] * 3
-    assert len({id(outlet.shared[0]) for outlet in outlets}) == 1
+    assert [outbound.shared for outbound in outbounds] == [[b"123"]] * 3
+    assert len({id(outbound.shared[0]) for outbound in outbounds}) == 1
     group.send([b"4"])
     cork.flush()
-    assert [outlet.writes for outlet in outlets] == [[b"123", b"4"]] * 3
+    assert [outbound.writes for outbound in outbounds] == [[b"123", b"4"]] * 3
 
 
 def test_a_member_with_bytes_of_its_own_gets_all_in_order() -> None:

@@ -21,7 +21,7 @@ def run_to_the_end(party: Party, client: Client) -> float:
     begun = party.broker.now
     while client.session.is_waiting:
         party.broker.now += client.line.delays_s[-1]
-        client.session.go_on()
+        client.session.resume()
         party.broker.cork.flush()
     return party.broker.now - begun
 
@@ -135,7 +135,7 @@ def test_a_session_that_ends_while_it_waits_sends_nothing_more() -> None:
     sender.send(send_bytes("1") + send_bytes("2"))
     party.lose(sender)
     party.broker.now += 5
-    sender.session.go_on()
+    sender.session.resume()
     party.broker.cork.flush()
     assert [frame.body for frame in listener.received()] == [b"1"]
 

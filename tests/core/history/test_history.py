@@ -11,8 +11,8 @@ from history_fakes import KEPT, Keeper, offsets
 from queue_fakes import StallingOutlet, bodies, errors
 
 from rtchat.core.broker.message import Message
-from rtchat.core.chat.limits import ChatTerms
-from rtchat.core.flow.outbound import ROOM_BYTES, Cork
+from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.flow.outbound import HIGH_WATER_BYTES, Cork
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
@@ -44,7 +44,7 @@ def test_nobody_sees_a_message_before_it_is_written(server: Keeper) -> None:
     message = reader.message()
     assert message.body == b"hello"
     assert message.headers["x-stream-offset"] == "0"
-    assert message.headers["x-stream-epoch"] == server.store.file.contents.epoch
+    assert message.headers["x-stream-epoch"] == server.store.file.snapshot.epoch
     assert publisher.receipts() == ["1"]
 
 
@@ -321,7 +321,7 @@ def test_who_comes_back_learns_whether_anything_is_missing(
 ) -> None:
     server = Keeper(tmp_path / "x.sqlite", [HistoryRule(CHAT, 3)])
     server.fill(CHAT, 5)
-    epoch = server.store.file.contents.epoch
+    epoch = server.store.file.snapshot.epoch
     text = "true" if is_all else "false"
     reader = server.listen(CHAT, f"offset={offset}", x_stream_epoch=epoch, receipt="back")
     server.fill(CHAT, 2, 5)
@@ -355,13 +355,13 @@ def test_without_an_epoch_nothing_is_said(server: Keeper) -> None:
 
 def test_an_epoch_beside_another_start_says_nothing(server: Keeper) -> None:
     server.fill(CHAT, 1)
-    epoch = server.store.file.contents.epoch
+    epoch = server.store.file.snapshot.epoch
     [message] = server.listen(CHAT, "first", x_stream_epoch=epoch).messages()
     assert "x-stream-recovered" not in message.headers
 
 
 def test_who_waits_for_its_first_message_can_leave(server: Keeper) -> None:
-    epoch = server.store.file.contents.epoch
+    epoch = server.store.file.snapshot.epoch
     reader = server.listen(CHAT, "offset=0", x_stream_epoch=epoch)
     reader.unsubscribe()
     server.fill(CHAT, 1)
@@ -370,7 +370,7 @@ def test_who_waits_for_its_first_message_can_leave(server: Keeper) -> None:
 
 def test_an_epoch_survives_a_restart_and_offsets_go_on(server: Keeper, tmp_path: Path) -> None:
     server.fill(CHAT, 2)
-    epoch = server.store.file.contents.epoch
+    epoch = server.store.file.snapshot.epoch
     server = server.stop()
     server.fill(CHAT, 2, 2)
     server = server.kill(tmp_path)
@@ -440,8 +440,8 @@ def test_no_more_than_there_is_room_for_is_handed_out_at_once(tmp_path: Path) ->
     server.settle()
     reader = server.listen(CHAT)
     assert len(reader.messages()) == 40
-    assert isinstance(reader.outlet, MeasuringOutlet)
-    assert ROOM_BYTES < reader.outlet.most < ROOM_BYTES + 11_000
+    assert isinstance(reader.outbound, MeasuringOutlet)
+    assert HIGH_WATER_BYTES < reader.outbound.most < HIGH_WATER_BYTES + 11_000
 
 
 @pytest.mark.parametrize("version", list(Version))
@@ -526,7 +526,7 @@ def test_ten_thousand_messages_come_page_by_page(tmp_path: Path) -> None:
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
     server = server.stop()
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
-    assert server.history._shelf.bytes < 400_000
+    assert server.history._pages.bytes < 400_000
 
 
 # ---------------------------------------------------------------- with everything else
@@ -734,7 +734,7 @@ def test_no_more_bytes_than_the_limit_are_kept(tmp_path: Path) -> None:
     server.settle()
     assert rows(server) == 9  # of 10,012 bytes each
     assert offsets(server.listen(CHAT).messages()) == list(range(31, 40))
-    [stream] = server.stop().store.file.contents.streams
+    [stream] = server.stop().store.file.snapshot.streams
     assert stream.bytes == 9 * 10_012
 
 
@@ -766,7 +766,7 @@ def test_there_are_no_more_destinations_than_the_limit(tmp_path: Path) -> None:
     assert errors(publisher.received()) == ["more than 2 destinations with history"]
 
     # One whose messages have gone gives up its place; who comes back to it learns that.
-    epoch = server.store.file.contents.epoch
+    epoch = server.store.file.snapshot.epoch
     server.advance(50)
     server.fill("/topic/chat.b", 1, 1)
     server.advance(20)
@@ -780,7 +780,7 @@ def test_there_are_no_more_destinations_than_the_limit(tmp_path: Path) -> None:
     assert receipt.headers["x-stream-recovered"] == "false"
     assert receipt.headers["x-stream-epoch"] != epoch
     server = server.stop()
-    names = [stream.name for stream in server.store.file.contents.streams]
+    names = [stream.name for stream in server.store.file.snapshot.streams]
     assert names == ["/topic/chat.b", "/topic/chat.c"]
 
 
@@ -810,7 +810,7 @@ def test_what_no_rule_names_any_longer_stays_in_the_file(tmp_path: Path) -> None
 
 def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Path) -> None:
     server = Keeper(tmp_path / "history.sqlite", [HistoryRule("/topic/chat*", 10, 60)])
-    server.broker.open_chat(ChatTerms(), JSON)
+    server.broker.open_chat(ChatPolicy(), JSON)
 
     def rooms() -> list[object]:
         """What is told of rooms, a second later."""

@@ -202,8 +202,8 @@ class ManySessions(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left_to_send_after_a_turn(self) -> None:
-        assert (self.broker.cork.outlets, self.broker.cork.groups) == ({}, {})
-        assert all(not known.client.outlet.pending for known in self.known)
+        assert (self.broker.cork.outbounds, self.broker.cork.groups) == ({}, {})
+        assert all(not known.client.outbound.pending for known in self.known)
 
     def teardown(self) -> None:
         """Everyone goes; nothing may be left."""
@@ -214,7 +214,7 @@ class ManySessions(RuleBasedStateMachine):
             known.client.session.lost()
         self.broker.cork.flush()
         assert (self.broker.subscription_count, self.broker.topic_count) == (0, 0)
-        assert (self.broker.cork.outlets, self.broker.cork.groups) == ({}, {})
+        assert (self.broker.cork.outbounds, self.broker.cork.groups) == ({}, {})
 
 
 TestManySessions = ManySessions.TestCase
@@ -234,12 +234,12 @@ def test_lost_sessions_are_forgotten() -> None:
             client.say("DISCONNECT")
         client.session.lost()
         broker.cork.flush()
-        gone.append(weakref.ref(client.outlet))
+        gone.append(weakref.ref(client.outbound))
     del client
     gc.collect()
     assert [ref for ref in gone if ref() is not None] == []
     assert (broker.subscription_count, broker.topic_count) == (0, 0)
-    assert (broker.cork.outlets, broker.cork.groups) == ({}, {})
+    assert (broker.cork.outbounds, broker.cork.groups) == ({}, {})
     survivor = Client(broker)
     survivor.subscribe("/topic/a")
     survivor.publish("/topic/a", b"still here")

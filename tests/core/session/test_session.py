@@ -378,7 +378,7 @@ def test_receipts_and_messages_of_one_session_keep_their_order(client: Client) -
     assert [frame.headers.get("receipt-id", frame.body) for frame in client.received()] == [
         *("1", b"a", "2", "3", "4", "5", b"c", "6")
     ]
-    assert len(client.outlet.writes) == 2
+    assert len(client.outbound.writes) == 2
 
 
 def test_a_failed_frame_gets_an_error_and_no_receipt(client: Client) -> None:
@@ -749,7 +749,7 @@ def test_disconnect_s_receipt_goes_out_before_the_close(broker: Broker, version:
     client = Client(broker, version)
     client.received()
     client.session.receive(frame_bytes("DISCONNECT", receipt="bye"))
-    assert client.outlet.pending == [b"RECEIPT\nreceipt-id:bye\n\n\0"]
+    assert client.outbound.pending == [b"RECEIPT\nreceipt-id:bye\n\n\0"]
     assert client.line.closed == [(CloseReason.DONE, "")]
 
 

@@ -849,7 +849,7 @@ def test_what_waits_for_its_end_stays_within_the_limits(
 def test_a_stream_without_end_is_refused_soon(
     version: Version | None, chunk: bytes, size: int
 ) -> None:
-    """Line ends alone are heart-beats and may go on for ever."""
+    """SessionTransport ends alone are heart-beats and may go on for ever."""
     stream = (b"SEND\n" + chunk * 1000)[:1000]
     reading = feed_all(in_chunks(stream, [size]), limits=SMALL, version=version)
     assert isinstance(reading.error, ProtocolError)

@@ -17,7 +17,7 @@ from websockets.utils import apply_mask
 from rtchat.core.websocket.deflate import DEFLATE_MIN_BYTES
 from rtchat.core.websocket.framing import (
     PLAIN,
-    Wires,
+    MessageFramings,
     close_frame,
     deflating,
     frame_header,
@@ -480,9 +480,9 @@ def test_a_message_that_inflates_to_too_much_is_1009_and_stops_there() -> None:
 def test_a_compressed_message_may_inflate_to_the_largest_size() -> None:
     for data in (bytes(100_000), os.urandom(100_000)):
         assert len(deflated(data)) != len(data)
-        wire = [frame(BINARY, deflated(data), reserved=4)]
-        assert read(wire, 100_000, is_deflating=True).messages == [(BINARY, data)]
-        assert read(wire, 99_999, is_deflating=True).code == 1009
+        framing = [frame(BINARY, deflated(data), reserved=4)]
+        assert read(framing, 100_000, is_deflating=True).messages == [(BINARY, data)]
+        assert read(framing, 99_999, is_deflating=True).code == 1009
 
 
 def test_a_compressed_message_that_cannot_fit_is_refused_at_its_header() -> None:
@@ -505,7 +505,7 @@ def test_inflated_pieces_are_made_only_when_they_are_asked_for() -> None:
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]], list[bytes]]:
     """Make frames of messages, cut, compressed or not, with control frames between."""
-    wire, messages, controls = b"", [], []
+    framing, messages, controls = b"", [], []
     for _ in range(draw(st.integers(0, 5))):
         opcode = draw(st.sampled_from([TEXT, BINARY]))
         if opcode == TEXT:
@@ -517,7 +517,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]], list
         cuts = sorted(draw(st.lists(st.integers(0, len(packed)), max_size=4)))
         bounds = [0, *cuts, len(packed)]
         for number, (start, end) in enumerate(itertools.pairwise(bounds)):
-            wire += frame(
+            framing += frame(
                 CONT if number else opcode,
                 packed[start:end],
                 fin=number == len(cuts),
@@ -526,9 +526,9 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]], list
             )
             if draw(st.booleans()):
                 controls.append(draw(st.binary(max_size=125)))
-                wire += frame(draw(st.sampled_from([PING, PONG])), controls[-1])
+                framing += frame(draw(st.sampled_from([PING, PONG])), controls[-1])
         messages.append((opcode, payload))
-    return wire, messages, controls
+    return framing, messages, controls
 
 
 def chop(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
@@ -545,12 +545,12 @@ def chop(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
 def test_any_conversation_in_any_chunks_is_read(
     conversation: tuple[bytes, list[tuple[int, bytes]], list[bytes]], sizes: list[int]
 ) -> None:
-    wire, messages, controls = conversation
-    result = read(chop(wire, sizes), is_deflating=True)
+    framing, messages, controls = conversation
+    result = read(chop(framing, sizes), is_deflating=True)
     assert result.failure is None
     assert result.messages == messages
     assert [data for _, data in result.controls] == controls
-    check_short_way(chop(wire, sizes), is_deflating=True)
+    check_short_way(chop(framing, sizes), is_deflating=True)
 
 
 @given(st.binary(max_size=300), st.booleans(), st.integers(1, 20))
@@ -571,31 +571,33 @@ def test_any_bytes_give_the_same_however_they_are_cut(
 def test_a_conversation_with_one_byte_changed_never_raises(
     conversation: tuple[bytes, list[tuple[int, bytes]], list[bytes]], data: st.DataObject
 ) -> None:
-    wire = bytearray(conversation[0] or frame(TEXT, b"hello"))
-    place = data.draw(st.integers(0, min(len(wire) - 1, 200)))
-    wire[place] ^= data.draw(st.integers(1, 255))
-    result = read([bytes(wire)], 1000, is_deflating=True)
+    framing = bytearray(conversation[0] or frame(TEXT, b"hello"))
+    place = data.draw(st.integers(0, min(len(framing) - 1, 200)))
+    framing[place] ^= data.draw(st.integers(1, 255))
+    result = read([bytes(framing)], 1000, is_deflating=True)
     assert result.code in (None, 1002, 1007, 1009)
-    check_short_way([bytes(wire)], 1000, is_deflating=True)
+    check_short_way([bytes(framing)], 1000, is_deflating=True)
 
 
 def test_whole_plain_messages_of_one_read_take_the_short_way() -> None:
     payloads = [b"a", b"b" * 125, b"c" * 126, "\u00e9".encode(), b"d" * 127, b"e" * 65535]
-    wire = b"".join(frame(opcode, data) for opcode in (TEXT, BINARY) for data in payloads)
-    assert check_short_way([wire]) == 12
-    assert check_short_way([wire + frame(BINARY, b"half")[:-1], b"f", wire]) == 24
+    framing = b"".join(frame(opcode, data) for opcode in (TEXT, BINARY) for data in payloads)
+    assert check_short_way([framing]) == 12
+    assert check_short_way([framing + frame(BINARY, b"half")[:-1], b"f", framing]) == 24
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 @pytest.mark.parametrize("size", [1, 5, 125, 126, 300])
 @pytest.mark.parametrize("count", [2, 63, 64, 65, 129, 200])
 def test_messages_of_one_length_are_taken_as_one_by_one(opcode: int, size: int, count: int) -> None:
-    wire = b"".join(
+    framing = b"".join(
         frame(opcode, bytes([97 + number % 26]) * size, mask=number.to_bytes(4, "big"))
         for number in range(count)
     )
-    assert check_short_way([wire]) == count
-    assert check_short_way([wire[:-1], wire[-1:] + wire]) == 2 * count - 1  # one came in two reads
+    assert check_short_way([framing]) == count
+    assert (
+        check_short_way([framing[:-1], framing[-1:] + framing]) == 2 * count - 1
+    )  # one came in two reads
 
 
 runs = st.lists(
@@ -614,31 +616,31 @@ runs = st.lists(
 def test_whatever_is_among_messages_of_one_length_is_found(
     runs: list[tuple[int, bytes, int, int]], end: int, cut: int
 ) -> None:
-    wire = b"".join(
+    framing = b"".join(
         frame(opcode, payload, mask=((key + number) % 2**32).to_bytes(4, "big"))
         for opcode, payload, count, key in runs
         for number in range(count)
     )
-    wire = wire[: len(wire) - end]
-    check_short_way([wire], 1000)
-    check_short_way([wire[:cut], wire[cut:]], 129)
+    framing = framing[: len(framing) - end]
+    check_short_way([framing], 1000)
+    check_short_way([framing[:cut], framing[cut:]], 129)
 
 
-@pytest.mark.parametrize("wires", [PLAIN, deflating(15)])
+@pytest.mark.parametrize("framings", [PLAIN, deflating(15)])
 @pytest.mark.parametrize("sizes", [[1], [1, 1, 2], [125, 126], [1023, 1024, 70_000], [5000]])
 @pytest.mark.parametrize("filling", [b"a", "\u00e9".encode(), b"\xff"])
 def test_messages_packed_together_are_packed_as_one_by_one(
-    wires: Wires, sizes: list[int], filling: bytes
+    framings: MessageFramings, sizes: list[int], filling: bytes
 ) -> None:
     messages = [filling * size for size in sizes]
-    for wire in wires:
-        one_by_one = [wire.wrap(data) for data in messages]
-        header = wire.header_of_all(len(messages[0]), messages)
+    for framing in framings:
+        one_by_one = [framing.wrap(data) for data in messages]
+        header = framing.header_of_all(len(messages[0]), messages)
         if header is not None:
             assert header + messages[0] == one_by_one[0]
         # A message that is not ASCII is UTF-8 or not, each by itself; a packed one has its own.
         assert (header is None) == (
-            wires is not PLAIN or (wire is PLAIN.text and not filling.isascii())
+            framings is not PLAIN or (framing is PLAIN.text and not filling.isascii())
         )
 
 
@@ -687,9 +689,9 @@ def test_a_close_frame_keeps_its_reason_to_what_fits() -> None:
     assert len(long) <= 127
 
 
-@pytest.mark.parametrize("wires", [PLAIN, deflating(15), deflating(9)])
-def test_text_goes_out_as_text_and_anything_else_as_binary(wires: Wires) -> None:
-    binary, text = wires
+@pytest.mark.parametrize("framings", [PLAIN, deflating(15), deflating(9)])
+def test_text_goes_out_as_text_and_anything_else_as_binary(framings: MessageFramings) -> None:
+    binary, text = framings
     assert binary.wrap(b"hello") == b"\x82\x05hello"
     assert text.wrap(b"hello") == b"\x81\x05hello"
     assert text.wrap(b"\xff") == b"\x82\x01\xff"
@@ -725,16 +727,19 @@ def test_large_messages_in_random_fragments_arrive_unchanged(size: int, is_defla
     dice = random.Random(size)
     payload = dice.randbytes(size // 2) + bytes(size - size // 2)
     packed = deflated(payload) if is_deflated else payload
-    wire, at = [], 0
+    framing, at = [], 0
     while at < len(packed):
         end = min(at + dice.randrange(1, 3 * MIB), len(packed))
         reserved = 4 if is_deflated and not at else 0
         fin = end == len(packed)
         opcode = CONT if at else BINARY
         mask = dice.randbytes(4)
-        wire += [frame(opcode, packed[at:end], fin=fin, reserved=reserved, mask=mask), frame(PING)]
+        framing += [
+            frame(opcode, packed[at:end], fin=fin, reserved=reserved, mask=mask),
+            frame(PING),
+        ]
         at = end
-    data = b"".join(wire)
+    data = b"".join(framing)
     sizes = [dice.randrange(1, 1 << 17) for _ in range(100)]
     result = read(chop(data, sizes), is_deflating=is_deflated)
     assert result.failure is None

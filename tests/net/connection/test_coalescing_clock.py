@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from rtchat.net.connection.coalescing_clock import TICK_S, Wheel
+from rtchat.net.connection.coalescing_clock import TICK_S, CoalescingClock
 
 __all__: list[str] = []
 
@@ -33,26 +33,26 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def wheel(clock: Clock) -> Wheel:
+def coalescing(clock: Clock) -> CoalescingClock:
     """Give a wheel on it."""
-    return Wheel(clock)
+    return CoalescingClock(clock)
 
 
-def test_it_is_a_clock_and_its_timers_are_timers(wheel: Wheel) -> None:
-    assert verifyObject(IReactorTime, wheel)
-    assert verifyObject(IDelayedCall, wheel.callLater(1, int))
+def test_it_is_a_clock_and_its_timers_are_timers(coalescing: CoalescingClock) -> None:
+    assert verifyObject(IReactorTime, coalescing)
+    assert verifyObject(IDelayedCall, coalescing.callLater(1, int))
 
 
-def test_the_time_is_that_of_the_clock(wheel: Wheel, clock: Clock) -> None:
-    assert wheel.seconds() == clock.seconds()
+def test_the_time_is_that_of_the_clock(coalescing: CoalescingClock, clock: Clock) -> None:
+    assert coalescing.seconds() == clock.seconds()
 
 
 @pytest.mark.parametrize("delay_s", [0.2, 0.31, 1, 7.77, 20, 3600])
 def test_a_timer_fires_once_not_early_and_at_most_a_tick_late(
-    wheel: Wheel, clock: Clock, delay_s: float
+    coalescing: CoalescingClock, clock: Clock, delay_s: float
 ) -> None:
     told = Told()
-    wheel.callLater(delay_s, told.later, name="x")
+    coalescing.callLater(delay_s, told.later, name="x")
     clock.advance(delay_s - 0.001)
     assert told == []
     clock.advance(TICK_S + 0.002)
@@ -62,40 +62,42 @@ def test_a_timer_fires_once_not_early_and_at_most_a_tick_late(
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.05, 0.1])
-def test_a_short_timer_is_exact(wheel: Wheel, clock: Clock, delay_s: float) -> None:
+def test_a_short_timer_is_exact(coalescing: CoalescingClock, clock: Clock, delay_s: float) -> None:
     told = Told()
-    wheel.callLater(delay_s, told.later, "x")
+    coalescing.callLater(delay_s, told.later, "x")
     clock.advance(delay_s)
     assert told == ["x"]
 
 
-def test_timers_of_one_tick_cost_the_clock_one(wheel: Wheel, clock: Clock) -> None:
+def test_timers_of_one_tick_cost_the_clock_one(coalescing: CoalescingClock, clock: Clock) -> None:
     told = Told()
     for number in range(1000):
-        wheel.callLater(10, told.later, str(number))
+        coalescing.callLater(10, told.later, str(number))
     assert len(clock.getDelayedCalls()) == 1
-    assert len(wheel.getDelayedCalls()) == 1000
+    assert len(coalescing.getDelayedCalls()) == 1000
     clock.advance(11)
     assert told == [str(number) for number in range(1000)]
     assert clock.getDelayedCalls() == []
 
 
-def test_a_sooner_timer_is_not_kept_waiting_by_a_later_one(wheel: Wheel, clock: Clock) -> None:
+def test_a_sooner_timer_is_not_kept_waiting_by_a_later_one(
+    coalescing: CoalescingClock, clock: Clock
+) -> None:
     told = Told()
-    wheel.callLater(10, told.later, "late")
-    wheel.callLater(1, told.later, "soon")
+    coalescing.callLater(10, told.later, "late")
+    coalescing.callLater(1, told.later, "soon")
     clock.advance(1 + TICK_S)
     assert told == ["soon"]
     clock.advance(9)
     assert told == ["soon", "late"]
 
 
-def test_a_timer_may_set_another(wheel: Wheel, clock: Clock) -> None:
+def test_a_timer_may_set_another(coalescing: CoalescingClock, clock: Clock) -> None:
     told = Told()
 
     def again() -> None:
         told.append("again")
-        wheel.callLater(1, again)
+        coalescing.callLater(1, again)
 
     again()
     for _ in range(5):
@@ -104,10 +106,12 @@ def test_a_timer_may_set_another(wheel: Wheel, clock: Clock) -> None:
     assert len(clock.getDelayedCalls()) == 1
 
 
-def test_a_timer_set_by_another_keeps_nobody_waiting(wheel: Wheel, clock: Clock) -> None:
+def test_a_timer_set_by_another_keeps_nobody_waiting(
+    coalescing: CoalescingClock, clock: Clock
+) -> None:
     told = Told()
-    wheel.callLater(1, lambda: wheel.callLater(8, told.later, "late"))
-    wheel.callLater(2, told.later, "soon")
+    coalescing.callLater(1, lambda: coalescing.callLater(8, told.later, "late"))
+    coalescing.callLater(2, told.later, "soon")
     clock.advance(1 + TICK_S)
     clock.advance(1 + TICK_S)
     assert told == ["soon"]
@@ -118,41 +122,41 @@ def test_a_timer_set_by_another_keeps_nobody_waiting(wheel: Wheel, clock: Clock)
 @given(delays=st.lists(st.floats(0, 3), min_size=1, max_size=30), more=st.floats(0.2, 2))
 def test_every_timer_fires_in_time_whatever_the_others_do(delays: list[float], more: float) -> None:
     clock = Clock()
-    wheel = Wheel(clock)
+    coalescing = CoalescingClock(clock)
     late: list[float] = []
 
     def due(at_s: float) -> None:
         late.append(clock.seconds() - at_s)
         if clock.seconds() < 4:
-            wheel.callLater(more, due, clock.seconds() + more)
+            coalescing.callLater(more, due, clock.seconds() + more)
 
     for delay in delays:
-        wheel.callLater(delay, due, delay)
+        coalescing.callLater(delay, due, delay)
     for _ in range(700):
         clock.advance(0.01)
     assert len(late) >= 2 * len(delays)
     assert min(late) > -0.001
     assert max(late) < TICK_S + 0.011
-    assert wheel.getDelayedCalls() == []
+    assert coalescing.getDelayedCalls() == []
 
 
-def test_cancelled_timers_do_not_pile_up(wheel: Wheel, clock: Clock) -> None:
+def test_cancelled_timers_do_not_pile_up(coalescing: CoalescingClock, clock: Clock) -> None:
     told = Told()
-    wheel.callLater(3600, told.later, "x")
+    coalescing.callLater(3600, told.later, "x")
     for _ in range(100_000):
-        wheel.callLater(3600, int).cancel()
-    assert sum(map(len, wheel._buckets.values())) < 3000
+        coalescing.callLater(3600, int).cancel()
+    assert sum(map(len, coalescing._buckets.values())) < 3000
     clock.advance(3601)
     assert told == ["x"]
 
 
-def test_a_cancelled_timer_does_not_fire(wheel: Wheel, clock: Clock) -> None:
+def test_a_cancelled_timer_does_not_fire(coalescing: CoalescingClock, clock: Clock) -> None:
     told = Told()
-    timer = wheel.callLater(1, told.later, "x")
-    other = wheel.callLater(1, told.later, "y")
+    timer = coalescing.callLater(1, told.later, "x")
+    other = coalescing.callLater(1, told.later, "y")
     timer.cancel()
     assert not timer.active()
-    assert wheel.getDelayedCalls() == [other]
+    assert coalescing.getDelayedCalls() == [other]
     clock.advance(2)
     assert told == ["y"]
     with pytest.raises(AlreadyCancelled):
@@ -160,17 +164,19 @@ def test_a_cancelled_timer_does_not_fire(wheel: Wheel, clock: Clock) -> None:
 
 
 def test_a_timer_cancelled_by_one_of_its_own_bucket_does_not_fire(
-    wheel: Wheel, clock: Clock
+    coalescing: CoalescingClock, clock: Clock
 ) -> None:
     told = Told()
-    wheel.callLater(1, lambda: second.cancel())
-    second = wheel.callLater(1, told.later, "x")
+    coalescing.callLater(1, lambda: second.cancel())
+    second = coalescing.callLater(1, told.later, "x")
     clock.advance(2)
     assert told == []
 
 
-def test_a_timer_that_fired_can_be_neither_cancelled_nor_moved(wheel: Wheel, clock: Clock) -> None:
-    timer = wheel.callLater(1, int)
+def test_a_timer_that_fired_can_be_neither_cancelled_nor_moved(
+    coalescing: CoalescingClock, clock: Clock
+) -> None:
+    timer = coalescing.callLater(1, int)
     clock.advance(2)
     assert not timer.active()
     for change in (timer.cancel, lambda: timer.reset(1), lambda: timer.delay(1)):
@@ -179,9 +185,11 @@ def test_a_timer_that_fired_can_be_neither_cancelled_nor_moved(wheel: Wheel, clo
 
 
 @pytest.mark.parametrize("move", ["reset", "delay"])
-def test_a_timer_that_is_put_off_fires_then(wheel: Wheel, clock: Clock, move: str) -> None:
+def test_a_timer_that_is_put_off_fires_then(
+    coalescing: CoalescingClock, clock: Clock, move: str
+) -> None:
     told = Told()
-    timer = wheel.callLater(1, told.later, "x")
+    timer = coalescing.callLater(1, told.later, "x")
     getattr(timer, move)(4)
     due_s = 4 if move == "reset" else 5
     assert timer.getTime() == pytest.approx(clock.seconds() + due_s)
@@ -196,9 +204,9 @@ class TestFailure(SynchronousTestCase):
 
     def test_a_timer_that_fails_is_logged_and_stops_no_other(self) -> None:
         clock, told = Clock(), Told()
-        wheel = Wheel(clock)
-        wheel.callLater(1, lambda: 1 // 0)
-        wheel.callLater(1, told.later, "x")
+        coalescing = CoalescingClock(clock)
+        coalescing.callLater(1, lambda: 1 // 0)
+        coalescing.callLater(1, told.later, "x")
         clock.advance(2)
         assert told == ["x"]
         assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1

@@ -26,7 +26,7 @@ from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.core.access.proxy_protocol import write_header
 from rtchat.core.access.rules import AccessList, AccessRule
-from rtchat.net.connection.front_proxy import FrontDoor
+from rtchat.net.connection.front_proxy import ProxyProtocolFactory
 from rtchat.net.connection.limits import Caps
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resource import TcpSocket
@@ -150,13 +150,13 @@ def test_what_the_websocket_says_names_the_client(logs: Logs) -> None:
 
 
 class Door:
-    """A connection through a :class:`FrontDoor`."""
+    """A connection through a :class:`ProxyProtocolFactory`."""
 
     def __init__(self, peer: IAddress, fronted: Fronted | None = None) -> None:
         self.fronted = fronted or Fronted(AddressList())
         self.clock = self.fronted.clock
         self.socket = FakeSocket(peer=peer)
-        door = FrontDoor(self.fronted.site, TRUSTED, self.clock)
+        door = ProxyProtocolFactory(self.fronted.site, TRUSTED, self.clock)
         self.socket.connect(door.buildProtocol(peer))
 
     def status(self) -> int:

@@ -307,7 +307,7 @@ class Stalled:
         sink, self.browser = sockets()
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         self.transport = Transport(sink)
-        self.outbox = PipedOutbox(as_stream(self.transport), Cork())
+        self.writer = PipedOutbox(as_stream(self.transport), Cork())
         self.pipes = Pipes()
         pipe = borrowed(self.pipes)
         source, target = sockets()
@@ -315,8 +315,8 @@ class Stalled:
             for at in range(0, len(MUCH), 100_000):
                 target.sendall(MUCH[at : at + 100_000])
                 assert pipe.fill(source.fileno(), 1 << 20) == 100_000
-        assert 0 < self.outbox.pipe_room_bytes <= CAP_BYTES + 65536
-        self.outbox.write_piped(b"header", pipe, len(MUCH))
+        assert 0 < self.writer.splice_capacity_bytes <= CAP_BYTES + 65536
+        self.writer.write_spliced(b"header", pipe, len(MUCH))
 
     def __enter__(self) -> Stalled:
         return self
@@ -341,17 +341,17 @@ class Stalled:
 
 def test_what_waits_stays_in_the_pipe_but_for_a_part_and_all_keeps_its_order() -> None:
     with Stalled() as stalled:
-        outbox = stalled.outbox
+        writer = stalled.writer
         assert 0 < len(stalled.transport.waits) <= CAP_BYTES
-        assert 500_000 < outbox.waiting_bytes < len(MUCH)
-        assert not outbox.pipe_room_bytes
-        waited = outbox.waiting_bytes
-        outbox.write_now(b"after it")
-        assert outbox.waiting_bytes == waited + len(b"after it")
+        assert 500_000 < writer.waiting_bytes < len(MUCH)
+        assert not writer.splice_capacity_bytes
+        waited = writer.waiting_bytes
+        writer.write_now(b"after it")
+        assert writer.waiting_bytes == waited + len(b"after it")
         assert not stalled.pipes.free
         assert stalled.read() == b"header" + MUCH + b"after it"
-        assert outbox.waiting_bytes == 0
-        assert outbox.pipe_room_bytes
+        assert writer.waiting_bytes == 0
+        assert writer.splice_capacity_bytes
         assert len(stalled.pipes.free) == 1
 
 
@@ -370,7 +370,7 @@ def test_who_feeds_it_is_paused_until_little_waits() -> None:
 
     with Stalled() as stalled:
         producer = Producer()
-        stalled.outbox.register_producer(producer)  # type: ignore[arg-type]
+        stalled.writer.register_producer(producer)  # type: ignore[arg-type]
         assert producer.paused == 1
         stalled.transport.turn()
         assert producer.paused == 1
@@ -380,8 +380,8 @@ def test_who_feeds_it_is_paused_until_little_waits() -> None:
 
 def test_a_close_hands_over_all_that_is_in_the_pipe() -> None:
     with Stalled() as stalled:
-        stalled.outbox.write_now(b"the end")
-        stalled.outbox.close()
+        stalled.writer.write_now(b"the end")
+        stalled.writer.close()
         assert len(stalled.pipes.free) == 1
         got = b""
         while stalled.transport.waits:
@@ -398,7 +398,7 @@ def test_a_close_hands_over_all_that_is_in_the_pipe() -> None:
 def test_a_connection_that_is_lost_takes_its_pipe_with_it() -> None:
     with Stalled() as stalled:
         assert stalled.pipes.count == 1
-        stalled.outbox.stopProducing()
+        stalled.writer.stopProducing()
         assert stalled.pipes.count == 0
         assert not stalled.pipes.free
-        assert stalled.outbox.waiting_bytes == 0
+        assert stalled.writer.waiting_bytes == 0

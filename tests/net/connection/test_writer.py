@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from netfakes import FakeSocket, Feeder, PushTransport
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.net.connection.writer import Outbox
+from rtchat.net.connection.writer import ConnectionWriter
 
 KIB = 1024
 HIGH_BYTES = 64 * KIB
@@ -31,21 +31,23 @@ class Ends:
         self.is_lost = True
 
 
-def outbox_on(socket: FakeSocket, limit: int | None = None, *, is_busy: bool = False) -> Outbox:
+def outbox_on(
+    socket: FakeSocket, limit: int | None = None, *, is_busy: bool = False
+) -> ConnectionWriter:
     socket.connect(Ends())
-    outbox = Outbox(socket, Cork(), is_busy=is_busy)
-    outbox.max_backlog_bytes = limit
-    return outbox
+    writer = ConnectionWriter(socket, Cork(), is_busy=is_busy)
+    writer.max_backlog_bytes = limit
+    return writer
 
 
-def blocked(limit: int | None = None) -> tuple[FakeSocket, Outbox, list[int]]:
+def blocked(limit: int | None = None) -> tuple[FakeSocket, ConnectionWriter, list[int]]:
     """Give an outbox whose transport holds one byte, and a list of overflows."""
     socket = FakeSocket(room=0)
-    outbox = outbox_on(socket, limit)
-    outbox.write_now(b"!")
+    writer = outbox_on(socket, limit)
+    writer.write_now(b"!")
     overflows: list[int] = []
-    outbox.on_overflow = overflows.append
-    return socket, outbox, overflows
+    writer.on_overflow = overflows.append
+    return socket, writer, overflows
 
 
 # ---------------------------------------------------------------- plain sockets
@@ -59,21 +61,21 @@ def test_bytes_go_to_the_socket_at_once_while_nothing_waits() -> None:
 
 def test_what_was_gathered_in_a_turn_leaves_in_one_send() -> None:
     socket = FakeSocket()
-    outbox = outbox_on(socket)
+    writer = outbox_on(socket)
     for text in (b"a", b"b", b"c"):
-        outbox.send(text)
+        writer.send(text)
     assert socket.sends == 0
-    outbox.cork.flush()
+    writer.cork.flush()
     assert (bytes(socket.sent), socket.sends) == (b"abc", 1)
 
 
 def test_the_rest_of_a_partial_write_is_left_to_the_reactor() -> None:
     socket = FakeSocket(room=3)
-    outbox = outbox_on(socket)
-    outbox.write_now(b"hello")
-    assert (bytes(socket.sent), socket.is_writing, outbox.waiting_bytes) == (b"hel", True, 2)
+    writer = outbox_on(socket)
+    writer.write_now(b"hello")
+    assert (bytes(socket.sent), socket.is_writing, writer.waiting_bytes) == (b"hel", True, 2)
     socket.give_room()
-    assert (bytes(socket.sent), socket.is_writing, outbox.waiting_bytes) == (b"hello", False, 0)
+    assert (bytes(socket.sent), socket.is_writing, writer.waiting_bytes) == (b"hello", False, 0)
 
 
 def test_a_message_of_several_chunks_is_sent_at_once_if_the_socket_has_room() -> None:
@@ -83,36 +85,36 @@ def test_a_message_of_several_chunks_is_sent_at_once_if_the_socket_has_room() ->
 
 
 def test_what_waits_is_counted_to_the_byte() -> None:
-    socket, outbox, _ = blocked()
-    outbox.send(b"12345")
-    outbox.send(b"678")
-    outbox.cork.flush()
-    outbox.write_now(b"9")
-    assert outbox.waiting_bytes == 1 + 9
+    socket, writer, _ = blocked()
+    writer.send(b"12345")
+    writer.send(b"678")
+    writer.cork.flush()
+    writer.write_now(b"9")
+    assert writer.waiting_bytes == 1 + 9
     socket.give_room(1)
     # The transport took the first byte; the nine after it are tried at once.
-    assert outbox.waiting_bytes == 9
+    assert writer.waiting_bytes == 9
     socket.give_room()
-    assert outbox.waiting_bytes == 0
+    assert writer.waiting_bytes == 0
     assert bytes(socket.sent) == b"!123456789"
 
 
 def test_a_broken_connection_is_left_to_the_transport_to_find_out() -> None:
     socket = FakeSocket()
-    outbox = outbox_on(socket)
+    writer = outbox_on(socket)
     socket.is_broken = True
-    outbox.write_now(b"hello")
+    writer.write_now(b"hello")
     assert socket.is_writing
     socket.turn()
     assert socket.protocol.is_lost
-    assert outbox.waiting_bytes == 0
+    assert writer.waiting_bytes == 0
 
 
 def test_a_transport_that_holds_bytes_of_somebody_else_is_not_overtaken() -> None:
     socket = FakeSocket(room=0)
-    outbox = outbox_on(socket, is_busy=True)
+    writer = outbox_on(socket, is_busy=True)
     socket.write(b"HTTP/1.1 101\r\n\r\n")
-    outbox.write_now(b"frame")
+    writer.write_now(b"frame")
     socket.give_room()
     assert bytes(socket.sent) == b"HTTP/1.1 101\r\n\r\nframe"
 
@@ -124,30 +126,30 @@ def test_a_transport_that_holds_bytes_of_somebody_else_is_not_overtaken() -> Non
 def test_a_backlog_may_be_as_large_as_the_limit_and_no_byte_larger(
     excess: int, is_cut: bool
 ) -> None:
-    _, outbox, overflows = blocked(limit=1000)
-    outbox.write_now(bytes(499))
-    outbox.write_now(bytes(500 + excess))  # one more byte waits in the transport
+    _, writer, overflows = blocked(limit=1000)
+    writer.write_now(bytes(499))
+    writer.write_now(bytes(500 + excess))  # one more byte waits in the transport
     assert overflows == ([1000 + excess] if is_cut else [])
 
 
 def test_the_limit_is_looked_at_once_per_turn() -> None:
-    _, outbox, overflows = blocked(limit=10)
+    _, writer, overflows = blocked(limit=10)
     for _ in range(5):
-        outbox.send(b"12345")
-    outbox.cork.flush()
+        writer.send(b"12345")
+    writer.cork.flush()
     assert overflows == [26]
 
 
 def test_an_overflow_is_told_once() -> None:
-    _, outbox, overflows = blocked(limit=10)
+    _, writer, overflows = blocked(limit=10)
     for _ in range(5):
-        outbox.write_now(b"123456")
+        writer.write_now(b"123456")
     assert len(overflows) == 1
 
 
 def test_a_single_message_larger_than_the_limit_may_wait_behind_others() -> None:
-    socket, outbox, overflows = blocked(limit=1000)
-    outbox.write_now(bytes(5000))
+    socket, writer, overflows = blocked(limit=1000)
+    writer.write_now(bytes(5000))
     assert overflows == []
     socket.give_room()
     assert len(socket.sent) == 5001
@@ -155,44 +157,44 @@ def test_a_single_message_larger_than_the_limit_may_wait_behind_others() -> None
 
 def test_a_single_message_larger_than_the_limit_may_wait_in_the_transport() -> None:
     socket = FakeSocket(room=10)
-    outbox = outbox_on(socket, 1000)
+    writer = outbox_on(socket, 1000)
     overflows: list[int] = []
-    outbox.on_overflow = overflows.append
-    outbox.write_now(bytes(5000))
-    outbox.write_now(bytes(600))
-    outbox.write_now(bytes(400))
+    writer.on_overflow = overflows.append
+    writer.write_now(bytes(5000))
+    writer.write_now(bytes(600))
+    writer.write_now(bytes(400))
     assert overflows == []
-    outbox.write_now(b"1")
+    writer.write_now(b"1")
     assert overflows == [4990 + 1001]
 
 
 def test_small_messages_behind_a_large_one_have_the_whole_limit_for_themselves() -> None:
-    _, outbox, overflows = blocked(limit=1000)
-    outbox.write_now(bytes(5000))
-    outbox.write_now(bytes(999))
+    _, writer, overflows = blocked(limit=1000)
+    writer.write_now(bytes(5000))
+    writer.write_now(bytes(999))
     assert overflows == []
-    outbox.write_now(b"1")
+    writer.write_now(b"1")
     assert overflows == [6001]
 
 
 def test_of_two_messages_larger_than_the_limit_one_is_too_many() -> None:
-    _, outbox, overflows = blocked(limit=1000)
-    outbox.write_now(bytes(5000))
-    outbox.write_now(bytes(5000))
+    _, writer, overflows = blocked(limit=1000)
+    writer.write_now(bytes(5000))
+    writer.write_now(bytes(5000))
     assert len(overflows) == 1
 
 
 def test_a_large_message_may_follow_the_end_of_another() -> None:
     socket = FakeSocket(room=4500)
-    outbox = outbox_on(socket, 1000)
+    writer = outbox_on(socket, 1000)
     overflows: list[int] = []
-    outbox.on_overflow = overflows.append
-    outbox.write_now(bytes(5000))
-    assert outbox.waiting_bytes == 500
-    outbox.write_now(bytes(5000))
-    outbox.write_now(bytes(500))
+    writer.on_overflow = overflows.append
+    writer.write_now(bytes(5000))
+    assert writer.waiting_bytes == 500
+    writer.write_now(bytes(5000))
+    writer.write_now(bytes(500))
     assert overflows == []
-    outbox.write_now(b"1")
+    writer.write_now(b"1")
     assert overflows == [6001]
 
 
@@ -200,157 +202,157 @@ def test_a_large_message_may_follow_the_end_of_another() -> None:
 @pytest.mark.parametrize("part", [0.5, 0.93, 0.94, 0.99, 1, 1.01])
 def test_while_there_is_room_one_more_message_is_no_overflow(limit: int, part: float) -> None:
     socket = FakeSocket(room=0)
-    outbox = outbox_on(socket, limit)
+    writer = outbox_on(socket, limit)
     overflows: list[int] = []
-    outbox.on_overflow = overflows.append
-    while outbox.has_room:
-        outbox.write_now(b"x" * (limit // 100))
+    writer.on_overflow = overflows.append
+    while writer.is_writable:
+        writer.write_now(b"x" * (limit // 100))
     socket.give_room(limit // 100 + 1)
     socket.room = 0
-    assert outbox.has_room
-    outbox.write_now(bytes(int(limit * part)))
+    assert writer.is_writable
+    writer.write_now(bytes(int(limit * part)))
     assert overflows == []
-    assert not outbox.has_room
+    assert not writer.is_writable
 
 
 def test_a_client_that_caught_up_may_be_sent_a_large_message_again() -> None:
-    socket, outbox, overflows = blocked(limit=1000)
+    socket, writer, overflows = blocked(limit=1000)
     for _ in range(3):
-        outbox.write_now(bytes(5000))
+        writer.write_now(bytes(5000))
         socket.give_room(6000)
         socket.room = 0
-        outbox.write_now(b"1")
+        writer.write_now(b"1")
     assert overflows == []
 
 
 def test_a_client_that_caught_up_has_the_plain_limit_again() -> None:
-    socket, outbox, overflows = blocked(limit=1000)
-    outbox.write_now(bytes(5000))
+    socket, writer, overflows = blocked(limit=1000)
+    writer.write_now(bytes(5000))
     socket.give_room(5001)
     socket.room = 0
-    outbox.write_now(bytes(600))
-    outbox.write_now(bytes(401))
+    writer.write_now(bytes(600))
+    writer.write_now(bytes(401))
     assert overflows == [1001]
 
 
 def test_a_turn_that_makes_more_than_the_limit_for_one_client_is_an_overflow() -> None:
     socket = FakeSocket(room=300 * KIB)
-    outbox = outbox_on(socket, 1024 * KIB)
+    writer = outbox_on(socket, 1024 * KIB)
     overflows: list[int] = []
-    outbox.on_overflow = lambda _: overflows.append(outbox.discard_backlog())
+    writer.on_overflow = lambda _: overflows.append(writer.discard_backlog())
     for _ in range(2000):
-        outbox.send(bytes(KIB))
-    outbox.cork.flush()
+        writer.send(bytes(KIB))
+    writer.cork.flush()
     assert len(overflows) == 1
     # The transport was handed a chunk at most; all else could be dropped.
-    assert outbox.waiting_bytes <= 128 * KIB
+    assert writer.waiting_bytes <= 128 * KIB
 
 
 def test_a_turn_that_makes_more_than_the_limit_is_fine_if_the_socket_takes_it() -> None:
     socket = FakeSocket()
-    outbox = outbox_on(socket, 1024 * KIB)
+    writer = outbox_on(socket, 1024 * KIB)
     overflows: list[int] = []
-    outbox.on_overflow = overflows.append
+    writer.on_overflow = overflows.append
     for _ in range(2000):
-        outbox.send(bytes(KIB))
-    outbox.cork.flush()
+        writer.send(bytes(KIB))
+    writer.cork.flush()
     assert (len(socket.sent), overflows) == (2000 * KIB, [])
 
 
 def test_a_discarded_backlog_is_never_sent_and_no_longer_counted() -> None:
-    socket, outbox, _ = blocked()
-    outbox.write_now(b"12345")
-    assert outbox.discard_backlog() == 5
-    assert outbox.waiting_bytes == 1
-    outbox.write_now(b"last words")
+    socket, writer, _ = blocked()
+    writer.write_now(b"12345")
+    assert writer.discard_backlog() == 5
+    assert writer.waiting_bytes == 1
+    writer.write_now(b"last words")
     socket.give_room()
     assert bytes(socket.sent) == b"!last words"
 
 
 def test_without_a_limit_any_amount_may_wait() -> None:
-    _, outbox, overflows = blocked()
+    _, writer, overflows = blocked()
     for _ in range(100):
-        outbox.write_now(bytes(100 * KIB))
-    assert (overflows, outbox.waiting_bytes) == ([], 1 + 10000 * KIB)
+        writer.write_now(bytes(100 * KIB))
+    assert (overflows, writer.waiting_bytes) == ([], 1 + 10000 * KIB)
 
 
 # ---------------------------------------------------------------- producers
 
 
 def test_a_producer_is_paused_when_more_than_64_kib_wait() -> None:
-    _, outbox, _ = blocked()
+    _, writer, _ = blocked()
     feeder = Feeder()
-    outbox.register_producer(feeder)
-    outbox.write_now(bytes(HIGH_BYTES - 1))
+    writer.register_producer(feeder)
+    writer.write_now(bytes(HIGH_BYTES - 1))
     assert feeder.calls == []
-    outbox.write_now(b"1")
+    writer.write_now(b"1")
     assert feeder.calls == ["pause"]
 
 
 def test_a_producer_is_paused_once_and_resumed_when_all_is_sent() -> None:
-    socket, outbox, _ = blocked()
+    socket, writer, _ = blocked()
     feeder = Feeder()
-    outbox.register_producer(feeder)
-    outbox.write_now(bytes(HIGH_BYTES))
-    outbox.write_now(bytes(HIGH_BYTES))
+    writer.register_producer(feeder)
+    writer.write_now(bytes(HIGH_BYTES))
+    writer.write_now(bytes(HIGH_BYTES))
     assert feeder.calls == ["pause"]
     socket.give_room()
     assert feeder.calls == ["pause", "resume"]
 
 
 def test_a_producer_is_paused_when_one_write_leaves_more_than_64_kib() -> None:
-    outbox = outbox_on(FakeSocket(room=100))
+    writer = outbox_on(FakeSocket(room=100))
     feeder = Feeder()
-    outbox.register_producer(feeder)
-    outbox.write_now(bytes(HIGH_BYTES + 101))
+    writer.register_producer(feeder)
+    writer.write_now(bytes(HIGH_BYTES + 101))
     assert feeder.calls == ["pause"]
 
 
 def test_a_producer_is_not_resumed_while_the_transport_holds_more_than_64_kib() -> None:
-    socket, outbox, _ = blocked()
+    socket, writer, _ = blocked()
     feeder = Feeder()
-    outbox.register_producer(feeder)
+    writer.register_producer(feeder)
     for _ in range(4):
-        outbox.write_now(bytes(30 * KIB))
+        writer.write_now(bytes(30 * KIB))
     # The first byte is sent; the 120 KiB behind it become the transport's, in one piece.
     socket.give_room(1 + 10 * KIB)
-    assert (feeder.calls, outbox.waiting_bytes) == (["pause"], 110 * KIB)
+    assert (feeder.calls, writer.waiting_bytes) == (["pause"], 110 * KIB)
     socket.give_room()
     assert feeder.calls == ["pause", "resume"]
 
 
 def test_a_producer_that_comes_late_is_paused_at_once() -> None:
-    _, outbox, _ = blocked()
-    outbox.write_now(bytes(HIGH_BYTES))
+    _, writer, _ = blocked()
+    writer.write_now(bytes(HIGH_BYTES))
     feeder = Feeder()
-    outbox.register_producer(feeder)
+    writer.register_producer(feeder)
     assert feeder.calls == ["pause"]
 
 
 def test_a_producer_that_left_is_told_nothing_more() -> None:
-    socket, outbox, _ = blocked()
+    socket, writer, _ = blocked()
     feeder = Feeder()
-    outbox.register_producer(feeder)
-    outbox.unregister_producer()
-    outbox.write_now(bytes(HIGH_BYTES))
+    writer.register_producer(feeder)
+    writer.unregister_producer()
+    writer.write_now(bytes(HIGH_BYTES))
     socket.give_room()
     socket.end()
     assert feeder.calls == []
 
 
 def test_a_producer_is_stopped_when_the_connection_is_lost() -> None:
-    socket, outbox, _ = blocked()
+    socket, writer, _ = blocked()
     feeder = Feeder()
-    outbox.register_producer(feeder)
+    writer.register_producer(feeder)
     socket.end()
     assert feeder.calls == ["stop"]
 
 
 def test_a_producer_of_a_closed_outbox_is_stopped() -> None:
-    outbox = outbox_on(FakeSocket())
-    outbox.close()
+    writer = outbox_on(FakeSocket())
+    writer.close()
     feeder = Feeder()
-    outbox.register_producer(feeder)
+    writer.register_producer(feeder)
     assert feeder.calls == ["stop"]
 
 
@@ -358,10 +360,10 @@ def test_a_producer_of_a_closed_outbox_is_stopped() -> None:
 
 
 def test_closing_sends_what_waits_first() -> None:
-    socket, outbox, _ = blocked()
-    outbox.write_now(b"12345")
-    outbox.send(b"678")
-    outbox.close()
+    socket, writer, _ = blocked()
+    writer.write_now(b"12345")
+    writer.send(b"678")
+    writer.close()
     assert not socket.is_closed
     socket.give_room()
     assert bytes(socket.sent) == b"!12345678"
@@ -370,18 +372,18 @@ def test_closing_sends_what_waits_first() -> None:
 
 def test_closing_an_outbox_with_nothing_to_send_closes_at_once() -> None:
     socket = FakeSocket()
-    outbox = outbox_on(socket)
-    outbox.send(b"bye")
-    outbox.close()
+    writer = outbox_on(socket)
+    writer.send(b"bye")
+    writer.close()
     socket.turn()
     assert (bytes(socket.sent), socket.is_closed) == (b"bye", True)
 
 
 def test_a_lingering_close_ends_our_direction_and_reads_on() -> None:
     socket = FakeSocket()
-    outbox = outbox_on(socket)
-    outbox.send(b"bye")
-    outbox.close(linger=True)
+    writer = outbox_on(socket)
+    writer.send(b"bye")
+    writer.close(linger=True)
     socket.turn()
     assert bytes(socket.sent) == b"bye"
     assert socket.is_half_closed
@@ -391,70 +393,70 @@ def test_a_lingering_close_ends_our_direction_and_reads_on() -> None:
 
 def test_after_the_close_nothing_is_sent_any_more() -> None:
     socket = FakeSocket()
-    outbox = outbox_on(socket)
-    outbox.close(linger=True)
-    outbox.close()
-    outbox.write_now(b"too late")
+    writer = outbox_on(socket)
+    writer.close(linger=True)
+    writer.close()
+    writer.write_now(b"too late")
     socket.turn()
-    assert (bytes(socket.sent), outbox.pending, socket.is_closed) == (b"", [], False)
+    assert (bytes(socket.sent), writer.pending, socket.is_closed) == (b"", [], False)
 
 
 def test_a_lost_connection_leaves_nothing_behind() -> None:
-    socket, outbox, _ = blocked()
-    outbox.write_now(b"12345")
-    outbox.send(b"678")
+    socket, writer, _ = blocked()
+    writer.write_now(b"12345")
+    writer.send(b"678")
     socket.end()
-    outbox.write_now(b"9")
-    assert (outbox.waiting_bytes, outbox.pending) == (0, [])
+    writer.write_now(b"9")
+    assert (writer.waiting_bytes, writer.pending) == (0, [])
 
 
 # ---------------------------------------------------------------- TLS and other push transports
 
 
-def on_push_transport(limit: int | None = None) -> tuple[PushTransport, Outbox]:
+def on_push_transport(limit: int | None = None) -> tuple[PushTransport, ConnectionWriter]:
     transport = PushTransport()
-    outbox = Outbox(transport, Cork())
-    outbox.max_backlog_bytes = limit
-    return transport, outbox
+    writer = ConnectionWriter(transport, Cork())
+    writer.max_backlog_bytes = limit
+    return transport, writer
 
 
 def test_a_push_transport_is_written_to_until_it_says_stop() -> None:
-    transport, outbox = on_push_transport()
-    outbox.write_now(bytes(HIGH_BYTES))
-    outbox.write_now(b"1")  # with this it says stop
-    outbox.write_now(b"2")
+    transport, writer = on_push_transport()
+    writer.write_now(bytes(HIGH_BYTES))
+    writer.write_now(b"1")  # with this it says stop
+    writer.write_now(b"2")
     assert len(transport.held) == HIGH_BYTES + 1
-    assert outbox.waiting_bytes == HIGH_BYTES + 1
+    assert writer.waiting_bytes == HIGH_BYTES + 1
     assert len(transport.drain()) == HIGH_BYTES + 1
-    assert (transport.drain(), outbox.waiting_bytes) == (b"2", 0)
+    assert (transport.drain(), writer.waiting_bytes) == (b"2", 0)
 
 
 def test_the_limit_holds_behind_a_push_transport() -> None:
-    _, outbox = on_push_transport(limit=100 * KIB)
+    _, writer = on_push_transport(limit=100 * KIB)
     overflows: list[int] = []
-    outbox.on_overflow = overflows.append
-    outbox.write_now(bytes(HIGH_BYTES + 1))
-    outbox.write_now(bytes(20 * KIB))
+    writer.on_overflow = overflows.append
+    writer.write_now(bytes(HIGH_BYTES + 1))
+    writer.write_now(bytes(20 * KIB))
     assert overflows == []
-    outbox.write_now(bytes(20 * KIB))
+    writer.write_now(bytes(20 * KIB))
     assert overflows == [HIGH_BYTES + 40 * KIB]
 
 
 def test_a_producer_behind_a_push_transport_is_paused_and_resumed() -> None:
-    transport, outbox = on_push_transport()
+    transport, writer = on_push_transport()
     feeder = Feeder()
-    outbox.register_producer(feeder)
-    outbox.write_now(bytes(HIGH_BYTES + 1))
-    outbox.write_now(b"1")
+    writer.register_producer(feeder)
+    writer.write_now(bytes(HIGH_BYTES + 1))
+    writer.write_now(b"1")
     assert feeder.calls == ["pause"]
     transport.drain()
     assert feeder.calls == ["pause", "resume"]
 
 
 def test_a_push_transport_is_closed_whole() -> None:
-    transport, outbox = on_push_transport()
-    outbox.send(b"bye")
-    outbox.close(linger=True)
+    transport, writer = on_push_transport()
+    writer.send(b"bye")
+    writer.close(linger=True)
     assert (transport.drain(), transport.disconnecting) == (b"bye", True)
 
 
@@ -475,31 +477,31 @@ def test_every_byte_is_sent_once_and_in_order_however_the_socket_takes_them(
     socket = FakeSocket(room=0)
     randint: Callable[[int, int], int] = random.randint  # type: ignore[attr-defined]
     socket.take = lambda size: randint(0, size)
-    outbox = outbox_on(socket)
+    writer = outbox_on(socket)
     written = bytearray()
     for kind, size in script:
         data = bytes((len(written) + each) * 31 % 251 for each in range(min(size, 40)))
         data += bytes(size - len(data))
         if kind == "write":
-            outbox.write_now(data)
+            writer.write_now(data)
             written += data
         elif kind == "gather":
-            outbox.send(data)
+            writer.send(data)
             written += data
         elif kind == "flush":
-            outbox.cork.flush()
+            writer.cork.flush()
         else:
             socket.give_room(size)
         sent = len(socket.sent)
         assert bytes(socket.sent) == bytes(written[:sent])
-        gathered = sum(map(len, outbox.pending))
+        gathered = sum(map(len, writer.pending))
         # What the transport holds counts as long as any of it is there.
-        assert outbox.waiting_bytes >= len(written) - gathered - sent
-    outbox.cork.flush()
+        assert writer.waiting_bytes >= len(written) - gathered - sent
+    writer.cork.flush()
     socket.take = lambda size: size
     socket.give_room()
     assert bytes(socket.sent) == bytes(written)
-    assert outbox.waiting_bytes == 0
+    assert writer.waiting_bytes == 0
 
 
 @given(st.lists(st.integers(0, 100 * KIB), max_size=30), st.integers(1, 300 * KIB))
@@ -507,14 +509,14 @@ def test_every_byte_passes_a_push_transport_once_and_in_order(
     sizes: list[int], high_bytes: int
 ) -> None:
     transport = PushTransport(high_bytes)
-    outbox = Outbox(transport, Cork())
+    writer = ConnectionWriter(transport, Cork())
     written = b"".join(bytes([index]) * size for index, size in enumerate(sizes))
     received = b""
     for index, size in enumerate(sizes):
-        outbox.write_now(bytes([index]) * size)
+        writer.write_now(bytes([index]) * size)
         if size % 3 == 0:
             received += transport.drain()
-    outbox.close()
+    writer.close()
     while data := transport.drain():
         received += data
     assert received == written

@@ -686,7 +686,7 @@ def test_without_a_time_out_a_silent_connection_stays(pair: Between) -> None:
 # ---------------------------------------------------------------- how many
 
 
-class Crowd:
+class ConnectionLimiter:
     """Many browsers of one site."""
 
     def __init__(self, caps: Caps) -> None:
@@ -707,77 +707,77 @@ class Crowd:
 
 
 def test_one_address_has_its_number_of_connections(logs: Logs) -> None:
-    crowd = Crowd(Caps(per_source=2))
-    crowd.open("192.0.2.1")
-    crowd.open("192.0.2.1")
-    frame = crowd.open("192.0.2.1").expect(CLOSE)
+    limiter = ConnectionLimiter(Caps(per_source=2))
+    limiter.open("192.0.2.1")
+    limiter.open("192.0.2.1")
+    frame = limiter.open("192.0.2.1").expect(CLOSE)
     assert (frame.code, frame.reason) == (1008, "too many connections")
-    assert crowd.open("192.0.2.2").received() == []
+    assert limiter.open("192.0.2.2").received() == []
     assert ways(logs) == [
         "192.0.2.1:40000 (no Origin) -> irc.example:6667: refused: "
         "[proxy] connections.per_source = 2 is reached"
     ]
-    assert len(crowd.endpoints) == 3
+    assert len(limiter.endpoints) == 3
 
 
 def test_one_ipv6_network_of_a_client_is_one_address() -> None:
-    crowd = Crowd(Caps(per_source=1))
-    crowd.open("2001:db8::1")
-    assert crowd.open("2001:db8::2").expect(CLOSE).code == 1008
-    assert crowd.open("2001:db8:0:1::1").received() == []
+    limiter = ConnectionLimiter(Caps(per_source=1))
+    limiter.open("2001:db8::1")
+    assert limiter.open("2001:db8::2").expect(CLOSE).code == 1008
+    assert limiter.open("2001:db8:0:1::1").received() == []
 
 
 def test_ipv4_over_an_ipv6_port_is_the_same_address() -> None:
-    crowd = Crowd(Caps(per_source=1))
-    crowd.open("::ffff:192.0.2.1")
-    assert crowd.open("192.0.2.1").expect(CLOSE).code == 1008
+    limiter = ConnectionLimiter(Caps(per_source=1))
+    limiter.open("::ffff:192.0.2.1")
+    assert limiter.open("192.0.2.1").expect(CLOSE).code == 1008
 
 
 def test_who_comes_over_a_unix_socket_is_not_counted_as_one_address() -> None:
-    crowd = Crowd(Caps(per_source=1))
+    limiter = ConnectionLimiter(Caps(per_source=1))
     for _ in range(3):
-        browser = crowd.site.browser(UNIXAddress(None)).open(PATH)
+        browser = limiter.site.browser(UNIXAddress(None)).open(PATH)
         assert browser.received() == []
 
 
 def test_one_target_has_its_number_of_connections(logs: Logs) -> None:
-    crowd = Crowd(Caps(per_target=1))
-    crowd.open("192.0.2.1")
-    frame = crowd.open("192.0.2.2").expect(CLOSE)
+    limiter = ConnectionLimiter(Caps(per_target=1))
+    limiter.open("192.0.2.1")
+    frame = limiter.open("192.0.2.2").expect(CLOSE)
     assert (frame.code, frame.reason) == (1013, "too many connections, try later")
-    assert crowd.open("192.0.2.2", "localhost:61613").received() == []
+    assert limiter.open("192.0.2.2", "localhost:61613").received() == []
     (line,) = ways(logs)
     assert line.endswith("refused: [proxy] connections.per_target = 1 is reached")
 
 
 def test_all_together_have_their_number_of_connections(logs: Logs) -> None:
-    crowd = Crowd(Caps(total=2))
-    crowd.open("192.0.2.1")
-    crowd.open("192.0.2.2", "localhost:61613")
-    assert crowd.open("192.0.2.3").expect(CLOSE).code == 1013
+    limiter = ConnectionLimiter(Caps(total=2))
+    limiter.open("192.0.2.1")
+    limiter.open("192.0.2.2", "localhost:61613")
+    assert limiter.open("192.0.2.3").expect(CLOSE).code == 1013
     (line,) = ways(logs)
     assert line.endswith("refused: [proxy] connections.total = 2 is reached")
 
 
 def test_a_place_is_free_again_when_both_sides_are_gone() -> None:
-    crowd = Crowd(Caps(1, 1, 1))
+    limiter = ConnectionLimiter(Caps(1, 1, 1))
     for _ in range(3):  # the target refuses
-        browser = crowd.open("192.0.2.1")
-        crowd.endpoints[-1].fail(ConnectError())
+        browser = limiter.open("192.0.2.1")
+        limiter.endpoints[-1].fail(ConnectError())
         assert browser.expect(CLOSE).code == 1011
         browser.send(CLOSE)
     for _ in range(3):  # the browser leaves while the target is being connected
-        crowd.open("192.0.2.1").socket.end()
+        limiter.open("192.0.2.1").socket.end()
     for _ in range(3):  # all goes well
-        browser, target = crowd.open("192.0.2.1"), TargetSocket()
-        crowd.endpoints[-1].succeed(target)
-        crowd.site.clock.advance(0)
+        browser, target = limiter.open("192.0.2.1"), TargetSocket()
+        limiter.endpoints[-1].succeed(target)
+        limiter.site.clock.advance(0)
         browser.send(CLOSE)
         target.turn()
-        assert crowd.caps.count == 1  # the target still has its socket
+        assert limiter.caps.count == 1  # the target still has its socket
         target.finish()
-        assert crowd.caps.count == 0
-    refused = Crowd(Caps(1, 1, 1))
+        assert limiter.caps.count == 0
+    refused = ConnectionLimiter(Caps(1, 1, 1))
     refused.open("192.0.2.1")
     for _ in range(3):  # who was refused has no place to give back
         browser = refused.open("192.0.2.1")
@@ -842,9 +842,9 @@ def held_for_browser(pair: Between) -> int:
     """Give what waits in this process for the browser."""
     (websockets,) = pair.site.proxied.values()
     (websocket,) = websockets.protocols
-    outbox: int = websocket.outbox.waiting_bytes
+    writer: int = websocket.writer.waiting_bytes
     # What the outbox has handed over is in its count while it is there, but count it anyhow.
-    return max(outbox, pair.browser.socket._waits())
+    return max(writer, pair.browser.socket._waits())
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 100, 4096, 65536])

@@ -15,7 +15,7 @@ import pytest
 from netfakes import Logs, captured_logs
 from twisted.internet.defer import Deferred
 
-from rtchat.core.history.store import Batch, Row, StoredStream, StreamGrowth, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, StoredStream, StreamDelta, Trim, Trimmed
 from rtchat.errors import StoreUnusable
 from rtchat.net.history import sqlite_file as historyfile
 from rtchat.net.history.sqlite_file import HistoryFile
@@ -44,8 +44,8 @@ def batch(first: int, count: int, stream: int = 1, body: bytes = b"x") -> Batch:
         Row(stream, first + n, 100.0 + first + n, f"m-{first + n}", b"", body) for n in range(count)
     ]
     size = sum(row.size for row in rows)
-    growth = StreamGrowth(stream, f"/topic/{stream}", "epoch", first + count, size)
-    return Batch(rows, [growth], (), "unknown")
+    delta = StreamDelta(stream, f"/topic/{stream}", "epoch", first + count, size)
+    return Batch(rows, [delta], (), "unknown")
 
 
 def test_it_is_made_for_the_server_alone(path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_is_written_is_read(path: Path, count: int) -> None:
     file = opened(path)
     assert file.read(1, 0, count + 1) == [*batch(0, count).rows, *batch(count, 1).rows]
     assert file.read(1, 1, 2) == list(batch(0, count + 1).rows)[1:2]
-    assert file.contents.streams == [
+    assert file.snapshot.streams == [
         StoredStream(1, "/topic/1", "epoch", 0, count + 1, 513 * (count + 1), 100.0)
     ]
     file.close()
@@ -78,7 +78,7 @@ def test_a_batch_is_written_whole_or_not_at_all(path: Path) -> None:
     assert len(file.read(1, 0, 999)) == 3
     file.write(batch(3, 2))
     file.close()
-    [stream] = opened(path).contents.streams
+    [stream] = opened(path).snapshot.streams
     assert (stream.next, stream.bytes) == (5, 5 * 513)
 
 
@@ -90,9 +90,9 @@ def test_streams_do_not_see_each_other(path: Path) -> None:
     assert file.read(1, 0, 99) == []
     assert len(file.read(2, 0, 99)) == 3
     file.close()
-    contents = opened(path).contents
-    assert contents.epoch == "new"
-    assert [stream.number for stream in contents.streams] == [2]
+    snapshot = opened(path).snapshot
+    assert snapshot.epoch == "new"
+    assert [stream.number for stream in snapshot.streams] == [2]
 
 
 def test_a_time_is_found_in_the_order_of_offsets(path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_trim_leaves_what_is_within_all_limits(
     assert [row.offset for row in file.read(1, 0, 99)] == list(range(first, 10))
     assert len(file.read(2, 0, 99)) == 2
     file.close()
-    stream = opened(path).contents.streams[0]
+    stream = opened(path).snapshot.streams[0]
     assert (stream.first, stream.next, stream.bytes) == (first, 10, 513 * (10 - first))
 
 
@@ -157,16 +157,16 @@ def test_a_machine_that_stopped_without_warning_ends_all_epochs(
 ) -> None:
     monkeypatch.setattr(historyfile, "_boot", lambda: "first")
     file = opened(path, is_power_safe=is_power_safe)
-    before = file.contents.epoch
+    before = file.snapshot.epoch
     file.write(batch(0, 1))
     if is_closed:
         file.close()
     else:
         killed(file)
     monkeypatch.setattr(historyfile, "_boot", lambda: boot)
-    contents = opened(path, is_power_safe=is_power_safe).contents
-    assert (contents.epoch != before) == is_new
-    assert (contents.streams[0].epoch != "epoch") == is_new
+    snapshot = opened(path, is_power_safe=is_power_safe).snapshot
+    assert (snapshot.epoch != before) == is_new
+    assert (snapshot.streams[0].epoch != "epoch") == is_new
 
 
 # ---------------------------------------------------------------- what cannot be opened
@@ -266,7 +266,7 @@ def logs() -> Iterator[Logs]:
 
 def test_orders_are_fulfilled_in_order_by_one_other_thread(path: Path, turns: Turns) -> None:
     store = HistoryStore(path, turns)
-    assert store.contents.streams == []
+    assert store.snapshot.streams == []
     heard: list[object] = []
     store.write(batch(0, 3), heard.append)
     store.read(1, 1, 9, lambda rows, problem: heard.append((len(rows), problem)))

@@ -16,7 +16,7 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.transport import address_name, as_stream
-from rtchat.net.connection.writer import Outbox
+from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.stomp.server import CLOSE_CODES, StompFactory, StompProtocol
 
 GRACE_S = 5
@@ -320,12 +320,12 @@ def test_a_heart_beat_that_is_too_much_is_the_last() -> None:
     server = Broke(Limits(max_backlog_bytes=10_000))
     client, publisher = slow_reader(server, 0, heart_beat="0,10000"), server.client().log_in()
     flood(server, publisher, 1000, 2)
-    outbox = client.socket.producer
-    assert isinstance(outbox, Outbox)
-    outbox.max_backlog_bytes = outbox.waiting_bytes
+    writer = client.socket.producer
+    assert isinstance(writer, ConnectionWriter)
+    writer.max_backlog_bytes = writer.waiting_bytes
     server.advance(8.1)
     assert server.broker.subscription_count == 0
-    assert server.broker.cork.outlets == {}
+    assert server.broker.cork.outbounds == {}
     assert len(server.clock.getDelayedCalls()) == 1  # the cut; no further heart-beat
     server.advance(GRACE_S + 0.1)
     assert client.socket.was_cut
@@ -359,7 +359,7 @@ def test_a_reader_on_a_transport_that_is_no_socket_is_cut_alike() -> None:
     protocol.makeConnection(transport)
     protocol.dataReceived(CONNECT + stomp_frame("SUBSCRIBE", id="0", destination="/topic/a"))
     producer = transport.producer
-    assert isinstance(producer, Outbox)
+    assert isinstance(producer, ConnectionWriter)
     producer.pauseProducing()
     flood(server, server.client().log_in(), 1000, 200)
     assert transport.value().endswith(b"\0")

@@ -21,7 +21,7 @@ from netfakes import (
     stomp_frame,
 )
 
-from rtchat.core.chat.limits import ChatTerms
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.limits import Limits
 
 
@@ -106,7 +106,7 @@ class Room:
     def __init__(self, connect: Callable[[FakeSite], Wire]) -> None:
         self._connect = connect
         self.limits = Limits()
-        self.chat = ChatTerms()
+        self.chat = ChatPolicy()
         self._site: FakeSite | None = None
 
     @property
@@ -416,7 +416,7 @@ def test_a_private_message_goes_to_one(room: Room) -> None:
 
 
 def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> None:
-    room.chat = ChatTerms(messages_per_second=10, burst=5)
+    room.chat = ChatPolicy(messages_per_second=10, burst=5)
     listener, sender = room.logged_in(), room.logged_in()
     subscribe(listener, "/topic/a")
     with captured_logs() as logs:
@@ -441,7 +441,7 @@ def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> Non
 
 
 def test_a_client_that_is_not_read_for_its_rate_is_not_silent(room: Room) -> None:
-    room.chat = ChatTerms(messages_per_second=0.1, burst=1)
+    room.chat = ChatPolicy(messages_per_second=0.1, burst=1)
     sender = room.logged_in(heart_beat="1000,0")
     sender.send(stomp_frame("SEND", destination="/topic/a") * 2)
     room.advance(9)
@@ -451,7 +451,7 @@ def test_a_client_that_is_not_read_for_its_rate_is_not_silent(room: Room) -> Non
 
 
 def test_a_client_that_goes_while_it_waits_leaves_no_timer(room: Room) -> None:
-    room.chat = ChatTerms(messages_per_second=1, burst=1)
+    room.chat = ChatPolicy(messages_per_second=1, burst=1)
     sender = room.logged_in()
     sender.send(stomp_frame("SEND", destination="/topic/a") * 5)
     sender.socket.end()

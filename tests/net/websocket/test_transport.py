@@ -190,7 +190,7 @@ def test_a_browser_that_pings_and_does_not_read_is_not_answered_for_ever(both: O
     both.socket.room = 0
     for _ in range(2000):
         both.browser.send(PING, bytes(125))
-    assert both.websocket.outbox.waiting_bytes < 65 * 1024
+    assert both.websocket.writer.waiting_bytes < 65 * 1024
     both.socket.give_room()
     both.browser.received()
     both.browser.send(PING, b"again")
@@ -210,16 +210,16 @@ def test_any_messages_in_any_fragments_and_any_chunks_arrive(
     messages: list[tuple[int, list[str]]], cut: int
 ) -> None:
     both = Open()
-    wire, expected = b"", b""
+    framing, expected = b"", b""
     for opcode, parts in messages:
         for index, part in enumerate(parts):
             payload, is_last = part.encode(), index == len(parts) - 1
             expected += payload
-            wire += ws_frame(CONT if index else opcode, payload, is_final=is_last)
+            framing += ws_frame(CONT if index else opcode, payload, is_final=is_last)
             if index % 2:
-                wire += ws_frame(PING, payload[:10])
-    for start in range(0, len(wire), cut):
-        both.browser.send_raw(wire[start : start + cut])
+                framing += ws_frame(PING, payload[:10])
+    for start in range(0, len(framing), cut):
+        both.browser.send_raw(framing[start : start + cut])
     assert both.above.received == expected
     assert all(frame.opcode == PONG for frame in both.browser.received())
 
@@ -660,7 +660,7 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
         store = SteppedStore(file, site.broker.cork.flush)
         store.broken = "disk full"
         rules = HistoryRules([HistoryRule("/topic/a", 1)])
-        site.broker.keep_history(rules, HistoryLimits(), store, file.contents)
+        site.broker.keep_history(rules, HistoryLimits(), store, file.snapshot)
         browser.send(TEXT, stomp_frame("SEND", destination="/topic/a"))
         store.step()
     elif reason is CloseReason.SHUTDOWN:

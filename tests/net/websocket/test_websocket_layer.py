@@ -473,18 +473,18 @@ def test_what_is_echoed_is_what_was_sent(
     messages: list[tuple[bool, str]], cuts: list[int], is_deflating: bool
 ) -> None:
     both = deflating(echo) if is_deflating else opened(echo)
-    wire = b""
+    framing = b""
     for number, (is_text, text) in enumerate(messages):
         data = text.encode() * 3
         packed, reserved = (deflated(data), 4) if is_deflating and number % 2 else (data, 0)
         half = len(packed) // 2
         opcode = TEXT if is_text else BINARY
-        wire += ws_frame(opcode, packed[:half], is_final=False, reserved=reserved)
-        wire += ws_frame(PING, b"p") + ws_frame(CONT, packed[half:])
+        framing += ws_frame(opcode, packed[:half], is_final=False, reserved=reserved)
+        framing += ws_frame(PING, b"p") + ws_frame(CONT, packed[half:])
     at = number = 0
-    while at < len(wire):
+    while at < len(framing):
         size = cuts[number % len(cuts)]
-        both.browser.send_raw(wire[at : at + size])
+        both.browser.send_raw(framing[at : at + size])
         at += size
         number += 1
     echoes = [
