@@ -23,7 +23,7 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.net.stomp.server import StompFactory
 from rtchat.net.websocket.transport import WebSockets
 
-__all__ = ["JOBS", "Job", "Work"]
+__all__ = ["JOBS", "Client", "Job", "Place", "Work"]
 
 _SUBSCRIBERS = 100
 _MESSAGES = 20
@@ -88,10 +88,10 @@ class _Socket(FileDescriptor):
         """Do nothing."""
 
 
-class _Client:
+class Client:
     """A logged-in client, on TCP or on a WebSocket."""
 
-    def __init__(self, place: _Place, wire: str) -> None:
+    def __init__(self, place: Place, wire: str) -> None:
         self.socket = _Socket()
         self._wire = wire
         address = self.socket.getPeer()
@@ -143,7 +143,7 @@ def _masked(payload: bytes) -> bytes:
     return head + _MASK + bytes(a ^ b for a, b in zip(payload, mask, strict=True))
 
 
-class _Place:
+class Place:
     """A server without sockets."""
 
     def __init__(self) -> None:
@@ -152,9 +152,9 @@ class _Place:
         self.factory = StompFactory(self.broker, Limits(), self.clock)
         self.websockets = WebSockets(self.factory, self.clock, self.broker.cork)
 
-    def client(self, wire: str = "tcp") -> _Client:
+    def client(self, wire: str = "tcp") -> Client:
         """Connect a client."""
-        return _Client(self, wire)
+        return Client(self, wire)
 
 
 def _send(destination: str, headers: str = "", body: bytes = _BODY) -> bytes:
@@ -185,7 +185,7 @@ class Job:
     same_as: str = ""
 
 
-def _checked(work: Work, receivers: Sequence[_Client], deliveries: int) -> Work:
+def _checked(work: Work, receivers: Sequence[Client], deliveries: int) -> Work:
     """Do it once, so that caches are full, and see that it is what it says."""
     work()
     arrived = sum(client.messages for client in receivers)
@@ -203,10 +203,10 @@ def _fan_out(
     headers: str = "",
     destination: str = "/topic/guard",
     pattern: str = "",
-    neighbours: Callable[[_Place], object] = lambda _: None,
+    neighbours: Callable[[Place], object] = lambda _: None,
 ) -> Work:
     """One publisher; all its messages in one read, or each in a read of its own."""
-    place = _Place()
+    place = Place()
     neighbours(place)  # the place holds them
     receivers = [place.client(wire) for _ in range(subscribers)]
     for receiver in receivers:
@@ -230,7 +230,7 @@ def _fan_out(
 
 def _queue() -> Work:
     """Four publishers, four consumers who acknowledge each message, in reads of ten frames."""
-    place = _Place()
+    place = Place()
     consumers = [place.client() for _ in range(4)]
     publishers = [place.client() for _ in range(4)]
     for consumer in consumers:
@@ -250,7 +250,7 @@ def _queue() -> Work:
 
     def first() -> None:
         work()
-        assert place.broker.queued_count == 0, "not everything was acknowledged"
+        assert place.broker.statistics.queued_count == 0, "not everything was acknowledged"
 
     first()
     return work
@@ -260,7 +260,7 @@ def _acks_in(data: bytes) -> list[bytes]:
     return [part.partition(b"\n")[0] for part in data.split(b"\nack:")[1:]]
 
 
-def _neighbours(place: _Place) -> object:
+def _neighbours(place: Place) -> object:
     """Everything that a server may hold beside the work and that the work does not use."""
     clients = [place.client() for _ in range(6)] + [place.client("deflate")]
     clients[0].subscribe("/topic/elsewhere", "selector:colour = 'red'\n")
@@ -273,7 +273,7 @@ def _neighbours(place: _Place) -> object:
     return clients
 
 
-def _pattern_neighbour(place: _Place) -> object:
+def _pattern_neighbour(place: Place) -> object:
     """Subscriptions to patterns, none of which matches."""
     client = place.client()
     for number in range(10):
@@ -282,7 +282,7 @@ def _pattern_neighbour(place: _Place) -> object:
 
 
 def _heartbeats() -> Work:
-    place = _Place()
+    place = Place()
     client = place.client()
 
     def work() -> None:
@@ -294,8 +294,8 @@ def _heartbeats() -> Work:
 
 
 def _arrivals(wire: str) -> Work:
-    place = _Place()
-    kept: list[_Client] = []
+    place = Place()
+    kept: list[Client] = []
 
     def work() -> None:
         for _ in range(10):

@@ -20,6 +20,7 @@ from rtchat.core.access.hosts import HostList, Target
 from rtchat.core.access.rules import AccessList
 from rtchat.core.access.ssrf import NamePolicy
 from rtchat.core.broker.broker import Broker
+from rtchat.core.chat.gate import open_chat
 from rtchat.core.flow.outbound import Cork
 from rtchat.errors import ConfigError
 from rtchat.net.connection.coalescing_clock import CoalescingClock
@@ -47,7 +48,7 @@ from rtchat.server.listeners import (
 )
 from rtchat.server.message_log import MessageLogService
 from rtchat.server.privileges import Privileges
-from rtchat.server.stomp import Expiry, LateModules, log_notice
+from rtchat.server.stomp import Expiry, LateModules, QueueLog
 from rtchat.server.tls import load_certificates, reload_certificates
 from rtchat.server.web import static_folder
 
@@ -123,8 +124,8 @@ def makeService(options: Options) -> MultiService:
     clock = CoalescingClock(reactor)  # nothing here has to be exact to the twentieth of a second
     allow_many_connections()
     broker = Broker(token_hex(4), settings.broker_limits, lambda: token_hex(16), settings.pubsub)
-    broker.notify = log_notice
-    broker.open_chat(settings.chat, JSON)
+    broker.events.add(QueueLog())
+    chat = open_chat(broker, settings.chat, JSON)
     access = AccessList(settings.access, settings.origin_required)
     own_names = (*settings.hosts, *machine_names())
     stomp_targets: list[Target] = []
@@ -175,13 +176,13 @@ def makeService(options: Options) -> MultiService:
             "stomp_sessions": len(stomp.protocols),
             "stomp_websockets": len(stomp_sockets.protocols),
             "proxied_websockets": sum(len(sockets.protocols) for sockets in proxies.values()),
-            "subscriptions": broker.subscription_count,
-            "topics": broker.topic_count,
-            "queues": broker.queue_count,
-            "queued_messages": broker.queued_count,
+            "subscriptions": broker.statistics.subscription_count,
+            "topics": broker.statistics.topic_count,
+            "queues": broker.statistics.queue_count,
+            "queued_messages": broker.statistics.queued_count,
             "held_bytes": broker.budget.used,
-            "people": 0 if broker.chat is None else len(broker.chat.people),
-            "messages": broker.message_count,
+            "people": len(chat.people),
+            "messages": broker.publishing.message_count,
         }
 
     stomp_socket = StompSocket(stomp_sockets, access, stomp_targets)

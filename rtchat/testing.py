@@ -21,6 +21,7 @@ timers. Nothing sleeps: ``broker.advance(30)`` is half a minute of heart-beats.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -29,8 +30,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from rtchat.core.broker.broker import Broker as CoreBroker
-from rtchat.core.broker.events import Notice
+from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.limits import Limits
@@ -39,7 +41,7 @@ from rtchat.errors import RtchatError
 from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.server import StompFactory
 
-__all__ = ["Broker", "Client", "Closed", "NothingReceived", "Refused"]
+__all__ = ["Broker", "Client", "Closed", "NothingReceived", "Notice", "Refused"]
 
 _SOCKET_BYTES = 256 * 1024
 """What a stalled client's socket takes before the server notices that nobody reads."""
@@ -63,6 +65,38 @@ class Refused(RtchatError):
     def __init__(self, frame: Frame) -> None:
         super().__init__(frame.headers.get("message", "ERROR"))
         self.frame = frame
+
+
+class Notice(NamedTuple):
+    """What the server would have logged about a queue.
+
+    Attributes:
+        kind: ``queue full``, ``queue has room`` or ``dead letter``.
+        destination: The queue.
+        messages: How many it holds.
+        bytes: How many bytes it holds.
+    """
+
+    kind: str
+    destination: str
+    messages: int
+    bytes: int
+
+
+class _Notices(BrokerEvents):
+    """Notes what the server would have logged."""
+
+    def __init__(self, notices: list[Notice]) -> None:
+        self._notices = notices
+
+    def queue_full(self, destination: str, messages: int, size: int) -> None:
+        self._notices.append(Notice("queue full", destination, messages, size))
+
+    def queue_drained(self, destination: str, messages: int, size: int) -> None:
+        self._notices.append(Notice("queue has room", destination, messages, size))
+
+    def dead_lettered(self, destination: str, messages: int, size: int) -> None:
+        self._notices.append(Notice("dead letter", destination, messages, size))
 
 
 class Broker:
@@ -92,8 +126,8 @@ class Broker:
         self.clock.rightNow = start_s
         self.notices: list[Notice] = []
         self._core = CoreBroker("test", broker_limits, pubsub=pubsub)
-        self._core.notify = self.notices.append
-        self._core.open_chat(chat or ChatPolicy(), JSON)
+        self._core.events.add(_Notices(self.notices))
+        open_chat(self._core, chat or ChatPolicy(), JSON)
         self._factory = StompFactory(self._core, limits or Limits(), self.clock)
         self._clients = 0
 
@@ -134,19 +168,18 @@ class Broker:
             if not any(call.getTime() <= end for call in self.clock.getDelayedCalls()):
                 break
         self.clock.advance(max(0.0, end - self.clock.seconds()))
-        self._core.now = self.clock.seconds()
-        self._core.expire()
-        self._core.cork.flush()
+        with self._core.turn:
+            self._core.expire()
 
     @property
     def held_messages(self) -> int:
         """How many messages all queues hold, unacknowledged ones included."""
-        return self._core.queued_count
+        return self._core.statistics.queued_count
 
     @property
     def subscriptions(self) -> int:
         """How many subscriptions there are."""
-        return self._core.subscription_count
+        return self._core.statistics.subscription_count
 
     @property
     def clients(self) -> int:

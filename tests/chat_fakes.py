@@ -10,6 +10,8 @@ from fakes import Client
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.chat.chat import Json
+from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import RAW, Framing
 from rtchat.core.stomp.frames import Frame, Version
@@ -85,14 +87,20 @@ class Party:
     Args:
         epoch: The run of the server.
         limits: What its sessions share.
+        json: How JSON is written and read.
         terms: What holds for its people.
     """
 
     def __init__(
-        self, *, epoch: str = "test", limits: BrokerLimits | None = None, **terms: Any
+        self,
+        *,
+        epoch: str = "test",
+        limits: BrokerLimits | None = None,
+        json: Json = JSON,
+        **terms: Any,
     ) -> None:
         self.broker = Broker(epoch, limits)
-        self.broker.open_chat(ChatPolicy(**terms), JSON)
+        self.chat = open_chat(self.broker, ChatPolicy(**terms), json)
         self.broker.now = 1000.0
 
     def client(

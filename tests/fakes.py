@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import BrokerEvents
+from rtchat.core.broker.message import Message
 from rtchat.core.flow.outbound import RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
@@ -23,12 +25,14 @@ from rtchat.errors import ProtocolError
 __all__ = [
     "Client",
     "ListOutlet",
+    "Listener",
     "Reading",
     "RecordingLine",
     "connected",
     "cut",
     "feed_all",
     "frame_bytes",
+    "publish",
     "read_frames",
     "read_one",
 ]
@@ -180,6 +184,22 @@ class Client:
     def close_reason(self) -> CloseReason | None:
         """Why the server closed, None while the connection is open."""
         return self.line.closed[0][0] if self.line.closed else None
+
+
+class Listener(BrokerEvents):
+    """Calls a function with every message that goes to a topic."""
+
+    def __init__(self, call: Callable[[Message], object]) -> None:
+        self._call = call
+
+    def published(self, message: Message) -> None:
+        """Call the function."""
+        self._call(message)
+
+
+def publish(broker: Broker, destination: str, frame: Frame) -> None:
+    """Publish a SEND that comes from no session."""
+    broker.publishing.publish(broker.router.resolve(destination), frame)
 
 
 def connected(broker: Broker, *versions: Version) -> list[Client]:

@@ -19,6 +19,7 @@ from queue_fakes import Client, Server
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.store import Batch, Row, Trim, Trimmed
+from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.net.history.sqlite_file import HistoryFile
 
@@ -111,17 +112,16 @@ class Keeper(Server):
         limits: HistoryLimits | None = None,
         run: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(f"run{run}")
         self.path = path
         self.rules = rules
         self.history_limits = limits or HistoryLimits()
         self.run = run
-        self.broker.epoch = f"run{run}"
         file = HistoryFile(path, is_power_safe=False, max_bytes=1 << 30)
         self.store = SteppedStore(file, self.end_turn)
-        self.history: History = self.broker.keep_history(
-            HistoryRules(rules), self.history_limits, self.store, file.snapshot
-        )
+        self.history: History = HistoryTopics(
+            self.broker, HistoryRules(rules), self.history_limits, self.store, file.snapshot
+        ).history
 
     def settle(self) -> None:
         """Let the file catch up."""

@@ -49,6 +49,7 @@ from zope.interface import implementer
 from rtchat.core.access.hosts import HostList, Target
 from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.core.broker.broker import Broker
+from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.limits import Limits
@@ -632,7 +633,7 @@ class FakeSite:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.broker = Broker("test")
-        self.broker.open_chat(self.chat, JSON)
+        open_chat(self.broker, self.chat, JSON)
         self.stomp = StompFactory(self.broker, self.limits, self.clock)
         access = AccessList(map(AccessRule.parse, self.rules), self.origin_required)
         self.targets = list(map(Target.parse, self.own_targets))

@@ -14,7 +14,7 @@ from typing import Any
 from fakes import frame_bytes, read_frames
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.events import Notice
+from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
@@ -22,6 +22,7 @@ from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
+from rtchat.testing import Notice
 
 __all__ = [
     "START_S",
@@ -252,8 +253,30 @@ class Client:
         )
 
 
+class Notices(BrokerEvents):
+    """Notes what the operator is told about queues."""
+
+    def __init__(self, notices: list[Notice]) -> None:
+        self._notices = notices
+
+    def queue_full(self, destination: str, messages: int, size: int) -> None:
+        """Note it."""
+        self._notices.append(Notice("queue full", destination, messages, size))
+
+    def queue_drained(self, destination: str, messages: int, size: int) -> None:
+        """Note it."""
+        self._notices.append(Notice("queue has room", destination, messages, size))
+
+    def dead_lettered(self, destination: str, messages: int, size: int) -> None:
+        """Note it."""
+        self._notices.append(Notice("dead letter", destination, messages, size))
+
+
 class Server:
     """A broker with its clients and its turns.
+
+    Args:
+        epoch: The run of the server.
 
     Attributes:
         broker: The broker; made with the first client.
@@ -261,7 +284,8 @@ class Server:
         notices: What the operator was told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: str = "run") -> None:
+        self._epoch = epoch
         self.clients: list[Client] = []
         self.notices: list[Notice] = []
         self._limits = BrokerLimits()
@@ -272,9 +296,9 @@ class Server:
     def broker(self) -> Broker:
         """The broker."""
         if self._broker is None:
-            self._broker = Broker("run", self._limits, pubsub=self._pubsub)
+            self._broker = Broker(self._epoch, self._limits, pubsub=self._pubsub)
             self._broker.now = START_S
-            self._broker.notify = self.notices.append
+            self._broker.events.add(Notices(self.notices))
         return self._broker
 
     def limit(self, **limits: int) -> None:
@@ -317,7 +341,7 @@ class Server:
 
     def size_of(self, queue: str) -> int:
         """Give how many messages a queue holds."""
-        queues = self.broker._queues
+        queues = self.broker.queues
         return len(queues[queue]) if queue in queues else 0
 
     def drain(self, queue: str) -> list[Frame]:
@@ -338,16 +362,16 @@ def clean_server() -> Iterator[Server]:
         client.stall()
     for client in server.clients:
         client.drop()
-    assert broker.subscription_count == broker.topic_count == 0
-    held = list(broker._queues)
-    assert broker.queue_count == len(held)
+    assert broker.statistics.subscription_count == broker.statistics.topic_count == 0
+    held = list(broker.queues)
+    assert broker.statistics.queue_count == len(held)
     assert all(server.size_of(queue) for queue in held), "an unused queue was kept"
-    assert broker.budget.used == sum(queue.bytes for queue in broker._queues.values())
+    assert broker.budget.used == sum(queue.bytes for queue in broker.queues.values())
     for queue in held:
         server.drain(queue)
-    assert broker.queue_count == broker.queued_count == 0
+    assert broker.statistics.queue_count == broker.statistics.queued_count == 0
     assert broker.budget.used == 0
-    assert not broker._waiting
+    assert not broker.full_queues._waiting
     assert not broker.cork.groups
     assert not broker.cork.outbounds
     assert not broker.cork.woken
@@ -364,8 +388,14 @@ def errors(frames: list[Frame]) -> list[str]:
 
 
 def message_size(headers: dict[str, str], body: bytes = b"") -> int:
-    """Give what a message counts in limits, from its description in the documentation."""
-    return 512 + len(body) + sum(len(name) + len(value) for name, value in headers.items())
+    """Return what a message counts in limits, from its description in the documentation.
+
+    Args:
+        headers: The headers of the SEND as they are sent, escapes included.
+        body: Its body.
+    """
+    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())])
+    return 512 + len(body) + len(block.encode())
 
 
 def _bytes(body: bytes | str) -> bytes:

@@ -33,4 +33,4 @@ def _read(data: bytes) -> object:
 
 
 JSON = Json(_write, _read)
-"""For :meth:`rtchat.core.broker.broker.Broker.open_chat`."""
+"""For :func:`rtchat.core.chat.gate.open_chat`."""

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.message import Message
 
 __all__ = ["MessageLog"]
@@ -168,7 +169,7 @@ def _line(message: Message, now_s: float) -> bytes:
         "time": datetime.fromtimestamp(now_s, timezone.utc).isoformat(timespec="milliseconds"),
         "destination": message.destination,
         "message-id": message.id,
-        "headers": message.headers(),
+        "headers": passed_on_headers(message),
     }
     try:
         record["body"] = message.body.decode("utf-8")

@@ -17,7 +17,9 @@ from rtchat.config.ini import SourceLine
 from rtchat.config.schema import read_fields
 from rtchat.config.values import GIB, KIB, MIB, Reader, filled_text, size_in_bytes, whole_number
 from rtchat.core.broker.broker import Broker
+from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.history.topics import HistoryTopics
 from rtchat.errors import StoreUnusable
 from rtchat.server.process import process_user
 
@@ -150,6 +152,7 @@ class HistoryService(Service):
         self._broker = broker
         self._reactor = reactor
         self._store: HistoryStore | None = None
+        self._history: History | None = None
         # Not everybody keeps messages; and later it might not be readable any more.
         from rtchat.net.history.writer_thread import HistoryStore
 
@@ -170,7 +173,8 @@ class HistoryService(Service):
             problem = f"cannot be used by {process_user()}: {settings.file}: {error}."
             raise SystemExit(f"rtchat: {settings.source_line.error(problem)}") from None
         rules = HistoryRules(settings.rules)
-        history = self._broker.keep_history(rules, settings.limits, store, store.snapshot)
+        topics = HistoryTopics(self._broker, rules, settings.limits, store, store.snapshot)
+        history = self._history = topics.history
         patterns = ", ".join(rule.pattern for rule in settings.rules)
         if settings.file is None:
             _log.info(
@@ -188,7 +192,7 @@ class HistoryService(Service):
 
     def close(self) -> Deferred[None] | None:
         """Write what is on its way and close the file."""
-        store, history = self._store, self._broker.history
+        store, history = self._store, self._history
         if store is None or history is None:
             return None
         closed: Deferred[None] = Deferred()
@@ -203,11 +207,10 @@ class HistoryService(Service):
         """Take an answer of the file's thread as a turn."""
 
         def run() -> None:
-            self._broker.now = self._reactor.seconds()
-            try:
-                turn()
-            except Exception:
-                _log.failure("bug while delivering kept messages")
-            self._broker.cork.flush()
+            with self._broker.turn:
+                try:
+                    turn()
+                except Exception:
+                    _log.failure("bug while delivering kept messages")
 
         self._reactor.callFromThread(run)

@@ -15,6 +15,8 @@ from typing_extensions import override
 from rtchat.config.ini import SourceLine
 from rtchat.config.values import filled_text
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import BrokerEvents
+from rtchat.core.broker.message import Message
 from rtchat.server.process import process_user
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class MessageLogService(Service):
                 "change the permissions or the path."
             )
             raise SystemExit(f"rtchat: {self._source_line.error(problem)}") from None
-        self._broker.observers.append(self.messages.record)
+        self._broker.events.add(_Recording(self.messages))
 
     def reopen(self) -> None:
         """Begin a new file if the old one was moved."""
@@ -81,3 +83,14 @@ class MessageLogService(Service):
     def stopService(self) -> Deferred[None] | None:
         super().stopService()
         return None if self.messages is None else self.messages.close()
+
+
+class _Recording(BrokerEvents):
+    """Records every message that goes to a topic."""
+
+    def __init__(self, log: MessageLog) -> None:
+        self._log = log
+
+    @override
+    def published(self, message: Message) -> None:
+        self._log.record(message)

@@ -25,14 +25,15 @@ from rtchat.config.values import (
     yes_no,
 )
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.events import Notice
+from rtchat.core.broker.events import BrokerEvents
+from rtchat.text import escaped
 
 __all__ = [
     "BROKER_KEYS",
     "SESSION_KEYS",
     "Expiry",
     "LateModules",
-    "log_notice",
+    "QueueLog",
     "quarter_of_memory",
     "read_pubsub",
 ]
@@ -141,23 +142,37 @@ class Expiry(Service):
             self._loop.stop()
 
     def _expire(self) -> None:
-        self._broker.now = self._clock.seconds()
-        self._broker.expire()
-        self._broker.cork.flush()
+        with self._broker.turn:
+            self._broker.expire()
 
 
-def log_notice(notice: Notice) -> None:
-    """Tell the log about a queue."""
-    if notice.kind == "queue full":
-        text = (
+class QueueLog(BrokerEvents):
+    """Tells the log about queues."""
+
+    @override
+    def queue_full(self, destination: str, messages: int, size: int) -> None:
+        _log.warn(
             "{queue} is full ({messages} messages, {bytes} bytes): its publishers are not read "
             "until a consumer makes room. The limits are queue.max_messages and "
-            "queue.max_bytes in [broker]"
+            "queue.max_bytes in [broker]",
+            queue=escaped(destination),
+            messages=messages,
+            bytes=size,
         )
-    elif notice.kind == "queue has room":
-        text = "{queue} has room again ({messages} messages, {bytes} bytes)"
-    else:
-        text = "a message was refused or tried too often, it is in {queue} now ({messages} there)"
-    # A client chose the name; a line break in it must not begin a line of the log.
-    queue = repr(notice.destination)[1:-1]
-    _log.warn(text, queue=queue, messages=notice.messages, bytes=notice.bytes)
+
+    @override
+    def queue_drained(self, destination: str, messages: int, size: int) -> None:
+        _log.warn(
+            "{queue} has room again ({messages} messages, {bytes} bytes)",
+            queue=escaped(destination),
+            messages=messages,
+            bytes=size,
+        )
+
+    @override
+    def dead_lettered(self, destination: str, messages: int, size: int) -> None:
+        _log.warn(
+            "a message was refused or tried too often, it is in {queue} now ({messages} there)",
+            queue=escaped(destination),
+            messages=messages,
+        )

@@ -139,7 +139,7 @@ def test_a_message_acknowledged_twice_is_an_error_that_the_library_reports(
     message = peer.message()
     peer.ack(message)
     peer.ack(message)
-    assert peer.errors.get(timeout=10) == "ACK of a message that does not wait for it"
+    assert peer.errors.get(timeout=10) == "ACK for an unknown or already acknowledged delivery"
 
 
 @every_library

@@ -62,7 +62,7 @@ class Journal:
 
     def record(self, body: bytes = b"hello", **headers: str) -> None:
         self.count += 1
-        frame = Frame("SEND", {"destination": "/topic/chat", **headers}, body, {})
+        frame = Frame("SEND", {"destination": "/topic/chat", **headers}, body)
         self.log.record(Message(f"m-{self.count}", "/topic/chat", frame))
 
     def write(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -12,6 +12,7 @@ from rtchat.errors import ProtocolError
 __all__ = [
     "MAX_WORDS",
     "DestinationKind",
+    "Glob",
     "PatternIndex",
     "destination_kind",
     "is_pattern",
@@ -58,6 +59,26 @@ def destination_kind(name: str) -> DestinationKind:
                 raise ProtocolError("destination without a name", f"{name} needs a name after it.")
             return kind
     return DestinationKind.TOPIC
+
+
+class Glob:
+    """Names that match one of several patterns; ``*`` stands for any run of characters.
+
+    Args:
+        patterns: The patterns; without any, nothing matches.
+    """
+
+    __slots__ = ("matches", "patterns")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        parts = [".*".join(map(re.escape, pattern.split("*"))) for pattern in self.patterns]
+        expression = re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
+        # The expression's own method: to ask costs no call of Python code.
+        self.matches: Callable[[str], re.Match[str] | None] = expression.fullmatch
+
+    def __contains__(self, name: str) -> bool:
+        return self.matches(name) is not None
 
 
 def split_composite(name: str) -> list[str]:

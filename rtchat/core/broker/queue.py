@@ -5,12 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Protocol
 
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
+from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Queue", "QueueOwner"]
@@ -22,10 +25,7 @@ _TAKEN = Entry(Message("", "", Frame("")), 0)
 class QueueOwner(Protocol):
     """What a queue asks of the broker."""
 
-    now: float
-    """The time in seconds since 1970."""
-
-    def queue_has_room(self, queue: Queue) -> None:
+    def queue_drained(self, queue: Queue) -> None:
         """It was full and no longer is."""
 
     def queue_is_unused(self, queue: Queue) -> None:
@@ -47,7 +47,9 @@ class Queue:
     Args:
         name: The destination.
         limits: When it is full, and how often a message is tried.
-        owner: Who wants to know what happens.
+        owner: The broker, which is told what happens.
+        cork: The turn, whose ``now`` tells what has expired.
+        store: Where messages are kept that have to survive the process.
 
     Attributes:
         bytes: How much it holds, unacknowledged messages included.
@@ -55,26 +57,39 @@ class Queue:
 
     __slots__ = (
         "_consumers",
+        "_cork",
         "_held",
         "_limits",
         "_owner",
         "_ready",
         "_seq",
+        "_store",
         "_was_full",
         "bytes",
         "name",
     )
 
-    def __init__(self, name: str, limits: BrokerLimits, owner: QueueOwner) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: BrokerLimits,
+        owner: QueueOwner,
+        cork: Cork,
+        store: QueueStore = NO_STORE,
+    ) -> None:
         self.name = name
         self.bytes = 0
         self._limits = limits
         self._owner = owner
+        self._cork = cork
+        self._store = store
         self._seq = 0
         self._held = 0  # ready and unacknowledged
         self._ready = _Ready()
         self._consumers: deque[Subscription] = deque()
         self._was_full = False
+        if store is not NO_STORE:
+            self._load()
 
     def __len__(self) -> int:
         """How many messages it holds, unacknowledged ones included."""
@@ -94,8 +109,10 @@ class Queue:
         )
         return self._was_full
 
-    def room_for(self, size: int) -> int:
-        """Give how many messages of this size it takes until it is full."""
+    def capacity_for(self, size: int) -> int:
+        """Return how many messages of this size may be put at once; 0 is one by one."""
+        if self._store is not NO_STORE:
+            return 0
         limits = self._limits
         by_bytes = -((self.bytes - limits.max_queue_bytes) // size)
         return max(0, min(limits.max_queue_messages - self._held, by_bytes))
@@ -110,6 +127,9 @@ class Queue:
         self._held += 1
         self.bytes += size
         self._owner.account(size)
+        if self._store is not NO_STORE and self._store.keeps(self.name, message):
+            self._store.append(self.name, entry.seq, message, partial(self._restore, [entry]))
+            return
         if not self._ready.count:
             # The settled state needs nothing more than a consumer for this one.
             consumer = self._next_consumer(entry)
@@ -153,15 +173,14 @@ class Queue:
             else:
                 kept.append(entry)
         if kept:
-            self._ready.restore(kept)
-            for consumer in self._consumers:
-                consumer.cursors.clear()
-        self.dispatch()
+            self._restore(kept)
+        else:
+            self.dispatch()
         self._leave_if_unused()
 
     def expire(self) -> None:
         """Drop the messages whose time is over; nobody may be there to take them."""
-        now = self._owner.now
+        now = self._cork.now
         self._forget(self._ready.remove_if(lambda entry: entry.message.is_expired(now)))
         self._leave_if_unused()
 
@@ -216,11 +235,10 @@ class Queue:
         most = min(most, consumer.credit)
         outbound, ready = consumer.outbound, self._ready
         for count in range(most):
-            if not outbound.is_writable:
-                outbound.paused_sources[self] = None
+            if not outbound.is_writable_for(self):
                 return count
             entry = ready.take_first(consumer)
-            while entry is not None and entry.message.is_expired(self._owner.now):
+            while entry is not None and entry.message.is_expired(self._cork.now):
                 self._forget([entry])
                 entry = ready.take_first(consumer)
             if entry is None:
@@ -232,7 +250,7 @@ class Queue:
         for _ in range(len(self._consumers)):
             consumer = self._consumers[0]
             self._consumers.rotate(-1)
-            if self._may_take(consumer) and (
+            if consumer.is_ready_for(self) and (
                 consumer.options.selector is None or consumer.wants(entry.message)
             ):
                 return consumer
@@ -249,22 +267,33 @@ class Queue:
         self._held -= len(entries)
         self.bytes -= size
         self._owner.account(-size)
+        if self._store is not NO_STORE:
+            self._store.remove(self.name, [entry.seq for entry in entries])
         if self._was_full:
             self._was_full = False
             if not self.is_full:
-                self._owner.queue_has_room(self)
+                self._owner.queue_drained(self)
 
     def _leave_if_unused(self) -> None:
         if not self._held and not self._consumers:
             self._owner.queue_is_unused(self)
 
-    def _may_take(self, consumer: Subscription) -> bool:
-        if consumer.credit <= 0:
-            return False
-        if consumer.outbound.is_writable:
-            return True
-        consumer.outbound.paused_sources[self] = None
-        return False
+    def _restore(self, entries: Sequence[Entry]) -> None:
+        """Let messages wait in their original order, and hand out what can be handed out."""
+        self._ready.restore(entries)
+        for consumer in self._consumers:
+            consumer.cursors.clear()
+        self.dispatch()
+
+    def _load(self) -> None:
+        """Take over what the store holds, as if it had just been published."""
+        for seq, message in self._store.load(self.name):
+            entry = Entry(message, seq, message.size)
+            self._seq = max(self._seq, seq)
+            self._held += 1
+            self.bytes += entry.size
+            self._owner.account(entry.size)
+            self._ready.append([entry])
 
 
 class _Ready:

@@ -7,10 +7,12 @@ from enum import Enum
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rtchat.core.broker.message import Message, message_prefix
-from rtchat.core.chat.people import Visit
-from rtchat.core.flow.outbound import Outbound
+from rtchat.core.broker.encoder import Encoder, StompEncoder, selectable_headers
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.principal import Principal
+from rtchat.core.flow.outbound import Outbound, PausedSource
 from rtchat.core.stomp.frames import Version
+from rtchat.errors import ProtocolError
 
 if TYPE_CHECKING:
     from rtchat.core.selector.selector import Selector
@@ -24,6 +26,7 @@ __all__ = [
     "StreamStart",
     "SubscribeOptions",
     "Subscription",
+    "nothing_kept",
 ]
 
 
@@ -126,37 +129,39 @@ class Source(Protocol):
 class Subscription:
     """What the broker needs to know of a SUBSCRIBE.
 
-    Attributes:
-        id: The id the client chose; "" when a STOMP 1.0 client chose none.
+    Args:
+        subscription_id: The id the client chose; "" when a STOMP 1.0 client chose none.
         number: Its number within the session; part of the ack ids.
         destination: Where its messages come from.
         version: The version the client speaks.
         outbound: The client's way out.
         options: What it asked for.
-        prefix: How its MESSAGE frames begin, encoded once.
-        source: Where its messages come from, unless they reach its outlet directly.
+        encoder: How its deliveries are written; MESSAGE frames when left out.
+        principal: Who subscribes; None is a client of no session.
+
+    Attributes:
+        source: Where its messages come from, unless they reach its outbound directly.
         unacked: What was delivered and neither acknowledged nor returned, by its ack id, in
             order. An ack id is the message's id, ``@``, the subscription's number, ``.`` and the
             delivery's number in the subscription.
         reserved: How many deliveries an open transaction acknowledges.
         cursors: How far its selector has looked through a queue, by priority.
-        visit: Who listens; None is somebody without a name.
     """
 
     __slots__ = (
         "_deliveries",
         "cursors",
         "destination",
+        "encoder",
         "id",
         "number",
         "options",
         "outbound",
-        "prefix",
+        "principal",
         "reserved",
         "source",
         "unacked",
         "version",
-        "visit",
     )
 
     def __init__(
@@ -167,6 +172,8 @@ class Subscription:
         version: Version,
         outbound: Outbound,
         options: SubscribeOptions = _DEFAULT_OPTIONS,
+        encoder: Encoder | None = None,
+        principal: Principal | None = None,
     ) -> None:
         self.id = subscription_id
         self.number = number
@@ -174,12 +181,14 @@ class Subscription:
         self.version = version
         self.outbound = outbound
         self.options = options
-        self.prefix = message_prefix(subscription_id, version)
+        self.encoder: Encoder = (
+            StompEncoder(subscription_id, version) if encoder is None else encoder
+        )
+        self.principal = principal
         self.source: Source | None = None
         self.unacked: dict[str, Entry] = {}
         self.reserved = 0
         self.cursors: dict[int, int] = {}
-        self.visit: Visit | None = None
         self._deliveries = 0
 
     @property
@@ -196,6 +205,13 @@ class Subscription:
             return _NO_LIMIT  # with auto nothing is ever unacknowledged
         return options.prefetch - len(self.unacked) - self.reserved
 
+    def is_ready_for(self, source: PausedSource) -> bool:
+        """Return whether a source may deliver now; if the connection is full, it is told when.
+
+        Without credit nothing is registered: an acknowledgement reaches the source by itself.
+        """
+        return self.credit > 0 and self.outbound.is_writable_for(source)
+
     def wants(self, message: Message, deliveries: int = 0) -> bool:
         """Whether its selector lets the message through.
 
@@ -206,7 +222,7 @@ class Subscription:
         selector = self.options.selector
         if selector is None:
             return True
-        headers = message.selectable()
+        headers = selectable_headers(message)
         if deliveries:
             headers = {**headers, "redelivered": "true", "x-delivery-count": str(deliveries)}
         return selector.matches(headers)
@@ -223,10 +239,9 @@ class Subscription:
             extra += b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
         if dropped:
             extra += b"x-dropped:%d\n" % dropped
-        message, version = entry.message, self.version
-        prefix = self.prefix
+        message = entry.message
         if self.options.ack is AckMode.AUTO:
-            self.outbound.send(message.marshal(prefix + extra if extra else prefix, version))
+            self.outbound.send(self.encoder.encode(message, extra))
             return
         self._deliveries = number = self._deliveries + 1
         # With the message's id before it, what a client still knows from an earlier connection
@@ -234,57 +249,57 @@ class Subscription:
         mark = f"@{self.number}.{number}"
         ack_id = message.id + mark
         self.unacked[ack_id] = entry
-        if version is Version.V12:
-            prefix = b"%back:%b\n%b" % (prefix, ack_id.encode(), extra)
-            self.outbound.send(message.marshal(prefix, version))
+        if self.version is Version.V12:
+            extra = b"ack:%b\n%b" % (ack_id.encode(), extra)
+            self.outbound.send(self.encoder.encode(message, extra))
         else:
             # 1.0 and 1.1 acknowledge by message-id: there it names the delivery as well.
-            self.outbound.send(message.marshal(prefix + extra, version, mark.encode()))
+            self.outbound.send(self.encoder.encode(message, extra, mark.encode()))
 
-    def take_unacked(self, ack_id: str) -> list[tuple[str, Entry]]:
-        """Take what an ACK or NACK of this delivery is about.
+    def take(self, ack_ids: Sequence[str]) -> tuple[list[tuple[str, Entry]], int]:
+        """Take the deliveries that ACKs or NACKs are about, until one is of no delivery here.
 
-        Raises:
-            KeyError: It is not waiting to be acknowledged.
-        """
-        unacked = self.unacked
-        entry = unacked[ack_id]
-        if self.options.ack is AckMode.INDIVIDUAL:
-            del unacked[ack_id]
-            return [(ack_id, entry)]
-        # "the ACK operates on the message specified in the ACK frame and all messages sent to
-        # the subscription before the ACK'ed message"
-        earlier = [*takewhile(ack_id.__ne__, unacked), ack_id]
-        return [(each, unacked.pop(each)) for each in earlier]
-
-    def take_run(self, ack_ids: Sequence[str]) -> tuple[list[Entry], int]:
-        """Take what several ACKs are about, as many of the first ones as belong here.
+        Args:
+            ack_ids: The ack id of each ACK or NACK, in order.
 
         Returns:
-            The messages, and how many of the ACKs that was; 0 if already the first one is of a
-            delivery that does not wait here.
+            The deliveries by their ack ids, and how many of the ACKs that was; 0 if already the
+            first one is of a delivery that does not wait here.
         """
-        unacked, taken = self.unacked, 0
-        entries: list[Entry] = []
+        unacked = self.unacked
+        deliveries: list[tuple[str, Entry]] = []
         if self.options.ack is AckMode.INDIVIDUAL:
             for ack_id in ack_ids:
                 entry = unacked.pop(ack_id, None)
                 if entry is None:
                     break
-                entries.append(entry)
-            return entries, len(entries)
+                deliveries.append((ack_id, entry))
+            return deliveries, len(deliveries)
+        taken = 0
         for ack_id in ack_ids:
             if ack_id not in unacked:
                 break
-            entries += [entry for _, entry in self.take_unacked(ack_id)]
+            # "the ACK operates on the message specified in the ACK frame and all messages sent
+            # to the subscription before the ACK'ed message"
+            earlier = [*takewhile(ack_id.__ne__, unacked), ack_id]
+            deliveries += [(each, unacked.pop(each)) for each in earlier]
             taken += 1
-        return entries, taken
+        return deliveries, taken
 
     def put_back(self, deliveries: Sequence[tuple[str, Entry]]) -> None:
-        """Undo :meth:`take_unacked`; the order of delivery is kept."""
+        """Undo :meth:`take`; the order of delivery is kept."""
         self.unacked = dict(sorted([*self.unacked.items(), *deliveries], key=_delivery))
 
 
 def _delivery(item: tuple[str, Entry]) -> int:
-    """Give a delivery's number."""
+    """Return a delivery's number."""
     return int(item[0].rpartition(".")[2])
+
+
+def nothing_kept() -> ProtocolError:
+    """Return the error for a subscriber that asks for messages from before, which are not kept."""
+    return ProtocolError(
+        "no history here",
+        "x-stream-offset needs a topic that a line in [history] of the server's settings names, "
+        "and no wildcards; only x-stream-offset:next is possible everywhere.",
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
+from rtchat.core.broker.encoder import Encoder, selectable_headers
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
-from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.frames import Frame
 
 if TYPE_CHECKING:
     from rtchat.core.selector.selector import Selector
@@ -18,10 +19,9 @@ __all__ = ["Topic"]
 
 
 class _Key(NamedTuple):
-    """What makes MESSAGE frames the same to the byte, and for the same messages."""
+    """Subscriptions with equal keys receive byte-identical deliveries."""
 
-    prefix: bytes
-    version: Version
+    encoder: Hashable
     framing: Framing
     selector: str
 
@@ -47,7 +47,7 @@ class Topic:
         self.name = name
         self._cork = cork
         self._new_consumer = new_consumer
-        self._groups: dict[_Key, _Alike] = {}
+        self._groups: dict[_Key, _Group] = {}
         self._consumers: dict[Subscription, TopicConsumer] = {}
         self._selecting = 0  # groups with a selector
 
@@ -64,7 +64,7 @@ class Topic:
         key = _key_of(subscription)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Alike(self._cork, key, subscription.options.selector)
+            group = self._groups[key] = _Group(self._cork, subscription)
             self._selecting += group.selector is not None
         group.add(subscription.outbound)
 
@@ -96,7 +96,13 @@ class Topic:
             bodies: The messages' bodies.
         """
         for group in self._groups.values():
-            start, end = Message("", self.name, frame).around(stem, group.prefix, group.version)
+            around = group.encoder.around(Message("", self.name, frame), stem)
+            if around is None:
+                for number, body in enumerate(bodies, first):
+                    each = Frame(frame.command, frame.headers, body, frame.head)
+                    self._send(group, Message(f"{stem}{number}", self.name, each))
+                continue
+            start, end = around
             header = self._header_of_all(group.framing, start, first, end, bodies)
             if header:
                 start = header + start
@@ -107,6 +113,11 @@ class Topic:
             if header is None:
                 messages = list(map(group.framing.wrap, messages))
             group.send(messages)
+
+    @staticmethod
+    def _send(group: _Group, message: Message) -> None:
+        data = group.encode(message)
+        group.send([data if group.wrap is None else group.wrap(data)])
 
     @staticmethod
     def _header_of_all(
@@ -122,8 +133,8 @@ class Topic:
     def publish(self, message: Message) -> None:
         """Hand the message to every subscriber."""
         for group in self._groups.values():
-            if group.selector is None or group.selector.matches(message.selectable()):
-                data = message.marshal(group.prefix, group.version)
+            if group.selector is None or group.selector.matches(selectable_headers(message)):
+                data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:
             # A feed that overflows ends its session, and with it other feeds of this topic.
@@ -142,25 +153,24 @@ class Topic:
             subscription.deliver(Entry(message, 0))
 
 
-class _Alike(OutboundGroup):
-    """Subscriptions of a topic whose MESSAGE frames are the same to the byte."""
+class _Group(OutboundGroup):
+    """Subscriptions of a topic with equal keys."""
 
-    __slots__ = ("framing", "prefix", "selector", "version", "wrap")
+    __slots__ = ("encode", "encoder", "framing", "selector", "wrap")
 
-    def __init__(self, cork: Cork, key: _Key, selector: Selector | None) -> None:
+    def __init__(self, cork: Cork, subscription: Subscription) -> None:
         super().__init__(cork)
-        self.prefix = key.prefix
-        self.version = key.version
-        self.framing = key.framing
-        self.wrap = None if key.framing is RAW else key.framing.wrap
-        self.selector = selector
+        self.encoder: Encoder = subscription.encoder
+        self.encode = subscription.encoder.encode
+        self.framing = framing = subscription.outbound.framing
+        self.wrap = None if framing is RAW else framing.wrap
+        self.selector: Selector | None = subscription.options.selector
 
 
 def _key_of(subscription: Subscription) -> _Key:
     selector = subscription.options.selector
     return _Key(
-        subscription.prefix,
-        subscription.version,
+        subscription.encoder.key,
         subscription.outbound.framing,
         "" if selector is None else selector.text,
     )

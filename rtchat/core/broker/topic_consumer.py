@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, SlowPolicy, Subscription
+from rtchat.core.flow.outbound import Cork
 
 __all__ = ["TopicConsumer"]
 
@@ -22,15 +23,15 @@ class TopicConsumer:
         subscription: Whom it serves.
         max_bytes: How much may wait.
         account: Called with every change of the bytes that wait.
-        now: Gives the time in seconds since 1970.
+        cork: The turn, whose ``now`` tells what has expired.
     """
 
     __slots__ = (
         "_account",
+        "_cork",
         "_dropped",
         "_entries",
         "_max_bytes",
-        "_now",
         "_seq",
         "_waiting_bytes",
         "subscription",
@@ -41,12 +42,12 @@ class TopicConsumer:
         subscription: Subscription,
         max_bytes: int,
         account: Callable[[int], None],
-        now: Callable[[], float],
+        cork: Cork,
     ) -> None:
         self.subscription = subscription
         self._max_bytes = max_bytes
         self._account = account
-        self._now = now
+        self._cork = cork
         self._entries: OrderedDict[str | int, Entry] = OrderedDict()
         self._waiting_bytes = 0
         self._dropped = 0
@@ -62,17 +63,17 @@ class TopicConsumer:
         self._seq += 1
         entry = Entry(message, self._seq)
         self.dispatch()
-        if not self._entries and self._may_deliver():
+        if not self._entries and self.subscription.is_ready_for(self):
             self._deliver(entry)
         else:
             self._keep(entry)
 
     def dispatch(self) -> None:
         """Send what may be sent now."""
-        while self._entries and self._may_deliver():
+        while self._entries and self.subscription.is_ready_for(self):
             _, entry = self._entries.popitem(last=False)
             self._count(-entry.message.size)
-            if not entry.message.is_expired(self._now()):
+            if not entry.message.is_expired(self._cork.now):
                 self._deliver(entry)
 
     def on_drain(self) -> None:
@@ -92,14 +93,6 @@ class TopicConsumer:
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
         """Nothing is redelivered from a topic."""
         self.dispatch()
-
-    def _may_deliver(self) -> bool:
-        if self.subscription.credit <= 0:
-            return False
-        if self.subscription.outbound.is_writable:
-            return True
-        self.subscription.outbound.paused_sources[self] = None
-        return False
 
     def _deliver(self, entry: Entry) -> None:
         dropped, self._dropped = self._dropped, 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+from rtchat.core.broker.principal import Principal
 from rtchat.core.chat.nicknames import clean_nick, nick_key
 from rtchat.errors import NotAllowed
 
-__all__ = ["People", "Person", "Visit"]
+__all__ = ["People", "Person", "PersonSession"]
 
 _MAX_TOKEN_CHARS = 128
 _ID_LETTERS = 20
@@ -28,12 +29,12 @@ class Person:
         holds_nick: Whether nobody else may have that nick. A login alone holds nothing.
         has_token: Whether it can prove to be the same.
         json: Id and nick, ready to be sent.
-        visits: Its sessions, in order of arrival.
+        sessions: Its sessions, in order of arrival.
         places: How many subscriptions it has to each destination.
         leaving: When it will be said to have left a destination; "" is the whole server.
     """
 
-    __slots__ = ("has_token", "holds_nick", "id", "json", "leaving", "nick", "places", "visits")
+    __slots__ = ("has_token", "holds_nick", "id", "json", "leaving", "nick", "places", "sessions")
 
     def __init__(self, person_id: str, nick: str, *, holds_nick: bool, has_token: bool) -> None:
         self.id = person_id
@@ -41,28 +42,26 @@ class Person:
         self.holds_nick = holds_nick
         self.has_token = has_token
         self.json = b""
-        self.visits: dict[Visit, None] = {}
+        self.sessions: dict[PersonSession, None] = {}
         self.places: dict[str, int] = {}
         self.leaving: dict[str, float] = {}
 
 
-class Visit:
+class PersonSession:
     """One session of a person.
 
     Attributes:
         person: Whose.
+        principal: The session as the broker knows it.
         window: Which of the person's windows it is; another one may be there at the same time.
-        replace: Ends the session because a newer one of the same window is here.
-        is_lost: Whether it ends without a goodbye: then the person may be back in a moment.
     """
 
-    __slots__ = ("is_lost", "person", "replace", "window")
+    __slots__ = ("person", "principal", "window")
 
-    def __init__(self, person: Person, replace: Callable[[], None], window: str = "") -> None:
+    def __init__(self, person: Person, principal: Principal, window: str = "") -> None:
         self.person = person
+        self.principal = principal
         self.window = window
-        self.replace = replace
-        self.is_lost = False
 
 
 class People:
@@ -117,7 +116,7 @@ class People:
         login: str,
         *,
         renamed: Callable[[Person, str], None],
-        pushed_out: Callable[[Person], None],
+        evict: Callable[[Person], None],
     ) -> Person | None:
         """Tell who comes; None is somebody without a name.
 
@@ -126,7 +125,7 @@ class People:
             token: Its secret, or "".
             login: Its login, or "".
             renamed: Called if a known person has another nick now, with the one before.
-            pushed_out: Called with somebody whose nick this is now; it has to be removed.
+            evict: Called with somebody whose nick this is now; it has to be removed.
 
         Raises:
             NotAllowed: Nobody can be called so, or somebody else is.
@@ -147,16 +146,16 @@ class People:
         else:
             person_id = self._id_of("session", self._new_token())
             # Without a token nobody is sure who comes back; but there is nobody else, either.
-            is_free = holder is not None and not (holder.has_token or holder.visits)
+            is_free = holder is not None and not (holder.has_token or holder.sessions)
             person = holder if is_free else None
         if holder is not None and holder is not person:
-            if holder.has_token or holder.visits:
+            if holder.has_token or holder.sessions:
                 raise NotAllowed(
                     "nick in use",
                     "Somebody else has this nick; choose another, or send the x-presence-token "
                     "with which you took it.",
                 )
-            pushed_out(holder)
+            evict(holder)
         if person is None:
             person = Person(person_id, nick, holds_nick=True, has_token=bool(token))
             self._add(person, self._holders)

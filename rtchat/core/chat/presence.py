@@ -59,7 +59,7 @@ class Presence:
         forget: Called with somebody who is not connected any more.
 
     Attributes:
-        kept_rooms: Gives rooms that are listed even when nobody is there.
+        retained_rooms: Gives rooms that are listed even when nobody is there.
     """
 
     __slots__ = (
@@ -77,7 +77,7 @@ class Presence:
         "_rooms",
         "_untold",
         "_write_json",
-        "kept_rooms",
+        "retained_rooms",
     )
 
     def __init__(
@@ -89,7 +89,7 @@ class Presence:
         new_topic: MakeTopic,
         forget: Callable[[Person], None],
     ) -> None:
-        self.kept_rooms: Callable[[], Iterable[str]] = tuple
+        self.retained_rooms: Callable[[], Iterable[str]] = tuple
         self._room_names = rooms
         self._grace_s = grace_s
         self._write_json = write_json
@@ -176,7 +176,7 @@ class Presence:
             if destination in person.places and destination != _SERVER:
                 self._tell(self._occupancies[destination], "rename", body)
 
-    def note_kept_room(self, destination: str) -> None:
+    def note_retained_room(self, destination: str) -> None:
         """A room is listed from now on, or no longer, whether or not somebody is there."""
         if destination in self._room_names and destination not in self._occupied:
             self._room_list = None
@@ -318,7 +318,7 @@ class Presence:
         if self._room_list is None:
             names = dict.fromkeys(self._occupied)
             names.update(
-                dict.fromkeys(name for name in self.kept_rooms() if name in self._room_names)
+                dict.fromkeys(name for name in self.retained_rooms() if name in self._room_names)
             )
             body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room, names))
             self._room_list = self._message(ROOMS, "here", body)

@@ -1,4 +1,4 @@
-"""One limit over everything that waits: queues, transactions and backlogs."""
+"""The memory budget: one limit over all bytes that wait in queues, transactions and backlogs."""
 
 from __future__ import annotations
 
@@ -7,37 +7,42 @@ from collections.abc import Callable
 __all__ = ["Budget"]
 
 _NEAR_SHARE = 0.85
+_NO_LIMIT = 1 << 62
 
 
 class Budget:
-    """Counts the bytes a server holds for its clients.
+    """Counts the bytes that a server holds for its clients.
 
     Args:
-        max_bytes: The limit; 0 is none.
+        max_bytes: The limit; 0 is no limit.
 
     Attributes:
-        used: How much is held now.
+        used: How many bytes are held now.
+        near_bytes: From here on publishers are slowed down.
+        over_bytes: Above this a client has to be cut.
         on_over: Called at the end of a turn that leaves more than the limit.
     """
 
-    __slots__ = ("_near_bytes", "max_bytes", "on_over", "used")
+    __slots__ = ("max_bytes", "near_bytes", "on_over", "over_bytes", "used")
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.used = 0
         self.on_over: Callable[[], None] = _nothing
-        self._near_bytes = int(max_bytes * _NEAR_SHARE)
+        # Two comparisons of numbers at the end of every read; no limit is a number, too.
+        self.near_bytes = int(max_bytes * _NEAR_SHARE) or _NO_LIMIT
+        self.over_bytes = max_bytes or _NO_LIMIT
 
     @property
     def is_near(self) -> bool:
-        """Whether publishers should be slowed."""
-        return 0 < self._near_bytes <= self.used
+        """Whether publishers should be slowed down."""
+        return self.used >= self.near_bytes
 
     @property
     def is_over(self) -> bool:
-        """Whether somebody has to be cut."""
-        return 0 < self.max_bytes < self.used
+        """Whether a client has to be cut."""
+        return self.used > self.over_bytes
 
 
 def _nothing() -> None:
-    """What happens when nobody asked to know."""
+    """Stand in for a callback that was not set."""

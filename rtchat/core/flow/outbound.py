@@ -62,24 +62,48 @@ RAW: Framing = _Raw()
 
 
 class Cork:
-    """What is left to do at the end of this turn; one for all outlets of a server.
+    """The work that is left for the end of this turn; one for all outbounds of a server.
 
-    Whoever starts a turn (a read, a timer) calls :meth:`flush` when it is over.
+    A cork is the context of a turn::
+
+        with broker.turn as turn:
+            session.receive(data)  # turn.now is the time
+
+    Entering reads the clock. Leaving resumes what waits for capacity and sends what was gathered,
+    also after an exception.
+
+    Args:
+        budget: The limit on all that waits; without one there is no limit.
 
     Attributes:
-        batch: What the group that gathers now has gathered, for each of its members.
-        budget: What all outlets together may let wait.
+        batch: What the gathering group has gathered, for each of its members.
+        budget: The limit on all that waits.
         gathering: The group that gathers now.
         groups: Groups that gathered something.
-        outbounds: Outlets that gathered something.
-        unserved: In a flush: members that ``batch`` is still for, with their ``pending``.
-        woken: What may go on now that something has made room, in order.
+        now: The time at which the turn began, in seconds since 1970.
+        outbounds: Outbounds that gathered something.
+        seconds: Returns the time in seconds since 1970; without a clock ``now`` stays as it is set.
+        unserved: During a flush: members that ``batch`` is still for, with their ``pending``.
+        woken: Callbacks to run at the end of the turn, in order: what may continue now that there
+            is capacity.
     """
 
-    __slots__ = ("batch", "budget", "gathering", "groups", "outbounds", "unserved", "woken")
+    __slots__ = (
+        "batch",
+        "budget",
+        "gathering",
+        "groups",
+        "now",
+        "outbounds",
+        "seconds",
+        "unserved",
+        "woken",
+    )
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget(0) if budget is None else budget
+        self.now = 0.0
+        self.seconds: Callable[[], float] = self._same_time
         self.outbounds: dict[Outbound, None] = {}
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
@@ -87,22 +111,13 @@ class Cork:
         self.batch: list[bytes] = []
         self.unserved: dict[Outbound, list[bytes]] = {}
 
-    def settle(self) -> None:
-        """Give what a group has gathered to its members: something else comes after it.
+    def __enter__(self) -> Cork:
+        """Begin a turn."""
+        self.now = self.seconds()
+        return self
 
-        As long as nothing else does, what a group gathers is gathered once for all members, and
-        joined once (see :meth:`flush`).
-        """
-        if self.gathering is None and not self.unserved:
-            return
-        group, self.gathering = self.gathering, None
-        batch, self.batch = self.batch, []
-        for pending in (self.unserved if group is None else group.members).values():
-            pending += batch
-        self.unserved.clear()
-
-    def flush(self) -> None:
-        """Let everybody go on who may, and every outlet send what it gathered."""
+    def __exit__(self, *_: object) -> None:
+        """End the turn: resume what may continue, and send what every outbound has gathered."""
         # A flush may cut a connection, which leaves its groups and may gather more bytes
         # elsewhere: look at copies, and again until nothing is left.
         while self.groups or self.outbounds or self.woken:
@@ -127,11 +142,30 @@ class Cork:
                     outbound.flush()
                 if outbound.paused_sources and outbound.is_writable:
                     outbound.on_drain()
-            if self.budget.is_over:
-                self.budget.on_over()
+            budget = self.budget
+            if budget.used > budget.over_bytes:
+                budget.on_over()
+
+    def flush(self) -> None:
+        """End a turn that began without the context."""
+        self.__exit__()
+
+    def settle(self) -> None:
+        """Give what a group has gathered to its members, because something else comes after it.
+
+        As long as nothing else does, what a group gathers is kept once for all members, and
+        joined once (see :meth:`_serve`).
+        """
+        if self.gathering is None and not self.unserved:
+            return
+        group, self.gathering = self.gathering, None
+        batch, self.batch = self.batch, []
+        for pending in (self.unserved if group is None else group.members).values():
+            pending += batch
+        self.unserved.clear()
 
     def _serve(self, group: OutboundGroup) -> None:
-        """Let a group's members send what was gathered for all of them, joined once."""
+        """Send each member of a group what was gathered for all of them, joined once."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
         shared = batch[0] if is_alone else b"".join(batch)
@@ -139,8 +173,8 @@ class Cork:
         for outbound in list(unserved):
             pending = unserved.pop(outbound, None)
             if pending is None:
-                # One that was served before it has caused something else; then this one's share
-                # was given to it, before whatever else that is.
+                # A member that was served before caused something else, so settle() gave this
+                # one its share first.
                 if outbound.pending:
                     outbound.flush()
             elif pending:
@@ -150,6 +184,9 @@ class Cork:
                 outbound.flush_shared(shared, batch)
         if self.batch is batch:
             self.batch = []
+
+    def _same_time(self) -> float:
+        return self.now
 
 
 class OutboundGroup:
@@ -238,8 +275,15 @@ class Outbound(ABC):
 
     @property
     def is_writable(self) -> bool:
-        """Whether those that can wait may send now."""
+        """Whether sources that can wait may send now."""
         return self.waiting_bytes + self.gathered_bytes < HIGH_WATER_BYTES
+
+    def is_writable_for(self, source: PausedSource) -> bool:
+        """Return whether a source may send now; if not, it is told once it may."""
+        if self.waiting_bytes + self.gathered_bytes < HIGH_WATER_BYTES:
+            return True
+        self.paused_sources[source] = None
+        return False
 
     def send(self, data: bytes) -> None:
         """Gather one STOMP frame's bytes; they leave at the end of the turn."""

@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from rtchat.core.broker.encoder import passed_on_lines
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.provider import Publisher, Step
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.store import Batch, Row, Store, StreamDelta
-from rtchat.core.history.stream import KeptMessage, Stream, row_of
+from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
-__all__ = ["BatchesOwner", "GroupCommit", "Publisher", "Step"]
+__all__ = ["CommitListener", "GroupCommit"]
 
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """What may wait for the file before publishers have to wait, too."""
@@ -25,7 +28,7 @@ _MAX_WAITING_BYTES = 4 * 1024 * 1024
 _MAX_BATCH_UNITS = 10_000
 
 
-class BatchesOwner(Protocol):
+class CommitListener(Protocol):
     """Who hears of what is in the file."""
 
     def batch_written(self, batch: Batch) -> None:
@@ -33,20 +36,6 @@ class BatchesOwner(Protocol):
 
     def message_written(self, message: KeptMessage) -> None:
         """The message may be seen."""
-
-
-class Publisher(Protocol):
-    """Who sends messages that are kept."""
-
-    def message_accepted(self, *, is_much: bool) -> None:
-        """A message of it is on its way to the file; with ``is_much`` it should pause."""
-
-    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
-        """The first of its messages that were on their way is written, or cannot be."""
-
-
-Step = KeptMessage | Callable[[], None]
-"""Something that happens once the file has what it needs to: a message, or anything else."""
 
 
 class _Unit(NamedTuple):
@@ -88,7 +77,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        history: BatchesOwner,
+        history: CommitListener,
         store: Store,
         epoch: str,
         cork: Cork,
@@ -105,7 +94,7 @@ class GroupCommit:
         self._is_writing = False
         self._when_idle: Callable[[], None] | None = None
 
-    def accept(
+    def commit(
         self,
         steps: Sequence[Step],
         publisher: Publisher | None,
@@ -147,7 +136,16 @@ class GroupCommit:
                 delta = grown.get(stream)
                 if delta is None:
                     delta = grown[stream] = [stream.next, 0]
-                row = row_of(message.put_at(delta[0]))
+                message.offset = offset = delta[0]
+                message.position = b"%b%d" % (stream.position_prefix, offset)
+                row = Row(
+                    stream.number,
+                    offset,
+                    message.time_s,
+                    message.id,
+                    passed_on_lines(message),
+                    message.frame.body,
+                )
                 rows.append(row)
                 delta[0] += 1
                 delta[1] += row.size
@@ -181,7 +179,7 @@ class GroupCommit:
                     step.stream.waiting -= 1
                     if error is None:
                         self._history.message_written(step)
-                elif error is None:
+                elif error is None and not isinstance(step, Message):
                     step()
             if unit.publisher is not None:
                 unit.publisher.message_settled(unit.cause, error)

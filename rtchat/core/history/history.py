@@ -24,25 +24,19 @@ _OVERGROWN = 2
 
 
 class HistoryOwner(Protocol):
-    """What a history asks of the broker."""
-
-    now: float
-    """The time in seconds since 1970."""
+    """What a history asks of its provider."""
 
     cork: Cork
-    """What is left to do at the end of the turn."""
+    """The turn: its time, and what is left to do at its end."""
 
     def account(self, change: int) -> None:
-        """So many bytes more are held, or fewer."""
+        """Count so many bytes more, or fewer, as held."""
 
-    def deliver_kept(self, stream: Stream, message: KeptMessage) -> None:
-        """Hand a message to everybody who listens now."""
+    def deliver(self, stream: Stream, message: KeptMessage) -> None:
+        """Deliver a message that is in the file to all subscribers."""
 
     def stream_emptied(self, stream: Stream) -> None:
-        """None of its messages is kept any more; more may come."""
-
-    def stream_forgotten(self, stream: Stream) -> None:
-        """The stream is no longer one; its name may become another one."""
+        """None of the stream's messages is kept any more; more may come."""
 
 
 class History:
@@ -172,7 +166,7 @@ class History:
                 stream.topic = new_topic()
             stream.topic.add(replay.subscription)
 
-        replay = Replay(subscription, stream, self, lambda: self._owner.now, join, refuse)
+        replay = Replay(subscription, stream, self, self._owner.cork, join, refuse)
         subscription.source = replay
         self._replays[subscription] = replay
         stream.users += 1
@@ -223,7 +217,7 @@ class History:
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.name]
         self._pages.forget(stream)
-        self._owner.stream_forgotten(stream)
+        stream.is_forgotten = True
 
     # What comes into the file
 
@@ -245,7 +239,7 @@ class History:
         if stream.next - stream.first > max_count:
             stream.first = stream.next - max_count
         self._pages.put(message)
-        self._owner.deliver_kept(stream, message)
+        self._owner.deliver(stream, message)
         if stream.followers:
             followers, stream.followers = stream.followers, {}
             for follower in followers:
@@ -293,7 +287,7 @@ class History:
 
     def expire(self) -> None:
         """Drop messages that are older, or more, than what is kept; call it now and then."""
-        now = self._owner.now
+        now = self._owner.cork.now
         if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
             return
         self._sweep_at_s = now + _SWEEP_EVERY_S

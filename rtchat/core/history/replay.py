@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rtchat.core.broker.subscription import Entry, SlowPolicy, StartAt, Subscription
+from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Replay", "Shelves", "no_history"]
+__all__ = ["KeptMessages", "Replay"]
 
 
-class Shelves(Protocol):
+class KeptMessages(Protocol):
     """Where kept messages are."""
 
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
@@ -27,15 +28,6 @@ class Shelves(Protocol):
         """Look for the first message of a time or later; the answer comes later."""
 
 
-def no_history() -> ProtocolError:
-    """Give the error for a subscriber that wants what is not kept."""
-    return ProtocolError(
-        "no history here",
-        "x-stream-offset needs a topic that a line in [history] of the server's settings names, "
-        "and no wildcards; only x-stream-offset:next is possible everywhere.",
-    )
-
-
 class Replay:
     """Hands one subscription what is kept, from where it asked for, as fast as it takes it.
 
@@ -47,19 +39,19 @@ class Replay:
         subscription: Whom it serves.
         stream: What it reads.
         history: Where that is.
-        now: Gives the time in seconds since 1970.
+        cork: The turn, whose ``now`` tells what has expired.
         join: Called once it has caught up; from then on it is not needed any more.
         refuse: Ends the subscriber's session.
     """
 
     __slots__ = (
+        "_cork",
         "_dropped",
         "_history",
         "_is_closed",
         "_is_reading",
         "_join",
         "_mark",
-        "_now",
         "_position",
         "_refuse",
         "stream",
@@ -70,15 +62,15 @@ class Replay:
         self,
         subscription: Subscription,
         stream: Stream,
-        history: Shelves,
-        now: Callable[[], float],
+        history: KeptMessages,
+        cork: Cork,
         join: Callable[[Replay], None],
         refuse: Callable[[ProtocolError], None],
     ) -> None:
         self.subscription = subscription
         self.stream = stream
         self._history = history
-        self._now = now
+        self._cork = cork
         self._join = join
         self._refuse = refuse
         self._is_closed = False
@@ -121,7 +113,7 @@ class Replay:
             if self._position >= stream.next:
                 self._arrive()
                 return
-            if not self._may_deliver():
+            if not self.subscription.is_ready_for(self):
                 return
             if self._position < stream.first:
                 self._skip()
@@ -132,7 +124,7 @@ class Replay:
                 self._history.load(stream, self._position, self._loaded)
                 return
             self._position += 1
-            if subscription.wants(message) and not message.is_expired(self._now()):
+            if subscription.wants(message) and not message.is_expired(self._cork.now):
                 mark, self._mark = self._mark, b""
                 dropped, self._dropped = self._dropped, 0
                 subscription.deliver(Entry(message, message.offset), dropped, mark)
@@ -158,14 +150,6 @@ class Replay:
             return
         self.close()
         self._join(self)
-
-    def _may_deliver(self) -> bool:
-        if self.subscription.credit <= 0:
-            return False
-        if self.subscription.outbound.is_writable:
-            return True
-        self.subscription.outbound.paused_sources[self] = None
-        return False
 
     def _skip(self) -> None:
         """Go past messages that were dropped before this subscriber took them."""

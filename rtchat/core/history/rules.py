@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from rtchat.core.broker.destinations import Glob
 
 __all__ = ["HistoryLimits", "HistoryRule", "HistoryRules"]
 
@@ -48,14 +49,11 @@ class HistoryRules:
 
     def __init__(self, rules: Iterable[HistoryRule]) -> None:
         self.rules = tuple(rules)
-        self._expressions = [
-            re.compile(".*".join(map(re.escape, rule.pattern.split("*"))), re.DOTALL)
-            for rule in self.rules
-        ]
+        self._globs = [Glob([rule.pattern]) for rule in self.rules]
 
     def rule_for(self, name: str) -> HistoryRule | None:
-        """Give the rule of a destination; None means that nothing of it is kept."""
-        for expression, rule in zip(self._expressions, self.rules, strict=True):
-            if expression.fullmatch(name):
+        """Return the rule of a destination; None means that nothing of it is kept."""
+        for glob, rule in zip(self._globs, self.rules, strict=True):
+            if name in glob:
                 return rule
         return None

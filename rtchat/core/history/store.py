@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from rtchat.core.broker.message import OVERHEAD_BYTES
+
 __all__ = [
-    "MESSAGE_OVERHEAD_BYTES",
     "Batch",
     "Row",
     "Store",
@@ -16,10 +17,6 @@ __all__ = [
     "Trim",
     "Trimmed",
 ]
-
-
-MESSAGE_OVERHEAD_BYTES = 512
-"""What a kept message counts beside its body and headers, as in queues and backlogs."""
 
 
 class Row(NamedTuple):
@@ -44,7 +41,7 @@ class Row(NamedTuple):
     @property
     def size(self) -> int:
         """What it counts in limits, in bytes."""
-        return len(self.head) + len(self.body) + MESSAGE_OVERHEAD_BYTES
+        return len(self.head) + len(self.body) + OVERHEAD_BYTES
 
 
 class StoredStream(NamedTuple):

@@ -14,6 +14,7 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import ProtocolError
+from rtchat.text import parse_digits
 
 __all__ = [
     "ack_id",
@@ -53,11 +54,10 @@ def milliseconds(text: str) -> int:
     Raises:
         ValueError: It is something else.
     """
-    text = text.strip()
-    # More than 18 digits are not a time; int() would take quadratic time for them.
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+    number = parse_digits(text.strip(), 18)
+    if number is None:
         raise ValueError(text)
-    return int(text)
+    return number
 
 
 def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
@@ -141,6 +141,7 @@ def ack_id(frame: Frame, version: Version) -> str:
 def subscription_number(ack_id: str) -> int:
     """Give the number of the subscription that an ack id says it is of; 0, which none has."""
     number = ack_id.rpartition("@")[2].partition(".")[0]
+    # As parse_digits() does it, without its call: this is asked for every ACK.
     return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
 
 

@@ -7,12 +7,18 @@ from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind
-from rtchat.core.broker.subscription import AckMode, StartAt, SubscribeOptions, Subscription
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.subscription import (
+    AckMode,
+    StartAt,
+    SubscribeOptions,
+    Subscription,
+    nothing_kept,
+)
 from rtchat.core.broker.topic_consumer import TopicConsumer
-from rtchat.core.chat.people import Visit
 from rtchat.core.flow.outbound import Outbound
-from rtchat.core.history.replay import no_history
-from rtchat.core.stomp.frames import Version, escape
+from rtchat.core.session.headers import required, subscribe_options
+from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -40,11 +46,11 @@ class Subscriptions:
         broker: Where destinations are.
         limits: How many there may be.
         outbound: The client's way out.
+        principal: The session.
         refuse: Ends the session because a subscription cannot go on.
 
     Attributes:
         version: The version the client speaks; set it before the first subscription.
-        visit: Who subscribes; None is somebody without a name.
     """
 
     __slots__ = (
@@ -54,10 +60,10 @@ class Subscriptions:
         "_last_number",
         "_limits",
         "_outbound",
+        "_principal",
         "_refuse",
         "_temp_queues",
         "version",
-        "visit",
     )
 
     def __init__(
@@ -65,11 +71,12 @@ class Subscriptions:
         broker: Broker,
         limits: Limits,
         outbound: Outbound,
+        principal: Principal,
         refuse: Callable[[ProtocolError], None],
     ) -> None:
+        self._principal = principal
         self._refuse = refuse
         self.version = Version.V10
-        self.visit: Visit | None = None
         self._broker = broker
         self._limits = limits
         self._outbound = outbound
@@ -86,6 +93,32 @@ class Subscriptions:
         """How much waits in subscriptions that may lag."""
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
+
+    def subscribe(self, frame: Frame) -> Mapping[str, str]:
+        """Act on a SUBSCRIBE; return what its RECEIPT says.
+
+        Raises:
+            ProtocolError: A header is missing or wrong, or :meth:`open` refuses.
+        """
+        destination = required(frame, "destination")
+        subscription_id = frame.headers.get("id", "")
+        if not subscription_id and self.version is not Version.V10:
+            required(frame, "id")
+        return self.open(subscription_id, destination, subscribe_options(frame, self._limits))
+
+    def unsubscribe(self, frame: Frame) -> None:
+        """Act on an UNSUBSCRIBE.
+
+        Raises:
+            ProtocolError: A header is missing, or there is no such subscription.
+        """
+        subscription_id, destination = frame.headers.get("id", ""), ""
+        if not subscription_id:
+            if self.version is not Version.V10:
+                required(frame, "id")
+            # "It requires either a destination header or an id header" (1.0).
+            destination = required(frame, "destination")
+        self.end(subscription_id, destination)
 
     def open(
         self, subscription_id: str, destination: str, options: SubscribeOptions
@@ -105,7 +138,7 @@ class Subscriptions:
         subscription = self._new(subscription_id, destination, options)
         if destination.startswith(_TEMP_QUEUE):
             if options.start.at is not StartAt.NEXT:
-                raise no_history()
+                raise nothing_kept()
             self._open_temp_queue(destination, subscription)
             return {}
         self._by_number[subscription.number] = subscription
@@ -136,7 +169,7 @@ class Subscriptions:
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        self._broker.close_reply_queue(self._temp_queues.pop(name).address)
+        self._broker.reply_queues.close(self._temp_queues.pop(name).address)
 
     def end_all(self) -> list[Subscription]:
         """End everything because the session goes; what comes back is the caller's to return."""
@@ -144,7 +177,7 @@ class Subscriptions:
         self._by_key.clear()
         self._by_number.clear()
         for temp_queue in self._temp_queues.values():
-            self._broker.close_reply_queue(temp_queue.address)
+            self._broker.reply_queues.close(temp_queue.address)
         self._temp_queues.clear()
         self._broker.detach(ended)
         return ended
@@ -188,10 +221,20 @@ class Subscriptions:
                 "The limit is subscription.max_count of the server, for one session.",
             )
         self._last_number += 1
-        number, version = self._last_number, self.version
-        new = Subscription(subscription_id, number, destination, version, self._outbound, options)
-        new.visit = self.visit
-        return new
+        broker, version = self._broker, self.version
+        encoder = broker.encoders.get((subscription_id, version))
+        if encoder is None:
+            encoder = broker.encoder_for(subscription_id, version)
+        return Subscription(
+            subscription_id,
+            self._last_number,
+            destination,
+            version,
+            self._outbound,
+            options,
+            encoder,
+            self._principal,
+        )
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.options.ack is not AckMode.AUTO:
@@ -204,7 +247,7 @@ class Subscriptions:
             raise ProtocolError(
                 "temporary queue in use", "It has a subscription already; UNSUBSCRIBE that first."
             )
-        address = self._broker.open_reply_queue(subscription)
+        address = self._broker.reply_queues.open(subscription)
         temp_queue = self._temp_queues[name] = _TempQueue(address, subscription)
         return temp_queue
 

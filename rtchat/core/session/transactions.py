@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rtchat.core.broker.message import Publication
-from rtchat.core.broker.subscription import Entry, Subscription
+from rtchat.core.broker.router import Publication
+from rtchat.core.broker.subscription import Entry, Source, Subscription
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Acknowledgement", "Action", "PrivateMessage", "Transactions"]
+__all__ = ["Acknowledgement", "Action", "Transactions", "relieved_by", "undo"]
 
 
 class Acknowledgement(NamedTuple):
@@ -45,19 +45,7 @@ class Acknowledgement(NamedTuple):
         self.subscription.put_back(self.deliveries)
 
 
-class PrivateMessage(NamedTuple):
-    """A private message that waits for COMMIT.
-
-    Attributes:
-        size: What it counts in the budget, in bytes.
-        take_effect: Sends it.
-    """
-
-    size: int
-    take_effect: Callable[[], None]
-
-
-Action = Publication | Acknowledgement | PrivateMessage
+Action = Publication | Acknowledgement
 
 
 class Transactions:
@@ -139,3 +127,20 @@ class Transactions:
     def names(self) -> list[str]:
         """Give the names of all open transactions."""
         return list(self._open)
+
+
+def relieved_by(actions: Sequence[Action]) -> set[Source | None]:
+    """Return the sources that get capacity because a transaction acknowledges their messages."""
+    return {
+        action.subscription.source
+        for action in actions
+        if isinstance(action, Acknowledgement) and action.is_ack
+    }
+
+
+def undo(actions: Sequence[Action]) -> list[Subscription]:
+    """Undo acknowledgements, and return the subscriptions that they were about."""
+    acknowledgements = [action for action in actions if isinstance(action, Acknowledgement)]
+    for action in acknowledgements:
+        action.undo()
+    return [action.subscription for action in acknowledgements]

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from rtchat.errors import ProtocolError
 
 __all__ = [
     "HEARTBEAT",
+    "NEVER_ESCAPED",
+    "SPECIAL",
     "Frame",
+    "Head",
     "Version",
     "encode",
     "encode_headers",
     "escape",
-    "parse_head",
+    "head_of",
     "unescape",
 ]
 
@@ -39,32 +42,54 @@ class Version(Enum):
     __hash__ = object.__hash__
 
 
+@dataclass(slots=True, eq=False)
+class Head:
+    """A frame's command and headers, and what was derived from them.
+
+    Frames that arrive with byte-identical header blocks share one head, so a publisher that
+    repeats its header block pays for each derived value once.
+
+    Attributes:
+        command: ``SEND``, ``MESSAGE``, …
+        headers: Unescaped header values by name. Never change the mapping: frames share it.
+        content_length: The body's length in bytes as the header announces it, or None.
+        size: The length of the header block in bytes, as it came (escapes included).
+        encoded: For each version, the destination and the header lines that follow ``message-id``
+            in MESSAGE frames (:class:`~rtchat.core.broker.encoder.StompEncoder` fills it).
+        passed_on: The publisher's headers as header lines of STOMP 1.2, once they were needed.
+        is_plain: Whether a SEND with this head asks for no more than to be delivered to one topic
+            or queue, so that the short way may be taken.
+        route: Where SENDs with this head go, once it was resolved. The type is
+            :class:`~rtchat.core.broker.router.Route`, which this package does not know.
+    """
+
+    command: str
+    headers: Mapping[str, str]
+    content_length: int | None = None
+    size: int = 0
+    encoded: dict[Version, tuple[str, bytes]] = field(default_factory=dict)
+    passed_on: bytes | None = None
+    route: object = None
+    is_plain: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Frame:
     """One STOMP frame.
 
     Attributes:
         command: ``SEND``, ``MESSAGE``, …
-        headers: Unescaped header values by name. Frames that came with the very same bytes
-            share one mapping: never change it.
+        headers: Unescaped header values by name. Frames that came with the same bytes share one
+            mapping: never change it.
         body: The body's bytes.
-        memo: What was derived from the head alone, by whoever derived it. It is shared
-            like ``headers``, so that a publisher who repeats its header block pays for
-            it once.
+        head: What the parser derived from the header block; None for a frame that was made by
+            hand, until :func:`head_of` makes it.
     """
 
-    __slots__ = ("body", "command", "headers", "memo")
-
-    def __init__(
-        self,
-        command: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        memo: dict[object, Any] | None = None,
-    ) -> None:
-        self.command = command
-        self.headers: Mapping[str, str] = {} if headers is None else headers
-        self.body = body
-        self.memo: dict[object, Any] = {} if memo is None else memo
+    command: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    head: Head | None = None
 
     def __repr__(self) -> str:
         return f"<{self.command} {dict(self.headers)!r}, {len(self.body)} bytes>"
@@ -81,6 +106,16 @@ class Frame:
     __hash__ = None  # type: ignore[assignment]  # frames are compared by value
 
 
+def head_of(frame: Frame) -> Head:
+    """Return the frame's head; one is made, and kept, for a frame that was made by hand."""
+    head = frame.head
+    if head is None:
+        block = encode_headers(frame.headers.items(), Version.V12)
+        size = len(frame.command) + len(block)  # with a line end after the command, none at the end
+        head = frame.head = Head(frame.command, frame.headers, None, size)
+    return head
+
+
 # "C style string literal escapes are used to encode any CR, LF or colon that are found
 # within the UTF-8 encoded headers." (1.2; 1.1 has no escape for CR, 1.0 has none at all)
 _ESCAPES = {
@@ -92,12 +127,12 @@ _UNESCAPES = {
     version: {escaped: plain for plain, escaped in table.items()}
     for version, table in _ESCAPES.items()
 }
-_SPECIAL = re.compile(r"[\\\r\n:]")
+SPECIAL = re.compile(r"[\\\r\n:]")
 _BACKSLASH = re.compile(r"\\.?", re.DOTALL)
 
 # "CONNECT and CONNECTED frames do not escape the carriage return, line feed or colon octets
 # in order to remain backward compatible with STOMP 1.0."
-_NEVER_ESCAPED = frozenset({"CONNECT", "STOMP", "CONNECTED"})
+NEVER_ESCAPED = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _NAME_BREAKS = str.maketrans("\r\n:", "   ")
 
@@ -113,7 +148,7 @@ def escape(text: str, version: Version, *, is_name: bool = False) -> str:
         version: The version the receiver speaks.
         is_name: Whether the text is a header's name.
     """
-    if _SPECIAL.search(text) is None:
+    if SPECIAL.search(text) is None:
         return text
     if version is Version.V10:
         return text.translate(_NAME_BREAKS if is_name else _LINE_BREAKS)
@@ -144,51 +179,8 @@ def unescape(text: str, version: Version) -> str:
     return _BACKSLASH.sub(plain, text)
 
 
-def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
-    """Read a frame's command and headers.
-
-    Args:
-        block: Everything before the blank line, without the last end of line.
-        version: The version the client speaks; CONNECT frames are never unescaped.
-
-    Returns:
-        The command and the unescaped headers; the first of repeated headers wins.
-
-    Raises:
-        ProtocolError: For bytes that are not UTF-8, a line without a colon, or an undefined
-            escape.
-    """
-    try:
-        text = block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(
-            "headers are not UTF-8", f"Byte {error.start} of the frame is not valid UTF-8."
-        ) from None
-    lines = text.split("\n")
-    command = lines[0].removesuffix("\r")
-    escapes = "\\" in text and command not in _NEVER_ESCAPED
-    trims = version is Version.V10
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.removesuffix("\r").partition(":")
-        if trims:
-            # STOMP 1.0 writes "login: <username>" in its own examples.
-            name, value = name.strip(), value.strip()
-        if not colon or not name:
-            raise ProtocolError(
-                "a header line without a name and a colon",
-                "Every header is one line, NAME:VALUE; a blank line ends the headers.",
-            )
-        if escapes:
-            name, value = unescape(name, version), unescape(value, version)
-        # "If a client or a server receives repeated frame header entries, only the first
-        # header entry SHOULD be used as the value of header entry."
-        headers.setdefault(name, value)
-    return command, headers
-
-
 def encode_headers(headers: Iterable[tuple[str, str]], version: Version) -> bytes:
-    """Give the header lines' bytes, each with its end of line, escaped for the version."""
+    """Return the header lines in UTF-8, escaped for the version, each with its end of line."""
     return "".join(
         f"{escape(name, version, is_name=True)}:{escape(value, version)}\n"
         for name, value in headers
@@ -210,7 +202,7 @@ def encode(
         version: The version the receiver speaks. CONNECT, STOMP and CONNECTED are never
             escaped, whatever it is.
     """
-    if command in _NEVER_ESCAPED:
+    if command in NEVER_ESCAPED:
         version = Version.V10
     return b"%b\n%b\n%b\0" % (
         command.encode("ascii"),

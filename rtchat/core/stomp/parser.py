@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 
-from rtchat.core.stomp.frames import Frame, Version, parse_head
-from rtchat.core.stomp.head_cache import Head, HeadCache
+from rtchat.core.stomp.frames import NEVER_ESCAPED, Frame, Head, Version, unescape
+from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["FrameParser"]
+__all__ = ["FrameParser", "parse_head"]
 
 
 _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
@@ -140,12 +140,12 @@ class FrameParser:
                     end = buffer.find(b"\n\n", start, start + self._max_cached_bytes)
                     known = self._heads.get(buffer[start:end]) if end > 0 else None
                     begins = end + 2
-                    if known is not None and known[2] is not None:
+                    if known is not None and known.content_length is not None:
                         self._repeated = (buffer[start:begins], known)
                 else:
                     known = None
-                if known is not None and known[2] is not None:
-                    end = begins + known[2]
+                if known is not None and known.content_length is not None:
+                    end = begins + known.content_length
                     size = len(buffer)
                     if end < size and buffer[end] == 0:
                         self._position = self._scanned = end + 1
@@ -153,7 +153,7 @@ class FrameParser:
                             self.has_more = False
                             self._buffer = b""  # an idle connection must not hold what it sent
                             self._position = self._scanned = 0
-                        return Frame(known[0], known[1], buffer[begins:end], known[3])
+                        return Frame(known.command, known.headers, buffer[begins:end], known)
                 elif self._reads_short_acks:
                     ack = _SHORT_ACK.match(buffer, start)
                     if ack is not None:
@@ -172,12 +172,12 @@ class FrameParser:
             head = self._next_head(start)
             if head is None:
                 return None
-        body = self._next_body(head[2])
+        body = self._next_body(head.content_length)
         if body is None:
             self._head = head
             return None
         self._head = None
-        return Frame(head[0], head[1], body, head[3])
+        return Frame(head.command, head.headers, body, head)
 
     def whole(self, data: bytes) -> Frame | None:
         """Give the frame that the next bytes of the stream are, instead of feeding them.
@@ -188,9 +188,9 @@ class FrameParser:
         if known is None or self.has_more or not data.startswith(block):
             return None
         start, end = len(block), len(data) - 1
-        if end - start != known[2] or data[end]:
+        if end - start != known.content_length or data[end]:
             return None
-        return Frame(known[0], known[1], data[start:end], known[3])
+        return Frame(known.command, known.headers, data[start:end], known)
 
     def more_acks(self) -> list[str]:
         """Give the ids of those whole ACKs that come next and say nothing else."""
@@ -216,11 +216,11 @@ class FrameParser:
         block, known = self._repeated
         buffer, at = self._buffer, self._position
         bodies: list[bytes] = []
-        if known is None or known[2] is None or known[3] is not frame.memo:
+        if known is None or known.content_length is None or known is not frame.head:
             return bodies
         if not isinstance(buffer, bytes):
             return bodies
-        length, size = known[2], len(buffer)
+        length, size = known.content_length, len(buffer)
         for _ in range(most):
             if not buffer.startswith(block, at):
                 break
@@ -259,9 +259,12 @@ class FrameParser:
         if self._heads is None:
             self._max_body_bytes = self._limits.max_login_bytes - len(block)
         command, headers = parse_head(block, self._version)
-        head: Head = (command, headers, self._content_length(headers), {})
-        if self._heads is not None:
-            self._cache.remember(self._version, block, head)
+        head = Head(command, headers, self._content_length(headers), len(block))
+        heads = self._heads
+        if heads is not None and command == "SEND" and len(block) <= self._cache.max_head_bytes:
+            if len(heads) >= self._cache.max_heads:
+                heads.clear()
+            heads[block] = head
         # A NUL where a header would begin ends a frame whose blank line was forgotten, as
         # stomper's DISCONNECT does: leave the NUL for the (empty) body to end with.
         ends_without_blank_line = buffer[match.end() - 1] == 0
@@ -369,3 +372,46 @@ class FrameParser:
             f"header over the limit of {self._limits.max_header_bytes} bytes",
             "The limit is header.max_bytes of the server.",
         )
+
+
+def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
+    """Read a frame's command and headers.
+
+    Args:
+        block: Everything before the blank line, without the last end of line.
+        version: The version the client speaks; CONNECT frames are never unescaped.
+
+    Returns:
+        The command and the unescaped headers; the first of repeated headers wins.
+
+    Raises:
+        ProtocolError: For bytes that are not UTF-8, a line without a colon, or an undefined
+            escape.
+    """
+    try:
+        text = block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(
+            "headers are not UTF-8", f"Byte {error.start} of the frame is not valid UTF-8."
+        ) from None
+    lines = text.split("\n")
+    command = lines[0].removesuffix("\r")
+    escapes = "\\" in text and command not in NEVER_ESCAPED
+    trims = version is Version.V10
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.removesuffix("\r").partition(":")
+        if trims:
+            # STOMP 1.0 writes "login: <username>" in its own examples.
+            name, value = name.strip(), value.strip()
+        if not colon or not name:
+            raise ProtocolError(
+                "a header line without a name and a colon",
+                "Every header is one line, NAME:VALUE; a blank line ends the headers.",
+            )
+        if escapes:
+            name, value = unescape(name, version), unescape(value, version)
+        # "If a client or a server receives repeated frame header entries, only the first
+        # header entry SHOULD be used as the value of header entry."
+        headers.setdefault(name, value)
+    return command, headers

@@ -282,8 +282,8 @@ class ConnectionWriter(Outbound):
             if self._producer is not None:
                 self._producer.resumeProducing()
         if self.paused_sources and self.is_writable:
-            self.on_drain()
-            self.cork.flush()
+            with self.cork:
+                self.on_drain()
 
     def pauseProducing(self) -> None:
         """The transport holds enough."""

@@ -16,8 +16,8 @@ from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 
+from rtchat.core.broker.message import OVERHEAD_BYTES
 from rtchat.core.history.store import (
-    MESSAGE_OVERHEAD_BYTES,
     Batch,
     Row,
     StoredStream,
@@ -59,7 +59,7 @@ _INSERTS = {
 }
 _STREAMS = """SELECT id, name, epoch, first_offset, next_offset, bytes,
 coalesce((SELECT time_s FROM message WHERE place = (id << 40) + first_offset), 0) FROM stream"""
-_SIZE = f"length(headers) + length(body) + {MESSAGE_OVERHEAD_BYTES}"
+_SIZE = f"length(headers) + length(body) + {OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
 _FITTING = f"""SELECT min(place) FROM (

@@ -93,16 +93,16 @@ class StompProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         broker = self.factory.broker
         budget = broker.budget
-        broker.now = self._last_read_s = self._clock.seconds()
-        used_before = budget.used
-        try:
-            self.session.receive(data)
-        except Exception:
-            self._bug()
-        # What is left in queues and transactions; backlogs are known after the flush only.
-        left_behind = budget.used - used_before
-        broker.cork.flush()
-        if budget.is_near:
+        with broker.turn as turn:
+            self._last_read_s = turn.now
+            used_before = budget.used
+            try:
+                self.session.receive(data)
+            except Exception:
+                self._bug()
+            # What is left in queues and transactions; backlogs are known after the flush only.
+            left_behind = budget.used - used_before
+        if budget.used >= budget.near_bytes:
             self.factory.note_pressing(self, left_behind)
             if self.session.has_published:
                 self._slow_down()
@@ -115,9 +115,8 @@ class StompProtocol(Protocol):
         self.factory.memory_pressure.pop(self, None)
         self._cancel_timers()
         self._writer.stopProducing()
-        self.factory.broker.now = self._clock.seconds()
-        self.session.lost()
-        self.factory.broker.cork.flush()
+        with self.factory.broker.turn:
+            self.session.lost()
         why = self._closed_as
         if why is None:
             text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
@@ -126,8 +125,8 @@ class StompProtocol(Protocol):
 
     def shut_down(self) -> None:
         """Tell the client that the server stops, and close."""
-        self.session.shut_down()
-        self.factory.broker.cork.flush()
+        with self.factory.broker.turn:
+            self.session.shut_down()
 
     def cut(self) -> None:
         """Close the connection now, whatever waits to be sent."""
@@ -155,16 +154,15 @@ class StompProtocol(Protocol):
     def cut_for_pressing(self, left_behind: int) -> None:
         """Cut the client because the server holds too much, and this one goes on adding to it."""
         budget = self.factory.broker.budget
-        self.session.fail(
-            LimitExceeded(
-                f"too much: {left_behind} bytes of this client were added to queues and "
-                "transactions while memory was short, more than of any other, and the server's "
-                f"memory limit of {budget.max_bytes} bytes is reached",
-                f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
-                "The limit is memory.max_bytes of the server.",
-            )
+        problem = LimitExceeded(
+            f"too much: {left_behind} bytes of this client were added to queues and "
+            "transactions while memory was short, more than of any other, and the server's "
+            f"memory limit of {budget.max_bytes} bytes is reached",
+            f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
+            "The limit is memory.max_bytes of the server.",
         )
-        self.factory.broker.cork.flush()
+        with self.factory.broker.turn:
+            self.session.fail(problem)
 
     # What the session asks for
 
@@ -277,9 +275,8 @@ class StompProtocol(Protocol):
         self._timers.clear()
 
     def _resume_after_delay(self) -> None:
-        self.factory.broker.now = self._clock.seconds()
-        self.resume_session()
-        self.factory.broker.cork.flush()
+        with self.factory.broker.turn:
+            self.resume_session()
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
@@ -332,9 +329,8 @@ class StompProtocol(Protocol):
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
-        self.factory.broker.now = self._clock.seconds()
-        self.session.fail(ProtocolError(message, detail), reason=reason)
-        self.factory.broker.cork.flush()
+        with self.factory.broker.turn:
+            self.session.fail(ProtocolError(message, detail), reason=reason)
 
 
 class StompFactory(Factory):
@@ -343,7 +339,7 @@ class StompFactory(Factory):
     Args:
         broker: The broker that all clients share.
         limits: What each client may use.
-        clock: Where timers run.
+        clock: Where timers run; it becomes the broker's clock.
 
     Attributes:
         protocols: The clients that are connected now.
@@ -361,6 +357,7 @@ class StompFactory(Factory):
         self.memory_pressure: dict[StompProtocol, int] = {}
         self._all_gone: Deferred[None] | None = None
         broker.budget.on_over = self._relieve
+        broker.turn.seconds = clock.seconds
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:

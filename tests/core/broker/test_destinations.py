@@ -7,11 +7,12 @@ from itertools import product
 from typing import Any
 
 import pytest
-from fakes import frame_bytes
+from fakes import Listener, frame_bytes, publish
 from hypothesis import given
 from hypothesis import strategies as st
 from queue_fakes import Client, Server, bodies, clean_server, errors
 
+from rtchat.core.broker import subscription
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern, words_of
 from rtchat.core.broker.message import Message
@@ -152,7 +153,7 @@ def test_a_pattern_that_has_ended_matches_nothing(server: Server) -> None:
     client.unsubscribe("/topic/#")
     publisher.publish("/topic/a")
     assert client.messages() == []
-    assert server.broker.topic_count == 0
+    assert server.broker.statistics.topic_count == 0
 
 
 def test_many_names_are_remembered_for_a_while_only(server: Server) -> None:
@@ -161,12 +162,12 @@ def test_many_names_are_remembered_for_a_while_only(server: Server) -> None:
     count = 5000
     publisher.send(b"".join(frame_bytes("SEND", destination=f"/topic/{n}") for n in range(count)))
     assert len(client.messages()) == count
-    assert len(server.broker._routes) < count
+    assert len(server.broker.router._routes) < count
 
 
 def test_a_pattern_s_messages_are_observed_once(server: Server) -> None:
     observed: list[Message] = []
-    server.broker.observers.append(observed.append)
+    server.broker.events.add(Listener(observed.append))
     listener(server, "/topic/*", "/topic/a")
     server.client().publish("/topic/a", "x")
     assert [message.destination for message in observed] == ["/topic/a"]
@@ -178,7 +179,11 @@ def test_a_pattern_has_64_words_at_most(server: Server, count: int, fits: bool) 
     client = server.client()
     frames = client.ask("SUBSCRIBE", id="0", destination=pattern, receipt="r")
     assert errors(frames) == ([] if fits else ["pattern over the limit of 64 words"])
-    assert server.broker.topic_count == server.broker.subscription_count == int(fits)
+    assert (
+        server.broker.statistics.topic_count
+        == server.broker.statistics.subscription_count
+        == int(fits)
+    )
     if fits:
         server.client().publish(pattern.replace("*", "b"), "x")
         assert client.bodies() == ["x"]
@@ -359,7 +364,7 @@ def test_one_wrong_name_stops_a_composite_message(server: Server, name: str, err
     frames = server.client().ask("SEND", destination=f"/queue/a,/topic/a,{name}")
     assert errors(frames) == [error]
     assert client.messages() == []
-    assert server.broker.message_count == 0
+    assert server.broker.publishing.message_count == 0
 
 
 @pytest.mark.parametrize("name", ["/topic/a,/topic/b", "/queue/a,/queue/b", "/topic/*,/topic/b"])
@@ -367,7 +372,7 @@ def test_nobody_subscribes_to_a_composite_name(server: Server, name: str) -> Non
     """Nothing could ever be sent to it, as it is split there."""
     frames = server.client().ask("SUBSCRIBE", id="0", destination=name)
     assert errors(frames) == ["a composite destination cannot be subscribed to"]
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_a_composite_message_reaches_patterns(server: Server) -> None:
@@ -426,7 +431,7 @@ def test_a_pubsub_that_was_not_declared_is_refused(news: Server, name: str) -> N
 def test_nobody_subscribes_to_a_pubsub(news: Server) -> None:
     frames = news.client().ask("SUBSCRIBE", id="0", destination="/pubsub/news")
     assert errors(frames) == ["/pubsub/ cannot be subscribed to"]
-    assert news.broker.subscription_count == 0
+    assert news.broker.statistics.subscription_count == 0
 
 
 # ---------------------------------------------------------------- temporary queues
@@ -477,7 +482,7 @@ def test_a_reply_to_keeps_its_address(server: Server) -> None:
         asker.publish("/queue/service", "", reply_to=f"/temp-queue/{name}")
     first, again, other = (message.headers["reply-to"] for message in answerer.messages())
     assert first == again != other
-    assert server.broker.subscription_count == 3
+    assert server.broker.statistics.subscription_count == 3
 
 
 def test_a_client_may_write_to_its_own_temporary_queue(server: Server) -> None:
@@ -535,7 +540,7 @@ def test_an_answer_that_comes_too_late_reaches_nobody(server: Server) -> None:
     asker.drop()
     frames = answerer.ask("SEND", destination=address, receipt="r")
     assert [frame.command for frame in frames] == ["RECEIPT"]
-    assert server.broker.queue_count == 1
+    assert server.broker.statistics.queue_count == 1
 
 
 @pytest.mark.parametrize("subscription_id", ["", "my id"])
@@ -547,7 +552,7 @@ def test_a_temporary_queue_can_be_unsubscribed(server: Server, subscription_id: 
     asker.unsubscribe(subscription_id or "/temp-queue/mine")
     answerer.publish(answerer.message().headers["reply-to"], "answer")
     assert asker.messages() == []
-    assert server.broker.subscription_count == 1
+    assert server.broker.statistics.subscription_count == 1
 
 
 def test_a_1_0_client_unsubscribes_a_temporary_queue_by_name(server: Server) -> None:
@@ -556,7 +561,7 @@ def test_a_1_0_client_unsubscribes_a_temporary_queue_by_name(server: Server) -> 
     client.publish("/temp-queue/mine", "x")
     assert "subscription" not in client.message().headers
     client.say("UNSUBSCRIBE", destination="/temp-queue/mine")
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 @pytest.mark.parametrize("address", ["/reply-queue/none", "/reply-queue/run-1"])
@@ -612,7 +617,7 @@ def test_a_reply_to_with_the_same_header_block_has_the_right_address(server: Ser
 def test_reply_to_needs_a_name(server: Server) -> None:
     frames = server.client().ask("SEND", destination="/queue/a", reply_to="/temp-queue/")
     assert errors(frames) == ["reply-to without a name"]
-    assert server.broker.queue_count == 0
+    assert server.broker.statistics.queue_count == 0
 
 
 def test_a_temporary_queue_needs_a_name(server: Server) -> None:
@@ -624,7 +629,7 @@ def test_a_temporary_queue_needs_a_name(server: Server) -> None:
 def test_a_temporary_queue_has_auto_only(server: Server, ack: str) -> None:
     frames = server.client().ask("SUBSCRIBE", id="0", destination="/temp-queue/mine", ack=ack)
     assert errors(frames) == ["a temporary queue has ack:auto only"]
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 @pytest.mark.parametrize("is_implicit", [True, False])
@@ -651,7 +656,7 @@ def test_a_temporary_queue_takes_no_id_in_use(server: Server) -> None:
     client.subscribe("/topic/t", "id")
     frames = client.ask("SUBSCRIBE", id="id", destination="/temp-queue/mine")
     assert errors(frames) == ["subscription id in use"]
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_temporary_queues_count_as_subscriptions(server: Server) -> None:
@@ -661,7 +666,7 @@ def test_temporary_queues_count_as_subscriptions(server: Server) -> None:
     frames = client.ask("SEND", destination="/topic/u", reply_to="/temp-queue/more")
     assert errors(frames) == ["more than 2 subscriptions"]
     assert client.close_reason is CloseReason.LIMIT
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_an_answer_can_be_selected(server: Server) -> None:
@@ -711,9 +716,9 @@ def test_a_message_lives_to_the_millisecond(
 def test_a_queue_whose_messages_have_expired_disappears(server: Server) -> None:
     server.client().publish("/queue/a", "x", expiration="1")
     server.advance(1)
-    assert server.broker.queue_count == 1
+    assert server.broker.statistics.queue_count == 1
     server.expire()
-    assert server.broker.queue_count == 0
+    assert server.broker.statistics.queue_count == 0
     assert server.broker.budget.used == 0
 
 
@@ -736,7 +741,7 @@ def test_a_message_may_expire_after_it_was_delivered(server: Server) -> None:
     server.expire()
     assert server.size_of("/queue/a") == 1
     client.ack(message)
-    assert server.broker.queued_count == 0
+    assert server.broker.statistics.queued_count == 0
 
 
 def test_a_message_that_comes_back_too_late_is_gone(server: Server) -> None:
@@ -746,7 +751,7 @@ def test_a_message_that_comes_back_too_late_is_gone(server: Server) -> None:
     server.advance(5)
     client.nack(message)
     assert client.messages() == []
-    assert server.broker.queued_count == 0
+    assert server.broker.statistics.queued_count == 0
 
 
 def test_messages_of_every_priority_expire(server: Server) -> None:
@@ -865,7 +870,7 @@ def test_a_selector_that_cannot_be_read_is_refused(server: Server, destination: 
     frames = server.client().ask("SUBSCRIBE", id="0", destination=destination, selector="a = ")
     assert len(errors(frames)) == 1
     assert b"a = \n" in frames[0].body
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_a_selector_sees_the_headers_that_a_subscriber_sees(server: Server) -> None:
@@ -951,14 +956,14 @@ def test_a_consumer_does_not_look_twice_at_what_it_does_not_want(server: Server)
         publisher.publish("/queue/a", "x", color="blue")
     client = listener(server, "/queue/a", selector="color = 'red'")
     looked: list[str] = []
-    original = Message.selectable
+    original = subscription.selectable_headers
 
     def counted(message: Message) -> Any:
         looked.append(message.id)
         return original(message)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Message, "selectable", counted)
+        patch.setattr(subscription, "selectable_headers", counted)
         for _ in range(5):
             publisher.publish("/queue/a", "y", color="blue")
     assert len(looked) == 5
@@ -999,5 +1004,5 @@ def test_publishing_raises_before_anybody_gets_anything() -> None:
     """Whoever calls the broker directly (a page, a plug-in) gets the same treatment."""
     broker = Broker("run")
     with pytest.raises(ProtocolError, match="no such temporary queue"):
-        broker.publish("/queue/a,/temp-queue/x", Frame("SEND"))
-    assert broker.queue_count == broker.message_count == 0
+        publish(broker, "/queue/a,/temp-queue/x", Frame("SEND"))
+    assert broker.statistics.queue_count == broker.publishing.message_count == 0

@@ -30,7 +30,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from queue_fakes import Client, Server, StallingOutlet, message_size
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.session.session import Session, _MustWait
+from rtchat.core.session.receipts import MustWait
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 
@@ -81,7 +82,7 @@ class NotedSession(Session):
         self._outbound.note("begin", frame)
         try:
             super()._act_on(frame)
-        except _MustWait:
+        except MustWait:
             self._outbound.note("wait", frame)
             raise
 
@@ -819,17 +820,15 @@ class QueueMachine(RuleBasedStateMachine):
         model, broker = self.model, self.server.broker
         held = model.held()
         expected = Counter(msg.queue for msg in held)
-        assert {
-            name: len(queue) for name, queue in broker._queues.items() if len(queue)
-        } == expected
+        assert {name: len(queue) for name, queue in broker.queues.items() if len(queue)} == expected
         consumed = {sub.queue for sub in model.subs()}
-        assert set(broker._queues) == consumed | set(expected)
-        assert broker.queued_count == len(held)
-        assert broker.subscription_count == len(model.subs())
+        assert set(broker.queues) == consumed | set(expected)
+        assert broker.statistics.queued_count == len(held)
+        assert broker.statistics.subscription_count == len(model.subs())
         sizes = Counter[str]()
         for msg in held:
             sizes[msg.queue] += msg.size
-        assert {name: queue.bytes for name, queue in broker._queues.items() if len(queue)} == sizes
+        assert {name: queue.bytes for name, queue in broker.queues.items() if len(queue)} == sizes
         in_transactions = sum(
             message_size(dict(action.headers), action.body)
             for peer in model.alive()
@@ -863,14 +862,14 @@ class QueueMachine(RuleBasedStateMachine):
             self._drop(peer)
         self.connect(Version.V12)
         last = self.pick(0)
-        for queue in list(self.server.broker._queues):
+        for queue in list(self.server.broker.queues):
             self.say(last, self.frame(last, "SUBSCRIBE", **_plain(queue)))
             self.say(last, self.frame(last, "UNSUBSCRIBE", id=queue))
         assert self.model.done == self.model.accepted
         assert set(self.model.accepted.values()) <= {1}
         broker = self.server.broker
-        assert broker.queue_count == broker.budget.used == 0
-        assert not broker._waiting
+        assert broker.statistics.queue_count == broker.budget.used == 0
+        assert not broker.full_queues._waiting
 
 
 def _plain(queue: str) -> dict[str, str]:

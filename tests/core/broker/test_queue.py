@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from queue_fakes import Client, Server, bodies, clean_server, errors
+from queue_fakes import Client, Server, bodies, clean_server, errors, message_size
 
 from rtchat.core.stomp.frames import Version
 
@@ -164,7 +164,7 @@ def test_what_was_taken_is_not_held_any_longer(server: Server) -> None:
     worker.subscribe(Q, ack="client-individual", prefetch_count="1")
     for _ in range(4):
         worker.ack(worker.message())
-    queue = server.broker._queues[Q]
+    queue = server.broker.queues[Q]
     [level] = queue._ready._levels
     held = {entry.message.body for entry in level.entries} - {b""}
     assert held == {b"f"}
@@ -371,7 +371,7 @@ def test_a_gone_consumer_s_room_disturbs_nobody(server: Server) -> None:
     worker.read_on()
     assert worker.bodies() == []
     assert bodies(server.drain(Q)) == ["a"]
-    assert server.broker.queue_count == 0
+    assert server.broker.statistics.queue_count == 0
 
 
 # ---------------------------------------------------------------- coming and going
@@ -379,17 +379,17 @@ def test_a_gone_consumer_s_room_disturbs_nobody(server: Server) -> None:
 
 def test_a_queue_disappears_with_its_last_message_when_nobody_listens(server: Server) -> None:
     publish(server, "a")
-    assert server.broker.queue_count == 1
+    assert server.broker.statistics.queue_count == 1
     server.drain(Q)
-    assert server.broker.queue_count == 0
+    assert server.broker.statistics.queue_count == 0
 
 
 def test_a_queue_disappears_with_its_last_consumer_when_it_is_empty(server: Server) -> None:
     first, second = consumers(server, 2)
     first.unsubscribe()
-    assert server.broker.queue_count == 1
+    assert server.broker.statistics.queue_count == 1
     second.unsubscribe()
-    assert server.broker.queue_count == 0
+    assert server.broker.statistics.queue_count == 0
 
 
 @pytest.mark.parametrize("is_polite", [True, False])
@@ -400,20 +400,20 @@ def test_a_queue_disappears_with_the_last_connection(server: Server, is_polite: 
             client.say("DISCONNECT")
         else:
             client.drop()
-    assert server.broker.queue_count == server.broker.subscription_count == 0
+    assert server.broker.statistics.queue_count == server.broker.statistics.subscription_count == 0
 
 
 def test_a_queue_with_unacknowledged_messages_stays(server: Server) -> None:
     [worker] = consumers(server, 1, ack="client")
     publish(server, "a")
     message = worker.message()
-    assert server.broker.queued_count == 1
+    assert server.broker.statistics.queued_count == 1
     worker.say("BEGIN", transaction="t")
     worker.ack(message, transaction="t")
     worker.unsubscribe()
-    assert server.broker.queue_count == 1
+    assert server.broker.statistics.queue_count == 1
     worker.say("COMMIT", transaction="t")
-    assert server.broker.queue_count == server.broker.queued_count == 0
+    assert server.broker.statistics.queue_count == server.broker.statistics.queued_count == 0
 
 
 def test_a_queue_that_disappeared_may_come_again(server: Server) -> None:
@@ -431,11 +431,11 @@ def test_the_broker_counts_queues_messages_and_subscriptions(server: Server) -> 
     client.subscribe("/topic/#", "p")
     client.subscribe("/temp-queue/r", "r")
     broker = server.broker
-    assert broker.queue_count == 2
-    assert broker.queued_count == 3
-    assert broker.topic_count == 2
-    assert broker.subscription_count == 4
-    assert broker.message_count == 3
+    assert broker.statistics.queue_count == 2
+    assert broker.statistics.queued_count == 3
+    assert broker.statistics.topic_count == 2
+    assert broker.statistics.subscription_count == 4
+    assert broker.publishing.message_count == 3
 
 
 def test_a_queue_s_bytes_are_held_until_it_is_done_with_them(server: Server) -> None:
@@ -443,7 +443,7 @@ def test_a_queue_s_bytes_are_held_until_it_is_done_with_them(server: Server) -> 
     assert server.broker.budget.used == 0
     publish(server, "12345")
     headers = {"destination": Q, "content-length": "5"}
-    size = 512 + 5 + sum(len(name) + len(value) for name, value in headers.items())
+    size = message_size(headers, b"12345")
     assert server.broker.budget.used == size
     worker.ack(worker.message())
     assert server.broker.budget.used == 0
@@ -488,4 +488,4 @@ def test_every_version_can_consume(server: Server, version: Version) -> None:
     worker.subscribe(Q, ack="client")
     publish(server, "job")
     worker.ack(worker.message())
-    assert server.broker.queued_count == 0
+    assert server.broker.statistics.queued_count == 0

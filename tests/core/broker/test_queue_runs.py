@@ -181,7 +181,7 @@ def test_a_wrong_ack_among_many_is_refused_after_those_before_it(server: Server,
     publish(server, *"abcdef")
     a, b, c, d, *_ = worker.messages()
     worker.send(acks(a, b, c, b, d))
-    assert errors(worker.received()) == ["ACK of a message that does not wait for it"]
+    assert errors(worker.received()) == ["ACK for an unknown or already acknowledged delivery"]
     assert bodies(server.drain(Q)) == ["d", "e", "f"]
 
 
@@ -196,7 +196,7 @@ def test_an_ack_id_that_was_not_given_out_is_refused_among_others(
     publish(server, *"ab")
     a, b = worker.messages()
     worker.send(acks(a, b) + frame_bytes("ACK", id=wrong))
-    assert errors(worker.received()) == ["ACK of a message that does not wait for it"]
+    assert errors(worker.received()) == ["ACK for an unknown or already acknowledged delivery"]
     assert server.size_of(Q) == 0
 
 

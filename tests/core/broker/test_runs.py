@@ -106,7 +106,7 @@ def test_messages_of_a_run_keep_their_order_and_their_ids(broker: Broker) -> Non
     assert [message.headers["message-id"] for message in messages] == [
         f"epoch-{n}" for n in range(1, 11)
     ]
-    assert broker.message_count == 10
+    assert broker.publishing.message_count == 10
 
 
 def test_a_broken_frame_after_a_run_is_refused_and_the_run_delivered(broker: Broker) -> None:

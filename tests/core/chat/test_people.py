@@ -282,8 +282,7 @@ def test_nobody_is_remembered_who_has_gone(party: Party) -> None:
         (party.lose if number % 2 else lambda c: c.say("DISCONNECT"))(client)
     party.lose(party.in_room("", login="guest"))
     party.advance(6)
-    chat = party.broker.chat
-    assert chat is not None
+    chat = party.chat
     assert len(chat.people) == 0
     assert chat.presence.people_at(ROOM) == []
-    assert party.broker.subscription_count == 0
+    assert party.broker.statistics.subscription_count == 0

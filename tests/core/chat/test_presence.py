@@ -9,7 +9,6 @@ from chat_fakes import ROOM, Party, Roll, Watcher, event
 from fakes import ListOutlet, frame_bytes
 
 from rtchat.core.chat.chat import Json
-from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.limits import Limits
@@ -121,7 +120,7 @@ def test_whoever_stops_watching_is_told_nothing_more(party: Party) -> None:
     watcher.client.say("UNSUBSCRIBE", id="p")
     party.in_room("anna")
     assert watcher.news() == ["here"]
-    assert party.broker.subscription_count == 1
+    assert party.broker.statistics.subscription_count == 1
 
 
 def test_a_patterns_subscriber_does_not_hear_of_presence(party: Party) -> None:
@@ -351,8 +350,7 @@ def test_a_thousand_people_cost_no_square_of_json() -> None:
         written.append(value)
         return JSON.write(value)
 
-    party = Party()
-    party.broker.open_chat(ChatPolicy(), Json(write, JSON.read))
+    party = Party(json=Json(write, JSON.read))
     clients = []
     for number in range(1000):
         client = party.in_room(f"p{number}", f"t{number}")
@@ -435,14 +433,13 @@ def test_changes_of_rooms_are_told_together_once_a_second(party: Party) -> None:
 
 
 def test_rooms_that_are_kept_are_listed_with_nobody_in_them(party: Party) -> None:
-    chat = party.broker.chat
-    assert chat is not None
-    chat.presence.kept_rooms = lambda: ["/topic/chat.old", "/topic/other", ROOM]
+    chat = party.chat
+    chat.presence.retained_rooms = lambda: ["/topic/chat.old", "/topic/other", ROOM]
     party.in_room("anna")
     rooms = Rooms(party)
     assert rooms.news() == [("here", {ROOM: 1, "/topic/chat.old": 0})]
     for name in ("/topic/chat.new", "/topic/other", ROOM):
-        chat.presence.note_kept_room(name)
+        chat.presence.note_retained_room(name)
     party.advance(1)
     assert rooms.news() == [("rooms", {"/topic/chat.new": 0})]
 

@@ -199,9 +199,8 @@ class PresenceMachine(RuleBasedStateMachine):
         for session in list(self.sessions):
             session.client.say("DISCONNECT")
         assert all(watcher.look().nicks == [] for _, watcher in self.watchers)
-        assert self.party.broker.subscription_count == len(self.watchers)
-        chat = self.party.broker.chat
-        assert chat is not None
+        assert self.party.broker.statistics.subscription_count == len(self.watchers)
+        chat = self.party.chat
         assert len(chat.people) == 0
 
 

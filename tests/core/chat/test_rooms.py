@@ -6,7 +6,7 @@ import json
 
 import pytest
 from chat_fakes import ROOM, Party, chat_body
-from fakes import Client
+from fakes import Client, Listener
 
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame
@@ -224,8 +224,7 @@ def test_a_private_message_reaches_one_and_says_who_sent_it(party: Party) -> Non
     )
     assert receipt == Frame("RECEIPT", {"receipt-id": "r"})
     [letter] = letters(bob)
-    chat = party.broker.chat
-    assert chat is not None
+    chat = party.chat
     sender = chat.people.holder("anna")
     assert sender is not None
     message_id = letter.headers["message-id"]
@@ -427,11 +426,11 @@ def test_a_private_message_whose_time_is_over_reaches_nobody(party: Party) -> No
 
 def test_they_are_not_kept_and_not_observed(party: Party) -> None:
     observed: list[object] = []
-    party.broker.observers.append(observed.append)
+    party.broker.events.add(Listener(observed.append))
     anna, bob = with_letters(party, "anna"), with_letters(party, "bob")
     anna.publish("/user/bob/queue/private", b"x")
     assert len(letters(bob)) == 1
     bob.say("UNSUBSCRIBE", id="u")
     bob.subscribe("/user/queue/private", "again")
     assert observed == []
-    assert party.broker.subscription_count == 2
+    assert party.broker.statistics.subscription_count == 2

@@ -125,12 +125,12 @@ def test_a_publisher_that_waits_is_not_read(server: Server) -> None:
 def test_a_message_that_waits_has_no_effect(server: Server) -> None:
     publisher = full(server)
     used = server.broker.budget.used
-    published = server.broker.message_count
+    published = server.broker.publishing.message_count
     publisher.publish(Q, "next", receipt="r", reply_to="/temp-queue/mine")
     assert publisher.received() == []
     assert server.broker.budget.used == used
-    assert server.broker.message_count == published
-    assert server.broker.subscription_count == 0
+    assert server.broker.publishing.message_count == published
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_nothing_that_follows_in_the_same_read_is_processed(server: Server) -> None:

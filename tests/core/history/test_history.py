@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import frame_bytes
+from fakes import Listener, frame_bytes
 from history_fakes import KEPT, Keeper, offsets
 from queue_fakes import StallingOutlet, bodies, errors
 
 from rtchat.core.broker.message import Message
+from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, Cork
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
@@ -28,8 +29,8 @@ def server(tmp_path: Path) -> Iterator[Keeper]:
     for client in server.clients:
         client.drop()
     server.settle()
-    assert server.broker.subscription_count == server.broker.topic_count == 0
-    assert server.broker.budget.used == 0 or server.broker.queued_count
+    assert server.broker.statistics.subscription_count == server.broker.statistics.topic_count == 0
+    assert server.broker.budget.used == 0 or server.broker.statistics.queued_count
 
 
 # ---------------------------------------------------------------- visible is what is stored
@@ -110,7 +111,7 @@ def test_an_unsubscribe_comes_after_what_its_session_has_sent(server: Keeper) ->
     client.say("UNSUBSCRIBE", id="0")
     server.settle()
     assert client.bodies() == ["mine"]
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_a_message_arrives_though_its_publisher_has_gone(server: Keeper) -> None:
@@ -129,7 +130,7 @@ def test_a_client_that_waits_may_go(server: Keeper) -> None:
     assert client.is_waiting
     client.drop()
     server.settle()
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 def test_a_publisher_that_is_faster_than_the_file_is_not_read(server: Keeper) -> None:
@@ -150,7 +151,7 @@ def test_a_publisher_that_is_faster_than_the_file_is_not_read(server: Keeper) ->
 
 def test_the_message_log_gets_what_was_written(server: Keeper) -> None:
     logged: list[Message] = []
-    server.broker.observers.append(logged.append)
+    server.broker.events.add(Listener(logged.append))
     publisher = server.client()
     publisher.say("SEND", "a", destination=CHAT)
     publisher.say("SEND", "b", destination="/topic/other")
@@ -283,7 +284,7 @@ def test_only_a_topic_with_a_history_can_be_replayed(server: Keeper, destination
     [error] = reader.received()
     assert errors([error]) == ["no history here"]
     assert b"[history]" in error.body
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
 
 
 @pytest.mark.parametrize(
@@ -617,7 +618,7 @@ def test_a_transaction_takes_effect_when_it_is_written_all_of_it(server: Keeper)
     assert reader.bodies() == ["1", "3"]
     assert worker.bodies() == ["2", "4"]
     assert client.receipts() == ["c", "after"]
-    assert server.broker.queued_count == 0
+    assert server.broker.statistics.queued_count == 0
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["connected", "gone meanwhile"])
@@ -656,7 +657,7 @@ def test_a_transaction_whose_client_goes_while_it_is_written_takes_effect(server
     client.drop()
     server.settle()
     assert reader.bodies() == ["1"]
-    assert server.broker.queued_count == 0
+    assert server.broker.statistics.queued_count == 0
 
 
 def test_a_transaction_without_kept_messages_waits_for_nothing(server: Keeper) -> None:
@@ -789,7 +790,6 @@ def test_a_destination_that_never_had_a_message_is_forgotten(server: Keeper) -> 
     assert server.history.known("/topic/chat.nowhere") is not None
     reader.unsubscribe()
     assert server.history.known("/topic/chat.nowhere") is None
-    assert server.broker._routes == {}
 
 
 def test_what_no_rule_names_any_longer_stays_in_the_file(tmp_path: Path) -> None:
@@ -810,7 +810,7 @@ def test_what_no_rule_names_any_longer_stays_in_the_file(tmp_path: Path) -> None
 
 def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Path) -> None:
     server = Keeper(tmp_path / "history.sqlite", [HistoryRule("/topic/chat*", 10, 60)])
-    server.broker.open_chat(ChatPolicy(), JSON)
+    open_chat(server.broker, ChatPolicy(), JSON)
 
     def rooms() -> list[object]:
         """What is told of rooms, a second later."""

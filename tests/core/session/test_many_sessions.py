@@ -187,7 +187,7 @@ class ManySessions(RuleBasedStateMachine):
                 assert session.subscription_count == len(known.topics)
                 assert session.is_closed is not known.is_open
         counted = sum(known.client.session.subscription_count for known in self.known)
-        assert self.broker.subscription_count == counted
+        assert self.broker.statistics.subscription_count == counted
 
     @invariant()
     def a_closed_session_has_no_subscriptions_and_was_closed_once(self) -> None:
@@ -198,7 +198,7 @@ class ManySessions(RuleBasedStateMachine):
 
     @invariant()
     def there_are_no_topics_without_subscribers(self) -> None:
-        assert self.broker.topic_count <= self.broker.subscription_count
+        assert self.broker.statistics.topic_count <= self.broker.statistics.subscription_count
 
     @invariant()
     def nothing_is_left_to_send_after_a_turn(self) -> None:
@@ -213,7 +213,10 @@ class ManySessions(RuleBasedStateMachine):
         for known in self.known:
             known.client.session.lost()
         self.broker.cork.flush()
-        assert (self.broker.subscription_count, self.broker.topic_count) == (0, 0)
+        assert (self.broker.statistics.subscription_count, self.broker.statistics.topic_count) == (
+            0,
+            0,
+        )
         assert (self.broker.cork.outbounds, self.broker.cork.groups) == ({}, {})
 
 
@@ -238,7 +241,7 @@ def test_lost_sessions_are_forgotten() -> None:
     del client
     gc.collect()
     assert [ref for ref in gone if ref() is not None] == []
-    assert (broker.subscription_count, broker.topic_count) == (0, 0)
+    assert (broker.statistics.subscription_count, broker.statistics.topic_count) == (0, 0)
     assert (broker.cork.outbounds, broker.cork.groups) == ({}, {})
     survivor = Client(broker)
     survivor.subscribe("/topic/a")

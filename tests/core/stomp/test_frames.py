@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from rtchat.core.stomp.frames import (
     HEARTBEAT,
     Frame,
+    Head,
     Version,
     encode,
     encode_headers,
     escape,
-    parse_head,
     unescape,
 )
+from rtchat.core.stomp.parser import parse_head
 from rtchat.errors import ProtocolError
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12
@@ -250,7 +251,7 @@ def test_a_heart_beat_is_one_line_feed() -> None:
 
 def test_frames_are_compared_by_value() -> None:
     frame = Frame("SEND", {"a": "b"}, b"c")
-    assert frame == Frame("SEND", {"a": "b"}, b"c", {"memo": b""})
+    assert frame == Frame("SEND", {"a": "b"}, b"c", Head("SEND", {"a": "b"}))
     assert frame != Frame("MESSAGE", {"a": "b"}, b"c")
     assert frame != Frame("SEND", {"a": "x"}, b"c")
     assert frame != Frame("SEND", {"a": "b"}, b"x")
@@ -264,4 +265,4 @@ def test_a_frame_shows_the_size_of_its_body_and_not_its_text() -> None:
 def test_frames_made_without_headers_share_nothing() -> None:
     one, other = Frame("SEND"), Frame("SEND")
     assert one.headers is not other.headers
-    assert one.memo is not other.memo
+    assert one.head is other.head is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fakes import Listener
 from netfakes import CONNECT, FakeSocket, Logs, StompFrame, StompReader, captured_logs, stomp_frame
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
@@ -251,9 +252,9 @@ def test_disconnect_closes_after_everything_that_waits_is_sent(server: Broke) ->
 def test_a_lost_client_leaves_no_subscription_and_no_protocol(server: Broke) -> None:
     client = server.client().log_in()
     client.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a"))
-    assert server.broker.subscription_count == 1
+    assert server.broker.statistics.subscription_count == 1
     client.socket.end(ConnectionLost())
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
     assert server.factory.protocols == set()
 
 
@@ -300,7 +301,7 @@ def test_a_reader_that_is_too_slow_has_no_subscription_left_and_is_cut() -> None
     server = Broke(Limits(max_backlog_bytes=10_000))
     client, publisher = slow_reader(server), server.client().log_in()
     flood(server, publisher, 1000, 20)
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
     server.advance(GRACE_S + 0.1)
     assert client.socket.was_cut
 
@@ -324,7 +325,7 @@ def test_a_heart_beat_that_is_too_much_is_the_last() -> None:
     assert isinstance(writer, ConnectionWriter)
     writer.max_backlog_bytes = writer.waiting_bytes
     server.advance(8.1)
-    assert server.broker.subscription_count == 0
+    assert server.broker.statistics.subscription_count == 0
     assert server.broker.cork.outbounds == {}
     assert len(server.clock.getDelayedCalls()) == 1  # the cut; no further heart-beat
     server.advance(GRACE_S + 0.1)
@@ -424,7 +425,7 @@ def with_a_bug(server: Broke) -> Client:
     def observe(message: object) -> None:
         raise _Bug("a secret of the server's")
 
-    server.broker.observers.append(observe)
+    server.broker.events.add(Listener(observe))
     client.send(stomp_frame("SEND", b"hello", destination="/topic/a"))
     return client
 
@@ -445,7 +446,7 @@ def test_of_a_bug_the_client_learns_only_that_there_is_one(server: Broke) -> Non
 def test_after_a_bug_the_client_is_closed_and_the_others_are_served(server: Broke) -> None:
     client = with_a_bug(server)
     assert client.socket.is_half_closed
-    server.broker.observers.clear()
+    server.broker.events.published.clear()
     other = server.client().log_in()
     other.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a", receipt="r"))
     other.expect("RECEIPT")

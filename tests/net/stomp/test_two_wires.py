@@ -316,7 +316,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind(room: Room) -> None:
     subscribe(client, "/topic/a")
     client.socket.end()
     site = room.site
-    assert site.broker.subscription_count == 0
+    assert site.broker.statistics.subscription_count == 0
     assert site.stomp.protocols == set()
     assert not site.websockets.protocols
     assert site.clock.getDelayedCalls() == []
@@ -336,7 +336,7 @@ def test_a_reader_that_is_too_slow_is_closed_and_the_others_get_everything(room:
     error = slow.received()[-1]
     assert error.headers["message"] == "too slow: more than 10000 bytes wait to be read"
     assert slow.was_told_to_close
-    assert room.site.broker.subscription_count == 1
+    assert room.site.broker.statistics.subscription_count == 1
 
 
 # ---------------------------------------------------------------- people

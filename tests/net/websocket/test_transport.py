@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fakes import Listener
 from history_fakes import SteppedStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,7 @@ from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.history.sqlite_file import HistoryFile
@@ -660,13 +662,13 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
         store = SteppedStore(file, site.broker.cork.flush)
         store.broken = "disk full"
         rules = HistoryRules([HistoryRule("/topic/a", 1)])
-        site.broker.keep_history(rules, HistoryLimits(), store, file.snapshot)
+        HistoryTopics(site.broker, rules, HistoryLimits(), store, file.snapshot)
         browser.send(TEXT, stomp_frame("SEND", destination="/topic/a"))
         store.step()
     elif reason is CloseReason.SHUTDOWN:
         site.stomp.shut_down()
     elif reason is CloseReason.BUG:
-        site.broker.observers.append(lambda message: 1 // 0)  # type: ignore[arg-type]
+        site.broker.events.add(Listener(lambda message: 1 // 0))
         browser.send(TEXT, stomp_frame("SEND", destination="/topic/a"))
     return browser
 

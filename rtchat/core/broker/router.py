@@ -1,0 +1,301 @@
+"""Which targets a destination leads to: it is taken apart once, for all SENDs that name it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from rtchat.core.broker.destinations import (
+    DestinationKind,
+    PatternIndex,
+    destination_kind,
+    is_pattern,
+    split_composite,
+)
+from rtchat.core.broker.events import Events
+from rtchat.core.broker.gate import Check, Gate
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.provider import DestinationProvider, Storage, Target
+from rtchat.core.broker.queue import Queue
+from rtchat.core.broker.reply_queues import ReplyQueues, ReplyTarget
+from rtchat.core.broker.topic import Topic
+from rtchat.core.stomp.frames import Frame
+from rtchat.errors import ProtocolError
+
+__all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget"]
+
+_MAX_ROUTES = 4096
+
+_PUBSUB = DestinationKind.PUBSUB.value
+_OTHER_THAN_TOPICS = tuple(
+    kind.value for kind in DestinationKind if kind is not DestinationKind.TOPIC
+)
+_USUAL = (DestinationKind.TOPIC.value, DestinationKind.QUEUE.value)
+
+
+class Route:
+    """Where SENDs to one destination, or to several with commas between, go.
+
+    Attributes:
+        destination: The destination as the SEND names it.
+        targets: Each destination once, in order.
+        checks: What a SEND has to pass.
+        storage: Where its messages have to be first, or None.
+        topic: The target if it is one topic that is served directly, else None.
+        is_usual: Whether it is one topic or queue without checks, of the usual prefixes.
+    """
+
+    __slots__ = ("checks", "destination", "is_usual", "storage", "targets", "topic")
+
+    def __init__(
+        self, destination: str, targets: Sequence[Target], checks: Sequence[Check]
+    ) -> None:
+        self.destination = destination
+        self.targets = tuple(targets)
+        self.checks = tuple(checks)
+        self.storage: Storage | None = None
+        for target in targets:
+            if target.storage is not None:
+                self.storage = target.storage
+                break
+        only = targets[0] if len(targets) == 1 else None
+        self.topic = only if isinstance(only, TopicTarget) and self.storage is None else None
+        self.is_usual = (
+            only is not None
+            and not checks
+            and only.name == destination
+            and destination.startswith(_USUAL)
+        )
+
+
+class Publication(NamedTuple):
+    """A SEND that waits for COMMIT.
+
+    Attributes:
+        route: Where to.
+        size: What it counts in the budget, in bytes.
+        frame: The SEND.
+        reply_to: Where answers go.
+        sender: The session.
+    """
+
+    route: Route
+    size: int
+    frame: Frame
+    reply_to: str
+    sender: Principal
+
+
+class TopicTarget(Target):
+    """A topic that nothing is kept of.
+
+    Attributes:
+        direct: The subscribers of that very name if there are no others, as of ``generation``.
+        generation: When the two were looked up; see :attr:`Router.generation`.
+        topics: All subscribers, those of patterns too, as of ``generation``.
+    """
+
+    __slots__ = ("_router", "direct", "generation", "topics")
+
+    def __init__(self, name: str, router: Router, storage: Storage | None) -> None:
+        super().__init__(name, storage)
+        self._router = router
+        self.generation = -1
+        self.topics: tuple[Topic, ...] = ()
+        self.direct: Topic | None = None
+
+    def put(self, message: Message, sender: Principal | None) -> None:
+        """Deliver to every subscriber."""
+        router = self._router
+        if self.generation != router.generation:
+            router.renew(self)
+        for heard in router.published:
+            heard(message)
+        for topic in self.topics:
+            topic.publish(message)
+
+
+class QueueTarget(Target):
+    """A queue; it begins to exist with its first message."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self, name: str, open_queue: Callable[[str], Queue]) -> None:
+        super().__init__(name)
+        self._open = open_queue
+
+    def put(self, message: Message, sender: Principal | None) -> None:
+        """Let the message wait, or hand it to a consumer."""
+        self._open(self.name).put(message)
+
+
+class Router:
+    """Finds the targets of destinations, and the subscribers of topics.
+
+    Args:
+        pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
+        open_queue: Returns the queue of this name, a new one if there is none.
+        reply_queues: Where replies go.
+        events: The listeners to ask who wants to see messages.
+
+    Attributes:
+        gates: What SENDs have to pass.
+        generation: Changes with every topic or pattern that gets its first subscriber or loses
+            its last; then what was looked up before is out of date.
+        has_patterns: Whether a pattern has subscribers.
+        providers: What serves topics in ways of their own; the first that claims a name does.
+        published: The listeners to every message.
+        topic_storage: Where messages for topics have to be first; None is one node.
+        topics: Topics and patterns with subscribers, by name.
+    """
+
+    __slots__ = (
+        "_open_queue",
+        "_patterns",
+        "_pubsub",
+        "_reply_queues",
+        "_routes",
+        "gates",
+        "generation",
+        "has_patterns",
+        "providers",
+        "published",
+        "topic_storage",
+        "topics",
+    )
+
+    def __init__(
+        self,
+        pubsub: Mapping[str, tuple[str, ...]],
+        open_queue: Callable[[str], Queue],
+        reply_queues: ReplyQueues,
+        events: Events,
+    ) -> None:
+        self._pubsub = dict(pubsub)
+        self._open_queue = open_queue
+        self._reply_queues = reply_queues
+        self._patterns: PatternIndex[Topic] = PatternIndex()
+        self._routes: dict[str, Route] = {}
+        self.gates: list[Gate] = []
+        self.generation = 0
+        self.has_patterns = False
+        self.providers: list[DestinationProvider] = []
+        self.published = events.published
+        self.topic_storage: Storage | None = None
+        self.topics: dict[str, Topic] = {}
+
+    def resolve(self, destination: str) -> Route:
+        """Return where a SEND to a destination goes.
+
+        Raises:
+            ProtocolError: Nothing can be sent there.
+        """
+        route = self._routes.get(destination)
+        if route is None:
+            names = self._names(destination) if "," in destination else [destination]
+            checks = [
+                check
+                for gate in self.gates
+                if any(map(gate.concerns.matches, names))
+                if (check := gate.check_for(names)) is not None
+            ]
+            if any(name.startswith(_PUBSUB) for name in names):
+                names = self._copies(names)
+            route = Route(destination, [self._target(name) for name in names], checks)
+            if len(self._routes) >= _MAX_ROUTES:
+                self._routes.clear()
+            self._routes[destination] = route
+        return route
+
+    def forget_routes(self) -> None:
+        """Resolve every destination anew: providers or gates have changed."""
+        self._routes.clear()
+
+    def provider_of(self, name: str) -> DestinationProvider | None:
+        """Return what serves a topic in a way of its own, None for a plain topic."""
+        for provider in self.providers:
+            if provider.claims.matches(name) is not None and (
+                provider.takes_patterns or not is_pattern(name)
+            ):
+                return provider
+        return None
+
+    # Topics
+
+    def add(self, topic: Topic) -> None:
+        """Let a topic, or a pattern, have subscribers."""
+        name = topic.name
+        if is_pattern(name):
+            self._patterns.add(name, topic)
+            self.has_patterns = True
+        self.topics[name] = topic
+        self.generation += 1
+
+    def remove(self, topic: Topic) -> None:
+        """Forget a topic, or a pattern, that has lost its last subscriber."""
+        name = topic.name
+        del self.topics[name]
+        if is_pattern(name):
+            self._patterns.remove(name)
+            self.has_patterns = len(self._patterns) > 0
+        self.generation += 1
+
+    def renew(self, target: TopicTarget) -> None:
+        """Look up a target's subscribers."""
+        name = target.name
+        exact = self.topics.get(name)
+        found: tuple[Topic, ...] = () if exact is None else (exact,)
+        if self.has_patterns:
+            found += tuple(self.matching(name))
+        target.topics = found
+        target.direct = exact if len(found) == 1 else None
+        target.generation = self.generation
+
+    def matching(self, name: str) -> list[Topic]:
+        """Return the patterns with subscribers that match a name, itself apart."""
+        exact = self.topics.get(name)
+        return [topic for topic in self._patterns.matching(name) if topic is not exact]
+
+    # Small helpers
+
+    def _names(self, destination: str) -> list[str]:
+        """Return the destinations that a SEND with commas in its destination names."""
+        for provider in self.providers:
+            for namespace in provider.namespaces:
+                if destination.startswith(namespace):
+                    return [destination]
+        return split_composite(destination)
+
+    def _copies(self, names: Sequence[str]) -> list[str]:
+        """Return the names with the queues of ``[pubsub]`` in place of ``/pubsub/NAME``."""
+        targets: dict[str, None] = {}
+        for name in names:
+            if not name.startswith(_PUBSUB):
+                targets[name] = None
+                continue
+            queues = self._pubsub.get(name.removeprefix(_PUBSUB))
+            if queues is None:
+                raise ProtocolError(
+                    "no such pubsub destination",
+                    f"{name} has no line in the section [pubsub] of the server's settings.",
+                )
+            targets.update(dict.fromkeys(queues))
+        return list(targets)
+
+    def _target(self, name: str) -> Target:
+        # Most are topics, which one look at the prefix tells.
+        if not name.startswith(_OTHER_THAN_TOPICS):
+            for provider in self.providers:
+                if provider.claims.matches(name) is not None:
+                    return provider.target(name)
+            return TopicTarget(name, self, self.topic_storage)
+        kind = destination_kind(name)
+        if kind is DestinationKind.QUEUE:
+            return QueueTarget(name, self._open_queue)
+        if kind is DestinationKind.TEMP_QUEUE:
+            raise ProtocolError(
+                "no such temporary queue",
+                "Answer to the reply-to of the message you received, as it stands there.",
+            )
+        return ReplyTarget(name, self._reply_queues)

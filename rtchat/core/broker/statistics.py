@@ -1,0 +1,57 @@
+"""What a broker says about itself, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rtchat.core.broker.queue import Queue
+from rtchat.core.broker.reply_queues import ReplyQueues
+from rtchat.core.broker.router import Router
+
+__all__ = ["Statistics"]
+
+
+class Statistics:
+    """Counts of what a broker holds now.
+
+    Args:
+        router: Its topics and providers.
+        queues: Its queues, by name.
+        reply_queues: Its temporary queues.
+    """
+
+    __slots__ = ("_queues", "_reply_queues", "_router")
+
+    def __init__(
+        self, router: Router, queues: Mapping[str, Queue], reply_queues: ReplyQueues
+    ) -> None:
+        self._router = router
+        self._queues = queues
+        self._reply_queues = reply_queues
+
+    @property
+    def topic_count(self) -> int:
+        """How many topics and patterns have subscribers."""
+        return len(self._router.topics) + sum(
+            provider.topic_count for provider in self._router.providers
+        )
+
+    @property
+    def queue_count(self) -> int:
+        """How many queues have messages or consumers."""
+        return len(self._queues)
+
+    @property
+    def queued_count(self) -> int:
+        """How many messages queues hold, unacknowledged ones included."""
+        return sum(map(len, self._queues.values()))
+
+    @property
+    def subscription_count(self) -> int:
+        """How many subscriptions there are."""
+        return (
+            sum(map(len, self._router.topics.values()))
+            + sum(provider.subscription_count for provider in self._router.providers)
+            + sum(queue.consumer_count for queue in self._queues.values())
+            + len(self._reply_queues)
+        )

@@ -1,0 +1,145 @@
+"""The chat's gate: it names sessions, limits their rate, and checks what rooms take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.destinations import Glob
+from rtchat.core.broker.gate import Admission, Check, Gate
+from rtchat.core.broker.principal import Principal
+from rtchat.core.chat.chat import (
+    PRIVATE_PREFIX,
+    Chat,
+    Json,
+    not_to_be_sent_to,
+    receiver_of,
+    require_name,
+)
+from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.chat.people import PersonSession
+from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.stomp.frames import Frame
+from rtchat.errors import LimitExceeded, NotAllowed
+
+__all__ = ["ChatGate", "open_chat"]
+
+_WHITE_SPACE = b"\xef\xbb\xbf \t\r\n"
+
+
+class ChatGate(Gate):
+    """Lets people in under their nicks, and their messages into rooms.
+
+    Args:
+        chat: The people and rooms.
+        json: How JSON is read.
+    """
+
+    def __init__(self, chat: Chat, json: Json) -> None:
+        self.concerns = Glob((*chat.policy.rooms, f"{PRIVATE_PREFIX}*"))
+        self._chat = chat
+        self._json = json
+
+    def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:
+        """Let a session in, under a nick if it asks for one.
+
+        Raises:
+            NotAllowed: The nick cannot be had.
+        """
+        session = self._chat.arrive(principal, headers)
+        policy = self._chat.policy
+        per_second = policy.messages_per_second
+        rate = TokenBucket(per_second, policy.burst, now) if per_second else None
+        if session is None:
+            return Admission({}, rate)
+        person = session.person
+        return Admission({"nick": person.nick, "x-presence-id": person.id}, rate)
+
+    def leave(self, principal: Principal, now: float) -> None:
+        """End the session of a person."""
+        self._chat.depart(principal, now)
+
+    def check_for(self, destinations: Sequence[str]) -> Check | None:
+        """Return what SENDs to these destinations have to pass."""
+        if len(destinations) == 1 and destinations[0].startswith(PRIVATE_PREFIX):
+            return self._check_private
+        if any(name.startswith(PRIVATE_PREFIX) for name in destinations):
+            return _refuse
+        if any(name in self._chat.rooms for name in destinations):
+            return self._check_text
+        return None
+
+    def _check_private(self, principal: Principal, frame: Frame) -> None:
+        """Refuse a private message that could reach no person, whoever is connected.
+
+        Raises:
+            ProtocolError: The sender has no name, or the destination has none.
+        """
+        self._check_text(principal, frame)
+        require_name(self._chat.session_of(principal))
+        receiver_of(frame.headers["destination"])
+
+    def _check_text(self, principal: Principal, frame: Frame) -> None:
+        """Refuse a message that a room does not take.
+
+        Raises:
+            ProtocolError: It is too long, or says that it is from another person.
+        """
+        policy, body = self._chat.policy, frame.body
+        start = body[:64].lstrip(_WHITE_SPACE)[:1]
+        is_object = start == b"{" or (not start and len(body) > 64)
+        is_long = 0 < policy.max_text_chars < len(body)
+        if not (is_long or (is_object and policy.nick_must_match)):
+            return
+        try:
+            value = self._json.read(body) if is_object else None
+        except RecursionError:
+            raise NotAllowed(
+                "JSON nested too deeply", "A message to a room has no use for that."
+            ) from None
+        nick = text = None
+        if isinstance(value, dict):
+            nick, text = value.get("nick"), value.get("text")
+        session = self._chat.session_of(principal)
+        is_program = session is None or not session.person.holds_nick
+        if is_long and (isinstance(text, str) or policy.limits_programs or not is_program):
+            if not isinstance(text, str):
+                text = body.decode("utf-8", "replace")
+            if len(text) > policy.max_text_chars:
+                raise LimitExceeded(
+                    f"text longer than {policy.max_text_chars} characters",
+                    "The limit is text.max_characters of the server.",
+                )
+        if isinstance(nick, str) and policy.nick_must_match:
+            self._check_nick(nick.strip(), session)
+
+    def _check_nick(self, nick: str, session: PersonSession | None) -> None:
+        person = None if session is None else session.person
+        if person is not None and person.holds_nick:
+            is_own = nick == person.nick
+        else:
+            # A client that knows nothing of nicks may write any that is free.
+            is_own = self._chat.people.holder(nick) is None
+        if not is_own:
+            raise NotAllowed(
+                "not your nick",
+                "The message says it is from somebody else. The nick in it has to be the one in "
+                "your CONNECT; the setting is nick.must_match of the server.",
+            )
+
+
+def _refuse(principal: Principal, frame: Frame) -> None:
+    raise not_to_be_sent_to()
+
+
+def open_chat(broker: Broker, policy: ChatPolicy, json: Json) -> Chat:
+    """Let a broker know people and rooms; call it before the first session.
+
+    Args:
+        broker: The broker.
+        policy: The rules for people and rooms.
+        json: How JSON is written and read.
+    """
+    chat = Chat(broker, policy, json)
+    broker.add_gate(ChatGate(chat, json))
+    return chat

@@ -1,0 +1,80 @@
+"""ACK and NACK: which deliveries a frame is about, and what becomes of them."""
+
+from __future__ import annotations
+
+from rtchat.core.session.headers import ack_id, subscription_number
+from rtchat.core.session.subscriptions import Subscriptions
+from rtchat.core.session.transactions import Acknowledgement, Transactions
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.errors import ProtocolError
+
+__all__ = ["acknowledge", "acknowledge_run"]
+
+
+def acknowledge(
+    frame: Frame,
+    subscriptions: Subscriptions,
+    transactions: Transactions,
+    *,
+    is_ack: bool,
+    requeue: bool,
+) -> None:
+    """Act on an ACK or NACK, or let it wait for its transaction's COMMIT.
+
+    Args:
+        frame: The frame.
+        subscriptions: The session's subscriptions.
+        transactions: The session's open transactions.
+        is_ack: Whether it is an ACK.
+        requeue: Whether another consumer may have a message that is refused.
+
+    Raises:
+        ProtocolError: There is no such delivery, or no such transaction.
+    """
+    version = subscriptions.version
+    delivery = ack_id(frame, version)
+    transaction = frame.headers.get("transaction")
+    if transaction is not None:
+        transactions.check(transaction)
+    subscription = subscriptions.get(subscription_number(delivery))
+    if subscription is not None and version is Version.V11:
+        named = frame.headers.get("subscription")
+        subscription = subscription if subscription.id == named else None
+    deliveries, taken = ([], 0) if subscription is None else subscription.take((delivery,))
+    if subscription is None or not taken:
+        raise _unknown_delivery(frame.command)
+    if transaction is not None:
+        subscription.reserved += len(deliveries)
+        transactions.add(transaction, Acknowledgement(subscription, deliveries, is_ack, requeue))
+        return
+    source = subscription.source
+    assert source is not None  # only a source delivers what has to be acknowledged
+    entries = [entry for _, entry in deliveries]
+    if is_ack:
+        source.acknowledged(entries)
+    else:
+        source.returned(entries, requeue=requeue)
+
+
+def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> None:
+    """Act on several ACKs that say no more than which delivery they are about.
+
+    Raises:
+        ProtocolError: One is of no such delivery; those before it have had their effect.
+    """
+    while ack_ids:
+        subscription = subscriptions.get(subscription_number(ack_ids[0]))
+        deliveries, taken = ([], 0) if subscription is None else subscription.take(ack_ids)
+        if subscription is None or not taken:
+            raise _unknown_delivery("ACK")
+        source = subscription.source
+        assert source is not None  # only a source delivers what has to be acknowledged
+        source.acknowledged([entry for _, entry in deliveries])
+        ack_ids = ack_ids[taken:]
+
+
+def _unknown_delivery(command: str) -> ProtocolError:
+    return ProtocolError(
+        f"{command} for an unknown or already acknowledged delivery",
+        "It was acknowledged before, or its subscription has ended, or it was never sent.",
+    )

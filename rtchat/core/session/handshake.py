@@ -1,0 +1,72 @@
+"""CONNECT: the version and the heart-beats that both sides agree on."""
+
+from __future__ import annotations
+
+from rtchat.core.session.connection import HeartBeat
+from rtchat.core.session.headers import milliseconds
+from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.limits import Limits
+from rtchat.errors import ProtocolError
+
+__all__ = ["NoCommonVersion", "agree_on_heartbeat", "negotiate"]
+
+
+class NoCommonVersion(ProtocolError):
+    """The client accepts no version that the server speaks."""
+
+
+def negotiate(accept_version: str | None) -> Version:
+    """Return the highest version that both sides speak.
+
+    Args:
+        accept_version: The header of CONNECT; None is a client of STOMP 1.0, which lacks it.
+
+    Raises:
+        NoCommonVersion: There is none.
+    """
+    if accept_version is None:
+        return Version.V10
+    accepted = {text.strip() for text in accept_version.split(",")}
+    for version in reversed(Version):
+        if version.value in accepted:
+            return version
+    raise NoCommonVersion(
+        "no common version",
+        f"This server speaks STOMP {', '.join(version.value for version in Version)}.",
+    )
+
+
+def agree_on_heartbeat(text: str, limits: Limits) -> tuple[HeartBeat, str]:
+    """Return what both sides have agreed on, and the ``heart-beat`` header of CONNECTED.
+
+    Args:
+        text: The ``heart-beat`` header of CONNECT, two numbers of milliseconds.
+        limits: What the server offers.
+
+    Raises:
+        ProtocolError: The header is not two numbers.
+    """
+    try:
+        client_sends, client_wants = (milliseconds(part) for part in text.split(","))
+    except ValueError:
+        raise ProtocolError(
+            "heart-beat is not two numbers",
+            "Write heart-beat:SEND,RECEIVE with two whole numbers of milliseconds.",
+        ) from None
+    server_sends = _offer(limits.heartbeat_send_ms, client_wants, limits)
+    server_wants = _offer(limits.heartbeat_receive_ms, client_sends, limits)
+    # "if <cx> is 0 (the client cannot send heart-beats) or <sy> is 0 (the server does not want to
+    # receive heart-beats) then there will be none; otherwise, there will be heart-beats every
+    # MAX(<cx>,<sy>) milliseconds"
+    agreed = HeartBeat(
+        max(server_sends, client_wants) if server_sends and client_wants else 0,
+        max(server_wants, client_sends) if server_wants and client_sends else 0,
+    )
+    return agreed, f"{server_sends},{server_wants}"
+
+
+def _offer(usual_ms: int, wished_ms: int, limits: Limits) -> int:
+    """Return less than usual for a client that wishes it, down to the minimum."""
+    if not usual_ms or not wished_ms or wished_ms >= usual_ms:
+        return usual_ms
+    return max(wished_ms, min(usual_ms, limits.min_heartbeat_ms))

@@ -1,0 +1,71 @@
+"""What a client is told that broke the protocol or a limit, and why its connection closes."""
+
+from __future__ import annotations
+
+from rtchat.core.session.connection import CloseReason
+from rtchat.core.session.handshake import NoCommonVersion
+from rtchat.core.session.state import State
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
+
+__all__ = ["error_frame", "reason_of", "unexpected"]
+
+_COMMANDS = frozenset(
+    {
+        "ABORT",
+        "ACK",
+        "BEGIN",
+        "COMMIT",
+        "CONNECT",
+        "DISCONNECT",
+        "NACK",
+        "SEND",
+        "STOMP",
+        "SUBSCRIBE",
+        "UNSUBSCRIBE",
+    }
+)
+
+
+def error_frame(error: ProtocolError, cause: Frame | None) -> tuple[dict[str, str], bytes]:
+    """Return the headers and the body of the ERROR frame for an error.
+
+    Args:
+        error: What is wrong.
+        cause: The frame that caused it, if one did.
+    """
+    headers = {"message": error.message, "content-type": "text/plain"}
+    if isinstance(error, NoCommonVersion):
+        headers["version"] = ",".join(version.value for version in Version)
+    # "If the ERROR is related to a specific frame sent from the client, the server SHOULD add
+    # additional headers to help identify the original frame that caused the error. For example,
+    # if the frame included a receipt header, the ERROR frame SHOULD set the receipt-id header to
+    # match the value of the receipt header of the frame".
+    if cause is not None and "receipt" in cause.headers:
+        headers["receipt-id"] = cause.headers["receipt"]
+    body = f"{error.message}\n{error.detail}\n" if error.detail else f"{error.message}\n"
+    return headers, body.encode()
+
+
+def reason_of(error: ProtocolError) -> CloseReason:
+    """Return why the connection closes after an error."""
+    if isinstance(error, LimitExceeded):
+        return CloseReason.LIMIT
+    if isinstance(error, NotAllowed):
+        return CloseReason.REFUSED
+    return CloseReason.PROTOCOL
+
+
+def unexpected(command: str, state: State) -> ProtocolError:
+    """Return the error for a command that a session does not take in its state."""
+    if command not in _COMMANDS:
+        # The text is not repeated: it may be anything, of any length.
+        return ProtocolError(
+            "unknown command",
+            "A frame begins with a STOMP command in capitals on a line of its own.",
+        )
+    if state is State.NEW:
+        return ProtocolError(
+            f"{command} before CONNECT", "The first frame must be CONNECT or STOMP."
+        )
+    return ProtocolError(f"a second {command}", "This session is connected already.")
