@@ -169,17 +169,10 @@ class Broker:
             What each gate grants.
 
         Raises:
-            ProtocolError: A gate refuses it; then no gate knows it any longer.
+            ProtocolError: A gate refuses it.
         """
-        admissions: list[Admission] = []
-        for gate in self.router.gates:
-            try:
-                admissions.append(gate.admit(principal, headers, self.cork.now))
-            except ProtocolError:
-                for passed in self.router.gates[: len(admissions)]:
-                    passed.leave(principal, self.cork.now)
-                raise
-        return admissions
+        now = self.cork.now
+        return [gate.admit(principal, headers, now) for gate in self.router.gates]
 
     def leave(self, principal: Principal) -> None:
         """Forget a session; its subscriptions have ended already."""

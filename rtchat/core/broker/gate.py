@@ -54,7 +54,7 @@ class Gate:
         return Admission({})
 
     def leave(self, principal: Principal, now: float) -> None:
-        """Forget a session that was let in; its subscriptions have ended already."""
+        """Forget a session, let in or not; its subscriptions have ended already."""
 
     def check_for(self, destinations: Sequence[str]) -> Check | None:
         """Return what SENDs to all these destinations together have to pass, None if nothing.

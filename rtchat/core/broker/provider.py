@@ -56,9 +56,8 @@ class Target(ABC):
 
     __slots__ = ("name", "storage")
 
-    def __init__(self, name: str, storage: Storage | None = None) -> None:
-        self.name = name
-        self.storage = storage
+    name: str
+    storage: Storage | None
 
     def admit(self) -> None:
         """Make sure that it can take one more message.

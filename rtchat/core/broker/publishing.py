@@ -259,7 +259,7 @@ class Publishing:
         message_id = f"{self._epoch}-{self.message_count}"
         for target in route.targets:
             message = Message(message_id, target.name, frame, reply_to)
-            if message.is_expired(self._cork.now):
+            if "expires" in frame.headers and message.is_expired(self._cork.now):
                 continue
             if target.storage is None:
                 steps.append(partial(_put_late, target, message, sender))

@@ -52,7 +52,8 @@ class ReplyTarget(Target):
     __slots__ = ("_queues",)
 
     def __init__(self, name: str, queues: ReplyQueues) -> None:
-        super().__init__(name)
+        self.name = name
+        self.storage = None
         self._queues = queues
 
     def put(self, message: Message, sender: Principal | None) -> None:

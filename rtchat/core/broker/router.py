@@ -99,7 +99,8 @@ class TopicTarget(Target):
     __slots__ = ("_router", "direct", "generation", "topics")
 
     def __init__(self, name: str, router: Router, storage: Storage | None) -> None:
-        super().__init__(name, storage)
+        self.name = name
+        self.storage = storage
         self._router = router
         self.generation = -1
         self.topics: tuple[Topic, ...] = ()
@@ -122,7 +123,8 @@ class QueueTarget(Target):
     __slots__ = ("_open",)
 
     def __init__(self, name: str, open_queue: Callable[[str], Queue]) -> None:
-        super().__init__(name)
+        self.name = name
+        self.storage = None
         self._open = open_queue
 
     def put(self, message: Message, sender: Principal | None) -> None:

@@ -277,7 +277,8 @@ class _PrivateTarget(Target):
     __slots__ = ("_chat",)
 
     def __init__(self, name: str, chat: Chat) -> None:
-        super().__init__(name)
+        self.name = name
+        self.storage = None
         self._chat = chat
 
     def put(self, message: Message, sender: Principal | None) -> None:

@@ -111,7 +111,7 @@ class GroupCommit:
         for step in steps:
             if isinstance(step, KeptMessage):
                 step.stream.waiting += 1
-                size += step.size
+                size += step.row_size
         if not self._units and not self._is_writing:
             self._cork.woken[self._hand_over] = None
         self._units.append(_Unit(steps, publisher, cause, size))
@@ -148,7 +148,7 @@ class GroupCommit:
                 )
                 rows.append(row)
                 delta[0] += 1
-                delta[1] += row.size
+                delta[1] += message.row_size
         streams = [
             StreamDelta(stream.number, stream.name, stream.epoch, *delta)
             for stream, delta in grown.items()

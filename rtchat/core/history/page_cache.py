@@ -61,7 +61,7 @@ class PageCache:
         if offset in page.messages:
             return
         page.messages[offset] = message
-        size = message.size
+        size = message.row_size
         page.bytes += size
         self.bytes += size
         while self.bytes > self._max_bytes and len(self._pages) > 1:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtchat.core.broker.encoder import passed_on_lines
-from rtchat.core.broker.message import OVERHEAD_BYTES, Message
+from rtchat.core.broker.message import Message
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
@@ -24,16 +23,18 @@ class KeptMessage(Message):
         stream: Where it is kept.
         offset: Its number there, from 0.
         time_s: When it was accepted, in seconds since 1970.
+        row_size: What it counts in limits, in bytes, here and in the file.
     """
 
     stream: Stream
     offset: int = -1
     time_s: float = 0.0
+    row_size: int
 
     @property
     def size(self) -> int:
         """What it counts in limits, in bytes: the same as its row in the file."""
-        return len(passed_on_lines(self)) + len(self.frame.body) + OVERHEAD_BYTES
+        return self.row_size
 
 
 def message_of(row: Row, stream: Stream) -> KeptMessage:
@@ -52,6 +53,7 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
         stream=stream,
         offset=row.offset,
         time_s=row.time_s,
+        row_size=row.size,
     )
 
 

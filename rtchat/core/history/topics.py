@@ -7,7 +7,8 @@ from functools import partial
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
-from rtchat.core.broker.message import Message
+from rtchat.core.broker.encoder import passed_on_lines
+from rtchat.core.broker.message import OVERHEAD_BYTES, Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
@@ -94,7 +95,7 @@ class HistoryTopics(DestinationProvider):
         broker = self._broker
         for heard in broker.events.published:
             heard(message)
-        if len(stream) == 1:
+        if stream.next - stream.first == 1:
             self._retention_changed(stream)
         if stream.topic is not None:
             stream.topic.publish(message)
@@ -122,7 +123,8 @@ class _StreamTarget(Target):
     __slots__ = ("_cork", "_history", "_stream")
 
     def __init__(self, name: str, topics: HistoryTopics) -> None:
-        super().__init__(name, topics.history.group_commit)
+        self.name = name
+        self.storage = topics.history.group_commit
         self._cork = topics.cork
         self._history = topics.history
         self._stream: Stream | None = None
@@ -150,6 +152,7 @@ class _StreamTarget(Target):
             message.reply_to,
             stream=stream,
             time_s=self._cork.now,
+            row_size=len(passed_on_lines(message)) + len(message.frame.body) + OVERHEAD_BYTES,
         )
 
     def put(self, message: Message, sender: Principal | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rtchat.core.broker.queue import Queue
 from rtchat.core.stomp.frames import Frame
@@ -41,34 +42,30 @@ class TooFast(Exception):
         self.delay_s = delay_s
 
 
+@dataclass(slots=True)
 class ReceiptLedger:
     """Counts a session's messages on their way to the storage, and keeps its RECEIPTs in order.
 
-    A RECEIPT follows those of all frames before it. It is owed until as many messages are stored
+    A RECEIPT follows those of all frames before it. It is owed until as many messages are settled
     as had been accepted when its frame came.
 
     Attributes:
         accepted: How many frames with messages to store there were.
         settled: How many of them are stored, or failed.
+        owed: The headers of each RECEIPT that is owed, with the number to wait for.
     """
 
-    __slots__ = ("_owed", "accepted", "settled")
-
-    def __init__(self) -> None:
-        self.accepted = self.settled = 0
-        self._owed: deque[tuple[int, Mapping[str, str]]] = deque()
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing is on its way."""
-        return self.accepted == self.settled
+    accepted: int = 0
+    settled: int = 0
+    owed: deque[tuple[int, Mapping[str, str]]] = field(default_factory=deque)
 
     def owe(self, headers: Mapping[str, str]) -> None:
         """Keep a RECEIPT until all that was accepted is settled."""
-        self._owed.append((self.accepted, headers))
+        self.owed.append((self.accepted, headers))
 
-    def due(self) -> Mapping[str, str] | None:
-        """Return the next RECEIPT to send, and forget it; None if none is due."""
-        if self._owed and self._owed[0][0] <= self.settled:
-            return self._owed.popleft()[1]
-        return None
+    def take_due(self) -> list[Mapping[str, str]]:
+        """Return the RECEIPTs that are owed no longer, and forget them."""
+        due = []
+        while self.owed and self.owed[0][0] <= self.settled:
+            due.append(self.owed.popleft()[1])
+        return due

@@ -8,7 +8,7 @@ from rtchat.core.session.state import State
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
-__all__ = ["error_frame", "reason_of", "unexpected"]
+__all__ = ["error_frame", "reason_of", "replaced", "shutting_down", "unexpected"]
 
 _COMMANDS = frozenset(
     {
@@ -69,3 +69,16 @@ def unexpected(command: str, state: State) -> ProtocolError:
             f"{command} before CONNECT", "The first frame must be CONNECT or STOMP."
         )
     return ProtocolError(f"a second {command}", "This session is connected already.")
+
+
+def shutting_down() -> ProtocolError:
+    """Return the error for every client when the server stops."""
+    return ProtocolError("server shutting down", "Connect again in a moment.")
+
+
+def replaced() -> ProtocolError:
+    """Return the error for a session whose person has connected again in the same window."""
+    return ProtocolError(
+        "replaced by a newer connection",
+        "Another connection came with the same x-presence-token and x-presence-window.",
+    )

@@ -7,7 +7,7 @@ it tells its :class:`~rtchat.core.session.connection.SessionTransport`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
@@ -17,15 +17,22 @@ from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import TokenBucket
-from rtchat.core.session.acks import acknowledge, acknowledge_run
+from rtchat.core.session import commands
+from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
-from rtchat.core.session.headers import required, wants_requeue
+from rtchat.core.session.headers import required
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
-from rtchat.core.session.refusals import error_frame, reason_of, unexpected
+from rtchat.core.session.refusals import (
+    error_frame,
+    reason_of,
+    replaced,
+    shutting_down,
+    unexpected,
+)
 from rtchat.core.session.state import State
 from rtchat.core.session.subscriptions import Subscriptions
-from rtchat.core.session.transactions import Action, Transactions, relieved_by, undo
+from rtchat.core.session.transactions import Action, Transactions, undo
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
@@ -46,38 +53,41 @@ class Session:
         transport: The connection underneath.
 
     Attributes:
+        broker: Where to subscribe and publish.
+        committing: The COMMIT whose messages are on their way to the storage, and its actions.
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, "" without one.
         user: The name of the authenticated user; "" is anonymous.
         state: Where the conversation is.
         is_closed: Whether it is over, whatever the connection still does.
         is_lost: Whether the connection broke without a DISCONNECT: the client may soon be back.
+        subscriptions: What the client listens to.
+        transactions: What it has begun and not committed.
         version: The version agreed on; 1.0 until then, which every client can read.
         has_published: Whether it has sent a message since the flag was last cleared.
     """
 
     __slots__ = (
         "_acts",
-        "_broker",
         "_bucket",
-        "_committing",
         "_held",
-        "_is_admitted",
         "_is_pausing",
         "_ledger",
         "_limits",
         "_outbound",
         "_parser",
-        "_subscriptions",
-        "_transactions",
         "_transport",
         "_waits_for_storage",
+        "broker",
+        "committing",
         "has_published",
         "id",
         "is_closed",
         "is_lost",
         "login",
         "state",
+        "subscriptions",
+        "transactions",
         "user",
         "version",
     )
@@ -93,31 +103,20 @@ class Session:
         self.is_lost = False
         self.version = Version.V10
         self.has_published = False
-        self._broker = broker
+        self.broker = broker
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
         self._parser = FrameParser(limits, broker.heads)
-        self._subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
-        self._transactions = Transactions(limits, broker.account)
+        self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
+        self.transactions = Transactions(limits, broker.account)
         self._acts = _COMMANDS[State.NEW]
         self._bucket: TokenBucket | None = None
-        self._is_admitted = False
         self._held: Frame | None = None  # the frame that has to wait
         self._waits_for_storage = False  # it waits for that, not for a queue
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # the client sends faster than the storage writes
-        self._committing: tuple[Frame, list[Action]] | None = None  # a COMMIT on its way there
-
-    @property
-    def subscription_count(self) -> int:
-        """How many subscriptions are open."""
-        return len(self._subscriptions)
-
-    @property
-    def topic_consumer_bytes(self) -> int:
-        """How many bytes wait in subscriptions that may lag."""
-        return self._subscriptions.topic_consumer_bytes
+        self.committing: tuple[Frame, Sequence[Action]] | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -171,10 +170,10 @@ class Session:
                         frame = None  # it is not to blame for what those after it say
                         ack_ids = parser.more_acks()
                         if ack_ids:
-                            acknowledge_run(ack_ids, self._subscriptions)
+                            acknowledge_run(ack_ids, self.subscriptions)
                 else:
                     self.has_published = True
-                    publishing = self._broker.publishing
+                    publishing = self.broker.publishing
                     most = publishing.max_run(route, frame) if parser.has_more else 0
                     bodies = parser.more_like(frame, most - 1) if most > 1 else None
                     if bodies:
@@ -188,7 +187,7 @@ class Session:
             self._held = frame
             self._waits_for_storage = wait.queue is None
             if wait.queue is not None:
-                self._broker.full_queues.wait_for(wait.queue, self._transport.resume_session)
+                self.broker.full_queues.wait_for(wait.queue, self._transport.resume_session)
             elif wait.is_done:
                 self._held = DONE
                 self._confirm(frame)
@@ -223,44 +222,30 @@ class Session:
 
     def shut_down(self) -> None:
         """Tell the client that the server stops, and close."""
-        self.fail(
-            ProtocolError("server shutting down", "Connect again in a moment."),
-            reason=CloseReason.SHUTDOWN,
-        )
+        self.fail(shutting_down(), reason=CloseReason.SHUTDOWN)
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""
-        self.fail(
-            ProtocolError(
-                "replaced by a newer connection",
-                "Another connection came with the same x-presence-token and x-presence-window.",
-            ),
-            reason=CloseReason.REPLACED,
-        )
+        self.fail(replaced(), reason=CloseReason.REPLACED)
 
     def lost(self, *, said_goodbye: bool = False) -> None:
-        """Leave nothing behind: the connection is gone.
-
-        Args:
-            said_goodbye: The client meant it; without that it may be back in a moment.
-        """
+        """Leave nothing behind: the connection is gone, after a DISCONNECT or without one."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.is_lost = not said_goodbye
         self.state = State.CLOSED
         self._acts = _COMMANDS[State.CLOSED]
-        self.is_closed = True
-        broker = self._broker
+        broker = self.broker
         if self._held is not None:
             self._held = None
             broker.full_queues.cancel(self._transport.resume_session)
-        was_admitted, self._is_admitted = self._is_admitted, False
-        if was_admitted:
-            self.is_lost = not said_goodbye
         # First nothing is handed to this session any more; then others get what it had.
-        ended = self._subscriptions.end_all()
-        for name in self._transactions.names():
-            ended += undo(self._transactions.take(name))
+        ended = self.subscriptions.end_all()
+        for name in self.transactions.names():
+            ended += undo(self.transactions.take(name))
         broker.return_unacked(ended)
-        if was_admitted:
-            broker.leave(self)
+        broker.leave(self)
 
     def _refuse(self, problem: ProtocolError) -> None:
         """End the session because a subscription cannot go on."""
@@ -286,19 +271,18 @@ class Session:
             return  # it was too slow for its own message; nothing follows the ERROR
         if "receipt" in frame.headers and act is not Session._connect:
             self._confirm(frame, more)
-        if act is Session._disconnect:
+        if act is commands.disconnect:
             self._close(CloseReason.DONE, "")
 
     def _confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
         """Send the RECEIPT that a frame asks for, after those that are owed already."""
-        # "If a server receives a receipt header, [it] MUST acknowledge the processing of the
-        # client frame with a RECEIPT frame"; "any client frame other than CONNECT".
+        # "If a server receives a receipt header, [it] MUST acknowledge the processing ..."
         receipt = None if frame is None else frame.headers.get("receipt")
         if receipt is None:
             return
         headers = {"receipt-id": receipt, **(more or {})}
         ledger = self._ledger
-        if ledger is None or ledger.is_settled:
+        if ledger is None or ledger.accepted == ledger.settled:
             self._send("RECEIPT", headers)
         else:
             ledger.owe(headers)
@@ -312,13 +296,13 @@ class Session:
         headers = frame.headers
         version = negotiate(headers.get("accept-version"))
         heartbeat, offer = agree_on_heartbeat(headers.get("heart-beat", "0,0"), self._limits)
-        self.version = self._subscriptions.version = version
+        self.version = self.subscriptions.version = version
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
         reply = {"version": version.value, "heart-beat": offer, "session": self.id}
         self._acts = _COMMANDS[State.OPEN]
-        if self._broker.router.gates:
+        if self.broker.router.gates:
             self._pass_gates(frame, reply)
         self.state = State.OPEN
         self._parser.log_in(version)
@@ -328,10 +312,8 @@ class Session:
         self._transport.session_opened(heartbeat)
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
-        """Ask the broker's gates, which may refuse the session; take what they grant."""
-        admissions = self._broker.admit(self, frame.headers)
-        self._is_admitted = True
-        for admission in admissions:
+        """Take what the broker's gates grant; they may refuse the session."""
+        for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
             if admission.rate is not None:
                 self._bucket = admission.rate
@@ -342,12 +324,12 @@ class Session:
         route = self._route_of(frame)
         for check in route.checks:
             check(self, frame)
-        broker, transaction = self._broker, headers.get("transaction")
+        broker, transaction = self.broker, headers.get("transaction")
         if transaction is None and broker.queues:
-            self._wait_for_capacity(route)
+            self.wait_for_capacity(route)
         reply_to = headers.get("reply-to", "")
         if reply_to:
-            reply_to = self._subscriptions.reply_address(reply_to)
+            reply_to = self.subscriptions.reply_address(reply_to)
         self.has_published = True
         if transaction is None:
             head = frame.head
@@ -356,10 +338,10 @@ class Session:
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 raise MustWait(is_done=True)
             return
-        self._transactions.check(transaction)
+        self.transactions.check(transaction)
         broker.publishing.check(route, frame)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
-        self._transactions.add(transaction, publication)
+        self.transactions.add(transaction, publication)
 
     def _route_of(self, frame: Frame) -> Route:
         """Return where a SEND goes; for all SENDs with the same head it is looked up once.
@@ -373,9 +355,9 @@ class Session:
             destination = frame.headers.get("destination") or required(frame, "destination")
             if destination.startswith(_TEMP_QUEUE):
                 # Another session may have a temporary queue of that name: the head is shared.
-                address = self._subscriptions.address_of(destination)
-                return self._broker.router.resolve(address)
-            route = self._broker.router.resolve(destination)
+                address = self.subscriptions.address_of(destination)
+                return self.broker.router.resolve(address)
+            route = self.broker.router.resolve(destination)
             if head is not None:
                 head.route = route
         return route
@@ -383,9 +365,8 @@ class Session:
     def _send_at_rate(self, frame: Frame) -> None:
         """Take a SEND unless it is too early; then the client is not read for a while."""
         bucket = self._bucket
-        assert bucket is not None
-        delay_s = bucket.wait_s(self._broker.cork.now)
-        if delay_s:
+        assert bucket is not None  # or another function would act on SEND
+        if delay_s := bucket.wait_s(self.broker.cork.now):
             raise TooFast(delay_s)
         try:
             self._send_message(frame)
@@ -395,64 +376,17 @@ class Session:
             raise
         bucket.take()
 
-    def _wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Let the client wait, before its frame has any effect, if a queue is full."""
-        queue = self._broker.publishing.full_queue(route, but)
+        queue = self.broker.publishing.full_queue(route, but)
         if queue is not None:
             raise MustWait(queue)
 
-    def _wait_for_storage(self) -> None:
+    def wait_for_storage(self) -> None:
         """Let the frame wait until all messages that the client has sent before are stored."""
-        if self._ledger is not None and not self._ledger.is_settled:
+        ledger = self._ledger
+        if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait
-
-    def _subscribe(self, frame: Frame) -> Mapping[str, str]:
-        self._wait_for_storage()
-        return self._subscriptions.subscribe(frame)
-
-    def _unsubscribe(self, frame: Frame) -> None:
-        self._wait_for_storage()
-        self._subscriptions.unsubscribe(frame)
-
-    def _ack(self, frame: Frame) -> None:
-        acknowledge(frame, self._subscriptions, self._transactions, is_ack=True, requeue=False)
-
-    def _nack(self, frame: Frame) -> None:
-        requeue = wants_requeue(frame)
-        acknowledge(frame, self._subscriptions, self._transactions, is_ack=False, requeue=requeue)
-
-    def _disconnect(self, frame: Frame) -> None:
-        """Do nothing but the receipt and the close, which follow."""
-        self._wait_for_storage()
-
-    # Transactions
-
-    def _begin(self, frame: Frame) -> None:
-        self._transactions.begin(required(frame, "transaction"))
-
-    def _commit(self, frame: Frame) -> None:
-        name = required(frame, "transaction")
-        actions = self._transactions.actions(name)
-        relieved = relieved_by(actions)
-        for action in actions:
-            if isinstance(action, Publication):
-                self._wait_for_capacity(action.route, relieved)
-        # Everything was checked when it came, so all of it takes effect.
-        actions = self._transactions.take(name)
-        parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
-        try:
-            must_wait = self._broker.publishing.commit(parts, self, frame)
-        except ProtocolError:
-            undo(actions)
-            raise
-        if must_wait:
-            self._committing = frame, actions
-            raise MustWait(is_done=True)
-
-    def _abort(self, frame: Frame) -> None:
-        undone = undo(self._transactions.take(required(frame, "transaction")))
-        ended = (one for one in undone if self._subscriptions.get(one.number) is None)
-        self._broker.return_unacked(ended)
 
     # What the storage tells
 
@@ -470,18 +404,19 @@ class Session:
         ledger = self._ledger
         assert ledger is not None  # message_accepted() came before
         ledger.settled += 1
-        if self._committing is not None and self._committing[0] is cause:
-            (_, actions), self._committing = self._committing, None
+        if self.committing is not None and self.committing[0] is cause:
+            (_, actions), self.committing = self.committing, None
             undone = [] if problem is None else undo(actions)
             if self.is_closed:
-                self._broker.return_unacked(undone)
+                self.broker.return_unacked(undone)
         if problem is not None:
             self.fail(problem, cause, CloseReason.STORAGE)
         if self.is_closed:
             return
-        while (due := ledger.due()) is not None:
-            self._send("RECEIPT", due)
-        if not ledger.is_settled:
+        if ledger.owed:
+            for headers in ledger.take_due():
+                self._send("RECEIPT", headers)
+        if ledger.accepted != ledger.settled:
             return
         was_pausing, self._is_pausing = self._is_pausing, False
         if self._held is not None and self._waits_for_storage:
@@ -499,14 +434,14 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     State.NEW: {"CONNECT": Session._connect, "STOMP": Session._connect},
     State.OPEN: {
         "SEND": Session._send_message,
-        "SUBSCRIBE": Session._subscribe,
-        "UNSUBSCRIBE": Session._unsubscribe,
-        "ACK": Session._ack,
-        "NACK": Session._nack,
-        "BEGIN": Session._begin,
-        "COMMIT": Session._commit,
-        "ABORT": Session._abort,
-        "DISCONNECT": Session._disconnect,
+        "SUBSCRIBE": commands.subscribe,
+        "UNSUBSCRIBE": commands.unsubscribe,
+        "ACK": commands.ack,
+        "NACK": commands.nack,
+        "BEGIN": commands.begin,
+        "COMMIT": commands.commit,
+        "ABORT": commands.abort,
+        "DISCONNECT": commands.disconnect,
     },
     State.CLOSED: {},
 }

@@ -135,7 +135,7 @@ class StompProtocol(Protocol):
     @property
     def held_bytes(self) -> int:
         """How much waits for this client."""
-        return self._writer.waiting_bytes + self.session.topic_consumer_bytes
+        return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
 
     def cut_for_backlog(self) -> None:
         """Cut the client because the server holds too much, and most of it for this one."""

@@ -148,9 +148,9 @@ def test_what_waits_counts_in_the_budget(server: Server) -> None:
     client = slow(server, "drop-oldest")
     publish(server, "ab")
     assert server.broker.budget.used == 2 * SIZE
-    assert client.session.topic_consumer_bytes == 2 * SIZE
+    assert client.session.subscriptions.topic_consumer_bytes == 2 * SIZE
     read(client)
-    assert server.broker.budget.used == client.session.topic_consumer_bytes == 0
+    assert server.broker.budget.used == client.session.subscriptions.topic_consumer_bytes == 0
 
 
 @pytest.mark.parametrize("how", ["unsubscribe", "drop", "DISCONNECT"])

@@ -1,0 +1,108 @@
+"""What a connected client may ask for beside SEND: subscriptions, acknowledgements, transactions.
+
+Each command is a function of a session and a frame. What it returns is part of the RECEIPT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.provider import Publisher
+from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.subscription import Source
+from rtchat.core.session.acks import acknowledge
+from rtchat.core.session.headers import required, wants_requeue
+from rtchat.core.session.receipts import MustWait
+from rtchat.core.session.subscriptions import Subscriptions
+from rtchat.core.session.transactions import Action, Transactions, relieved_by, undo
+from rtchat.core.stomp.frames import Frame
+from rtchat.errors import ProtocolError
+
+__all__ = [
+    "abort",
+    "ack",
+    "begin",
+    "commit",
+    "disconnect",
+    "nack",
+    "subscribe",
+    "unsubscribe",
+]
+
+
+class _Session(Publisher, Protocol):
+    """What the commands need of a session."""
+
+    broker: Broker
+    subscriptions: Subscriptions
+    transactions: Transactions
+    committing: tuple[Frame, Sequence[Action]] | None
+
+    def wait_for_storage(self) -> None:
+        """Raise ``MustWait`` until all messages that the client has sent before are stored."""
+
+    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+        """Raise ``MustWait`` if a queue of the route is full."""
+
+
+def subscribe(session: _Session, frame: Frame) -> Mapping[str, str]:
+    """Open a subscription."""
+    session.wait_for_storage()
+    return session.subscriptions.subscribe(frame)
+
+
+def unsubscribe(session: _Session, frame: Frame) -> None:
+    """End a subscription."""
+    session.wait_for_storage()
+    session.subscriptions.unsubscribe(frame)
+
+
+def ack(session: _Session, frame: Frame) -> None:
+    """Take note that the client is done with a message."""
+    acknowledge(frame, session.subscriptions, session.transactions, is_ack=True, requeue=False)
+
+
+def nack(session: _Session, frame: Frame) -> None:
+    """Take note that the client does not want a message."""
+    requeue = wants_requeue(frame)
+    acknowledge(frame, session.subscriptions, session.transactions, is_ack=False, requeue=requeue)
+
+
+def begin(session: _Session, frame: Frame) -> None:
+    """Open a transaction."""
+    session.transactions.begin(required(frame, "transaction"))
+
+
+def commit(session: _Session, frame: Frame) -> None:
+    """Let everything in a transaction take effect."""
+    name = required(frame, "transaction")
+    actions = session.transactions.actions(name)
+    relieved = relieved_by(actions)
+    for action in actions:
+        if isinstance(action, Publication):
+            session.wait_for_capacity(action.route, relieved)
+    # Everything was checked when it came, so all of it takes effect.
+    actions = session.transactions.take(name)
+    parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
+    try:
+        must_wait = session.broker.publishing.commit(parts, session, frame)
+    except ProtocolError:
+        undo(actions)
+        raise
+    if must_wait:
+        session.committing = frame, actions
+        raise MustWait(is_done=True)
+
+
+def abort(session: _Session, frame: Frame) -> None:
+    """Let nothing in a transaction take effect."""
+    undone = undo(session.transactions.take(required(frame, "transaction")))
+    ended = (one for one in undone if session.subscriptions.get(one.number) is None)
+    session.broker.return_unacked(ended)
+
+
+def disconnect(session: _Session, frame: Frame) -> None:
+    """Do nothing but the receipt and the close, which follow."""
+    session.wait_for_storage()
