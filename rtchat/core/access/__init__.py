@@ -1,1 +1,1 @@
-"""Who may reach what: the access list, host names, addresses."""
+"""Access control: the access list, host names and addresses."""
