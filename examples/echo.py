@@ -1,9 +1,9 @@
-"""A WebSocket server that sends each message back: the same bytes, text as text.
+"""A WebSocket server that echoes each message: the same bytes, text as text.
 
     python examples/echo.py PORT [CERTIFICATE KEY]
 
-PORT 0 takes any free one; with two PEM files it speaks wss://. It listens on 127.0.0.1 and ends
-on SIGTERM or Ctrl-C. docs/websocket.md tells what each part is.
+PORT 0 picks a free port. With two PEM files the server uses wss://. It listens on 127.0.0.1 and
+stops on SIGTERM or Ctrl-C. docs/websocket.md explains each part.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from rtchat.core.access.hosts import HostList
-from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import MessageProtocol, WebSockets
-from rtchat.net.websocket.upgrade import WebSocketResource
+from rtchat.core.access import HostList
+from rtchat.net.web import PageSite
+from rtchat.net.websocket import MessageProtocol, WebSocketResource, WebSockets
 
 
 class Echo(MessageProtocol):
-    """Sends back what it receives."""
+    """Echoes each message."""
 
     def message_received(self, data: bytes, is_text: bool) -> None:
-        """Send it back."""
+        """Send the message back."""
         self.send_message(data, is_text)
 
 
 def main(arguments: list[str]) -> None:
-    """Listen until a signal comes."""
+    """Serve until a signal arrives."""
     if len(arguments) not in (1, 3) or not arguments[0].isdecimal():
         sys.exit("usage: python examples/echo.py PORT [CERTIFICATE KEY]")
     where, scheme = f"tcp:{arguments[0]}:interface=127.0.0.1", "ws"

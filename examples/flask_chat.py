@@ -1,4 +1,4 @@
-"""A Flask page with a chat in it; docs/embedding.md says how to run it: python flask_chat.py"""
+"""A Flask page with an embedded chat; docs/embedding.md explains how to run it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How to test a program that uses a STOMP queue: no server, no sleeping.
+"""Testing a program that uses a STOMP queue, without a server and without sleeping.
 
-Run it with ``pytest examples/test_jobs.py`` where rtchat is installed; the fixtures
-``rtchat_broker`` and ``rtchat_server`` come with it.
+Run it with ``pytest examples/test_jobs.py`` where rtchat is installed, which provides the
+fixtures ``rtchat_broker`` and ``rtchat_server``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rtchat.testing import Broker, Client
 
 
 class Worker:
-    """The program under test: takes jobs one by one and acknowledges what it could do."""
+    """The program under test: takes jobs one by one and acknowledges those it completed."""
 
     def __init__(self, connection: Client) -> None:
         self.connection = connection
@@ -21,7 +21,7 @@ class Worker:
         connection.subscribe("/queue/jobs", ack="client-individual", prefetch_count="1")
 
     def work(self) -> None:
-        """Do what is there."""
+        """Process the waiting jobs."""
         for job in self.connection.received():
             text = job.body.decode()
             if text == "impossible":
@@ -42,13 +42,13 @@ def test_a_job_survives_the_worker_that_took_it(rtchat_broker: Broker) -> None:
     assert rtchat_broker.held_messages == 0
 
 
-def test_an_impossible_job_ends_among_the_dead_letters(rtchat_broker: Broker) -> None:
+def test_an_impossible_job_becomes_a_dead_letter(rtchat_broker: Broker) -> None:
     rtchat_broker.connect().send("/queue/jobs", "impossible")
     Worker(rtchat_broker.connect()).work()
 
-    undertaker = rtchat_broker.connect()
-    undertaker.subscribe("/queue/DLQ.jobs")
-    assert undertaker.receive().body == b"impossible"
+    dead_letters = rtchat_broker.connect()
+    dead_letters.subscribe("/queue/DLQ.jobs")
+    assert dead_letters.receive().body == b"impossible"
 
 
 def test_a_worker_that_falls_silent_is_cut_after_twice_its_heartbeat(

@@ -1,4 +1,4 @@
-"""Publishing from a program that waits: WSGI applications, scripts, cron jobs.
+"""Publishing from blocking programs: WSGI applications, scripts, cron jobs.
 
 ::
 
@@ -6,9 +6,9 @@
 
     publish("/topic/chat.orders", {"nick": "shop", "text": "Three apples were sold."})
 
-No reactor runs and no thread is started: the STOMP client of :mod:`rtchat.net.stomp.client` is
-fed from an ordinary socket. Each call has a connection of its own, so any number of threads may
-call it.
+This needs neither a reactor nor a thread: it runs the STOMP client of
+:mod:`rtchat.net.stomp.client` on a blocking socket. Each call opens its own connection, so any
+number of threads may call it.
 """
 
 from __future__ import annotations
@@ -46,24 +46,25 @@ def publish(
     tls: ssl.SSLContext | None = None,
     timeout_s: float = 5.0,
 ) -> None:
-    """Publish a message; returns once the server has confirmed that it has it.
+    """Publish a message and return once the server has confirmed it with a RECEIPT.
 
     Args:
-        destination: Such as ``/topic/chat``.
-        body: Text goes out as UTF-8, a mapping as JSON. A room of the chat page understands
-            ``{"nick": "…", "text": "…"}`` and shows other text as it is.
-        headers: More headers; without a ``timestamp`` the message gets one.
-        host: Where the STOMP server is.
-        port: Its port.
-        login: The user's name, if the server wants one.
-        passcode: The user's passcode.
-        tls: For a ``stomps://`` port, such as ``ssl.create_default_context()``.
-        timeout_s: How long all of it may take.
+        destination: The destination, for example ``/topic/chat``.
+        body: Text is sent as UTF-8, a mapping as JSON. Rooms of the chat page expect
+            ``{"nick": "…", "text": "…"}`` and show any other text unchanged.
+        headers: Additional headers. A ``timestamp`` is added unless given.
+        host: The host of the STOMP server.
+        port: The port of the STOMP server.
+        login: The user name, if the server requires one.
+        passcode: The passcode.
+        tls: The TLS context for a ``stomps://`` port, for example
+            ``ssl.create_default_context()``.
+        timeout_s: The time limit for the whole call, in seconds.
 
     Raises:
-        ServerRefused: The server cannot be reached, answers ERROR, goes away or takes too long; the
-            text says which. Nothing was published, unless the server went or time was up while the
-            message was on its way.
+        ServerRefused: The server cannot be reached, answers with ERROR, closes the connection or
+            takes too long; the text says which. The message was not published, unless the
+            connection was lost or time ran out while it was being sent.
     """
     more = {"timestamp": str(int(time.time() * 1000)), **(headers or {})}
     if isinstance(body, Mapping):
@@ -77,29 +78,31 @@ def publish(
             else:
                 connection = tls.wrap_socket(plain, server_hostname=host)
             with connection:
-                talk = _Talk(connection, StompClient(login, passcode), deadline_s)
-                client = talk.wait_for(talk.client.opened)
-                talk.wait_for(client.send(destination, body, more))
-                talk.wait_for(client.disconnect())
+                runner = _BlockingClient(connection, StompClient(login, passcode), deadline_s)
+                client = runner.wait_for(runner.client.opened)
+                runner.wait_for(client.send(destination, body, more))
+                runner.wait_for(client.disconnect())
     except OSError as error:
         what = "took too long" if isinstance(error, TimeoutError) else str(error)
-        raise ServerRefused(f"no use of the STOMP server at {host}:{port}: {what}") from error
+        raise ServerRefused(
+            f"cannot publish to the STOMP server at {host}:{port}: {what}"
+        ) from error
 
 
-class _Talk:
-    """A STOMP client whose transport is a socket that waits."""
+class _BlockingClient:
+    """Runs a STOMP client on a blocking socket."""
 
     def __init__(self, connection: socket.socket, client: StompClient, deadline_s: float) -> None:
         self.client = client
         self._connection = connection
         self._deadline_s = deadline_s
         self._is_closing = False
-        client.lost.addErrback(lambda _: None)  # whoever waits is told by what it waits for
+        client.lost.addErrback(lambda _: None)  # pending calls fail on their own
         self._set_timeout()
         client.makeConnection(cast(ITransport, self))
 
     def wait_for(self, deferred: Deferred[_T]) -> _T:
-        """Read until the deferred has fired; give its result or raise its failure."""
+        """Read until the deferred fires; return its result or raise its failure."""
         outcome: list[_T | Failure] = []
         deferred.addBoth(outcome.append)
         while not outcome:
@@ -120,14 +123,14 @@ class _Talk:
             raise TimeoutError
         self._connection.settimeout(left_s)
 
-    # What the client wants of a transport
+    # The parts of ITransport that the client uses
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
         self._connection.sendall(data)
 
     def loseConnection(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._is_closing = True
 
     abortConnection = loseConnection

@@ -1,4 +1,4 @@
-"""The command ``rtchat``: publish into a STOMP server, or listen to it, from a shell."""
+"""The command ``rtchat``: publish and receive STOMP messages from a shell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exits with 0, or with 1 and a sentence on standard error."""
+    """Run one command; exit with 0, or with 1 and one sentence on standard error."""
     options = _parser().parse_args(arguments)
     react(_run, (options,))
 
@@ -28,20 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rtchat",
-        description="A STOMP client for the shell. The server is started by: twistd -n rtchat",
+        description="A STOMP client for the shell. To start the server: twistd -n rtchat",
     )
     parser.add_argument("--version", action="version", version=f"rtchat {__version__}")
     parser.add_argument("--host", default="127.0.0.1", help="the STOMP server (%(default)s)")
     parser.add_argument("--port", type=int, default=61613, help="its port (%(default)s)")
-    parser.add_argument("--login", default="", help="the user's name, if the server wants one")
-    parser.add_argument("--passcode", default="", help="the user's passcode")
+    parser.add_argument("--login", default="", help="the user name, if the server requires one")
+    parser.add_argument("--passcode", default="", help="the passcode")
     commands = parser.add_subparsers(dest="command", required=True)
     send = commands.add_parser("send", help="publish one message")
-    send.add_argument("destination", help="such as /topic/chat")
-    send.add_argument("body", help="the message; - reads standard input")
+    send.add_argument("destination", help="for example /topic/chat")
+    send.add_argument("body", help="the message; - for standard input")
     listen = commands.add_parser("listen", help="print messages until Ctrl-C")
-    listen.add_argument("destination", help="such as /topic/chat")
-    listen.add_argument("--count", type=int, default=0, help="stop after so many messages")
+    listen.add_argument("destination", help="for example /topic/chat")
+    listen.add_argument("--count", type=int, default=0, help="stop after COUNT messages")
     return parser
 
 
@@ -52,11 +52,11 @@ def _run(reactor: Any, options: argparse.Namespace) -> Deferred[None]:
 async def _talk(reactor: Any, options: argparse.Namespace) -> None:
     where = f"{options.host}:{options.port}"
     client = StompClient(options.login, options.passcode)
-    client.lost.addErrback(lambda _: None)  # whoever waits is told by what it waits for
+    client.lost.addErrback(lambda _: None)  # pending calls fail on their own
     endpoint = HostnameEndpoint(reactor, options.host, options.port)
     try:
         await connectProtocol(endpoint, client)
-    except Exception as error:  # name resolution, refusal, time-out: each has its own
+    except Exception as error:  # each of resolution, refusal and time-out has its own
         raise SystemExit(f"rtchat: cannot connect to {where}: {_sentence(error)}") from None
     try:
         await client.opened

@@ -1,19 +1,19 @@
-"""Every exception rtchat raises on purpose.
+"""The exceptions that rtchat raises deliberately.
 
 ::
 
     RtchatError
-    ├── ConfigError          chat.ini (or the machine) does not allow the start
-    ├── AccessDenied         the access list or the Host check refuses a request
-    ├── ProtocolError        the client broke STOMP; its text is safe to send
-    │   ├── LimitExceeded    the client went over a configured limit
-    │   └── NotAllowed       the client wants what this server does not let it do
-    ├── StoreUnusable        the history's file cannot be opened, read or written
-    └── ServerRefused        a STOMP server that we are a client of answered ERROR, left, or is away
+    ├── ConfigError          chat.ini or the machine prevents the start
+    ├── AccessDenied         the access list or the Host check refused a request
+    ├── ProtocolError        the client violated STOMP; the text is safe to send
+    │   ├── LimitExceeded    the client exceeded a configured limit
+    │   └── NotAllowed       the client requested what the server does not permit
+    ├── StoreUnusable        the history file cannot be opened, read or written
+    └── ServerRefused        as a client: the STOMP server sent ERROR, disconnected or is down
 
-A ``ProtocolError`` is turned into an ERROR frame by the session, so adapters need no
-``except``. Anything else that is raised while a client is served is a bug: it is logged
-and the client learns only that the server failed.
+The session turns a ``ProtocolError`` into an ERROR frame, so adapters need no ``except``. Any
+other exception raised while serving a client is a bug: it is logged, and the client learns only
+that the server failed.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = [
 
 
 class RtchatError(Exception):
-    """Base of every exception that rtchat raises on purpose."""
+    """Base class of the exceptions that rtchat raises deliberately."""
 
 
 class ConfigError(RtchatError):
-    """The configuration cannot be used; the text is one sentence with the remedy.
+    """The configuration is not valid; the text is one sentence that includes the remedy.
 
     Args:
-        problem: What is wrong and what to do, without the place.
-        file: The file the problem stands in, or "" when there is none.
-        line: Its line, counted from 1, or 0 when no line is to blame.
+        problem: What is wrong and what to do, without file and line.
+        file: The file with the problem, or "" if there is none.
+        line: The line in the file, counted from 1, or 0 if there is none.
     """
 
     def __init__(self, problem: str, *, file: str = "", line: int = 0) -> None:
-        place = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
-        super().__init__(f"{place}{problem}")
+        source = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
+        super().__init__(f"{source}{problem}")
         self.problem = problem
         self.file = file
         self.line = line
@@ -56,11 +56,11 @@ class AccessDenied(RtchatError):
 
 
 class ProtocolError(RtchatError):
-    """The client broke the STOMP protocol.
+    """The client violated the STOMP protocol.
 
     Args:
-        message: A short sentence for the ERROR frame's ``message`` header.
-        detail: What to do about it, for the ERROR frame's body.
+        message: A short sentence for the ``message`` header of the ERROR frame.
+        detail: The explanation and remedy, for the body of the ERROR frame.
     """
 
     def __init__(self, message: str, detail: str = "") -> None:
@@ -70,16 +70,16 @@ class ProtocolError(RtchatError):
 
 
 class LimitExceeded(ProtocolError):
-    """The client went over a limit; the message names the limit and its value."""
+    """The client exceeded a limit; the message names the limit and its value."""
 
 
 class NotAllowed(ProtocolError):
-    """The frame is sound, but somebody else has the nick, or a room's rules forbid it."""
+    """The frame is valid, but the nick is taken or the rules of the room forbid it."""
 
 
 class ServerRefused(RtchatError):
-    """A STOMP server answered ERROR, closed the connection or is not there; the text says why."""
+    """A STOMP server sent ERROR, disconnected or cannot be reached; the text says which."""
 
 
 class StoreUnusable(RtchatError):
-    """The history's file cannot be used; the text says why and what to do."""
+    """The history file cannot be used; the text says why and what to do."""

@@ -1,7 +1,7 @@
-"""Fixtures for pytest; an installed rtchat brings them along.
+"""Fixtures for pytest, registered when rtchat is installed.
 
-``rtchat_broker`` is a :class:`rtchat.testing.Broker` in memory; ``rtchat_server`` is a real server
-on free ports of this machine.
+``rtchat_broker`` is an in-memory :class:`rtchat.testing.Broker`; ``rtchat_server`` is a real server
+on free loopback ports.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        host: Always ``127.0.0.1``.
-        stomp_port: Where STOMP clients connect.
-        http_port: The page, ``/ws`` and ``/tcp/HOST:PORT``.
-        log: The file with what it says.
+        host: The host, always ``127.0.0.1``.
+        stomp_port: The port for STOMP clients.
+        http_port: The port for the page, ``/ws`` and ``/tcp/HOST:PORT``.
+        log: The server's log file.
     """
 
     host: str
@@ -44,13 +44,13 @@ class Server:
 
     @property
     def websocket_url(self) -> str:
-        """Where STOMP over WebSocket is."""
+        """The URL for STOMP over WebSocket."""
         return f"ws://{self.host}:{self.http_port}/ws"
 
 
 @pytest.fixture
 def rtchat_broker() -> Broker:
-    """Give a broker in memory, with a clock that the test moves."""
+    """Return an in-memory broker whose clock the test controls."""
     from rtchat.testing import Broker
 
     return Broker()
@@ -58,7 +58,7 @@ def rtchat_broker() -> Broker:
 
 @pytest.fixture(scope="session")
 def rtchat_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a real server on free ports; one for the whole test run."""
+    """Yield a real server on free ports, one for the whole test session."""
     folder = tmp_path_factory.mktemp("rtchat")
     server = Server("127.0.0.1", _free_port(), _free_port(), folder / "rtchat.log")
     settings = folder / "chat.ini"

@@ -1,8 +1,8 @@
-"""A TurboGears 2 shop with the chat in its page; each order is told in the chat by the controller.
+"""A TurboGears 2 shop with an embedded chat; the controller announces each order in the chat.
 
     python examples/turbogears/app.py
 
-It listens on 127.0.0.1:8080 until Ctrl-C; README.md says what else has to run.
+It listens on 127.0.0.1:8080 until Ctrl-C. README.md says what else has to run.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class ShopController(TGController):
 
     @expose("page.xhtml")
     def index(self) -> dict[str, Any]:
-        """Show what there is, and the chat."""
+        """Show the fruit on offer and the chat."""
         return {"fruit": FRUIT, "chat": config["chat"], "room": ROOM}
 
     @expose()
     def order(self, fruit: str = "", **_: str) -> None:
-        """Take an order, and tell everybody in the room of it."""
+        """Take an order and announce it in the room."""
         if request.method != "POST" or fruit not in FRUIT:
             abort(400)
         message = {"nick": "Shop", "text": f"Somebody ordered a fresh {fruit}."}
@@ -54,7 +54,7 @@ class ShopController(TGController):
                 timeout_s=2,
             )
         except ServerRefused as error:
-            # An order is an order, also while the chat is away.
+            # The order counts even if the chat is down.
             flash(f"Your {fruit} is on its way; the chat was not told: {error}", "warning")
         else:
             flash(f"Your {fruit} is on its way.")
@@ -65,9 +65,9 @@ def make_app(chat: str, stomp_server: str, stomp_port: int) -> Callable[..., Any
     """Build the WSGI application.
 
     Args:
-        chat: Where browsers find rtchat's page, such as ``http://localhost:9000``.
-        stomp_server: Where this program finds rtchat's STOMP port.
-        stomp_port: That port.
+        chat: The URL of rtchat's page for browsers, for example ``http://localhost:9000``.
+        stomp_server: The host of rtchat's STOMP port, as seen from this program.
+        stomp_port: The STOMP port.
     """
     configurator = MinimalApplicationConfigurator()
     configurator.update_blueprint(
@@ -85,7 +85,7 @@ def make_app(chat: str, stomp_server: str, stomp_port: int) -> Callable[..., Any
 
 
 def main() -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal arrives."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8080, help="where it listens (%(default)s)")
     parser.add_argument("--chat", default="http://localhost:9000", help="rtchat (%(default)s)")

@@ -1,10 +1,7 @@
-"""What an IP address is, and whether a name in a rule may stand for it.
+"""Address lists, such as the front proxies to trust, and the spelling of client addresses.
 
-A rule that names an address means that address. A rule that names a host trusts whoever answers
-for that name in the DNS with choosing the machine, but not with choosing *this* machine, the
-cloud's metadata service or a neighbour on the wire: :meth:`NamePolicy.refusal` draws that line.
-Also here: the lists of addresses that front proxies come from, and what such a proxy says
-about the client. Nothing is looked up here.
+No name is looked up here. Which addresses a host name may resolve to is decided in
+:mod:`rtchat.core.access.ssrf`.
 """
 
 from __future__ import annotations
@@ -28,7 +25,7 @@ class AddressList:
 
     Attributes:
         networks: The networks.
-        unix: Whether whoever comes over a Unix socket is in the list.
+        unix: Whether connections over a Unix socket are in the list.
     """
 
     networks: tuple[Network, ...] = ()
@@ -36,10 +33,10 @@ class AddressList:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> AddressList:
-        """Read addresses, networks and the word ``unix``.
+        """Parse addresses, networks and the word ``unix``.
 
         Raises:
-            ValueError: One of them is something else; the text says which and why.
+            ValueError: An entry is something else; the text says which and why.
         """
         words = tuple(texts)
         return cls(tuple(ip_network(word) for word in words if word != "unix"), "unix" in words)
@@ -48,7 +45,7 @@ class AddressList:
         return bool(self.networks) or self.unix
 
     def __contains__(self, host: str | None) -> bool:
-        """Tell whether a host is listed; None is whoever comes over a Unix socket."""
+        """Return whether a host is listed; None stands for a Unix socket."""
         if host is None:
             return self.unix
         try:
@@ -59,7 +56,7 @@ class AddressList:
 
 
 def plain_address(host: str) -> str:
-    """Give an address without zone, and IPv4 as such though it came over an IPv6 port."""
+    """Return an address without its zone, and an IPv4-mapped IPv6 address as IPv4."""
     bare = host.partition("%")[0]
     if ":" in bare:
         try:
@@ -72,9 +69,10 @@ def plain_address(host: str) -> str:
 
 
 def source_key(host: str | None) -> str:
-    """Give what a source counts as: its IPv4 address, or the /64 that one IPv6 client has.
+    """Return the key under which a source is counted.
 
-    It is "" for None, which is whoever comes over a Unix socket.
+    This is an IPv4 address, the /64 network of an IPv6 address (one client has all of it), or ""
+    for None, which stands for a Unix socket.
     """
     if host is None:
         return ""

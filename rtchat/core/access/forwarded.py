@@ -13,10 +13,11 @@ __all__ = ["client_behind"]
 def client_behind(
     peer: str | None, forwarded: Sequence[str], trusted: AddressList
 ) -> tuple[str, int] | None:
-    """Give the client's address and port (0 is unknown) when a trusted front proxy names it.
+    """Return the client's address and port as reported by a trusted front proxy.
 
-    Each proxy adds at the end of ``X-Forwarded-For`` who came to it, so the list is read from
-    its end for as long as whoever wrote an entry is trusted; what stands before may be forged.
+    Each proxy appends the address of its own peer to ``X-Forwarded-For``. The list is therefore
+    read from its end, for as long as the proxy that added an entry is trusted; the entries before
+    may be forged.
 
     Args:
         peer: The address that the connection came from, None for a Unix socket.
@@ -24,7 +25,8 @@ def client_behind(
         trusted: The front proxies.
 
     Returns:
-        None when the peer speaks for itself: nobody trusted, or nothing readable was said.
+        Address and port (0 if unknown). None if the peer itself is the client: it is not a
+        trusted proxy, or the header has no readable entry.
     """
     if peer not in trusted:
         return None
@@ -40,7 +42,7 @@ def client_behind(
 
 
 def _forwarded_entry(text: str) -> tuple[str, int] | None:
-    """Read ``1.2.3.4``, ``1.2.3.4:5``, ``::1``, ``[::1]`` or ``[::1]:5``."""
+    """Parse ``1.2.3.4``, ``1.2.3.4:5``, ``::1``, ``[::1]`` or ``[::1]:5``."""
     host, port = text, ""
     if text.startswith("["):
         host, bracket, port = text[1:].partition("]")

@@ -1,8 +1,8 @@
-"""Whose pages may show the chat in a frame: those that may reach the broker, and no others.
+"""Which pages may embed the chat in a frame: only those that may reach the broker.
 
-A page on another host does not speak to the broker itself: it shows a frame, and in the frame is
-a page of this server. So two things are asked of the access list: may the page have the frame, and
-may this server's own page, which is ``self``, reach the broker.
+A page on another host does not connect to the broker itself. It shows a frame, and the document
+in the frame comes from this server. So the access list must allow two things: the embedding page
+must be allowed to reach the broker, and so must this server's own page, which is ``self``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["frame_ancestors", "sources_without_rule"]
 
 
 def frame_ancestors(access: AccessList, broker: Sequence[Target]) -> str:
-    """Give the sources of the directive ``frame-ancestors`` (CSP level 3, 6.4.2).
+    """Return the sources of the directive ``frame-ancestors`` (CSP level 3, 6.4.2).
 
-    A browser compares *all* pages around a frame with it, so that nobody gets the chat by putting
-    an allowed page into a page of his own.
+    A browser checks *all* ancestors of a frame against it. So a page that is not allowed cannot
+    show the chat by embedding a page that is.
 
     Args:
         access: The access list.
@@ -35,7 +35,7 @@ def frame_ancestors(access: AccessList, broker: Sequence[Target]) -> str:
 def sources_without_rule(
     access: AccessList, broker: Sequence[Target], source: Source
 ) -> tuple[str, ...]:
-    """Tell which sources need a rule before a page can show the chat, as rules write them.
+    """Return the sources that still need a rule before a page can show the chat.
 
     Args:
         access: The access list.
@@ -43,13 +43,13 @@ def sources_without_rule(
         source: The page.
 
     Returns:
-        Nothing if the page can; the page's ``host[:port]`` (``*`` if it has none), ``self``, or
-        both.
+        The sources as rules spell them: the page's ``host[:port]`` (``*`` if it has none),
+        ``self``, or both; empty if the page can already show the chat.
     """
     lacking = []
     if not any(access.allows(source, target) for target in broker):
         lacking.append(SELF if source.is_same_origin else source.rule_text or ANYONE)
-    # What a browser says of a page of this server, whether it came with TLS or without.
+    # The source that a browser reports for a page of this server, with or without TLS.
     own = Source(f"http://{source.host}", source.host)
     if SELF not in lacking and not any(access.allows(own, target) for target in broker):
         lacking.append(SELF)
@@ -57,10 +57,10 @@ def sources_without_rule(
 
 
 def _as_policy(source: str) -> tuple[str, ...]:
-    """Write a rule's source as a policy does.
+    """Convert a rule's source to sources of a Content-Security-Policy.
 
-    A policy without a scheme takes that of the page that has it. One with ``http`` and without a
-    port means port 80, and 443 with TLS: the same as in a rule.
+    A policy source without a scheme takes the scheme of the page. One with ``http`` and without a
+    port means port 80, or 443 with TLS, as in a rule.
     """
     if source == ANYONE:
         return (ANYONE,)

@@ -1,4 +1,4 @@
-"""Host names, ports and targets, and the names this server answers to."""
+"""Host names, ports and targets, and the names that this server answers to."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["UNIX", "HostList", "Target", "bracketed", "normal_host", "shown", "s
 
 
 # RFC 1035, 2.3.4: labels are 63 octets or less, names are 255 octets or less (253 as text).
-# The underscore is no host name by RFC 952, but containers and Windows machines carry it.
+# RFC 952 forbids the underscore, but names of containers and Windows machines contain it.
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 
 _MAX_NAME = 253
 
-# The name of a Unix socket, as pages ask for it; a letter first, since unix:80 is a host's port.
+# The name that pages request a Unix socket by. A letter comes first: unix:80 is a host and port.
 _SOCKET_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.IGNORECASE)
 
 UNIX = "unix:"
@@ -26,17 +26,17 @@ _SHOWN_CHARACTERS = 120
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service that a page may want to reach, over TCP or a Unix socket.
+    """A service that a page may request, over TCP or a Unix socket.
 
     Attributes:
-        host: Name or address, in lower case, without trailing dot and IPv6 brackets; "" when
-            it is a Unix socket.
-        port: 1 to 65535; 0 when it is a Unix socket.
-        socket_name: The name of a Unix socket, in lower case, or "". Where the socket is says
-            the rule alone: no path ever comes from a page.
+        host: Name or address, in lower case, without trailing dot and IPv6 brackets; "" for a
+            Unix socket.
+        port: 1 to 65535; 0 for a Unix socket.
+        socket_name: The name of a Unix socket, in lower case, or "". The socket's path comes
+            from the rule alone, never from a page.
 
     Raises:
-        ValueError: When this cannot be a target; the text says why.
+        ValueError: This is not a valid target; the text says why.
     """
 
     host: str
@@ -56,10 +56,10 @@ class Target:
             return
         host = normal_host(self.host)
         if _is_unspecified(host):
-            raise ValueError(f"{host} means every interface, which nobody can connect to")
+            raise ValueError(f"{host} means every interface, which cannot be connected to")
         if not _is_address(host) and _is_number(host.rpartition(".")[2]):
-            # getaddrinfo would read these as addresses: 2130706433, 0x7f.1 and 127.1 are all
-            # 127.0.0.1. (As in the URL standard: a host whose last label is a number.)
+            # getaddrinfo accepts these as addresses: 2130706433, 0x7f.1 and 127.1 all mean
+            # 127.0.0.1. (The URL standard's rule: a host whose last label is a number.)
             raise ValueError(
                 f"{shown(host)} is neither a name nor an IPv4 address in four decimal numbers"
             )
@@ -69,14 +69,14 @@ class Target:
 
     @classmethod
     def parse(cls, text: str, default_port: int = 80) -> Target:
-        """Read ``HOST:PORT``, ``[IPV6]:PORT``, ``HOST`` or ``unix:NAME``.
+        """Parse ``HOST:PORT``, ``[IPV6]:PORT``, ``HOST`` or ``unix:NAME``.
 
         Args:
-            text: What stands in a rule or behind ``/tcp/``, undecoded.
-            default_port: The port when the text has none.
+            text: The target in a rule, or the path after ``/tcp/``, undecoded.
+            default_port: The port if the text has none.
 
         Raises:
-            ValueError: When the text is anything else; the text of the error says why.
+            ValueError: The text is anything else; the error's text says why.
         """
         if text[:5].lower() == UNIX and _SOCKET_NAME.fullmatch(text, 5):
             return cls("", 0, text[5:])
@@ -85,7 +85,7 @@ class Target:
 
     @property
     def is_address(self) -> bool:
-        """Whether the host is an IP address, so that there is no name to look up."""
+        """Whether the host is an IP address, which needs no look-up."""
         return bool(self.host) and _is_address(self.host)
 
     def __str__(self) -> str:
@@ -95,28 +95,28 @@ class Target:
 
 
 class HostList:
-    """The names under which this server may be called: the defence against DNS rebinding.
+    """The host names that this server answers to: the defence against DNS rebinding.
 
-    A page on ``evil.example`` whose name is made to point at this machine is same-origin with
-    this server in the browser's eyes, but it cannot change the ``Host`` header: that still says
-    ``evil.example``. An IP literal cannot be rebound, so each is allowed.
+    If ``evil.example`` is made to resolve to this machine, a browser treats its pages as
+    same-origin with this server. But they cannot change the ``Host`` header, which still says
+    ``evil.example``. IP literals cannot be rebound, so all of them are allowed.
 
     Args:
-        names: Host names without port, beside ``localhost`` and every IP literal.
+        names: Host names without port, in addition to ``localhost`` and every IP literal.
 
     Raises:
-        ValueError: When a name cannot be a host name; the text says why.
+        ValueError: A name is not a valid host name; the text says why.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = frozenset({"localhost", *map(normal_host, names)})
 
     def allows(self, host_header: str | None) -> bool:
-        """Tell whether a request with this ``Host`` header is meant for this server.
+        """Return whether a request with this ``Host`` header is addressed to this server.
 
         Args:
-            host_header: The header as received. None, a request of HTTP/1.0 without it, is
-                allowed: no browser sends that.
+            host_header: The header as received. None (an HTTP/1.0 request without it) is
+                allowed, since no browser sends such a request.
         """
         if host_header is None:
             return True
@@ -128,12 +128,12 @@ class HostList:
 
 
 def normal_host(text: str) -> str:
-    """Return a host in the spelling that is compared.
+    """Return a host in normal form, in which hosts are compared.
 
-    That is lower case, without IPv6 brackets and without one trailing dot.
+    This is lower case, without IPv6 brackets and without one trailing dot.
 
     Raises:
-        ValueError: When this is neither a host name nor an address; the text says why.
+        ValueError: The text is neither a host name nor an address; the error's text says why.
     """
     _refuse_odd_characters(text)
     host = text.lower()
@@ -155,7 +155,7 @@ def normal_host(text: str) -> str:
 
 
 def split_port(text: str) -> tuple[str, int | None]:
-    """Split ``HOST[:PORT]`` into the normal host and its port, None when there is none."""
+    """Split ``HOST[:PORT]`` into the normal host and the port, None if there is none."""
     _refuse_odd_characters(text)
     if text.startswith("["):
         inside, bracket, rest = text.partition("]")
@@ -180,14 +180,14 @@ def _parse_port(text: str) -> int:
 
 
 def _refuse_odd_characters(text: str) -> None:
-    """Refuse what never stands in HOST:PORT, before anything is split."""
+    """Reject characters that HOST:PORT never contains, before the text is split."""
     if not text.isascii():
         raise ValueError(f"{shown(text)} is not ASCII; write an international name as xn--…")
     if any(character <= " " or character == "\x7f" for character in text):
         raise ValueError(f"{shown(text)} has a space or control character")
     for character, reason in (
         ("*", "wildcards are not supported; write the whole host"),
-        ("@", "a user name has no place here"),
+        ("@", "leave out the user name"),
         ("/", "leave out scheme and path"),
         ("%", "neither percent escapes nor IPv6 zones are supported"),
     ):
@@ -196,7 +196,7 @@ def _refuse_odd_characters(text: str) -> None:
 
 
 def _is_address(host: str) -> bool:
-    """Whether a normal host is an IP literal; ``0177.0.0.1`` and ``2130706433`` are names."""
+    """Return whether a normal host is an IP literal; ``0177.0.0.1`` and ``2130706433`` are not."""
     if ":" in host:
         return True
     try:

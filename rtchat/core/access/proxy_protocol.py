@@ -1,7 +1,7 @@
-"""The PROXY protocol: who is at the other end of a connection that somebody passes on.
+"""The PROXY protocol, which carries the client's address over a proxied connection.
 
-Both versions are read, as front proxies write them; version 2 is written, for targets.
-(haproxy.org, proxy-protocol.txt, 2020/03/05; section numbers in the comments are its.)
+Versions 1 and 2 are read from front proxies; version 2 is written to targets. Section numbers
+in the comments refer to haproxy.org, proxy-protocol.txt, 2020/03/05.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_V1_BYTES = 107
 """2.1: "the maximum line lengths the receiver must support including the CRLF are" 107."""
 
 MAX_HEADER_BYTES = 16 + 2048
-"""More than this in extensions of version 2 is nobody's."""
+"""A version 2 header with 2 KiB of addresses and extensions; no known proxy sends more."""
 
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6, _UNSPECIFIED = 0x11, 0x21, 0x00
@@ -28,12 +28,12 @@ _TCP4, _TCP6, _UNSPECIFIED = 0x11, 0x21, 0x00
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a header says.
+    """A parsed header.
 
     Attributes:
-        source: Address and port of the client, or None: the proxy speaks for itself, or the
-            client came over something that is not TCP.
-        length: How many bytes the header takes.
+        source: Address and port of the client. None if the proxy itself is the client, or if the
+            client did not use TCP.
+        length: The length of the header in bytes.
     """
 
     source: tuple[str, int] | None
@@ -41,13 +41,13 @@ class ProxyHeader:
 
 
 def read_header(data: bytes) -> ProxyHeader | None:
-    """Read a header of either version from the beginning of a connection.
+    """Parse a header of either version at the start of a connection.
 
     Returns:
-        None when there is not enough of it yet.
+        None if the header is not complete yet.
 
     Raises:
-        ValueError: The connection does not begin with a header; close it.
+        ValueError: The connection does not start with a valid header; close it.
     """
     if data[:12] == _SIGNATURE[: len(data)]:
         return _read_v2(data)
@@ -105,17 +105,17 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
 
 
 def write_header(source: tuple[str, int] | None, destination: tuple[str, int] | None) -> bytes:
-    """Write a header of version 2.
+    """Return a version 2 header.
 
     Args:
-        source: Address and port of the browser, or None when it has none (a Unix socket).
-        destination: Address and port that it connected to, or None.
+        source: Address and port of the browser, or None if it has none (a Unix socket).
+        destination: Address and port that the browser connected to, or None.
     """
     if source is None:
         return _SIGNATURE + struct.pack("!BBH", _PROXY, _UNSPECIFIED, 0)
     browser = ip_address(plain_address(source[0]))
     if destination is None:
-        # The client's own family, and an address and port that say "unknown".
+        # The client's address family, with the unspecified address and port 0.
         destination = ("0.0.0.0" if browser.version == 4 else "::", 0)
     own = ip_address(plain_address(destination[0]))
     family = _TCP4

@@ -1,13 +1,13 @@
-"""Who may reach what: the access list, and the names this server answers to.
+"""The access list: which pages may reach which targets.
 
-Everything is denied unless a rule names both the source and the target::
+A request is denied unless a rule names both its source and its target::
 
     source                        target
     Origin + Host header   →   AccessList   →   HOST:PORT of a TCP service, or unix:NAME
 
-Hosts are compared as text, case and one trailing dot aside. No name is ever looked up here:
-``127.0.0.1`` is not ``localhost``. What a name may resolve to is decided when it is connected
-(see :mod:`rtchat.core.access.addresses`).
+Hosts are compared as text, ignoring case and one trailing dot. No name is looked up here:
+``127.0.0.1`` is not ``localhost``. Which addresses a name may resolve to is checked on connecting
+(see :mod:`rtchat.core.access.ssrf`).
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a request comes from, as its own headers tell.
+    """The source of a request, according to its headers.
 
     Attributes:
-        origin: The ``Origin`` header as received, or None when there is none. Every browser
-            sends it with a WebSocket handshake, and no page can change it.
-        host: The ``Host`` header as received, or None when there is none.
-        is_secure: Whether the request came over TLS to a port of ours. Then a page of ours did,
-            too; whoever sits between may show a browser any page as ``http://`` and our name.
+        origin: The ``Origin`` header as received, or None if there is none. Every browser sends
+            it with a WebSocket handshake, and no page can change it.
+        host: The ``Host`` header as received, or None if there is none.
+        is_secure: Whether the request came over TLS to a port of this server. Then this server's
+            own pages came over TLS, too: a same-origin page must be ``https://``, since a
+            man in the middle can serve any page as ``http://`` under this server's name.
     """
 
     origin: str | None
@@ -52,10 +53,10 @@ class Source:
 
     @property
     def is_same_origin(self) -> bool:
-        """Whether the page was served under the very host and port that it now calls.
+        """Whether the page was served from the host and port that it now requests.
 
-        A ``Host`` without port means the default port of the origin's scheme, so a page behind
-        a proxy that ends TLS is still at home. False when there is no (readable) ``Origin``.
+        A ``Host`` without port means the default port of the origin's scheme, so that a page
+        behind a proxy that terminates TLS is still same-origin. False without a valid ``Origin``.
         """
         origin = _parse_origin(self.origin)
         if origin is None or self.host is None:
@@ -71,7 +72,7 @@ class Source:
 
     @property
     def rule_text(self) -> str:
-        """How a rule names this page: ``host`` or ``host:port``; "" if it has no such name."""
+        """The page as rules spell it: ``host`` or ``host:port``; "" without a valid ``Origin``."""
         origin = _parse_origin(self.origin)
         if origin is None:
             return ""
@@ -91,14 +92,14 @@ class AccessRule:
 
     Attributes:
         source: ``host``, ``host:port``, ``self`` or ``*``, in lower case.
-        target: What the source may reach.
-        path: Where the target's Unix socket is, or "".
-        has_proxy_header: Whether the target is told the browser's address first (version 2 of
-            the PROXY protocol).
+        target: The service that the source may reach.
+        path: The path of the target's Unix socket, or "".
+        has_proxy_header: Whether the target first receives the browser's address (PROXY protocol,
+            version 2).
 
     Raises:
-        ValueError: When the source cannot be read, or the path is missing or too much; the
-            text says why.
+        ValueError: The source is not valid, or the path is missing or not allowed; the text says
+            which and why.
     """
 
     source: str
@@ -115,12 +116,12 @@ class AccessRule:
 
     @classmethod
     def parse(cls, text: str) -> AccessRule:
-        """Read ``SOURCE -> HOST:PORT`` or ``SOURCE -> unix:NAME = PATH``.
+        """Parse ``SOURCE -> HOST:PORT`` or ``SOURCE -> unix:NAME = PATH``.
 
-        The port is 80 when left out; the word ``proxy`` may follow.
+        The port defaults to 80; the word ``proxy`` may follow.
 
         Raises:
-            ValueError: When the text is anything else; the text of the error says why.
+            ValueError: The text is anything else; the error's text says why.
         """
         source, arrow, target = text.partition("->")
         if not arrow:
@@ -143,12 +144,12 @@ class AccessRule:
 
 
 class AccessList:
-    """Decides which source may reach which target; what no rule allows is denied.
+    """Decides which source may reach which target, and denies by default.
 
     Args:
         rules: The lines of ``[access]``.
-        origin_required: Refuse every request without an ``Origin`` header, which means
-            every client that is not a browser.
+        origin_required: Refuse every request without an ``Origin`` header, that is, from every
+            client that is not a browser.
     """
 
     def __init__(self, rules: Iterable[AccessRule], origin_required: bool = False) -> None:
@@ -162,33 +163,33 @@ class AccessList:
 
     @property
     def open_rules(self) -> tuple[AccessRule, ...]:
-        """The rules with source ``*``: any page on the web may use them."""
+        """The rules with source ``*``, which any page on the web may use."""
         return tuple(rule for rule in self.rules if rule.source == ANYONE)
 
     def rule_for(self, target: Target) -> AccessRule:
-        """Give the first rule that names a target: how it is reached stands there.
+        """Return the first rule that names a target; it says how to connect.
 
         Raises:
-            KeyError: No rule does.
+            KeyError: No rule names the target.
         """
         return self._first[target]
 
     def allows(self, source: Source, target: Target) -> bool:
-        """Tell whether a rule lets this source reach this target."""
+        """Return whether a rule lets this source reach this target."""
         return not self._refusal(source, target)
 
     def check(self, source: Source, target: Target) -> None:
-        """Return if a rule lets this source reach this target.
+        """Raise an error unless a rule lets this source reach this target.
 
         Raises:
-            AccessDenied: No rule does. The text is one sentence for the log; the client must
-                get the same answer for every refusal, or it could scan for targets.
+            AccessDenied: No rule does. The text is one sentence for the log. Clients must get
+                the same answer for every refusal, so that they cannot scan for targets.
         """
         if refusal := self._refusal(source, target):
             raise AccessDenied(f"{source} may not reach {target}: {refusal}")
 
     def _refusal(self, source: Source, target: Target) -> str:
-        """Return why the source may not reach the target, or "" when it may."""
+        """Return why the source may not reach the target, or "" if it may."""
         allowed = self._sources.get(target)
         if allowed is None:
             return "no rule names this target"
@@ -200,7 +201,7 @@ class AccessList:
 
 
 def _sources_matching(source: Source) -> set[str]:
-    """Return every source text a rule may carry to match this request."""
+    """Return every spelling of a rule's source that matches this request."""
     matching = {ANYONE}
     if source.origin is None or source.is_same_origin:
         matching.add(SELF)
@@ -213,7 +214,7 @@ def _sources_matching(source: Source) -> set[str]:
 
 
 def _parse_origin(origin: str | None) -> tuple[str, str, int] | None:
-    """Return scheme, host and port of an Origin, or None for ``null`` and whatever is odd."""
+    """Return scheme, host and port of an Origin; None for ``null`` and malformed values."""
     parts = _ORIGIN.fullmatch(origin or "")
     if parts is None:
         return None
@@ -226,7 +227,7 @@ def _parse_origin(origin: str | None) -> tuple[str, str, int] | None:
 
 
 def _normal_source(text: str) -> str:
-    """Return the source of a rule in the one spelling that is compared."""
+    """Return the source of a rule in normal form, in which sources are compared."""
     if text.lower() in (ANYONE, SELF):
         return text.lower()
     if not text:

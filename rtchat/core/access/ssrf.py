@@ -1,4 +1,9 @@
-"""Which addresses a name in the access list may resolve to (server-side request forgery)."""
+"""Which addresses a name in the access list may resolve to (server-side request forgery).
+
+A rule that names an address means that address. A rule that names a host lets the owner of that
+name's DNS choose the machine, but not *this* machine, a cloud's metadata service or a link-local
+neighbour; :meth:`NamePolicy.refusal` enforces that. No name is looked up here.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ __all__ = ["AddressKind", "NamePolicy", "address_kind"]
 
 
 class AddressKind(Enum):
-    """What an address is; the value continues the sentence "… is"."""
+    """The kinds of IP addresses; a value completes the sentence "ADDRESS is …"."""
 
     PUBLIC = "a public address"
     PRIVATE = "a private address"
@@ -30,7 +35,8 @@ def _networks(*texts: str) -> tuple[Network, ...]:
 
 
 _SPECIAL: tuple[tuple[AddressKind, tuple[Network, ...]], ...] = (
-    # Before the ranges that hold some of them. Amazon, Google, Azure, Oracle, Alibaba, Scaleway.
+    # First, since later ranges contain some of them. Amazon, Google, Azure, Oracle, Alibaba,
+    # Scaleway.
     (
         AddressKind.METADATA,
         _networks(
@@ -51,7 +57,7 @@ _SPECIAL: tuple[tuple[AddressKind, tuple[Network, ...]], ...] = (
     (AddressKind.LOOPBACK, _networks("127.0.0.0/8", "::1/128")),
     (AddressKind.LINK_LOCAL, _networks("169.254.0.0/16", "fe80::/10")),
     (AddressKind.MULTICAST, _networks("224.0.0.0/4", "ff00::/8")),
-    # RFC 1918, RFC 6598, RFC 2544, RFC 4193, RFC 3879; and what was never given out.
+    # RFC 1918, RFC 6598, RFC 2544, RFC 4193, RFC 3879; and ranges that were never assigned.
     (
         AddressKind.PRIVATE,
         _networks(
@@ -70,7 +76,7 @@ _SPECIAL: tuple[tuple[AddressKind, tuple[Network, ...]], ...] = (
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
-    """Give the IPv4 address that an IPv6 address stands for, or None."""
+    """Return the IPv4 address embedded in an IPv6 address, or None."""
     number = int(address)
     high, low = number >> 32, number & 0xFFFFFFFF
     if high in (0xFFFF, 0xFFFF_0000, 0x64FF9B << 64):
@@ -78,11 +84,11 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
         return IPv4Address(low)
     if high == 0 and low > 1:  # ::a.b.c.d, but neither :: nor ::1 (RFC 4291, 2.5.5.1)
         return IPv4Address(low)
-    if number >> 80 == 0x0064_FF9B_0001:  # 64:ff9b:1::/48, written by whoever runs it (RFC 8215)
+    if number >> 80 == 0x0064_FF9B_0001:  # 64:ff9b:1::/48, local-use NAT64 (RFC 8215)
         return IPv4Address(low)
     if number >> 112 == 0x2002:  # 2002:a.b.c.d::/48, 6to4 (RFC 3056)
         return IPv4Address(number >> 80 & 0xFFFFFFFF)
-    if number >> 96 == 0x2001_0000:  # Teredo: the client, each bit turned round (RFC 4380)
+    if number >> 96 == 0x2001_0000:  # Teredo: the client's address, each bit inverted (RFC 4380)
         return IPv4Address(low ^ 0xFFFFFFFF)
     if number >> 32 & 0xFDFF_FFFF == 0x0000_5EFE:  # ISATAP (RFC 5214)
         return IPv4Address(low)
@@ -90,13 +96,13 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
 
 
 def address_kind(text: str) -> AddressKind:
-    """Tell what an IP address is.
+    """Return the kind of an IP address.
 
     Args:
-        text: The address; an IPv6 zone (``%eth0``) is left aside.
+        text: The address; an IPv6 zone (``%eth0``) is ignored.
 
     Raises:
-        ValueError: This is no IP address.
+        ValueError: The text is not an IP address.
     """
     address = ip_address(text.partition("%")[0])
     for kind, networks in _SPECIAL:
@@ -110,12 +116,12 @@ def address_kind(text: str) -> AddressKind:
 
 
 class NamePolicy:
-    """Decides which addresses a name in a rule may stand for.
+    """Decides which addresses a name in a rule may resolve to.
 
     Args:
-        own_names: Names of this machine, beside ``localhost``: they may mean loopback.
-        private_names: Whether a name may mean a private address. Names of containers and of
-            machines at home do.
+        own_names: Names of this machine besides ``localhost``, which may resolve to loopback.
+        private_names: Whether a name may resolve to a private address, as names of containers
+            and of machines in a home network do.
     """
 
     def __init__(self, own_names: Iterable[str] = (), private_names: bool = True) -> None:
@@ -123,16 +129,16 @@ class NamePolicy:
         self.private_names = private_names
 
     def refusal(self, name: str, address: str) -> str:
-        """Tell why a name may not mean an address, or "" when it may.
+        """Return why a name may not resolve to an address, or "" if it may.
 
         Args:
             name: The host of a rule, in lower case without trailing dot.
-            address: What it was resolved to.
+            address: The address that it resolved to.
         """
         kind = address_kind(address)
         if kind is AddressKind.PUBLIC:
             return ""
-        # RFC 6761, 6.3: whatever ends in .localhost is this machine.
+        # RFC 6761, 6.3: every name that ends in .localhost is this machine.
         is_own = name in self.own_names or name.endswith(".localhost")
         if kind is AddressKind.LOOPBACK:
             if is_own:

@@ -1,1 +1,1 @@
-"""Message selectors: the conditional expressions of SQL-92, as in JMS."""
+"""Message selectors: SQL-92 conditional expressions, as in JMS."""

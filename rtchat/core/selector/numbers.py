@@ -1,6 +1,6 @@
-"""The numbers of selectors: Java's longs, which go on as doubles, and their arithmetic.
+"""Numbers in selectors: Java longs that overflow to doubles, and their arithmetic.
 
-The result of an operation is None where it is no number, such as that of a division by zero.
+An operation returns None when its result is not a number, as in a division by zero.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from collections.abc import Callable
 
 __all__ = [
     "Operation",
+    "add",
     "as_long",
-    "divided_by",
-    "minus",
-    "negative",
-    "plus",
+    "divide",
+    "multiply",
+    "negate",
     "read_integer",
     "read_number",
     "remainder",
-    "times",
+    "subtract",
 ]
 
 Operation = Callable[["int | float", "int | float"], "int | float | None"]
 
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
-# int() and float() also read 1_000, ١٢, nan and blanks. Those are text.
+# int() and float() also accept 1_000, ١٢, nan and surrounding blanks. Those are text here.
 _LOOKS_LIKE_NUMBER = re.compile(
     r"[+-]?(?:[0-9]+(?P<rest>\.[0-9]*)?|(?P<point>\.[0-9]+))(?P<exponent>[eE][+-]?[0-9]+)?"
 )
-_SHORT = 18  # digits that always fit a long
+_SHORT = 18  # digits that always fit into a long
 
 
 def read_number(text: str) -> int | float | None:
-    """Read a decimal number, or give None for text that is none."""
+    """Parse a decimal number; return None if the text is not a number."""
     if len(text) <= _SHORT and text.isascii() and text.isdigit():
         return int(text)
     found = _LOOKS_LIKE_NUMBER.fullmatch(text)
@@ -45,15 +45,15 @@ def read_number(text: str) -> int | float | None:
 
 
 def read_integer(digits: str) -> int | float:
-    """Read decimal digits, which may have a sign."""
-    # int() takes quadratic time for long digit strings, and refuses the longest.
+    """Parse decimal digits with an optional sign."""
+    # int() takes quadratic time for long digit strings and rejects the longest.
     if len(digits) <= 2 * _SHORT:
         return as_long(int(digits))
     return float(digits)
 
 
 def as_long(value: int) -> int | float:
-    """Leave what fits a Java long; make a double of the rest."""
+    """Return a value that fits into a Java long unchanged, and any other as a double."""
     if _LONG_MIN <= value <= _LONG_MAX:
         return value
     try:
@@ -68,37 +68,37 @@ def _result(value: int | float) -> int | float | None:
     return None if value != value else value
 
 
-def plus(left: int | float, right: int | float) -> int | float | None:
+def add(left: int | float, right: int | float) -> int | float | None:
     """Add."""
     return _result(left + right)
 
 
-def minus(left: int | float, right: int | float) -> int | float | None:
+def subtract(left: int | float, right: int | float) -> int | float | None:
     """Subtract."""
     return _result(left - right)
 
 
-def times(left: int | float, right: int | float) -> int | float | None:
+def multiply(left: int | float, right: int | float) -> int | float | None:
     """Multiply."""
     return _result(left * right)
 
 
-def divided_by(left: int | float, right: int | float) -> int | float | None:
-    """Divide; the result is a double."""
+def divide(left: int | float, right: int | float) -> int | float | None:
+    """Divide; the result is a double, None for a division by zero."""
     return _result(left / right) if right else None
 
 
 def remainder(left: int | float, right: int | float) -> int | float | None:
-    """Give what a division leaves, with the sign of the left side; it is a double."""
+    """Return the remainder as a double with the sign of the left operand."""
     try:
         return _result(math.fmod(left, right))
-    except ValueError:  # of infinity, or by zero
+    except ValueError:  # remainder of infinity, or division by zero
         return None
 
 
-def negative(value: int | float) -> int | float:
+def negate(value: int | float) -> int | float:
     """Change the sign."""
-    # 9223372036854775808 fits no long and is a double by now; with its sign it does.
+    # 9223372036854775808 does not fit into a long and was read as a double; negated, it fits.
     if value == -_LONG_MIN:
         return _LONG_MIN
     return as_long(-value) if isinstance(value, int) else -value

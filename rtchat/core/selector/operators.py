@@ -1,7 +1,7 @@
-"""What the operators of a selector do with a message: closures made of closures.
+"""Selector operators: each combines closures over the headers into a new closure.
 
 "SQL treats a NULL value as unknown. Comparison or arithmetic with an unknown value always
-yields an unknown value." Unknown is None here.
+yields an unknown value." None represents unknown here.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from rtchat.core.selector.like import LikePattern
-from rtchat.core.selector.numbers import negative, read_number
+from rtchat.core.selector.numbers import negate, read_number
 from rtchat.core.selector.values import (
+    Condition,
     Headers,
     Number,
+    ReadCondition,
     ReadNumber,
     ReadText,
-    ReadTruth,
     Text,
-    Truth,
     Value,
     check_order,
+    compared_condition,
     compared_number,
-    compared_truth,
 )
 
 __all__ = [
@@ -31,10 +31,10 @@ __all__ = [
     "all_of",
     "any_of",
     "comparison",
-    "found_in",
+    "in_list",
     "is_null",
     "like",
-    "negated_number",
+    "negate_number",
     "negation",
 ]
 
@@ -53,7 +53,7 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ORDERINGS = frozenset(_MIRRORED)
 
 
-def any_of(parts: list[ReadTruth]) -> ReadTruth:
+def any_of(parts: list[ReadCondition]) -> ReadCondition:
     """Join conditions with OR."""
 
     def disjunction(headers: Headers) -> bool | None:
@@ -69,7 +69,7 @@ def any_of(parts: list[ReadTruth]) -> ReadTruth:
     return disjunction
 
 
-def all_of(parts: list[ReadTruth]) -> ReadTruth:
+def all_of(parts: list[ReadCondition]) -> ReadCondition:
     """Join conditions with AND."""
 
     def conjunction(headers: Headers) -> bool | None:
@@ -85,8 +85,8 @@ def all_of(parts: list[ReadTruth]) -> ReadTruth:
     return conjunction
 
 
-def negation(part: ReadTruth) -> ReadTruth:
-    """Make the NOT of a condition."""
+def negation(part: ReadCondition) -> ReadCondition:
+    """Negate a condition with NOT."""
 
     def negation(headers: Headers) -> bool | None:
         truth = part(headers)
@@ -95,18 +95,20 @@ def negation(part: ReadTruth) -> ReadTruth:
     return negation
 
 
-def negated_number(operand: ReadNumber) -> ReadNumber:
-    """Put a minus before a number."""
+def negate_number(operand: ReadNumber) -> ReadNumber:
+    """Apply a unary minus to a number."""
 
     def negated(headers: Headers) -> int | float | None:
         value = operand(headers)
-        return None if value is None else negative(value)
+        return None if value is None else negate(value)
 
     return negated
 
 
-def is_null(read: ReadText | ReadNumber | ReadTruth, *, negated: bool) -> Callable[[Headers], bool]:
-    """Make an IS NULL, or an IS NOT NULL when it is negated."""
+def is_null(
+    read: ReadText | ReadNumber | ReadCondition, *, negated: bool
+) -> Callable[[Headers], bool]:
+    """Build IS NULL, or IS NOT NULL if negated."""
     if negated:
         return lambda headers: read(headers) is not None
     return lambda headers: read(headers) is None
@@ -116,7 +118,7 @@ def _compare(
     compare: Callable[[_Any, _Any], bool],
     left: Callable[[Headers], _Any | None],
     right: Callable[[Headers], _Any | None],
-) -> ReadTruth:
+) -> ReadCondition:
     def compared(headers: Headers) -> bool | None:
         one, other = left(headers), right(headers)
         return None if one is None or other is None else compare(one, other)
@@ -124,12 +126,12 @@ def _compare(
     return compared
 
 
-# The commonest comparisons by far, without the calls in between: a header and a literal.
+# By far the most common comparisons, a header with a literal, skip the intermediate calls.
 
 
 def _compare_header_with_text(
     compare: Callable[[str, str], bool], name: str, literal: str
-) -> ReadTruth:
+) -> ReadCondition:
     def compared(headers: Headers) -> bool | None:
         text = headers.get(name)
         return None if text is None else compare(text, literal)
@@ -139,7 +141,7 @@ def _compare_header_with_text(
 
 def _compare_header_with_number(
     compare: Callable[[float, float], bool], name: str, literal: int | float
-) -> ReadTruth:
+) -> ReadCondition:
     def compared(headers: Headers) -> bool | None:
         text = headers.get(name)
         if text is None:
@@ -150,8 +152,8 @@ def _compare_header_with_number(
     return compared
 
 
-def found_in(read: ReadText, texts: frozenset[str], *, negated: bool) -> ReadTruth:
-    """Make an IN over a list of texts, or a NOT IN."""
+def in_list(read: ReadText, texts: frozenset[str], *, negated: bool) -> ReadCondition:
+    """Build IN over a list of texts, or NOT IN if negated."""
 
     def found(headers: Headers) -> bool | None:
         text = read(headers)
@@ -160,8 +162,8 @@ def found_in(read: ReadText, texts: frozenset[str], *, negated: bool) -> ReadTru
     return found
 
 
-def like(read: ReadText, pattern: LikePattern, *, negated: bool) -> ReadTruth:
-    """Make a LIKE, or a NOT LIKE."""
+def like(read: ReadText, pattern: LikePattern, *, negated: bool) -> ReadCondition:
+    """Build LIKE, or NOT LIKE if negated."""
     matches = pattern.matches
 
     def fits(headers: Headers) -> bool | None:
@@ -171,23 +173,23 @@ def like(read: ReadText, pattern: LikePattern, *, negated: bool) -> ReadTruth:
     return fits
 
 
-def comparison(symbol: str, left: Value, right: Value) -> ReadTruth:
-    """Compare two values as what they can both be.
+def comparison(symbol: str, left: Value, right: Value) -> ReadCondition:
+    """Build a comparison of two values, converted to a type that both can have.
 
     Args:
         symbol: One of :data:`COMPARISONS`.
-        left: The value before it.
-        right: The value behind it.
+        left: The left operand.
+        right: The right operand.
 
     Raises:
-        ProtocolError: They cannot be compared, or not so.
+        ProtocolError: The values cannot be compared, or not with this operator.
     """
     if symbol in _ORDERINGS:
         check_order(left)
         check_order(right)
     kinds = {type(left), type(right)}
-    if kinds == {Number, Truth}:
-        raise right.place.fault("a number and a condition cannot be compared")
+    if kinds == {Number, Condition}:
+        raise right.position.error("a number and a condition cannot be compared")
     if isinstance(right, Text) and right.header is not None:
         symbol, left, right = _MIRRORED.get(symbol, symbol), right, left
     compare = COMPARISONS[symbol]
@@ -200,4 +202,4 @@ def comparison(symbol: str, left: Value, right: Value) -> ReadTruth:
         if left.header is not None and right.literal is not None:
             return _compare_header_with_text(compare, left.header, right.literal)
         return _compare(compare, left.read, right.read)
-    return _compare(compare, compared_truth(left).read, compared_truth(right).read)
+    return _compare(compare, compared_condition(left).read, compared_condition(right).read)

@@ -1,8 +1,7 @@
-"""What a subscriber wants to see: SQL-92 message selectors, as JMS 1.1 and ActiveMQ define them.
+"""SQL-92 message selectors, as JMS 1.1 and ActiveMQ define them.
 
-A selector is read once, when a client subscribes, and becomes a tree of closures. It decides
-over a message's headers only, and selects it when the condition is TRUE: neither FALSE nor
-unknown will do::
+A selector is parsed once, at SUBSCRIBE, and compiled into a tree of closures. It sees only a
+message's headers, and selects the message if the condition is TRUE, not FALSE or unknown::
 
     color IN ('red', 'blue') AND weight - 5 > 2500 AND (note IS NULL OR note LIKE 'a%')
 
@@ -14,39 +13,40 @@ unknown will do::
               * / %
     tightest  + - before a value
 
-**Words.** Keywords in any case, header names exactly as sent. A name is a Java identifier and
-may have ``-``, ``.`` and ``:`` between its letters and digits, as STOMP's own headers do:
-``x-key`` is one name, ``x - key`` a subtraction. Any other name goes into double quotes.
-Numbers are written as in Java (``7``, ``7L``, ``0x1F``, ``017`` is octal, ``7.``, ``.5``,
-``6.2E-3``), text in single quotes, a single quote in it twice. ``--`` to the end of the line
-and ``/* */`` are comments. An empty selector selects everything.
+**Tokens.** Keywords are case-insensitive; header names are matched exactly as sent. A name is a
+Java identifier that may have ``-``, ``.`` and ``:`` between its letters and digits, as STOMP's
+own headers do: ``x-key`` is one name, ``x - key`` a subtraction. Any other name needs double
+quotes. Numbers are written as in Java (``7``, ``7L``, ``0x1F``, ``017`` is octal, ``7.``,
+``.5``, ``6.2E-3``). Text is in single quotes; a single quote inside it is doubled. ``--`` to the
+end of the line and ``/* */`` are comments. An empty selector selects every message.
 
-**Types.** STOMP's headers are all text, so a header is what it is compared with. Beside a
-number or in arithmetic it is read as a decimal number; beside TRUE, FALSE or a condition, or
-alone as a condition, ``true`` and ``false`` (in any case) count; two headers are compared as
-text, character by character. What cannot be read so is unknown, like a header that is missing.
+**Types.** All STOMP headers are text, so a header takes the type it is compared with. Next to a
+number or in arithmetic, it is read as a decimal number. Next to TRUE, FALSE or a condition, or
+alone as a condition, ``true`` and ``false`` (in any case) are read as Booleans. Two headers are
+compared as text, character by character. A header that cannot be converted is unknown, like a
+missing one.
 
-**Arithmetic.** Integers are Java's longs, and go on as doubles where they would overflow.
-Division and remainder give doubles; division by zero and what is not a number are unknown.
+**Arithmetic.** Integers are Java longs and become doubles on overflow. Division and remainder
+return doubles. Division by zero and results that are not a number are unknown.
 
-Where the two sources differ, and where we differ from both:
+Where JMS and ActiveMQ differ, and where this implementation differs from both:
 
 =============================  ==============================================================
-``7 / 2``                      3.5 as in ActiveMQ; Java's promotion, which JMS asks for, says 3
-``<`` and BETWEEN on text      header with header as text; a literal in quotes is an error, as
-                               in ActiveMQ. JMS has ``=`` and ``<>`` for text only
+``7 / 2``                      3.5 as in ActiveMQ; Java's promotion, which JMS requires, gives 3
+``<`` and BETWEEN on text      two headers compare as text; a quoted literal is an error, as
+                               in ActiveMQ. JMS allows only ``=`` and ``<>`` on text
 ``NOT a = 'b'``                ``NOT (a = 'b')`` as in SQL and JMS; ActiveMQ reads
                                ``(NOT a) = 'b'``
-``age > 18``, header text      converted, always. ActiveMQ does it behind the prefix
-                               ``convert_string_expressions:``, which is accepted and idle, like
-                               Artemis's ``hyphenated_props:``
-``a-b``                        one name, as in Artemis behind that prefix
-``'x' <> 5``, a header         unknown; ActiveMQ says TRUE
-``!=``, ``"quoted names"``     ours
-overflow                       continues as a double; ActiveMQ wraps around
+``age > 18``, header text      always converted. ActiveMQ converts after the prefix
+                               ``convert_string_expressions:``, which is accepted and ignored,
+                               like Artemis's ``hyphenated_props:``
+``a-b``                        one name, as in Artemis after that prefix
+``'x' <> 5``, a header         unknown; ActiveMQ returns TRUE
+``!=``, ``"quoted names"``     extensions of this implementation
+overflow                       becomes a double; ActiveMQ wraps around
 =============================  ==============================================================
 
-JMS's own names stand for STOMP's headers (in double quotes they are names like any other):
+JMS names are aliases of STOMP headers (in double quotes they are ordinary names):
 JMSMessageID is ``message-id``, JMSDestination ``destination``, JMSReplyTo ``reply-to``,
 JMSCorrelationID ``correlation-id``, JMSType ``type``; JMSPriority, a number, is ``priority``
 or 4, JMSTimestamp ``timestamp``, JMSExpiration ``expires`` or 0; JMSRedelivered, a condition,
@@ -66,50 +66,51 @@ __all__ = ["Selector"]
 
 
 class Selector:
-    """A condition over a message's headers, ready to be asked many times.
+    """A compiled condition over a message's headers.
 
     Attributes:
         text: The selector as the client wrote it.
     """
 
-    # A STOMP header line has 8 KiB at most, so that no client meets this one unless the
-    # server's owner raised max_header_bytes.
+    # A STOMP header line has at most 8 KiB, so clients reach this limit only where
+    # max_header_bytes was raised.
     MAX_CHARACTERS = 8 * 1024
-    # Parentheses, NOTs and signs open at once. Each takes three Python calls at most when a
-    # message is looked at, and Python allows about 1000 in all. People stay below ten.
+    # Parentheses, NOTs and signs open at once. Each takes at most three nested Python calls
+    # per evaluation, and Python allows about 1000. Selectors in practice stay below ten.
     MAX_DEPTH = 64
-    # Values and operators. Each costs a few tenths of a microsecond a message, and all
-    # subscribers wait meanwhile.
+    # Values and operators. Each costs a few tenths of a microsecond per message, and delays
+    # every subscriber.
     MAX_NODES = 1024
 
     __slots__ = ("_test", "text")
 
     def __init__(self, text: str, test: Callable[[Mapping[str, str]], bool | None]) -> None:
-        """Use :meth:`parse`; this takes the text and its meaning as they are."""
+        """Take a text and its compiled condition; use :meth:`parse` instead."""
         self.text = text
         self._test = test
 
     @classmethod
     def parse(cls, text: str) -> Selector:
-        """Read a selector.
+        """Parse a selector.
 
         Raises:
-            ProtocolError: For a selector that cannot be understood. Its detail shows the
-                selector with a caret under the place, and what is wrong there.
-            LimitExceeded: For one that is too long, too deep or has too many parts, likewise.
+            ProtocolError: The selector is not valid. The error's detail shows the selector with
+                a caret under the position, and what is wrong there.
+            LimitExceeded: It is too long, nested too deeply or has too many values and
+                operators; the detail has the same form.
         """
         if len(text) > cls.MAX_CHARACTERS:
-            raise Position(text, cls.MAX_CHARACTERS).fault(
+            raise Position(text, cls.MAX_CHARACTERS).error(
                 f"a selector may have {cls.MAX_CHARACTERS} characters at most",
                 LimitExceeded,
             )
         return cls(text, SelectorParser(text, cls.MAX_DEPTH, cls.MAX_NODES).parse())
 
     def matches(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a message with these headers is selected.
+        """Return whether a message with these headers is selected.
 
         Args:
-            headers: The headers that a subscriber would see, those of the server included.
+            headers: The headers as the subscriber sees them, including those set by the server.
         """
         return self._test(headers) is True
 

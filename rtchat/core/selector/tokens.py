@@ -1,4 +1,4 @@
-"""The words of a selector, where each of them stands, and how an error shows the place."""
+"""The selector tokenizer, and how errors point at a position."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["Position", "Token", "Tokens"]
 
 _SHOWN_BEFORE = 48
 _SHOWN_AFTER = 24
-_SHOWN_WORD = 24
+_SHOWN_TOKEN = 24
 
 
 class Position(NamedTuple):
-    """A place in a selector, where something may be wrong.
+    """A position in a selector.
 
     Attributes:
         text: The selector.
-        start: The place, counted from 0.
+        start: The index of the character, counted from 0.
     """
 
     text: str
     start: int
 
-    def fault(self, reason: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
-        """Make an error that shows the place, with as much around it as fits on a line."""
+    def error(self, reason: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
+        """Build an error that shows the position with as much context as fits on a line."""
         text, start = self
         first = max(0, start - _SHOWN_BEFORE)
         end = min(len(text), start + _SHOWN_AFTER)
@@ -42,7 +42,7 @@ class Position(NamedTuple):
 
 
 def _printable(text: str) -> str:
-    """Put a blank for each character that would move what follows it."""
+    """Replace unprintable characters with blanks, so that the caret stays aligned."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
@@ -68,53 +68,62 @@ _KEYWORDS = frozenset(
 
 
 class Token(NamedTuple):
-    """One word of a selector.
+    """A token of a selector.
 
     Attributes:
-        kind: ``name``, ``int``, …; ``keyword``; ``end`` behind the last one.
-        value: What it says: text without its quotes, keywords in upper case.
-        place: Where it starts.
-        shown: How it is called in an error.
+        kind: A group name of the token pattern (``name``, ``int``, …), ``keyword``, or ``end``
+            after the last token.
+        value: The value: text without its quotes, keywords in upper case.
+        position: Where it starts.
+        shown: How errors show it.
     """
 
     kind: str
     value: str
-    place: Position
+    position: Position
     shown: str
 
     def is_(self, *values: str) -> bool:
-        """Whether it is one of these keywords and signs."""
+        """Return whether the token is one of these keywords and signs."""
         return self.value in values and self.kind in ("keyword", "sign")
 
     def integer(self) -> int | float:
-        """Read a decimal or octal number."""
+        """Return the value of an ``int`` token, which is decimal or octal.
+
+        Raises:
+            ProtocolError: An octal number has an 8 or a 9.
+        """
         digits = self.value.rstrip("lL")
         if not digits.startswith("0"):
             return read_integer(digits)
         if "8" in digits or "9" in digits:
-            raise self.place.fault("a number that begins with 0 is octal, without 8 and 9")
+            raise self.position.error("a number that begins with 0 is octal, without 8 and 9")
         return as_long(int(digits, 8))
 
     def unexpected(self, wanted: str) -> ProtocolError:
-        """Make the error of a word that stands where something else should."""
+        """Build the error for this token, found where something else was expected."""
         if self.kind == "end":
-            return self.place.fault(f"{wanted} was expected, but the selector ends")
-        return self.place.fault(f"{wanted} was expected, not {_printable(self.shown)}")
+            return self.position.error(f"{wanted} was expected, but the selector ends")
+        return self.position.error(f"{wanted} was expected, not {_printable(self.shown)}")
 
 
 class Tokens:
-    """The words of a selector, one after the other."""
+    """Splits a selector into tokens."""
 
     __slots__ = ("_next", "_text")
 
     def __init__(self, text: str) -> None:
-        """Begin in front of the first one."""
+        """Start before the first token."""
         self._text = text
         prefix = _PREFIX.match(text)
         self._next = prefix.end() if prefix else 0
 
     def next(self) -> Token:
-        """Give the next word; behind the last one, a word of the kind ``end``."""
+        """Return the next token; after the last one, a token of kind ``end``.
+
+        Raises:
+            ProtocolError: The text does not continue with a token.
+        """
         text = self._text
         blank = _BLANK.match(text, self._next)
         start = blank.end() if blank else self._next
@@ -122,10 +131,10 @@ class Tokens:
         if found is None:
             if start == len(text):
                 return Token("end", "", Position(text, start), "the end")
-            raise Position(text, start).fault(_why_no_word(text[start]))
+            raise Position(text, start).error(_no_token_reason(text[start]))
         self._next = found.end()
         kind, image = str(found.lastgroup), found.group()
-        shown = image if len(image) <= _SHOWN_WORD else f"{image[:_SHOWN_WORD]}…"
+        shown = image if len(image) <= _SHOWN_TOKEN else f"{image[:_SHOWN_TOKEN]}…"
         if kind == "sign":
             shown = f"'{image}'"
         if kind == "name" and image.upper() in _KEYWORDS:
@@ -137,7 +146,7 @@ class Tokens:
         return Token(kind, image, Position(text, start), shown)
 
 
-def _why_no_word(char: str) -> str:
+def _no_token_reason(char: str) -> str:
     if char == "'":
         return "this text is never closed; a single quote inside it is written twice"
     if char == '"':

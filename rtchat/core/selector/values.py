@@ -1,6 +1,6 @@
-"""The values of a selector: text, numbers and conditions, each a closure over the headers.
+"""Selector values: text, numbers and conditions, each a closure over the headers.
 
-A header's type is open until something asks for it; the functions at the end ask.
+A header's type stays open until an operator requires one; the functions at the end convert it.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from rtchat.core.selector.tokens import Position
 
 __all__ = [
     "Chain",
+    "Condition",
     "Headers",
     "Number",
+    "ReadCondition",
     "ReadNumber",
     "ReadText",
-    "ReadTruth",
     "Text",
-    "Truth",
     "Value",
     "check_order",
+    "compared_condition",
     "compared_number",
-    "compared_truth",
     "condition_of",
     "constant",
     "header_text",
-    "named",
     "number_of",
     "text_before",
+    "value_of_name",
 ]
 
 Headers = Mapping[str, str]
-ReadTruth = Callable[[Headers], "bool | None"]
+ReadCondition = Callable[[Headers], "bool | None"]
 ReadNumber = Callable[[Headers], "int | float | None"]
 ReadText = Callable[[Headers], "str | None"]
 
-_TRUTHS = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 
 
-def _read_truth(text: str) -> bool | None:
-    return _TRUTHS.get(text.lower())
+def _read_boolean(text: str) -> bool | None:
+    return _BOOLEANS.get(text.lower())
 
 
 @dataclass(slots=True)
 class Text:
-    """A header whose type is still open, or text.
+    """Text, or a header whose type is still open.
 
     Attributes:
-        place: Where it starts.
-        read: Gives its value for a message.
-        literal: The text itself when it stands in the selector.
-        header: The header's name when it is nothing but a header.
+        position: Where it starts.
+        read: Returns its value for the headers of a message.
+        literal: The text, if it is a literal.
+        header: The header's name, if it is a plain header.
     """
 
-    place: Position
+    position: Position
     read: ReadText
     literal: str | None = None
     header: str | None = None
@@ -63,36 +63,36 @@ class Text:
 
 @dataclass(slots=True)
 class Number:
-    """A number; ``literal`` when it is the same for every message."""
+    """A number; ``literal`` is set if it is constant."""
 
-    place: Position
+    position: Position
     read: ReadNumber
     literal: int | float | None = None
-    text: ReadText | None = None  # of a JMS name: the header as it is
+    text: ReadText | None = None  # for a JMS name: the header's raw text
     chain: Chain | None = None
 
 
 @dataclass(slots=True)
-class Truth:
+class Condition:
     """A condition."""
 
-    place: Position
-    read: ReadTruth
-    text: ReadText | None = None  # of a JMS name: the header as it is
+    position: Position
+    read: ReadCondition
+    text: ReadText | None = None  # for a JMS name: the header's raw text
     keyword: str = ""
-    parts: list[ReadTruth] = field(default_factory=list)  # what AND or OR joins
+    parts: list[ReadCondition] = field(default_factory=list)  # the operands of AND or OR
 
 
-Value = Text | Number | Truth
+Value = Text | Number | Condition
 
 
-def constant(place: Position, value: int | float) -> Number:
-    """Give a number that stands in the selector."""
-    return Number(place, lambda headers: value, literal=value)
+def constant(position: Position, value: int | float) -> Number:
+    """Return a number literal."""
+    return Number(position, lambda headers: value, literal=value)
 
 
 def header_text(name: str, default: str | None = None) -> ReadText:
-    """Read a header, or else the default."""
+    """Return a closure that reads a header, or the default if it is missing."""
     if default is None:
         return lambda headers: headers.get(name)
     return lambda headers: headers.get(name, default)
@@ -106,16 +106,16 @@ def _number_in(read: ReadText) -> ReadNumber:
     return number
 
 
-def _truth_in(read: ReadText) -> ReadTruth:
+def _boolean_in(read: ReadText) -> ReadCondition:
     def truth(headers: Headers) -> bool | None:
         text = read(headers)
-        return None if text is None else _read_truth(text)
+        return None if text is None else _read_boolean(text)
 
     return truth
 
 
 def _delivery_mode(headers: Headers) -> str:
-    return "PERSISTENT" if _read_truth(headers.get("persistent", "")) else "NON_PERSISTENT"
+    return "PERSISTENT" if _read_boolean(headers.get("persistent", "")) else "NON_PERSISTENT"
 
 
 _JMS_HEADERS = {
@@ -133,38 +133,38 @@ _JMS_NUMBERS = {
 _JMS_REDELIVERED = header_text("redelivered", "false")
 
 
-def named(name: str, place: Position) -> Value:
-    """Give the value that a name stands for."""
+def value_of_name(name: str, position: Position) -> Value:
+    """Return the value that a name refers to: a JMS name or a header."""
     if name in _JMS_NUMBERS:
         text = _JMS_NUMBERS[name]
-        return Number(place, _number_in(text), text=text)
+        return Number(position, _number_in(text), text=text)
     if name == "JMSRedelivered":
-        return Truth(place, _truth_in(_JMS_REDELIVERED), text=_JMS_REDELIVERED)
+        return Condition(position, _boolean_in(_JMS_REDELIVERED), text=_JMS_REDELIVERED)
     if name == "JMSDeliveryMode":
-        return Text(place, _delivery_mode)
+        return Text(position, _delivery_mode)
     header = _JMS_HEADERS.get(name, name)
-    return Text(place, header_text(header), header=header)
+    return Text(position, header_text(header), header=header)
 
 
 class Chain:
-    """Operands and operators of one precedence, worked off from left to right.
+    """Operands and operators of one precedence, evaluated from left to right.
 
-    A loop, not a tree: its thousand operands would be a thousand calls deep.
+    A loop instead of a tree, which would nest a thousand calls for a thousand operands.
     """
 
     __slots__ = ("_first", "_rest")
 
     def __init__(self, first: ReadNumber) -> None:
-        """Begin with the leftmost operand."""
+        """Start with the leftmost operand."""
         self._first = first
         self._rest: list[tuple[Operation, ReadNumber]] = []
 
     def append(self, operation: Operation, operand: ReadNumber) -> None:
-        """Let one more operation follow."""
+        """Add an operation."""
         self._rest.append((operation, operand))
 
     def read(self, headers: Headers) -> int | float | None:
-        """Give the result for a message."""
+        """Return the result for the headers of a message; None is unknown."""
         total = self._first(headers)
         for operation, operand in self._rest:
             if total is None:
@@ -176,68 +176,68 @@ class Chain:
         return total
 
 
-# ---------------------------------------------------------------- as what they must be
+# ---------------------------------------------------------------- conversions
 #
-# Each function raises a ProtocolError for a value that cannot be so.
+# Each function raises a ProtocolError for a value that cannot be converted.
 
 
-def condition_of(value: Value) -> Truth:
-    """Take a value as a condition."""
-    if isinstance(value, Truth):
+def condition_of(value: Value) -> Condition:
+    """Convert a value to a condition."""
+    if isinstance(value, Condition):
         return value
     if isinstance(value, Text) and value.header is not None:
-        return Truth(value.place, _truth_in(value.read))
-    raise value.place.fault(f"a condition was expected, and this is {_kind(value)}")
+        return Condition(value.position, _boolean_in(value.read))
+    raise value.position.error(f"a condition was expected, and this is {_kind(value)}")
 
 
 def number_of(value: Value) -> Number:
-    """Take a value as a number."""
+    """Convert a value to a number."""
     if isinstance(value, Number):
         return value
     if isinstance(value, Text) and value.header is not None:
-        return Number(value.place, _number_in(value.read))
-    raise value.place.fault(f"a number was expected, and this is {_kind(value)}")
+        return Number(value.position, _number_in(value.read))
+    raise value.position.error(f"a number was expected, and this is {_kind(value)}")
 
 
 def text_before(value: Value, keyword: str) -> ReadText:
-    """Take the value before IN or LIKE as text."""
+    """Convert the value before IN or LIKE to text."""
     read = value.read if isinstance(value, Text) else value.text
     if read is None:
-        raise value.place.fault(
+        raise value.position.error(
             f"a header's name was expected before {keyword}, and this is {_kind(value)}"
         )
     return read
 
 
 def check_order(value: Value) -> None:
-    """Refuse what ActiveMQ refuses with ``<`` and its like."""
-    if isinstance(value, Truth) or (isinstance(value, Text) and value.literal is not None):
-        raise value.place.fault(
+    """Reject operands of ``<``, ``<=``, ``>`` and ``>=`` that ActiveMQ rejects, too."""
+    if isinstance(value, Condition) or (isinstance(value, Text) and value.literal is not None):
+        raise value.position.error(
             f"only numbers and headers have an order, and this is {_kind(value)}"
         )
 
 
 def compared_number(value: Value) -> Number:
-    """Read a number, also from text in quotes, for it may stand in a header just so."""
+    """Convert to a number, including quoted text, since headers hold numbers as text."""
     if isinstance(value, Text) and value.literal is not None:
         literal = read_number(value.literal)
         if literal is None:
-            raise value.place.fault("a number was expected, and this is text")
-        return constant(value.place, literal)
+            raise value.position.error("a number was expected, and this is text")
+        return constant(value.position, literal)
     return number_of(value)
 
 
-def compared_truth(value: Value) -> Truth:
-    """Read a truth, also from text in quotes."""
+def compared_condition(value: Value) -> Condition:
+    """Convert to a condition, including the quoted texts 'true' and 'false'."""
     if isinstance(value, Text) and value.literal is not None:
-        literal = _read_truth(value.literal)
+        literal = _read_boolean(value.literal)
         if literal is None:
-            raise value.place.fault("this text is neither 'true' nor 'false'")
-        return Truth(value.place, lambda headers: literal)
+            raise value.position.error("this text is neither 'true' nor 'false'")
+        return Condition(value.position, lambda headers: literal)
     return condition_of(value)
 
 
 def _kind(value: Value) -> str:
-    if isinstance(value, Truth):
+    if isinstance(value, Condition):
         return "a condition"
     return "a number" if isinstance(value, Number) else "text"

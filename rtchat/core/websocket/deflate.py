@@ -1,7 +1,7 @@
-"""Compression of WebSocket messages: permessage-deflate (RFC 7692).
+"""WebSocket message compression: permessage-deflate (RFC 7692).
 
-Neither side keeps anything from one message to the next. So a message that is compressed once
-can be sent to any number of clients, and a connection that is idle holds no window.
+No context is kept between messages, in either direction. So a message is compressed once for any
+number of clients, and an idle connection holds no window.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import NamedTuple
 __all__ = ["DEFLATE_MIN_BYTES", "Deflate", "Inflater", "agree", "deflate", "most_deflated_bytes"]
 
 DEFLATE_MIN_BYTES = 256
-"""Smaller messages are sent as they are.
+"""Smaller messages are sent uncompressed.
 
-A STOMP message of a chat shrinks by 18 % at this size (46 bytes, for 10 µs), by a quarter at 360
-bytes and by a third at 580; what is saved below is less than the TCP and IP headers around it.
+At this size a chat's STOMP message shrinks by 18 % (46 bytes, for 10 µs), at 360 bytes by a
+quarter, at 580 by a third. Below it, less is saved than the TCP and IP headers take.
 """
 
 _PIECE_BYTES = 64 * 1024
 _SAMPLE_BYTES = 16 * 1024
 _SMALL_BYTES = 4096
 
-# What a sender leaves out at the end of a message (RFC 7692, 7.2.1), and an empty last block: only
-# if zlib comes to that block's end was the message whole.
+# The bytes that a sender omits at the end of a message (RFC 7692, 7.2.1), and an empty final
+# block: the message was complete only if zlib reaches the end of that block.
 _OMITTED = b"\x00\x00\xff\xff"
 _END = _OMITTED + b"\x03\x00"
 
@@ -39,10 +39,10 @@ _WINDOW_BITS = {str(bits): bits for bits in range(8, 16)}
 
 
 class Deflate(NamedTuple):
-    """What was agreed upon.
+    """The negotiated parameters.
 
     Attributes:
-        answer: The value of ``Sec-WebSocket-Extensions`` that says so.
+        answer: The value of ``Sec-WebSocket-Extensions`` in the response.
         window_bits: The largest window that the client can inflate from.
     """
 
@@ -51,16 +51,16 @@ class Deflate(NamedTuple):
 
 
 def agree(offers: str) -> Deflate | None:
-    """Choose the first of a client's offers that can be met.
+    """Accept the first of a client's offers that the server supports.
 
     Args:
         offers: The values of ``Sec-WebSocket-Extensions``, joined with commas.
 
     Returns:
-        None when there is none: then nothing is compressed.
+        None if no offer is acceptable; then nothing is compressed.
 
     Raises:
-        ValueError: The header is not what RFC 6455 calls a list of extensions; refuse the
+        ValueError: The header is not a list of extensions as RFC 6455 defines it; refuse the
             connection.
     """
     at, agreed = 0, None
@@ -75,7 +75,7 @@ def agree(offers: str) -> Deflate | None:
 
 
 def _accept(parameters: list[tuple[str, str]]) -> Deflate | None:
-    """Accept an offer, or give None for one that is not valid (RFC 7692, 7) or too much."""
+    """Accept an offer; return None if it is invalid (RFC 7692, 7) or not supported."""
     given = dict(parameters)
     if len(given) < len(parameters):
         return None  # "multiple extension parameters with the same name"
@@ -87,13 +87,13 @@ def _accept(parameters: list[tuple[str, str]]) -> Deflate | None:
             if value:
                 return None
         elif name == "server_max_window_bits":
-            # zlib makes no raw stream with a window of 2 ** 8 bytes.
+            # zlib cannot produce a raw stream with a window of 2 ** 8 bytes.
             if value not in _WINDOW_BITS or value == "8":
                 return None
             window_bits = _WINDOW_BITS[value]
             answer += f"; server_max_window_bits={value}"
         elif name == "client_max_window_bits":
-            # A hint; we inflate from any window.
+            # A hint; any window can be inflated.
             if value and value not in _WINDOW_BITS:
                 return None
         else:
@@ -102,65 +102,65 @@ def _accept(parameters: list[tuple[str, str]]) -> Deflate | None:
 
 
 def deflate(data: bytes, window_bits: int) -> bytes | None:
-    """Compress a message by itself; None when it is too small for that or does not shrink."""
+    """Compress a message; return None if it is too small or does not shrink."""
     size = len(data)
     if size < DEFLATE_MIN_BYTES:
         return None
     if size <= _SMALL_BYTES:
-        # The default state of 256 KiB takes longer to set up than such a message to compress.
+        # Setting up the default state of 256 KiB takes longer than compressing such a message.
         packer = zlib.compressobj(1, zlib.DEFLATED, -min(window_bits, 12), 5)
     else:
         if size > 4 * _SAMPLE_BYTES:
             sample = zlib.compress(memoryview(data)[:_SAMPLE_BYTES], 1)
             if len(sample) > _SAMPLE_BYTES * 0.95:
-                return None  # a picture, an archive, something encrypted
+                return None  # incompressible: an image, an archive or encrypted data
         packer = zlib.compressobj(1, zlib.DEFLATED, -window_bits, 8)
     packed = packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
     return packed[: -len(_OMITTED)] if len(packed) - len(_OMITTED) < size else None
 
 
 def most_deflated_bytes(size: int) -> int:
-    """Give the most that deflate makes of this many bytes (zlib's ``deflateBound``)."""
+    """Return the largest deflated size of this many bytes (zlib's ``deflateBound``)."""
     return size + ((size + 7) >> 3) + ((size + 63) >> 6) + 16
 
 
 class Inflater:
-    """Inflates one message, no more than 64 KiB at a time.
+    """Inflates one message, in pieces of at most 64 KiB.
 
     Attributes:
-        is_hungry: Whether it has given all that it can make of what it was fed.
+        needs_input: Whether all data that was fed has been returned; as in :mod:`bz2`.
     """
 
-    __slots__ = ("_fed", "_is_last", "_stream", "is_hungry")
+    __slots__ = ("_fed", "_is_last", "_stream", "needs_input")
 
     def __init__(self) -> None:
         self._stream: zlib._Decompress | None = None  # None between streams
         self._fed = b""
         self._is_last = False
-        self.is_hungry = True
+        self.needs_input = True
 
     @property
     def is_done(self) -> bool:
-        """Whether that was the whole message."""
-        return self._is_last and self.is_hungry
+        """Whether the whole message has been returned."""
+        return self._is_last and self.needs_input
 
     def feed(self, data: bytes, *, is_last: bool) -> None:
-        """Take the next bytes of the message; only when it is hungry."""
+        """Take the next bytes of the message; call this only if ``needs_input`` is true."""
         self._is_last = is_last
         self._fed = data + _END if is_last else data
-        self.is_hungry = False
+        self.needs_input = False
 
     def read(self, max_bytes: int) -> bytes:
-        """Give the next piece, which is empty when there is none yet.
+        """Return the next piece, which is empty if there is none yet.
 
         Raises:
-            ValueError: These are not the bytes of a compressed message.
+            ValueError: The data is not a compressed message, or the message is incomplete.
         """
         stream = self._stream
         if stream is None:
             if self._is_last and self._fed == _END:
-                # The client's own last block was the end, or the message has no bytes at all.
-                self.is_hungry = True
+                # The client's own final block was the end, or the message is empty.
+                self.needs_input = True
                 return b""
             stream = self._stream = zlib.decompressobj(-15)
         limit = min(max_bytes, _PIECE_BYTES)
@@ -174,15 +174,15 @@ class Inflater:
         elif stream.unconsumed_tail or len(data) == limit:
             self._fed = stream.unconsumed_tail
         elif self._is_last:
-            raise ValueError("it is not whole")
+            raise ValueError("it is incomplete")
         else:
             self._fed = b""
-            self.is_hungry = True
+            self.needs_input = True
         return data
 
     def _after_last_block(self, rest: bytes) -> None:
-        """See what follows a last block: ours, or one of the sender's (RFC 7692, 7.2.3.4)."""
+        """Continue after a final block: the one added here or the sender's (RFC 7692, 7.2.3.4)."""
         self._fed = rest
-        self.is_hungry = not rest
+        self.needs_input = not rest
         if self._is_last and 0 < len(rest) < len(_END):
-            raise ValueError("it is not whole")
+            raise ValueError("it is incomplete")

@@ -1,4 +1,4 @@
-"""WebSocket frames on their way out (RFC 6455): headers, close frames, packing."""
+"""Writing WebSocket frames (RFC 6455): headers, close frames, and messages in frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Opcode(IntEnum):
-    """What a frame is (RFC 6455, 5.2)."""
+    """The opcodes of frames (RFC 6455, 5.2)."""
 
     CONTINUATION = 0
     TEXT = 1
@@ -44,7 +44,7 @@ _MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
 
 
 def frame_header(opcode: int, length: int) -> bytes:
-    """Give the header of a final, unmasked frame (RFC 6455, 5.2)."""
+    """Return the header of a final, unmasked frame (RFC 6455, 5.2)."""
     if length < 126:
         return bytes((FINAL | opcode, length))
     if length < 65536:
@@ -53,18 +53,18 @@ def frame_header(opcode: int, length: int) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """Give a close frame; a reason that is too long is cut between characters."""
+    """Return a close frame; a reason that is too long is cut between characters."""
     text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()
     return frame_header(Opcode.CLOSE, len(text) + 2) + code.to_bytes(2, "big") + text
 
 
 class MessageFramings(NamedTuple):
-    """How messages are packed for one kind of client; shared by all of that kind.
+    """The framings for clients with the same compression, shared by all of them.
 
     Attributes:
-        binary: For clients that speak binary messages, or have not spoken yet.
-        text: For clients whose first message was text: what is UTF-8 becomes a text message,
-            anything else a binary one.
+        binary: For clients whose first message was binary, and before a client's first message.
+        text: For clients whose first message was text: UTF-8 becomes a text message, anything
+            else a binary one.
     """
 
     binary: Framing
@@ -79,44 +79,44 @@ _TEXT_HEADERS = tuple(frame_header(1, length) for length in range(_SHORT_BYTES))
 
 
 class _PlainBinary:
-    """Packs messages as they are."""
+    """Frames messages uncompressed, as binary."""
 
     def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
+        """Return the frame of one message."""
         length = len(data)
         if length < _SHORT_BYTES:
             return _BINARY_HEADERS[length] + data
         return frame_header(2, length) + data
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Give the header of each message."""
+        """Return the header that all the messages share."""
         return frame_header(2, length)
 
 
 class _PlainText:
-    """Packs messages as they are."""
+    """Frames messages uncompressed, as text where they are UTF-8."""
 
     def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
+        """Return the frame of one message."""
         length = len(data)
         if length < _SHORT_BYTES and data.isascii():
             return _TEXT_HEADERS[length] + data
         return frame_header(Opcode.TEXT if is_utf8(data) else Opcode.BINARY, length) + data
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Give the header of each message, if all of them are ASCII."""
+        """Return the header that all the messages share, or None unless all are ASCII."""
         return frame_header(1, length) if b"".join(parts).isascii() else None
 
 
 class _Deflating:
-    """Packs messages compressed, each by itself, where that makes them smaller."""
+    """Compresses each message on its own where that makes it smaller."""
 
     def __init__(self, window_bits: int, *, is_text: bool) -> None:
         self._window_bits = window_bits
         self._is_text = is_text
 
     def wrap(self, data: bytes) -> bytes:
-        """Give one message."""
+        """Return the frame of one message."""
         opcode = Opcode.TEXT if self._is_text and is_utf8(data) else Opcode.BINARY
         packed = deflate(data, self._window_bits)
         if packed is None:
@@ -124,17 +124,17 @@ class _Deflating:
         return frame_header(COMPRESSED | opcode, len(packed)) + packed
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Each message is packed by itself."""
+        """Return None: each message is compressed on its own."""
         return None
 
 
 PLAIN = MessageFramings(_PlainBinary(), _PlainText())
-"""The wires of clients that did not agree upon compression."""
+"""The framings for clients without compression."""
 
 
 @cache
 def deflating(window_bits: int) -> MessageFramings:
-    """Give the wires of clients that inflate from a window of so many bits."""
+    """Return the framings for clients that inflate with a window of ``2 ** window_bits`` bytes."""
     return MessageFramings(
         _Deflating(window_bits, is_text=False),
         _Deflating(window_bits, is_text=True),
@@ -142,7 +142,7 @@ def deflating(window_bits: int) -> MessageFramings:
 
 
 def is_utf8(data: bytes) -> bool:
-    """Tell whether the bytes may go out as text."""
+    """Return whether the bytes are valid in a text message."""
     try:
         if not data.isascii():
             data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""WebSocket frames, the server's side (RFC 6455): bytes to messages, messages to bytes."""
+"""Reading WebSocket frames on the server side (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Failure", "FrameReader", "Piece"]
 
 
 class Piece(NamedTuple):
-    """What came: some or all of a message, or a whole control frame.
+    """Part or all of a message, or a whole control frame.
 
     Attributes:
-        opcode: TEXT or BINARY, that of the message; or CLOSE, PING, PONG.
-        data: Its next bytes, unmasked and inflated. A close's code and reason are valid.
-        is_end: Whether that is all of it.
+        opcode: The message's opcode, TEXT or BINARY; or CLOSE, PING or PONG.
+        data: The next bytes, unmasked and inflated. Code and reason of a close are valid.
+        is_end: Whether the message or control frame ends here.
     """
 
     opcode: int
@@ -28,11 +28,11 @@ class Piece(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why the other side cannot be listened to any more.
+    """Why the connection has to be closed.
 
     Attributes:
         code: The close code to send.
-        reason: For people.
+        reason: A short text for the close frame and the log.
     """
 
     code: int
@@ -55,44 +55,44 @@ _WHOLE_TEXT = FINAL | 1
 
 _WHOLE_BINARY = FINAL | 2
 
-_LEAST_BYTES = 6  # of a masked frame: two and the key
+_MIN_FRAME_BYTES = 6  # of a masked frame: two header bytes and the key
 
-_MOST_ALIKE = 64  # looked for at once: looking further in vain would cost more than it saves
+_MAX_RUN = 64  # frames compared at once; comparing more costs more than it saves on a mismatch
 
 _OPCODES = frozenset(Opcode)
 
 
 class FrameReader:
-    """Cuts a client's bytes into pieces of messages, and finds every break of the rules.
+    """Splits a client's bytes into pieces of messages and detects every protocol violation.
 
-    Feed it, then ask for the next piece until there is none; then see whether it failed. The
-    payload of a frame is given as it arrives, so no more of a message waits here than was fed;
-    and pieces are made when they are asked for, so a caller that cannot take more now need not.
+    Call :meth:`feed`, then :meth:`next_piece` until it returns None, then check ``failure``.
+    Payload is returned as it arrives, so no more than one read is buffered. Pieces are produced
+    on demand, so a caller under back-pressure can stop calling.
 
     Args:
-        max_message_bytes: The largest message, once inflated.
-        unmask: Gives the bytes XORed with a key of four bytes.
-        is_deflating: Whether permessage-deflate was agreed upon.
+        max_message_bytes: The largest message, after inflating.
+        unmask: Returns the bytes XORed with a four-byte key.
+        is_deflating: Whether permessage-deflate was negotiated.
 
     Attributes:
-        is_over: Whether it will give nothing any more, after a close or a failure.
-        failure: Why, if it was no close.
+        is_over: Whether reading has ended, by a close frame or a failure.
+        failure: Why reading ended, unless a close frame ended it.
     """
 
     __slots__ = (
         "_at",
         "_buffer",
+        "_inflated_left",
         "_inflater",
         "_is_deflating",
         "_is_final",
         "_key",
-        "_left",
         "_max_bytes",
         "_opcode",
-        "_room",
+        "_payload_left",
         "_text_rest",
         "_unmask",
-        "_wire_room",
+        "_wire_left",
         "failure",
         "is_over",
     )
@@ -111,43 +111,43 @@ class FrameReader:
         self._at = 0
         self.is_over = False
         self.failure: Failure | None = None
-        # The frame whose payload is being read
-        self._left = 0
+        # The current frame
+        self._payload_left = 0
         self._key = b""
         self._is_final = True
-        # The message that it is part of
+        # The current message
         self._opcode = 0
-        self._wire_room = 0  # what may still come of it, compressed or not
-        self._room = 0  # what may still be inflated
-        self._text_rest = b""  # the beginning of a character
+        self._wire_left = 0  # bytes that it may still take on the wire
+        self._inflated_left = 0  # bytes that it may still inflate to
+        self._text_rest = b""  # an incomplete UTF-8 character
         self._inflater: Inflater | None = None
 
     @property
     def has_more(self) -> bool:
-        """Whether there are bytes to be looked at."""
-        return bool(self._buffer) or (self._inflater is not None and not self._inflater.is_hungry)
+        """Whether there is unprocessed data."""
+        return bool(self._buffer) or (self._inflater is not None and not self._inflater.needs_input)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes in; what follows a close or a failure is forgotten."""
+        """Take received bytes; bytes after a close or a failure are discarded."""
         if not self.is_over:
             self._buffer = self._buffer[self._at :] + data if self._buffer else data
             self._at = 0
 
     def plain_messages(self) -> list[bytes]:
-        """Give the messages that come next and are whole, unfragmented and uncompressed.
+        """Return the next messages that are complete, unfragmented and uncompressed.
 
-        For those who care for the bytes and not for the messages. Whatever is anything else is
-        left for :meth:`next_piece`, broken frames too: this is only the short way for what
-        comes most, at less than half the cost (see benchmarks/).
+        A fast path for callers that need the bytes but not the opcodes, at less than half the
+        cost (see benchmarks/). Everything else, including invalid frames, is left to
+        :meth:`next_piece`.
         """
         messages: list[bytes] = []
-        if self._left or self._opcode or self.is_over:
+        if self._payload_left or self._opcode or self.is_over:
             return messages
         buffer, at, unmask = self._buffer, self._at, self._unmask
         size, most_bytes = len(buffer), self._max_bytes
-        while size - at > _LEAST_BYTES:
+        while size - at > _MIN_FRAME_BYTES:
             length = buffer[at + 1] - _MASKED
-            start = at + _LEAST_BYTES
+            start = at + _MIN_FRAME_BYTES
             if length == 126:
                 length = buffer[at + 2] << 8 | buffer[at + 3]
                 start += 2
@@ -163,11 +163,11 @@ class FrameReader:
                 break
             stride, stop = end - at, end
             if buffer.startswith(buffer[at : start - 4], end):
-                # Those with the same header, before the key, that follow one another: half the
-                # cost of one by one.
-                count = min((size - at) // stride, _MOST_ALIKE)
-                for place in range(at, start - 4):
-                    column = buffer[place : at + count * stride : stride]
+                # A run of frames whose headers before the key are equal: half the cost of
+                # reading them one by one.
+                count = min((size - at) // stride, _MAX_RUN)
+                for index in range(at, start - 4):
+                    column = buffer[index : at + count * stride : stride]
                     count -= len(column.lstrip(column[:1]))
                 stop = at + count * stride
             run = [
@@ -188,22 +188,22 @@ class FrameReader:
         return messages
 
     def next_piece(self) -> Piece | None:
-        """Give the next piece; None when there is none yet, or never again."""
+        """Return the next piece; None if there is none yet, or if reading has ended."""
         if not self._buffer and self._inflater is None:
             return None
         while not self.is_over:
-            if self._inflater is not None and not self._inflater.is_hungry:
+            if self._inflater is not None and not self._inflater.needs_input:
                 piece = self._inflate(self._inflater)
                 if piece is not None or self.is_over:
                     return piece
                 continue
-            if not self._left:
+            if not self._payload_left:
                 opcode = self._read_header()
                 if opcode < 0:
                     return None
                 if opcode & _CONTROL:
                     return self._control(opcode)
-            buffer, at, left = self._buffer, self._at, self._left
+            buffer, at, left = self._buffer, self._at, self._payload_left
             end = at + left
             if end > len(buffer):
                 end = len(buffer)
@@ -212,7 +212,7 @@ class FrameReader:
                     return None
             data = self._unmask(buffer[at:end], self._key)
             self._advance(end)
-            self._left = left = left - (end - at)
+            self._payload_left = left = left - (end - at)
             if left:
                 turn = (end - at) & 3
                 if turn:
@@ -226,7 +226,7 @@ class FrameReader:
         return None
 
     def _message(self, data: bytes, is_end: bool) -> Piece | None:
-        """Give a piece of a message, if its text is text."""
+        """Return a piece of a message, or fail if a text message is not UTF-8."""
         opcode = self._opcode
         if (
             opcode == 1
@@ -240,26 +240,26 @@ class FrameReader:
         return Piece(opcode, data, is_end)
 
     def _is_text(self, data: bytes, is_end: bool) -> bool:
-        """Whether the bytes go on as UTF-8; what they begin and do not end is remembered."""
+        """Return whether the bytes continue valid UTF-8; an incomplete character is kept."""
         data = self._text_rest + data
         try:
             _, used = utf_8_decode(data, "strict", is_end)
         except UnicodeDecodeError:
             return False
         self._text_rest = rest = data[used:]
-        # Python waits for the third byte of a surrogate before it says no.
+        # Python rejects a surrogate only at its third byte.
         return not (len(rest) == 2 and rest[0] == 0xED and rest[1] >= 0xA0)
 
     def _inflate(self, inflater: Inflater) -> Piece | None:
-        """Give the next piece of a compressed message."""
+        """Return the next piece of a compressed message; None if there is none."""
         try:
-            data = inflater.read(self._room + 1)
+            data = inflater.read(self._inflated_left + 1)
         except ValueError as error:
             self._fail(_PROTOCOL, f"compressed message is broken: {error}")
             return None
-        self._room -= len(data)
-        if self._room < 0:
-            self._too_big()
+        self._inflated_left -= len(data)
+        if self._inflated_left < 0:
+            self._fail_too_big()
             return None
         is_end = inflater.is_done
         if is_end:
@@ -267,19 +267,19 @@ class FrameReader:
         return self._message(data, is_end) if data or is_end else None
 
     def _read_header(self) -> int:
-        """Read a frame's header and give its opcode; -1 if it is not all there, or broken.
+        """Read a frame's header and return its opcode; -1 if it is incomplete or invalid.
 
-        After a data frame's header its payload is next, after a control frame's as well, and
-        that is here as a whole.
+        Afterwards the buffer continues with the payload. The payload of a control frame is
+        complete.
         """
         buffer, at = self._buffer, self._at
         size = len(buffer)
         if size - at < 2:
-            return self._not_yet()
+            return self._keep_partial_header()
         first, second = buffer[at], buffer[at + 1]
         opcode = first & 0x0F
-        if (broken := self._look_at(first, second, opcode)) is not None:
-            self._fail(_PROTOCOL, broken)
+        if (error := self._header_error(first, second, opcode)) is not None:
+            self._fail(_PROTOCOL, error)
             return -1
         length = second & 0x7F
         at += 2
@@ -287,7 +287,7 @@ class FrameReader:
             # "the minimal number of bytes MUST be used to encode the length"
             least, width = (126, 2) if length == 126 else (65536, 8)
             if size - at < width:
-                return self._not_yet()
+                return self._keep_partial_header()
             length = int.from_bytes(buffer[at : at + width], "big")
             at += width
             if length < least:
@@ -298,29 +298,29 @@ class FrameReader:
                 return -1
         if opcode & _CONTROL:
             if size - at < 4 + length:
-                return self._not_yet()
+                return self._keep_partial_header()
         else:
             is_compressed = bool(first & COMPRESSED)
-            room = self._room_of_new(is_compressed) if opcode else self._wire_room
-            if length > room:
-                # Refused before its first byte has come.
-                self._too_big()
+            wire_left = self._max_wire_bytes(is_compressed) if opcode else self._wire_left
+            if length > wire_left:
+                # Refused before the first payload byte arrives.
+                self._fail_too_big()
                 return -1
             if size - at < 4:
-                return self._not_yet()
+                return self._keep_partial_header()
             if opcode:
                 self._opcode = opcode
-                self._room = self._max_bytes
+                self._inflated_left = self._max_bytes
                 self._inflater = Inflater() if is_compressed else None
-            self._wire_room = room - length
+            self._wire_left = wire_left - length
             self._is_final = first >= FINAL
         self._key = buffer[at : at + 4]
         self._at = at + 4
-        self._left = length
+        self._payload_left = length
         return opcode
 
-    def _look_at(self, first: int, second: int, opcode: int) -> str | None:
-        """Say what the first two bytes of a frame break, if they do."""
+    def _header_error(self, first: int, second: int, opcode: int) -> str | None:
+        """Return which rule the first two bytes of a frame violate, or None."""
         reserved = first & _RESERVED
         if reserved and not (reserved == COMPRESSED and self._is_deflating and 0 < opcode < 8):
             return "reserved bits are set"
@@ -340,38 +340,38 @@ class FrameReader:
             return "continuation of no message"
         return None
 
-    def _room_of_new(self, is_compressed: bool) -> int:
-        """Give how many bytes a new message may have on the wire."""
+    def _max_wire_bytes(self, is_compressed: bool) -> int:
+        """Return the most bytes that a new message may take on the wire."""
         return most_deflated_bytes(self._max_bytes) if is_compressed else self._max_bytes
 
     def _control(self, opcode: int) -> Piece | None:
-        """Give a control frame; after a close there is nothing more."""
-        at, length = self._at, self._left
+        """Return a control frame; a close frame ends reading."""
+        at, length = self._at, self._payload_left
         end = at + length
         data = self._unmask(self._buffer[at:end], self._key)
         self._advance(end)
-        self._left = 0
+        self._payload_left = 0
         if opcode == Opcode.CLOSE:
-            if (broken := _broken_close(data)) is not None:
-                self._fail(*broken)
+            if (error := _close_error(data)) is not None:
+                self._fail(*error)
                 return None
             self._stop()
         return Piece(opcode, data, True)
 
     def _advance(self, at: int) -> None:
-        """Go on, and forget a read that has been looked at as a whole."""
+        """Advance, and release the buffer once all of it has been processed."""
         if at == len(self._buffer):
             self._buffer, self._at = b"", 0
         else:
             self._at = at
 
-    def _not_yet(self) -> int:
-        """Keep the beginning of a header, not the whole read it came in."""
+    def _keep_partial_header(self) -> int:
+        """Keep only the incomplete header, not the whole read that it came in; return -1."""
         self._buffer = self._buffer[self._at :]
         self._at = 0
         return -1
 
-    def _too_big(self) -> None:
+    def _fail_too_big(self) -> None:
         self._fail(_TOO_BIG, f"message is larger than {self._max_bytes} bytes")
 
     def _fail(self, code: int, reason: str) -> None:
@@ -384,14 +384,14 @@ class FrameReader:
         self._inflater = None
 
 
-def _broken_close(data: bytes) -> Failure | None:
-    """Say what is wrong with a close frame, if anything is."""
+def _close_error(data: bytes) -> Failure | None:
+    """Return what is wrong with a close frame, or None."""
     if not data:
         return None
     if len(data) == 1:
         return Failure(_PROTOCOL, "close frame with one byte")
     code = int.from_bytes(data[:2], "big")
-    # RFC 6455, 7.4, and what IANA has registered since.
+    # RFC 6455, 7.4, and codes that IANA registered since.
     if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
         return Failure(_PROTOCOL, f"invalid close code {code}")
     try:

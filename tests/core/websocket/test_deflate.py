@@ -35,7 +35,7 @@ def inflate(pieces: list[bytes], max_bytes: int = 1 << 30) -> bytes:
         is_last = number == len(pieces) - 1
         if piece or is_last:
             inflater.feed(piece, is_last=is_last)
-        while not inflater.is_hungry:
+        while not inflater.needs_input:
             data = inflater.read(max_bytes)
             assert len(data) <= 64 * 1024
             result += data
@@ -243,7 +243,7 @@ def test_no_more_is_inflated_than_was_asked_for() -> None:
     inflater = Inflater()
     inflater.feed(pack(bytes(1 << 24)), is_last=True)
     assert len(inflater.read(1000)) == 1000
-    assert not inflater.is_hungry
+    assert not inflater.needs_input
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.integers(1, 40))
