@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import ListOutlet, connected, frame_bytes, read_one
+from support.core import ListOutlet, connected, frame_bytes, read_one
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.message import Message, message_prefix

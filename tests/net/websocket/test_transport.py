@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from history_fakes import SteppedStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from netfakes import (
+from support.history import SteppedStore
+from support.net import (
     ACCEPT,
     BINARY,
     CLOSE,
