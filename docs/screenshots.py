@@ -16,9 +16,9 @@ from playwright.sync_api import ViewportSize
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
-from live.browser import Window, chromium  # noqa: E402
-from live.server import Server, free_port, tutorial_ini  # noqa: E402
-from live.wire import Wire  # noqa: E402
+from support.browser import Window, chromium  # noqa: E402
+from support.process import Server, free_port, tutorial_ini  # noqa: E402
+from support.wire import Wire  # noqa: E402
 
 CONVERSATION = (
     (

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 import stomper
 import txws
-from fakes import Client, feed_all
+from support.core import Client, feed_all
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from websockets.frames import Frame as WsFrame

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from behaviour.brokers import Broker, Stomp, running_rtchat
+from support.behaviour.brokers import Broker, Stomp, running_rtchat
 
 __all__: list[str] = []
 

@@ -11,9 +11,9 @@ import re
 import time
 
 import pytest
-from behaviour.brokers import Stomp
-from behaviour.client import ABSENCE_S, Client, Frame, wire_frame
-from behaviour.streams import WebSocketStream
+from support.behaviour.brokers import Stomp
+from support.behaviour.client import ABSENCE_S, Client, Frame, wire_frame
+from support.behaviour.streams import WebSocketStream
 
 pytestmark = pytest.mark.live
 

@@ -15,8 +15,8 @@ import re
 import time
 
 import pytest
-from behaviour.brokers import Stomp
-from behaviour.client import ABSENCE_S, Client, Frame, wire_frame
+from support.behaviour.brokers import Stomp
+from support.behaviour.client import ABSENCE_S, Client, Frame, wire_frame
 
 pytestmark = pytest.mark.live
 

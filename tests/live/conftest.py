@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.browser import Window, chromium
-from live.server import Server, free_port, tutorial_ini
 from playwright.sync_api import Browser
+from support.browser import Window, chromium
+from support.process import Server, free_port, tutorial_ini
 
 Serve = Callable[..., Server]
 

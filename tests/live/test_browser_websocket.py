@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from live.relay import Relay, WireFrame, relay
-from live.server import Server, free_port, until
-from live.services import echo_server
 from playwright.sync_api import Browser, Page
+from support.process import Server, free_port, until
+from support.relay import Relay, WireFrame, relay
+from support.services import echo_server
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from live.certificate import Certificate
-from live.server import Server, free_port, until
-from netfakes import CONNECT, TEXT, RealStomp, RealWebSocket, stomp_frame
+from support.certificate import Certificate
+from support.net import CONNECT, TEXT, RealStomp, RealWebSocket, stomp_frame
+from support.process import Server, free_port, until
 
 pytestmark = [pytest.mark.live]
 

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from live.browser import Window
-from live.server import Server, free_port, until
-from live.services import PASSWORDS, Service, echo_server, ngircd, prosody, rabbitmq
-from live.stompjs import stompjs
 from playwright.sync_api import Locator, expect
+from support.browser import Window
+from support.process import Server, free_port, until
+from support.services import PASSWORDS, Service, echo_server, ngircd, prosody, rabbitmq
+from support.stompjs import stompjs
 
 pytestmark = [pytest.mark.live]
 

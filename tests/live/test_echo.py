@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.browser import require
-from live.certificate import write_certificate as write_certificate
-from live.echo import Echo
-from live.server import ROOT, environment
 from playwright.sync_api import Browser
+from support.browser import require
+from support.certificate import write_certificate as write_certificate
+from support.echo import Echo
+from support.process import ROOT, environment
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.browser import Window
-from live.hosts import Host
-from live.server import Server, free_port
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -19,6 +16,9 @@ from playwright.sync_api import (
     WebSocket,
     expect,
 )
+from support.browser import Window
+from support.hosts import Host
+from support.process import Server, free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from live.flow_wires import WIRES, FlowWire, Publisher, WebSocketWire, open_wire, send_bytes
-from live.server import Server, until
-from live.wire import Frame
+from support.flow_wires import WIRES, FlowWire, Publisher, WebSocketWire, open_wire, send_bytes
+from support.process import Server, until
+from support.wire import Frame
 
 pytestmark = [pytest.mark.live]
 

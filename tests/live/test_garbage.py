@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from live.server import Server
-from live.wire import Wire
+from support.process import Server
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

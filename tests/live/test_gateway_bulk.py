@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.server import Server, free_port, until
-from netfakes import BINARY, CLOSE, TEXT, RealWebSocket
+from support.net import BINARY, CLOSE, TEXT, RealWebSocket
+from support.process import Server, free_port, until
 
 pytestmark = pytest.mark.live
 

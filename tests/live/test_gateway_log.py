@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.certificate import Certificate
-from live.server import ROOT, Server, free_port, until
-from netfakes import (
+from support.certificate import Certificate
+from support.net import (
     BINARY,
     CLOSE,
     TEXT,
@@ -24,6 +23,7 @@ from netfakes import (
     upgrade_request,
     ws_frame,
 )
+from support.process import ROOT, Server, free_port, until
 
 pytestmark = pytest.mark.live
 

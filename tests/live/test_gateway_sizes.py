@@ -15,12 +15,12 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from live.certificate import Certificate
-from live.echo import Echo
-from live.rawbrowser import RawBrowser
-from live.server import Server, free_port
-from live.services import echo_server
-from netfakes import BINARY, PING, PONG, TEXT, WsFrame
+from support.certificate import Certificate
+from support.echo import Echo
+from support.net import BINARY, PING, PONG, TEXT, WsFrame
+from support.process import Server, free_port
+from support.raw_browser import RawBrowser
+from support.services import echo_server
 from typing_extensions import Self
 from websockets.speedups import apply_mask
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from live.certificate import Certificate
-from live.rawbrowser import RawBrowser
-from live.server import Server, free_port
-from netfakes import BINARY, FrameReader, ws_frame
+from support.certificate import Certificate
+from support.net import BINARY, FrameReader, ws_frame
+from support.process import Server, free_port
+from support.raw_browser import RawBrowser
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.server import Server, free_port, until
-from live.stompjs import StompJs
-from live.stompy import VERSIONS, StompPy
-from live.wire import Frame, Wire
+from support.process import Server, free_port, until
+from support.stompjs import StompJs
+from support.stompy import VERSIONS, StompPy
+from support.wire import Frame, Wire
 
 pytestmark = [pytest.mark.live]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from live.browser import REBOUND_HOST, Window
-from live.server import Server, get
 from playwright.sync_api import Browser, expect
+from support.browser import REBOUND_HOST, Window
+from support.process import Server, get
 
 pytestmark = [pytest.mark.live]
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from live.interop_peer import Peer
-from live.interop_peers import PEERS, open_peer
-from live.server import Server, free_port, tutorial_ini, until
-from live.wire import Frame, Wire
+from support.interop.peer import Peer
+from support.interop.peers import PEERS, open_peer
+from support.process import Server, free_port, tutorial_ini, until
+from support.wire import Frame, Wire
 
 pytestmark = [pytest.mark.live]
 

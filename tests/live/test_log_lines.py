@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from live.server import Server, until
-from live.wire import Wire
+from support.process import Server, until
+from support.wire import Wire
 
 __all__: list[str] = []
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.browser import Window
-from live.server import Server, until
-from live.stompy import StompPy
-from live.wire import Wire
+from support.browser import Window
+from support.process import Server, until
+from support.stompy import StompPy
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
 

@@ -12,8 +12,9 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
-from live.browser import Window
-from live.server import (
+from playwright.sync_api import expect
+from support.browser import Window
+from support.process import (
     TUTORIAL_HTTP,
     TUTORIAL_INI,
     TUTORIAL_STOMP,
@@ -22,8 +23,7 @@ from live.server import (
     require_tutorial_ports,
     tutorial_ini,
 )
-from live.wire import Wire
-from playwright.sync_api import expect
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.browser import Window
-from live.server import ROOT, Server
-from live.wire import Wire
 from playwright.sync_api import Page, expect
+from support.browser import Window
+from support.process import ROOT, Server
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 

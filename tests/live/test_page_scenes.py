@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from live.browser import Window
-from live.cable import Relay
-from live.server import Server
-from live.wire import Frame, Wire
 from playwright.sync_api import expect
+from support.browser import Window
+from support.cable import Relay
+from support.process import Server
+from support.wire import Frame, Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.slow]
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from live.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
-from live.server import ROOT, Server, environment, until
-from live.stompy import VERSIONS, StompPy
-from live.wire import Frame, Wire
+from support.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
+from support.process import ROOT, Server, environment, until
+from support.stompy import VERSIONS, StompPy
+from support.wire import Frame, Wire
 
 pytestmark = [pytest.mark.live]
 

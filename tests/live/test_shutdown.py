@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from live.server import STOP_WITHIN_S, Server, until
-from live.wire import Wire
+from support.process import STOP_WITHIN_S, Server, until
+from support.wire import Wire
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 

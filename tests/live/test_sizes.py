@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
-from live.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
-from live.server import Server, free_port, tutorial_ini, until
+from support.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
+from support.process import Server, free_port, tutorial_ini, until
 
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits

@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from live.server import ROOT, Server, free_port
-from netfakes import RealWebSocket
+from support.net import RealWebSocket
+from support.process import ROOT, Server, free_port
 
 pytestmark = pytest.mark.live
 

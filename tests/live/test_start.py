@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from live.server import (
+from support.process import (
     ROOT,
     TUTORIAL_HTTP,
     TUTORIAL_STOMP,
@@ -23,7 +23,7 @@ from live.server import (
     require_tutorial_ports,
     twistd,
 )
-from live.wire import Wire
+from support.wire import Wire
 from twisted.python.lockfile import FilesystemLock
 
 from rtchat import __version__

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live.server import ROOT, environment, free_port
+from support.process import ROOT, environment, free_port
 
 pytestmark = [pytest.mark.live]
 

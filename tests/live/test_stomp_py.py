@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 import pytest
-from live.browser import Window
-from live.server import Server, until
-from live.stompy import VERSIONS, StompPy
-from live.wire import Wire
 from playwright.sync_api import expect
+from support.browser import Window
+from support.process import Server, until
+from support.stompy import VERSIONS, StompPy
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
 

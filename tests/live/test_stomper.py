@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import stomper
-from live.server import Server
-from live.wire import Wire
+from support.process import Server
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from live.browser import Window
-from live.server import Server, free_port, tutorial_ini
-from live.stompjs import stompjs
-from live.stompy import StompPy
+from support.browser import Window
+from support.process import Server, free_port, tutorial_ini
+from support.stompjs import stompjs
+from support.stompy import StompPy
 
 pytestmark = [pytest.mark.live]
 

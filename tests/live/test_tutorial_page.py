@@ -14,9 +14,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from live.server import Server
-from live.stompy import StompPy
 from playwright.sync_api import Browser, Page, expect
+from support.process import Server
+from support.stompy import StompPy
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 

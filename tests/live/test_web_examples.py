@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live.browser import Window
-from live.server import ROOT, Server, environment, free_port, until
 from playwright.sync_api import Browser, Page, expect
+from support.browser import Window
+from support.process import ROOT, Server, environment, free_port, until
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 

@@ -15,9 +15,8 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from live.echo import Echo
-from live.server import Server, free_port, tutorial_ini
-from netfakes import (
+from support.echo import Echo
+from support.net import (
     ACCEPT,
     BINARY,
     CLOSE,
@@ -32,6 +31,7 @@ from netfakes import (
     upgrade_request,
     ws_frame,
 )
+from support.process import Server, free_port, tutorial_ini
 from typing_extensions import Self
 
 pytestmark = [pytest.mark.live]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Listener, ListOutlet, connected, frame_bytes, publish, read_one
+from support.core import Listener, ListOutlet, connected, frame_bytes, publish, read_one
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.encoder import StompEncoder, passed_on_headers

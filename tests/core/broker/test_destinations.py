@@ -7,10 +7,10 @@ from itertools import product
 from typing import Any
 
 import pytest
-from fakes import Listener, frame_bytes, publish
 from hypothesis import given
 from hypothesis import strategies as st
-from queue_fakes import Client, Server, bodies, clean_server, errors
+from support.core import Listener, frame_bytes, publish
+from support.queues import Client, Server, bodies, clean_server, errors
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern, words_of

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pytest
-from fakes import frame_bytes, read_one
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from queue_fakes import Client, Server, StallingOutlet, message_size
+from support.core import frame_bytes, read_one
+from support.queues import Client, Server, StallingOutlet, message_size
 
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.session.receipts import MustWait

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from fakes import cut, frame_bytes
 from hypothesis import given
 from hypothesis import strategies as st
-from queue_fakes import Client, Server, bodies, clean_server, errors, message_size
+from support.core import cut, frame_bytes
+from support.queues import Client, Server, bodies, clean_server, errors, message_size
 
 from rtchat.core.stomp.frames import Frame, Version
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes import connected, cut, frame_bytes
 from hypothesis import given
 from hypothesis import strategies as st
+from support.core import connected, cut, frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.stomp.frames import Version

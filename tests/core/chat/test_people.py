@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from chat_fakes import ROOM, Party
-from fakes import Client
 from hypothesis import given
 from hypothesis import strategies as st
+from support.chat import ROOM, Party
+from support.core import Client
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.chat.nicknames import clean_nick, nick_key

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from chat_fakes import ROOM, Party, Roll, Watcher, event
-from fakes import ListOutlet, frame_bytes
+from support.chat import ROOM, Party, Roll, Watcher, event
+from support.core import ListOutlet, frame_bytes
 
 from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason

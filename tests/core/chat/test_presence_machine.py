@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from chat_fakes import Party, Watcher
-from fakes import Client
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.chat import Party, Watcher
+from support.core import Client
 
 ROOMS = ("/topic/chat", "/topic/chat.x")
 NICKS = ("n0", "n1", "n2")

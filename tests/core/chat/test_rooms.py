@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from chat_fakes import ROOM, Party, chat_body
-from fakes import Client, Listener
+from support.chat import ROOM, Party, chat_body
+from support.core import Client, Listener
 
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fakes import ListOutlet
+from support.core import ListOutlet
 
 from rtchat.core.flow.outbound import RAW, Cork, OutboundGroup
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from chat_fakes import Party
-from fakes import Client, frame_bytes
 from hypothesis import given
 from hypothesis import strategies as st
+from support.chat import Party
+from support.core import Client, frame_bytes
 
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.flow.token_bucket import TokenBucket

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import Listener, frame_bytes
-from history_fakes import KEPT, Keeper, offsets
-from queue_fakes import StallingOutlet, bodies, errors
+from support.core import Listener, frame_bytes
+from support.history import KEPT, Keeper, offsets
+from support.queues import StallingOutlet, bodies, errors
 
 from rtchat.core.broker.message import Message
 from rtchat.core.chat.gate import open_chat

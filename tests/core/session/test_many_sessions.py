@@ -12,7 +12,6 @@ import weakref
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from fakes import Client, ListOutlet, cut, frame_bytes
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,6 +23,7 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
+from support.core import Client, ListOutlet, cut, frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.session.connection import CloseReason

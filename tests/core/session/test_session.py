@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import Client, Listener, connected, cut, frame_bytes, read_one
+from support.core import Client, Listener, connected, cut, frame_bytes, read_one
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker

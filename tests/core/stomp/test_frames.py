@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fakes import read_one
 from hypothesis import given
 from hypothesis import strategies as st
+from support.core import read_one
 
 from rtchat.core.stomp.frames import (
     HEARTBEAT,

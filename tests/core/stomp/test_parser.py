@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
-from fakes import Reading, cut, feed_all, frame_bytes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.core import Reading, cut, feed_all, frame_bytes
 
 from rtchat.core.stomp.frames import Frame, Version, encode
 from rtchat.core.stomp.head_cache import HeadCache

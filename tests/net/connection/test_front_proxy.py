@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from netfakes import (
+from support.net import (
     CLOSE,
     FakeBrowser,
     FakeEndpoint,

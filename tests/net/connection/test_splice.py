@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from netfakes import BINARY, CLOSE, PING, PONG, RealWebSocket, Server, free_ports, wait_until
+from support.net import BINARY, CLOSE, PING, PONG, RealWebSocket, Server, free_ports, wait_until
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.testing import MemoryReactorClock

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from netfakes import BINARY, CLOSE, RealWebSocket, free_ports
+from support.net import BINARY, CLOSE, RealWebSocket, free_ports
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.pollreactor import PollReactor
 from websockets.sync.client import connect

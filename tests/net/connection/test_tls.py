@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from netfakes import (
+from OpenSSL import SSL, crypto
+from support.net import (
     CLOSE,
     CONNECT,
     TEXT,
@@ -22,7 +23,6 @@ from netfakes import (
     read_answer,
     stomp_frame,
 )
-from OpenSSL import SSL, crypto
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 

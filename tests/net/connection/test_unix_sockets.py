@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from netfakes import RealStomp, Server, read_answer, stomp_frame
+from support.net import RealStomp, Server, read_answer, stomp_frame
 
 LISTEN = "http://127.0.0.1:{http}\nhttp = unix:page.sock\nstomp = unix:stomp.sock"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netfakes import FakeSocket, Feeder, PushTransport
+from support.net import FakeSocket, Feeder, PushTransport
 
 from rtchat.core.flow.outbound import Cork
 from rtchat.net.connection.writer import ConnectionWriter

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from netfakes import (
+from support.net import (
     BINARY,
     CLOSE,
     TEXT,

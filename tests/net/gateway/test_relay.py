@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from netfakes import (
+from support.net import (
     BINARY,
     CLOSE,
     PING,

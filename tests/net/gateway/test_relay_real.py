@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from netfakes import BINARY, CLOSE, RealWebSocket, Server, free_ports, ws_frame
+from support.net import BINARY, CLOSE, RealWebSocket, Server, free_ports, ws_frame
 
 from rtchat.core.access.proxy_protocol import read_header
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from history_fakes import Keeper
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from queue_fakes import Client
+from support.history import Keeper
+from support.queues import Client
 
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
 from rtchat.core.stomp.frames import Frame, Version

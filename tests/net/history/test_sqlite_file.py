@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import pytest
-from netfakes import Logs, captured_logs
+from support.net import Logs, captured_logs
 from twisted.internet.defer import Deferred
 
 from rtchat.core.history.store import Batch, Row, StoredStream, StreamDelta, Trim, Trimmed

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fakes import Listener
-from netfakes import CONNECT, FakeSocket, Logs, StompFrame, StompReader, captured_logs, stomp_frame
+from support.core import Listener
+from support.net import (
+    CONNECT,
+    FakeSocket,
+    Logs,
+    StompFrame,
+    StompReader,
+    captured_logs,
+    stomp_frame,
+)
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import pytest
-from netfakes import (
+from support.net import (
     BINARY,
     CLOSE,
     CONNECT,

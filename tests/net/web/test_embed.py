@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import simplejson
-from netfakes import ROOT, FakeBrowser, captured_logs, cooperation
+from support.net import ROOT, FakeBrowser, captured_logs, cooperation
 from twisted.internet.task import Clock
 
 from rtchat.core.access.hosts import HostList, Target

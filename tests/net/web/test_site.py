@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import simplejson
-from netfakes import (
+from support.net import (
     ACCEPT,
     CLOSE,
     CONNECT,

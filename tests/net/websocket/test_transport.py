@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fakes import Listener
-from history_fakes import SteppedStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from netfakes import (
+from support.core import Listener
+from support.history import SteppedStore
+from support.net import (
     ACCEPT,
     BINARY,
     CLOSE,

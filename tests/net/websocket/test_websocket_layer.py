@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from netfakes import (
+from support.net import (
     BINARY,
     CLOSE,
     CONNECT,

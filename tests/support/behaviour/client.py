@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from behaviour.streams import DEADLINE_S, Stream
+from support.behaviour.streams import DEADLINE_S, Stream
 
 __all__ = ["ABSENCE_S", "Client", "Frame", "Headers", "pairs_of", "wire_frame"]
 

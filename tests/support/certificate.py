@@ -75,7 +75,7 @@ class Certificate:
 
     @classmethod
     def for_browsers(cls) -> Self:
-        """Make one that the Chromium of :mod:`live.browser` trusts."""
+        """Make one that the Chromium of :mod:`support.browser` trusts."""
         return cls.make(_browser_key())
 
     def write(self, folder: Path) -> tuple[Path, Path]:

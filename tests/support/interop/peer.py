@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
-from live.server import Server
+from support.process import Server
 
 __all__ = ["WITHIN_S", "Message", "Peer", "dashed"]
 

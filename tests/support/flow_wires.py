@@ -1,6 +1,6 @@
 """Raw STOMP over TCP and over WebSocket, for tests that watch what the sockets do.
 
-Both are the :class:`~live.wire.Wire` of the other tests, and more: they can publish until the
+Both are the :class:`~support.wire.Wire` of the other tests, and more: they can publish until the
 socket takes no more, and they can wait for several connections at once.
 """
 
@@ -14,8 +14,8 @@ import termios
 import time
 from collections.abc import Iterator
 
-from live.server import Server
-from live.wire import Frame, Wire
+from support.process import Server
+from support.wire import Frame, Wire
 from typing_extensions import Self
 
 __all__ = ["WIRES", "FlowWire", "Publisher", "WebSocketWire", "open_wire", "send_bytes", "wire_to"]

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from live.browser import require
-from live.server import free_port, until
+from support.browser import require
+from support.process import free_port, until
 from typing_extensions import override
 
 __all__ = ["PASSWORDS", "Service", "echo_server", "ngircd", "prosody", "rabbitmq"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes import Client
+from support.core import Client
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits

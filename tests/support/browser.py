@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from live.certificate import browser_pin
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -20,6 +19,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from support.certificate import browser_pin
 
 __all__ = ["REBOUND_HOST", "Window", "chromium", "require"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
-from netfakes import read_answer, upgrade_request
+from support.net import read_answer, upgrade_request
 
 __all__ = ["RawBrowser"]
 

@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 import stomp  # type: ignore[import-untyped]
-from live.interop_peer import Message, Peer, dashed
-from live.server import until
-from live.stompy import StompPy
+from support.interop.peer import Message, Peer, dashed
+from support.process import until
+from support.stompy import StompPy
 
 __all__ = ["StompPy11Peer", "StompPyPeer"]
 

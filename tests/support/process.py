@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from live.certificate import Certificate
+from support.certificate import Certificate
 
 __all__ = [
     "ROOT",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from queue_fakes import Client, Server
+from support.queues import Client, Server
 
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules

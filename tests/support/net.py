@@ -60,7 +60,7 @@ from rtchat.net.stomp.server import StompFactory
 from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.transport import WebSockets
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # RFC 6455, 1.3: the example's key and the answer to it.
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

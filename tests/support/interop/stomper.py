@@ -7,8 +7,8 @@ import socket
 import threading
 
 import stomper
-from live.interop_peer import WITHIN_S, Message, Peer, dashed
-from live.server import until
+from support.interop.peer import WITHIN_S, Message, Peer, dashed
+from support.process import until
 
 __all__ = ["StomperPeer"]
 

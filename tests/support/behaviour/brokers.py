@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from behaviour.client import Client, Frame, Headers, pairs_of
-from behaviour.streams import DEADLINE_S, Stream, TcpStream, WebSocketStream
+from support.behaviour.client import Client, Frame, Headers, pairs_of
+from support.behaviour.streams import DEADLINE_S, Stream, TcpStream, WebSocketStream
 
 __all__ = ["Broker", "Stomp", "running_rtchat"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _START_S = 30.0
 _CONFIG = """\
 [listen]

@@ -1,6 +1,6 @@
 // @stomp/stompjs, the JavaScript STOMP client of other people, as a puppet of a Python test.
 //
-//   node interop_client.mjs URL HEARTBEAT_MS RECONNECT_DELAY_MS
+//   node client.mjs URL HEARTBEAT_MS RECONNECT_DELAY_MS
 //
 // Orders come as JSON lines on stdin, such as {"op": "subscribe", "destination": "…", "headers": {…}};
 // news go out as JSON lines on stdout: connected, message, receipt, error, closed. What the library
@@ -11,7 +11,7 @@
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
-const require = createRequire(new URL("../js/package.json", import.meta.url));
+const require = createRequire(new URL("../../js/package.json", import.meta.url));
 const { Client } = require("@stomp/stompjs");
 const WebSocket = require("ws");
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from live.certificate import Certificate
+from support.certificate import Certificate
 
 __all__ = ["Relay", "WireFrame", "relay"]
 

@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 import pytest
-from live.interop_peer import Peer
-from live.interop_stomper import StomperPeer
-from live.interop_stompjs import StompJsPeer
-from live.interop_stompman import StompmanPeer, StompmanWebSocketPeer
-from live.interop_stompy import StompPy11Peer, StompPyPeer
-from live.server import ROOT, Server
+from support.interop.peer import Peer
+from support.interop.stomper import StomperPeer
+from support.interop.stompjs import StompJsPeer
+from support.interop.stompman import StompmanPeer, StompmanWebSocketPeer
+from support.interop.stompy import StompPy11Peer, StompPyPeer
+from support.process import ROOT, Server
 
 __all__ = ["PEERS", "open_peer"]
 

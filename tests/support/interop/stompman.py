@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from live.interop_peer import WITHIN_S, Message, Peer, dashed
+from support.interop.peer import WITHIN_S, Message, Peer, dashed
 
 __all__ = ["StompmanPeer", "StompmanWebSocketPeer"]
 

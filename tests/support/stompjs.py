@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live.browser import require
-from live.server import ROOT, Server, environment
+from support.browser import require
+from support.process import ROOT, Server, environment
 
 __all__ = ["StompJs", "stompjs"]
 

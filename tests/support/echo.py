@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from live.certificate import Certificate
-from live.server import ROOT, environment
+from support.certificate import Certificate
+from support.process import ROOT, environment
 
 __all__ = ["Echo"]
 

@@ -8,13 +8,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from live.browser import require
-from live.interop_peer import WITHIN_S, Message, Peer, dashed
-from live.server import until
+from support.browser import require
+from support.interop.peer import WITHIN_S, Message, Peer, dashed
+from support.process import until
 
 __all__ = ["StompJsPeer"]
 
-_SCRIPT = Path(__file__).with_name("interop_client.mjs")
+_SCRIPT = Path(__file__).with_name("client.mjs")
 
 
 class StompJsPeer(Peer):

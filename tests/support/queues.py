@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from fakes import frame_bytes, read_frames
+from support.core import frame_bytes, read_frames
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.events import BrokerEvents
