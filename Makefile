@@ -13,11 +13,14 @@ CONFIG ?=
 ARGS ?=
 GATEWAY_ARGS ?=
 BIN := $(VENV)/bin
+# A worker process for each core; the tests of a file run in one worker, with the server and the
+# browser that they share.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 # The files whose change makes an installed environment stale.
 RECIPE := pyproject.toml rtchat/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers clean
+.PHONY: help run test soak coverage check needs bench bench-peers clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,8 +28,16 @@ help: ## List these targets
 run: $(VENV)/.installed ## Start the server (CONFIG=chat.ini to use a configuration of yours)
 	@exec $(BIN)/twistd -n --pidfile= rtchat $(if $(CONFIG),--config "$(CONFIG)")
 
-test: $(VENV)/.installed-dev javascript-packages ## Run every test: Python, JavaScript, live servers, browser
-	$(BIN)/python -m pytest --cov $(ARGS)
+test: needs $(VENV)/.installed-dev javascript-packages ## Run every test: Python, JavaScript, live servers, browser
+	$(PYTEST) $(ARGS)
+
+soak: needs $(VENV)/.installed-dev javascript-packages ## Run the property tests and the page's scenes in their long form
+	RTCHAT_SOAK=1 $(PYTEST) -m 'hypothesis or soak' $(ARGS)
+
+# Servers and commands that tests start are measured like the tests' own process. Run the tests
+# with `make test`: measured they take twice as long.
+coverage: needs $(VENV)/.installed-dev javascript-packages ## Run every test and report the lines that none of them reaches
+	$(PYTEST) --cov --cov-report=term --cov-report=html $(ARGS)
 
 check: $(VENV)/.installed-dev ## Check format, style and types without changing anything
 	$(BIN)/ruff format --check
@@ -66,21 +77,15 @@ $(VENV)/.installed-dev: $(VENV)/.made $(RECIPE)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-# The JavaScript tests use a foreign STOMP client. Without npm they are skipped by name,
-# except where CI=true: there a skipped test would be a hole.
-.PHONY: javascript-packages
-ifeq ($(wildcard tests/js/package.json),)
-javascript-packages:
-else ifneq ($(shell command -v npm),)
-javascript-packages: tests/js/node_modules/.installed
-else ifeq ($(CI),true)
-javascript-packages:
-	@echo "npm is missing, and with CI=true no test may be skipped; install npm" >&2; exit 1
-else
-javascript-packages:
-	@echo "npm is missing: tests that need its packages will be skipped; install npm to run them"
-endif
+# Says at once which programs are missing and which tests are skipped without them; with CI=true
+# that is an error.
+needs: $(VENV)/.made
+	@$(BIN)/python tests/support/needs.py
 
-tests/js/node_modules/.installed: $(wildcard tests/js/package.json tests/js/package-lock.json)
+# Foreign clients and axe-core. Without npm the tests that use them are skipped.
+.PHONY: javascript-packages
+javascript-packages: $(if $(shell command -v npm),tests/js/node_modules/.installed)
+
+tests/js/node_modules/.installed: tests/js/package.json tests/js/package-lock.json
 	cd tests/js && npm ci --no-audit --no-fund
 	@touch $@

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.needs import require
 from test_benchmarks import PLAIN
 
 from benchmarks import peers, proxy
@@ -223,10 +223,7 @@ def test_a_title_that_does_not_exist_is_refused_with_those_that_do(
 def test_a_proxy_row_is_measured_with_two_gateways_that_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("cc") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("a C compiler is missing, and with CI=true no test may be skipped")
-        pytest.skip("needs a C compiler")
+    require("cc")
 
     # rtchat itself takes websockify's place, so that nothing has to be installed.
     def second(_: str, directory: Path, port: int) -> Gateway:

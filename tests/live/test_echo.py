@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 import random
 import subprocess
 import sys
@@ -15,16 +14,15 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
-from support.browser import require
 from support.certificate import write_certificate as write_certificate
 from support.echo import Echo
+from support.needs import require, require_package
 from support.process import ROOT, environment
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 pytestmark = [pytest.mark.live]
 
-_WS = ROOT / "tests" / "js" / "node_modules" / "ws"
 _SIZES = [0, 1, 64, 125, 126, 127, 65_535, 65_536, 1 << 20, 1 << 24]
 _TIMEOUT_S = 60
 
@@ -55,11 +53,7 @@ def python_client(echo: Echo, **options: Any) -> ClientConnection:
 
 @pytest.mark.parametrize("mode", ["deflate", "plain"])
 def test_ws_gets_back_what_it_sends(echo: Echo, mode: str) -> None:
-    if not _WS.is_dir():
-        text = "ws is missing; run 'npm ci' in tests/js to run this test"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text)
-        pytest.skip(text)
+    require_package("ws")
     script = Path(__file__).with_name("ws_client.mjs")
     done = subprocess.run(
         [require("node"), str(script), echo.url, mode, *map(str, _SIZES)],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.needs import in_ci, require
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = sorted(
@@ -19,16 +18,6 @@ TESTS = sorted(
     if "node_modules" not in path.parts
 )
 TIMEOUT_S = 120
-IN_CI = os.environ.get("CI") == "true"
-
-
-def node() -> str:
-    """Find Node; without it the tests are skipped, but never where CI=true."""
-    found = shutil.which("node")
-    if found is None and not IN_CI:
-        pytest.skip("node is missing: install Node.js 18.15 or newer to test the scripts")
-    assert found is not None, "node is missing, and with CI=true no test may be skipped"
-    return found
 
 
 def count(output: str, what: str) -> int:
@@ -45,7 +34,7 @@ def test_the_scripts_have_tests() -> None:
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
 def test_javascript(path: Path) -> None:
     done = subprocess.run(
-        [node(), "--test", "--test-reporter=tap", str(path)],
+        [require("node"), "--test", "--test-reporter=tap", str(path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -55,5 +44,5 @@ def test_javascript(path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert count(done.stdout, "pass") > 0, f"{path.name} holds no test:\n{done.stdout}"
-    if IN_CI:
+    if in_ci():
         assert count(done.stdout, "skipped") == 0, done.stdout

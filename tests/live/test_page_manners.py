@@ -4,7 +4,6 @@ screen reader, small screens, hostile guests."""
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from support.browser import Window
+from support.needs import require_package
 from support.process import ROOT, Server
 from support.wire import Wire
 
@@ -22,7 +22,6 @@ OpenWindow = Callable[..., Window]
 Serve = Callable[..., Server]
 
 HISTORY = "\n[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"
-AXE = ROOT / "tests" / "js" / "node_modules" / "axe-core" / "axe.min.js"
 
 PHONES = [320, 375]
 
@@ -455,12 +454,8 @@ def test_a_phone(serve: Serve, open_window: OpenWindow, width: int) -> None:
 
 def grave(page: Page) -> list[str]:
     """Ask axe-core what is wrong with the page; give what is serious or critical."""
-    if not AXE.exists():
-        text = "axe-core is missing: run npm ci in tests/js"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text)
-        pytest.skip(text)
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    axe = require_package("axe-core") / "axe.min.js"
+    page.evaluate(axe.read_text(encoding="utf-8"))
     result = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     assert result["passes"], "axe looked at nothing"
     return [

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -20,13 +17,13 @@ from playwright.sync_api import (
     sync_playwright,
 )
 from support.certificate import browser_pin
+from support.needs import require
 
-__all__ = ["REBOUND_HOST", "Window", "chromium", "require"]
+__all__ = ["REBOUND_HOST", "Window", "chromium"]
 
 REBOUND_HOST = "rebound.example"
 """A name that the browser takes to be 127.0.0.1, as an attacker's name server could have it."""
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -48,25 +45,10 @@ addEventListener("securitypolicyviolation", (event) => {
 """
 
 
-def require(*commands: str) -> str:
-    """Give the path of the first command that there is; without any, skip the test.
-
-    With ``CI=true`` a skipped test would be a hole, so there it fails.
-    """
-    for command in commands:
-        path = shutil.which(command)
-        if path is not None:
-            return path
-    text = f"{commands[0]} is missing; install it to run this test"
-    if os.environ.get("CI") == "true":
-        pytest.fail(text)
-    pytest.skip(text)
-
-
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Run a Chromium; of all certificates that nobody signed it trusts the tests' own."""
-    path = require(*_NAMES)
+    path = require("chromium")
     with sync_playwright() as playwright:
         trusted = f"--ignore-certificate-errors-spki-list={browser_pin()}"
         browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, trusted])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 import signal
 import socket
 import socketserver
@@ -20,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from support.browser import require
+from support.needs import require
 from support.process import free_port, until
 from typing_extensions import override
 
@@ -34,9 +33,6 @@ PASSWORDS = {
 }
 """The XMPP accounts. The domains differ in how one logs in: with SCRAM-SHA-256, with
 SCRAM-SHA-1, with PLAIN and nothing else."""
-
-# Debian keeps servers where only root's PATH has them.
-_MORE_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/rabbitmq/bin")
 
 _NGIRCD = """\
 [Global]
@@ -158,7 +154,7 @@ class Service:
 @contextmanager
 def ngircd(folder: Path) -> Iterator[Service]:
     """Run an IRC server."""
-    program = _program("ngircd")
+    program = require("ngircd")
     service = Service(folder, free_port())
     config = folder / "ngircd.conf"
     config.write_text(_NGIRCD.format(port=service.port), encoding="utf-8")
@@ -172,7 +168,7 @@ def ngircd(folder: Path) -> Iterator[Service]:
 @contextmanager
 def prosody(folder: Path) -> Iterator[Service]:
     """Run an XMPP server with the accounts of :data:`PASSWORDS`."""
-    program, tool = _program("prosody"), _program("prosodyctl")
+    program, tool = require("prosody"), require("prosodyctl")
     service = Service(folder, free_port())
     (folder / "data").mkdir()
     config = folder / "prosody.cfg.lua"
@@ -193,8 +189,8 @@ def prosody(folder: Path) -> Iterator[Service]:
 @contextmanager
 def rabbitmq(folder: Path) -> Iterator[Service]:
     """Run a RabbitMQ with its STOMP plugin, under a node name and an epmd of its own."""
-    program = _program("rabbitmq-server", places=("/usr/lib/rabbitmq/bin",))
-    epmd = _program("epmd")
+    program = require("rabbitmq-server")
+    epmd = require("epmd")
     service = Service(folder, free_port())
     amqp, distribution, epmd_port = free_port(), free_port(), free_port()
     config = folder / "rabbitmq.conf"
@@ -252,14 +248,6 @@ def echo_server() -> Iterator[int]:
         yield server.server_address[1]
         server.shutdown()
         thread.join()
-
-
-def _program(name: str, places: Sequence[str] = _MORE_PLACES) -> str:
-    """Give a program's path; skip the test, or fail with ``CI=true``, if it is not installed."""
-    for place in places:
-        if path := shutil.which(name, path=place):
-            return path
-    return require(name)
 
 
 def _is_open(port: int) -> bool:

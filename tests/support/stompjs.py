@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import threading
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browser import require
-from support.process import ROOT, Server, environment
+from support.needs import require, require_package
+from support.process import Server, environment
 
 __all__ = ["StompJs", "stompjs"]
 
 _SCRIPT = Path(__file__).with_name("stompjs_client.mjs")
-_PACKAGES = ROOT / "tests" / "js" / "node_modules"
 _WITHIN_S = 15.0
 
 
@@ -43,11 +41,7 @@ class StompJs:
         mode: str,
         headers: dict[str, str] | None = None,
     ) -> None:
-        if not (_PACKAGES / "@stomp" / "stompjs").is_dir():
-            text = "stompjs is missing; run 'npm ci' in tests/js to run this test"
-            if os.environ.get("CI") == "true":
-                pytest.fail(text)
-            pytest.skip(text)
+        require_package("@stomp/stompjs")
         url = f"{server.websocket_url}{path.removeprefix('/')}"
         trusted = {}
         if server.certificate is not None:

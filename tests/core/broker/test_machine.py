@@ -11,12 +11,11 @@ whether it may happen now, and at the end of each frame whether something had to
 - who has to wait, waits before any effect, and for as long as a queue is full and no longer;
 - the broker's counts of messages and bytes are the model's.
 
-``RTCHAT_EXAMPLES=2000`` looks longer than the default.
+``make soak`` looks longer than ``make test``; ``RTCHAT_EXAMPLES=2000`` says how long.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.core import frame_bytes, read_one
+from support.examples import examples
 from support.queues import Client, Server, StallingOutlet, message_size
 
 from rtchat.core.flow.outbound import Cork
@@ -40,7 +40,6 @@ DEAD = "/queue/DLQ."
 MAX_MESSAGES, MAX_BYTES, MAX_DELIVERIES = 5, 6000, 3
 LIMITS = Limits(max_transactions=2, max_transaction_actions=4)
 MAX_PEERS = 4
-EXAMPLES = int(os.environ.get("RTCHAT_EXAMPLES", "300"))
 
 pytestmark = pytest.mark.slow
 
@@ -877,7 +876,7 @@ def _plain(queue: str) -> dict[str, str]:
 
 
 QueueMachine.TestCase.settings = settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(60, 1000),
     stateful_step_count=80,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.chat import Party, Watcher
 from support.core import Client
+from support.examples import examples
 
 ROOMS = ("/topic/chat", "/topic/chat.x")
 NICKS = ("n0", "n1", "n2")
@@ -205,7 +206,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
 
 PresenceMachine.TestCase.settings = settings(
-    max_examples=150,
+    max_examples=examples(60, 1000),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

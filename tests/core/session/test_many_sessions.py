@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     rule,
 )
 from support.core import Client, ListOutlet, cut, frame_bytes
+from support.examples import examples
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.session.connection import CloseReason
@@ -221,7 +222,9 @@ class ManySessions(RuleBasedStateMachine):
 
 
 TestManySessions = ManySessions.TestCase
-TestManySessions.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestManySessions.settings = settings(
+    max_examples=examples(60, 1000), stateful_step_count=40, deadline=None
+)
 
 
 def test_lost_sessions_are_forgotten() -> None:

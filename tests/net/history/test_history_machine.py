@@ -8,12 +8,11 @@ in order, whatever happened to it or to the server in between. The model is a li
 - what was refused with an ERROR is not there;
 - a gap is never silent: ``x-stream-recovered:false`` says so, or the reader is cut as too slow.
 
-``RTCHAT_EXAMPLES=2000`` looks longer than the default.
+``make soak`` looks longer than ``make test``; ``RTCHAT_EXAMPLES=2000`` says how long.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from support.examples import examples
 from support.history import Keeper
 from support.queues import Client
 
@@ -31,7 +31,6 @@ from rtchat.core.stomp.frames import Frame, Version
 ALL, FEW = "/topic/chat.all", "/topic/chat.few"
 RULES = [HistoryRule(FEW, 5, 60.0), HistoryRule("/topic/chat*", 100_000)]
 LIMITS = HistoryLimits(max_memory_bytes=3000)  # a few messages: pages come and go
-EXAMPLES = int(os.environ.get("RTCHAT_EXAMPLES", "150"))
 
 pytestmark = pytest.mark.slow
 
@@ -396,7 +395,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
 
 HistoryMachine.TestCase.settings = settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(60, 1000),
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

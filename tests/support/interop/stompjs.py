@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from support.browser import require
 from support.interop.peer import WITHIN_S, Message, Peer, dashed
+from support.needs import require, require_package
 from support.process import until
 
 __all__ = ["StompJsPeer"]
@@ -22,6 +22,7 @@ class StompJsPeer(Peer):
 
     def open(self) -> None:
         """Start Node and wait until it is connected."""
+        require_package("@stomp/stompjs")
         url = f"ws://localhost:{self.server.http}/ws"
         self._process = subprocess.Popen(
             [

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from support.interop.peer import WITHIN_S, Message, Peer, dashed
+from support.needs import require_module
 
 __all__ = ["StompmanPeer", "StompmanWebSocketPeer"]
 
@@ -23,7 +24,7 @@ class StompmanPeer(Peer):
 
     def open(self) -> None:
         """Connect."""
-        self._stompman: Any = importlib.import_module("stompman")
+        self._stompman: Any = require_module("stompman")
         self._subscriptions: dict[str, Any] = {}
         self._transactions: dict[str, Any] = {}
         self._ready = threading.Event()
