@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.core import frame_bytes
-from support.queues import Client, Server, bodies, clean_server, errors
+from support.core import Client, Server, bodies, clean_server, errors
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern, words_of
