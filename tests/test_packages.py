@@ -14,7 +14,8 @@ from collections.abc import Callable
 import pytest
 import stomper
 import txws
-from support.core import Client, feed_all
+from support.core import Client
+from support.parsing import feed_all
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from websockets.frames import Frame as WsFrame

@@ -13,7 +13,7 @@ import time
 import pytest
 from support.behaviour.brokers import Stomp
 from support.behaviour.client import ABSENCE_S, Client, Frame, wire_frame
-from support.behaviour.streams import WebSocketStream
+from support.sockets import WebSocketStream
 
 pytestmark = pytest.mark.live
 

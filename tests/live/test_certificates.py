@@ -18,8 +18,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support.certificate import Certificate
-from support.net import CONNECT, TEXT, RealStomp, RealWebSocket, stomp_frame
 from support.process import Server, free_port, until
+from support.sockets import RealWebSocket
+from support.stomp import CONNECT, frame_bytes
+from support.websocket import TEXT
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
 
@@ -104,14 +107,15 @@ def test_new_connections_get_the_new_certificate_and_old_ones_notice_nothing(sta
     old, new = certificate_of(server), Certificate.make()
     assert {shown(server.http), shown(server.stomp)} == {old.serial}
     with (
-        RealStomp(server.stomp, old.trusted()) as program,
+        Wire(server.stomp, old.trusted()) as program,
         RealWebSocket(server.http, "/ws", old.trusted(), subprotocols="v12.stomp") as browser,
     ):
-        program.log_in().subscribe("/topic/chat")
+        program.connect()
+        program.subscribe("/topic/chat")
         browser.send(TEXT, CONNECT)
         assert browser.read().payload.startswith(b"CONNECTED\n")
         # One that is in the middle of a frame, too.
-        message = stomp_frame("SEND", b"before and after" * 5000, destination="/topic/chat")
+        message = frame_bytes("SEND", b"before and after" * 5000, destination="/topic/chat")
         program.send(message[:30_000])
 
         crt, key = new.write(server.folder)
@@ -122,16 +126,17 @@ def test_new_connections_get_the_new_certificate_and_old_ones_notice_nothing(sta
         assert "SIGHUP received: message log reopened" in server.log()
         assert {shown(server.http), shown(server.stomp)} == {new.serial}
         # Whoever trusts but the new one gets in, and the old one's clients are there.
-        with RealStomp(server.stomp, new.trusted()) as newcomer:
-            newcomer.log_in().subscribe("/topic/chat")
+        with Wire(server.stomp, new.trusted()) as newcomer:
+            newcomer.connect()
+            newcomer.subscribe("/topic/chat")
             program.send(message[30_000:])
             for client in (program, newcomer):
-                assert client.read().body == b"before and after" * 5000
-            browser.send(TEXT, stomp_frame("SEND", b"hello", destination="/topic/chat"))
+                assert client.frame().body == b"before and after" * 5000
+            browser.send(TEXT, frame_bytes("SEND", b"hello", destination="/topic/chat"))
             for client in (program, newcomer):
-                assert client.read().body == b"hello"
+                assert client.frame().body == b"hello"
         with pytest.raises(ssl.SSLCertVerificationError):
-            RealStomp(server.stomp, old.trusted())
+            Wire(server.stomp, old.trusted())
     assert key.exists()
 
 
@@ -141,28 +146,29 @@ def test_nothing_is_lost_while_certificates_come_and_go(start: Start) -> None:
     is_over = threading.Event()
     bodies: list[bytes] = []
     with (
-        RealStomp(server.stomp, old.trusted()) as reader,
-        RealStomp(server.stomp, old.trusted()) as writer,
+        Wire(server.stomp, old.trusted()) as reader,
+        Wire(server.stomp, old.trusted()) as writer,
     ):
-        reader.log_in().subscribe("/topic/flood")
-        writer.log_in()
+        reader.connect()
+        reader.subscribe("/topic/flood")
+        writer.connect()
 
         def write() -> None:
             count = 0
             while not is_over.is_set():
                 body = b"%d " % count + bytes(3000)
                 writer.send(
-                    stomp_frame(
+                    frame_bytes(
                         "SEND", body, destination="/topic/flood", content_length=str(len(body))
                     )
                 )
                 count += 1
                 time.sleep(0.0005)
-            writer.send(stomp_frame("SEND", b"%d end" % count, destination="/topic/flood"))
+            writer.send(frame_bytes("SEND", b"%d end" % count, destination="/topic/flood"))
 
         def read() -> None:
             while not bodies or not bodies[-1].endswith(b" end"):
-                bodies.append(reader.read().body.rstrip(b"\0"))
+                bodies.append(reader.frame().body.rstrip(b"\0"))
 
         threads = [threading.Thread(target=each) for each in (write, read)]
         for thread in threads:
@@ -207,8 +213,9 @@ def test_a_broken_file_leaves_the_old_certificate_in_use(start: Start) -> None:
         )
         assert {shown(server.http), shown(server.stomp)} == {old.serial}
 
-    with RealStomp(server.stomp, old.trusted()) as program:
-        program.log_in().subscribe("/topic/chat")
+    with Wire(server.stomp, old.trusted()) as program:
+        program.connect()
+        program.subscribe("/topic/chat")
         crt.write_bytes(new.pem)
         check(f"{key} is not the key of {crt}")
         crt.write_bytes(b"-----BEGIN CERTIFICATE-----\nhalf of i")
@@ -227,8 +234,8 @@ def test_a_broken_file_leaves_the_old_certificate_in_use(start: Start) -> None:
         new.write(server.folder)
         assert "new connections get" in hang_up(server)
         assert {shown(server.http), shown(server.stomp)} == {new.serial}
-        program.send(stomp_frame("SEND", b"still here", destination="/topic/chat"))
-        assert program.read().body == b"still here"
+        program.send(frame_bytes("SEND", b"still here", destination="/topic/chat"))
+        assert program.frame().body == b"still here"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.flow_wires import WIRES, FlowWire, Publisher, WebSocketWire, open_wire, send_bytes
 from support.process import Server, until
-from support.wire import Frame
+from support.publisher import Publisher
+from support.sockets import WebSocketStream
+from support.stomp import Frame, message_bytes
+from support.wire import WIRES, Wire, open_wire
 
 pytestmark = [pytest.mark.live]
 
@@ -51,7 +53,7 @@ def number_of(frame: Frame) -> tuple[str, int]:
     return name.decode(), int(number)
 
 
-def round_trip_s(wire: FlowWire, times: int = 20) -> float:
+def round_trip_s(wire: Wire, times: int = 20) -> float:
     """Give how long the slowest of some answers takes."""
     slowest = 0.0
     for _ in range(times):
@@ -166,7 +168,7 @@ def test_a_stalled_consumer_does_not_get_the_queue_into_its_backlog(
         open_wire(server, kind) as healthy,
     ):
         for number in range(total):
-            publisher.send(send_bytes("/queue/long", b"p %d " % number + body))
+            publisher.send(message_bytes("/queue/long", b"p %d " % number + body))
         publisher.ask("SEND", destination="/topic/nobody.listens.here")
         queued = server.health()["held_bytes"]
         stalled.send("SUBSCRIBE\nid:0\ndestination:/queue/long\nack:client\n\n\0")
@@ -212,7 +214,7 @@ class Rate:
     def p99_s(self) -> float:
         """Publish at a steady rate; see that everybody gets everything in order, and how late."""
         late: list[float] = []
-        numbers: dict[FlowWire, list[int]] = {wire: [] for wire in self.subscribers}
+        numbers: dict[Wire, list[int]] = {wire: [] for wire in self.subscribers}
         sent, next_s = 0, time.perf_counter()
         deadline_s = next_s + 30
         with selectors.DefaultSelector() as selector:
@@ -287,7 +289,7 @@ def stall_subscribers(server: Server, load: ExitStack, topic: str) -> None:
         wire.ask("SUBSCRIBE", id="0", destination=topic)
         wire.send("SUBSCRIBE\nid:1\ndestination:/topic/ballast\nx-slow:drop-oldest\n\n\0")
     with open_wire(server, "TCP") as ballast:
-        data = send_bytes("/topic/ballast", b"b" * (32 * _KIB))
+        data = message_bytes("/topic/ballast", b"b" * (32 * _KIB))
         for _ in range(40):
             for _ in range(8):
                 ballast.send(data)
@@ -334,7 +336,7 @@ def test_who_fills_the_memory_is_slowed_and_then_cut(serve: Serve, kind: str) ->
         error = offender.rest()[-1]
         assert error.command == "ERROR"
         assert error.headers["message"].startswith("too much")
-        if isinstance(offender, WebSocketWire):
+        if isinstance(offender, WebSocketStream):
             assert offender.close_code == 1009
 
         # The others are still there, and a consumer who comes now is a help and not cut:
@@ -374,7 +376,7 @@ def test_the_client_with_the_largest_backlog_is_cut(serve: Serve, kind: str) -> 
         large.ask("SUBSCRIBE", id="0", destination="/topic/a")
         large.ask("SUBSCRIBE", id="1", destination="/topic/b")
         healthy.ask("SUBSCRIBE", id="0", destination="/topic/b")
-        data = send_bytes("/topic/a", b"a" * (64 * _KIB))
+        data = message_bytes("/topic/a", b"a" * (64 * _KIB))
         # Both have a full socket and a backlog; the large one has more.
         sent = 0
         while server.health()["held_bytes"] < 2 * _MIB:
@@ -384,7 +386,7 @@ def test_the_client_with_the_largest_backlog_is_cut(serve: Serve, kind: str) -> 
         begun_s = time.monotonic()
         sent = 0
         while not (cuts := lines_about(server, "closed by the server")):
-            publisher.send(send_bytes("/topic/b", b"b %d " % sent + b"." * (64 * _KIB)))
+            publisher.send(message_bytes("/topic/b", b"b %d " % sent + b"." * (64 * _KIB)))
             assert number_of(healthy.frame()) == ("b", sent)
             sent += 1
             assert time.monotonic() - begun_s < 30, "nobody is cut"
@@ -398,7 +400,7 @@ def test_the_client_with_the_largest_backlog_is_cut(serve: Serve, kind: str) -> 
         # The other one only had to wait; it reads on and has lost nothing.
         got = [number_of(small.frame())[1] for _ in range(sent)]
         assert got == list(range(sent))
-        publisher.send(send_bytes("/topic/b", b"b %d !" % sent))
+        publisher.send(message_bytes("/topic/b", b"b %d !" % sent))
         assert number_of(healthy.frame()) == number_of(small.frame()) == ("b", sent)
     assert len(lines_about(server, "closed by the server")) == 1
     assert peak_bytes(server) - base < limit + _ALLOWANCE_BYTES

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.net import BINARY, CLOSE, TEXT, RealWebSocket
 from support.process import Server, free_port, until
+from support.sockets import RealWebSocket
+from support.websocket import BINARY, CLOSE, TEXT
 
 pytestmark = pytest.mark.live
 

@@ -15,15 +15,9 @@ from typing import Any
 
 import pytest
 from support.certificate import Certificate
-from support.net import (
-    BINARY,
-    CLOSE,
-    TEXT,
-    RealWebSocket,
-    upgrade_request,
-    ws_frame,
-)
 from support.process import ROOT, Server, free_port, until
+from support.sockets import RealWebSocket
+from support.websocket import BINARY, CLOSE, TEXT, upgrade_request, ws_frame
 
 pytestmark = pytest.mark.live
 

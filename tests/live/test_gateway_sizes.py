@@ -17,10 +17,10 @@ from collections.abc import Iterator
 import pytest
 from support.certificate import Certificate
 from support.echo import Echo
-from support.net import BINARY, PING, PONG, TEXT, WsFrame
 from support.process import Server, free_port
 from support.raw_browser import RawBrowser
 from support.services import echo_server
+from support.websocket import BINARY, PING, PONG, TEXT, WsFrame
 from typing_extensions import Self
 from websockets.speedups import apply_mask
 

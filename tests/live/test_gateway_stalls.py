@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import pytest
 from support.certificate import Certificate
-from support.net import BINARY, FrameReader, ws_frame
 from support.process import Server, free_port
 from support.raw_browser import RawBrowser
+from support.websocket import BINARY, WebSocketReader, ws_frame
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -351,7 +351,7 @@ class Reading:
 
     def __init__(self, browser: RawBrowser) -> None:
         self._browser = browser
-        self._frames = FrameReader()
+        self._frames = WebSocketReader()
         self._whole = 0
         self.wire = 0
 

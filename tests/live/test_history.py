@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from support.process import Server, free_port, until
+from support.stomp import Frame
 from support.stompjs import StompJs
 from support.stompy import VERSIONS, StompPy
-from support.wire import Frame, Wire
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
 

@@ -15,7 +15,8 @@ import pytest
 from support.interop.peer import Peer
 from support.interop.peers import PEERS, open_peer
 from support.process import Server, free_port, tutorial_ini, until
-from support.wire import Frame, Wire
+from support.stomp import Frame
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
 

@@ -20,8 +20,8 @@ from support.process import (
     TUTORIAL_STOMP,
     Server,
     free_port,
-    require_tutorial_ports,
     tutorial_ini,
+    tutorial_ports,
 )
 from support.wire import Wire
 
@@ -57,7 +57,6 @@ def tutorial(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """The tutorial's file with the tutorial's ports."""
-    require_tutorial_ports()
     server = Server(
         tmp_path_factory.mktemp("tutorial"),
         TUTORIAL_INI,
@@ -65,10 +64,8 @@ def tutorial(
         stomp=TUTORIAL_STOMP,
         is_tls=request.param == "https",
     )
-    try:
-        yield server.start()
-    finally:
-        server.close()
+    with tutorial_ports(), server:
+        yield server
 
 
 def test_two_people_chat_and_see_whose_message_is_whose(

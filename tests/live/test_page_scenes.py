@@ -16,7 +16,8 @@ from playwright.sync_api import expect
 from support.browser import Window
 from support.cable import Relay
 from support.process import Server
-from support.wire import Frame, Wire
+from support.stomp import Frame
+from support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.slow]
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
 from support.process import ROOT, Server, environment, until
+from support.sockets import WebSocketStream
+from support.stomp import Frame, message_bytes
 from support.stompy import VERSIONS, StompPy
-from support.wire import Frame, Wire
+from support.wire import WIRES, Wire, open_wire, wire_to
 
 pytestmark = [pytest.mark.live]
 
@@ -126,7 +127,7 @@ class Watcher:
         return False
 
 
-def enter(server: Server, kind: str, nick: str, token: str = "") -> FlowWire:
+def enter(server: Server, kind: str, nick: str, token: str = "") -> Wire:
     """Connect and go to the room."""
     wire = wire_to(server, kind)
     wire.connect(nick=nick, **({"x_presence_token": token} if token else {}))
@@ -197,7 +198,7 @@ def test_a_reload_of_the_page_replaces_the_old_connection(place: Server, kind: s
         new = enter(place, kind, "anna", "t1")
         error = old.frame()
         assert error.headers["message"] == "replaced by a newer connection"
-        if isinstance(old, WebSocketWire):
+        if isinstance(old.stream, WebSocketStream):
             until("close", lambda: _has_closed(old))
             assert old.close_code == 3500
         assert [watcher.hear() for _ in range(2)] == ["here", "join anna"]
@@ -207,7 +208,7 @@ def test_a_reload_of_the_page_replaces_the_old_connection(place: Server, kind: s
         old.close()
 
 
-def _has_closed(wire: WebSocketWire) -> bool:
+def _has_closed(wire: Wire) -> bool:
     """Read what is here; tell whether the close was in it."""
     if wire.close_code is None and wire.has_data:
         wire.take()
@@ -221,7 +222,7 @@ def test_a_nick_in_use_is_an_error(place: Server, kind: str) -> None:
     other.send("CONNECT\naccept-version:1.2\nnick:ANNA\nx-presence-token:t2\n\n\0")
     error = other.frame()
     assert (error.command, error.headers["message"]) == ("ERROR", "nick in use")
-    if isinstance(other, WebSocketWire):
+    if isinstance(other, WebSocketStream):
         until("close", lambda: _has_closed(other))
         assert other.close_code == 1008
     anna.close()
@@ -313,13 +314,13 @@ def test_a_text_is_as_long_as_it_may_be_and_no_longer(place: Server, kind: str) 
         anna = enter(place, kind, "anna")
         for length in (3999, 4000, 4001):
             body = json.dumps({"nick": "anna", "text": "ü" * length}).encode()
-            anna.send(send_bytes("/topic/chat", body))
+            anna.send(message_bytes("/topic/chat", body))
             if length <= 4000:
                 assert listener.frame().body == anna.frame().body == body
         error = anna.frame()
         assert error.headers["message"] == "text longer than 4000 characters"
         other = enter(place, kind, "bob")
-        other.send(send_bytes("/topic/chat", b'{"nick":"anna","text":"forged"}'))
+        other.send(message_bytes("/topic/chat", b'{"nick":"anna","text":"forged"}'))
         assert other.frame().headers["message"] == "not your nick"
         other.close()
         anna.close()
@@ -337,8 +338,8 @@ def test_a_rate_delays_and_loses_nothing(serve: Serve, kind: str) -> None:
         listener.subscribe("/topic/a")
         fast, calm = open_wire(server, kind), open_wire(server, kind)
         begun_s = time.monotonic()
-        fast.send(b"".join(send_bytes("/topic/a", b"%d" % number) for number in range(count)))
-        calm.send(send_bytes("/topic/a", b"calm"))
+        fast.send(b"".join(message_bytes("/topic/a", b"%d" % number) for number in range(count)))
+        calm.send(message_bytes("/topic/a", b"calm"))
         frames: list[Frame] = [listener.frame() for _ in range(count + 1)]
         took_s = time.monotonic() - begun_s
         bodies = [frame.body for frame in frames]
@@ -357,7 +358,7 @@ def test_a_rate_delays_and_loses_nothing(serve: Serve, kind: str) -> None:
 def test_whoever_goes_while_it_is_too_fast_leaves_nothing_behind(serve: Serve) -> None:
     server = serve(more="\n[rate]\nmessages_per_second = 1\nburst = 1\n")
     fast = open_wire(server, "TCP")
-    fast.send(send_bytes("/topic/a", b"x") * 3)
+    fast.send(message_bytes("/topic/a", b"x") * 3)
     fast.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     fast.close()
     server.until_empty()

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 import pytest
-from support.flow_wires import WIRES, FlowWire, WebSocketWire, open_wire, send_bytes, wire_to
 from support.process import Server, free_port, tutorial_ini, until
+from support.sockets import WebSocketStream
+from support.stomp import message_bytes
+from support.wire import WIRES, Wire, open_wire, wire_to
 
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
@@ -51,7 +53,7 @@ def test_bodies_of_every_size_go_through_a_topic(
         subscriber.ask("SUBSCRIBE", id="0", destination=destination)
         for size in SIZES:
             body = body_of(size)
-            publisher.send(send_bytes(destination, body))
+            publisher.send(message_bytes(destination, body))
             frame = subscriber.frame()
             assert frame.headers["content-length"] == str(size)
             assert digest(frame.body) == digest(body), f"{size} bytes changed on their way"
@@ -68,7 +70,7 @@ def test_bodies_of_every_size_wait_in_a_queue(
         open_wire(server, consumer_kind) as consumer,
     ):
         for size in SIZES:
-            publisher.send(send_bytes(destination, body_of(size)))
+            publisher.send(message_bytes(destination, body_of(size)))
         publisher.ask("SEND", destination="/topic/nobody.listens.here")
         consumer.send(f"SUBSCRIBE\nid:0\ndestination:{destination}\nack:client\n\n\0")
         for size in SIZES:
@@ -102,7 +104,7 @@ def test_a_body_over_the_limit_is_refused(
     server: Server, kind: str, has_length: bool, destination: str
 ) -> None:
     body = b"x" * (LIMIT + 1)
-    data = send_bytes(destination, body)
+    data = message_bytes(destination, body)
     if not has_length:
         data = b"SEND\ndestination:%b\n\n%b\0" % (destination.encode(), body)
     before = server.health()["messages"]
@@ -145,14 +147,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.close()
 
 
-def expect_refusal(wire: FlowWire, message: str) -> None:
+def expect_refusal(wire: Wire, message: str) -> None:
     """See an ERROR that names the limit, and then the end."""
     error = wire.frame()
     assert error.command == "ERROR", error
     assert error.headers["message"] == message
     assert "max_" in error.body.decode() or "login" in message, "the limit is not named"
     assert wire.rest() == []
-    if isinstance(wire, WebSocketWire):
+    if isinstance(wire, WebSocketStream):
         assert wire.close_code == 1009
 
 
@@ -184,7 +186,7 @@ def test_login_max_bytes(small: Server, kind: str, count: int, fits: bool) -> No
 @around(BODY)
 def test_frame_max_bytes(small: Server, kind: str, count: int, fits: bool) -> None:
     with open_wire(small, kind) as wire:
-        wire.send(send_bytes("/topic/x", b"x" * count, receipt="sent"))
+        wire.send(message_bytes("/topic/x", b"x" * count, receipt="sent"))
         if fits:
             assert wire.frame().command == "RECEIPT"
         else:
@@ -333,13 +335,13 @@ def test_queue_max_bytes(small: Server, kind: str, over: int) -> None:
             expect_wait(small, publisher, destination, consumer)
 
 
-def send_confirmed(publisher: FlowWire, destination: str, size: int) -> None:
+def send_confirmed(publisher: Wire, destination: str, size: int) -> None:
     assert 1000 <= size <= BODY
-    publisher.send(send_bytes(destination, b"x" * size, receipt="r"))
+    publisher.send(message_bytes(destination, b"x" * size, receipt="r"))
     assert publisher.frame().command == "RECEIPT"
 
 
-def expect_wait(server: Server, publisher: FlowWire, destination: str, consumer: FlowWire) -> None:
+def expect_wait(server: Server, publisher: Wire, destination: str, consumer: Wire) -> None:
     """See that one more message waits, and goes on when there is room."""
     publisher.send(f"SEND\ndestination:{destination}\nreceipt:late\n\nlate\0")
     until("waiting publisher", lambda: f"{destination} is full" in server.log())

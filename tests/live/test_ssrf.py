@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from support.net import RealWebSocket
 from support.process import ROOT, Server, free_port
+from support.sockets import RealWebSocket
 
 pytestmark = pytest.mark.live
 

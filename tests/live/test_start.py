@@ -20,7 +20,7 @@ from support.process import (
     environment,
     free_port,
     get,
-    require_tutorial_ports,
+    tutorial_ports,
     twistd,
 )
 from support.wire import Wire
@@ -122,7 +122,6 @@ def built_in(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def start(arguments: Sequence[str] | None = None) -> Server:
-        require_tutorial_ports()
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         server = Server(
@@ -131,9 +130,10 @@ def built_in(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         servers.append(server)
         return server.start()
 
-    yield start
-    for server in servers:
-        server.close()
+    with tutorial_ports():
+        yield start
+        for server in servers:
+            server.close()
 
 
 def chats(server: Server) -> None:

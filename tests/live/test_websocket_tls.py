@@ -16,22 +16,24 @@ from collections.abc import Iterator
 
 import pytest
 from support.echo import Echo
-from support.net import (
+from support.process import Server, free_port, tutorial_ini
+from support.stomp import CONNECT
+from support.websocket import (
     ACCEPT,
     BINARY,
     CLOSE,
-    CONNECT,
     CONT,
     PING,
     PONG,
     TEXT,
     Answer,
+    WebSocketReader,
+    WsFrame,
     http_request,
     read_answer,
     upgrade_request,
     ws_frame,
 )
-from support.process import Server, free_port, tutorial_ini
 from typing_extensions import Self
 
 pytestmark = [pytest.mark.live]
@@ -75,6 +77,8 @@ class Client:
         )
         self.socket.settimeout(20)
         self._buffer = bytearray()
+        self._reader = WebSocketReader(is_strict=False)  # reserved bits are looked at here
+        self._frames: list[WsFrame] = []
         if does_open:
             self.send(upgrade_request("/", sec_websocket_extensions=offer))
             assert self.answer().status == 101
@@ -99,19 +103,13 @@ class Client:
         return answer
 
     def frame(self) -> tuple[int, bytes]:
-        """Wait for a frame; give its first byte and its payload."""
-        while True:
-            buffer = self._buffer
-            if len(buffer) >= 2:
-                size, start = buffer[1], 2
-                if size >= 126:
-                    start = 4 if size == 126 else 10
-                    size = int.from_bytes(buffer[2:start], "big")
-                if len(buffer) >= start + size:
-                    frame = buffer[0], bytes(buffer[start : start + size])
-                    del buffer[: start + size]
-                    return frame
-            assert self._read(), f"the server closed after {bytes(buffer[:200])!r}"
+        """Wait for a frame; return its first byte and its payload."""
+        while not self._frames:
+            assert self._buffer or self._read(), f"the server closed after {self._reader.rest!r}"
+            self._frames = self._reader.feed(bytes(self._buffer))
+            self._buffer.clear()
+        frame = self._frames.pop(0)
+        return frame.first, frame.payload
 
     def expect_close(self, code: int) -> str:
         """See that the server closes with this code, and TLS with it; give the reason."""
@@ -123,7 +121,7 @@ class Client:
 
     def expect_end(self, began_s: float) -> None:
         """See that nothing follows: first TLS ends, then TCP as soon as we say that we know."""
-        assert self._buffer == b""
+        assert (self._frames, self._reader.rest, self._buffer) == ([], b"", bytearray())
         assert not self._read()
         plain = self.socket.unwrap()
         assert plain.recv(1) == b""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import simplejson
-from support.net import Logs, captured_logs
+from support.logs import Logs, captured_logs
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 

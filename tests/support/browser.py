@@ -47,7 +47,7 @@ addEventListener("securitypolicyviolation", (event) => {
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run a Chromium; of all certificates that nobody signed it trusts the tests' own."""
+    """Run a Chromium; the only self-signed certificates that it trusts are the tests' own."""
     path = require("chromium")
     with sync_playwright() as playwright:
         trusted = f"--ignore-certificate-errors-spki-list={browser_pin()}"
@@ -85,7 +85,7 @@ class Window:
         self.page.goto(self.url)
 
     def close(self) -> list[str]:
-        """Close the window; give what was not as it should be."""
+        """Close the window; return what was not as it should be."""
         violations = self.page.evaluate("window.violations || []")
         self.context.close()
         own = urlsplit(self.url).netloc
@@ -130,7 +130,7 @@ class Window:
     # What people see
 
     def whole_log(self) -> list[str]:
-        """Copy all messages with the page's button; give their texts, without time and name.
+        """Copy all messages with the page's button; return their texts, without time and name.
 
         Of a long list only a part is elements, so the elements do not tell.
         """
@@ -150,17 +150,17 @@ class Window:
         )
 
     def lines(self, text: str) -> Locator:
-        """Give the messages with exactly this text."""
+        """Return the messages with exactly this text."""
         exact = self.page.locator(".message-text").filter(has_text=text)
         return self.page.locator("#log .message").filter(has=exact)
 
     def line(self, text: str) -> Locator:
-        """Give the one message with this text, once it is there."""
+        """Return the one message with this text, once it is there."""
         found = self.lines(text)
         expect(found).to_have_count(1)
         expect(found.locator(".message-text")).to_have_text(text)
         return found
 
     def nick_of(self, text: str) -> str:
-        """Give who said this, as it is shown."""
+        """Return who said this, as it is shown."""
         return self.line(text).locator(".message-nick").inner_text()

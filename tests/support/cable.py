@@ -40,7 +40,7 @@ class Relay:
         return f"http://localhost:{self.port}/"
 
     def freeze(self) -> None:
-        """Let nothing pass any more, and tell nobody; who comes anew is turned away."""
+        """Let nothing pass any more, without closing anything; new connections are refused."""
         with self._lock:
             self._is_frozen = True
 

@@ -26,7 +26,7 @@ def _browser_key() -> ec.EllipticCurvePrivateKey:
 
 
 def browser_pin() -> str:
-    """Give what tells Chromium to trust one key, the one of :meth:`Certificate.for_browsers`."""
+    """Return what tells Chromium to trust one key, the one of :meth:`Certificate.for_browsers`."""
     public = (
         _browser_key()
         .public_key()
@@ -79,20 +79,20 @@ class Certificate:
         return cls.make(_browser_key())
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write ``cert.pem`` and ``key.pem``; give their paths."""
+        """Write ``cert.pem`` and ``key.pem``; return their paths."""
         paths = folder / "cert.pem", folder / "key.pem"
         for path, data in zip(paths, (self.pem, self.key_pem), strict=True):
             path.write_bytes(data)
         return paths
 
     def trusted(self) -> ssl.SSLContext:
-        """Give what a client needs that trusts this certificate and no other."""
+        """Return what a client needs that trusts this certificate and no other."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self.pem.decode())
         return context
 
     def shown(self) -> ssl.SSLContext:
-        """Give what a server needs that shows this certificate."""
+        """Return what a server needs that shows this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with TemporaryDirectory() as folder:
             context.load_cert_chain(*self.write(Path(folder)))

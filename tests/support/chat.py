@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.core import Client
+from support.core import Client, Server
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
@@ -24,7 +24,7 @@ ROOM = "/topic/chat"
 
 
 def event(frame: Frame) -> dict[str, Any]:
-    """Give what a presence MESSAGE tells, and see that its head fits."""
+    """Return what a presence MESSAGE tells, and see that its head fits."""
     value: dict[str, Any] = json.loads(frame.body)
     assert frame.command == "MESSAGE"
     assert frame.headers["x-presence"] == value["event"]
@@ -33,7 +33,7 @@ def event(frame: Frame) -> dict[str, Any]:
 
 
 def chat_body(nick: str, text: str = "hello", **more: object) -> bytes:
-    """Give the body of a message as the page writes it."""
+    """Return the body of a message as the page writes it."""
     return json.dumps({"nick": nick, "text": text, **more}, ensure_ascii=False).encode()
 
 
@@ -102,6 +102,7 @@ class Party:
         self.broker = Broker(epoch, limits)
         self.chat = open_chat(self.broker, ChatPolicy(**terms), json)
         self.broker.now = 1000.0
+        self.server = Server(self.broker)
 
     def client(
         self,
@@ -113,8 +114,8 @@ class Party:
         wire: Framing = RAW,
         window: str = "",
     ) -> Client:
-        """Connect somebody, who has to be let in."""
-        client = Client(self.broker, None, limits, wire)
+        """Connect a client that has to be let in."""
+        client = Client(self.server, None, limits, wire)
         headers = {"nick": nick, "x-presence-token": token, "login": login}
         headers["x-presence-window"] = window
         given = {name.replace("-", "_"): value for name, value in headers.items() if value}
@@ -123,8 +124,8 @@ class Party:
         return client
 
     def refused(self, nick: str, token: str = "", **more: str) -> str:
-        """Connect somebody who is not let in; give the reason."""
-        client = Client(self.broker, None)
+        """Connect a client that is not let in; return the reason."""
+        client = Client(self.server, None)
         headers = {"x_presence_token": token} if token else {}
         answer = client.connect(nick=nick, **headers, **more)
         assert answer.command == "ERROR", answer
@@ -132,31 +133,29 @@ class Party:
         return answer.headers["message"]
 
     def in_room(self, nick: str, token: str = "", room: str = ROOM, **more: Any) -> Client:
-        """Connect somebody who goes to a room at once."""
+        """Connect a client that enters a room at once."""
         client = self.client(nick, token, **more)
         client.subscribe(room)
         return client
 
     def watcher(self, room: str = ROOM) -> Watcher:
-        """Connect somebody without a name who wants to know who is in a room."""
+        """Connect a client without a nick that watches who is in a room."""
         return Watcher(self, room)
 
     def lose(self, client: Client) -> None:
         """Break a connection."""
-        client.session.lost()
-        self.broker.cork.flush()
+        client.drop()
 
     def advance(self, seconds: float) -> None:
         """Let time pass, as the server's timer sees it."""
         whole = int(seconds)
         for step in [1.0] * whole + ([seconds - whole] if seconds > whole else []):
-            self.broker.now += step
-            self.broker.expire()
-            self.broker.cork.flush()
+            self.server.advance(step)
+            self.server.expire()
 
 
 class Watcher:
-    """Somebody who asks who is in a room, and adds up what is told."""
+    """A client that watches who is in a room, and adds up what it is told."""
 
     def __init__(self, party: Party, room: str) -> None:
         self.client = party.client()
@@ -170,6 +169,6 @@ class Watcher:
         return self.roll
 
     def news(self) -> list[str]:
-        """Give what was told since, as short words."""
+        """Return what was told since, as short words."""
         before = len(self.roll.events)
         return self.look().events[before:]

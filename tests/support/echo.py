@@ -46,7 +46,7 @@ class Echo:
         self.port = int(found.group(1))
 
     def stop(self) -> tuple[int, str]:
-        """Send SIGTERM; give the exit code and what else it said."""
+        """Send SIGTERM; return the exit code and what else it said."""
         self._process.send_signal(signal.SIGTERM)
         said, _ = self._process.communicate(timeout=10)
         return self._process.returncode, said

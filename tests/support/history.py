@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from support.queues import Client, Server
+from support.core import Client, Server
 
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
-from rtchat.core.history.store import Batch, Row, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, StreamDelta, Trim, Trimmed
 from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.net.history.sqlite_file import HistoryFile
 
-__all__ = ["KEPT", "Keeper", "SteppedStore", "offsets"]
+__all__ = ["KEPT", "Keeper", "SteppedStore", "batch", "offsets", "open_file"]
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class SteppedStore:
         self._order(lambda: self.file.trim(trims), nothing, done)
 
     def step(self, *, crash: bool = False) -> bool:
-        """Fulfil one order, if there is one; with ``crash`` nobody hears of it."""
+        """Fulfil one order, if there is one; with ``crash`` its answer is lost."""
         if not self._orders:
             return False
         self._is_crashing = crash
@@ -112,7 +112,7 @@ class Keeper(Server):
         limits: HistoryLimits | None = None,
         run: int = 1,
     ) -> None:
-        super().__init__(f"run{run}")
+        super().__init__(epoch=f"run{run}")
         self.path = path
         self.rules = rules
         self.history_limits = limits or HistoryLimits()
@@ -168,5 +168,22 @@ class Keeper(Server):
 
 
 def offsets(frames: list[Frame]) -> list[int]:
-    """Give the offsets of messages."""
+    """Return the offsets of messages."""
     return [int(frame.headers["x-stream-offset"]) for frame in frames]
+
+
+def open_file(
+    path: Path | None, *, is_power_safe: bool = False, max_bytes: int = 1 << 20
+) -> HistoryFile:
+    """Open a history file; None keeps it in memory."""
+    return HistoryFile(path, is_power_safe=is_power_safe, max_bytes=max_bytes)
+
+
+def batch(first: int, count: int, stream: int = 1, body: bytes = b"x") -> Batch:
+    """Return a batch of messages with the offsets ``first``, …, one second apart."""
+    rows = [
+        Row(stream, first + n, 100.0 + first + n, f"m-{first + n}", b"", body) for n in range(count)
+    ]
+    size = sum(row.size for row in rows)
+    delta = StreamDelta(stream, f"/topic/{stream}", "epoch", first + count, size)
+    return Batch(rows, [delta], (), "unknown")

@@ -47,7 +47,7 @@ class Host:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def page(self, path: str, html: str, *, name: str = "127.0.0.1", **headers: str) -> str:
-        """Put a page there; give its address.
+        """Put a page there; return its address.
 
         Args:
             path: Where.

@@ -1,29 +1,26 @@
-"""Fakes and clients for the tests of ``rtchat.net``, and a real server to run them against.
+"""The world around ``rtchat.net``, faked: sockets, endpoints, browsers, a site.
 
-Fakes: :class:`FakeSocket` is a plain TCP transport whose kernel takes as many bytes as a test
-gives it room for; :class:`FakeBrowser` talks HTTP and WebSocket to a :class:`PageSite` over one.
-Real: :class:`Server` is ``twistd rtchat`` in a process of its own on loopback.
+:class:`FakeSocket` is a plain TCP transport whose kernel takes as many bytes as a test says;
+:class:`FakeBrowser` speaks HTTP and WebSocket over one to a :class:`FakeSite`.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-import os
-import signal
-import socket
-import ssl
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 from unittest import mock
 
+from support.websocket import (
+    Answer,
+    WebSocketReader,
+    WsFrame,
+    http_request,
+    read_answer,
+    upgrade_request,
+    ws_frame,
+)
 from twisted.internet import _producer_helpers
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
@@ -40,7 +37,6 @@ from twisted.internet.interfaces import (
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.task import Clock, Cooperator
 from twisted.internet.testing import StringTransport
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from typing_extensions import Self, override
@@ -59,15 +55,6 @@ from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
 from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.transport import WebSockets
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-# RFC 6455, 1.3: the example's key and the answer to it.
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
-CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-
 
 # ---------------------------------------------------------------- transports
 
@@ -89,7 +76,7 @@ class _NoReactor:
         """Do nothing."""
 
     def removeAll(self) -> list[Any]:  # noqa: N802
-        """Give nothing."""
+        """Return nothing."""
         return []
 
     getReaders = getWriters = removeAll  # noqa: N815
@@ -180,7 +167,7 @@ class FakeSocket(FileDescriptor):
     # What a test does to it
 
     def connect(self, protocol: Any) -> None:
-        """Give the connection to a protocol."""
+        """Connect a protocol."""
         self.protocol = protocol
         protocol.makeConnection(self)
 
@@ -215,7 +202,7 @@ class FakeSocket(FileDescriptor):
             self.protocol.connectionLost(failure)
 
     def taken(self) -> bytes:
-        """Give what the kernel took since the last call."""
+        """Return what the kernel took since the last call."""
         self.turn()
         data, self.sent = bytes(self.sent), bytearray()
         return data
@@ -252,7 +239,7 @@ class PushTransport(StringTransport):
         raise AssertionError("a TLS transport has no half-close that helps")
 
     def drain(self) -> bytes:
-        """Let the other side read all; give what it read."""
+        """Let the other side read all; return what it read."""
         data, self.held = bytes(self.held), bytearray()
         if self.is_full and self.producer is not None:
             self.is_full = False
@@ -318,223 +305,7 @@ class Feeder:
         self.calls.append("stop")
 
 
-# ---------------------------------------------------------------- logs
-
-
-@implementer(ILogObserver)
-class Logs:
-    """The lines that Twisted's logger gets while a test runs."""
-
-    def __init__(self) -> None:
-        self.events: list[LogEvent] = []
-
-    def __call__(self, event: LogEvent) -> None:
-        """Take one."""
-        self.events.append(event)
-
-    def lines(self, level: str | None = None) -> list[str]:
-        """Give the lines, of one level if it is named."""
-        return [
-            formatEvent(event)
-            for event in self.events
-            if level is None or event.get("log_level") is not None
-            if level is None or event["log_level"].name == level
-        ]
-
-    def text(self, level: str | None = None) -> str:
-        """Give the lines as one text."""
-        return "\n".join(self.lines(level))
-
-    def failures(self) -> list[Failure]:
-        """Give what was logged with a traceback."""
-        return [event["log_failure"] for event in self.events if "log_failure" in event]
-
-
-@contextlib.contextmanager
-def captured_logs() -> Iterator[Logs]:
-    """Collect what is logged."""
-    logs = Logs()
-    globalLogPublisher.addObserver(logs)
-    try:
-        yield logs
-    finally:
-        globalLogPublisher.removeObserver(logs)
-
-
-# ---------------------------------------------------------------- WebSocket frames by hand
-
-
-def ws_frame(
-    opcode: int,
-    payload: bytes = b"",
-    *,
-    is_final: bool = True,
-    is_masked: bool = True,
-    reserved: int = 0,
-) -> bytes:
-    """Give one frame as a client sends it (RFC 6455, 5.2)."""
-    first = (0x80 if is_final else 0) | reserved << 4 | opcode
-    masked = 0x80 if is_masked else 0
-    length = len(payload)
-    if length < 126:
-        head = bytes((first, masked | length))
-    elif length < 65536:
-        head = bytes((first, masked | 126)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((first, masked | 127)) + length.to_bytes(8, "big")
-    if not is_masked:
-        return head + payload
-    return head + _MASK + _mask(payload)
-
-
-_MASK = b"\x11\x22\x33\x44"
-
-
-def _mask(data: bytes) -> bytes:
-    size = len(data)
-    mask = (_MASK * (size // 4 + 1))[:size]
-    return (int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
-
-
-@dataclass
-class WsFrame:
-    """One frame of the server's."""
-
-    opcode: int
-    payload: bytes
-    is_final: bool = True
-
-    @property
-    def code(self) -> int:
-        """The code of a close frame."""
-        return int.from_bytes(self.payload[:2], "big")
-
-    @property
-    def reason(self) -> str:
-        """The reason of a close frame."""
-        return self.payload[2:].decode()
-
-
-class FrameReader:
-    """Reads the server's frames, which must be unmasked and without reserved bits."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[WsFrame]:
-        """Give the frames that the bytes complete."""
-        self._buffer += data
-        frames = []
-        while (frame := self._next()) is not None:
-            frames.append(frame)
-        return frames
-
-    @property
-    def rest(self) -> bytes:
-        """What is left of a frame that is not complete."""
-        return bytes(self._buffer)
-
-    def _next(self) -> WsFrame | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        assert not buffer[0] & 0x70, "reserved bits are set"
-        assert not buffer[1] & 0x80, "a server's frames are not masked"
-        length, start = buffer[1], 2
-        if length >= 126:
-            start = 4 if length == 126 else 10
-            if len(buffer) < start:
-                return None
-            length = int.from_bytes(buffer[2:start], "big")
-            assert length > (125 if start == 4 else 65535), "the length is not written shortest"
-        if len(buffer) < start + length:
-            return None
-        frame = WsFrame(
-            buffer[0] & 0x0F, bytes(buffer[start : start + length]), bool(buffer[0] & 0x80)
-        )
-        del buffer[: start + length]
-        return frame
-
-
 # ---------------------------------------------------------------- a page with fakes
-
-
-def upgrade_request(
-    path: str = "/ws",
-    *,
-    host: str | None = "localhost:9000",
-    origin: str | None = None,
-    subprotocols: str | None = None,
-    version: str = "HTTP/1.1",
-    method: str = "GET",
-    **changes: str | None,
-) -> bytes:
-    """Give a WebSocket handshake; a header that is None is left out.
-
-    ``changes`` names headers with underscores for dashes.
-    """
-    headers: dict[str, str | None] = {
-        "Host": host,
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Key": KEY,
-        "Sec-WebSocket-Version": "13",
-        "Origin": origin,
-        "Sec-WebSocket-Protocol": subprotocols,
-    }
-    known = {name.lower(): name for name in headers}
-    for name, value in changes.items():
-        dashed = name.replace("_", "-").lower()
-        headers[known.get(dashed, dashed)] = value
-    return http_request(method, path, headers, version)
-
-
-def http_request(
-    method: str, path: str, headers: Mapping[str, str | None], version: str = "HTTP/1.1"
-) -> bytes:
-    """Give a request; a header that is None is left out."""
-    lines = [f"{method} {path} {version}"]
-    lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-@dataclass
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        return self.body.decode()
-
-
-def read_answer(data: bytes, *, has_body: bool = True) -> tuple[Answer, bytes]:
-    """Split an answer from what follows it."""
-    head, end, rest = data.partition(b"\r\n\r\n")
-    assert end, f"no whole answer in {data[:200]!r}"
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(": ")
-        headers[name.lower()] = value
-    status = int(first.split()[1])
-    if not has_body or status in (101, 304):
-        return Answer(status, headers, b""), rest
-    if headers.get("transfer-encoding") == "chunked":
-        body = b""
-        while True:
-            size_text, _, rest = rest.partition(b"\r\n")
-            size = int(size_text, 16)
-            chunk, rest = rest[:size], rest[size + 2 :]
-            if not size:
-                return Answer(status, headers, body), rest
-            body += chunk
-    size = int(headers.get("content-length", len(rest)))
-    return Answer(status, headers, rest[:size]), rest[size:]
 
 
 class FakeBrowser:
@@ -548,7 +319,7 @@ class FakeBrowser:
     def __init__(self, site: PageSite, peer: IAddress | None = None) -> None:
         self.socket = FakeSocket(peer=peer)
         self.frames: list[WsFrame] = []
-        self._reader = FrameReader()
+        self._reader = WebSocketReader()
         assert isinstance(site.reactor, Clock)
         self._clock = site.reactor
         channel = site.buildProtocol(self.socket.peer)
@@ -583,13 +354,13 @@ class FakeBrowser:
         self.socket.receive(data)
 
     def received(self) -> list[WsFrame]:
-        """Give every frame that came and was not asked for yet."""
+        """Return every frame that came and was not asked for yet."""
         self._take(self.socket.taken())
         frames, self.frames = self.frames, []
         return frames
 
     def expect(self, opcode: int) -> WsFrame:
-        """Give the next frame, which has to have this opcode."""
+        """Return the next frame, which has to have this opcode."""
         self._take(self.socket.taken())
         assert self.frames, "no frame came"
         frame = self.frames.pop(0)
@@ -666,287 +437,3 @@ class FakeSite:
             wrapped = self.wrap_target(target, self.clock)
             self.proxied[target] = self._websockets(wrapped, Cork())
         return self.proxied[target]
-
-
-# ---------------------------------------------------------------- STOMP by hand
-
-
-def stomp_frame(command: str, body: bytes = b"", **headers: str) -> bytes:
-    """Give a STOMP frame; ``headers`` has underscores for dashes."""
-    lines = [command, *(f"{name.replace('_', '-')}:{value}" for name, value in headers.items())]
-    return "\n".join([*lines, "", ""]).encode() + body + b"\0"
-
-
-CONNECT = stomp_frame("CONNECT", accept_version="1.2", host="localhost")
-
-
-@dataclass
-class StompFrame:
-    """One STOMP frame of the server's."""
-
-    command: str
-    headers: dict[str, str]
-    body: bytes
-
-
-class StompReader:
-    """Reads STOMP frames; heart-beats are counted."""
-
-    def __init__(self) -> None:
-        self.buffer = bytearray()
-        self.heartbeats = 0
-
-    def feed(self, data: bytes) -> list[StompFrame]:
-        """Give the frames that the bytes complete."""
-        self.buffer += data
-        frames = []
-        while (frame := self._next()) is not None:
-            frames.append(frame)
-        return frames
-
-    def _next(self) -> StompFrame | None:
-        buffer = self.buffer
-        while buffer[:1] == b"\n":
-            self.heartbeats += 1
-            del buffer[:1]
-        end = buffer.find(b"\n\n")
-        if end < 0:
-            return None
-        command, *lines = buffer[:end].decode().split("\n")
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers[name] = value.replace("\\c", ":").replace("\\n", "\n").replace("\\\\", "\\")
-        start = end + 2
-        length = headers.get("content-length")
-        stop = buffer.find(b"\0", start) if length is None else start + int(length)
-        if stop < 0 or stop >= len(buffer):
-            return None
-        assert buffer[stop] == 0
-        frame = StompFrame(command, headers, bytes(buffer[start:stop]))
-        del buffer[: stop + 1]
-        return frame
-
-
-# ---------------------------------------------------------------- a real server
-
-
-def free_ports(count: int) -> list[int]:
-    """Give ports of loopback that nobody has now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-class Server:
-    """A real ``twistd rtchat`` on loopback; a context manager.
-
-    Args:
-        folder: Where its files go.
-        config: The rest of chat.ini; ``{http}`` and ``{stomp}`` stand for the ports. Without
-            ``[listen]`` the page and the broker listen on 127.0.0.1.
-    """
-
-    def __init__(self, folder: Path, config: str = "", listen: str | None = None) -> None:
-        self.http, self.stomp = free_ports(2)
-        if listen is None:
-            listen = "http://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}"
-        text = f"[listen]\n{listen}\n{config}"
-        text = text.replace("{http}", str(self.http)).replace("{stomp}", str(self.stomp))
-        self._ini = folder / "chat.ini"
-        self._ini.write_text(text)
-        self._log = folder / "twistd.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Start it and wait until it listens."""
-        run = "from twisted.scripts.twistd import run; run()"
-        arguments = ["-n", "--pidfile=", "rtchat", "--config", str(self._ini)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", run, *arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._ini.parent,
-                env=environment,
-            )
-        self.wait_for_log(" is ready")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def log(self) -> str:
-        """What it logged so far."""
-        return self._log.read_text()
-
-    def wait_for_log(self, text: str, timeout_s: float = 15) -> None:
-        """Wait until a line with the text is there."""
-        wait_until(lambda: text in self.log, f"{text!r} in the log", timeout_s, self._still_runs)
-
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-
-    def exit_code(self) -> int:
-        """Wait until it has ended."""
-        assert self._process is not None
-        return self._process.wait(10)
-
-    def memory_bytes(self, field_name: str = "VmRSS") -> int:
-        """Give its resident memory now, or ``VmHWM``, the most it ever was."""
-        assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith(f"{field_name}:"))
-        return int(line.split()[1]) * 1024
-
-    def reset_peak(self) -> None:
-        """Let ``VmHWM`` begin anew (Linux, proc(5): clear_refs)."""
-        assert self._process is not None
-        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
-
-    def _still_runs(self) -> None:
-        assert self._process is not None
-        assert self._process.poll() is None, f"twistd ended:\n{self.log}"
-
-
-def wait_until(
-    is_so: Callable[[], object],
-    what: str,
-    timeout_s: float = 15,
-    check: Callable[[], None] = lambda: None,
-) -> None:
-    """Look again and again until something holds."""
-    end = time.monotonic() + timeout_s
-    while not is_so():
-        check()
-        assert time.monotonic() < end, f"waited {timeout_s} s in vain for {what}"
-        time.sleep(0.02)
-
-
-class RealStomp:
-    """A STOMP client on a real socket, plain or TLS; a path is a Unix socket's."""
-
-    def __init__(self, where: int | Path, context: ssl.SSLContext | None = None) -> None:
-        if isinstance(where, Path):
-            plain = socket.socket(socket.AF_UNIX)
-            plain.connect(str(where))
-        else:
-            plain = socket.create_connection(("127.0.0.1", where), 10)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket: socket.socket = plain
-        if context is not None:
-            self.socket = context.wrap_socket(plain, server_hostname="localhost")
-        self.socket.settimeout(20)
-        self._reader = StompReader()
-        self._frames: list[StompFrame] = []
-
-    def __enter__(self) -> Self:
-        """Use it in a with statement."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.socket.close()
-
-    def log_in(self) -> Self:
-        """Send CONNECT and wait for the answer."""
-        self.send(CONNECT)
-        assert self.read().command == "CONNECTED"
-        return self
-
-    def subscribe(self, destination: str) -> None:
-        """Subscribe, and wait until it is in place."""
-        self.send(stomp_frame("SUBSCRIBE", id="sub-0", destination=destination, receipt="s"))
-        assert self.read().command == "RECEIPT"
-
-    def send(self, data: bytes) -> None:
-        """Send bytes."""
-        self.socket.sendall(data)
-
-    def read(self) -> StompFrame:
-        """Wait for the next frame."""
-        while not self._frames:
-            data = self.socket.recv(1 << 16)
-            assert data, "the server closed the connection"
-            self._frames = self._reader.feed(data)
-        return self._frames.pop(0)
-
-
-class RealWebSocket:
-    """A WebSocket client on a real socket that reads only when it is asked to."""
-
-    def __init__(
-        self,
-        port: int,
-        path: str,
-        context: ssl.SSLContext | None = None,
-        receive_buffer_bytes: int | None = None,
-        source: str = "",
-        source_port: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        plain = socket.socket()
-        plain.bind((source, source_port))
-        if receive_buffer_bytes is not None:
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        plain.connect(("127.0.0.1", port))
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket: socket.socket = plain
-        if context is not None:
-            self.socket = context.wrap_socket(plain, server_hostname="localhost")
-        self.socket.settimeout(30)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(upgrade_request(path, sec_websocket_key=key, **kwargs))
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._recv()
-        self.answer, rest = read_answer(data)
-        assert self.answer.status == 101, self.answer
-        digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
-        assert self.answer.headers["sec-websocket-accept"] == base64.b64encode(digest).decode()
-        self._reader = FrameReader()
-        self._frames = self._reader.feed(rest)
-
-    def __enter__(self) -> Self:
-        """Use it in a with statement."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.socket.close()
-
-    def send(self, opcode: int, payload: bytes = b"") -> None:
-        """Send one frame."""
-        self.socket.sendall(ws_frame(opcode, payload))
-
-    def read(self) -> WsFrame:
-        """Wait for the next frame; pings are answered on the way."""
-        while True:
-            while not self._frames:
-                self._frames = self._reader.feed(self._recv())
-            frame = self._frames.pop(0)
-            if frame.opcode != PING:
-                return frame
-            self.send(PONG, frame.payload)
-
-    def _recv(self) -> bytes:
-        data = self.socket.recv(1 << 18)
-        assert data, "the server closed the connection"
-        return data

@@ -1,12 +1,13 @@
 """A real server for the tests: started, watched, asked and stopped.
 
-Each server is a ``twistd`` process of its own, in a folder of its own, on ports that nobody
-else has. What it says goes to a file, so that a test can look for a line; memory and user are
-read from ``/proc``.
+Each server is a ``twistd`` process of its own, in a folder of its own, on ports of its own.
+What it says goes to a file, so that a test can look for a line; memory and user are read from
+``/proc``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -15,15 +16,18 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from support.certificate import Certificate
+from typing_extensions import Self
 
 __all__ = [
     "ROOT",
@@ -35,8 +39,8 @@ __all__ = [
     "environment",
     "free_port",
     "get",
-    "require_tutorial_ports",
     "tutorial_ini",
+    "tutorial_ports",
     "twistd",
     "until",
 ]
@@ -68,6 +72,8 @@ session.ping_interval = 20
 """
 """The configuration of the tutorial, to the letter."""
 
+_LISTEN = "http://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}"
+
 _SSL_INI = """
 [ssl]
 crt = cert.pem
@@ -77,13 +83,16 @@ key = key.pem
 _T = TypeVar("_T")
 
 # Below the ports that the system gives to outgoing connections, so that none of the many
-# connections of other tests takes the port of a server that is about to come back.
-_PORTS = list(range(20_000, 32_000))
+# connections of other tests takes the port of a server that is about to come back. Workers of
+# pytest-xdist, gw0, gw1, …, each have ports of their own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_PORTS = list(range(20_000 + _WORKER, 32_000, _WORKERS))
 random.shuffle(_PORTS)
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on and that was not given before."""
+    """Return a free port that was not returned before."""
     while True:
         port = _PORTS.pop()
         with socket.socket() as probe:
@@ -94,22 +103,30 @@ def free_port() -> int:
             return port
 
 
-def require_tutorial_ports() -> None:
-    """Fail with a sentence if a port of the tutorial's, or of the built-in, file is taken."""
-    for port in (TUTORIAL_HTTP, TUTORIAL_STOMP):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-            except OSError as error:
-                pytest.fail(
-                    f"port {port} cannot be opened ({error.strerror}), and this test takes the "
-                    "file as it stands: stop the program that has the port and try again"
-                )
+@contextmanager
+def tutorial_ports() -> Iterator[None]:
+    """Have the ports of the tutorial's, and of the built-in, file for one test.
+
+    Tests in other processes wait meanwhile. A port that another program has fails the test with a
+    sentence.
+    """
+    with (Path(tempfile.gettempdir()) / "rtchat-tests-tutorial-ports").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for port in (TUTORIAL_HTTP, TUTORIAL_STOMP):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("", port))
+                except OSError as error:
+                    pytest.fail(
+                        f"port {port} cannot be opened ({error.strerror}), and this test takes the "
+                        "file as it stands: stop the program that has the port and try again"
+                    )
+        yield
 
 
 def tutorial_ini(http: int, stomp: int, more: str = "") -> str:
-    """Give the tutorial's configuration with other ports, and with lines at its end."""
+    """Return the tutorial's configuration with other ports, and with lines at its end."""
     text = TUTORIAL_INI.replace(str(TUTORIAL_HTTP), str(http))
     return text.replace(str(TUTORIAL_STOMP), str(stomp)) + more
 
@@ -139,17 +156,17 @@ def until(
 
 
 def twistd() -> Path:
-    """Give the ``twistd`` of the environment that runs the tests."""
+    """Return the ``twistd`` of the environment that runs the tests."""
     return Path(sys.executable).with_name("twistd")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give an environment in which Twisted finds this project, installed or not."""
+    """Return an environment in which Twisted finds this project, installed or not."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
 
 
 def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
-    """Fetch a page; give the status, the headers (names in small letters) and the text."""
+    """Fetch a page; return the status, the headers (names in small letters) and the text."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path, headers=headers)
@@ -209,6 +226,29 @@ class Server:
             (folder / "chat.ini").write_text(chat_ini, encoding="utf-8")
         self._command = [*prefix, str(twistd()), *arguments]
 
+    @classmethod
+    def on_free_ports(cls, folder: Path, config: str = "", listen: str = _LISTEN) -> Self:
+        """Return a server on free ports; not started.
+
+        Args:
+            folder: Where it runs and writes.
+            config: The sections after ``[listen]``.
+            listen: The lines of ``[listen]``. In both ``{http}`` and ``{stomp}`` are the ports.
+        """
+        http, stomp = free_port(), free_port()
+        text = f"[listen]\n{listen}\n{config}"
+        text = text.replace("{http}", str(http)).replace("{stomp}", str(stomp))
+        return cls(folder, text, http=http, stomp=stomp)
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it is ready."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, and see that nothing went wrong inside."""
+        self.close()
+
     # Life
 
     def start(self) -> Server:
@@ -241,7 +281,7 @@ class Server:
         self._running().send_signal(number)
 
     def wait(self, seconds: float = STOP_WITHIN_S) -> int:
-        """Wait for the end; give the exit code."""
+        """Wait for the end; return the exit code."""
         process = self._running()
         try:
             return process.wait(seconds)
@@ -303,14 +343,24 @@ class Server:
         return f"ws{self.url.removeprefix('http')}"
 
     def log(self) -> str:
-        """Give all it said, in all its lives."""
+        """Return all it said, in all its lives."""
         if not self.log_path.exists():
             return ""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def log_since_start(self) -> str:
-        """Give what it said in this life."""
+        """Return what it said in this life."""
         return self.log()[self._started_at :]
+
+    def until_logged(self, text: str, seconds: float = 15.0) -> None:
+        """Wait until it has said something in this life."""
+        until(
+            f"{text!r} in the server's log",
+            lambda: text in self.log_since_start() or self._has_ended(),
+            seconds,
+            self.log,
+        )
+        assert text in self.log_since_start(), f"the server ended:\n{self.log_since_start()}"
 
     def health(self) -> dict[str, Any]:
         """Ask ``/health``."""
@@ -331,20 +381,31 @@ class Server:
         )
 
     def resident_bytes(self) -> int:
-        """Give how much memory the process has in use."""
-        return int(self._status("VmRSS").split()[0]) * 1024
+        """Return how much memory the process has in use."""
+        return self._bytes("VmRSS")
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that it had in use since :meth:`reset_peak`."""
+        return self._bytes("VmHWM")
+
+    def reset_peak(self) -> None:
+        """Let the peak begin anew (Linux, proc(5): clear_refs)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def uids(self) -> set[int]:
-        """Give the real, effective, saved and file-system user of the process."""
+        """Return the real, effective, saved and file-system user of the process."""
         return {int(uid) for uid in self._status("Uid").split()}
 
     def gids(self) -> set[int]:
-        """Give the real, effective, saved and file-system group of the process."""
+        """Return the real, effective, saved and file-system group of the process."""
         return {int(gid) for gid in self._status("Gid").split()}
 
     def groups(self) -> set[int]:
-        """Give the supplementary groups of the process."""
+        """Return the supplementary groups of the process."""
         return {int(gid) for gid in self._status("Groups").split()}
+
+    def _bytes(self, name: str) -> int:
+        return int(self._status(name).split()[0]) * 1024
 
     def _status(self, name: str) -> str:
         text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")

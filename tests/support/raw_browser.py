@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
-from support.net import read_answer, upgrade_request
+from support.websocket import read_answer, upgrade_request
 
 __all__ = ["RawBrowser"]
 
@@ -54,7 +54,7 @@ class RawBrowser:
         self.socket.setblocking(False)
 
     def seal(self, data: bytes) -> bytes:
-        """Give what goes over the wire for these bytes."""
+        """Return what goes over the wire for these bytes."""
         if self._tls is None:
             return data
         while data:
@@ -62,7 +62,7 @@ class RawBrowser:
         return self._outgoing.read()
 
     def open(self, data: bytes) -> bytes:
-        """Give the bytes for what came over the wire."""
+        """Return the bytes for what came over the wire."""
         if self._tls is None:
             return data
         self._incoming.write(data)

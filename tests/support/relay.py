@@ -10,30 +10,11 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from support.certificate import Certificate
+from support.websocket import WebSocketReader, WsFrame
 
-__all__ = ["Relay", "WireFrame", "relay"]
-
-
-@dataclass(frozen=True)
-class WireFrame:
-    """One WebSocket frame as it went over the wire.
-
-    Attributes:
-        opcode: What it is.
-        is_final: Whether it ends its message.
-        is_compressed: Whether its first reserved bit is set.
-        is_masked: Whether a mask lies over it.
-        size: The bytes of its payload, as they were sent.
-    """
-
-    opcode: int
-    is_final: bool
-    is_compressed: bool
-    is_masked: bool
-    size: int
+__all__ = ["Relay", "relay"]
 
 
 class Relay:
@@ -48,25 +29,10 @@ class Relay:
         self.port = port
         self.sent = bytearray(), bytearray()
 
-    def frames(self, *, of_server: bool = False) -> list[WireFrame]:
-        """Give the whole frames that followed the handshake."""
+    def frames(self, *, of_server: bool = False) -> list[WsFrame]:
+        """Return the whole frames that followed the handshake."""
         _, _, data = bytes(self.sent[of_server]).partition(b"\r\n\r\n")
-        frames = []
-        while len(data) >= 2:
-            size, start = data[1] & 0x7F, 2
-            if size >= 126:
-                start = 4 if size == 126 else 10
-                size = int.from_bytes(data[2:start], "big")
-            is_masked = bool(data[1] & 0x80)
-            end = start + 4 * is_masked + size
-            if len(data) < end:
-                break
-            first = data[0]
-            frames.append(
-                WireFrame(first & 15, bool(first & 0x80), bool(first & 0x40), is_masked, size)
-            )
-            data = data[end:]
-        return frames
+        return WebSocketReader(is_strict=False).feed(data)
 
 
 @contextmanager

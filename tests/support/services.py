@@ -109,7 +109,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def log(self) -> str:
-        """Give all it said."""
+        """Return all it said."""
         return self._log_path.read_text(encoding="utf-8", errors="replace")
 
     def start(
@@ -241,7 +241,7 @@ class _EchoServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def echo_server() -> Iterator[int]:
-    """Run a server that sends back what it gets; gives its port."""
+    """Run a server that sends back what it gets; yields its port."""
     with _EchoServer(("127.0.0.1", free_port()), _Echo) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

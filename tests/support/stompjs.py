@@ -59,13 +59,13 @@ class StompJs:
         self._reader.start()
 
     def order(self, **words: Any) -> None:
-        """Tell the script what to do."""
+        """Send the script an order."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(words) + "\n")
         self._process.stdin.flush()
 
     def expect(self, event: str) -> dict[str, Any]:
-        """Give the next news, which have to be of this kind."""
+        """Return the next news, which have to be of this kind."""
         try:
             news = self._news.get(timeout=_WITHIN_S)
         except queue.Empty:
@@ -74,7 +74,7 @@ class StompJs:
         return news
 
     def body(self) -> bytes:
-        """Give the body of the next message."""
+        """Return the body of the next message."""
         return base64.b64decode(self.expect("message")["base64"])
 
     def close(self) -> None:

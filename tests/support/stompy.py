@@ -61,7 +61,7 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
         self.connection.send(destination, body, **more)
 
     def message(self) -> Any:
-        """Give the next message."""
+        """Return the next message."""
         return self.messages.get(timeout=_WITHIN_S)
 
     # For stomp.py

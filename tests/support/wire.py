@@ -1,148 +1,227 @@
-"""A STOMP client of the tests' own: raw bytes out, frames in, nothing hidden."""
+"""A STOMP client whose bytes are the test's own: raw bytes out, frames in, nothing hidden."""
 
 from __future__ import annotations
 
-import re
 import socket
+import ssl
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["Frame", "Wire"]
+from support.process import Server
+from support.sockets import Stream, TcpStream, WebSocketStream, Where, connect
+from support.stomp import Frame, StompReader, frame_bytes, message_bytes
+from typing_extensions import Self
+
+__all__ = ["WIRES", "Connection", "Wire", "open_wire", "wire_to"]
+
+WIRES = ("TCP", "WebSocket")
+"""The two ways to the broker, for ``parametrize``."""
 
 _WITHIN_S = 10.0
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A frame as it came; header values are not unescaped."""
+class Connection:
+    """One connection to a broker: bytes out, frames in.
 
-    command: str
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    Attributes:
+        stream: What is underneath.
+        is_closed: Whether the server has closed the connection.
+    """
+
+    def __init__(self, stream: Stream, reader: StompReader | None = None) -> None:
+        self.stream = stream
+        self.is_closed = False
+        self._reader = reader or StompReader()
+
+    def close(self) -> None:
+        """Close without a word of STOMP."""
+        self.stream.close()
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes, whatever they are."""
+        self.stream.send(data)
+
+    def next_frame(self, within_s: float) -> Frame:
+        """Return the next frame; heart-beats are passed over.
+
+        Raises:
+            TimeoutError: None came in time.
+            EOFError: The server has closed the connection.
+        """
+        deadline = time.monotonic() + within_s
+        while (frame := self._reader.next()) is None:
+            if self.is_closed:
+                raise EOFError(f"connection closed; left over: {self._reader.rest[:200]!r}")
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError(
+                    f"no frame within {within_s:g} s; so far {self._reader.rest[:200]!r}"
+                )
+            try:
+                self._receive(left_s)
+            except TimeoutError:
+                continue
+        return frame
+
+    def _receive(self, within_s: float) -> None:
+        """Read once, and note the end.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+        """
+        data = self.stream.receive(within_s)
+        self.is_closed = not data
+        self._reader.feed(data)
 
 
-class Wire:
-    """One connection to the broker.
+class Wire(Connection):
+    """One connection to the rtchat under test; header values are not unescaped.
 
     Args:
-        port: The broker's.
+        where: The broker, or a stream to it.
+        context: What TLS trusts; without it there is no TLS.
         receive_buffer_bytes: How much the system keeps for a client that does not read;
             0 leaves it to the system.
         source: The address to connect from.
     """
 
     def __init__(
-        self, port: int, *, receive_buffer_bytes: int = 0, source: str = "127.0.0.1"
+        self,
+        where: Where | Stream,
+        context: ssl.SSLContext | None = None,
+        *,
+        receive_buffer_bytes: int = 0,
+        source: str = "",
     ) -> None:
-        self._socket = socket.socket()
-        if receive_buffer_bytes:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self._socket.bind((source, 0))
-        self._socket.settimeout(_WITHIN_S)
-        self._socket.connect(("127.0.0.1", port))
-        self.port: int = self._socket.getsockname()[1]
-        self._buffer = bytearray()
-        self.is_ended = False
+        if isinstance(where, int | tuple | Path):
+            where = TcpStream(
+                connect(
+                    where,
+                    context=context,
+                    receive_buffer_bytes=receive_buffer_bytes,
+                    source=(source, 0),
+                    timeout_s=_WITHIN_S,
+                )
+            )
+        super().__init__(where)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
+        """Use it in a with statement."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close."""
         self.close()
 
-    def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
+    # The connection
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket underneath."""
+        return self.stream.socket
+
+    @property
+    def port(self) -> int:
+        """The port of this end."""
+        port: int = self.socket.getsockname()[1]
+        return port
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the server closed a WebSocket, None while it is open."""
+        assert isinstance(self.stream, WebSocketStream), "TCP closes without a code"
+        return self.stream.close_code
+
+    @property
+    def has_data(self) -> bool:
+        """Whether something has come that was not read."""
+        return bool(self._reader.rest) or self.stream.has_data
+
+    def fileno(self) -> int:
+        """Return the socket's number, for ``select``."""
+        return self.socket.fileno()
+
+    # Out
 
     def send(self, data: bytes | str) -> None:
         """Send bytes as they are."""
-        self._socket.sendall(data.encode() if isinstance(data, str) else data)
-
-    def finish(self) -> None:
-        """Send no more."""
-        self._socket.shutdown(socket.SHUT_WR)
+        self.send_bytes(data.encode() if isinstance(data, str) else data)
 
     def connect(self, version: str = "1.2", **headers: str) -> Frame:
         """Log in."""
-        more = "".join(f"{name.replace('_', '-')}:{value}\n" for name, value in headers.items())
-        self.send(f"CONNECT\naccept-version:{version}\nhost:test\n{more}\n\0")
+        self.send(frame_bytes("CONNECT", accept_version=version, host="test", **headers))
         frame = self.frame()
         assert frame.command == "CONNECTED", frame
         return frame
 
     def subscribe(self, destination: str, name: str = "sub-0") -> None:
         """Subscribe and wait for the receipt."""
-        self.send(f"SUBSCRIBE\nid:{name}\ndestination:{destination}\nreceipt:ready-{name}\n\n\0")
+        receipt = f"ready-{name}"
+        self.send(frame_bytes("SUBSCRIBE", id=name, destination=destination, receipt=receipt))
         frame = self.frame()
-        assert frame.headers.get("receipt-id") == f"ready-{name}", frame
+        assert frame.headers.get("receipt-id") == receipt, frame
 
-    def publish(self, destination: str, body: bytes | str) -> None:
+    def publish(self, destination: str, body: bytes | str, **headers: str) -> None:
         """Send a message."""
         data = body.encode() if isinstance(body, str) else body
-        head = f"SEND\ndestination:{destination}\ncontent-length:{len(data)}\n\n"
-        self.send(head.encode() + data + b"\0")
+        self.send(message_bytes(destination, data, **headers))
+
+    def ask(self, command: str, **headers: str) -> None:
+        """Send a frame and wait for its receipt; nothing else may come before it."""
+        self.send(frame_bytes(command, **headers, receipt="asked"))
+        frame = self.frame()
+        assert frame.headers.get("receipt-id") == "asked", frame
+
+    # In
 
     def frame(self, within_s: float = _WITHIN_S) -> Frame:
-        """Give the next frame; heart-beats are passed over."""
-        deadline = time.monotonic() + within_s
-        while True:
-            frame = self._next()
-            if frame is not None:
-                return frame
-            assert not self.is_ended, f"the server closed; it had sent {bytes(self._buffer)!r}"
-            self._read(deadline)
+        """Return the next frame; heart-beats are passed over."""
+        try:
+            return self.next_frame(within_s)
+        except (EOFError, TimeoutError) as error:
+            raise AssertionError(str(error)) from None
 
     def rest(self, within_s: float = _WITHIN_S) -> list[Frame]:
-        """Give all frames until the server closes."""
+        """Return all frames until the server closes."""
         deadline = time.monotonic() + within_s
-        while not self.is_ended:
-            self._read(deadline)
-        frames = []
-        while (frame := self._next()) is not None:
-            frames.append(frame)
-        assert not self._buffer.strip(b"\r\n"), (
-            f"half a frame at the end: {bytes(self._buffer[:200])!r}"
-        )
+        while not self.is_closed:
+            try:
+                self._receive(deadline - time.monotonic())
+            except TimeoutError:
+                raise AssertionError(
+                    f"not closed within {within_s:g} s; so far {self._reader.rest[:200]!r}"
+                ) from None
+        frames = list(self.waiting())
+        left_over = self._reader.rest
+        assert not left_over, f"half a frame at the end: {left_over[:200]!r}"
         return frames
 
-    def raw(self, within_s: float = _WITHIN_S) -> bytes:
-        """Give the next bytes as they come, b"" at the end."""
-        if not self._buffer and not self.is_ended:
-            self._read(time.monotonic() + within_s)
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        return data
-
-    def _read(self, deadline: float) -> None:
-        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+    def take(self) -> list[Frame]:
+        """Return the frames that are here, if any are."""
         try:
-            data = self._socket.recv(1 << 20)
+            self._receive(0)
         except TimeoutError:
-            raise AssertionError(
-                f"nothing came; before that {bytes(self._buffer[:200])!r}"
-            ) from None
-        self._buffer += data
-        self.is_ended = not data
+            return []
+        return list(self.waiting())
 
-    def _next(self) -> Frame | None:
-        buffer = self._buffer
-        while buffer and buffer[0] in b"\r\n":
-            del buffer[0]
-        head_end = buffer.find(b"\n\n")
-        if head_end < 0:
-            return None
-        command, *lines = buffer[:head_end].decode().split("\n")
-        assert re.fullmatch("[A-Z]+", command), f"no command: {buffer[:200]!r}"
-        headers: dict[str, str] = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers.setdefault(name, value)
-        begin = head_end + 2
-        length = headers.get("content-length")
-        end = begin + int(length) if length is not None else buffer.find(0, begin)
-        if end < 0 or end >= len(buffer):
-            return None
-        assert buffer[end] == 0, f"no NUL after the body: {buffer[:200]!r}"
-        frame = Frame(command, headers, bytes(buffer[begin:end]))
-        del buffer[: end + 1]
-        return frame
+    def waiting(self) -> Iterator[Frame]:
+        """Return the frames that were read already."""
+        while (frame := self._reader.next()) is not None:
+            yield frame
+
+
+def wire_to(server: Server, kind: str, *, receive_buffer_bytes: int = 0) -> Wire:
+    """Return a connection to a server, over TCP or over its WebSocket."""
+    port = server.stomp if kind == "TCP" else server.http
+    plain = connect(port, receive_buffer_bytes=receive_buffer_bytes, timeout_s=_WITHIN_S)
+    if kind == "TCP":
+        return Wire(TcpStream(plain))
+    return Wire(WebSocketStream(plain, host=f"localhost:{port}", is_binary=True))
+
+
+def open_wire(server: Server, kind: str, *, receive_buffer_bytes: int = 0) -> Wire:
+    """Return a client that is logged in."""
+    wire = wire_to(server, kind, receive_buffer_bytes=receive_buffer_bytes)
+    wire.connect()
+    return wire

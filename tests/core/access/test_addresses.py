@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.access.addresses import AddressList, plain_address, source_key
-from rtchat.core.access.forwarded import client_behind
 from rtchat.core.access.ssrf import AddressKind, NamePolicy, address_kind
 
 K = AddressKind
@@ -112,57 +111,6 @@ def test_every_ipv6_address_has_a_kind(number: int) -> None:
     assert address_kind(str(IPv6Address(number))) in AddressKind
 
 
-# ---------------------------------------------------------------- what a name may mean
-
-
-@pytest.mark.parametrize("name", ["irc.example", "localhost", "box", "db", "a.localhost"])
-@pytest.mark.parametrize(
-    "address",
-    [
-        "169.254.1.1",
-        "169.254.169.254",
-        "100.100.100.200",
-        "fd00:ec2::254",
-        "fe80::1",
-        "224.0.0.1",
-        "255.255.255.255",
-        "0.0.0.0",
-        "::",
-    ],
-)
-def test_no_name_means_an_address_that_only_a_literal_rule_reaches(name: str, address: str) -> None:
-    refusal = NamePolicy(["box"]).refusal(name, address)
-    assert refusal.startswith(f"{name} resolves to {address}, which is ")
-    assert refusal.endswith("only a rule that names the address itself reaches it")
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "::1"])
-def test_this_machine_is_meant_by_its_own_names_only(address: str) -> None:
-    policy = NamePolicy(["box", "box.local"])
-    for name in ("localhost", "chat.localhost", "box", "box.local", "ip6-localhost"):
-        assert policy.refusal(name, address) == ""
-    for name in ("irc.example", "db", "localhost.example", "notlocalhost", "xbox"):
-        assert policy.refusal(name, address) == (
-            f"{name} resolves to {address}, which is this machine itself; name localhost in the "
-            "rule, or add the name to [global] hosts"
-        )
-
-
-@pytest.mark.parametrize("address", ["10.0.0.5", "172.18.0.2", "192.168.1.9", "fd00::5"])
-def test_a_name_may_mean_a_private_address_unless_that_is_turned_off(address: str) -> None:
-    assert NamePolicy().refusal("db", address) == ""
-    strict = NamePolicy(["box"], private_names=False)
-    assert strict.refusal("box", address) == ""
-    assert strict.refusal("db", address) == (
-        f"db resolves to {address}, which is a private address; set [proxy] private.names = yes, "
-        "or name the address in the rule"
-    )
-
-
-def test_a_name_may_mean_a_public_address() -> None:
-    assert NamePolicy(private_names=False).refusal("irc.example", "192.0.2.1") == ""
-
-
 # ---------------------------------------------------------------- front proxies
 
 TRUSTED = AddressList.parse(["10.0.0.0/8", "127.0.0.1", "2001:db8::/32"])
@@ -206,47 +154,6 @@ def test_a_list_may_hold_whoever_comes_over_a_unix_socket() -> None:
 def test_what_is_no_network_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         AddressList.parse([text])
-
-
-@pytest.mark.parametrize(
-    "forwarded, client",
-    [
-        ([], None),
-        ([""], None),
-        (["203.0.113.9"], ("203.0.113.9", 0)),
-        (["203.0.113.9:4711"], ("203.0.113.9", 4711)),
-        (["2001:470::1"], ("2001:470::1", 0)),
-        (["[2001:470::1]"], ("2001:470::1", 0)),
-        (["[2001:470::1]:4711"], ("2001:470::1", 4711)),
-        (["::ffff:203.0.113.9"], ("203.0.113.9", 0)),
-        # What stands before the first address that is not trusted may be forged.
-        (["1.1.1.1, 203.0.113.9"], ("203.0.113.9", 0)),
-        (["1.1.1.1", "203.0.113.9"], ("203.0.113.9", 0)),
-        (["1.1.1.1, 203.0.113.9, 10.0.0.7"], ("203.0.113.9", 0)),
-        (["203.0.113.9, 10.0.0.7 , 127.0.0.1"], ("203.0.113.9", 0)),
-        (["10.0.0.8, 10.0.0.7"], ("10.0.0.8", 0)),
-        (["203.0.113.9, nonsense"], None),
-        (["nonsense, 10.0.0.7"], ("10.0.0.7", 0)),
-        (["203.0.113.9:99999"], ("203.0.113.9", 0)),
-        (["[203.0.113.9"], None),
-        (["unknown"], None),
-    ],
-)
-def test_a_front_proxys_client_is_the_last_one_that_nobody_trusted_vouches_for(
-    forwarded: list[str], client: tuple[str, int] | None
-) -> None:
-    assert client_behind("127.0.0.1", forwarded, TRUSTED) == client
-
-
-def test_a_stranger_names_nobody() -> None:
-    assert client_behind("203.0.113.1", ["127.0.0.1"], TRUSTED) is None
-    assert client_behind(None, ["127.0.0.1"], TRUSTED) is None
-
-
-@given(st.lists(st.text()), st.sampled_from(["127.0.0.1", None, "x"]))
-def test_no_header_breaks_it(forwarded: list[str], peer: str | None) -> None:
-    client = client_behind(peer, forwarded, TRUSTED)
-    assert client is None or address_kind(client[0]) in AddressKind
 
 
 @pytest.mark.parametrize(

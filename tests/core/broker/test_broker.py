@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.core import Listener, ListOutlet, connected, frame_bytes, publish, read_one
+from support.core import Listener, RecordingOutbound, connected, publish, read_one
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.encoder import StompEncoder, passed_on_headers
@@ -23,8 +24,8 @@ def broker() -> Broker:
 
 def subscription(
     broker: Broker, destination: str, subscription_id: str = "0", version: Version = V12
-) -> tuple[Subscription, ListOutlet]:
-    outbound = ListOutlet(broker.cork)
+) -> tuple[Subscription, RecordingOutbound]:
+    outbound = RecordingOutbound(broker.cork)
     made = Subscription(subscription_id, 1, destination, version, outbound)
     broker.subscribe(made, MIB)
     return made, outbound
@@ -280,7 +281,7 @@ class Counting:
 def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Broker) -> None:
     framing = Counting()
     for subscription_id in ["0"] * 50 + ["1"] * 50:
-        outbound = ListOutlet(broker.cork, framing)
+        outbound = RecordingOutbound(broker.cork, framing)
         broker.subscribe(Subscription(subscription_id, 1, "/topic/a", V12, outbound), MIB)
     publish(broker, "/topic/a", send(b"x"))
     assert framing.packed == 2
@@ -289,7 +290,7 @@ def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Brok
 def test_nothing_is_packed_for_subscribers_that_are_gone(broker: Broker) -> None:
     framing = Counting()
     made = [
-        Subscription(str(number), 1, "/topic/a", V12, ListOutlet(broker.cork, framing))
+        Subscription(str(number), 1, "/topic/a", V12, RecordingOutbound(broker.cork, framing))
         for number in range(50)
     ]
     for one in made:
@@ -313,7 +314,7 @@ def test_subscribers_on_different_wires_get_their_own_packing(broker: Broker) ->
     framings = [Counting(), Counting()]
     for framing in framings:
         broker.subscribe(
-            Subscription("0", 1, "/topic/a", V12, ListOutlet(broker.cork, framing)), MIB
+            Subscription("0", 1, "/topic/a", V12, RecordingOutbound(broker.cork, framing)), MIB
         )
     publish(broker, "/topic/a", send(b"x"))
     assert [framing.packed for framing in framings] == [1, 1]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.core import Listener, frame_bytes, publish
-from support.queues import Client, Server, bodies, clean_server, errors
+from support.core import Client, Listener, Server, bodies, clean_server, errors, publish
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern, words_of
@@ -179,11 +179,8 @@ def test_a_pattern_has_64_words_at_most(server: Server, count: int, fits: bool) 
     client = server.client()
     frames = client.ask("SUBSCRIBE", id="0", destination=pattern, receipt="r")
     assert errors(frames) == ([] if fits else ["pattern over the limit of 64 words"])
-    assert (
-        server.broker.statistics.topic_count
-        == server.broker.statistics.subscription_count
-        == int(fits)
-    )
+    statistics = server.broker.statistics
+    assert statistics.topic_count == statistics.subscription_count == int(fits)
     if fits:
         server.client().publish(pattern.replace("*", "b"), "x")
         assert client.bodies() == ["x"]

@@ -25,11 +25,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.core import frame_bytes, read_one
+from support.core import Client, RecordingOutbound, Server, message_size, read_one
 from support.examples import examples
-from support.queues import Client, Server, StallingOutlet, message_size
+from support.stomp import frame_bytes
 
-from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.outbound import RAW, Cork, Framing
 from rtchat.core.session.receipts import MustWait
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
@@ -55,13 +55,13 @@ class Event(NamedTuple):
     frame: Frame
 
 
-class NotedOutlet(StallingOutlet):
+class NotedOutbound(RecordingOutbound):
     """Notes every frame when it is handed out, not when it leaves."""
 
     __slots__ = ("note", "version")
 
-    def __init__(self, cork: Cork) -> None:
-        super().__init__(cork)
+    def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
+        super().__init__(cork, framing)
         self.note: Callable[[str, Frame], None] = _ignore
         self.version = Version.V12
 
@@ -77,7 +77,7 @@ class NotedSession(Session):
     __slots__ = ()
 
     def _act_on(self, frame: Frame) -> None:
-        assert isinstance(self._outbound, NotedOutlet)
+        assert isinstance(self._outbound, NotedOutbound)
         self._outbound.note("begin", frame)
         try:
             super()._act_on(frame)
@@ -89,18 +89,16 @@ class NotedSession(Session):
 class NotingServer(Server):
     """A server whose clients share a journal."""
 
+    outbound_type = NotedOutbound
+
     def __init__(self) -> None:
         super().__init__()
         self.journal: deque[Event] = deque()
 
-    def new_outlet(self) -> NotedOutlet:
-        """Give a way out that notes."""
-        return NotedOutlet(self.broker.cork)
-
     def noted_client(self, version: Version) -> Client:
         """Connect a client whose frames are noted from now on."""
-        client = Client(self, version, LIMITS, NotedSession)
-        assert isinstance(client.outbound, NotedOutlet)
+        client = Client(self, version, LIMITS, session_type=NotedSession)
+        assert isinstance(client.outbound, NotedOutbound)
         client.outbound.version = version
         client.outbound.note = lambda kind, frame: self.journal.append(Event(kind, client, frame))
         return client

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.core import cut, frame_bytes
-from support.queues import Client, Server, bodies, clean_server, errors, message_size
+from support.core import Client, Server, bodies, clean_server, cut, errors, message_size
+from support.stomp import frame_bytes
 
 from rtchat.core.stomp.frames import Frame, Version
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.core import connected, cut, frame_bytes
+from support.core import connected, cut
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.stomp.frames import Version

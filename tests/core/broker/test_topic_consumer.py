@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.queues import Client, Server, bodies, clean_server, errors, message_size
+from support.core import Client, Server, bodies, clean_server, errors, message_size
 
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.chat import ROOM, Party
 from support.core import Client
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.chat.nicknames import clean_nick, nick_key
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
-from rtchat.errors import NotAllowed
 
 
 @pytest.fixture
@@ -25,76 +21,6 @@ def answer_to(party: Party, version: Version = Version.V12, **headers: str) -> d
     answer = client.connect(version, **headers)
     assert answer.command == "CONNECTED", answer
     return dict(answer.headers)
-
-
-# ---------------------------------------------------------------- nicks
-
-
-@pytest.mark.parametrize(
-    "nick",
-    [
-        "anna",
-        "Ünïcödé 世界",
-        "a b",
-        "👩‍💻",
-        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
-        "x" * 32,
-        "a:b\\c",
-    ],
-)
-def test_a_nick_may_be_any_text_that_is_seen(nick: str) -> None:
-    assert clean_nick(f"  {nick}\t", 32) == nick
-
-
-@pytest.mark.parametrize(
-    "nick", ["a\nb", "a\0", "\x1b[31m", "a\u202eb", "a\u200bb", "a\u2028b", "\ufeffa"]
-)
-def test_what_is_not_seen_is_no_part_of_a_nick(nick: str) -> None:
-    with pytest.raises(NotAllowed, match="cannot be seen"):
-        clean_nick(nick, 32)
-
-
-@pytest.mark.parametrize("nick", ["", "  ", "\u200d", "\ufe0f"])
-def test_a_nick_has_something_to_see(nick: str) -> None:
-    with pytest.raises(NotAllowed, match="without a letter"):
-        clean_nick(nick, 32)
-
-
-@pytest.mark.parametrize("length, fits", [(31, True), (32, True), (33, False)])
-def test_a_nick_has_at_most_so_many_characters(length: int, fits: bool) -> None:
-    nick = "世" * length
-    if fits:
-        assert clean_nick(nick, 32) == nick
-        return
-    with pytest.raises(NotAllowed, match="nick longer than 32 characters"):
-        clean_nick(nick, 32)
-
-
-@pytest.mark.parametrize(
-    "one, other",
-    [
-        ("Anna", "anna"),
-        ("anna", "\uff41\uff4e\uff4e\uff41"),
-        ("STRASSE", "straße"),
-        ("a  b", "a b"),
-        ("é", "e\u0301"),
-        ("anna", "an\u200dna"),
-        ("❤", "❤\ufe0f"),
-        ("\ufb01n", "fin"),
-    ],
-)
-def test_nicks_that_look_the_same_are_one(one: str, other: str) -> None:
-    assert nick_key(one) == nick_key(other)
-
-
-@pytest.mark.parametrize("one, other", [("anna", "anne"), ("a b", "ab"), ("1", "l")])
-def test_other_nicks_are_not(one: str, other: str) -> None:
-    assert nick_key(one) != nick_key(other)
-
-
-@given(st.text(max_size=20))
-def test_the_key_of_a_key_is_itself(nick: str) -> None:
-    assert nick_key(nick_key(nick)) == nick_key(nick)
 
 
 # ---------------------------------------------------------------- who is who

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from support.chat import ROOM, Party, Roll, Watcher, event
-from support.core import ListOutlet, frame_bytes
+from support.core import RecordingOutbound
 
 from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason
@@ -315,11 +313,11 @@ def test_who_is_cut_while_something_is_told_does_not_mix_up_the_order(
     party = Party(grace_s=0.0)
     first = party.in_room("first", limits=Limits(max_backlog_bytes=1000))
 
-    def overflow(outbound: ListOutlet, waiting_bytes: int) -> None:
+    def overflow(outbound: RecordingOutbound, waiting_bytes: int) -> None:
         assert outbound is first.outbound
         first.session.lost()
 
-    monkeypatch.setattr(ListOutlet, "overflow", overflow)
+    monkeypatch.setattr(RecordingOutbound, "overflow", overflow)
     # They are told one after the other: the first is cut before the second was told.
     name = "/presence/topic/chat"
     first.say("SUBSCRIBE", id="p", destination=name, ack="client", prefetch_count="1")
@@ -383,94 +381,3 @@ def test_nobody_can_forge_an_event_elsewhere(party: Party) -> None:
     )
     [frame] = client.received()
     assert not [name for name in frame.headers if name.startswith("x-")]
-
-
-# ---------------------------------------------------------------- rooms
-
-
-class Rooms:
-    """Somebody who asks which rooms there are."""
-
-    def __init__(self, party: Party) -> None:
-        self.client = party.client()
-        self.client.say("SUBSCRIBE", id="r", destination="/presence/rooms")
-
-    def news(self) -> list[tuple[str, dict[str, int]]]:
-        """Give what was told since."""
-        told = []
-        for frame in self.client.received():
-            value = event(frame)
-            assert set(value) == {"event", "rooms"}
-            assert all(set(room) == {"destination", "people"} for room in value["rooms"])
-            rooms = {room["destination"]: room["people"] for room in value["rooms"]}
-            assert len(rooms) == len(value["rooms"])
-            told.append((value["event"], rooms))
-        return told
-
-
-def test_rooms_are_listed_with_how_many_are_there(party: Party) -> None:
-    party.in_room("anna")
-    party.in_room("bob").subscribe("/topic/chat.x", "1")
-    party.in_room("eve", room="/topic/other")
-    party.in_room("", room="/topic/chat.nobody")
-    assert Rooms(party).news() == [("here", {ROOM: 2, "/topic/chat.x": 1})]
-
-
-def test_changes_of_rooms_are_told_together_once_a_second(party: Party) -> None:
-    rooms = Rooms(party)
-    assert rooms.news() == [("here", {})]
-    clients = [party.in_room(f"p{number}") for number in range(5)]
-    party.in_room("x", room="/topic/chat.x")
-    assert rooms.news() == []
-    party.advance(1)
-    assert rooms.news() == [("rooms", {ROOM: 5, "/topic/chat.x": 1})]
-    party.advance(3)
-    assert rooms.news() == []
-    for client in clients:
-        client.say("DISCONNECT")
-    party.advance(1)
-    assert rooms.news() == [("rooms", {ROOM: 0})]
-
-
-def test_rooms_that_are_kept_are_listed_with_nobody_in_them(party: Party) -> None:
-    chat = party.chat
-    chat.presence.retained_rooms = lambda: ["/topic/chat.old", "/topic/other", ROOM]
-    party.in_room("anna")
-    rooms = Rooms(party)
-    assert rooms.news() == [("here", {ROOM: 1, "/topic/chat.old": 0})]
-    for name in ("/topic/chat.new", "/topic/other", ROOM):
-        chat.presence.note_retained_room(name)
-    party.advance(1)
-    assert rooms.news() == [("rooms", {"/topic/chat.new": 0})]
-
-
-def test_which_destinations_are_rooms_is_a_setting() -> None:
-    party = Party(rooms=("/topic/team*", "/topic/a.b"))
-    for number, name in enumerate(
-        ("/topic/team", "/topic/team.x", "/topic/a.b", "/topic/axb", ROOM)
-    ):
-        party.in_room(f"p{number}", room=name)
-    assert Rooms(party).news() == [
-        ("here", {"/topic/team": 1, "/topic/team.x": 1, "/topic/a.b": 1})
-    ]
-
-
-def test_whoever_stops_asking_for_rooms_is_told_nothing_more(party: Party) -> None:
-    rooms = Rooms(party)
-    rooms.news()
-    rooms.client.say("UNSUBSCRIBE", id="r")
-    party.in_room("anna")
-    party.advance(5)
-    assert rooms.news() == []
-    again = Rooms(party)
-    party.advance(5)
-    assert again.news() == [("here", {ROOM: 1})]
-
-
-def test_the_list_of_rooms_is_json_whatever_the_names(party: Party) -> None:
-    name = '/topic/chat."\\u0000世'
-    party.client("anna").send(
-        frame_bytes("SUBSCRIBE", id="1", destination=name.replace("\\", "\\\\"))
-    )
-    [frame] = party.client().ask("SUBSCRIBE", id="r", destination="/presence/rooms")
-    assert json.loads(frame.body)["rooms"] == [{"destination": name, "people": 1}]

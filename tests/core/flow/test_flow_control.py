@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from support.core import frame_bytes
-from support.queues import Client, Server, bodies, clean_server, errors, message_size
+from support.core import Client, Server, bodies, clean_server, errors, message_size
+from support.stomp import frame_bytes
 
 from rtchat.core.flow.memory import Budget
 from rtchat.core.session.connection import CloseReason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.core import ListOutlet
+from support.core import RecordingOutbound
 
 from rtchat.core.flow.outbound import RAW, Cork, OutboundGroup
 
@@ -17,7 +17,7 @@ class Brackets:
         return None
 
 
-def group_of(cork: Cork, *outbounds: ListOutlet) -> OutboundGroup:
+def group_of(cork: Cork, *outbounds: RecordingOutbound) -> OutboundGroup:
     group = OutboundGroup(cork)
     for outbound in outbounds:
         group.add(outbound)
@@ -29,14 +29,14 @@ def test_plain_tcp_sends_the_bytes_as_they_are() -> None:
 
 
 def test_nothing_leaves_before_the_turn_ends() -> None:
-    outbound = ListOutlet(Cork())
+    outbound = RecordingOutbound(Cork())
     outbound.send(b"a")
     assert outbound.writes == []
 
 
 def test_what_gathered_in_a_turn_leaves_in_one_write() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork)
+    outbound = RecordingOutbound(cork)
     for data in (b"a", b"b", b"c"):
         outbound.send(data)
     cork.flush()
@@ -45,7 +45,7 @@ def test_what_gathered_in_a_turn_leaves_in_one_write() -> None:
 
 def test_every_frame_is_packed_for_the_wire() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork, Brackets())
+    outbound = RecordingOutbound(cork, Brackets())
     outbound.send(b"a")
     outbound.send(b"b")
     cork.flush()
@@ -54,7 +54,7 @@ def test_every_frame_is_packed_for_the_wire() -> None:
 
 def test_an_outlet_without_bytes_is_left_alone() -> None:
     cork = Cork()
-    busy, idle = ListOutlet(cork), ListOutlet(cork)
+    busy, idle = RecordingOutbound(cork), RecordingOutbound(cork)
     group_of(cork, busy, idle)
     busy.send(b"a")
     cork.flush()
@@ -63,7 +63,7 @@ def test_an_outlet_without_bytes_is_left_alone() -> None:
 
 def test_a_turn_without_bytes_flushes_nobody() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork)
+    outbound = RecordingOutbound(cork)
     outbound.send(b"a")
     cork.flush()
     cork.flush()
@@ -72,7 +72,7 @@ def test_a_turn_without_bytes_flushes_nobody() -> None:
 
 def test_a_group_hands_the_same_bytes_to_all_its_members() -> None:
     cork = Cork()
-    outbounds = [ListOutlet(cork) for _ in range(3)]
+    outbounds = [RecordingOutbound(cork) for _ in range(3)]
     group_of(cork, *outbounds).send([b"a"])
     cork.flush()
     assert [outbound.writes for outbound in outbounds] == [[b"a"]] * 3
@@ -80,7 +80,7 @@ def test_a_group_hands_the_same_bytes_to_all_its_members() -> None:
 
 def test_a_group_takes_bytes_that_are_packed_already() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork, Brackets())
+    outbound = RecordingOutbound(cork, Brackets())
     group_of(cork, outbound).send([b"[a]"])
     cork.flush()
     assert outbound.writes == [b"[a]"]
@@ -88,7 +88,7 @@ def test_a_group_takes_bytes_that_are_packed_already() -> None:
 
 def test_an_outlet_in_many_groups_is_flushed_once_and_in_order() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork)
+    outbound = RecordingOutbound(cork)
     one, other = group_of(cork, outbound), group_of(cork, outbound)
     one.send([b"1"])
     outbound.send(b"2")
@@ -100,7 +100,7 @@ def test_an_outlet_in_many_groups_is_flushed_once_and_in_order() -> None:
 
 def test_who_leaves_a_group_in_mid_turn_still_gets_what_was_sent_before() -> None:
     cork = Cork()
-    stays, leaves = ListOutlet(cork), ListOutlet(cork)
+    stays, leaves = RecordingOutbound(cork), RecordingOutbound(cork)
     group = group_of(cork, stays, leaves)
     group.send([b"1"])
     group.remove(leaves)
@@ -111,7 +111,7 @@ def test_who_leaves_a_group_in_mid_turn_still_gets_what_was_sent_before() -> Non
 
 def test_who_joins_a_group_in_mid_turn_gets_what_is_sent_afterwards() -> None:
     cork = Cork()
-    old, new = ListOutlet(cork), ListOutlet(cork)
+    old, new = RecordingOutbound(cork), RecordingOutbound(cork)
     group = group_of(cork, old)
     group.send([b"1"])
     group.add(new)
@@ -122,7 +122,7 @@ def test_who_joins_a_group_in_mid_turn_gets_what_is_sent_afterwards() -> None:
 
 def test_a_flush_may_cut_others_out_of_the_group() -> None:
     cork = Cork()
-    outbounds = [ListOutlet(cork) for _ in range(4)]
+    outbounds = [RecordingOutbound(cork) for _ in range(4)]
     group = group_of(cork, *outbounds)
 
     def cut_the_others() -> None:
@@ -139,7 +139,7 @@ def test_a_flush_may_cut_others_out_of_the_group() -> None:
 
 def test_a_flush_may_cut_its_own_outlet_and_add_last_words() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork)
+    outbound = RecordingOutbound(cork)
     group = group_of(cork, outbound)
 
     def say_last_words() -> None:
@@ -155,7 +155,7 @@ def test_a_flush_may_cut_its_own_outlet_and_add_last_words() -> None:
 
 def test_what_a_flush_causes_leaves_in_the_same_turn() -> None:
     cork = Cork()
-    first, second = ListOutlet(cork), ListOutlet(cork)
+    first, second = RecordingOutbound(cork), RecordingOutbound(cork)
     group = group_of(cork, second)
     first.on_flush = lambda: group.send([b"b"])
     first.send(b"a")
@@ -166,7 +166,7 @@ def test_what_a_flush_causes_leaves_in_the_same_turn() -> None:
 
 def test_a_turn_leaves_nothing_registered() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork)
+    outbound = RecordingOutbound(cork)
     group = group_of(cork, outbound)
     group.send([b"a"])
     outbound.send(b"b")
@@ -177,14 +177,14 @@ def test_a_turn_leaves_nothing_registered() -> None:
 
 def test_the_pending_list_is_one_object_for_life() -> None:
     cork = Cork()
-    outbound = ListOutlet(cork)
+    outbound = RecordingOutbound(cork)
     pending = outbound.pending
     outbound.send(b"a")
     cork.flush()
     assert outbound.pending is pending
 
 
-class Sharing(ListOutlet):
+class Sharing(RecordingOutbound):
     """An outlet that tells what was sent to it as one of a group."""
 
     __slots__ = ("shared",)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.chat import Party
-from support.core import Client, frame_bytes
+from support.core import Client
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.flow.token_bucket import TokenBucket

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.core import Listener, frame_bytes
+from support.core import Listener, RecordingOutbound, bodies, errors
 from support.history import KEPT, Keeper, offsets
-from support.queues import StallingOutlet, bodies, errors
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.message import Message
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
-from rtchat.core.flow.outbound import HIGH_WATER_BYTES, Cork
+from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
@@ -414,13 +414,13 @@ def test_a_reader_that_does_not_read_is_paused_not_cut(server: Keeper) -> None:
     assert reader.close_reason is None
 
 
-class MeasuringOutlet(StallingOutlet):
+class MeasuringOutbound(RecordingOutbound):
     """Remembers how much left at once."""
 
     __slots__ = ("most",)
 
-    def __init__(self, cork: Cork) -> None:
-        super().__init__(cork)
+    def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
+        super().__init__(cork, framing)
         self.most = 0
 
     def flush(self) -> None:
@@ -429,8 +429,7 @@ class MeasuringOutlet(StallingOutlet):
 
 
 class MeasuringKeeper(Keeper):
-    def new_outlet(self) -> StallingOutlet:
-        return MeasuringOutlet(self.broker.cork)
+    outbound_type = MeasuringOutbound
 
 
 def test_no_more_than_there_is_room_for_is_handed_out_at_once(tmp_path: Path) -> None:
@@ -441,7 +440,7 @@ def test_no_more_than_there_is_room_for_is_handed_out_at_once(tmp_path: Path) ->
     server.settle()
     reader = server.listen(CHAT)
     assert len(reader.messages()) == 40
-    assert isinstance(reader.outbound, MeasuringOutlet)
+    assert isinstance(reader.outbound, MeasuringOutbound)
     assert HIGH_WATER_BYTES < reader.outbound.most < HIGH_WATER_BYTES + 11_000
 
 

@@ -9,6 +9,7 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from rtchat.core.selector.like import LikePattern
 
@@ -67,7 +68,7 @@ def is_like(text: str, pattern: str) -> bool:
     st.text("ab", max_size=12),
     st.text("ab_%", max_size=10),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(200, 10_000), deadline=None)
 @example("aab", "%_ab")
 @example("aaa", "%aa%aa%")
 @example("abaab", "%a_b%")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from rtchat.core.selector.selector import Selector
 from rtchat.errors import LimitExceeded, ProtocolError
@@ -1051,7 +1052,7 @@ class Writer:
 
 
 @given(conditions, st.randoms(use_true_random=False), st.lists(messages, min_size=1, max_size=5))
-@settings(max_examples=1000, deadline=timedelta(seconds=2))
+@settings(max_examples=examples(250, 10_000), deadline=timedelta(seconds=2))
 def test_a_selector_means_what_the_naive_reference_says(
     tree: Tree, random: Random, some: list[dict[str, str]]
 ) -> None:
@@ -1147,7 +1148,7 @@ SOUP = [
     ),
     st.dictionaries(st.sampled_from(["a", "b", "x-key", "priority", "q q"]), st.text() | numerals),
 )
-@settings(max_examples=2000, deadline=timedelta(seconds=1))
+@settings(max_examples=examples(500, 20_000), deadline=timedelta(seconds=1))
 def test_any_text_is_a_selector_or_a_protocol_error(text: str, headers: dict[str, str]) -> None:
     try:
         selector = Selector.parse(text)

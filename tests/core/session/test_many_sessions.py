@@ -23,8 +23,9 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from support.core import Client, ListOutlet, cut, frame_bytes
+from support.core import Client, RecordingOutbound, cut
 from support.examples import examples
+from support.stomp import frame_bytes
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.session.connection import CloseReason
@@ -231,7 +232,7 @@ def test_lost_sessions_are_forgotten() -> None:
     """2000 clients say anything at all and go; the broker still works and holds none of them."""
     say = random.Random(20261122)
     broker = Broker("epoch")
-    gone: list[weakref.ref[ListOutlet]] = []
+    gone: list[weakref.ref[RecordingOutbound]] = []
     for number in range(2000):
         client = Client(broker, say.choice([None, *Version]), replace(LIMITS, max_headers=5))
         for _ in range(say.randrange(6)):

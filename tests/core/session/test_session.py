@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.core import Client, Listener, connected, cut, frame_bytes, read_one
+from support.core import Client, Listener, connected, cut, read_one
+from support.stomp import frame_bytes
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.core import frame_bytes
-from support.queues import Client, Server, bodies, clean_server, errors, message_size
+from support.core import Client, Server, bodies, clean_server, errors, message_size
+from support.stomp import frame_bytes
 
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version

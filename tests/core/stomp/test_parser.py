@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.core import Reading, cut, feed_all, frame_bytes
+from support.core import cut
+from support.examples import examples
+from support.parsing import SEND, SEND_BYTES, Reader, feed_all, frames, message
+from support.stomp import frame_bytes
 
 from rtchat.core.stomp.frames import Frame, Version, encode
 from rtchat.core.stomp.head_cache import HeadCache
@@ -24,77 +25,6 @@ from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded, ProtocolError
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12
-
-EVERY_SPLIT_BYTES = 1500
-"""Longer streams are split at every byte of both ends, and here and there between."""
-
-
-class Reader(Protocol):
-    """Reads a stream in one of the chunkings."""
-
-    def __call__(
-        self,
-        data: bytes,
-        *,
-        limits: Limits = Limits(),
-        version: Version | None = Version.V12,
-        cache: HeadCache | None = None,
-    ) -> Reading: ...
-
-
-def whole(data: bytes) -> Iterator[list[bytes]]:
-    yield [data]
-
-
-def split_at_each_byte(data: bytes) -> Iterator[list[bytes]]:
-    places: set[int] = set(range(len(data) + 1))
-    if len(data) > EVERY_SPLIT_BYTES:
-        end = len(data)
-        places = {*range(300), *range(300, end, end // 100), *range(end - 300, end + 1)}
-    for place in sorted(places):
-        yield cut(data, place)
-
-
-def byte_by_byte(data: bytes) -> Iterator[list[bytes]]:
-    yield [data[at : at + 1] for at in range(len(data))]
-
-
-@pytest.fixture(params=[whole, split_at_each_byte, byte_by_byte], ids=lambda way: way.__name__)
-def read(request: pytest.FixtureRequest) -> Reader:
-    def read_every_way(
-        data: bytes,
-        *,
-        limits: Limits = Limits(),
-        version: Version | None = Version.V12,
-        cache: HeadCache | None = None,
-    ) -> Reading:
-        readings = [
-            feed_all(chunks, limits=limits, version=version, cache=cache)
-            for chunks in request.param(data)
-        ]
-        for reading in readings:
-            assert reading.frames == readings[0].frames
-            assert type(reading.error) is type(readings[0].error)
-        return readings[0]
-
-    return read_every_way
-
-
-def frames(reading: Reading) -> list[Frame]:
-    """Give the frames of a reading that ended well, with nothing left over."""
-    assert reading.error is None, reading.error
-    assert reading.buffered_bytes == 0
-    return reading.frames
-
-
-def message(reading: Reading) -> str:
-    """Give the message of the error that ended the reading."""
-    assert reading.error is not None, f"no error, but {reading.frames}"
-    return reading.error.message
-
-
-SEND = Frame("SEND", {"destination": "/topic/a"}, b"hello")
-SEND_BYTES = b"SEND\ndestination:/topic/a\n\nhello\0"
 
 
 # ---------------------------------------------------------------- one frame and many
@@ -605,121 +535,6 @@ def test_a_frame_does_not_change_when_more_bytes_come() -> None:
     assert type(frame.body) is bytes
 
 
-# ---------------------------------------------------------------- the head cache
-
-
-def test_a_repeated_head_gives_equal_frames(read: Reader) -> None:
-    cache = HeadCache()
-    data = frame_bytes("SEND", b"1", destination="/a", x="\\c") + b"\n"
-    data += frame_bytes("SEND", b"2", destination="/a", x="\\c") + SEND_BYTES
-    first = frames(read(data, cache=cache))
-    again = frames(read(data, cache=cache))
-    without = frames(feed_all([data], cache=HeadCache(max_heads=0)))
-    assert first == again == without
-
-
-def test_a_repeated_head_is_parsed_once() -> None:
-    cache = HeadCache()
-    one, other = frames(feed_all([SEND_BYTES, SEND_BYTES], cache=cache))
-    assert one.headers is other.headers
-    assert one.head is other.head is not None
-
-
-def test_a_head_is_shared_by_all_parsers_of_a_server() -> None:
-    cache = HeadCache()
-    [one] = frames(feed_all([SEND_BYTES], cache=cache))
-    [other] = frames(feed_all([SEND_BYTES], cache=cache))
-    assert one.headers is other.headers
-
-
-def test_parsers_without_a_common_cache_share_nothing() -> None:
-    [one] = frames(feed_all([SEND_BYTES]))
-    [other] = frames(feed_all([SEND_BYTES]))
-    assert one.headers is not other.headers
-
-
-def test_the_same_head_means_something_else_in_another_version() -> None:
-    cache = HeadCache()
-    data = b"SEND\na: b\\cc \n\n\0"
-    read_as = {v: frames(feed_all([data], version=v, cache=cache))[0].headers for v in Version}
-    assert read_as == {V10: {"a": "b\\cc"}, V11: {"a": " b:c "}, V12: {"a": " b:c "}}
-
-
-def test_a_known_head_still_has_its_content_length(read: Reader) -> None:
-    cache = HeadCache()
-    data = frame_bytes("SEND", b"a\0b", content_length="3")
-    assert [frame.body for frame in frames(read(data * 3, cache=cache))] == [b"a\0b"] * 3
-
-
-def test_a_known_head_does_not_hide_a_wrong_content_length(read: Reader) -> None:
-    cache = HeadCache()
-    data = frame_bytes("SEND", b"abc", content_length="3")
-    reading = read(data + frame_bytes("SEND", b"abcd", content_length="3"), cache=cache)
-    assert len(reading.frames) == 1
-    assert message(reading) == "content-length does not fit the body"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"SEND\ndestination:/topic/a\n\r\nx\n\n\0",
-        b"SEND\ndestination:/topic/a\n\0\n\n",
-        b"SEND\r\ndestination:/topic/a\r\n\r\nx\n\n\0",
-        b"SEND\r\ndestination:/topic/a\r\n\nx\n\n\0",
-    ],
-)
-def test_a_known_head_is_not_seen_where_another_one_ends(read: Reader, data: bytes) -> None:
-    cache = HeadCache()
-    fresh = frames(feed_all([data]))
-    frames(read(SEND_BYTES + data + SEND_BYTES, cache=cache))
-    assert frames(read(data, cache=cache)) == fresh
-
-
-def remembered(cache: HeadCache) -> list[bytes]:
-    return [block for version in Version for block in cache.of(version)]
-
-
-@pytest.mark.parametrize("command", ["CONNECT", "STOMP", "SUBSCRIBE", "send", "SENDER"])
-@pytest.mark.parametrize("version", [None, V12])
-def test_heads_that_may_hold_secrets_or_seldom_come_again_are_not_kept(
-    read: Reader, command: str, version: Version | None
-) -> None:
-    cache = HeadCache()
-    frames(read(frame_bytes(command, passcode="secret"), version=version, cache=cache))
-    assert remembered(cache) == []
-
-
-def test_nothing_that_a_stranger_sends_is_kept(read: Reader) -> None:
-    cache = HeadCache()
-    frames(read(SEND_BYTES, version=None, cache=cache))
-    assert remembered(cache) == []
-
-
-def test_broken_heads_are_not_kept(read: Reader) -> None:
-    cache = HeadCache()
-    for data in (b"SEND\na:\\t\n\n\0", b"SEND\ncontent-length:x\n\n\0", b"SEND\nx\n\n\0"):
-        assert read(data, cache=cache).error is not None
-    assert remembered(cache) == []
-
-
-@pytest.mark.parametrize("extra, kept", [(-1, True), (0, True), (1, False)])
-def test_heads_over_the_cache_s_size_are_not_kept(read: Reader, extra: int, kept: bool) -> None:
-    cache = HeadCache(max_head_bytes=40)
-    head = b"SEND\na:" + b"x" * (33 + extra)
-    one, other = frames(read((head + b"\n\n\0") * 2, cache=cache))
-    assert (one.headers is other.headers) is kept
-    assert remembered(cache) == ([head] if kept else [])
-
-
-def test_the_cache_never_holds_more_heads_than_it_may() -> None:
-    cache = HeadCache(max_heads=10)
-    for version in Version:
-        for number in range(95):
-            frames(feed_all([frame_bytes("SEND", a=str(number))], version=version, cache=cache))
-            assert len(cache.of(version)) <= 10
-    assert len(remembered(cache)) == 15
-
-
 # ---------------------------------------------------------------- any frames, any bytes
 
 CHUNK_SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=20)
@@ -769,7 +584,7 @@ def any_frames(draw: st.DrawFn, version: Version) -> list[Frame]:
 
 
 @pytest.mark.parametrize("version", list(Version))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100, 3000), deadline=None)
 @given(data=st.data())
 def test_any_frames_come_back_whatever_the_chunks(version: Version, data: st.DataObject) -> None:
     sent = data.draw(any_frames(version))
@@ -782,7 +597,7 @@ def test_any_frames_come_back_whatever_the_chunks(version: Version, data: st.Dat
     assert frames(feed_all(chunks, version=version)) == sent
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100, 3000), deadline=None)
 @given(data=st.data())
 def test_login_frames_come_back_whatever_the_chunks(data: st.DataObject) -> None:
     text = st.text(st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]))
@@ -805,7 +620,7 @@ GARBAGE = st.one_of(st.binary(max_size=300), st.lists(TOKENS, max_size=60).map(b
 
 
 @pytest.mark.parametrize("version", [None, *Version])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(100, 3000), deadline=None)
 @example(data=b"\n\r\0", sizes=[1])
 @example(data=b"SEND\n\n\0" * 5 + b"\0", sizes=[3])
 @given(data=GARBAGE, sizes=CHUNK_SIZES)
@@ -831,7 +646,7 @@ LONGEST_HEAD = (SMALL.max_headers + 1) * (SMALL.max_header_bytes + 2) + 2
 
 
 @pytest.mark.parametrize("version", [None, *Version])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100, 3000), deadline=None)
 @given(data=st.lists(TOKENS, max_size=400).map(b"".join), sizes=CHUNK_SIZES)
 def test_what_waits_for_its_end_stays_within_the_limits(
     version: Version | None, data: bytes, sizes: list[int]

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.net import (
-    CLOSE,
-    FakeBrowser,
-    FakeEndpoint,
-    FakeSite,
-    FakeSocket,
-    Logs,
-    captured_logs,
-    http_request,
-    read_answer,
-    upgrade_request,
-)
+from support.logs import Logs, captured_logs
+from support.net import FakeBrowser, FakeEndpoint, FakeSite, FakeSocket
+from support.websocket import CLOSE, http_request, read_answer, upgrade_request
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IAddress

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.net import FakeBrowser, FakeSite, FakeSocket, Logs, captured_logs
+from support.logs import Logs, captured_logs
+from support.net import FakeBrowser, FakeSite, FakeSocket
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock

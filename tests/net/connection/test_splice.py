@@ -11,7 +11,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from support.net import BINARY, CLOSE, PING, PONG, RealWebSocket, Server, free_ports, wait_until
+from support.process import Server, free_port, until
+from support.sockets import RealWebSocket
+from support.websocket import BINARY, CLOSE, PING, PONG
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.testing import MemoryReactorClock
@@ -31,7 +33,7 @@ FLOOD = b"".join(number.to_bytes(4, "big") for number in range(6_000_000))  # 24
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as listener:
         listener.settimeout(10)
-        listener.bind(("127.0.0.1", free_ports(1)[0]))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen(100)
         yield listener
 
@@ -39,7 +41,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def server(listener: socket.socket, tmp_path: Path) -> Iterator[Server]:
     rules = f"[access]\nself -> 127.0.0.1:{listener.getsockname()[1]}\n"
-    with Server(tmp_path, rules) as server:
+    with Server.on_free_ports(tmp_path, rules) as server:
         yield server
 
 
@@ -47,7 +49,7 @@ class Pair:
     """A browser that reads when it is asked to, and its target."""
 
     def __init__(
-        self, server: Server, listener: socket.socket, receive_buffer_bytes: int | None = None
+        self, server: Server, listener: socket.socket, receive_buffer_bytes: int = 0
     ) -> None:
         path = f"/tcp/127.0.0.1:{listener.getsockname()[1]}"
         self.browser = RealWebSocket(server.http, path, receive_buffer_bytes=receive_buffer_bytes)
@@ -88,14 +90,12 @@ class Pair:
 
 
 def open_files(server: Server) -> int:
-    assert server._process is not None
-    return len(os.listdir(f"/proc/{server._process.pid}/fd"))
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
 
 
 def waits_for_nothing(server: Server) -> None:
     """Wait until the server does nothing any more: all buffers are full."""
-    assert server._process is not None
-    stat = Path(f"/proc/{server._process.pid}/stat")
+    stat = Path(f"/proc/{server.pid}/stat")
     seen: list[str] = []
 
     def is_still() -> bool:
@@ -103,7 +103,7 @@ def waits_for_nothing(server: Server) -> None:
         seen.append(fields[13] + fields[14])
         return len(seen) > 10 and len(set(seen[-10:])) == 1
 
-    wait_until(is_still, "all buffers to be full", 60)
+    until("stillness, which is when all buffers are full", is_still, 60)
 
 
 def test_much_arrives_as_it_was_sent_and_then_the_close(
@@ -125,7 +125,7 @@ def test_browsers_that_stall_hold_no_more_than_256_kib_each_and_miss_nothing(
             assert first.browser.read().code == 1000
         # More than there are pipes.
         pairs = [stack.enter_context(Pair(server, listener)) for _ in range(20)]
-        before = server.memory_bytes()
+        before = server.resident_bytes()
         server.reset_peak()
         for pair in pairs:
             pair.send(FLOOD)
@@ -134,7 +134,7 @@ def test_browsers_that_stall_hold_no_more_than_256_kib_each_and_miss_nothing(
         begun = [pair.read(12_000_000) for pair in pairs]
         waits_for_nothing(server)
         # What is read meanwhile, one read or two, is nobody's for long.
-        assert server.memory_bytes("VmHWM") - before < (len(pairs) + 2) * CAP_BYTES
+        assert server.peak_bytes() - before < (len(pairs) + 2) * CAP_BYTES
         pairs[0].browser.send(PING, b"still there?")
         for pair, had in zip(pairs[1:], begun[1:], strict=True):
             assert had + pair.read(len(FLOOD) - len(had)) == FLOOD
@@ -158,14 +158,14 @@ def test_a_browser_that_vanishes_in_the_middle_leaves_no_file_open(
     with Pair(server, listener) as first:
         first.send(FLOOD)
         first.read(len(FLOOD))
-    wait_until(lambda: open_files(server) < 40, "the first one to be gone")
+    until("end of the first one", lambda: open_files(server) < 40, 15)
     before = open_files(server)
     for _ in range(3):
         with ExitStack() as stack:
             for _ in range(20):
                 stack.enter_context(Pair(server, listener, 65536)).send(FLOOD)
             waits_for_nothing(server)
-        wait_until(lambda: open_files(server) <= before, "all files to be closed", 60)
+        until("server without open files", lambda: open_files(server) <= before, 60)
     with Pair(server, listener) as last:
         last.send(FLOOD)
         assert last.read(len(FLOOD)) == FLOOD

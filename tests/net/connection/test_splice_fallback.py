@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.net import BINARY, CLOSE, RealWebSocket, free_ports
+from support.process import free_port
+from support.sockets import RealWebSocket
+from support.websocket import BINARY, CLOSE
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.pollreactor import PollReactor
 from websockets.sync.client import connect
@@ -39,7 +41,7 @@ PIPED_BYTES = 200_000
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as listener:
         listener.settimeout(10)
-        listener.bind(("127.0.0.1", free_ports(1)[0]))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen(100)
         yield listener
 
@@ -53,7 +55,7 @@ class Gateway:
     """
 
     def __init__(self, target_port: int, *, deflate: bool = False) -> None:
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self._target_port = target_port
         self._deflate = deflate
         self._is_open = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 from datetime import datetime, timedelta, timezone
@@ -13,16 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
-from support.net import (
-    CLOSE,
-    CONNECT,
-    TEXT,
-    RealStomp,
-    RealWebSocket,
-    Server,
-    read_answer,
-    stomp_frame,
-)
+from support.process import Server
+from support.sockets import RealWebSocket
+from support.stomp import CONNECT, frame_bytes
+from support.websocket import CLOSE, TEXT, read_answer
+from support.wire import Wire
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
@@ -280,7 +276,7 @@ def test_the_page_websockets_and_stomp_work_over_tls(tmp_path: Path) -> None:
         "[access]\nself -> localhost:{stomp}\n"
     )
     listen = "https://127.0.0.1:{http}\nstomps://127.0.0.1:{stomp}"
-    with Server(tmp_path, config, listen) as server:
+    with Server.on_free_ports(tmp_path, config, listen) as server:
         with context.wrap_socket(
             socket.create_connection(("127.0.0.1", server.http)), server_hostname="localhost"
         ) as page:
@@ -290,22 +286,21 @@ def test_the_page_websockets_and_stomp_work_over_tls(tmp_path: Path) -> None:
                 data += chunk
             assert read_answer(data)[0].status == 200
         with (
-            RealStomp(server.stomp, context) as stomp,
+            Wire(server.stomp, context) as stomp,
             RealWebSocket(server.http, "/ws", context, subprotocols="v12.stomp") as browser,
         ):
-            stomp.log_in()
+            stomp.connect()
             stomp.subscribe("/topic/chat")
             browser.send(TEXT, CONNECT)
             assert browser.read().payload.startswith(b"CONNECTED\n")
-            browser.send(TEXT, stomp_frame("SEND", b"hello" * 40_000, destination="/topic/chat"))
-            assert stomp.read().body == b"hello" * 40_000
-            server.terminate()
-            assert stomp.read().headers["message"] == "server shutting down"
+            browser.send(TEXT, frame_bytes("SEND", b"hello" * 40_000, destination="/topic/chat"))
+            assert stomp.frame().body == b"hello" * 40_000
+            server.send_signal(signal.SIGTERM)
+            assert stomp.frame().headers["message"] == "server shutting down"
             stomp.socket.close()
             assert b"server shutting down" in browser.read().payload
             close = browser.read()
             assert close.code == 1012
             browser.send(CLOSE, close.payload)
             browser.socket.close()
-            assert server.exit_code() == 0
-        assert "Traceback" not in server.log
+            assert server.wait() == 0

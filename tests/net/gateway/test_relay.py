@@ -6,20 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.net import (
-    BINARY,
-    CLOSE,
-    PING,
-    TEXT,
-    FakeBrowser,
-    FakeEndpoint,
-    FakeSite,
-    FakeSocket,
-    Logs,
-    captured_logs,
-    upgrade_request,
-    ws_frame,
-)
+from support.logs import Logs, captured_logs
+from support.net import FakeBrowser, FakeEndpoint, FakeSite, FakeSocket
+from support.websocket import BINARY, CLOSE, PING, TEXT, upgrade_request, ws_frame
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (

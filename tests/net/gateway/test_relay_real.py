@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.net import BINARY, CLOSE, RealWebSocket, Server, free_ports, ws_frame
+from support.process import Server, free_port
+from support.sockets import RealWebSocket
+from support.websocket import BINARY, CLOSE, ws_frame
 
 from rtchat.core.access.proxy_protocol import read_header
 
@@ -17,7 +19,7 @@ from rtchat.core.access.proxy_protocol import read_header
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as listener:
         listener.settimeout(10)
-        listener.bind(("127.0.0.1", free_ports(1)[0]))
+        listener.bind(("127.0.0.1", free_port()))
         listener.listen()
         yield listener
 
@@ -26,7 +28,7 @@ def listener() -> Iterator[socket.socket]:
 def server(listener: socket.socket, tmp_path: Path) -> Iterator[Server]:
     port = listener.getsockname()[1]
     rules = f"[access]\nself -> localhost:{port}\nself -> 127.0.0.1:{port} proxy\n"
-    with Server(tmp_path, rules) as server:
+    with Server.on_free_ports(tmp_path, rules) as server:
         yield server
 
 
@@ -58,7 +60,7 @@ def test_a_target_that_has_half_closed_gets_what_was_under_way(
         # A browser that has not read the close yet goes on like this.
         browser.socket.sendall(ws_frame(BINARY, b"in flight") + ws_frame(CLOSE))
         assert read_all(target) == b"in flight"
-    assert "broke" not in server.log
+    assert "broke" not in server.log()
 
 
 def test_a_browsers_last_bytes_survive_a_target_that_still_sends(

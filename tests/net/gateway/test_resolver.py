@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
-from support.net import CLOSE, FakeBrowser, FakeSite, Logs, captured_logs
+from support.logs import Logs, captured_logs
+from support.net import FakeBrowser, FakeSite
+from support.websocket import CLOSE
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import simplejson
-from support.net import FakeBrowser, FakeSite, http_request
+from support.net import FakeBrowser, FakeSite
+from support.websocket import http_request
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from support.core import Client
 from support.examples import examples
 from support.history import Keeper
-from support.queues import Client
 
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
 from rtchat.core.stomp.frames import Frame, Version

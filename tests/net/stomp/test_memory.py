@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.net import Logs, captured_logs
+from support.logs import Logs, captured_logs
 
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits

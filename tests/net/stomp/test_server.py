@@ -6,15 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from support.core import Listener
-from support.net import (
-    CONNECT,
-    FakeSocket,
-    Logs,
-    StompFrame,
-    StompReader,
-    captured_logs,
-    stomp_frame,
-)
+from support.logs import Logs, captured_logs
+from support.net import FakeSocket
+from support.stomp import CONNECT, Frame, StompReader, frame_bytes
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress
@@ -62,28 +56,28 @@ class Client:
         protocol = server.factory.buildProtocol(None)
         self.protocol: StompProtocol = protocol
         self.socket.connect(protocol)
-        self.reader = StompReader()
+        self.reader = StompReader("1.2")
 
     def send(self, data: bytes) -> None:
         self.socket.receive(data)
 
     def log_in(self, **headers: str) -> Client:
-        self.send(stomp_frame("CONNECT", b"", accept_version="1.2", host="localhost", **headers))
+        self.send(frame_bytes("CONNECT", b"", accept_version="1.2", host="localhost", **headers))
         self.expect("CONNECTED")
         return self
 
-    def frames(self) -> list[StompFrame]:
-        return self.reader.feed(self.socket.taken())
+    def frames(self) -> list[Frame]:
+        return self.reader.read(self.socket.taken())
 
-    def expect(self, command: str) -> StompFrame:
+    def expect(self, command: str) -> Frame:
         frames = self.frames()
         assert [frame.command for frame in frames] == [command]
         return frames[0]
 
     def heartbeats(self) -> int:
-        before = self.reader.heartbeats
+        before = self.reader.eols
         assert self.frames() == []
-        return self.reader.heartbeats - before
+        return self.reader.eols - before
 
 
 @pytest.fixture
@@ -239,7 +233,7 @@ def test_a_client_that_closes_in_time_is_not_cut(server: Broke) -> None:
 
 def test_disconnect_is_answered_and_then_closed_whole(server: Broke) -> None:
     client = server.client().log_in()
-    client.send(stomp_frame("DISCONNECT", receipt="bye"))
+    client.send(frame_bytes("DISCONNECT", receipt="bye"))
     assert client.expect("RECEIPT").headers == {"receipt-id": "bye"}
     assert client.socket.is_closed
     assert not client.socket.was_cut
@@ -247,10 +241,10 @@ def test_disconnect_is_answered_and_then_closed_whole(server: Broke) -> None:
 
 def test_disconnect_closes_after_everything_that_waits_is_sent(server: Broke) -> None:
     client = server.client().log_in()
-    client.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a"))
+    client.send(frame_bytes("SUBSCRIBE", id="0", destination="/topic/a"))
     client.socket.room = 10
-    server.client().log_in().send(stomp_frame("SEND", b"x" * 1000, destination="/topic/a"))
-    client.send(stomp_frame("DISCONNECT", receipt="bye"))
+    server.client().log_in().send(frame_bytes("SEND", b"x" * 1000, destination="/topic/a"))
+    client.send(frame_bytes("DISCONNECT", receipt="bye"))
     assert not client.socket.is_closed
     client.socket.give_room()
     assert [frame.command for frame in client.frames()] == ["MESSAGE", "RECEIPT"]
@@ -259,7 +253,7 @@ def test_disconnect_closes_after_everything_that_waits_is_sent(server: Broke) ->
 
 def test_a_lost_client_leaves_no_subscription_and_no_protocol(server: Broke) -> None:
     client = server.client().log_in()
-    client.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a"))
+    client.send(frame_bytes("SUBSCRIBE", id="0", destination="/topic/a"))
     assert server.broker.statistics.subscription_count == 1
     client.socket.end(ConnectionLost())
     assert server.broker.statistics.subscription_count == 0
@@ -271,14 +265,14 @@ def test_a_lost_client_leaves_no_subscription_and_no_protocol(server: Broke) -> 
 
 def slow_reader(server: Broke, room: int = 100, **headers: str) -> Client:
     client = server.client().log_in(**headers)
-    client.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a", receipt="r"))
+    client.send(frame_bytes("SUBSCRIBE", id="0", destination="/topic/a", receipt="r"))
     client.expect("RECEIPT")
     client.socket.room = room
     return client
 
 
 def flood(server: Broke, publisher: Client, body_bytes: int, times: int) -> None:
-    message = stomp_frame("SEND", b"x" * body_bytes, destination="/topic/a")
+    message = frame_bytes("SEND", b"x" * body_bytes, destination="/topic/a")
     for _ in range(times):
         publisher.send(message)
 
@@ -366,7 +360,7 @@ def test_a_reader_on_a_transport_that_is_no_socket_is_cut_alike() -> None:
     transport = StringTransport()
     protocol = server.factory.buildProtocol(None)
     protocol.makeConnection(transport)
-    protocol.dataReceived(CONNECT + stomp_frame("SUBSCRIBE", id="0", destination="/topic/a"))
+    protocol.dataReceived(CONNECT + frame_bytes("SUBSCRIBE", id="0", destination="/topic/a"))
     producer = transport.producer
     assert isinstance(producer, ConnectionWriter)
     producer.pauseProducing()
@@ -434,7 +428,7 @@ def with_a_bug(server: Broke) -> Client:
         raise _Bug("a secret of the server's")
 
     server.broker.events.add(Listener(observe))
-    client.send(stomp_frame("SEND", b"hello", destination="/topic/a"))
+    client.send(frame_bytes("SEND", b"hello", destination="/topic/a"))
     return client
 
 
@@ -456,13 +450,13 @@ def test_after_a_bug_the_client_is_closed_and_the_others_are_served(server: Brok
     assert client.socket.is_half_closed
     server.broker.events.published.clear()
     other = server.client().log_in()
-    other.send(stomp_frame("SUBSCRIBE", id="0", destination="/topic/a", receipt="r"))
+    other.send(frame_bytes("SUBSCRIBE", id="0", destination="/topic/a", receipt="r"))
     other.expect("RECEIPT")
 
 
 def test_opening_and_closing_are_logged(server: Broke, logs: Logs) -> None:
     client = server.client().log_in()
-    client.send(stomp_frame("DISCONNECT"))
+    client.send(frame_bytes("DISCONNECT"))
     assert logs.lines("info") == [
         "192.0.2.1:54321: session test-1 opened, STOMP 1.2",
         "192.0.2.1:54321: session test-1 disconnected",
@@ -486,8 +480,8 @@ def test_a_refused_client_is_a_warning_with_the_reason(server: Broke, logs: Logs
 
 def test_neither_passcode_nor_body_is_logged(server: Broke, logs: Logs) -> None:
     client = server.client()
-    client.send(stomp_frame("CONNECT", accept_version="1.2", login="u", passcode="hunter2"))
-    client.send(stomp_frame("SEND", b"my private words", destination="/topic/a"))
+    client.send(frame_bytes("CONNECT", accept_version="1.2", login="u", passcode="hunter2"))
+    client.send(frame_bytes("SEND", b"my private words", destination="/topic/a"))
     client.send(b"SEND\nmy private words\n\n\0")
     assert "hunter2" not in logs.text()
     assert "private" not in logs.text()

@@ -7,19 +7,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 import pytest
-from support.net import (
-    BINARY,
-    CLOSE,
-    CONNECT,
-    TEXT,
-    FakeBrowser,
-    FakeSite,
-    FakeSocket,
-    StompFrame,
-    StompReader,
-    captured_logs,
-    stomp_frame,
-)
+from support.logs import captured_logs
+from support.net import FakeBrowser, FakeSite, FakeSocket
+from support.stomp import CONNECT, Frame, StompReader, frame_bytes
+from support.websocket import BINARY, CLOSE, TEXT
 
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.limits import Limits
@@ -33,7 +24,7 @@ class Wire(Protocol):
     def send(self, data: bytes) -> None:
         """Send bytes in one read of the server's."""
 
-    def received(self) -> list[StompFrame]:
+    def received(self) -> list[Frame]:
         """Give the frames that came."""
 
     @property
@@ -50,18 +41,18 @@ class TcpWire:
 
     def __init__(self, site: FakeSite) -> None:
         self.socket = FakeSocket()
-        self._reader = StompReader()
+        self._reader = StompReader("1.2")
         self.socket.connect(site.stomp.buildProtocol(None))
 
     def send(self, data: bytes) -> None:
         self.socket.receive(data)
 
-    def received(self) -> list[StompFrame]:
-        return self._reader.feed(self.socket.taken())
+    def received(self) -> list[Frame]:
+        return self._reader.read(self.socket.taken())
 
     @property
     def heartbeats(self) -> int:
-        return self._reader.heartbeats
+        return self._reader.eols
 
     @property
     def was_told_to_close(self) -> bool:
@@ -74,26 +65,26 @@ class WebSocketWire:
     def __init__(self, site: FakeSite, opcode: int) -> None:
         self._browser = FakeBrowser(site.site).open(subprotocols="v12.stomp")
         self.socket = self._browser.socket
-        self._reader = StompReader()
+        self._reader = StompReader("1.2")
         self._opcode = opcode
         self._was_told = False
 
     def send(self, data: bytes) -> None:
         self._browser.send(self._opcode, data)
 
-    def received(self) -> list[StompFrame]:
-        frames: list[StompFrame] = []
+    def received(self) -> list[Frame]:
+        frames: list[Frame] = []
         for message in self._browser.received():
             if message.opcode == CLOSE:
                 self._was_told = True
             else:
                 assert message.opcode in (TEXT, BINARY)
-                frames += self._reader.feed(message.payload)
+                frames += self._reader.read(message.payload)
         return frames
 
     @property
     def heartbeats(self) -> int:
-        return self._reader.heartbeats
+        return self._reader.eols
 
     @property
     def was_told_to_close(self) -> bool:
@@ -120,7 +111,7 @@ class Room:
 
     def logged_in(self, **headers: str) -> Wire:
         client = self.connect()
-        client.send(stomp_frame("CONNECT", b"", accept_version="1.2", **headers))
+        client.send(frame_bytes("CONNECT", b"", accept_version="1.2", **headers))
         expect(client, "CONNECTED")
         return client
 
@@ -149,7 +140,7 @@ def room(request: pytest.FixtureRequest) -> Room:
     return Room(WIRES[request.param])
 
 
-def expect(client: Wire, *commands: str) -> StompFrame:
+def expect(client: Wire, *commands: str) -> Frame:
     """Give the last of the frames that came, which have to be these."""
     frames = client.received()
     assert [frame.command for frame in frames] == list(commands)
@@ -157,7 +148,7 @@ def expect(client: Wire, *commands: str) -> StompFrame:
 
 
 def subscribe(client: Wire, destination: str) -> None:
-    client.send(stomp_frame("SUBSCRIBE", id="sub-0", destination=destination, receipt="r"))
+    client.send(frame_bytes("SUBSCRIBE", id="sub-0", destination=destination, receipt="r"))
     expect(client, "RECEIPT")
 
 
@@ -178,7 +169,7 @@ def test_a_message_reaches_every_subscriber_the_publisher_too(room: Room) -> Non
     clients = [room.logged_in() for _ in range(3)]
     for client in clients:
         subscribe(client, "/topic/chat")
-    clients[0].send(stomp_frame("SEND", "Grüße".encode(), destination="/topic/chat", nick="a"))
+    clients[0].send(frame_bytes("SEND", "Grüße".encode(), destination="/topic/chat", nick="a"))
     for client in clients:
         message = expect(client, "MESSAGE")
         assert message.body.decode() == "Grüße"
@@ -193,7 +184,7 @@ def test_a_body_may_be_any_bytes(kind: str) -> None:
     body = bytes(range(256)) * 300
     client = Room(WIRES[kind]).logged_in()
     subscribe(client, "/topic/a")
-    client.send(stomp_frame("SEND", body, destination="/topic/a", content_length=str(len(body))))
+    client.send(frame_bytes("SEND", body, destination="/topic/a", content_length=str(len(body))))
     assert expect(client, "MESSAGE").body == body
 
 
@@ -208,10 +199,10 @@ def test_a_read_may_hold_a_whole_conversation(room: Room) -> None:
     client = room.connect()
     client.send(
         CONNECT
-        + stomp_frame("SUBSCRIBE", id="sub-0", destination="/topic/a")
-        + stomp_frame("SEND", b"1", destination="/topic/a")
-        + stomp_frame("SEND", b"2", destination="/topic/a")
-        + stomp_frame("DISCONNECT", receipt="bye")
+        + frame_bytes("SUBSCRIBE", id="sub-0", destination="/topic/a")
+        + frame_bytes("SEND", b"1", destination="/topic/a")
+        + frame_bytes("SEND", b"2", destination="/topic/a")
+        + frame_bytes("DISCONNECT", receipt="bye")
     )
     expect(client, "CONNECTED", "MESSAGE", "MESSAGE", "RECEIPT")
     assert client.was_told_to_close
@@ -220,15 +211,15 @@ def test_a_read_may_hold_a_whole_conversation(room: Room) -> None:
 def test_a_message_published_after_the_receipt_of_a_subscribe_is_delivered(room: Room) -> None:
     subscriber, publisher = room.logged_in(), room.logged_in()
     subscribe(subscriber, "/topic/a")
-    publisher.send(stomp_frame("SEND", b"x", destination="/topic/a"))
+    publisher.send(frame_bytes("SEND", b"x", destination="/topic/a"))
     expect(subscriber, "MESSAGE")
 
 
 def test_after_unsubscribe_nothing_is_delivered(room: Room) -> None:
     client = room.logged_in()
     subscribe(client, "/topic/a")
-    client.send(stomp_frame("UNSUBSCRIBE", id="sub-0", receipt="u"))
-    client.send(stomp_frame("SEND", b"x", destination="/topic/a", receipt="s"))
+    client.send(frame_bytes("UNSUBSCRIBE", id="sub-0", receipt="u"))
+    client.send(frame_bytes("SEND", b"x", destination="/topic/a", receipt="s"))
     expect(client, "RECEIPT", "RECEIPT")
 
 
@@ -236,7 +227,7 @@ def test_messages_keep_their_order(room: Room) -> None:
     subscriber, publisher = room.logged_in(), room.logged_in()
     subscribe(subscriber, "/topic/a")
     for number in range(200):
-        publisher.send(stomp_frame("SEND", b"%d" % number, destination="/topic/a"))
+        publisher.send(frame_bytes("SEND", b"%d" % number, destination="/topic/a"))
     bodies = [int(frame.body) for frame in subscriber.received()]
     assert bodies == list(range(200))
 
@@ -281,7 +272,7 @@ def test_silence_ends_the_session(room: Room) -> None:
 
 def test_a_protocol_error_is_answered_and_closes(room: Room) -> None:
     client = room.logged_in()
-    client.send(stomp_frame("SEND", receipt="r-7"))
+    client.send(frame_bytes("SEND", receipt="r-7"))
     error = expect(client, "ERROR")
     assert error.headers["message"] == "SEND without destination"
     assert error.headers["receipt-id"] == "r-7"
@@ -290,7 +281,7 @@ def test_a_protocol_error_is_answered_and_closes(room: Room) -> None:
 
 def test_disconnect_gets_its_receipt_before_the_close(room: Room) -> None:
     client = room.logged_in()
-    client.send(stomp_frame("DISCONNECT", receipt="bye"))
+    client.send(frame_bytes("DISCONNECT", receipt="bye"))
     expect(client, "RECEIPT")
     assert client.was_told_to_close
 
@@ -328,7 +319,7 @@ def test_a_reader_that_is_too_slow_is_closed_and_the_others_get_everything(room:
     subscribe(slow, "/topic/a")
     subscribe(healthy, "/topic/a")
     slow.socket.room = 50
-    message = stomp_frame("SEND", b"x" * 1000, destination="/topic/a")
+    message = frame_bytes("SEND", b"x" * 1000, destination="/topic/a")
     for _ in range(30):
         publisher.send(message)
     assert len(healthy.received()) == 30
@@ -355,7 +346,7 @@ def events(client: Wire) -> list[str]:
 
 def watcher(room: Room) -> Wire:
     client = room.logged_in()
-    client.send(stomp_frame("SUBSCRIBE", id="p", destination="/presence/topic/chat"))
+    client.send(frame_bytes("SUBSCRIBE", id="p", destination="/presence/topic/chat"))
     return client
 
 
@@ -401,7 +392,7 @@ def test_a_newer_connection_replaces_the_older(room: Room) -> None:
 def test_a_nick_that_somebody_has_is_refused(room: Room) -> None:
     room.logged_in(nick="anna", x_presence_token="t1")
     other = room.connect()
-    other.send(stomp_frame("CONNECT", accept_version="1.2", nick="anna", x_presence_token="t2"))
+    other.send(frame_bytes("CONNECT", accept_version="1.2", nick="anna", x_presence_token="t2"))
     assert expect(other, "ERROR").headers["message"] == "nick in use"
     assert other.was_told_to_close
 
@@ -410,7 +401,7 @@ def test_a_private_message_goes_to_one(room: Room) -> None:
     people = {nick: room.logged_in(nick=nick) for nick in ("anna", "bob", "eve")}
     for client in people.values():
         subscribe(client, "/user/queue/private")
-    people["anna"].send(stomp_frame("SEND", b"psst", destination="/user/bob/queue/private"))
+    people["anna"].send(frame_bytes("SEND", b"psst", destination="/user/bob/queue/private"))
     assert expect(people["bob"], "MESSAGE").headers["x-sender"] == "anna"
     assert people["anna"].received() == people["eve"].received() == []
 
@@ -421,7 +412,7 @@ def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> Non
     subscribe(listener, "/topic/a")
     with captured_logs() as logs:
         sender.send(
-            b"".join(stomp_frame("SEND", b"%d" % n, destination="/topic/a") for n in range(30))
+            b"".join(frame_bytes("SEND", b"%d" % n, destination="/topic/a") for n in range(30))
         )
         assert not sender.socket.is_reading
         came = listener.received()
@@ -435,7 +426,7 @@ def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> Non
     assert sender.socket.is_reading
     lines = [line for line in logs.lines("info") if "[rate] messages_per_second" in line]
     assert len(lines) == 1
-    sender.send(stomp_frame("SEND", b"x", destination="/topic/a", receipt="r"))
+    sender.send(frame_bytes("SEND", b"x", destination="/topic/a", receipt="r"))
     room.advance(0.2)
     expect(sender, "RECEIPT")
 
@@ -443,7 +434,7 @@ def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> Non
 def test_a_client_that_is_not_read_for_its_rate_is_not_silent(room: Room) -> None:
     room.chat = ChatPolicy(messages_per_second=0.1, burst=1)
     sender = room.logged_in(heart_beat="1000,0")
-    sender.send(stomp_frame("SEND", destination="/topic/a") * 2)
+    sender.send(frame_bytes("SEND", destination="/topic/a") * 2)
     room.advance(9)
     assert sender.received() == []
     room.advance(4)
@@ -453,6 +444,6 @@ def test_a_client_that_is_not_read_for_its_rate_is_not_silent(room: Room) -> Non
 def test_a_client_that_goes_while_it_waits_leaves_no_timer(room: Room) -> None:
     room.chat = ChatPolicy(messages_per_second=1, burst=1)
     sender = room.logged_in()
-    sender.send(stomp_frame("SEND", destination="/topic/a") * 5)
+    sender.send(frame_bytes("SEND", destination="/topic/a") * 5)
     sender.socket.end()
     assert room.site.clock.getDelayedCalls() == []

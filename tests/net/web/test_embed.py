@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import simplejson
-from support.net import ROOT, FakeBrowser, captured_logs, cooperation
+from support.logs import captured_logs
+from support.net import FakeBrowser, cooperation
+from support.process import ROOT
 from twisted.internet.task import Clock
 
 from rtchat.core.access.hosts import HostList, Target

@@ -10,24 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.core import Listener
 from support.history import SteppedStore
-from support.net import (
+from support.logs import Logs, captured_logs
+from support.net import FakeBrowser, FakeSite, FakeSocket, Feeder, PushTransport
+from support.stomp import CONNECT, frame_bytes
+from support.websocket import (
     ACCEPT,
     BINARY,
     CLOSE,
-    CONNECT,
     CONT,
     PING,
     PONG,
     TEXT,
-    FakeBrowser,
-    FakeSite,
-    FakeSocket,
-    Feeder,
-    Logs,
-    PushTransport,
-    captured_logs,
     read_answer,
-    stomp_frame,
     upgrade_request,
     ws_frame,
 )
@@ -632,30 +626,30 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
     site = FakeSite(limits=limits)
     browser = site.browser().open(subprotocols="v12.stomp")
     if reason is not CloseReason.LOGIN_TIMEOUT:
-        connect = stomp_frame("CONNECT", accept_version="1.2", heart_beat="5000,0")
+        connect = frame_bytes("CONNECT", accept_version="1.2", heart_beat="5000,0")
         browser.send(TEXT, connect)
         browser.expect(TEXT)
     if reason is CloseReason.DONE:
-        browser.send(TEXT, stomp_frame("DISCONNECT"))
+        browser.send(TEXT, frame_bytes("DISCONNECT"))
     elif reason is CloseReason.PROTOCOL:
         browser.send(TEXT, b"NONSENSE\n\n\0")
     elif reason is CloseReason.LIMIT:
         browser.send(TEXT, b"SEND\n" + b"a:b\n" * 11 + b"\n\0")
     elif reason is CloseReason.REFUSED:
-        browser.send(TEXT, stomp_frame("SEND", destination="/presence/topic/chat"))
+        browser.send(TEXT, frame_bytes("SEND", destination="/presence/topic/chat"))
     elif reason is CloseReason.REPLACED:
         browser = site.browser().open(subprotocols="v12.stomp")
         for each in (browser, site.browser().open(subprotocols="v12.stomp")):
-            token = stomp_frame("CONNECT", accept_version="1.2", nick="a", x_presence_token="t")
+            token = frame_bytes("CONNECT", accept_version="1.2", nick="a", x_presence_token="t")
             each.send(TEXT, token)
     elif reason in (CloseReason.LOGIN_TIMEOUT, CloseReason.SILENT):
         for _ in range(11):
             site.clock.advance(1)
     elif reason is CloseReason.SLOW:
-        browser.send(TEXT, stomp_frame("SUBSCRIBE", id="0", destination="/topic/a"))
+        browser.send(TEXT, frame_bytes("SUBSCRIBE", id="0", destination="/topic/a"))
         browser.socket.room = 0
         for _ in range(3):
-            browser.send(TEXT, stomp_frame("SEND", b"x" * 600, destination="/topic/a"))
+            browser.send(TEXT, frame_bytes("SEND", b"x" * 600, destination="/topic/a"))
         browser.socket.give_room()
     elif reason is CloseReason.STORAGE:
         file = HistoryFile(None, is_power_safe=False, max_bytes=1 << 20)
@@ -663,13 +657,13 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
         store.broken = "disk full"
         rules = HistoryRules([HistoryRule("/topic/a", 1)])
         HistoryTopics(site.broker, rules, HistoryLimits(), store, file.snapshot)
-        browser.send(TEXT, stomp_frame("SEND", destination="/topic/a"))
+        browser.send(TEXT, frame_bytes("SEND", destination="/topic/a"))
         store.step()
     elif reason is CloseReason.SHUTDOWN:
         site.stomp.shut_down()
     elif reason is CloseReason.BUG:
         site.broker.events.add(Listener(lambda message: 1 // 0))
-        browser.send(TEXT, stomp_frame("SEND", destination="/topic/a"))
+        browser.send(TEXT, frame_bytes("SEND", destination="/topic/a"))
     return browser
 
 
@@ -799,7 +793,7 @@ def test_heart_beats_that_come_as_often_take_the_place_of_pings(
 ) -> None:
     site = FakeSite(ping_interval_s=20, ping_timeout_s=15)
     browser = site.browser().open(subprotocols="v12.stomp")
-    browser.send(TEXT, stomp_frame("CONNECT", accept_version="1.2", heart_beat=heart_beat))
+    browser.send(TEXT, frame_bytes("CONNECT", accept_version="1.2", heart_beat=heart_beat))
     browser.expect(TEXT)
     seen: list[int] = []
     for _ in range(100):

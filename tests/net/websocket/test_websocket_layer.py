@@ -10,20 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.net import (
+from support.logs import captured_logs
+from support.net import FakeBrowser, FakeSite, PushTransport
+from support.stomp import CONNECT, frame_bytes
+from support.websocket import (
     BINARY,
     CLOSE,
-    CONNECT,
     CONT,
     PING,
     PONG,
     TEXT,
-    FakeBrowser,
-    FakeSite,
-    PushTransport,
-    captured_logs,
     read_answer,
-    stomp_frame,
     upgrade_request,
     ws_frame,
 )
@@ -351,7 +348,7 @@ def test_one_compressed_message_serves_every_subscriber(monkeypatch: pytest.Monk
     for browser in browsers:
         browser.ask(upgrade_request(sec_websocket_extensions=OFFER, subprotocols="v12.stomp"))
         browser.send(TEXT, CONNECT)
-        browser.send(TEXT, stomp_frame("SUBSCRIBE", id="sub-0", destination="/topic/a"))
+        browser.send(TEXT, frame_bytes("SUBSCRIBE", id="sub-0", destination="/topic/a"))
         browser.received()
     compressions: list[int] = []
     original = zlib.compressobj
@@ -362,7 +359,7 @@ def test_one_compressed_message_serves_every_subscriber(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(zlib, "compressobj", counting)
     body = b"The same for all. " * 100
-    browsers[0].send(TEXT, stomp_frame("SEND", body, destination="/topic/a"))
+    browsers[0].send(TEXT, frame_bytes("SEND", body, destination="/topic/a"))
     frames = {browser.socket.taken() for browser in browsers}
     assert len(frames) == 1
     [(first, payload)] = raw_frames(frames.pop())

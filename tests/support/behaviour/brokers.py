@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import os
-import socket
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from support.behaviour.client import Client, Frame, Headers, pairs_of
-from support.behaviour.streams import DEADLINE_S, Stream, TcpStream, WebSocketStream
+from support.process import Server
+from support.sockets import Stream, TcpStream, WebSocketStream, connect
 
 __all__ = ["Broker", "Stomp", "running_rtchat"]
 
-ROOT = Path(__file__).resolve().parents[3]
-_START_S = 30.0
+_SEND_WITHIN_S = 20.0
 _CONFIG = """\
-[listen]
-http://127.0.0.1:{http_port}
-stomp://127.0.0.1:{stomp_port}
-
 [access]
-self -> 127.0.0.1:{stomp_port}
+self -> 127.0.0.1:{stomp}
 
 [broker]
 # Short, so that the tests of heart-beats are.
@@ -72,9 +64,17 @@ class Broker:
 
     def open(self, wire: str) -> Stream:
         """Connect."""
-        if wire == "websocket":
-            return WebSocketStream(self.ws_url)
-        return TcpStream(self.host, self.port)
+        if wire == "tcp":
+            return TcpStream(connect((self.host, self.port), timeout_s=_SEND_WITHIN_S))
+        url = urlsplit(self.ws_url)
+        assert url.hostname is not None, f"no host in {self.ws_url}"
+        port = url.port or 80
+        return WebSocketStream(
+            connect((url.hostname, port), timeout_s=_SEND_WITHIN_S),
+            url.path or "/",
+            host=f"{url.hostname}:{port}",
+            subprotocols="v12.stomp, v11.stomp, v10.stomp",
+        )
 
 
 class Stomp:
@@ -108,7 +108,7 @@ class Stomp:
     def login_headers(
         self, version: str | None = "1.2", heart_beat: str | None = None
     ) -> dict[str, str]:
-        """Give the headers of a good CONNECT."""
+        """Return the headers of a good CONNECT."""
         headers = {"host": self.broker.vhost}
         if version is not None:
             headers["accept-version"] = version
@@ -125,15 +125,15 @@ class Stomp:
         return client
 
     def queue(self) -> str:
-        """Give a queue that nobody else uses."""
+        """Return a queue that no other test uses."""
         return f"{self.broker.queue_prefix}{self.name()}"
 
     def topic(self) -> str:
-        """Give a topic that nobody else uses."""
+        """Return a topic that no other test uses."""
         return f"{self.broker.topic_prefix}{self.name()}"
 
     def name(self) -> str:
-        """Give a word that nobody else uses."""
+        """Return a word that no other test uses."""
         return f"behaviour-{self._run}-{next(self._numbers)}"
 
     def relay(self, body: bytes = b"hello", headers: Headers = (), length: bool = True) -> Frame:
@@ -160,54 +160,11 @@ class Stomp:
 
 
 @contextmanager
-def running_rtchat(directory: Path) -> Iterator[Broker]:
+def running_rtchat(folder: Path) -> Iterator[Broker]:
     """Run a real server on free ports of this machine.
 
     Args:
-        directory: Where its configuration and log may lie.
+        folder: Where its configuration and log may lie.
     """
-    http_port, stomp_port = _free_port(), _free_port()
-    config = directory / "chat.ini"
-    config.write_text(_CONFIG.format(http_port=http_port, stomp_port=stomp_port))
-    log_path = directory / "twistd.log"
-    command = "from twisted.scripts.twistd import run; run()"
-    arguments = ["-n", "--pidfile=", "rtchat", "--config", str(config)]
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", command, *arguments],
-            cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait_for(stomp_port, process, log_path)
-            _wait_for(http_port, process, log_path)
-            yield Broker("127.0.0.1", stomp_port, f"ws://127.0.0.1:{http_port}/ws")
-        finally:
-            process.terminate()
-            try:
-                process.wait(_START_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log_path: Path) -> None:
-    until = time.monotonic() + _START_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
-        except ConnectionRefusedError:
-            assert process.poll() is None, f"rtchat did not start:\n{log_path.read_text()}"
-            assert time.monotonic() < until, f"rtchat is not there:\n{log_path.read_text()}"
-            time.sleep(0.05)
-        else:
-            return
+    with Server.on_free_ports(folder, _CONFIG) as server:
+        yield Broker("127.0.0.1", server.stomp, f"ws://127.0.0.1:{server.http}/ws")

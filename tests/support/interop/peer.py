@@ -1,4 +1,4 @@
-"""A program that uses somebody's STOMP library, driven through the same few verbs as all others.
+"""A program that uses a foreign STOMP library, driven through the same few verbs as all others.
 
 A peer does nothing that its library does not offer; what it says goes through that library's
 functions, and what it hears is what the library hands over.
@@ -37,7 +37,7 @@ class Message:
 
     @property
     def is_redelivered(self) -> bool:
-        """Whether somebody had it before."""
+        """Whether it was delivered before."""
         return self.headers.get("redelivered") == "true"
 
 
@@ -110,7 +110,7 @@ class Peer(ABC):
 
     @abstractmethod
     def nack(self, message: Message, *, requeue: bool = True) -> None:
-        """Give back, or refuse for good."""
+        """Refuse a message: back to the queue, or for good."""
 
     @abstractmethod
     def begin(self, name: str) -> None:
@@ -127,7 +127,7 @@ class Peer(ABC):
     # What follows from that
 
     def message(self) -> Message:
-        """Give the next message."""
+        """Return the next message."""
         try:
             return self.messages.get(timeout=WITHIN_S)
         except queue.Empty:
@@ -137,7 +137,7 @@ class Peer(ABC):
             )
 
     def bodies(self, count: int) -> list[str]:
-        """Give the bodies of the next messages."""
+        """Return the bodies of the next messages."""
         return [self.message().body for _ in range(count)]
 
     def settle(self) -> None:

@@ -47,7 +47,7 @@ class StomperPeer(Peer):
         self.connections += 1
 
     def _next(self) -> str:
-        """Give the next frame's text; a frame ends at its NUL."""
+        """Return the next frame's text; a frame ends at its NUL."""
         while True:
             frame, nul, rest = self._buffer.partition(b"\0")
             without_beats = frame.lstrip(b"\n")
@@ -154,7 +154,7 @@ class StomperPeer(Peer):
             self._say(self._engine.react(message.native))
 
     def nack(self, message: Message, *, requeue: bool = True) -> None:
-        """Give back."""
+        """Refuse a message."""
         assert requeue, "stomper cannot say requeue:false"
         self._say(stomper.nack(message.headers["message-id"], message.headers["subscription"]))
 

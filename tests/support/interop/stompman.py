@@ -60,7 +60,7 @@ class StompmanPeer(Peer):
         return importlib.import_module("stompman.connection").Connection
 
     def _counting(self, base: Any) -> Any:
-        """Give the library's connection, with an eye on what comes and goes."""
+        """Return the library's connection, with an eye on what comes and goes."""
         peer, beat = self, self._stompman.HeartbeatFrame
 
         async def connect(cls: Any, /, **options: Any) -> Any:

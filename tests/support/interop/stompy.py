@@ -120,7 +120,7 @@ class StompPyPeer(Peer):
         self._connection.ack(message.headers["ack"], transaction=transaction or None)
 
     def nack(self, message: Message, *, requeue: bool = True) -> None:
-        """Give back as 1.2 has it."""
+        """Refuse a message as 1.2 has it."""
         self._connection.nack(message.headers["ack"], **self._requeue(requeue))
 
     def _requeue(self, requeue: bool) -> dict[str, str]:
@@ -152,7 +152,7 @@ class StompPy11Peer(StompPyPeer):
         )
 
     def nack(self, message: Message, *, requeue: bool = True) -> None:
-        """Give back as 1.1 has it."""
+        """Refuse a message as 1.1 has it."""
         headers = message.headers
         self._connection.nack(
             headers["message-id"], headers["subscription"], **self._requeue(requeue)
