@@ -1,9 +1,9 @@
-/** Everything the chat page says to people, in one place. To translate the page, translate this file. */
+/** Every text of the chat page. To translate the page, translate this file. */
 
 const people = (count) => (count === 1 ? "1 person" : `${count} people`);
 
 export const STRINGS = {
-  // The page as it stands; the names are those of the data-text, data-label and data-hint attributes of index.html.
+  // Fixed texts; the names are those in the data-text, data-label and data-hint attributes of index.html.
   appName: "rtchat",
   skipToText: "Go to the text field",
   changeNick: "Change your nickname",
@@ -70,9 +70,8 @@ export const STRINGS = {
   joinHere: "Join the conversation",
   noAnswer: "The chat does not answer at the moment.",
 
-  // Links to the demo pages
+  // The heading of the links to the demo pages, whose own words are in examples/demos
   demos: "More in this browser",
-  demoNames: { irc: "IRC", xmpp: "XMPP", console: "Line console" },
 
   // The connection
   connecting: "connecting",
@@ -97,7 +96,7 @@ export const STRINGS = {
   waiting: "sending …",
   undelivered: (nick) => `Not delivered: nobody called ${nick} is here now.`,
   notSent: (reason) => `Not sent. The server said: ${reason}`,
-  // What the page says in its own words instead.
+  // Reasons of the server for which the page has words of its own.
   reasons: [
     [/^noPrivate$/, () => "Not sent: this server has no private messages."],
     [/not your nick/i, () => "Not sent: this nickname is not yours any more. Choose another one and try again."],
@@ -136,7 +135,7 @@ export const STRINGS = {
   notices: {
     gap: "Messages may be missing here: the server does not have all that was said while you were away.",
     privateNotKept: "Private messages are not kept anywhere: they end with this window.",
-    somebodyElse: (nick) => `This ${nick} is not the one you talked to before.`,
+    senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
     nickRefused: (nick, reason) => `The server does not take ${nick}: ${reason}`,

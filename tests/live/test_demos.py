@@ -18,6 +18,8 @@ from playwright.sync_api import Locator, expect
 
 pytestmark = [pytest.mark.live]
 
+DEMOS = Path(__file__).resolve().parent.parent.parent / "examples" / "demos"
+
 OpenWindow = Callable[..., Window]
 
 both = pytest.mark.parametrize("is_tls", [False, True], ids=["http", "https"])
@@ -54,11 +56,15 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     """Start gateways whose own page may reach these targets."""
     servers: list[Server] = []
 
-    def start(*targets: str, rules: str = "", is_tls: bool = False) -> Server:
+    def start(
+        *targets: str, rules: str = "", is_tls: bool = False, has_demos: bool = True
+    ) -> Server:
         http, stomp = free_port(), free_port()
         lines = "\n".join(f"self -> {target}" for target in (f"localhost:{stomp}", *targets))
         text = f"[listen]\nhttp://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}\n"
         text += f"[access]\n{lines}\n{rules}"
+        if has_demos:
+            text += f"[static]\ndemos = {DEMOS}\n"
         folder = tmp_path_factory.mktemp("gateway")
         server = Server(folder, text, http=http, stomp=stomp, is_tls=is_tls)
         servers.append(server)
@@ -85,7 +91,7 @@ def server(gateway: Callable[..., Server], request: pytest.FixtureRequest) -> Ca
 
 
 def demo(server: Server, name: str) -> str:
-    return f"{server.url}static/demos/{name}.html"
+    return f"{server.url}demos/{name}.html"
 
 
 def message(window: Window, text: str) -> Locator:
@@ -422,8 +428,9 @@ def test_a_target_that_no_rule_names_is_told(
 def test_the_chat_page_links_what_a_rule_makes_usable(
     gateway: Callable[..., Server], open_window: OpenWindow
 ) -> None:
-    def links(*targets: str, rules: str = "") -> list[str]:
-        page = open_window(gateway(*targets, rules=rules).url, "Ada").page
+    def links(*targets: str, rules: str = "", has_demos: bool = True) -> list[str]:
+        there = gateway(*targets, rules=rules, has_demos=has_demos)
+        page = open_window(there.url, "Ada").page
         page.wait_for_load_state("networkidle")
         return page.locator("#demos a").all_inner_texts()
 
@@ -434,6 +441,19 @@ def test_the_chat_page_links_what_a_rule_makes_usable(
     assert links("localhost:80") == ["Line console"]
     assert links("localhost:12345") == ["IRC", "XMPP", "Line console"]
     assert links(rules="elsewhere.example -> localhost:6667\n") == []
+    # A page that is not there is not linked.
+    assert links("localhost:6667", has_demos=False) == []
+
+
+@pytest.mark.browser
+def test_a_link_of_the_chat_page_leads_to_the_demo(
+    gateway: Callable[..., Server], open_window: OpenWindow
+) -> None:
+    window = open_window(gateway("localhost:6667").url, "Ada")
+    window.page.get_by_role("link", name="IRC").click()
+    expect(window.page.locator("#target")).to_have_value("localhost:6667")
+    window.page.get_by_role("link", name="Chat page").click()
+    expect(window.page.get_by_role("link", name="IRC")).to_be_visible()
 
 
 @pytest.mark.browser
