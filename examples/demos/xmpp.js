@@ -145,7 +145,7 @@ function contactItem({ jid, subscription, isAsking }) {
   button.title = jid;
   button.dataset.jid = jid;
   const words = make("span", "person-words");
-  const waiting = isAsking || !/^(to|both)$/.test(subscription) ? "has not let you see" : PRESENCE[show];
+  const waiting = isAsking || !/^(to|both)$/.test(subscription) ? "does not share presence with you" : PRESENCE[show];
   words.append(make("bdi", "person-name", contacts.nameOf(jid)), make("span", "person-state", status || waiting));
   button.append(presenceDot(show), words);
   button.addEventListener("click", () => {

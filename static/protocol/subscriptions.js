@@ -1,4 +1,4 @@
-/** The subscriptions of one connection: which handler gets which messages, and who waits for which RECEIPT. */
+/** The subscriptions of one connection: the handlers of their messages and RECEIPTs. */
 
 export class Subscriptions {
   #connection;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -273,7 +274,7 @@ def test_two_browsers_talk_xmpp_and_see_each_other(
 
     ada.page.get_by_label("Add somebody").fill(him)
     ada.page.get_by_role("button", name="Add").click()
-    expect(contact(ada, him)).to_contain_text("has not let you see")
+    expect(contact(ada, him)).to_contain_text("does not share presence with you")
     bob.page.get_by_role("button", name="Accept").click()
     # Bob's page asks in return, and Ada is asked.
     ada.page.get_by_role("button", name="Accept").click()
@@ -454,6 +455,22 @@ def test_a_link_of_the_chat_page_leads_to_the_demo(
     expect(window.page.locator("#target")).to_have_value("localhost:6667")
     window.page.get_by_role("link", name="Chat page").click()
     expect(window.page.get_by_role("link", name="IRC")).to_be_visible()
+
+
+def test_the_chat_ini_of_the_document_serves_the_demos(tmp_path: Path) -> None:
+    document = (DEMOS.parent.parent / "docs" / "demos.md").read_text(encoding="utf-8")
+    example = document.partition("```ini\n")[2].partition("```")[0]
+    http, stomp = free_port(), free_port()
+    text = example.replace(":9000", f":{http}").replace(":61613", f":{stomp}")
+    (tmp_path / "examples").symlink_to(DEMOS.parent)
+    server = Server(tmp_path, text, http=http, stomp=stomp).start()
+    try:
+        for name in ("irc", "xmpp", "console"):
+            with urllib.request.urlopen(demo(server, name), timeout=5) as answer:
+                assert answer.read() == (DEMOS / f"{name}.html").read_bytes()
+                assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
+    finally:
+        server.close()
 
 
 @pytest.mark.browser
