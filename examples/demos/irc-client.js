@@ -15,9 +15,9 @@ export class IrcClient {
   #attempt = 0;
 
   /**
-   * `send(line)` sends a line. The callbacks: onsaid(room, {kind, nick, text, isOwn}) has a line for a room, with `kind`
-   * "message", "action", "notice", "info" or "error"; onchange(what, room) says that "nick", "rooms", "members" or
-   * "topic" has changed; onready that the server has let us in; onrefused(text) that it has not.
+   * `send(line)` sends a line. The callbacks: onsaid(room, {kind, nick, text, isOwn}) has a line for a room, with
+   * `kind` "message", "action", "notice", "info" or "error"; onchange(what, room) says that "nick", "rooms", "members"
+   * or "topic" has changed; onready that the server has let us in; onrefused(text) that it has not.
    */
   constructor(send) {
     this.#send = send;

@@ -44,7 +44,8 @@ export function formatLine(command, ...params) {
 /** Split a text into lines, and each line into pieces that fit into a message to `target`, at spaces if possible. */
 export function splitText(text, target) {
   const encoder = new TextEncoder();
-  const maxBytes = MAX_LINE_BYTES - PREFIX_RESERVE_BYTES - encoder.encode(`PRIVMSG ${target} :\x01ACTION \x01\r\n`).length;
+  const frame = encoder.encode(`PRIVMSG ${target} :\x01ACTION \x01\r\n`);
+  const maxBytes = MAX_LINE_BYTES - PREFIX_RESERVE_BYTES - frame.length;
   const pieces = [];
   for (const line of text.split(/[\r\n]+/)) {
     let piece = "";

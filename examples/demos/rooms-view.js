@@ -75,7 +75,7 @@ export class RoomsView {
     this.onopen(key);
   }
 
-  /** Add a line: {nick, text, at, isOwn}, or {notice} of the page itself. With `isNews` it counts as unread elsewhere. */
+  /** Add a line: {nick, text, at, isOwn}, or {notice} of the page. With `isNews` it counts as unread elsewhere. */
   add(key, line, isNews = true) {
     const room = this.#rooms.get(key);
     if (room === undefined) return;

@@ -99,7 +99,8 @@ export class ChatSession {
 
   /** All conversations: first the rooms in the order of joining, then the private ones. */
   get conversations() {
-    return [...[...this.#rooms.values()].map(({ conversation }) => conversation), ...this.#privateMessages.conversations];
+    const rooms = [...this.#rooms.values()].map(({ conversation }) => conversation);
+    return [...rooms, ...this.#privateMessages.conversations];
   }
 
   /** Return the joined room with this destination, or null. */
@@ -236,11 +237,13 @@ export class ChatSession {
     this.onnick("set", this.nick);
     for (const room of this.#rooms.values()) this.#enter(room);
     if (this.features.people) {
-      const refuse = { failed: () => this.#refused.add("people") };
-      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, (message) => this.#privateMessage(message), refuse);
-      this.#subscriptions.subscribe(ROOMS, { id: "rooms" }, (message) => {
+      const onprivate = (message) => this.#privateMessage(message);
+      const onrooms = (message) => {
         if (this.rooms.take(message)) this.onpeople(null);
-      }, refuse);
+      };
+      const failed = () => this.#refused.add("people");
+      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, onprivate, { failed });
+      this.#subscriptions.subscribe(ROOMS, { id: "rooms" }, onrooms, { failed });
     }
     this.#watcher.resume(this.features.people);
     this.#checkReady();
