@@ -39,6 +39,7 @@ export class SendQueue {
   #ownIds = new Set();
   #ownStorage;
 
+  // The key is older than the name of this class; messages that wait in browsers stand under it.
   constructor(storage, ownStorage = null, key = "rtchat.outbox") {
     this.#storage = storage;
     this.#ownStorage = ownStorage;
