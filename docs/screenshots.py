@@ -1,7 +1,7 @@
-"""Takes the pictures of the chat page for the README: ``python docs/screenshots.py``.
+"""Take the screenshots of the chat page for the README: ``python docs/screenshots.py``.
 
-Needs what the tests need (``make test`` installs it) and Chromium. A real server is started,
-three people have a conversation, and what one of them sees goes to docs/images/.
+Needs Chromium and the packages of the tests (``make test`` installs them). The script starts a real
+server, lets three people have a conversation, and saves the window of one of them to docs/images/.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
-from playwright.sync_api import ViewportSize
+from playwright.sync_api import ViewportSize, expect
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
@@ -34,9 +34,10 @@ CONVERSATION = (
     ("Grace", "There it is. I will have a look at the gates"),
     ("Ada", "Thank you. Lunch at half past twelve?"),
 )
-"""Who says what; nobody is a program that sends plain text to the STOMP port."""
+"""Nickname and text of each line; "" is a program that sends plain text to the STOMP port."""
 
-# What the window is like, and from which line on the conversation fits into it.
+# File name, window size, colour scheme, pixel ratio, and the first line of the conversation that
+# fits into the window.
 PICTURES = (
     ("chat-light.png", ViewportSize(width=1280, height=800), "light", 1, 1),
     ("chat-dark.png", ViewportSize(width=1280, height=800), "dark", 1, 1),
@@ -47,15 +48,15 @@ HISTORY = "\n[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"
 
 
 def main() -> None:
-    """Take the pictures, each after a conversation of its own."""
+    """Take the screenshots, each after a conversation of its own."""
     (DOCS / "images").mkdir(exist_ok=True)
     http, stomp = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         for name, size, scheme, scale, begin in PICTURES:
-            place = Path(folder, name)
-            place.mkdir()
+            working = Path(folder, name)
+            working.mkdir()
             text = tutorial_ini(http, stomp, HISTORY)
-            server = Server(place, text, http=http, stomp=stomp).start()
+            server = Server(working, text, http=http, stomp=stomp).start()
             try:
                 context = browser.new_context(
                     viewport=size,
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 def elsewhere(people: dict[str, Window]) -> None:
-    """Fill the other rooms, so that there is something beside the conversation."""
+    """Fill the other rooms, so that the side bar has something to show."""
     ada, grace, katherine = people.values()
     ada.page.evaluate("location.hash = '#weather'")
     ada.wait_for_state("online")
@@ -101,12 +102,15 @@ def elsewhere(people: dict[str, Window]) -> None:
     grace.page.evaluate("location.hash = '#on-call'")
     grace.wait_for_state("online")
     katherine.say("/msg Ada Surprise party for Grace at four!")
+    expect(katherine.page.locator(".message.waiting")).to_have_count(0)
     katherine.page.evaluate("location.hash = '#'")
+    katherine.page.clock.run_for(3000)  # the next typing notice is due
     katherine.page.locator("#text").press_sequentially("Half past tw")
+    expect(ada.page.locator("#typing")).to_have_text("Katherine is typing …")
 
 
 def talk(people: dict[str, Window], server: Server, begin: int) -> None:
-    """Hold the conversation; each line waits for the one before."""
+    """Hold the conversation; each line waits for the one before it."""
     with Wire(server.stomp) as sensor:
         sensor.connect()
         for nick, text in CONVERSATION[begin:]:

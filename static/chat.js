@@ -1,14 +1,14 @@
-/** The chat page: joins the session to what is seen of it. */
+/** The chat page: joins the session to the view. */
 
 import "./stomp.js";
-import { askTargets, usableDemos } from "./demos/targets.js";
-import { sharedStorageOf, storageOf, windowHeaders } from "./embed/place.js";
+import { sharedStorageOf, storageOf, windowHeaders } from "./embed/context.js";
+import { addressOf, privateHash, roomHash, roomOf } from "./model/addresses.js";
 import { parseLine } from "./model/commands.js";
-import { Memory, Reading } from "./model/memory.js";
+import { cleanNick, sameNick } from "./model/nicknames.js";
 import { mentions } from "./model/richtext.js";
-import { cleanNick, placeOf, privateHash, roomHash, roomOf } from "./protocol/messages.js";
-import { Outbox, newId } from "./protocol/outbox.js";
-import { sameNick } from "./protocol/people.js";
+import { ReadPositions, Store } from "./model/storage.js";
+import { MAX_TEXT_CHARS } from "./model/text.js";
+import { SendQueue, newId } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
 import { Composer } from "./view/composer.js";
@@ -21,27 +21,35 @@ import { Search } from "./view/search.js";
 import { Sidebar, hashOf, titleOf } from "./view/sidebar.js";
 import { Status } from "./view/status.js";
 
-const MAX_TEXT_CHARS = 4000;
-const MAX_JOINED = 50;
-const TYPING_EVERY_MS = 1000;
-const READ_EVERY_MS = 500;
+const MAX_REMEMBERED_ROOMS = 50;
+const TYPING_REFRESH_MS = 1000;
+const SAVE_READ_AFTER_MS = 500;
 
 fillIn();
 
-const local = new Memory(sharedStorageOf("localStorage"));
-const perTab = new Memory(sharedStorageOf("sessionStorage"));
-const outbox = new Outbox(storageOf("sessionStorage"), storageOf("localStorage"));
-const reading = new Reading(local);
+const local = new Store(sharedStorageOf("localStorage"));
+const perTab = new Store(sharedStorageOf("sessionStorage"));
+const sendQueue = new SendQueue(storageOf("sessionStorage"), storageOf("localStorage"));
+const readPositions = new ReadPositions(local);
 
-/** What proves that it is this window that comes back; another window of this browser has another. */
+/** Return the token by which the server recognises this window after a reconnect; each window has its own. */
 function tokenOfTab() {
-  const token = perTab.recall("token") || newId();
-  perTab.remember("token", token);
+  const token = perTab.get("token") || newId();
+  perTab.set("token", token);
   return token;
 }
 
-const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => ({ ...session.connectHeaders(), ...windowHeaders() }) });
-const session = new ChatSession({ client, outbox, reading, token: tokenOfTab(), nick: cleanNick(local.recall("nick")) });
+const client = new globalThis.STOMPClient({
+  url: "/ws",
+  connectHeaders: () => ({ ...session.connectHeaders(), ...windowHeaders() }),
+});
+const session = new ChatSession({
+  client,
+  sendQueue,
+  readPositions,
+  token: tokenOfTab(),
+  nick: cleanNick(local.get("nick")),
+});
 const status = new Status();
 const view = new LogView();
 const composer = new Composer(perTab);
@@ -52,12 +60,12 @@ const search = new Search({
   rows: view.rows,
   list: view.list,
   conversation: () => view.conversation,
-  loadEarlier: (conversation) => session.loadEarlier(conversation),
+  loadOlder: (conversation) => session.loadOlder(conversation),
 });
 let saidNotKept = false;
 let isReplaced = false;
 
-// ---- the state of the connection ----
+// ---- the connection ----
 
 session.onstate = (state, next) => {
   status.show(state, next);
@@ -67,7 +75,8 @@ session.onreplaced = () => {
   isReplaced = true;
 };
 
-function returnNow() {
+/** Make the next attempt to connect now instead of later. */
+function reconnectNow() {
   if (status.isWaiting) session.connect();
 }
 
@@ -77,9 +86,9 @@ status.onretry = () => {
   else session.connect();
   composer.focus();
 };
-window.addEventListener("online", returnNow);
+window.addEventListener("online", reconnectNow);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) returnNow();
+  if (!document.hidden) reconnectNow();
 });
 
 // ---- rooms and conversations ----
@@ -91,15 +100,16 @@ const showTitle = oncePerFrame(() => {
 
 function rememberRooms() {
   const names = session.conversations.filter(({ isPrivate }) => !isPrivate).map(({ name }) => name ?? "");
-  local.rememberJson("rooms", names.slice(0, MAX_JOINED));
+  local.setJson("rooms", names.slice(0, MAX_REMEMBERED_ROOMS));
 }
 
-/** Opens what the address names. */
+/** Open the conversation that the page's address names. */
 function open() {
-  const place = placeOf(location.hash);
-  const isSelf = place.nick !== undefined && sameNick(place.nick, session.nick);
-  let conversation = place.nick !== undefined && !isSelf ? session.openPrivate(place.nick) : null;
-  conversation ??= session.join(place.nick === undefined ? place : roomOf(""));
+  const address = addressOf(location.hash);
+  const isPrivate = address.nick !== undefined;
+  const isSelf = isPrivate && sameNick(address.nick, session.nick);
+  let conversation = isPrivate && !isSelf ? session.openPrivate(address.nick) : null;
+  conversation ??= session.join(isPrivate ? roomOf("") : address);
   if (isSelf) conversation.addNotice(STRINGS.notices.toYourself);
   if (conversation === view.conversation) return;
   const isFirst = view.conversation === null;
@@ -124,7 +134,7 @@ function leave(conversation) {
   composer.focus();
 }
 
-/** Goes one conversation up or down in the list. */
+/** Go to the conversation above or below in the list. */
 function step(by) {
   const { conversations } = session;
   const index = conversations.indexOf(view.conversation);
@@ -161,7 +171,7 @@ session.onpeople = () => {
   sidebar.changed();
 };
 
-// ---- messages in ----
+// ---- incoming messages ----
 
 let readTimer = null;
 view.onread = (conversation) => {
@@ -170,19 +180,20 @@ view.onread = (conversation) => {
   readTimer ??= setTimeout(() => {
     readTimer = null;
     noteRead(conversation);
-  }, READ_EVERY_MS);
+  }, SAVE_READ_AFTER_MS);
 };
 
+/** Remember how far the room was read. */
 function noteRead(conversation) {
   const epoch = session.room(conversation.destination)?.stream.epoch ?? null;
   if (epoch !== null && conversation.lastOffset !== null && conversation.unread === 0) {
-    reading.note(conversation.destination, epoch, conversation.lastOffset);
+    readPositions.note(conversation.destination, epoch, conversation.lastOffset);
   }
 }
 
 window.addEventListener("pagehide", () => noteRead(view.conversation));
 view.onneartop = (conversation) => {
-  session.loadEarlier(conversation).then((isMore) => {
+  session.loadOlder(conversation).then((isMore) => {
     if (isMore) search.changed();
   });
 };
@@ -222,9 +233,9 @@ function showTyping() {
 session.ontyping = () => {
   if (view.conversation !== null) showTyping();
 };
-setInterval(session.ontyping, TYPING_EVERY_MS);
+setInterval(session.ontyping, TYPING_REFRESH_MS);
 
-// ---- messages out ----
+// ---- outgoing messages ----
 
 composer.nicks = () => {
   const talkers = view.conversation.messages.map(({ nick }) => nick).filter((nick) => nick !== null);
@@ -237,11 +248,11 @@ composer.onsubmit = (text) => {
     dialog.ask("", { isNeeded: true });
     return false;
   }
-  return obey(parseLine(text));
+  return runCommand(parseLine(text));
 };
 
-/** False if the text stays in the field. */
-function obey({ command, ...what }) {
+/** Carry out a parsed command. Return false if the text has to stay in the field. */
+function runCommand({ command, ...what }) {
   const { conversation } = view;
   const notice = (name, ...details) => session.onnotice(conversation, name, ...details);
   if (what.missing) {
@@ -275,6 +286,7 @@ function obey({ command, ...what }) {
   return true;
 }
 
+/** Open a private conversation and send the text, if there is one. */
 function talkTo(nick, text) {
   const to = cleanNick(nick);
   if (sameNick(to, session.nick)) session.onnotice(view.conversation, "toYourself");
@@ -291,7 +303,7 @@ function talkTo(nick, text) {
 function say(conversation, text, isAction = false) {
   session.say(conversation, text, isAction);
   if (conversation === view.conversation) view.list.toBottom();
-  if (!outbox.isKept && !saidNotKept && !session.connection.isOnline) {
+  if (!sendQueue.isKept && !saidNotKept && !session.connection.isOnline) {
     saidNotKept = true;
     session.onnotice(conversation, "notKept");
   }
@@ -300,7 +312,7 @@ function say(conversation, text, isAction = false) {
 
 session.onrefused = (conversation, id, reason) => {
   composer.maxChars = Math.min(MAX_TEXT_CHARS, session.maxTextChars);
-  // A text that is too long has to be changed before anything else: back into the field with it.
+  // A text that is too long has to be shortened first, so it goes back into the field.
   if (/longer than/.test(reason) && conversation === view.conversation && composer.value === "") {
     composer.putBack(session.takeBack(conversation, id));
   }
@@ -322,13 +334,13 @@ function changeNick(nick) {
   if (isNew) wished = nick;
 }
 
-let wasIn = false; // under some name
-let wished = null; // a change of name that the server has not confirmed
+let wasIn = false; // has logged in at least once
+let wished = null; // a new nickname that the server has not confirmed
 
 session.onnick = (what, nick, reason) => {
   if (what === "set") {
     wasIn = true;
-    local.remember("nick", nick);
+    local.set("nick", nick);
     $("nick-shown").textContent = nick;
     $("nick-change").title = STRINGS.changeNick;
     $("nick-change").hidden = nick === "";
@@ -354,14 +366,14 @@ session.onnick = (what, nick, reason) => {
 dialog.onchosen = changeNick;
 dialog.onclosed = () => composer.focus();
 
-// ---- more to do ----
+// ---- the demo pages ----
 
-/** Links to the demo pages for which an access rule of the server names something that they can speak to. */
+/** Link the demo pages that the server offers; it has some only where chat.ini mounts them. */
 async function linkDemos() {
-  const { targets } = await askTargets();
-  const links = usableDemos(targets).map((demo) => {
-    const link = make("a", "", STRINGS.demoNames[demo]);
-    link.href = `/static/demos/${demo}.html`;
+  const { demoLinks } = await import("./demos.js");
+  const links = (await demoLinks()).map(({ href, text }) => {
+    const link = make("a", "", text);
+    link.href = href;
     return link;
   });
   $("demos").append(...links);
@@ -371,7 +383,7 @@ async function linkDemos() {
 // ---- start ----
 
 view.rows.nick = session.nick;
-for (const name of local.recallJson("rooms", []).slice(0, MAX_JOINED)) {
+for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
   if (typeof name === "string") session.join(roomOf(roomHash(name === "" ? null : name)));
 }
 open();
@@ -383,4 +395,4 @@ if (session.nick === "") {
   session.connect();
   composer.focus();
 }
-linkDemos().catch(() => {}); // the chat does without them
+linkDemos().catch(() => {}); // the chat works without them

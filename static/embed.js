@@ -1,10 +1,10 @@
 /**
- * Puts the chat into a page of another web server, at the place of this script:
+ * Puts the chat into a page of another web server, where this script stands:
  *
  *   <script src="http://CHAT:9000/static/embed.js" data-room="support"></script>
  *
- * It stands alone: a classic script, no library, nothing left in the page but a frame. The attributes, and what the
- * chat server's access list has to say: docs/embedding.md.
+ * A classic script without a library, which leaves nothing but a frame in the page. docs/embedding.md describes its
+ * attributes, and the rules that the chat server's access list needs.
  */
 (() => {
   "use strict";
@@ -12,14 +12,14 @@
   const WORDS = {
     title: (room) => (room === "" ? "Chat" : `Chat: ${room}`),
     lacking: (site, chat) =>
-      `The chat at ${chat} is not open to pages of ${site} yet. Whoever runs it can change that: ` +
+      `The chat at ${chat} is not open to pages of ${site} yet. Its operator can change that: ` +
       "put this into the section [access] of its chat.ini and restart it.",
     port: "61613 stands for the port of its stomp:// line.",
     nameless:
       "The chat can be put into pages that have a web address with a host name. This page has none: it is a file, " +
       "it is shown in a sandbox, or its address is an IPv6 number.",
     silent: (chat) =>
-      `The chat at ${chat} does not answer. It may be down for a moment, or this page keeps it out: if the page has a ` +
+      `The chat at ${chat} does not answer. It may be down for a moment, or this page blocks it: if the page has a ` +
       `Content-Security-Policy, its frame-src and connect-src have to name ${chat}.`,
   };
 
@@ -29,7 +29,7 @@
 
   const script = document.currentScript;
   if (script === null) {
-    console.error("rtchat: embed.js is no module; load it with a plain <script src=\"…/static/embed.js\">.");
+    console.error("rtchat: embed.js is not a module; load it with a plain <script src=\"…/static/embed.js\">.");
     return;
   }
   const chat = new URL(script.src).origin;
@@ -38,14 +38,14 @@
   const box = document.createElement("div");
   box.className = "rtchat";
 
-  function putIn() {
+  function insertBox() {
     const chosen = target === "" ? null : document.querySelector(target);
     if (chosen !== null) chosen.append(box);
     else if (document.body.contains(script)) script.after(box);
     else document.body.append(box);
   }
 
-  /** Says something in the place of the chat; what is to be copied stands apart. */
+  /** Show a message in place of the chat; `lines` are to be copied and stand apart. Return its element. */
   function say(text, lines = [], after = "") {
     const note = document.createElement("div");
     note.setAttribute("role", "status");
@@ -61,20 +61,21 @@
     return note;
   }
 
+  /** Return a CSS length: pixels if the text is a number, the default if it is no length. */
   function heightFrom(text) {
     const length = /^\d+$/.test(text) ? `${text}px` : text;
     return length !== "" && CSS.supports("height", length) ? length : DEFAULT_HEIGHT;
   }
 
-  /** What the access list lacks before this page may show the chat, as sources of rules. */
+  /** Return a promise of the sources whose rules are missing before this page may show the chat. */
   async function askLacking() {
-    if (chat === location.origin) return []; // a page of the chat server's own
+    if (chat === location.origin) return []; // one of the chat server's own pages
     try {
       const answer = await fetch(`${chat}/embed/check`, { credentials: "omit", cache: "no-store" });
       const { lacking } = await answer.json();
       return Array.isArray(lacking) ? lacking.filter((one) => typeof one === "string") : [];
     } catch {
-      return []; // Nobody there, or this page's policy forbids to ask: the frame decides.
+      return []; // The server is down, or this page's policy forbids the question: the frame decides.
     }
   }
 
@@ -87,7 +88,7 @@
     frame.referrerPolicy = "no-referrer";
     frame.style.cssText = "display: block; box-sizing: border-box; width: 100%; border: 1px solid rgb(128 128 128 / 0.45)";
     frame.style.height = heightFrom(height);
-    // Else the chat is light or dark as the page is.
+    // Otherwise the chat is as light or dark as the page.
     if (scheme === "light" || scheme === "dark") frame.style.colorScheme = scheme;
     frame.src = `${chat}/embed?${query}#${encodeURIComponent(room)}`;
     let note = null;
@@ -105,7 +106,7 @@
   }
 
   async function start() {
-    putIn();
+    insertBox();
     if (self.origin === "null" || location.hostname.startsWith("[")) {
       say(WORDS.nameless);
       return;

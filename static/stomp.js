@@ -39,7 +39,7 @@
   const encoder = new TextEncoder();
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-  /** The other side broke STOMP, or a value cannot be written in this version of STOMP. */
+  /** The server violated STOMP, or a value cannot be written in this version of STOMP. */
   class ProtocolError extends Error {
     constructor(message) {
       super(message);
@@ -77,7 +77,7 @@
   }
 
   function unescapeHeader(text, command, version) {
-    // Nothing is agreed yet when an ERROR answers CONNECT: read the escapes there are, refuse none.
+    // No version is agreed yet when an ERROR answers CONNECT: decode known escapes, refuse none.
     const lenient = version === null;
     const table = escapesIn(UNESCAPES, command, lenient ? "1.2" : version);
     if (!table || !text.includes("\\")) return text;
@@ -100,7 +100,7 @@
   }
 
   /**
-   * A frame as it goes on the wire: a string, or a Uint8Array when the body is one.
+   * Return a frame as it is sent: a string, or a Uint8Array if the body is bytes.
    * A header whose value is null or undefined is left out.
    */
   function encodeFrame(command, headers, body, version) {
@@ -129,7 +129,7 @@
     }
   }
 
-  /** `{command, headers}` of the lines above a frame's blank line. */
+  /** Return `{command, headers}` of the lines above a frame's blank line. */
   function parseHead(text, version) {
     const lines = text.split("\n").map((line) => (line.endsWith("\r") ? line.slice(0, -1) : line));
     const command = lines[0];
@@ -173,15 +173,15 @@
   const KEPT_BUFFER_BYTES = 1024 * 1024;
 
   /**
-   * Bytes in any chunks in, frames out: push(bytes), then next() until it gives null.
-   * Set `version` when it is agreed; frames after that are read by its rules.
+   * Turns bytes, in any chunks, into frames: push(bytes), then next() until it returns null.
+   * Set `version` once it is agreed; later frames are read by its rules.
    */
   class FrameParser {
     #buffer = new Uint8Array(FIRST_BUFFER_BYTES);
-    #start = 0; // first byte not yet handed out
-    #end = 0; // behind the last byte received
+    #start = 0; // the first byte that is not part of a returned frame
+    #end = 0; // behind the last received byte
     #scan = 0; // everything before it has been searched
-    #head = null; // the head of the frame whose body is awaited
+    #head = null; // the head of the frame whose body has not arrived
     #bodyStart = 0;
 
     constructor({ maxFrameBytes = 64 * 1024 * 1024 } = {}) {
@@ -190,7 +190,7 @@
     }
 
     push(bytes) {
-      if (this.#end + bytes.length > this.#buffer.length) this.#makeRoom(bytes.length);
+      if (this.#end + bytes.length > this.#buffer.length) this.#grow(bytes.length);
       this.#buffer.set(bytes, this.#end);
       this.#end += bytes.length;
     }
@@ -217,7 +217,7 @@
       return null;
     }
 
-    #makeRoom(extra) {
+    #grow(extra) {
       const used = this.#end - this.#start;
       let size = this.#buffer.length;
       while (size < used + extra) size *= 2;
@@ -304,7 +304,7 @@
     socket.onclose = (event) => events.closed(event.code);
     return {
       send: (data) => {
-        // Between the end of the connection and the event that tells of it there is nobody to send to.
+        // The connection may have ended although its close event has not been dispatched yet.
         if (socket.readyState === CLOSING || socket.readyState === CLOSED) return;
         socket.send(data);
       },
@@ -342,11 +342,11 @@
 
     /**
      * Options, all of them optional:
-     *   url               where connect() without a host goes; "/ws" of the server of this script
-     *   vhost             the `host` header of CONNECT, if it is not the host connected to
-     *   connectHeaders    more headers of CONNECT: an object, or a function that gives one for each attempt
-     *   heartBeatMs       [what we can send, what we want], 10 s each; 0 turns one off
-     *   connectTimeoutMs  how long until CONNECTED has to be there, 15 s
+     *   url               the address for connect() without a host; "/ws" of the server of this script
+     *   vhost             the `host` header of CONNECT, if it differs from the host
+     *   connectHeaders    more headers of CONNECT: an object, or a function that returns one for each attempt
+     *   heartBeatMs       [the interval we can send at, the one we want], 10 s each; 0 turns one off
+     *   connectTimeoutMs  the longest wait for CONNECTED, 15 s
      *   maxFrameBytes     the largest frame accepted, 64 MiB
      */
     constructor(options = {}) {
@@ -370,33 +370,33 @@
       this.onerrorframe = noop; // (frame)
     }
 
-    /** True between CONNECTED and the end of the connection. */
+    /** Whether the client is logged in: from CONNECTED to the end of the connection. */
     get connected() {
       return this.#link !== null && this.#link.state === "connected";
     }
 
-    /** The STOMP version agreed with the server, null while there is none. */
+    /** The STOMP version agreed with the server; null before that. */
     get version() {
       return this.#link && this.#link.parser.version;
     }
 
-    /** Connects to a STOMP server through the proxy, or without a host to the page's own broker. */
+    /** Connect to a STOMP server through the proxy, or, without a host, to the page's own broker. */
     connect(host, port, login, passcode) {
       const direct = host === undefined || host === null;
-      if (!direct) tcpPath(host, port); // a bad host or port is the caller's mistake: tell it here
+      if (!direct) tcpPath(host, port); // throws to the caller if the host or port is invalid
       this.#drop(CODE_DONE);
       this.#target = { direct, host, port, login, passcode };
       this.#open();
     }
 
-    /** Drops the connection at once, without onclose, and makes it anew with the arguments of connect(). */
+    /** Drop the connection at once, without onclose, and connect again with the same arguments. */
     reset() {
       if (this.#target === null) throw new Error("STOMPClient.reset: call connect() first");
       this.#drop(CODE_DONE);
       this.#open();
     }
 
-    /** Says goodbye, waits for the server's receipt (2 s at most) and closes; onclose(1000) follows. */
+    /** Send DISCONNECT, wait for its RECEIPT (2 s at most) and close; onclose(1000) follows. */
     disconnect(headers = {}) {
       const link = this.#link;
       if (link === null || link.state === "disconnecting") return;
@@ -411,7 +411,7 @@
       link.goodbyeTimer = setTimeout(() => this.#finish(link, CODE_DONE), this.#options.disconnectTimeoutMs);
     }
 
-    /** Sends a string, or bytes as Uint8Array or ArrayBuffer. Throws when there is no connection. */
+    /** Send a string, or bytes as Uint8Array or ArrayBuffer. Throws an Error without a connection. */
     send(body, destination, headers = {}) {
       let content = body;
       if (typeof body === "number" || typeof body === "boolean") content = String(body);
@@ -422,7 +422,7 @@
       this.#write("SEND", { "content-length": length, ...headers, destination }, content);
     }
 
-    /** Subscribes and returns the subscription's id: headers.id, or "sub-0", "sub-1", … */
+    /** Subscribe. Return the subscription's id: headers.id, or "sub-0", "sub-1", … */
     subscribe(destination, headers = {}) {
       const link = this.#connectedLink("subscribe");
       let id = headers.id;
@@ -436,7 +436,7 @@
       return id;
     }
 
-    /** Ends the subscription with this id, or every subscription to this destination. */
+    /** End the subscription with this id, or every subscription to this destination. */
     unsubscribe(destinationOrId, headers = {}) {
       const link = this.#connectedLink("unsubscribe");
       const ids = link.subscriptions.has(destinationOrId)
@@ -450,7 +450,7 @@
       }
     }
 
-    /** Opens a transaction and returns its id; name it in headers.transaction of send(). */
+    /** Open a transaction. Return its id, for the header `transaction` of send(). */
     begin(id, headers = {}) {
       const link = this.#connectedLink("begin");
       const transaction = id === undefined || id === null ? `tx-${link.transactionNumber++}` : String(id);
@@ -466,12 +466,12 @@
       this.#write("ABORT", { ...headers, transaction });
     }
 
-    /** Acknowledges a MESSAGE: give the frame or its message-id, and the transaction's id if it is in one. */
+    /** Acknowledge a MESSAGE: pass the frame or its message-id, and the id of the transaction, if any. */
     ack(message, transaction, headers = {}) {
       this.#acknowledge("ACK", message, transaction, headers);
     }
 
-    /** Refuses a MESSAGE; there is no NACK in STOMP 1.0. */
+    /** Reject a MESSAGE; STOMP 1.0 has no NACK. */
     nack(message, transaction, headers = {}) {
       this.#acknowledge("NACK", message, transaction, headers);
     }
@@ -487,7 +487,7 @@
         subscriptions: new Map(), // id -> destination
         subscriptionNumber: 0,
         transactionNumber: 0,
-        acks: new Map(), // message-id -> {subscription, ack} of what waits for ack()
+        acks: new Map(), // message-id -> {subscription, ack} of messages that wait for ack()
         lastSent: Date.now(),
         lastRead: Date.now(),
         sendEveryMs: 0,
@@ -525,7 +525,7 @@
             : openWebSocket(webSocketUrl(tcpPath(host, port)), [], events);
         }
       } catch (error) {
-        // The browser refused to even try. Tell it the way every other failure is told: later.
+        // The browser refused to try. Report it like every other failure: asynchronously.
         setTimeout(whileCurrent(() => this.#fail(link, CODE_NO_CONNECTION, error)), 0);
       }
     }
@@ -563,8 +563,8 @@
         this.#fail(link, CODE_PROTOCOL, error);
         return;
       }
-      // Browsers slow the timers of a hidden page down to one a minute, but not its sockets: what the
-      // server sends keeps our own heart-beat going there.
+      // Browsers slow the timers of a hidden page down to one a minute, but not its sockets: there,
+      // the server's data keeps our own heart-beats going.
       const idleMs = Date.now() - link.lastSent;
       if (this.#link === link && link.sendEveryMs > 0 && idleMs >= 0.6 * link.sendEveryMs) this.#beat(link);
     }
@@ -591,7 +591,7 @@
           break;
         }
         case "ERROR":
-          this.#call("onerrorframe", frame); // the server closes behind it
+          this.#call("onerrorframe", frame); // the server closes the connection after it
           break;
       }
     }
@@ -637,7 +637,7 @@
         if (Date.now() - link.lastRead < limitMs) {
           this.#watchSilence(link, limitMs);
         } else if (lateMs > 1000) {
-          // The page itself was asleep: let the socket hand over what has come in meanwhile.
+          // The page itself was suspended: give the socket time to deliver what has arrived meanwhile.
           link.lastRead = Date.now() - limitMs + 1000;
           this.#watchSilence(link, limitMs);
         } else {
@@ -649,7 +649,7 @@
     #rememberAck(link, frame) {
       const { "message-id": messageId, subscription, ack } = frame.headers;
       if (messageId === undefined) return;
-      if (ack === undefined && link.parser.version === "1.2") return; // an auto subscription
+      if (ack === undefined && link.parser.version === "1.2") return; // a subscription with ack:auto
       link.acks.set(messageId, { subscription, ack });
       if (link.acks.size > MAX_REMEMBERED_ACKS) link.acks.delete(link.acks.keys().next().value);
     }
@@ -715,7 +715,7 @@
       try {
         callback.call(this, argument);
       } catch (error) {
-        // A mistake in the page's callback must not take the connection down; show it as uncaught.
+        // An exception in the page's callback must not break the connection; report it as uncaught.
         setTimeout(() => {
           throw error;
         }, 0);

@@ -1,9 +1,9 @@
-/** Everything the chat page says to people, in one place. To translate the page, translate this file. */
+/** Every text of the chat page. To translate the page, translate this file. */
 
 const people = (count) => (count === 1 ? "1 person" : `${count} people`);
 
 export const STRINGS = {
-  // The page as it stands; the names are those of the data-text, data-label and data-hint attributes of index.html.
+  // Fixed texts; the names are those in the data-text, data-label and data-hint attributes of index.html.
   appName: "rtchat",
   skipToText: "Go to the text field",
   changeNick: "Change your nickname",
@@ -70,9 +70,8 @@ export const STRINGS = {
   joinHere: "Join the conversation",
   noAnswer: "The chat does not answer at the moment.",
 
-  // Links to the demo pages
+  // The heading of the links to the demo pages, whose own words are in examples/demos
   demos: "More in this browser",
-  demoNames: { irc: "IRC", xmpp: "XMPP", console: "Line console" },
 
   // The connection
   connecting: "connecting",
@@ -82,7 +81,7 @@ export const STRINGS = {
   waitSafely: "You are offline. Keep writing: your messages wait here and are sent later.",
   restarting: "The server is restarting. Keep writing: your messages wait here and are sent as soon as it is back.",
   busyServer: "The server is busy and asks to come back later. Keep writing: your messages wait here.",
-  refusedForGood: "The server has closed the connection and asks this page not to return by itself.",
+  refusedForGood: "The server has closed the connection and asks this page not to reconnect by itself.",
   elsewhere: "This chat goes on in another window.",
   needNick: "Choose another nickname to go on.",
   saidOnline: "Online again.",
@@ -97,7 +96,7 @@ export const STRINGS = {
   waiting: "sending …",
   undelivered: (nick) => `Not delivered: nobody called ${nick} is here now.`,
   notSent: (reason) => `Not sent. The server said: ${reason}`,
-  // What the page says in its own words instead.
+  // Reasons of the server for which the page has words of its own.
   reasons: [
     [/^noPrivate$/, () => "Not sent: this server has no private messages."],
     [/not your nick/i, () => "Not sent: this nickname is not yours any more. Choose another one and try again."],
@@ -127,19 +126,19 @@ export const STRINGS = {
 
   // The nickname
   nickTaken: (nick, other) => `${nick} is taken, maybe by another window of yours. How about ${other}?`,
-  nickRefused: (nick, reason) => `The server does not take ${nick}: ${reason}`,
+  nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
   noNickGiven: "A nickname needs at least one letter or sign.",
 
   // Notices in the conversation
   lobby: "Lobby",
   joined: (room) => `You are in ${room} now.`,
   notices: {
-    gap: "Messages may be missing here: the server does not have all that was said while you were away.",
+    gap: "Messages may be missing here: the server does not have everything that was said while you were away.",
     privateNotKept: "Private messages are not kept anywhere: they end with this window.",
-    somebodyElse: (nick) => `This ${nick} is not the one you talked to before.`,
+    senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
-    nickRefused: (nick, reason) => `The server does not take ${nick}: ${reason}`,
+    nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
     nickSet: (nick) => `You are called ${nick} now.`,
     notKept: "This browser does not keep the waiting messages over a reload; leave the page open until they are sent.",
     unknownCommand: (name) => `There is no command /${name}. /help lists what there is.`,

@@ -22,7 +22,7 @@
     protocol: home && home.protocol === "https:" ? "https" : "http",
     hostname: home ? home.hostname : "localhost",
     port: home ? home.port : "",
-    streaming: true, // a WebSocket always streams; kept because pages written for Orbited set it
+    streaming: true, // pages written for Orbited set it; a WebSocket always streams
   };
 
   const CODE_DONE = 1000;
@@ -63,8 +63,8 @@
     static READY_STATE_CLOSED = 5;
 
     #socket = null;
-    #waiting = []; // sent before the connection was open
-    #decoder = null; // text mode: characters may be split between messages
+    #waiting = []; // data that was sent before the connection was open
+    #decoder = null; // in text mode: a character may be split between messages
 
     constructor() {
       this.readyState = TCPSocket.READY_STATE_INITIALIZED;
@@ -73,7 +73,7 @@
       this.onclose = noop;
     }
 
-    /** Connects to host:port; `isBinary` makes onread give Uint8Arrays instead of strings. */
+    /** Connect to host:port. With `isBinary`, onread receives Uint8Arrays instead of strings. */
     open(host, port, isBinary = false) {
       const { READY_STATE_INITIALIZED, READY_STATE_OPENING, READY_STATE_CLOSED } = TCPSocket;
       if (this.readyState !== READY_STATE_INITIALIZED && this.readyState !== READY_STATE_CLOSED) {
@@ -87,7 +87,7 @@
       try {
         socket = new root.WebSocket(url);
       } catch {
-        socket = {}; // the browser refused to even try: told as every failure is told, later
+        socket = {}; // the browser refused to try: reported like every other failure, asynchronously
         setTimeout(() => this.#closed(socket, CODE_NO_CONNECTION), 0);
       }
       socket.binaryType = "arraybuffer";
@@ -97,7 +97,7 @@
       this.#socket = socket;
     }
 
-    /** Sends a string or bytes; what is sent before the connection is open waits for it. */
+    /** Send a string or bytes; data sent before the connection is open is queued. */
     send(data) {
       const message = typeof data === "string" ? data : toBytes(data);
       if (this.readyState === TCPSocket.READY_STATE_OPEN) this.#socket.send(message);
@@ -105,7 +105,7 @@
       else throw new Error("TCPSocket.send: the socket is not open");
     }
 
-    /** Closes when everything sent is out; onclose follows. */
+    /** Close after everything sent has left; onclose follows. */
     close() {
       const isOpen = this.readyState === TCPSocket.READY_STATE_OPEN;
       if (!isOpen && this.readyState !== TCPSocket.READY_STATE_OPENING) return;
@@ -115,7 +115,7 @@
       if (this.#socket.close) this.#socket.close(CODE_DONE);
     }
 
-    /** Drops the connection and what waits at once; onclose(1000) follows. */
+    /** Drop the connection and the queued data at once; onclose(1000) follows. */
     reset() {
       const socket = this.#socket;
       if (socket === null) return;

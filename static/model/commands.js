@@ -1,14 +1,13 @@
-/** What a line that begins with "/" asks for. No DOM in here. */
+/** The commands that a user types: "/me waves", "/join tea". */
 
 /**
- * `{command, …}` of what somebody wrote: "say" (text), "me" (text), "nick" (nick), "join" (room), "leave",
- * "msg" (nick, text), "help", or "unknown" (name). `missing` is true where a command lacks what it needs.
- * "//x" says "/x".
+ * Return `{command, …}` of a typed text: "say" (text), "me" (text), "nick" (nick), "join" (room), "leave", "msg" (nick,
+ * text), "help", or "unknown" (name). `missing` is true if a command lacks an argument. "//x" says "/x".
  */
 export function parseLine(line) {
   if (line.startsWith("//")) return { command: "say", text: line.slice(1) };
   const match = /^\/(\p{L}+)(?:\s+([\s\S]*))?$/u.exec(line);
-  // A path or a lone slash is nobody's command.
+  // A path or a lone slash is no command.
   if (match === null) return { command: "say", text: line };
   const name = match[1].toLowerCase();
   const rest = (match[2] ?? "").trim();
@@ -35,7 +34,7 @@ export function parseLine(line) {
   }
 }
 
-/** "NICK TEXT", or "NAME WITH BLANKS" TEXT in quotation marks. Without a text the conversation is opened only. */
+/** Parse NICK TEXT, or "NICK WITH SPACES" TEXT. Without a text, the command only opens the conversation. */
 function message(rest) {
   const match = /^(?:"([^"]+)"|@?(\S+))(?:\s+([\s\S]+))?$/.exec(rest);
   if (match === null) return { command: "msg", nick: "", text: "", missing: true };

@@ -1,15 +1,15 @@
 /**
- * One room, or one private conversation, as it is read: its messages in the server's order, one's own that are under
- * way behind them, what is unread, and where "new since you left" stands. No DOM and no socket in here.
+ * A room, or a private conversation, as its reader sees it: the messages in the server's order, the unsent ones behind
+ * them, what is unread, and where "New since you left" stands.
  *
  * A message is {kind: "message", id, nick, text, bytes, at, offset, isOwn, isAction, state, reason, live}; `state` is
  * "sent", "waiting", "refused" or "undelivered". A notice of the page itself is {kind: "notice", text, at}.
- * display() puts rows of the kinds "day" and "mark" between them. `version` changes with whatever a row shows.
+ * display() adds rows of the kinds "day" and "mark". `version` changes whenever a row has to be drawn again.
  */
 
-import { SeenIds } from "../protocol/outbox.js";
+import { SeenIds } from "./seen-ids.js";
 
-/** More than this is not kept in the page; the oldest go first, many at once because the list moves each time. */
+/** The page keeps at most this many rows. The oldest go first, many at a time because each cut moves the list. */
 const MAX_ITEMS = 20000;
 const CUT_ITEMS = 2000;
 
@@ -20,7 +20,7 @@ function dayOf(at) {
   return `${date.getFullYear()}-${date.getMonth()}-${date.getDate()}`;
 }
 
-/** Whether `row` stands under the name of the message above it: same person, same minute. */
+/** Return whether `row` continues the message above it under the same name: same person, same minute. */
 function continues(above, row) {
   if (above === null || above.kind !== "message" || row.kind !== "message") return false;
   if (row.isAction || above.isAction || row.nick === null) return false;
@@ -37,39 +37,39 @@ export class Conversation {
   #display = null;
   #markRow = { kind: "mark", version: 0 };
 
-  /** `address` is {destination, name} of a room or {nick} of a private conversation. */
+  /** `address` is {destination, name} of a room, or {nick} of a private conversation. */
   constructor(address) {
     this.name = address.name ?? null;
-    /** The other person's nickname, null in a room. */
+    /** The other person's nickname; null in a room. */
     this.nick = address.nick ?? null;
     this.destination = address.nick === undefined ? address.destination : `/user/${address.nick}/queue/private`;
     this.isPrivate = address.nick !== undefined;
-    /** Messages that were not there when somebody last looked. */
+    /** How many messages have arrived since the reader last looked. */
     this.unread = 0;
-    /** Those among them that name the reader. */
+    /** How many of them mention the reader. */
     this.mentions = 0;
-    /** The first message that is new since the reader left, null if there is none. */
+    /** The first message that is new since the reader left, or null. */
     this.mark = null;
     this.onchange = () => {};
   }
 
-  /** Everything to show, in order. The same array until something changes. */
+  /** Return everything to show, in order. The array stays the same until something changes. */
   display() {
     if (this.#display === null) this.#display = this.#build();
     return this.#display;
   }
 
-  /** The messages alone, those under way included. */
+  /** The messages without notices, unsent ones included. */
   get messages() {
     return [...this.#items, ...this.#pending].filter(({ kind }) => kind === "message");
   }
 
-  /** True as long as nobody has said anything. */
+  /** True as long as there is no message. */
   get isEmpty() {
     return this.#pending.length === 0 && !this.#items.some(({ kind }) => kind === "message");
   }
 
-  /** The highest offset there is, null without history. */
+  /** The highest offset, or null without history. */
   get lastOffset() {
     for (let i = this.#items.length - 1; i >= 0; i--) {
       if (this.#items[i].offset !== null && this.#items[i].offset !== undefined) return this.#items[i].offset;
@@ -77,7 +77,7 @@ export class Conversation {
     return null;
   }
 
-  /** Adds a message that came in; gives its row, or null if its id has been here before. */
+  /** Add a message that arrived. Return its row, or null if its id is known already. */
   add(message) {
     if (!this.#seen.add(message.id)) return null;
     const row = { kind: "message", state: "sent", reason: null, version: 0, ...message };
@@ -85,8 +85,8 @@ export class Conversation {
     return row;
   }
 
-  /** Adds older messages before all others. */
-  addEarlier(messages) {
+  /** Add older messages before all others. */
+  addOlder(messages) {
     const rows = messages
       .filter(({ id }) => this.#seen.add(id))
       .map((message) => ({ kind: "message", state: "sent", reason: null, version: 0, ...message }));
@@ -94,11 +94,12 @@ export class Conversation {
     this.#changed();
   }
 
+  /** Add a notice of the page itself. */
   addNotice(text, at = Date.now()) {
     this.#push({ kind: "notice", text, at, version: 0, live: true });
   }
 
-  /** Adds an own message that is under way; stands behind all others until settle(). */
+  /** Add an own message that is unsent or unconfirmed; it stays behind all others until settle(). */
   addPending(entry, nick) {
     const { id, text, isAction, at, refused } = entry;
     const state = refused === null ? "waiting" : "refused";
@@ -107,7 +108,7 @@ export class Conversation {
     this.#changed();
   }
 
-  /** The own message `id` is in its place in the room. True if it was under way here. */
+  /** Move an own message to its place in the room. Return false if it was not pending here. */
   settle(id, { offset = null, nick = null } = {}) {
     const row = this.#take(id);
     if (row === null) return false;
@@ -119,28 +120,30 @@ export class Conversation {
     return true;
   }
 
-  /** The server has the message, its place is not known yet. */
+  /** The server has the message; its place in the room is not known yet. */
   received(id) {
     const row = this.#find(id);
     if (row !== undefined) this.#set(row, "sent");
   }
 
-  /** All own messages that the server has, but whose place will not be told any more, stay where they are now. */
+  /** Settle the own messages that the server has but whose place it will not report any more. */
   settleReceived() {
     for (const { id, state } of [...this.#pending]) if (state === "sent") this.settle(id);
   }
 
+  /** The message is about to be sent again. */
   wait(id) {
     const row = this.#find(id);
     if (row !== undefined) this.#set(row, "waiting");
   }
 
+  /** The server has refused the message. */
   refuse(id, reason) {
     const row = this.#find(id);
     if (row !== undefined) this.#set(row, "refused", reason);
   }
 
-  /** A private message found nobody. */
+  /** The recipient of a private message was not there. */
   undelivered(id) {
     const row = this.#find(id) ?? this.#items.findLast((one) => one.id === id && one.isOwn);
     if (row !== undefined) this.#set(row, "undelivered");
@@ -152,7 +155,7 @@ export class Conversation {
 
   // ---- reading ----
 
-  /** A message came that nobody looked at. */
+  /** Count a message that arrived while the reader did not look. */
   countUnread(row, isMention) {
     if (this.unread === 0) this.#setMark(row);
     this.unread += 1;
@@ -160,7 +163,7 @@ export class Conversation {
     this.#changed();
   }
 
-  /** Of what was just read from the server, everything behind `offset` is new to the reader. */
+  /** Mark the loaded messages behind `offset` as new to the reader. */
   markFrom(offset) {
     const fresh = this.#items.filter((row) => row.kind === "message" && !row.isOwn && row.offset > offset);
     if (fresh.length === 0) return;
@@ -169,7 +172,7 @@ export class Conversation {
     this.#changed();
   }
 
-  /** Somebody looks at it all now; the mark stays until leave(). */
+  /** The reader sees the newest message; the mark stays until leave(). */
   read() {
     if (this.unread === 0) return;
     this.unread = 0;
@@ -177,14 +180,14 @@ export class Conversation {
     this.#changed();
   }
 
-  /** Nobody looks any more. */
+  /** The reader has turned away. */
   leave() {
     if (this.unread > 0 || this.mark === null) return;
     this.#setMark(null);
     this.#changed();
   }
 
-  // ---- inside ----
+  // ---- internals ----
 
   #setMark(row) {
     this.mark = row;

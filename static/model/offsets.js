@@ -1,13 +1,13 @@
-/** Where each row of a long list stands, from the heights of those that were measured and a guess for the rest. */
+/** The vertical positions of the rows of a long list. */
 
 export class Offsets {
-  #tops = new Float64Array(1); // tops[i] is where row i begins; tops[count] is the end
+  #tops = new Float64Array(1); // tops[i] is the top of row i in pixels; tops[count] is the end
 
   constructor() {
     this.count = 0;
   }
 
-  /** Takes the heights anew; `heightOf(i)` in pixels. */
+  /** Compute the positions of `count` rows; `heightOf(i)` returns the height of row i in pixels. */
   build(count, heightOf) {
     if (this.#tops.length < count + 1) this.#tops = new Float64Array(Math.max(64, 2 * (count + 1)));
     this.count = count;
@@ -27,7 +27,7 @@ export class Offsets {
     return this.#tops[index];
   }
 
-  /** The row at `y`: the last one that begins at or above it. -1 if there are no rows. */
+  /** Return the row at `y`: the last one that starts at or above it. -1 without rows. */
   indexAt(y) {
     let low = 0;
     let high = this.count - 1;

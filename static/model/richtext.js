@@ -1,9 +1,9 @@
-/** A message's text as parts: plain text, links, and the reader's own name. No DOM and no HTML in here. */
+/** The text of a message in parts: plain text, links and mentions of the reader. */
 
-/** http and https only: nothing else may ever become the address of a link. */
+/** http and https only: no other address may ever become a link. */
 const LINK = /\bhttps?:\/\/[^\s<>"'`\p{Cc}]+/giu;
 const MAX_LINK_CHARS = 2000;
-/** What is a sentence's rather than an address's last character. */
+/** Characters at the end of an address that belong to the sentence around it. */
 const TAIL = /[.,;:!?…*_~]+$/u;
 
 function trimmed(url) {
@@ -16,7 +16,7 @@ function trimmed(url) {
   return link;
 }
 
-/** The address of a link if it may be one, else null. */
+/** Return the address if it may become a link, else null. */
 export function safeUrl(text) {
   if (text.length > MAX_LINK_CHARS) return null;
   try {
@@ -31,20 +31,20 @@ function escaped(text) {
   return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
 
-/** What finds a nickname as a word of its own, with or without "@". Names of one letter need the "@". */
+/** Return a pattern that finds a nickname as a word, with or without "@"; one-letter names need the "@". */
 export function mentionPattern(nick) {
   if (nick === "") return null;
   const at = [...nick].length < 2 ? "@" : "@?";
   return new RegExp(`(?<![\\p{L}\\p{N}_@])${at}${escaped(nick)}(?![\\p{L}\\p{N}_])`, "giu");
 }
 
-/** Whether a text names somebody. */
+/** Return whether a text mentions the nickname. */
 export function mentions(text, nick) {
   const pattern = mentionPattern(nick);
   return pattern !== null && pattern.test(text);
 }
 
-/** `[{text, url?, isMention?}]`; the texts, joined, are the text as it was. */
+/** Return `[{text, url?, isMention?}]`. The parts, joined, are the original text. */
 export function partsOf(text, nick = "") {
   const parts = [];
   let from = 0;
@@ -61,7 +61,7 @@ export function partsOf(text, nick = "") {
   return pattern === null ? parts : parts.flatMap((part) => (part.url ? [part] : split(part.text, pattern, "isMention")));
 }
 
-/** Cuts a text where `pattern` (global) matches; the matches get `flag`. */
+/** Split a text at the matches of `pattern` (global). The parts that match get the property `flag`. */
 export function split(text, pattern, flag) {
   const parts = [];
   let from = 0;
@@ -75,7 +75,7 @@ export function split(text, pattern, flag) {
   return parts;
 }
 
-/** What finds the words of a search, in any case of letters; null if there is nothing to look for. */
+/** Return a pattern that finds the query in any letter case; null if the query is empty. */
 export function searchPattern(query) {
   const words = query.trim();
   return words === "" ? null : new RegExp(escaped(words), "giu");

@@ -1,23 +1,23 @@
 /**
- * Keeps a STOMPClient connected: connects, and comes back after a loss with growing delays. What is subscribed is the
- * business of whoever sets `onlogin`. No DOM in here; timers and randomness are handed in.
+ * Keeps a STOMPClient connected: connects, and reconnects after a loss with growing delays. Subscribing is the task of
+ * `onlogin`. Timers and randomness are passed in.
  */
 
 const FIRST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 30000;
-/** A connection that lasted this long was a good one: the next loss starts with short delays again. */
+/** After a connection that lasted this long the delays start from the shortest again. */
 const STABLE_MS = 10000;
 
 /**
- * How long to wait before attempt number `attempt` (0, 1, 2 …): a random time in the upper half of
- * 1, 2, 4 … 30 s, so that the pages of a restarted server do not all come back in the same instant.
+ * Return the delay before attempt number `attempt` (0, 1, 2 …): a random time in the upper half of 1, 2, 4 … 30 s, so
+ * that the pages of a restarted server do not all reconnect in the same instant.
  */
 export function retryDelayMs(attempt, random = Math.random) {
   const longest = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 10));
   return Math.round(longest / 2 + (random() * longest) / 2);
 }
 
-/** Close codes from 3500 to 3999 ask the client to stay away. */
+/** Return whether the client may reconnect: close codes 3500 to 3999 ask it not to. */
 export function mayReturn(code) {
   return !(code >= 3500 && code <= 3999);
 }
@@ -35,9 +35,9 @@ export class Connection {
     this.#client = client;
     this.#timers = timers;
     this.#random = random;
-    /** "offline", "connecting" or "online"; online is what ready() says: all that is wanted is subscribed. */
+    /** "offline", "connecting" or "online"; ready() makes it online, once everything is subscribed. */
     this.state = "offline";
-    this.onstate = () => {}; // (state, {retryAt, final, code}) retryAt in ms since 1970, null if there is no next attempt
+    this.onstate = () => {}; // (state, {retryAt, final, code}) retryAt: ms since 1970, null without a next attempt
     this.onlogin = () => {}; // (frame) the server's CONNECTED
     this.onmessage = () => {}; // (frame)
     this.onreceipt = () => {}; // (id, headers)
@@ -54,12 +54,12 @@ export class Connection {
     return this.state === "online";
   }
 
-  /** Logged in; sending is possible. */
+  /** Whether the client has logged in, so that sending is possible. */
   get isConnected() {
     return this.#client.connected;
   }
 
-  /** Connects now, if there is no connection and none is being made. */
+  /** Connect now, unless there is a connection or an attempt at one. */
   connect() {
     if (this.state !== "offline") return;
     this.#isHeld = false;
@@ -69,7 +69,7 @@ export class Connection {
     this.#client.connect();
   }
 
-  /** Drops the connection, if there is one, and makes it anew, as for another nickname. */
+  /** Drop the connection, if there is one, and connect again, as for another nickname. */
   reconnect() {
     if (this.state === "offline") {
       this.connect();
@@ -80,12 +80,12 @@ export class Connection {
     this.connect();
   }
 
-  /** The end of this connection is not followed by another attempt; connect() ends that. */
+  /** Do not reconnect when this connection ends, until the next connect(). */
   hold() {
     this.#isHeld = true;
   }
 
-  /** Everything that is wanted is subscribed. */
+  /** Everything is subscribed: the connection is online. */
   ready() {
     if (this.state !== "connecting" || !this.isConnected) return;
     this.#timers.clearTimeout(this.#stableTimer);
@@ -95,12 +95,13 @@ export class Connection {
     this.#enter("online");
   }
 
-  /** More is wanted than is subscribed: online again with the next ready(). */
+  /** Something is yet to be subscribed: "connecting" until the next ready(). */
   unready() {
     if (this.state === "online") this.#enter("connecting");
   }
 
-  /** These three throw when there is no connection. */
+  // The next three throw without a connection.
+
   send(body, destination, headers) {
     this.#client.send(body, destination, headers);
   }

@@ -1,8 +1,8 @@
-/** A room that was joined: its conversation, where its stream was read up to, and who is there. */
+/** A room that the page has joined: its conversation, its position in the stream, its people. */
 
 import { Conversation } from "../model/conversation.js";
 import { readBody, sentAt } from "./messages.js";
-import { People } from "./people.js";
+import { People } from "./presence.js";
 import { Stream } from "./stream.js";
 import { Typing } from "./typing.js";
 
@@ -13,28 +13,30 @@ export class Room {
     this.stream = new Stream();
     this.people = new People();
     this.typing = new Typing();
-    /** Subscribed, and everything that was missed has come. */
+    /** Subscribed, and every message that was missed has arrived. */
     this.isIn = false;
-    /** The RECEIPT of the subscription is there. */
+    /** The RECEIPT of the subscription has arrived. */
     this.isConfirmed = false;
-    /** Was in at least once: what comes later is news, also if it comes late. */
+    /** Was in at least once: messages that arrive from then on are news, however late they come. */
     this.wasIn = false;
+    /** The id of the subscription, or null. */
     this.subscription = null;
     this.timer = null;
-    /** The promise of a block of older messages that is on its way. */
+    /** The promise of a block of older messages that is being loaded, or null. */
     this.loading = null;
-    this.giveUpEarlier = null;
+    /** Ends that loading without a result; null when nothing is being loaded. */
+    this.cancelLoading = null;
   }
 
-  /** What a MESSAGE frame of this room says. `at` is null if nobody knows when it was sent. */
-  read(frame, outbox, now) {
+  /** Return the message in a MESSAGE frame of this room. `at` is null if the time of sending is unknown. */
+  read(frame, sendQueue, now) {
     const body = readBody(frame);
     const offset = frame.headers["x-stream-offset"];
     return {
       ...body,
       at: sentAt(frame.headers, now) ?? (this.isIn ? now : null),
       offset: offset === undefined ? null : Number(offset),
-      isOwn: body.id !== null && outbox.isOwn(body.id),
+      isOwn: body.id !== null && sendQueue.isOwn(body.id),
       live: this.wasIn,
     };
   }

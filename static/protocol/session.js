@@ -1,91 +1,92 @@
 /**
- * One person's chat: the rooms and private conversations, over one connection that comes and goes. It subscribes,
- * resumes, sends what waits in the outbox, and puts what arrives into the conversations. No DOM and no words in here.
+ * One person's chat: rooms and private conversations over one connection that comes and goes. Subscribes, resumes,
+ * sends the queued messages and puts those that arrive into the conversations. It knows neither DOM nor words.
  *
- * With a server that keeps no history or knows no people it does without; see `features`.
+ * Works with servers without history or presence, too; see `features`.
  */
 
-import { Company } from "./company.js";
+import { cleanNick, sameNick } from "../model/nicknames.js";
 import { Connection } from "./connection.js";
-import { loadEarlier } from "./earlier.js";
-import { LETTERS, Letters, isLetter } from "./letters.js";
-import { cleanNick, writeBody } from "./messages.js";
-import { Rooms, sameNick } from "./people.js";
-import { readRefusal } from "./refusal.js";
+import { readError } from "./errors.js";
+import { loadOlder } from "./history-loader.js";
+import { writeBody } from "./messages.js";
+import { RoomDirectory } from "./presence.js";
+import { PRIVATE_QUEUE, PrivateMessages, isPrivateDestination } from "./private-messages.js";
+import { RoomWatcher } from "./room-watcher.js";
 import { Room } from "./room.js";
+import { Subscriptions } from "./subscriptions.js";
 import { typingDestination } from "./typing.js";
-import { Wire } from "./wire.js";
 
 const ROOMS = "/presence/rooms";
-/** When a room's RECEIPT announced messages that do not come (they aged in between), this ends the waiting. */
+/** The longest wait for messages that a RECEIPT announced but that expired before they were sent. */
 const CATCH_UP_MS = 3000;
 
 export class ChatSession {
-  #outbox;
-  #reading;
+  #sendQueue;
+  #readPositions;
   #token;
   #timers;
   #now;
   #rooms = new Map(); // destination -> Room
-  #letters = new Letters();
-  #company;
-  #wire;
-  #goodNick = ""; // the one of the last login
-  #refused = new Set(); // features that this server does not want to have asked for
+  #privateMessages = new PrivateMessages();
+  #watcher;
+  #subscriptions;
+  #acceptedNick = ""; // the nickname of the last login
+  #refused = new Set(); // features that this server has refused
 
-  constructor({ client, outbox, reading, token, nick = "", timers = globalThis, now = Date.now }) {
-    this.#outbox = outbox;
-    this.#reading = reading;
+  constructor({ client, sendQueue, readPositions, token, nick = "", timers = globalThis, now = Date.now }) {
+    this.#sendQueue = sendQueue;
+    this.#readPositions = readPositions;
     this.#token = token;
     this.#timers = timers;
     this.#now = now;
     this.nick = nick;
     this.id = null;
-    this.rooms = new Rooms();
+    this.rooms = new RoomDirectory();
     this.current = null; // a Conversation
     this.features = { people: false };
     this.maxTextChars = Infinity;
     this.connection = new Connection(client, { timers });
     this.onstate = () => {}; // (state, {retryAt, final, code})
-    this.onmessage = () => {}; // (conversation, row) something new, from somebody else
-    this.onconversations = () => {}; // a room or conversation came or went
-    this.onentered = () => {}; // (conversation) a room is there, with all that was said
-    this.onpeople = () => {}; // (change) who is in the current room, or in which rooms people are
-    this.ontyping = () => {}; // somebody types in the current room
+    this.onmessage = () => {}; // (conversation, row) a new message from another person
+    this.onconversations = () => {}; // a room or conversation was opened or closed, or a room was entered
+    this.onentered = () => {}; // (conversation) a room was entered, and its stored messages have arrived
+    this.onpeople = () => {}; // (change) in the people of the current room; null: in the list of rooms
+    this.ontyping = () => {}; // the typists of the current room may have changed
     this.onnick = () => {}; // ("set" | "taken" | "needed" | "refused", nick, reason)
     this.onnotice = () => {}; // (conversation or null, name of the notice, ...details)
     this.onrefused = () => {}; // (conversation, id, reason)
-    this.onreplaced = () => {}; // this person's chat goes on in another window
+    this.onreplaced = () => {}; // a newer connection of this window has taken over
 
     const { connection } = this;
-    this.#wire = new Wire(connection);
-    this.#company = new Company(this.#wire, now);
-    this.#company.onpeople = (change) => {
+    this.#subscriptions = new Subscriptions(connection);
+    this.#watcher = new RoomWatcher(this.#subscriptions, now);
+    this.#watcher.onpeople = (change) => {
       if (change?.event === "rename" && change.person.id === this.id) this.#renamed(change.person.nick);
       this.onpeople(change);
     };
-    this.#company.ontyping = () => this.ontyping();
-    this.#company.onfailed = () => this.#refused.add("people");
-    this.#letters.onopen = (conversation) => {
+    this.#watcher.ontyping = () => this.ontyping();
+    this.#watcher.onfailed = () => this.#refused.add("people");
+    this.#privateMessages.onopen = (conversation) => {
       this.#restore(conversation);
       this.onnotice(conversation, "privateNotKept");
       this.onconversations();
     };
-    this.#letters.onstranger = (conversation, nick) => this.onnotice(conversation, "somebodyElse", nick);
+    this.#privateMessages.onsenderchange = (conversation, nick) => this.onnotice(conversation, "senderChanged", nick);
     connection.onstate = (state, next) => {
       if (state === "offline") this.#lost();
       this.onstate(state, next);
       if (state === "online") this.flush();
     };
     connection.onlogin = (frame) => this.#login(frame);
-    connection.onmessage = (frame) => this.#wire.message(frame);
+    connection.onmessage = (frame) => this.#subscriptions.deliver(frame);
     connection.onreceipt = (id, headers) => {
-      if (!this.#wire.receipt(id, headers)) this.#arrived(id);
+      if (!this.#subscriptions.confirm(id, headers)) this.#arrived(id);
     };
     connection.onerror = (frame) => this.#error(frame);
   }
 
-  /** The headers that tell the server who comes. */
+  /** Return the headers of CONNECT that identify this person. */
   connectHeaders() {
     return this.nick === "" ? {} : { nick: this.nick, "x-presence-token": this.#token };
   }
@@ -96,16 +97,18 @@ export class ChatSession {
 
   // ---- rooms and conversations ----
 
-  /** All of them: rooms first, in the order of joining. */
+  /** All conversations: first the rooms in the order of joining, then the private ones. */
   get conversations() {
-    return [...[...this.#rooms.values()].map(({ conversation }) => conversation), ...this.#letters.conversations];
+    const rooms = [...this.#rooms.values()].map(({ conversation }) => conversation);
+    return [...rooms, ...this.#privateMessages.conversations];
   }
 
+  /** Return the joined room with this destination, or null. */
   room(destination) {
     return this.#rooms.get(destination) ?? null;
   }
 
-  /** Joins a room, if that is not done; gives its conversation. */
+  /** Join a room, unless it is joined already. Return its conversation. */
   join(address) {
     let room = this.#rooms.get(address.destination);
     if (room === undefined) {
@@ -121,43 +124,44 @@ export class ChatSession {
     return room.conversation;
   }
 
-  /** Leaves a room, or closes a private conversation. */
+  /** Leave a room, or close a private conversation. */
   leave(conversation) {
     if (conversation.isPrivate) {
-      this.#letters.close(conversation);
+      this.#privateMessages.close(conversation);
     } else {
       const room = this.#rooms.get(conversation.destination);
       if (room === undefined) return;
-      if (this.#company.room === room) this.#company.follow(null);
+      if (this.#watcher.room === room) this.#watcher.follow(null);
       this.#rooms.delete(conversation.destination);
-      if (room.subscription !== null) this.#wire.unsubscribe(room.subscription);
+      if (room.subscription !== null) this.#subscriptions.unsubscribe(room.subscription);
       this.#timers.clearTimeout(room.timer);
       this.#checkReady();
     }
     this.onconversations();
   }
 
-  /** The private conversation with somebody; null if there are too many already. */
+  /** Return the private conversation with a person; null if there are too many. */
   openPrivate(nick) {
-    return this.#letters.with(nick);
+    return this.#privateMessages.with(nick);
   }
 
-  /** The conversation that somebody looks at now: its people and typists are asked for. */
+  /** Show a conversation: presence and typing notices are subscribed for it. */
   show(conversation) {
     this.current = conversation;
-    this.#company.follow(this.#rooms.get(conversation.destination) ?? null, this.features.people);
+    this.#watcher.follow(this.#rooms.get(conversation.destination) ?? null, this.features.people);
   }
 
-  /** Reads older messages of a room; gives a promise of whether there were any. */
-  loadEarlier(conversation) {
+  /** Load older messages of a room. Return a promise of whether there were any. */
+  loadOlder(conversation) {
     const room = this.#rooms.get(conversation.destination);
     if (room === undefined || !this.connection.isConnected) return Promise.resolve(false);
-    const read = (frame) => room.read(frame, this.#outbox, this.#now());
-    return loadEarlier(room, this.#wire, read, { timers: this.#timers });
+    const read = (frame) => room.read(frame, this.#sendQueue, this.#now());
+    return loadOlder(room, this.#subscriptions, read, { timers: this.#timers });
   }
 
   // ---- the nickname ----
 
+  /** Ask for another nickname; `onnick` reports the outcome. */
   setNick(nick) {
     if (nick === this.nick && this.connection.state !== "offline") return;
     this.nick = nick;
@@ -165,40 +169,40 @@ export class ChatSession {
     else this.onnick("set", nick);
   }
 
-  /** Another window of the same person chose another nickname. */
+  /** Another window of the same person has changed the nickname. */
   #renamed(nick) {
-    this.nick = this.#goodNick = nick;
+    this.nick = this.#acceptedNick = nick;
     this.onnick("set", nick);
   }
 
-  // ---- writing ----
+  // ---- sending ----
 
-  /** Sends a text to a conversation, now or when there is a connection. */
+  /** Send a text to a conversation, now or once there is a connection. */
   say(conversation, text, isAction = false) {
     const { destination } = conversation;
-    const entry = this.#outbox.add({ destination, text, at: this.#now(), isAction });
+    const entry = this.#sendQueue.add({ destination, text, at: this.#now(), isAction });
     conversation.addPending(entry, this.nick);
     this.flush();
   }
 
-  /** Somebody is typing into the current room. */
+  /** Report that the user is typing in the current room. */
   type() {
-    const { room } = this.#company;
-    // A message that is under way comes first: the server may let this window send so many a second.
-    if (room === null || !this.connection.isOnline || this.#outbox.entries.length > 0) return;
+    const { room } = this.#watcher;
+    // Queued messages go first: the server may limit how many frames this window sends in a second.
+    if (room === null || !this.connection.isOnline || this.#sendQueue.entries.length > 0) return;
     if (!room.typing.isDue(room.destination, this.#now())) return;
     const notice = JSON.stringify({ nick: this.nick, typing: true });
     this.connection.send(notice, typingDestination(room.destination), { "content-type": "application/json" });
   }
 
-  /** Sends what waits, where the way is free. */
+  /** Send the queued messages whose room has been entered. */
   flush() {
     if (!this.connection.isConnected || !this.connection.isOnline) return;
-    for (const { id, destination, refused } of this.#outbox.entries) {
-      if (refused === null && isLetter(destination) && !this.features.people) this.#refuse(id, "noPrivate");
+    for (const { id, destination, refused } of this.#sendQueue.entries) {
+      if (refused === null && isPrivateDestination(destination) && !this.features.people) this.#refuse(id, "noPrivate");
     }
     const may = ({ destination }) => this.#rooms.get(destination)?.isIn ?? true;
-    this.#outbox.flush((entry) => {
+    this.#sendQueue.flush((entry) => {
       this.connection.send(writeBody({ ...entry, nick: this.nick }), entry.destination, {
         "content-type": "application/json",
         timestamp: String(entry.at),
@@ -207,17 +211,17 @@ export class ChatSession {
     }, may);
   }
 
-  /** Tries a refused message again. */
+  /** Send a refused message again. */
   retry(conversation, id) {
-    this.#outbox.retry(id);
+    this.#sendQueue.retry(id);
     conversation.wait(id);
     this.flush();
   }
 
-  /** Takes back a message that did not go out; gives its text. */
+  /** Remove a refused message from the conversation and the queue. Return its text. */
   takeBack(conversation, id) {
-    const entry = this.#outbox.get(id);
-    this.#outbox.confirm(id);
+    const entry = this.#sendQueue.get(id);
+    this.#sendQueue.confirm(id);
     conversation.remove(id);
     return entry === undefined ? "" : entry.text;
   }
@@ -227,30 +231,32 @@ export class ChatSession {
   #login(frame) {
     const nick = cleanNick(frame.headers.nick ?? "");
     if (nick !== "") this.nick = nick;
-    this.#goodNick = this.nick;
+    this.#acceptedNick = this.nick;
     this.id = frame.headers["x-presence-id"] ?? null;
     this.features.people = this.id !== null && !this.#refused.has("people");
     this.onnick("set", this.nick);
     for (const room of this.#rooms.values()) this.#enter(room);
     if (this.features.people) {
-      const refuse = { failed: () => this.#refused.add("people") };
-      this.#wire.subscribe(LETTERS, { id: "private" }, (message) => this.#letter(message), refuse);
-      this.#wire.subscribe(ROOMS, { id: "rooms" }, (message) => {
+      const onprivate = (message) => this.#privateMessage(message);
+      const onrooms = (message) => {
         if (this.rooms.take(message)) this.onpeople(null);
-      }, refuse);
+      };
+      const failed = () => this.#refused.add("people");
+      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, onprivate, { failed });
+      this.#subscriptions.subscribe(ROOMS, { id: "rooms" }, onrooms, { failed });
     }
-    this.#company.resume(this.features.people);
+    this.#watcher.resume(this.features.people);
     this.#checkReady();
   }
 
   #lost() {
-    this.#wire.lost();
-    this.#outbox.disconnected();
+    this.#subscriptions.clear();
+    this.#sendQueue.disconnected();
     this.rooms.clear();
     for (const room of this.#rooms.values()) {
       room.isIn = false;
       room.subscription = null;
-      room.giveUpEarlier?.();
+      room.cancelLoading?.();
       room.people.clear();
       room.typing.clear();
       this.#timers.clearTimeout(room.timer);
@@ -260,23 +266,23 @@ export class ChatSession {
   }
 
   #error(frame) {
-    const { kind, reason, id, maxChars } = readRefusal(frame, !this.connection.isConnected);
+    const { kind, reason, id, maxChars } = readError(frame, !this.connection.isConnected);
     if (kind === "taken" || kind === "nick") {
       this.#nickRefused(kind === "taken", reason);
     } else if (kind === "replaced") {
       this.connection.hold();
       this.onreplaced();
-    } else if (!this.#wire.refused(id)) {
+    } else if (!this.#subscriptions.fail(id)) {
       this.maxTextChars = maxChars ?? this.maxTextChars;
       if (!this.#refuse(id, reason)) this.onnotice(null, "serverSaid", reason);
     }
   }
 
-  /** Goes back to the name of before, if there is one; else somebody has to choose. */
+  /** Return to the previous nickname, if there is one; otherwise the user has to choose another. */
   #nickRefused(isTaken, reason) {
     const refused = this.nick;
-    if (this.#goodNick !== "" && !sameNick(this.#goodNick, refused)) {
-      this.nick = this.#goodNick;
+    if (this.#acceptedNick !== "" && !sameNick(this.#acceptedNick, refused)) {
+      this.nick = this.#acceptedNick;
       this.onnick(isTaken ? "taken" : "refused", refused, reason);
       this.connection.reconnect();
     } else {
@@ -299,19 +305,19 @@ export class ChatSession {
     const { destination, stream } = room;
     const isProbe = stream.isKept !== true;
     const id = isProbe ? `probe ${destination}` : destination;
-    const failed = () => stream.forget(); // no history any more; the next connection asks anew
+    const failed = () => stream.forget(); // the history was switched off; the next connection probes again
     const before = room.subscription;
     room.subscription = id;
-    this.#wire.subscribe(destination, { id, ...stream.headers() }, (frame) => this.#roomMessage(room, frame), {
+    this.#subscriptions.subscribe(destination, { id, ...stream.headers() }, (frame) => this.#roomMessage(room, frame), {
       failed,
       done: (headers) => {
-        if (isProbe && stream.probed(headers, this.#reading.of(destination))) {
-          this.#enter(room); // with another id, and the first one ends after that: nobody sees us leave
+        if (isProbe && stream.probed(headers, this.#readPositions.of(destination))) {
+          this.#enter(room); // with another id, before the first one ends: others do not see us leave
           return;
         }
-        const isWhole = isProbe || stream.continued(headers);
-        if (room.wasIn && !isWhole) this.onnotice(room.conversation, "gap");
-        if (room.wasIn && (stream.isKept === false || !isWhole)) room.conversation.settleReceived();
+        const isComplete = isProbe || stream.continued(headers);
+        if (room.wasIn && !isComplete) this.onnotice(room.conversation, "gap");
+        if (room.wasIn && (stream.isKept === false || !isComplete)) room.conversation.settleReceived();
         room.timer = this.#timers.setTimeout(() => {
           stream.giveUp();
           this.#settle(room);
@@ -321,17 +327,17 @@ export class ChatSession {
       },
     });
     room.isConfirmed = false;
-    if (before !== null && before !== id) this.#wire.unsubscribe(before);
+    if (before !== null && before !== id) this.#subscriptions.unsubscribe(before);
   }
 
-  /** The room is in as soon as all has come that was there before. */
+  /** Enter the room once everything that was stored before has arrived. */
   #settle(room) {
     if (room.isIn || !room.isConfirmed || !room.stream.isCaughtUp) return;
     this.#timers.clearTimeout(room.timer);
     room.isIn = true;
     if (!room.wasIn) {
       room.wasIn = true;
-      const read = this.#reading.of(room.destination);
+      const read = this.#readPositions.of(room.destination);
       if (read !== null && read.epoch === room.stream.epoch) room.conversation.markFrom(read.offset);
       this.onentered(room.conversation);
     }
@@ -341,28 +347,28 @@ export class ChatSession {
 
   #roomMessage(room, frame) {
     if (room.subscription !== frame.headers.subscription || !room.stream.take(frame.headers)) return;
-    const message = room.read(frame, this.#outbox, this.#now());
-    if (message.isOwn) this.#outbox.confirm(message.id);
+    const message = room.read(frame, this.#sendQueue, this.#now());
+    if (message.isOwn) this.#sendQueue.confirm(message.id);
     if (!message.isOwn || !room.conversation.settle(message.id, message)) {
       const row = room.conversation.add(message);
       if (message.nick !== null) {
         room.typing.stop(message.nick);
-        if (room === this.#company.room) this.ontyping();
+        if (room === this.#watcher.room) this.ontyping();
       }
       if (row !== null && !row.isOwn && room.wasIn) this.onmessage(room.conversation, row);
     }
     this.#settle(room);
   }
 
-  #letter(frame) {
-    const news = this.#letters.take(frame, this.#now());
-    if (news !== null) this.onmessage(news.conversation, news.row);
+  #privateMessage(frame) {
+    const received = this.#privateMessages.take(frame, this.#now());
+    if (received !== null) this.onmessage(received.conversation, received.row);
   }
 
-  /** The server has an own message. */
+  /** The server has confirmed an own message. */
   #arrived(id) {
-    const entry = this.#outbox.get(id);
-    if (!this.#outbox.confirm(id)) {
+    const entry = this.#sendQueue.get(id);
+    if (!this.#sendQueue.confirm(id)) {
       for (const conversation of this.conversations) conversation.received(id);
       return;
     }
@@ -373,8 +379,8 @@ export class ChatSession {
   }
 
   #refuse(id, reason) {
-    const entry = this.#outbox.get(id);
-    if (entry === undefined || !this.#outbox.refuse(id, reason)) return false;
+    const entry = this.#sendQueue.get(id);
+    if (entry === undefined || !this.#sendQueue.refuse(id, reason)) return false;
     const conversation = this.#conversationAt(entry.destination);
     if (conversation !== null) {
       conversation.refuse(id, reason);
@@ -383,9 +389,9 @@ export class ChatSession {
     return true;
   }
 
-  /** Puts what still waits for a conversation into it, as after a reload. */
+  /** Add the queued messages of a conversation to it, as after a reload. */
   #restore(conversation) {
-    for (const entry of this.#outbox.entries) {
+    for (const entry of this.#sendQueue.entries) {
       if (entry.destination === conversation.destination) conversation.addPending(entry, this.nick);
     }
   }

@@ -1,17 +1,17 @@
 /**
- * Where a room's ordered stream of messages was read up to, and what to ask for so that nothing is missed and nothing
- * comes twice. Headers in, headers out: no socket and no DOM in here.
+ * The position in a room's stream of messages, and the SUBSCRIBE headers that continue there without a gap or a
+ * repeat. Headers in, headers out.
  *
- * A destination with history says so in the RECEIPT of a SUBSCRIBE (x-stream-epoch, and in x-stream-offset the next
- * offset it will give). So a room is first asked with "next", which every destination allows; if it has history, a
- * second SUBSCRIBE begins where the page wants to read from. A server that knows no history ignores the header.
+ * A destination with history says so in the RECEIPT of a SUBSCRIBE: x-stream-epoch, and in x-stream-offset the offset
+ * of its next message. A room is therefore probed with "next", which every destination allows; if it has history, a
+ * second SUBSCRIBE starts where the page wants to read from. A server without history ignores the header.
  */
 
-/** So much of the past is read when a room is entered; what is older comes when somebody looks for it. */
+/** Messages that are read when a room is entered; older ones are loaded on demand. */
 export const FIRST_BLOCK = 300;
-/** The new-since-you-left mark should be within what is read, but not at any price. */
+/** The "New since you left" mark should be among the messages that are read, up to this many. */
 const MOST_UNREAD = 5000;
-/** A few messages before the mark. */
+/** Messages that are read before the mark. */
 const BEFORE_MARK = 20;
 
 const number = (text) => (/^\d{1,15}$/.test(text ?? "") ? Number(text) : null);
@@ -20,18 +20,18 @@ export class Stream {
   #target = 0; // caught up when this is the next offset
 
   constructor() {
-    /** Whether the server keeps this room's messages: null as long as nobody knows. */
+    /** Whether the server stores this room's messages; null until that is known. */
     this.isKept = null;
     this.epoch = null;
-    /** The next offset to come. */
+    /** The offset of the next message. */
     this.next = 0;
-    /** The oldest offset that was read, null if none. */
+    /** The oldest offset that was read, or null. */
     this.first = null;
-    /** Nothing is kept before `first`. */
+    /** The server has nothing older than `first`. */
     this.isComplete = false;
   }
 
-  /** The headers of the SUBSCRIBE that begins or continues. */
+  /** Return the headers of the SUBSCRIBE that starts or continues the stream. */
   headers() {
     if (this.isKept !== true) return { "x-stream-offset": "next" };
     if (this.epoch === null) return { "x-stream-offset": `offset=${this.next}` };
@@ -39,8 +39,8 @@ export class Stream {
   }
 
   /**
-   * Reads the RECEIPT of the first SUBSCRIBE. True if another one, with headers(), has to follow.
-   * `read` is {epoch, offset} of the last message that was read in an earlier visit, or null.
+   * Take the RECEIPT of the probe. Return whether another SUBSCRIBE, with headers(), has to follow. `read` is
+   * {epoch, offset} of the last message that was read during an earlier visit, or null.
    */
   probed(headers, read = null) {
     const next = number(headers["x-stream-offset"]);
@@ -60,7 +60,7 @@ export class Stream {
     return true;
   }
 
-  /** Reads the RECEIPT of a SUBSCRIBE that continues. False if the server no longer has all that was missed. */
+  /** Take the RECEIPT of a SUBSCRIBE that continues. Return false if the server has lost messages in between. */
   continued(headers) {
     const next = number(headers["x-stream-offset"]);
     if (headers["x-stream-epoch"] === undefined || next === null) {
@@ -73,44 +73,45 @@ export class Stream {
     return isSame && headers["x-stream-recovered"] !== "false";
   }
 
-  /** The room's history was switched off; ask as if nothing were known. */
+  /** The room's history was switched off: probe it again. */
   forget() {
     this.isKept = null;
     this.epoch = null;
   }
 
-  /** Notes a MESSAGE. False if it has been here before, or will come again. */
+  /** Take the headers of a MESSAGE. Return false if it is a repeat, or will be repeated. */
   take(headers) {
     const offset = number(headers["x-stream-offset"]);
     if (offset === null) return true;
-    if (this.isKept !== true) return false; // the replay that follows has it too
+    if (this.isKept !== true) return false; // the replay that follows includes it
     const epoch = headers["x-stream-epoch"];
     if (epoch !== undefined && epoch !== this.epoch) this.#begin(epoch);
     if (offset < this.next) return false;
     if (this.first === null) {
       this.first = offset;
-      if (offset > this.next) this.isComplete = true; // asked for more than there was
+      if (offset > this.next) this.isComplete = true; // more was asked for than there is
     }
     this.next = offset + 1;
     return true;
   }
 
-  /** True when all that was there at the time of the SUBSCRIBE has come. */
+  /** Whether everything that was stored at the time of the SUBSCRIBE has arrived. */
   get isCaughtUp() {
     return this.isKept === false || (this.isKept === true && this.next >= this.#target);
   }
 
-  /** What was waited for is not there any more. */
+  /** Stop waiting for messages that the server no longer has. */
   giveUp() {
     this.#target = this.next;
   }
 
-  get hasEarlier() {
+  /** Whether the server may have older messages than `first`. */
+  get hasOlder() {
     return this.isKept === true && !this.isComplete && this.first !== null && this.first > 0;
   }
 
-  /** The headers of a SUBSCRIBE for a block before what is there, and where the block ends. */
-  earlier(count) {
+  /** Return {from, end, headers}: the offsets of the block before `first`, and the headers of its SUBSCRIBE. */
+  olderBlock(count) {
     const from = Math.max(0, this.first - count);
     return {
       end: this.first,
@@ -123,8 +124,8 @@ export class Stream {
     };
   }
 
-  /** A block that was asked for from `from` on has come, and begins with `offset` (null: it was empty). */
-  tookEarlier(from, offset) {
+  /** The block that was asked for from `from` has arrived; it starts with `offset`, null if it was empty. */
+  addedOlder(from, offset) {
     if (offset !== null) this.first = offset;
     if (offset === null || offset > from || from === 0) this.isComplete = true;
   }
@@ -133,6 +134,6 @@ export class Stream {
     this.epoch = epoch;
     this.next = 0;
     this.first = null;
-    this.isComplete = true; // what is shown above belongs to another time
+    this.isComplete = true; // what is shown above belongs to another epoch
   }
 }

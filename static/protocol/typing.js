@@ -1,31 +1,30 @@
-/** Who is typing: how often to say so, and how long to believe it. Nothing of it is kept anywhere. */
+/** Typing notices: how often to send one, and how long one holds. They are stored nowhere. */
 
-import { cleanNick } from "./messages.js";
-import { foldNick } from "./people.js";
+import { cleanNick, foldNick } from "../model/nicknames.js";
 
-/** One notice in this time, however fast somebody types. */
+/** At most one notice in this time. */
 export const SAY_EVERY_MS = 3000;
-/** Without another notice somebody has stopped. */
+/** A person without another notice in this time has stopped typing. */
 export const BELIEVE_MS = 5000;
 const MAX_TYPISTS = 50;
 
-/** The destination for the typing notices of a room. */
+/** Return the destination of a room's typing notices. */
 export function typingDestination(destination) {
   return destination.replace(/^\/topic\/chat/, "/topic/typing");
 }
 
 export class Typing {
-  #saidAt = new Map(); // destination -> ms
+  #sentAt = new Map(); // destination -> when the last notice was sent, in ms
   #heard = new Map(); // folded nick -> {nick, until}
 
-  /** True if a notice should go out now. */
+  /** Return whether a notice is due; if so, count it as sent. */
   isDue(destination, now) {
-    if (now - (this.#saidAt.get(destination) ?? -Infinity) < SAY_EVERY_MS) return false;
-    this.#saidAt.set(destination, now);
+    if (now - (this.#sentAt.get(destination) ?? -Infinity) < SAY_EVERY_MS) return false;
+    this.#sentAt.set(destination, now);
     return true;
   }
 
-  /** Takes the body of somebody's notice. */
+  /** Take the body of another person's notice. */
   hear(body, now) {
     let value = null;
     try {
@@ -39,7 +38,7 @@ export class Typing {
     this.#heard.set(foldNick(nick), { nick, until: now + BELIEVE_MS });
   }
 
-  /** Their message is there, or they left. */
+  /** The person has sent the message, or has left. */
   stop(nick) {
     this.#heard.delete(foldNick(nick));
   }
@@ -48,7 +47,7 @@ export class Typing {
     this.#heard.clear();
   }
 
-  /** The nicknames of those who are typing, without one's own. */
+  /** Return the nicknames of the people who are typing, without the reader's own. */
   now(now, ownNick) {
     for (const [key, { until }] of this.#heard) {
       if (until <= now || key === foldNick(ownNick)) this.#heard.delete(key);

@@ -1,7 +1,7 @@
-/** The field one writes in: as tall as its text, a draft for each conversation, names completed, characters counted. */
+/** The text field: as tall as its text, with a draft for each conversation, name completion and a counter. */
 
-import { countChars } from "../protocol/messages.js";
-import { foldNick } from "../protocol/people.js";
+import { foldNick } from "../model/nicknames.js";
+import { MAX_TEXT_CHARS, countChars } from "../model/text.js";
 import { STRINGS } from "../strings.js";
 import { $, announce } from "./dom.js";
 
@@ -9,17 +9,17 @@ const COUNTER_FROM_CHARS_LEFT = 300;
 
 export class Composer {
   #field = $("text");
-  #memory;
+  #store;
   #drafts;
-  #conversation = null; // the key of the one that is written to
+  #conversation = null; // the key of the one on display
 
-  /** `memory` keeps the drafts over a reload. */
-  constructor(memory) {
-    this.#memory = memory;
-    this.#drafts = memory.recallJson("drafts", {});
-    this.maxChars = 4000;
-    this.nicks = () => []; // whom Tab may complete
-    this.onsubmit = () => {}; // (text) false leaves the text in the field
+  /** `store` keeps the drafts over a reload. */
+  constructor(store) {
+    this.#store = store;
+    this.#drafts = store.getJson("drafts", {});
+    this.maxChars = MAX_TEXT_CHARS;
+    this.nicks = () => []; // the nicknames that Tab completes
+    this.onsubmit = () => {}; // (text) returns false to leave the text in the field
     this.ontype = () => {};
     const field = this.#field;
     field.addEventListener("input", () => {
@@ -34,9 +34,9 @@ export class Composer {
     });
   }
 
-  /** Turns to another conversation; what was begun there comes back. */
+  /** Turn to another conversation and its draft. */
   show(key) {
-    // What a browser's own reload left in the field belongs to the first conversation.
+    // A text that the browser itself restored after a reload belongs to the first conversation.
     const left = this.#conversation === null ? this.#field.value : "";
     this.#conversation = key;
     this.set(this.#drafts[key] ?? left);
@@ -47,7 +47,7 @@ export class Composer {
     this.#changed();
   }
 
-  /** Puts a text before what is there, as a message that was taken back. */
+  /** Put a text, as of a message that was taken back, before the one in the field. */
   putBack(text) {
     this.set(this.#field.value === "" ? text : `${text}\n${this.#field.value}`);
     this.focus();
@@ -76,8 +76,8 @@ export class Composer {
     const { value } = this.#field;
     if (value === "") delete this.#drafts[this.#conversation];
     else this.#drafts[this.#conversation] = value;
-    this.#memory.rememberJson("drafts", this.#drafts);
-    // The style sheet makes the field as tall as this copy of its text.
+    this.#store.setJson("drafts", this.#drafts);
+    // The style sheet gives the field the height of this copy of its text.
     this.#field.parentElement.dataset.text = value;
     const left = this.maxChars - countChars(value.trim());
     $("counter").textContent =
@@ -86,7 +86,7 @@ export class Composer {
   }
 
   #pressed(event) {
-    // While an input method is composing, the keys belong to it.
+    // While an input method is composing, it owns the keys.
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
@@ -96,7 +96,7 @@ export class Composer {
     }
   }
 
-  /** Completes "@ab" before the cursor; false if there is no such word or name, and Tab goes on to the next element. */
+  /** Complete "@ab" before the cursor. Return false if there is nothing to complete; then Tab moves the focus. */
   #complete() {
     const { value, selectionStart } = this.#field;
     const match = /(^|\s)@(\S+)$/.exec(value.slice(0, selectionStart));

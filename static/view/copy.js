@@ -1,4 +1,4 @@
-/** Copying from a list of which only a part are elements: what was selected is taken from the conversation itself. */
+/** Copying messages. Only the rows near the view are elements, so the text comes from the conversation itself. */
 
 import { STRINGS } from "../strings.js";
 import { shownText, shownTime } from "./rows.js";
@@ -8,12 +8,12 @@ function line(row, text) {
   return words(shownTime(row.at), row.nick, text);
 }
 
-/** All messages as text, one a line. */
+/** Return messages as text, one a line. */
 export function logText(messages) {
   return messages.map((row) => line(row, shownText(row))).join("\n");
 }
 
-/** What of a message's text lies inside the range; all of it if the range begins and ends elsewhere. */
+/** Return the part of a message's text inside the range; all of it if the range starts and ends elsewhere. */
 function selectedPart(node, range) {
   const content = node?.querySelector(".message-text");
   if (!content || !range.intersectsNode(content)) return null;
@@ -30,7 +30,7 @@ export class Copy {
   #display;
   #isWhole = false;
 
-  /** `element` is the ol of `list`; `display()` gives all rows. */
+  /** `element` is the ol of `list`; `display()` returns all rows. */
   constructor(list, element, display) {
     this.#list = list;
     this.#element = element;
@@ -48,7 +48,7 @@ export class Copy {
     });
   }
 
-  /** The rows in which the selection begins and ends, in the order of the list; null where it is outside. */
+  /** Return the rows in which the selection starts and ends, in list order; null where it lies outside. */
   #ends() {
     const selection = getSelection();
     if (selection.isCollapsed || selection.rangeCount === 0) return [null, null];
@@ -64,7 +64,7 @@ export class Copy {
       return;
     }
     const [first, last] = this.#ends();
-    if (first === last) return; // inside one message, or outside of all: the browser knows best
+    if (first === last) return; // inside one message, or outside of all: left to the browser
     const range = getSelection().getRangeAt(0);
     const from = first === null ? 0 : rows.indexOf(first);
     const to = last === null ? rows.length - 1 : rows.indexOf(last);
@@ -91,13 +91,13 @@ export class Copy {
   }
 }
 
-/** Puts a text into the clipboard; true if the browser let us. */
+/** Copy a text to the clipboard. Return whether the browser allowed it. */
 export async function toClipboard(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Not https and not localhost, or forbidden: the old way.
+    // Plain http, or not permitted: try the older method.
   }
   const field = document.createElement("textarea");
   field.className = "unseen";

@@ -1,10 +1,10 @@
-/** Small helpers for elements. What people wrote becomes text nodes, never HTML. */
+/** Helpers for elements. Text from users becomes text nodes, never HTML. */
 
 import { STRINGS } from "../strings.js";
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with a class and, as text and nothing else, its content. */
+/** Return a new element with a class and a text. */
 export function make(tag, className, text) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -12,7 +12,7 @@ export function make(tag, className, text) {
   return element;
 }
 
-/** Puts the words of strings.js where index.html names them. */
+/** Fill in the texts of strings.js where index.html names them. */
 export function fillIn() {
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = STRINGS[element.dataset.text];
   for (const element of document.querySelectorAll("[data-label]")) {
@@ -22,12 +22,15 @@ export function fillIn() {
   for (const element of document.querySelectorAll("[data-hint]")) element.placeholder = STRINGS[element.dataset.hint];
 }
 
-/** Screen readers say this when they are done with what they are saying. */
+/** Let screen readers say this, after what they are saying. */
 export function announce(words) {
   $("announcement").textContent = words;
 }
 
-/** Runs `act` once in the next frame, however often it is asked for; also in a hidden page, where no frames come. */
+/**
+ * Return a function that runs `act` once in the next animation frame, however often it is called. In a hidden page,
+ * which has no frames, a timer takes their place.
+ */
 export function oncePerFrame(act) {
   let isPlanned = false;
   return () => {
@@ -43,8 +46,8 @@ export function oncePerFrame(act) {
 }
 
 /**
- * Makes the children of `list` those of `items`, in order; an item whose key was there keeps its element, and with it
- * the focus. `build(item)` makes one, `update(element, item)` brings it up to date.
+ * Make the children of `list` match `items`, in order. An item with a known key keeps its element, and so the focus.
+ * `build(item)` returns a new element, `update(element, item)` updates one.
  */
 export function syncChildren(list, items, key, build, update) {
   const before = new Map([...list.children].map((child) => [child.dataset.key, child]));

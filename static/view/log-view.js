@@ -1,7 +1,4 @@
-/**
- * The messages of the conversation that is open: which one, where the reader is in it, what was read, and what a
- * screen reader hears.
- */
+/** The messages of the conversation on display: the scroll position, what was read, what a screen reader hears. */
 
 import { STRINGS } from "../strings.js";
 import { Copy, logText, toClipboard } from "./copy.js";
@@ -9,13 +6,13 @@ import { $, announce, make, oncePerFrame } from "./dom.js";
 import { MessageList } from "./message-list.js";
 import { Rows, shownText } from "./rows.js";
 
-/** More new messages than this in one go are told by their number. */
+/** If more messages than this arrive at once, screen readers hear only their number. */
 const MOST_HEARD = 5;
 const MOST_HEARD_LINES = 20;
 
 export class LogView {
   #heard = [];
-  #hear = oncePerFrame(() => this.#sayHeard());
+  #hear = oncePerFrame(() => this.#announceHeard());
   #showState = oncePerFrame(() => this.#drawState());
 
   constructor() {
@@ -23,9 +20,9 @@ export class LogView {
     this.rows = new Rows();
     this.list = new MessageList($("log"), $("rows"), (row) => this.rows.build(row));
     this.copy = new Copy(this.list, $("rows"), () => this.conversation.display());
-    this.onread = () => {}; // (conversation) somebody looked at the end of it
+    this.onread = () => {}; // (conversation) the reader has seen its newest message
     this.onneartop = () => {}; // (conversation) older messages are wanted
-    this.list.onplace = () => this.#placed();
+    this.list.onmove = () => this.#moved();
     this.list.onneartop = () => this.onneartop(this.conversation);
     $("jump").addEventListener("click", () => {
       this.list.toBottom();
@@ -39,7 +36,7 @@ export class LogView {
     });
   }
 
-  /** True if a message that comes now is seen. */
+  /** Return whether the reader would see a message that arrives now. */
   isSeen(conversation) {
     return conversation === this.conversation && !document.hidden && this.list.follows;
   }
@@ -62,11 +59,11 @@ export class LogView {
     this.goToMark();
   }
 
-  /** Shows where what is new begins, if that is not in view with the end. */
+  /** Scroll to the "New since you left" mark, if there are unread messages. */
   goToMark() {
     const mark = this.conversation.display().find(({ kind }) => kind === "mark");
     if (mark !== undefined && this.conversation.unread > 0) this.list.reveal(mark);
-    this.#placed();
+    this.#moved();
   }
 
   /** The reader's nickname has changed. */
@@ -75,13 +72,13 @@ export class LogView {
     this.list.rebuild();
   }
 
-  /** Somebody has said something in the conversation that is open: for the ear. */
+  /** Let screen readers say a new message of this conversation. */
   hear(row) {
     this.#heard.push(row);
     this.#hear();
   }
 
-  #sayHeard() {
+  #announceHeard() {
     const rows = this.#heard;
     this.#heard = [];
     const lines =
@@ -92,7 +89,7 @@ export class LogView {
     while ($("heard").childElementCount > MOST_HEARD_LINES) $("heard").firstElementChild.remove();
   }
 
-  #placed() {
+  #moved() {
     const { conversation } = this;
     if (conversation === null) return;
     if (!document.hidden && this.list.follows) {

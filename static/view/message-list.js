@@ -1,19 +1,19 @@
 /**
- * A long list of rows of which only those near the view are elements. Rows are placed absolutely, so a new one at the
- * end moves no other, and one that turns out higher than guessed moves nothing that is in view.
+ * A long list, of which only the rows near the view are elements (a virtual list). Rows are positioned absolutely: a
+ * new one at the end moves no other, and one that is higher than estimated moves nothing in view.
  *
- * It follows the end as long as the reader is there, and keeps the reader's place otherwise.
+ * While the reader is at the end, the list follows new rows; otherwise it keeps the reader's scroll position.
  */
 
 import { Offsets } from "../model/offsets.js";
 import { oncePerFrame } from "./dom.js";
 
 const PADDING_PX = 12;
-const GUESS_PX = 56;
+const ESTIMATED_ROW_PX = 56;
 const NEAR_BOTTOM_PX = 60;
 const NEAR_TOP_PX = 600;
 const LEAST_OVERSCAN_PX = 300;
-/** How long the list stands still for the reader's own scrolling to show. */
+/** How long the list does not follow new rows after the reader has touched it. */
 const HOLD_MS = 300;
 const MAX_PASSES = 4;
 
@@ -25,24 +25,24 @@ export class MessageList {
   #offsets = new Offsets();
   #heights = new Map(); // row -> px
   #drawn = new Map(); // row -> {node, version}
-  #anchor = null; // {row, delta}: where the reader is
+  #anchor = null; // {row, delta}: the row at the top of the view, and the pixels of it that are out of view
   #lastTop = 0;
   #lastWidth = 0;
   #heldUntil = 0;
   #plan;
   #source = () => [];
 
-  /** `build(row)` makes a row's element; a row is built anew when its `version` changes. */
+  /** `build(row)` returns a row's element; it is built again whenever `row.version` changes. */
   constructor(scroller, list, build) {
     this.#scroller = scroller;
     this.#list = list;
     this.#build = build;
     this.#plan = oncePerFrame(() => this.#draw());
-    /** The reader is at the end, and stays there. */
+    /** The reader is at the end, and the list follows new rows. */
     this.follows = true;
-    /** Rows that stay elements wherever the view is, as those of a selection. */
+    /** Returns the rows that stay elements wherever the view is, as those of a selection. */
     this.pinned = () => [];
-    this.onplace = () => {}; // the reader is somewhere else now
+    this.onmove = () => {}; // the scroll position may have changed
     this.onneartop = () => {};
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) {
@@ -51,7 +51,7 @@ export class MessageList {
     new ResizeObserver(() => this.#draw()).observe(scroller);
   }
 
-  /** Shows the rows that `source()` gives, and asks it again after each changed(). */
+  /** Show the rows that `source()` returns; it is called again after each changed(). */
   show(source) {
     this.#source = source;
     this.#anchor = null;
@@ -66,7 +66,7 @@ export class MessageList {
     this.#plan();
   }
 
-  /** Builds all elements anew, because something else than the rows has changed. */
+  /** Build all elements again, because something other than the rows has changed. */
   rebuild() {
     this.#forget();
     this.#plan();
@@ -76,10 +76,10 @@ export class MessageList {
     this.#heldUntil = 0;
     this.follows = true;
     this.#draw();
-    this.onplace();
+    this.onmove();
   }
 
-  /** Brings a row into view, a third from the top, and gives its element. */
+  /** Scroll a row to a third below the top of the view. Return its element, null if there is no such row. */
   reveal(row) {
     this.#refresh();
     const index = this.#rows.indexOf(row);
@@ -89,11 +89,11 @@ export class MessageList {
     this.#anchor = { row, delta: -Math.round(this.#scroller.clientHeight / 3) };
     this.#draw();
     this.follows = this.#isAtBottom();
-    this.onplace();
+    this.onmove();
     return this.#drawn.get(row)?.node ?? null;
   }
 
-  /** The row that an element belongs to, or null. */
+  /** Return the row that a node belongs to, or null. */
   rowOf(node) {
     const element = node instanceof Element ? node : node?.parentElement;
     const li = element?.closest("li");
@@ -118,7 +118,7 @@ export class MessageList {
   }
 
   #measureAll() {
-    this.#offsets.build(this.#rows.length, (i) => this.#heights.get(this.#rows[i]) ?? GUESS_PX);
+    this.#offsets.build(this.#rows.length, (i) => this.#heights.get(this.#rows[i]) ?? ESTIMATED_ROW_PX);
     this.#list.style.height = `${this.#offsets.total + 2 * PADDING_PX}px`;
   }
 
@@ -129,18 +129,18 @@ export class MessageList {
     this.#lastWidth = width;
     this.#refresh();
     for (let pass = 0; pass < MAX_PASSES; pass++) {
-      this.#place();
+      this.#restorePosition();
       if (!this.#drawWindow()) break;
       this.#measureAll();
     }
-    this.#place();
+    this.#restorePosition();
     if (this.follows) this.#anchor = null;
     else this.#setAnchor();
     if (this.#scroller.scrollTop < NEAR_TOP_PX && this.#rows.length > 0) this.onneartop();
   }
 
-  /** Scrolls to where the reader belongs, and the rows to where they are. */
-  #place() {
+  /** Restore the reader's scroll position. */
+  #restorePosition() {
     const scroller = this.#scroller;
     let top = scroller.scrollTop;
     if (this.follows) {
@@ -153,7 +153,7 @@ export class MessageList {
     this.#lastTop = scroller.scrollTop;
   }
 
-  /** Makes elements of what is near the view; true if one of them is not as high as was thought. */
+  /** Draw the rows near the view. Return whether one of them has another height than estimated. */
   #drawWindow() {
     const { scrollTop, clientHeight } = this.#scroller;
     const over = Math.max(LEAST_OVERSCAN_PX, clientHeight / 2);
@@ -187,15 +187,15 @@ export class MessageList {
       node.setAttribute("aria-posinset", String(index + 1));
       node.setAttribute("aria-setsize", String(this.#rows.length));
     }
-    let isDifferent = false;
+    let isWrong = false;
     for (const index of indices) {
       const row = this.#rows[index];
       const height = Math.ceil(this.#drawn.get(row).node.getBoundingClientRect().height);
       if (this.#heights.get(row) === height) continue;
-      if ((this.#heights.get(row) ?? GUESS_PX) !== height) isDifferent = true;
+      if ((this.#heights.get(row) ?? ESTIMATED_ROW_PX) !== height) isWrong = true;
       this.#heights.set(row, height);
     }
-    return isDifferent;
+    return isWrong;
   }
 
   #node(row) {
@@ -206,7 +206,7 @@ export class MessageList {
     return node;
   }
 
-  // ---- the reader's place ----
+  // ---- the scroll position ----
 
   #setAnchor() {
     const index = this.#offsets.indexAt(this.#scroller.scrollTop - PADDING_PX);
@@ -220,7 +220,7 @@ export class MessageList {
     return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
   }
 
-  /** Messages that pour in must not pull the list away under the reader's finger. */
+  /** Do not pull the list away under the reader's finger while messages pour in. */
   #hold() {
     this.#heldUntil = performance.now() + HOLD_MS;
     setTimeout(() => this.changed(), HOLD_MS + 20);
@@ -230,11 +230,11 @@ export class MessageList {
     const top = this.#scroller.scrollTop;
     const isUp = top < this.#lastTop;
     this.#lastTop = top;
-    // Only the reader scrolls up. Being far from the end otherwise means that messages came in just now.
+    // Only the reader scrolls up. A list that is not at the end for another cause has just received messages.
     if (this.#isAtBottom()) this.follows = true;
     else if (isUp) this.follows = false;
     if (!this.follows) this.#setAnchor();
     this.#plan();
-    this.onplace();
+    this.onmove();
   }
 }

@@ -1,10 +1,11 @@
 /** The dialog that asks for a nickname. */
 
-import { MAX_NICK_CHARS, cleanNick, cut } from "../protocol/messages.js";
+import { MAX_NICK_CHARS, cleanNick } from "../model/nicknames.js";
+import { cut } from "../model/text.js";
 import { STRINGS } from "../strings.js";
 import { $ } from "./dom.js";
 
-/** Another nickname for somebody whose own is taken: Ada, Ada2, Ada3 … */
+/** Return the nickname to suggest when one is taken: Ada, Ada2, Ada3 … */
 export function otherNick(nick) {
   const [, stem, digits] = /^(.*?)(\d*)$/u.exec(nick);
   const next = digits === "" ? "2" : String(Number(digits) + 1);
@@ -30,7 +31,7 @@ export class NickDialog {
       this.#isNeeded = false;
       this.#dialog.close();
       this.onchosen(nick);
-      this.onclosed(); // now, not at the later close event: somebody may go on typing
+      this.onclosed(); // now rather than at the later close event: the user may already be typing
     });
     $("nick-cancel").addEventListener("click", () => this.#dialog.close());
     $("nick-change").addEventListener("click", () => this.ask($("nick-shown").textContent));
@@ -38,7 +39,7 @@ export class NickDialog {
       if (this.#isNeeded) event.preventDefault();
     });
     this.#dialog.addEventListener("close", () => {
-      // Browsers let a second Escape through whatever the page says.
+      // Browsers close a dialog on a second Escape, even if the page has prevented it.
       if (this.#isNeeded) this.#open();
       else this.onclosed();
     });
@@ -48,7 +49,7 @@ export class NickDialog {
     return this.#dialog.open;
   }
 
-  /** Asks; `isNeeded` if there is no chat without an answer, `problem` says why the last one will not do. */
+  /** Open the dialog. `isNeeded`: it cannot be cancelled. `problem` says why the last nickname was refused. */
   ask(nick, { isNeeded = false, problem = "" } = {}) {
     this.#isNeeded = isNeeded;
     this.#input.value = nick;

@@ -1,4 +1,4 @@
-/** Desktop notifications: asked for with a button, never by the page of its own accord. */
+/** Desktop notifications. The page asks for permission only when its button is pressed. */
 
 import { STRINGS } from "../strings.js";
 import { $, announce } from "./dom.js";
@@ -6,12 +6,12 @@ import { $, announce } from "./dom.js";
 const MAX_BODY_CHARS = 200;
 
 export class Notifications {
-  #memory;
+  #store;
   #button = $("notify");
 
-  constructor(memory) {
-    this.#memory = memory;
-    this.onclick = () => {}; // (hash) a notification was pressed
+  constructor(store) {
+    this.#store = store;
+    this.onclick = () => {}; // (hash) a notification was clicked; `hash` is the address of its conversation
     if (!("Notification" in globalThis)) return;
     this.#button.hidden = false;
     this.#button.addEventListener("click", () => this.#toggle());
@@ -19,10 +19,10 @@ export class Notifications {
   }
 
   get isOn() {
-    return "Notification" in globalThis && Notification.permission === "granted" && this.#memory.recall("notify") === "on";
+    return "Notification" in globalThis && Notification.permission === "granted" && this.#store.get("notify") === "on";
   }
 
-  /** Shows one, if the reader wants them and looks at something else. */
+  /** Show a notification, if the reader wants them and is looking at something else. */
   tell(title, text, hash) {
     if (!this.isOn || document.hasFocus()) return;
     try {
@@ -33,13 +33,13 @@ export class Notifications {
         note.close();
       };
     } catch {
-      // Browsers on phones have the name and not the thing.
+      // Browsers on phones have the class but do not let pages use it.
     }
   }
 
   async #toggle() {
-    if (this.isOn) this.#memory.remember("notify", "off");
-    else if ((await Notification.requestPermission()) === "granted") this.#memory.remember("notify", "on");
+    if (this.isOn) this.#store.set("notify", "off");
+    else if ((await Notification.requestPermission()) === "granted") this.#store.set("notify", "on");
     else announce(STRINGS.notifyBlocked);
     this.#show();
   }

@@ -1,17 +1,19 @@
-/** The elements of a conversation: messages, notices, days and the new-since-you-left mark. */
+/** The elements of a conversation: messages, notices, days and the "New since you left" mark. */
 
+import { hueOf } from "../model/nicknames.js";
 import { mentions, partsOf, split } from "../model/richtext.js";
-import { MAX_SHOWN_CHARS, cut, hueOf } from "../protocol/messages.js";
+import { MAX_SHOWN_CHARS, cut } from "../model/text.js";
 import { STRINGS } from "../strings.js";
 import { make } from "./dom.js";
 
-/** A line that is drawn this soon after it came moves a little; others, as those one scrolls to, do not. */
+/** A message that is drawn this soon after it arrived is animated; one that is scrolled to is not. */
 const ARRIVING_MS = 1000;
 
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
 const fullDate = new Intl.DateTimeFormat([], { dateStyle: "full", timeStyle: "medium" });
 const dayDate = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
+/** Return the text of a message as it is displayed. */
 export function shownText(row) {
   if (row.bytes !== null && row.bytes !== undefined) return STRINGS.binary(row.bytes);
   return row.text.length > MAX_SHOWN_CHARS ? cut(row.text, MAX_SHOWN_CHARS) + STRINGS.cutOff : row.text;
@@ -21,7 +23,7 @@ export function shownTime(at) {
   return at === null ? "" : clock.format(at);
 }
 
-/** The page's own words for why a message was not taken, or the server's. */
+/** Return why a message was refused: in the page's own words if it has some, else in the server's. */
 export function reasonWords(reason) {
   for (const [pattern, words] of STRINGS.reasons) {
     const match = pattern.exec(reason);
@@ -34,13 +36,13 @@ export class Rows {
   #seen = new WeakSet();
 
   constructor() {
-    this.nick = ""; // the reader's, to mark where it is named
-    this.pattern = null; // what is searched for
-    this.found = null; // the row of the match one is at
-    this.partner = ""; // with whom a private conversation is
+    this.nick = ""; // the reader's, whose mentions are highlighted
+    this.pattern = null; // finds the words of the search
+    this.found = null; // the row of the current match
+    this.partner = ""; // the other person in a private conversation
     this.onretry = () => {}; // (row)
     this.ontakeback = () => {}; // (row)
-    this.onnick = () => {}; // (nick) somebody's name was pressed
+    this.onnick = () => {}; // (nick) a nickname was pressed
   }
 
   build(row) {

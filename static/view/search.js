@@ -1,4 +1,4 @@
-/** The search over all messages of the conversation that is open; the browser's own sees only what is drawn. */
+/** The search over all messages of the conversation on display; the browser's own finds only those that are drawn. */
 
 import { searchPattern } from "../model/richtext.js";
 import { STRINGS } from "../strings.js";
@@ -9,21 +9,21 @@ export class Search {
   #rows;
   #list;
   #conversation;
-  #loadEarlier;
+  #loadOlder;
   #matches = [];
   #index = -1;
   #isLoading = false;
-  #searched = null; // the conversation that the matches are of
+  #searched = null; // the conversation of the matches
 
   /**
-   * `rows` and `list` show the matches; `conversation()` gives the one that is open, `loadEarlier(conversation)` a
-   * promise of whether there was more to read.
+   * `rows` and `list` show the matches. `conversation()` returns the one on display, `loadOlder(conversation)` a
+   * promise of whether there were older messages.
    */
-  constructor({ rows, list, conversation, loadEarlier }) {
+  constructor({ rows, list, conversation, loadOlder }) {
     this.#rows = rows;
     this.#list = list;
     this.#conversation = conversation;
-    this.#loadEarlier = loadEarlier;
+    this.#loadOlder = loadOlder;
     $("search-open").addEventListener("click", () => (this.isOpen ? this.close() : this.open()));
     $("search-close").addEventListener("click", () => this.close());
     $("query").addEventListener("input", () => this.#search(true));
@@ -43,7 +43,7 @@ export class Search {
     });
     document.addEventListener("keydown", (event) => {
       if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey || event.key.toLowerCase() !== "f") return;
-      // Pressed once more in the field, the browser's own search opens.
+      // In the field, or in a dialog, the keys open the browser's own search.
       if (document.activeElement === $("query") || document.querySelector("dialog[open]")) return;
       event.preventDefault();
       this.open();
@@ -70,7 +70,7 @@ export class Search {
     $("text").focus();
   }
 
-  /** More was said, or another conversation is open. */
+  /** Messages were added, or another conversation is on display. */
   changed() {
     if (this.isOpen) this.#search(this.#conversation() !== this.#searched);
   }
@@ -85,7 +85,7 @@ export class Search {
         pattern.lastIndex = 0;
         return pattern.test(shownText(row)) || (row.nick !== null && row.nick.search(pattern) >= 0);
       });
-      if (isNew) this.#readEarlier();
+      if (isNew) this.#searchOlder();
     }
     const index = isNew ? this.#matches.length - 1 : this.#matches.indexOf(at);
     this.#index = index < 0 ? this.#matches.length - 1 : index;
@@ -94,11 +94,11 @@ export class Search {
     this.#tell();
   }
 
-  /** The whole past is searched, block by block. */
-  async #readEarlier() {
+  /** Search the whole history, block by block. */
+  async #searchOlder() {
     if (this.#isLoading) return;
     this.#isLoading = true;
-    while (this.isOpen && (await this.#loadEarlier(this.#conversation()))) this.#search(false);
+    while (this.isOpen && (await this.#loadOlder(this.#conversation()))) this.#search(false);
     this.#isLoading = false;
     this.#tell();
   }

@@ -1,7 +1,7 @@
-/** What stands beside the messages: rooms, private conversations, people. A small screen shows it when asked to. */
+/** The side bar: rooms, private conversations, people. On a small screen a button opens it. */
 
-import { privateHash, roomAt, roomHash } from "../protocol/messages.js";
-import { sameNick } from "../protocol/people.js";
+import { privateHash, roomAt, roomHash } from "../model/addresses.js";
+import { sameNick } from "../model/nicknames.js";
 import { STRINGS } from "../strings.js";
 import { $, make, oncePerFrame, syncChildren } from "./dom.js";
 
@@ -11,12 +11,13 @@ const CROSS = "m4.5 4.5 7 7m0-7-7 7";
 
 export const roomName = (name) => name ?? STRINGS.lobby;
 
-/** What a conversation is called. */
+/** Return the title of a conversation. */
 export function titleOf(conversation) {
   if (conversation.isPrivate) return conversation.nick;
   return conversation.name === null ? STRINGS.lobby : `#${conversation.name}`;
 }
 
+/** Return the address of a conversation. */
 export function hashOf(conversation) {
   return conversation.isPrivate ? privateHash(conversation.nick) : roomHash(conversation.name);
 }
@@ -76,7 +77,7 @@ export class Sidebar {
     document.body.classList.toggle("side-is-open", isOpen);
     $("side-open").setAttribute("aria-expanded", String(isOpen));
     $("side-cover").hidden = !isOpen;
-    // What covers, or is covered, cannot be reached behind it.
+    // Neither the closed side bar nor the room behind an open one can be reached with the keyboard.
     $("side").inert = !isOpen && !this.#wide.matches;
     $("room-part").inert = isOpen;
     if (movesFocus) (isOpen ? $("side-close") : $("side-open")).focus();

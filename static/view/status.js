@@ -1,4 +1,4 @@
-/** The state of the connection: in the header, in a line above the messages, and for the ear. */
+/** The state of the connection: in the header, above the messages, and for screen readers. */
 
 import { STRINGS } from "../strings.js";
 import { $, announce } from "./dom.js";
@@ -20,14 +20,14 @@ export class Status {
     }, 500);
   }
 
-  /** True while there is to be another attempt. */
+  /** Whether another attempt to connect is scheduled. */
   get isWaiting() {
     return this.#retryAt !== null;
   }
 
   show(state, { retryAt, final, code }) {
     const isDropped = state === "offline" && retryAt === null && !final;
-    this.#state = isDropped ? "connecting" : state; // to come back in the same instant, as for another nickname
+    this.#state = isDropped ? "connecting" : state; // dropped to reconnect at once, as for another nickname
     this.#retryAt = retryAt;
     document.body.dataset.state = this.#state;
     this.#showState();
@@ -35,7 +35,7 @@ export class Status {
     else if (state === "offline" && !isDropped) this.#offline(final, code);
   }
 
-  /** Why there is no connection, and what the button beside it is for. */
+  /** Show why there is no connection, and label the button beside it. */
   explain(words, button = STRINGS.retryNow) {
     $("offline-text").textContent = words;
     $("retry").textContent = button;
@@ -55,7 +55,7 @@ export class Status {
   }
 
   #offline(final, code) {
-    // Said once per loss, not once per attempt.
+    // Announced once per loss, not once per attempt.
     if (!this.#isLost) {
       const seconds = final ? 0 : Math.ceil((this.#retryAt - Date.now()) / 1000);
       announce(final ? STRINGS.saidOfflineForGood : STRINGS.saidOffline(seconds));

@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { IrcClient } from "../../static/demos/irc-client.js";
-import { obey } from "../../static/demos/irc-commands.js";
-import { foldName, formatLine, isNick, otherNick, parseLine, plainText, splitText } from "../../static/demos/irc-wire.js";
-import { LineSplitter, decodeLine } from "../../static/demos/lines.js";
-import { askTargets, kindOf, parseTarget, targetsFor, usableDemos } from "../../static/demos/targets.js";
-import { HexView, TextView, Transcript, hexRows, hexToBytes, textToBytes, visible } from "../../static/demos/transcript.js";
+import { IrcClient } from "../../examples/demos/irc-client.js";
+import { runCommand } from "../../examples/demos/irc-commands.js";
+import { foldName, formatLine, isNick, otherNick, parseLine, plainText, splitText } from "../../examples/demos/irc-format.js";
+import { LineSplitter, decodeLine } from "../../examples/demos/lines.js";
+import { askTargets, kindOf, parseTarget, targetsFor, usableDemos } from "../../examples/demos/targets.js";
+import { HexView, TextView, Transcript, hexRows, hexToBytes, textToBytes, visible } from "../../examples/demos/transcript.js";
 import { bytesOf } from "./fakes.mjs";
 
 const targetsOf = (...texts) => texts.map((text) => parseTarget(text));
@@ -342,7 +342,7 @@ describe("an IRC client", () => {
   });
 
   describe("what people type", () => {
-    const type = (text, room = "#talk") => obey(client, client.rooms.of(room), text);
+    const type = (text, room = "#talk") => runCommand(client, client.rooms.of(room), text);
 
     test("plain words, slashes and commands", () => {
       enter();

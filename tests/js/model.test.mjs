@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { parseLine } from "../../static/model/commands.js";
 import { Conversation } from "../../static/model/conversation.js";
-import { Memory, Reading } from "../../static/model/memory.js";
 import { Offsets } from "../../static/model/offsets.js";
 import { mentions, partsOf, safeUrl, searchPattern, split } from "../../static/model/richtext.js";
+import { SeenIds } from "../../static/model/seen-ids.js";
+import { ReadPositions, Store } from "../../static/model/storage.js";
 import { FakeStorage } from "./fakes.mjs";
 
 const NOON = new Date(2026, 4, 4, 12, 0, 0).getTime();
@@ -144,7 +145,7 @@ describe("a conversation", () => {
     assert.equal(talk.add(message("1")), null);
     talk.add(message("x", { id: null }));
     talk.add(message("x", { id: null }));
-    talk.addEarlier([message("0"), message("1")]);
+    talk.addOlder([message("0"), message("1")]);
     assert.deepEqual(shown(), ["day", "0", "1", "x", "x"]);
   });
 
@@ -193,29 +194,54 @@ describe("a conversation", () => {
   });
 });
 
-describe("the memory", () => {
+describe("the storage", () => {
   test("gives what was put in, and the other thing where that is broken", () => {
     const storage = new FakeStorage();
-    const memory = new Memory(storage);
-    memory.rememberJson("rooms", ["tea"]);
-    assert.deepEqual(memory.recallJson("rooms", []), ["tea"]);
+    const store = new Store(storage);
+    store.setJson("rooms", ["tea"]);
+    assert.deepEqual(store.getJson("rooms", []), ["tea"]);
     for (const broken of ["", "{", "5", "null", '{"a":1}']) {
-      memory.remember("rooms", broken);
-      assert.deepEqual(memory.recallJson("rooms", []), []);
+      store.set("rooms", broken);
+      assert.deepEqual(store.getJson("rooms", []), []);
     }
-    const none = new Memory(null);
-    none.remember("x", "y");
-    assert.equal(none.recall("x"), "");
+    const none = new Store(null);
+    none.set("x", "y");
+    assert.equal(none.get("x"), "");
   });
 
   test("knows how far a room was read, and never goes back", () => {
-    const reading = new Reading(new Memory(new FakeStorage()));
-    assert.equal(reading.of("/topic/chat"), null);
-    reading.note("/topic/chat", "e", 5);
-    reading.note("/topic/chat", "e", 3);
-    reading.note("/topic/chat.b", "e", 9);
-    assert.deepEqual(reading.of("/topic/chat"), { epoch: "e", offset: 5 });
-    reading.note("/topic/chat", "f", 0);
-    assert.deepEqual(reading.of("/topic/chat"), { epoch: "f", offset: 0 });
+    const readPositions = new ReadPositions(new Store(new FakeStorage()));
+    assert.equal(readPositions.of("/topic/chat"), null);
+    readPositions.note("/topic/chat", "e", 5);
+    readPositions.note("/topic/chat", "e", 3);
+    readPositions.note("/topic/chat.b", "e", 9);
+    assert.deepEqual(readPositions.of("/topic/chat"), { epoch: "e", offset: 5 });
+    readPositions.note("/topic/chat", "f", 0);
+    assert.deepEqual(readPositions.of("/topic/chat"), { epoch: "f", offset: 0 });
+  });
+});
+
+describe("seen ids", () => {
+  test("are new once", () => {
+    const seen = new SeenIds();
+    assert.equal(seen.add("a"), true);
+    assert.equal(seen.add("a"), false);
+    assert.equal(seen.add("b"), true);
+  });
+
+  test("that are missing or oversized count as none", () => {
+    const seen = new SeenIds();
+    for (const id of [undefined, "", "x".repeat(201)]) {
+      assert.equal(seen.add(id), true);
+      assert.equal(seen.add(id), true);
+    }
+  });
+
+  test("are remembered up to a limit, the latest", () => {
+    const seen = new SeenIds(3);
+    for (const id of ["a", "b", "c", "d"]) seen.add(id);
+    assert.equal(seen.add("d"), false);
+    assert.equal(seen.add("b"), false);
+    assert.equal(seen.add("a"), true);
   });
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
-import { Memory, Reading } from "../../static/model/memory.js";
-import { roomOf } from "../../static/protocol/messages.js";
-import { Outbox } from "../../static/protocol/outbox.js";
+import { roomOf } from "../../static/model/addresses.js";
+import { ReadPositions, Store } from "../../static/model/storage.js";
+import { SendQueue } from "../../static/protocol/send-queue.js";
 import { ChatSession } from "../../static/protocol/session.js";
 import { FakeBroker, FakeTimers } from "./broker.mjs";
 import { FakeStorage } from "./fakes.mjs";
@@ -18,12 +18,12 @@ let broker;
 class Person {
   constructor(nick, { local = new FakeStorage(), tab = new FakeStorage() } = {}) {
     Object.assign(this, { local, tab, timers: new FakeTimers(), news: [], notices: [], nicks: [], refused: [] });
-    this.outbox = new Outbox(tab, local);
-    this.reading = new Reading(new Memory(local));
+    this.sendQueue = new SendQueue(tab, local);
+    this.readPositions = new ReadPositions(new Store(local));
     const client = broker.client(() => this.session.connectHeaders());
     this.client = client;
-    const { outbox, reading, timers } = this;
-    this.session = new ChatSession({ client, outbox, reading, token: nick, nick, timers });
+    const { sendQueue, readPositions, timers } = this;
+    this.session = new ChatSession({ client, sendQueue, readPositions, token: nick, nick, timers });
     this.session.onmessage = (conversation, row) => this.news.push(row.text);
     this.session.onnotice = (conversation, ...notice) => this.notices.push(notice);
     this.session.onnick = (...what) => this.nicks.push(what);
@@ -77,7 +77,7 @@ for (const history of [true, false]) {
       for (const one of [ada, bob]) {
         assert.deepEqual(one.texts(), ["hello", "hi"]);
         assert.deepEqual(one.states(), ["sent", "sent"]);
-        assert.deepEqual(one.outbox.entries, []);
+        assert.deepEqual(one.sendQueue.entries, []);
       }
       assert.deepEqual(ada.room.messages.map(({ isOwn }) => isOwn), [true, false]);
       assert.deepEqual(ada.news, ["hi"]);
@@ -115,12 +115,12 @@ describe("history", () => {
     const ada = new Person("Ada").enter();
     assert.deepEqual(ada.texts(), numbers(900, 1200));
     for (const from of [400, 0]) {
-      const more = ada.session.loadEarlier(ada.room);
+      const more = ada.session.loadOlder(ada.room);
       broker.settle();
       assert.equal(await more, true);
       assert.deepEqual(ada.texts(), numbers(from, 1200));
     }
-    assert.equal(await ada.session.loadEarlier(ada.room), false);
+    assert.equal(await ada.session.loadOlder(ada.room), false);
     publish("Bob", "1200");
     broker.settle();
     assert.deepEqual(ada.texts(), numbers(0, 1201));
@@ -130,21 +130,21 @@ describe("history", () => {
     broker.limit = 400;
     for (let i = 0; i < 1000; i++) publish("Bob", `${i}`);
     const ada = new Person("Ada").enter();
-    const more = ada.session.loadEarlier(ada.room);
+    const more = ada.session.loadOlder(ada.room);
     broker.settle();
     assert.equal(await more, true);
     assert.deepEqual(ada.texts(), numbers(600, 1000));
-    assert.equal(await ada.session.loadEarlier(ada.room), false);
+    assert.equal(await ada.session.loadOlder(ada.room), false);
   });
 
   test("a loss in the middle of reading older messages ends it, and it can be done again", async () => {
     for (let i = 0; i < 900; i++) publish("Bob", `${i}`);
     const ada = new Person("Ada").enter();
-    const more = ada.session.loadEarlier(ada.room);
+    const more = ada.session.loadOlder(ada.room);
     ada.client.lose();
     assert.equal(await more, false);
     ada.comeBack();
-    const again = ada.session.loadEarlier(ada.room);
+    const again = ada.session.loadOlder(ada.room);
     broker.settle();
     assert.equal(await again, true);
     assert.deepEqual(ada.texts(), numbers(100, 900));
@@ -154,7 +154,7 @@ describe("history", () => {
     for (let i = 0; i < 10; i++) publish("Bob", `${i}`);
     const local = new FakeStorage();
     const ada = new Person("Ada", { local }).enter();
-    ada.reading.note("/topic/chat", ada.session.room("/topic/chat").stream.epoch, 9);
+    ada.readPositions.note("/topic/chat", ada.session.room("/topic/chat").stream.epoch, 9);
     ada.client.lose();
     for (let i = 10; i < 700; i++) publish("Bob", `${i}`);
     const again = new Person("Ada", { local }).enter();
@@ -188,7 +188,7 @@ describe("a loss", () => {
       const expected = ["e", ...[..."0123456"].flatMap((i) => [`a${i}`, `b${i}`])].sort();
       assert.deepEqual([...ada.texts()].sort(), expected, `after ${breakAfter}`);
       assert.ok(ada.states().every((state) => state === "sent"));
-      assert.deepEqual([ada.outbox.entries, bob.outbox.entries], [[], []]);
+      assert.deepEqual([ada.sendQueue.entries, bob.sendQueue.entries], [[], []]);
     }
   });
 
@@ -303,7 +303,7 @@ describe("what the server refuses", () => {
       const ada = new Person("Ada").enter();
       ada.client.isDeaf = true;
       ada.session.say(ada.room, "something");
-      const [{ id }] = ada.outbox.entries;
+      const [{ id }] = ada.sendQueue.entries;
       ada.client.error(reason, id);
       ada.comeBack();
       assert.deepEqual(ada.states(), ["refused"]);
@@ -320,10 +320,10 @@ describe("what the server refuses", () => {
     const ada = new Person("Ada").enter();
     ada.client.isDeaf = true;
     ada.session.say(ada.room, "something");
-    const [{ id }] = ada.outbox.entries;
+    const [{ id }] = ada.sendQueue.entries;
     ada.client.error("no", id);
     assert.equal(ada.session.takeBack(ada.room, id), "something");
-    assert.deepEqual([ada.texts(), ada.outbox.entries], [[], []]);
+    assert.deepEqual([ada.texts(), ada.sendQueue.entries], [[], []]);
   });
 
   test("an error that belongs to nothing is told", () => {

@@ -1,6 +1,6 @@
-/** Reads the well-formed XML of tests into trees as static/demos/xml-tree.js has them, in the place of a DOMParser. */
+/** Reads the well-formed XML of tests into trees as examples/demos/xml-tree.js has them, in the place of a DOMParser. */
 
-import { el } from "../../static/demos/xml-tree.js";
+import { el } from "../../examples/demos/xml-tree.js";
 
 const ENTITIES = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
-import { SaslError, Scram, chooseMechanism, plainMessage, prepare } from "../../static/demos/sasl.js";
-import { XmlError, XmlSplitter } from "../../static/demos/xml-splitter.js";
-import { child, el, escapeXml, textOf, write } from "../../static/demos/xml-tree.js";
-import { XmppContacts } from "../../static/demos/xmpp-contacts.js";
-import { XmppStream, bareOf, parseJid } from "../../static/demos/xmpp-stream.js";
+import { SaslError, Scram, chooseMechanism, plainMessage, prepare } from "../../examples/demos/sasl.js";
+import { XmlError, XmlSplitter } from "../../examples/demos/xml-splitter.js";
+import { child, el, escapeXml, textOf, write } from "../../examples/demos/xml-tree.js";
+import { XmppContacts } from "../../examples/demos/xmpp-contacts.js";
+import { XmppStream, bareOf, parseJid } from "../../examples/demos/xmpp-stream.js";
 import { readXml } from "./tinyxml.mjs";
 
 globalThis.crypto ??= webcrypto; // Node 18 keeps it to itself

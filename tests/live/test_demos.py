@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from support.services import PASSWORDS, Service, echo_server, ngircd, prosody, r
 from support.stompjs import stompjs
 
 pytestmark = [pytest.mark.live]
+
+DEMOS = Path(__file__).resolve().parent.parent.parent / "examples" / "demos"
 
 OpenWindow = Callable[..., Window]
 
@@ -54,11 +57,15 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     """Start gateways whose own page may reach these targets."""
     servers: list[Server] = []
 
-    def start(*targets: str, rules: str = "", is_tls: bool = False) -> Server:
+    def start(
+        *targets: str, rules: str = "", is_tls: bool = False, has_demos: bool = True
+    ) -> Server:
         http, stomp = free_port(), free_port()
         lines = "\n".join(f"self -> {target}" for target in (f"localhost:{stomp}", *targets))
         text = f"[listen]\nhttp://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}\n"
         text += f"[access]\n{lines}\n{rules}"
+        if has_demos:
+            text += f"[static]\ndemos = {DEMOS}\n"
         folder = tmp_path_factory.mktemp("gateway")
         server = Server(folder, text, http=http, stomp=stomp, is_tls=is_tls)
         servers.append(server)
@@ -85,7 +92,7 @@ def server(gateway: Callable[..., Server], request: pytest.FixtureRequest) -> Ca
 
 
 def demo(server: Server, name: str) -> str:
-    return f"{server.url}static/demos/{name}.html"
+    return f"{server.url}demos/{name}.html"
 
 
 def message(window: Window, text: str) -> Locator:
@@ -267,7 +274,7 @@ def test_two_browsers_talk_xmpp_and_see_each_other(
 
     ada.page.get_by_label("Add somebody").fill(him)
     ada.page.get_by_role("button", name="Add").click()
-    expect(contact(ada, him)).to_contain_text("has not let you see")
+    expect(contact(ada, him)).to_contain_text("does not share presence with you")
     bob.page.get_by_role("button", name="Accept").click()
     # Bob's page asks in return, and Ada is asked.
     ada.page.get_by_role("button", name="Accept").click()
@@ -422,8 +429,9 @@ def test_a_target_that_no_rule_names_is_told(
 def test_the_chat_page_links_what_a_rule_makes_usable(
     gateway: Callable[..., Server], open_window: OpenWindow
 ) -> None:
-    def links(*targets: str, rules: str = "") -> list[str]:
-        page = open_window(gateway(*targets, rules=rules).url, "Ada").page
+    def links(*targets: str, rules: str = "", has_demos: bool = True) -> list[str]:
+        there = gateway(*targets, rules=rules, has_demos=has_demos)
+        page = open_window(there.url, "Ada").page
         page.wait_for_load_state("networkidle")
         return page.locator("#demos a").all_inner_texts()
 
@@ -434,6 +442,35 @@ def test_the_chat_page_links_what_a_rule_makes_usable(
     assert links("localhost:80") == ["Line console"]
     assert links("localhost:12345") == ["IRC", "XMPP", "Line console"]
     assert links(rules="elsewhere.example -> localhost:6667\n") == []
+    # A page that is not there is not linked.
+    assert links("localhost:6667", has_demos=False) == []
+
+
+@pytest.mark.browser
+def test_a_link_of_the_chat_page_leads_to_the_demo(
+    gateway: Callable[..., Server], open_window: OpenWindow
+) -> None:
+    window = open_window(gateway("localhost:6667").url, "Ada")
+    window.page.get_by_role("link", name="IRC").click()
+    expect(window.page.locator("#target")).to_have_value("localhost:6667")
+    window.page.get_by_role("link", name="Chat page").click()
+    expect(window.page.get_by_role("link", name="IRC")).to_be_visible()
+
+
+def test_the_chat_ini_of_the_document_serves_the_demos(tmp_path: Path) -> None:
+    document = (DEMOS.parent.parent / "docs" / "demos.md").read_text(encoding="utf-8")
+    example = document.partition("```ini\n")[2].partition("```")[0]
+    http, stomp = free_port(), free_port()
+    text = example.replace(":9000", f":{http}").replace(":61613", f":{stomp}")
+    (tmp_path / "examples").symlink_to(DEMOS.parent)
+    server = Server(tmp_path, text, http=http, stomp=stomp).start()
+    try:
+        for name in ("irc", "xmpp", "console"):
+            with urllib.request.urlopen(demo(server, name), timeout=5) as answer:
+                assert answer.read() == (DEMOS / f"{name}.html").read_bytes()
+                assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
+    finally:
+        server.close()
 
 
 @pytest.mark.browser

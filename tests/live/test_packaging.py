@@ -156,6 +156,8 @@ def assert_serves_the_page(environment: Environment, directory: Path) -> None:
         status, kind, script = fetch(port, "/static/stomp.js")
         assert (status, kind) == (200, "text/javascript")
         assert script == (ROOT / "static" / "stomp.js").read_bytes()
+        _, kind, links = fetch(port, "/static/demos.js")  # asked for by the page
+        assert (kind, links) == ("text/javascript", (ROOT / "static" / "demos.js").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +202,7 @@ def test_the_wheel_carries_package_plugin_and_page(packages: Path) -> None:
     page = {f"rtchat/{path.relative_to(ROOT)}" for path in (ROOT / "static").rglob("*.*")}
     assert page
     assert names >= {"rtchat/tap.py", "twisted/plugins/rtchat_plugin.py"} | page
+    assert not [name for name in names if name.endswith("irc.html")], "the wheel has the demos"
     assert {name.split("/")[0].split("-")[0] for name in names} == {"rtchat", "twisted"}
     assert {name for name in names if name.startswith("twisted/")} == {
         "twisted/plugins/rtchat_plugin.py"
@@ -218,6 +221,7 @@ def test_the_source_archive_carries_what_is_needed_to_test_and_run(packages: Pat
         "benchmarks/blast/blast.c",
         "chat.tac",
         "docs/dependencies.md",
+        "examples/demos/links.js",
         "pyproject.toml",
         "rtchat/tap.py",
         "static/stomp.js",

@@ -21,6 +21,10 @@ _ALIASES = {
     ("protocols", "stomp", "stomp.js"): "stomp.js",
 }
 
+# The mount that the chat page links, if it holds the folder examples/demos.
+_DEMOS = "demos"
+_DEMO_LINKS = "links.js"
+
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -90,10 +94,23 @@ class PageFiles(_Files):
     render_HEAD = render_GET
 
 
+class _DemoLinks(Resource):
+    """Redirect from the page's own module without links to the one of the demos."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        request.redirect(f"/{_DEMOS}/{_DEMO_LINKS}".encode())
+        return b""
+
+
 def page_tree(
     static: Path, mounts: Mapping[str, Path], children: Mapping[str, IResource]
 ) -> Resource:
     """Build the tree that a :class:`PageSite` serves.
+
+    A mount named ``demos`` that holds the demo pages is served like the page itself, with the same
+    headers, and the chat page learns that it may link them.
 
     Args:
         static: The folder with the page's files; its ``index.html`` is ``/``.
@@ -115,9 +132,12 @@ def page_tree(
             folder = child
         folder.putChild(alias[-1].encode(), PageFiles(str(static / name)))
     for name, path in mounts.items():
-        mount = _Files(str(path))
-        mount.contentTypes = {**File.contentTypes, **_CONTENT_TYPES}
+        has_demos = name == _DEMOS and (path / _DEMO_LINKS).is_file()
+        mount = PageFiles(str(path)) if has_demos else _Files(str(path))
+        mount.contentTypes = PageFiles.contentTypes
         root.putChild(name.encode(), mount)
+        if has_demos:
+            files.putChild(b"demos.js", _DemoLinks())
     for name, resource in children.items():
         root.putChild(name.encode(), resource)
     return root

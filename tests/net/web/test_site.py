@@ -202,6 +202,38 @@ def test_a_mounted_page_is_not_bound_to_the_policy_of_ours(browser: FakeBrowser)
     assert "content-security-policy" not in browser.get("/pictures/cat.svg").headers
 
 
+def with_demos(page: PageSite, folder: Path) -> FakeBrowser:
+    """Return a browser at a site like ``page`` that mounts a folder as ``demos``."""
+    tree = page_tree(STATIC, {"demos": folder}, {})
+    return FakeBrowser(PageSite(tree, HostList(["chat.example"]), page.clock))
+
+
+def test_the_chat_page_learns_of_mounted_demos(page: PageSite) -> None:
+    browser = with_demos(page, ROOT / "examples" / "demos")
+    answer = browser.get("/static/demos.js")
+    assert (answer.status, answer.headers["location"]) == (302, "/demos/links.js")
+    assert "export async function demoLinks()" in browser.get("/demos/links.js").text
+
+
+def test_mounted_demos_have_the_headers_of_the_page(page: PageSite) -> None:
+    browser = with_demos(page, ROOT / "examples" / "demos")
+    for name in ("irc.html", "irc.js", "demos.css"):
+        mounted = browser.get(f"/demos/{name}").headers
+        for header in ("content-security-policy", "referrer-policy", "cache-control"):
+            assert mounted[header] == browser.get("/").headers[header]
+
+
+def test_without_demos_the_chat_page_has_nothing_to_link(
+    browser: FakeBrowser, page: PageSite, mounted: Path
+) -> None:
+    for each in (browser, with_demos(page, mounted)):
+        answer = each.get("/static/demos.js")
+        assert (answer.status, answer.body) == (200, (STATIC / "demos.js").read_bytes())
+        assert each.get("/static/demos/irc.html").status == 404
+    other = with_demos(page, mounted).get("/demos/cat.svg")
+    assert "content-security-policy" not in other.headers
+
+
 @pytest.mark.parametrize(
     "path",
     [

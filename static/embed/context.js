@@ -1,0 +1,104 @@
+/** Where the chat is shown: on its own page, or in a frame of another page, which may have several. */
+
+import { storageOf as browserStorageOf } from "../model/storage.js";
+
+/** What all frames of a browser tab share, because they belong to one person. */
+const SHARED_KEYS = ["rtchat.token", "rtchat.nick"];
+/** The property of a frame's window that holds transient storages for all frames of the page. */
+const TRANSIENT_STORAGES = Symbol.for("rtchat.passing");
+
+/**
+ * Return the context that a frame's address describes, null for the chat's own page: `host`, the origin of the page
+ * around it; `room`; `window`, the number of the frame in that page; `nick`, the nickname that the page suggests.
+ */
+export function readContext({ pathname, search }) {
+  if (pathname !== "/embed") return null;
+  const query = new URLSearchParams(search);
+  const of = (name) => query.get(name) ?? "";
+  return { host: of("host"), room: of("room"), window: /^\d{1,6}$/.exec(of("window"))?.[0] ?? "", nick: of("nick") };
+}
+
+/** A storage in which every frame has keys of its own, except for those of the person. */
+export class ScopedStorage {
+  #storage;
+  #context;
+
+  constructor(storage, context) {
+    this.#storage = storage;
+    this.#context = context;
+  }
+
+  getItem(key) {
+    return this.#storage.getItem(this.#scoped(key));
+  }
+
+  setItem(key, value) {
+    this.#storage.setItem(this.#scoped(key), value);
+  }
+
+  removeItem(key) {
+    this.#storage.removeItem(this.#scoped(key));
+  }
+
+  #scoped(key) {
+    const { host, room, window, nick } = this.#context;
+    // A nickname that a page suggests holds for that page.
+    const isShared = SHARED_KEYS.includes(key) && !(key === "rtchat.nick" && nick !== "");
+    return isShared ? key : `rtchat.in ${host} ${window} ${room} ${key}`;
+  }
+}
+
+/** The context of this frame, null on the chat's own page. */
+export const embedContext = readContext(globalThis.location ?? {});
+
+/** Return a browser storage, "localStorage" or "sessionStorage"; null where the browser denies it. */
+export function storageOf(name) {
+  const storage = browserStorageOf(name);
+  return storage === null || embedContext === null ? storage : new ScopedStorage(storage, embedContext);
+}
+
+/**
+ * Return a storage for values that the frames of a page share. A browser may deny storage to a frame in a page of
+ * another site; then the frames of that page share one in memory, which ends with the page.
+ */
+export function sharedStorageOf(name) {
+  if (embedContext === null) return storageOf(name);
+  return storageOf(name) ?? new ScopedStorage(transientStorage(name), embedContext);
+}
+
+/** Return the storage in memory that a frame of this page has made, or a new one. */
+function transientStorage(name) {
+  for (let index = 0; index < parent.length; index++) {
+    try {
+      const storages = parent[index][TRANSIENT_STORAGES];
+      if (storages !== undefined) return storages[name];
+    } catch {
+      // A frame of another origin.
+    }
+  }
+  const storages = { localStorage: new TransientStorage(), sessionStorage: new TransientStorage() };
+  globalThis[TRANSIENT_STORAGES] = storages;
+  return storages[name];
+}
+
+/** A storage in memory. */
+class TransientStorage {
+  #values = new Map();
+
+  getItem(key) {
+    return this.#values.get(key) ?? null;
+  }
+
+  setItem(key, value) {
+    this.#values.set(key, value);
+  }
+
+  removeItem(key) {
+    this.#values.delete(key);
+  }
+}
+
+/** Return the headers of CONNECT that distinguish one person's frames. */
+export function windowHeaders() {
+  return embedContext === null || embedContext.window === "" ? {} : { "x-presence-window": embedContext.window };
+}

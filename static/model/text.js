@@ -1,0 +1,20 @@
+/** Lengths of text, as people and the server count them. */
+
+/** The server's default limit of a message's text. */
+export const MAX_TEXT_CHARS = 4000;
+/** STOMP programs may send longer texts than the page accepts; the page shows this much of them. */
+export const MAX_SHOWN_CHARS = 16000;
+
+/** Return the first `max` UTF-16 code units, without cutting a surrogate pair in half. */
+export function cut(text, max) {
+  if (text.length <= max) return text;
+  const last = text.charCodeAt(max - 1);
+  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? max - 1 : max);
+}
+
+/** Return the number of code points, which is what the server's limits count. */
+export function countChars(text) {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
+}

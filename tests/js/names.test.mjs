@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { addressOf, privateHash, roomAt, roomHash, roomOf } from "../../static/model/addresses.js";
+import { cleanNick, hueOf, sameNick } from "../../static/model/nicknames.js";
+import { countChars, cut } from "../../static/model/text.js";
+
+test("characters are counted as people count them", () => {
+  assert.equal(countChars("a😀é"), 3);
+});
+
+describe("nicknames", () => {
+  test("are one line of at most 32 characters without control characters", () => {
+    assert.equal(cleanNick("  Ada \n\t Lovelace\0 "), "Ada Lovelace");
+    assert.equal(cleanNick("x".repeat(40)).length, 32);
+    assert.equal(cleanNick(" \r\n "), "");
+    assert.equal(cleanNick("\u202eevil\u2066\ufeff"), "evil");
+    assert.equal(cleanNick("👩‍🚀 Zoë"), "👩‍🚀 Zoë");
+  });
+
+  test("are the same in any case of letters", () => {
+    assert.ok(sameNick("ADA", "ada") && sameNick("ａｄａ", "ada") && !sameNick("ada", "adam"));
+  });
+
+  test("have one colour of eight, in any case of letters", () => {
+    assert.equal(hueOf("Ada"), hueOf("ada"));
+    const hues = new Set(Array.from({ length: 200 }, (_, i) => hueOf(`nick${i}`)));
+    assert.deepEqual([...hues].sort(), [0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+});
+
+test("cut() never leaves half of a character", () => {
+  assert.equal(cut("abc", 3), "abc");
+  assert.equal(cut("abcd", 3), "abc");
+  assert.equal(cut("ab😀", 3), "ab");
+  assert.equal(cut("ab😀", 4), "ab😀");
+});
+
+describe("rooms", () => {
+  test("no name is the lobby", () => {
+    for (const hash of ["", "#", "#%20", "#...", "#*"]) {
+      assert.deepEqual(roomOf(hash), { destination: "/topic/chat", name: null }, hash);
+    }
+  });
+
+  test("a name is a topic below the lobby's", () => {
+    assert.deepEqual(roomOf("#tea"), { destination: "/topic/chat.tea", name: "tea" });
+    assert.deepEqual(roomOf("#team.blue_2"), { destination: "/topic/chat.team.blue_2", name: "team.blue_2" });
+    assert.equal(roomOf("#caf%C3%A9").name, "café");
+  });
+
+  test("a name cannot subscribe to other rooms or write another header", () => {
+    for (const hash of ["#*", "#a.*", "#>", "#a.>", "##", "#a/b", "#a%0Ab:c", "#a%00", "#.a..b.", "#%zz%23", `#${"x".repeat(999)}`]) {
+      assert.match(roomOf(hash).destination, /^\/topic\/chat(\.[\p{L}\p{N}_-]{1,64})*$/u, hash);
+    }
+  });
+});
+
+describe("addresses", () => {
+  test("lead to a room or to a person, and back", () => {
+    assert.deepEqual(addressOf("#tea"), { destination: "/topic/chat.tea", name: "tea" });
+    for (const nick of ["Bob", "Ada Lovelace", "a/b#c", "50%", "世界"]) {
+      assert.deepEqual(addressOf(privateHash(nick)), { nick });
+    }
+    assert.deepEqual(addressOf("#%40Bob"), { nick: "Bob" });
+    assert.deepEqual(addressOf("#@"), { destination: "/topic/chat", name: null });
+    for (const name of [null, "tea", "café", "team.blue_2"]) assert.equal(roomOf(roomHash(name)).name, name);
+  });
+
+  test("only destinations that an address can name are rooms", () => {
+    assert.deepEqual(roomAt("/topic/chat"), { destination: "/topic/chat", name: null });
+    assert.deepEqual(roomAt("/topic/chat.tea"), { destination: "/topic/chat.tea", name: "tea" });
+    for (const other of ["/topic/typing", "/topic/chatter", "/topic/chat.", "/topic/chat.a b", "/queue/chat.a", "/topic/chat.*"]) {
+      assert.equal(roomAt(other), null, other);
+    }
+  });
+});
