@@ -11,11 +11,9 @@ from zope.interface import implementer
 from rtchat.core.access.addresses import AddressList, plain_address
 from rtchat.core.access.forwarded import client_behind
 from rtchat.net.connection.transport import address_name
+from rtchat.text import escaped
 
 __all__ = ["ClientAddress", "NamedTransport", "forwarded_client", "override_peer"]
-
-
-_SHOWN_CHARACTERS = 120
 
 
 @implementer(IAddress)
@@ -43,7 +41,7 @@ class ClientAddress:
         return cls(host and plain_address(host), port, address_name(address), origin)
 
     def __str__(self) -> str:
-        page = "no Origin" if self.origin is None else ascii(self.origin[:_SHOWN_CHARACTERS])[1:-1]
+        page = "no Origin" if self.origin is None else escaped(self.origin)
         return f"{self.name} ({page})"
 
 

@@ -9,6 +9,8 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, ITransport
 
+from rtchat.text import escaped
+
 __all__ = [
     "Stream",
     "address_name",
@@ -17,11 +19,9 @@ __all__ = [
     "peer_name",
     "read_much",
     "set_no_delay",
-    "shown",
 ]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-_SHOWN_CHARACTERS = 200
 
 
 class Stream(Protocol):
@@ -114,17 +114,12 @@ def address_name(address: object) -> str:
     if host is None or port is None:
         name = getattr(address, "name", None)
         text = name.decode(errors="replace") if isinstance(name, bytes) else name
-        return f"unix:{text}" if text else "unix socket"
+        return f"unix:{escaped(text)}" if text else "unix socket"
     host = host.removeprefix("::ffff:")  # IPv4 on a port that is open for both
-    shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{port}" if port else shown
+    name = f"[{host}]" if ":" in host else host
+    return f"{name}:{port}" if port else name
 
 
 def peer_name(transport: Stream) -> str:
     """Give the name of who is at the other end."""
     return address_name(transport.getPeer())
-
-
-def shown(text: str) -> str:
-    """Quote what a stranger sent, so that it can neither forge nor flood a line of the log."""
-    return ascii(text[:_SHOWN_CHARACTERS])

@@ -15,7 +15,9 @@ from twisted.web.http import RESPONSES, HTTPChannel
 from typing_extensions import override
 
 from rtchat.net.connection.limits import ConnectionLimiter
-from rtchat.net.connection.transport import address_name, as_stream, shown
+from rtchat.net.connection.transport import address_name, as_stream
+from rtchat.net.web.requests import SHOWN_CHARACTERS
+from rtchat.text import escaped, printable
 
 __all__ = ["PageChannel"]
 
@@ -90,7 +92,9 @@ class PageChannel(HTTPChannel):
             self._refuse(400, "its head is not HTTP")
         else:
             begin = self._line.partition(b"?")[0].decode("latin-1")
-            self._refuse(400, f"it does not begin as HTTP does: {shown(begin)}")
+            self._refuse(
+                400, f"it does not begin as HTTP does: {printable(begin, SHOWN_CHARACTERS)}"
+            )
 
     @override
     def timeoutConnection(self) -> None:
@@ -154,7 +158,8 @@ class PageChannel(HTTPChannel):
     def _asked_path(self) -> str:
         """Give what is asked for, with a space before it, if that came already."""
         path: bytes = getattr(self, "_path", None) or b""
-        return f" {shown(path.partition(b'?')[0].decode('latin-1'))[1:-1]}" if path else ""
+        text = path.partition(b"?")[0].decode("latin-1")
+        return f" {escaped(text, SHOWN_CHARACTERS)}" if text else ""
 
     def _leave(self) -> None:
         source, self._source = self._source, None

@@ -14,9 +14,16 @@ from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.net.connection.client_address import forwarded_client
 from rtchat.net.connection.limits import ConnectionLimiter
-from rtchat.net.connection.transport import as_stream, shown
+from rtchat.net.connection.transport import as_stream
 from rtchat.net.web.channel import PageChannel
-from rtchat.net.web.requests import RefusalPage, header_values, peer_name, printable_path
+from rtchat.net.web.requests import (
+    SHOWN_CHARACTERS,
+    RefusalPage,
+    header_values,
+    peer_name,
+    printable_path,
+)
+from rtchat.text import escaped, printable
 
 __all__ = ["PageSite"]
 
@@ -80,8 +87,8 @@ class PageSite(Site):
                 "one, add it to the configuration: [global] hosts = {name}",
                 peer=peer_name(request),
                 path=printable_path(request),
-                host=shown(", ".join(given)),
-                name=shown(name)[1:-1],
+                host=printable(", ".join(given), SHOWN_CHARACTERS),
+                name=escaped(name, SHOWN_CHARACTERS),
             )
             return RefusalPage(421, _MISDIRECTED)
         resource: IResource = super().getResourceFor(request)
