@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
@@ -13,7 +12,7 @@ from rtchat.core.access.forwarded import client_behind
 from rtchat.net.connection.transport import address_name
 from rtchat.text import escaped
 
-__all__ = ["ClientAddress", "NamedTransport", "forwarded_client", "override_peer"]
+__all__ = ["ClientAddress", "NamedTransport", "forwarded_client"]
 
 
 @implementer(IAddress)
@@ -60,12 +59,3 @@ def forwarded_client(peer: IAddress, forwarded: list[str], trusted: AddressList)
         return peer
     named = client_behind(getattr(peer, "host", None), forwarded, trusted)
     return peer if named is None else NamedTransport(*named)
-
-
-def override_peer(transport: Any, client: IAddress) -> None:
-    """Let a connection's other end be the client that its front proxy named.
-
-    (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)
-    """
-    if transport.getPeer() != client:
-        transport.getPeer = lambda: client

@@ -23,8 +23,9 @@ from zope.interface import implementer
 
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.proxy_protocol import MAX_HEADER_BYTES, read_header
-from rtchat.net.connection.client_address import NamedTransport, override_peer
+from rtchat.net.connection.client_address import NamedTransport
 from rtchat.net.connection.transport import as_stream, peer_name
+from rtchat.net.twisted_internals import override_peer, replace_protocol
 
 __all__ = ["ProxyProtocolEndpoint", "ProxyProtocolFactory"]
 
@@ -132,7 +133,7 @@ class _Announced(Protocol):
         if served is None:
             transport.abortConnection()
             return
-        transport.protocol = served
+        replace_protocol(transport, served)
         served.makeConnection(transport)
         rest, self._data = self._data[header.length :], b""
         if rest:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Protocol, cast
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, ITransport
 
+from rtchat.net.twisted_internals import socket_of
 from rtchat.text import escaped
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "as_stream",
     "keep_alive",
     "peer_name",
-    "read_much",
     "set_no_delay",
 ]
 
@@ -80,15 +79,6 @@ def set_no_delay(stream: Stream) -> None:
         method(True)
 
 
-def read_much(transport: object, size: int) -> None:
-    """Read larger pieces from a plain socket than Twisted's 64 KiB.
-
-    From 128 KiB on malloc asks the kernel for each piece anew.
-    """
-    if isinstance(transport, FileDescriptor):
-        transport.bufferSize = size
-
-
 def keep_alive(stream: Stream) -> None:
     """Let the system find out when the other machine has vanished, where it is TCP.
 
@@ -98,11 +88,11 @@ def keep_alive(stream: Stream) -> None:
     if method is None or isinstance(stream.getPeer(), UNIXAddress):
         return
     method(True)
-    set_option = getattr(getattr(stream, "socket", None), "setsockopt", None)
-    if set_option is not None:
+    tcp = socket_of(stream)
+    if tcp is not None:
         for name, value in _KEEP_ALIVE.items():
             if hasattr(socket, name):  # not every system has all of them
-                set_option(socket.IPPROTO_TCP, getattr(socket, name), value)
+                tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def address_name(address: object) -> str:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from socket import socket
-from typing import Any, cast
 
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IPullProducer, IPushProducer, ISystemHandle
+from twisted.internet.interfaces import IPullProducer, IPushProducer
 from typing_extensions import override
 from zope.interface import Attribute, Interface, implementer
 
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.net.connection.transport import Stream
+from rtchat.net.twisted_internals import Send, direct_send
 
 __all__ = ["ConnectionWriter", "IFramedTransport"]
 
@@ -31,8 +29,6 @@ _ROOM_SHARE = 16
 
 _LARGE_BYTES = HIGH_WATER_BYTES * _ROOM_SHARE
 """From here on a limit is no small one."""
-
-_Send = Callable[[bytes], int | BaseException]
 
 _NO_BACKLOG: deque[bytes] = deque()
 """The backlog of all for whom nothing waits: an empty deque of their own is 620 bytes."""
@@ -104,16 +100,8 @@ class ConnectionWriter(Outbound):
         self._spared_bytes = 0  # of the one message that may be larger than the limit
         # A plain socket is written to directly; then the transport tells when its buffer is
         # empty (it pulls). TLS and other transports are written to until they say stop (push).
-        is_plain = isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
-        self._send: _Send | None = None
-        self._socket: socket | None = None
-        if is_plain and ISystemHandle.providedBy(transport):
-            # What writeSomeData does beside this (a view of the bytes, a loop against interrupted
-            # calls, which Python itself has since 3.5) costs a quarter as much as the send.
-            self._socket = cast(Any, transport).getHandle()
-            self._send = cast(Any, self._socket).send
-        elif isinstance(transport, FileDescriptor) and is_plain:
-            self._send = transport.writeSomeData
+        self._send, self._socket = direct_send(transport)
+        is_plain = self._send is not None
         transport.registerProducer(self, not is_plain)
         self._is_blocked = is_busy and is_plain
 
@@ -365,13 +353,12 @@ class ConnectionWriter(Outbound):
         if sent != len(data):
             self._write_on(send, data, sent if isinstance(sent, int) else 0)
 
-    def _write_on(self, send: _Send, data: bytes, sent: int) -> None:
+    def _write_on(self, send: Send, data: bytes, sent: int) -> None:
         """Send what the first try has left; what the socket does not take is the transport's."""
         size = len(data)
         try:
             while 0 < sent < size:
-                # Twisted hands writeSomeData views as well, whatever its annotation says.
-                more = send(memoryview(data)[sent:])  # type: ignore[arg-type]
+                more = send(memoryview(data)[sent:])
                 if not isinstance(more, int) or more <= 0:
                     break
                 sent += more

@@ -13,9 +13,8 @@ A WebSocket has no half-close, so each end is carried through as far as it can b
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -41,9 +40,17 @@ from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.connection.limits import TRY_LATER, Caps
 from rtchat.net.connection.splice import shared_pipes
-from rtchat.net.connection.transport import Stream, as_stream, read_much, set_no_delay
+from rtchat.net.connection.transport import Stream, as_stream, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.gateway.resolver import Endpoints
+from rtchat.net.twisted_internals import (
+    is_plain_socket,
+    override_read,
+    read_once,
+    replace_protocol,
+    restore_read,
+    set_read_size,
+)
 from rtchat.net.websocket.transport import WebSocket
 
 __all__ = ["ProxyFactory", "ProxyProtocol"]
@@ -100,7 +107,7 @@ class ProxyProtocol(Protocol):
         factory = self.factory
         # What the WebSocket has to say about this connection names the target, too.
         self.transport.peer = self._way
-        read_much(self.transport.transport, _READ_BYTES)
+        set_read_size(self.transport.transport, _READ_BYTES)
         if (refused := factory.caps.refusal(self.target, self._source)) is not None:
             code, why = refused
             self._tell("refused", why, is_refusal=True)
@@ -306,14 +313,14 @@ class _TargetProtocol(Protocol):
             browser.target_lost(self._gone_because)
             return
         set_no_delay(self._stream)
-        if isinstance(self._stream, FileDescriptor):
+        if is_plain_socket(self._stream):
             # The endpoint's wrapper has done its work: one call less for every read.
-            cast(Any, self._stream).protocol = self
+            replace_protocol(self._stream, self)
         # How much waits behind TLS is not known to the byte: two reads more may come before the
         # pause, and these have to be small.
-        if isinstance(browser.transport.transport, FileDescriptor):
-            read_much(self._stream, _READ_BYTES)
-            self._can_splice = isinstance(self._stream, FileDescriptor)
+        if is_plain_socket(browser.transport.transport):
+            set_read_size(self._stream, _READ_BYTES)
+            self._can_splice = is_plain_socket(self._stream)
         # Each side is the other's producer: one that does not read stops the other's reading.
         browser.transport.registerProducer(_OneWay(self._stream), True)
         self.writer.register_producer(_OneWay(browser.transport))
@@ -344,7 +351,7 @@ class _TargetProtocol(Protocol):
                 browser.note_life()
             browser.transport.write(data)
             if len(data) >= _MUCH_BYTES and self._can_splice:
-                cast(Any, self._stream).doRead = self._pass_on
+                override_read(self._stream, self._pass_on)
 
     def _pass_on(self) -> object:
         """Do what the transport's ``doRead`` does, without a copy, while much comes."""
@@ -358,7 +365,7 @@ class _TargetProtocol(Protocol):
                     size = pipe.fill(stream.fileno(), room)
                 except OSError:
                     pipe.give_back()
-                    del stream.doRead
+                    restore_read(stream)
                     return CONNECTION_LOST
                 if size:
                     if self.is_timed:
@@ -367,8 +374,8 @@ class _TargetProtocol(Protocol):
                 else:
                     pipe.give_back()
         if size < _MUCH_BYTES:
-            del stream.doRead  # the transport's own again
-        return None if size else stream.doRead()
+            restore_read(stream)
+        return None if size else read_once(stream)
 
     def readConnectionLost(self) -> None:  # noqa: N802
         """The target has closed its direction."""

@@ -8,14 +8,14 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger, LogLevel
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.http import RESPONSES
 from typing_extensions import override
 
 from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.transport import address_name, as_stream
+from rtchat.net.twisted_internals import HTTPConnection, replace_protocol
 from rtchat.net.web.requests import SHOWN_CHARACTERS
 from rtchat.text import escaped, printable
 
@@ -34,7 +34,7 @@ class _Site(Protocol):
     limiter: ConnectionLimiter
 
 
-class PageChannel(HTTPChannel):
+class PageChannel(HTTPConnection):
     """An HTTP connection that may become something else."""
 
     site: _Site
@@ -81,12 +81,12 @@ class PageChannel(HTTPChannel):
     @override
     def lineLengthExceeded(self, line: bytes) -> None:
         self._line = line
-        self._respondToBadRequestAndDisconnect()
+        self.bad_request_received()
 
     @override
-    def _respondToBadRequestAndDisconnect(self) -> None:
+    def bad_request_received(self) -> None:
         """Answer what is no HTTP; the log shows it as far as it has no secrets in it."""
-        if max(self._receivedHeaderSize, len(self._line)) > self.totalHeadersSize:
+        if max(self.received_head_bytes, len(self._line)) > self.totalHeadersSize:
             self._refuse(400, f"its head is larger than {self.totalHeadersSize} bytes")
         elif self._asked_path():
             self._refuse(400, "its head is not HTTP")
@@ -102,13 +102,7 @@ class PageChannel(HTTPChannel):
         if not self._has_asked:
             why = f"it asked for nothing within {self.timeOut} s"
             self._tell("closed", why, is_warning=False)
-        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
-        self.loseConnection()
-
-    @override
-    def forceAbortClient(self) -> None:
-        self._abortingCall = None
-        as_stream(self.transport).abortConnection()
+        self.close_or_abort()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -157,8 +151,7 @@ class PageChannel(HTTPChannel):
 
     def _asked_path(self) -> str:
         """Give what is asked for, with a space before it, if that came already."""
-        path: bytes = getattr(self, "_path", None) or b""
-        text = path.partition(b"?")[0].decode("latin-1")
+        text = self.requested_path.partition(b"?")[0].decode("latin-1")
         return f" {escaped(text, SHOWN_CHARACTERS)}" if text else ""
 
     def _leave(self) -> None:
@@ -173,10 +166,7 @@ class PageChannel(HTTPChannel):
         self.setTimeout(None)
         transport.unregisterProducer()
         self._upgraded = protocol
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = protocol
-        else:
-            transport.protocol = protocol
+        replace_protocol(transport, protocol)
         self.requests.clear()
         # Before the protocol is connected: it may ask for a pause at once.
         transport.resumeProducing()

@@ -39,8 +39,9 @@ from rtchat.core.websocket.framing import (
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
 from rtchat.net.connection.splice import Pipe, PipedOutbox
-from rtchat.net.connection.transport import Stream, peer_name, read_much
+from rtchat.net.connection.transport import Stream, peer_name
 from rtchat.net.connection.writer import IFramedTransport
+from rtchat.net.twisted_internals import set_read_size
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
     from websockets.speedups import apply_mask
@@ -144,7 +145,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         factory = self.factory
         self.peer = peer_name(transport)
         self._framings = PLAIN
-        read_much(transport, _READ_BYTES)
+        set_read_size(transport, _READ_BYTES)
         self.writer = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._reader = FrameReader(factory.max_message_bytes, apply_mask)
         self._messages: MessageProtocol | None = None

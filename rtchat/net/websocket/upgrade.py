@@ -16,7 +16,8 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, AccessRule, Source
 from rtchat.core.websocket.deflate import agree
 from rtchat.errors import AccessDenied
-from rtchat.net.connection.client_address import ClientAddress, override_peer
+from rtchat.net.connection.client_address import ClientAddress
+from rtchat.net.twisted_internals import override_peer
 from rtchat.net.web.channel import PageChannel
 from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
 from rtchat.net.websocket.transport import WebSockets
