@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 
 from rtchat.core.access.hosts import HostList
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import MessageProtocol, WebSockets
+from rtchat.net.websocket.factory import WebSockets
+from rtchat.net.websocket.messages import MessageProtocol
 from rtchat.net.websocket.upgrade import WebSocketResource
 
 

@@ -34,7 +34,7 @@ from rtchat.net.web.embed import EmbedPage
 from rtchat.net.web.files import page_tree
 from rtchat.net.web.health import Health
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 from rtchat.server import settings as config
 from rtchat.server.history import HistoryService
 from rtchat.server.lifecycle import Goodbye, Greeting, Signals, allow_many_connections

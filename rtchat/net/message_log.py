@@ -14,13 +14,13 @@ from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
 
-import simplejson
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rtchat.core.broker.message import Message
+from rtchat.net.json_codec import json_line
 
 __all__ = ["MessageLog"]
 
@@ -174,4 +174,4 @@ def _line(message: Message, now_s: float) -> bytes:
         record["body"] = message.body.decode("utf-8")
     except UnicodeDecodeError:
         record["body-base64"] = base64.b64encode(message.body).decode("ascii")
-    return simplejson.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    return json_line(record, is_ascii=False)

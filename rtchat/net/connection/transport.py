@@ -6,12 +6,14 @@ import socket
 from typing import Protocol, cast
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IAddress, IProducer, ITransport
+from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ITransport
+from zope.interface import implementer
 
 from rtchat.net.twisted_internals import socket_of
 from rtchat.text import escaped
 
 __all__ = [
+    "PauseForwarder",
     "Stream",
     "address_name",
     "as_stream",
@@ -56,6 +58,28 @@ class Stream(Protocol):
 
     def getPeer(self) -> IAddress:
         """Give the other side's address."""
+
+
+@implementer(IPushProducer)
+class PauseForwarder:
+    """A producer that pauses and resumes the reading of another transport.
+
+    It ignores that the consumer is gone: the transport's own protocol decides what that means.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+        self._stream.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._stream.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Do nothing."""
 
 
 def as_stream(transport: ITransport | None) -> Stream:

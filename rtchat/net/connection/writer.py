@@ -44,8 +44,10 @@ class IFramedTransport(Interface):
         "The ConnectionWriter of the connection underneath; its wire packs frames."
     )
 
-    def rest_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
-        """Whoever is above sends and hears something at least this often, in seconds."""
+    peer: str = Attribute("The name of the other end, for the log.")
+
+    def suspend_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
+        """Stop pings: the protocol above sends and hears something this often, in seconds."""
 
     def close_with(code: int, reason: str) -> None:  # noqa: N805
         """Close with a code of RFC 6455 once what was written is out."""

@@ -22,7 +22,6 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
     IProtocol,
-    IPushProducer,
     IReactorTime,
 )
 from twisted.internet.main import CONNECTION_LOST
@@ -40,7 +39,7 @@ from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.connection.limits import TRY_LATER, Caps
 from rtchat.net.connection.splice import shared_pipes
-from rtchat.net.connection.transport import Stream, as_stream, set_no_delay
+from rtchat.net.connection.transport import PauseForwarder, as_stream, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.gateway.resolver import Endpoints
 from rtchat.net.twisted_internals import (
@@ -322,8 +321,8 @@ class _TargetProtocol(Protocol):
             set_read_size(self._stream, _READ_BYTES)
             self._can_splice = is_plain_socket(self._stream)
         # Each side is the other's producer: one that does not read stops the other's reading.
-        browser.transport.registerProducer(_OneWay(self._stream), True)
-        self.writer.register_producer(_OneWay(browser.transport))
+        browser.transport.registerProducer(PauseForwarder(self._stream), True)
+        self.writer.register_producer(PauseForwarder(browser.transport))
         if self._has_finished:
             browser.target_finished()
 
@@ -408,25 +407,6 @@ class _TargetFactory(Factory):
     @override
     def buildProtocol(self, addr: IAddress | None) -> _TargetProtocol:
         return _TargetProtocol(self._cork)
-
-
-@implementer(IPushProducer)
-class _OneWay:
-    """Passes pauses on; the end of a connection is told by ``connectionLost`` alone."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def pauseProducing(self) -> None:
-        """Stop reading."""
-        self._stream.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read again."""
-        self._stream.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Do nothing: the other side still has to be sent what is left."""
 
 
 class ProxyFactory(Factory):

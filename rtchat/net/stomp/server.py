@@ -20,10 +20,13 @@ from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 
 __all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
+
+_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take to read its last frames before the connection is cut."""
@@ -56,8 +59,6 @@ CLOSE_CODES = {
 class StompProtocol(Protocol):
     """One STOMP client, on TCP or on a WebSocket."""
 
-    log = Logger(__package__)
-
     def __init__(self, factory: StompFactory) -> None:
         self.factory = factory
         self._clock = factory.clock
@@ -79,13 +80,14 @@ class StompProtocol(Protocol):
         if IFramedTransport.providedBy(transport):
             self._framed = cast(IFramedTransport, transport)
             self._writer = self._framed.writer
+            self._peer = self._framed.peer
         else:
             set_no_delay(transport)
             self._writer = ConnectionWriter(transport, factory.broker.cork)
+            self._peer = peer_name(transport)
         self._writer.max_backlog_bytes = factory.limits.max_backlog_bytes
         self._writer.on_overflow = self._too_slow
         self.session = Session(factory.broker, factory.limits, self._writer, self)
-        self._peer = peer_name(transport)
         factory.protocols.add(self)
         self._later(factory.limits.login_timeout_s, self._login_timed_out)
 
@@ -121,8 +123,8 @@ class StompProtocol(Protocol):
         why = self._closed_as
         if why is None:
             text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
-            self.log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
-        self.factory.one_less()
+            _log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        self.factory.connection_ended()
 
     def shut_down(self) -> None:
         """Tell the client that the server stops, and close."""
@@ -172,7 +174,7 @@ class StompProtocol(Protocol):
         """The client is logged in."""
         self._cancel_timers()
         self._heartbeat = heartbeat
-        self.log.info(
+        _log.info(
             "{peer}: session {id} opened, STOMP {version}",
             peer=self._peer,
             id=self.session.id,
@@ -186,7 +188,7 @@ class StompProtocol(Protocol):
         elif self._framed is None:
             keep_alive(self._stream)
         if self._framed is not None and send_ms and receive_ms:
-            self._framed.rest_pings(send_ms / 1000, receive_ms / 1000)
+            self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """The client has to wait: for a queue's room, or for its rate."""
@@ -200,7 +202,7 @@ class StompProtocol(Protocol):
         """The client is too fast; it is told by not being read."""
         if not self._is_known_as_fast:
             self._is_known_as_fast = True
-            self.log.info(
+            _log.info(
                 "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
                 "it is read more slowly",
                 peer=self._peer,
@@ -220,14 +222,14 @@ class StompProtocol(Protocol):
         self._closed_as = (reason, text)
         self._cancel_timers()
         if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
-            self.log.info(
+            _log.info(
                 "{peer}: session {id} {why}",
                 peer=self._peer,
                 id=self.session.id,
                 why=reason.value,
             )
         else:
-            self.log.warn(
+            _log.warn(
                 "{peer}: session {id} closed by the server: {why} ({text})",
                 peer=self._peer,
                 id=self.session.id,
@@ -328,7 +330,7 @@ class StompProtocol(Protocol):
         )
 
     def _bug(self) -> None:
-        self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
@@ -337,7 +339,7 @@ class StompProtocol(Protocol):
         self.factory.broker.cork.flush()
 
 
-class StompFactory(Factory):
+class StompFactory(Drain[StompProtocol], Factory):
     """Builds a :class:`StompProtocol` for every client of one broker.
 
     Args:
@@ -359,7 +361,6 @@ class StompFactory(Factory):
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
         self.memory_pressure: dict[StompProtocol, int] = {}
-        self._all_gone: Deferred[None] | None = None
         broker.budget.on_over = self._relieve
 
     @override
@@ -373,12 +374,7 @@ class StompFactory(Factory):
             Fires when all are gone: at the latest after the grace time, when those that do not
             read are cut.
         """
-        gone: Deferred[None] = Deferred()
-        self._all_gone = gone
-        for protocol in list(self.protocols):
-            protocol.shut_down()
-        self.one_less()
-        return gone
+        return self.drain(StompProtocol.shut_down)
 
     def note_pressing(self, protocol: StompProtocol, left_behind: int) -> None:
         """Take note of what a client's turn has added while the memory limit is near.
@@ -406,9 +402,3 @@ class StompFactory(Factory):
         are_too_much = budget.used - backlogs <= budget.max_bytes
         if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
             worst.cut_for_backlog()
-
-    def one_less(self) -> None:
-        """Take note that a client may have been the last."""
-        if self._all_gone is not None and not self.protocols:
-            gone, self._all_gone = self._all_gone, None
-            gone.callback(None)

@@ -24,7 +24,7 @@ from rtchat.net.connection.splice import Pipes
 from rtchat.net.gateway import relay as proxy
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import WebSocketResource
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
