@@ -13,41 +13,28 @@ A WebSocket has no half-close, so each end is carried through as far as it can b
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IHalfCloseableProtocol,
     IProtocol,
     IReactorTime,
 )
-from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 
 from rtchat.core.access.addresses import source_key
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import write_header
-from rtchat.core.flow.outbound import Cork
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
-from rtchat.net.connection.limits import TRY_LATER, Caps
-from rtchat.net.connection.splice import shared_pipes
-from rtchat.net.connection.transport import PauseForwarder, as_stream, set_no_delay
-from rtchat.net.connection.writer import ConnectionWriter
+from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.gateway.resolver import Endpoints
+from rtchat.net.gateway.target_side import READ_BYTES, TargetFactory, TargetProtocol
 from rtchat.net.twisted_internals import (
-    is_plain_socket,
-    override_read,
-    read_once,
-    replace_protocol,
-    restore_read,
     set_read_size,
 )
 from rtchat.net.websocket.transport import WebSocket
@@ -58,21 +45,12 @@ __all__ = ["ProxyFactory", "ProxyProtocol"]
 LINGER_S = 30.0
 """How long either side may take for the last bytes of the other, which has gone."""
 
-_READ_BYTES = 120 * 1024
-"""How much is read at once: half as much again goes through for a CPU second as with Twisted's
-64 KiB (see benchmarks/). With the 64 KiB that may wait before a pause it stays well below the
-256 KiB that a stalled side may cost, and below the 128 KiB from which on malloc asks the kernel
-for every buffer."""
-
-_MUCH_BYTES = 32 * 1024
-"""From a read of this size on what follows goes to the browser through a pipe, until there is
-less: nearly twice as much goes through for a CPU second, and for small pieces a read costs less."""
-
+# Close codes (RFC 6455, 7.4.1, and its registry).
 _DONE = 1000
-
 _IDLE = 1001
-
+_POLICY = 1008
 _UNREACHABLE = 1011
+_TRY_LATER = 1013
 
 
 class ProxyProtocol(Protocol):
@@ -96,7 +74,7 @@ class ProxyProtocol(Protocol):
         self._has_timed_out = False
         self._is_closing = False  # from our side; the browser still has to answer
         self._is_lost = False
-        self._outgoing: _TargetProtocol | None = None
+        self._outgoing: TargetProtocol | None = None
         self._early: list[bytes] = []  # what the browser sent before the target answered
 
     # The browser
@@ -106,14 +84,16 @@ class ProxyProtocol(Protocol):
         factory = self.factory
         # What the WebSocket has to say about this connection names the target, too.
         self.transport.peer = self._way
-        set_read_size(self.transport.transport, _READ_BYTES)
-        if (refused := factory.caps.refusal(self.target, self._source)) is not None:
-            code, why = refused
-            self._tell("refused", why, is_refusal=True)
-            text = "too many connections"
-            self._close(code, f"{text}, try later" if code == TRY_LATER else text)
+        set_read_size(self.transport.transport, READ_BYTES)
+        if (reached := factory.limiter.reached(self._source, self.target)) is not None:
+            limit = f"[proxy] connections.{reached.name} = {reached.maximum}"
+            self._tell("refused", f"{limit} is reached", is_refusal=True)
+            if reached.name == "per_source":
+                self._close(_POLICY, "too many connections")
+            else:
+                self._close(_TRY_LATER, "too many connections, try later")
             return
-        factory.caps.enter(self.target, self._source)
+        factory.limiter.enter(self._source, self.target)
         self._holds_place = True
         # Until the target is there, nothing more is read than what came with the request.
         self.transport.pauseProducing()
@@ -153,7 +133,7 @@ class ProxyProtocol(Protocol):
 
     # The target
 
-    def note_life(self) -> None:
+    def note_activity(self) -> None:
         """The target has sent something, and there is a limit to its silence."""
         self._active_s = self.factory.clock.seconds()
 
@@ -180,7 +160,7 @@ class ProxyProtocol(Protocol):
 
     def _connected(self, outgoing: IProtocol) -> None:
         self._end_connecting()
-        assert isinstance(outgoing, _TargetProtocol)
+        assert isinstance(outgoing, TargetProtocol)
         self._outgoing = outgoing
         if self.factory.has_proxy_header:
             outgoing.writer.write_now(self._proxy_header())
@@ -260,7 +240,7 @@ class ProxyProtocol(Protocol):
         else:
             self.transport.close_with(code, reason, grace_s)
 
-    def _cut(self, outgoing: _TargetProtocol) -> None:
+    def _cut(self, outgoing: TargetProtocol) -> None:
         self._tell("target cut", f"it did not end within {LINGER_S:g} s after the browser")
         outgoing.cut()
 
@@ -276,137 +256,7 @@ class ProxyProtocol(Protocol):
             self._linger.cancel()
         if self._holds_place:
             self._holds_place = False
-            self.factory.caps.leave(self.target, self._source)
-
-
-@implementer(IHalfCloseableProtocol)
-class _TargetProtocol(Protocol):
-    """The target's side.
-
-    Attributes:
-        writer: The way out to the target.
-        is_timed: Whether the browser's side has to know when something comes.
-    """
-
-    is_timed = False
-
-    browser: ProxyProtocol | None = None
-    _has_finished = False
-    _is_gone = False
-    _gone_because = Failure(ConnectionLost())
-    _can_splice = False
-
-    def __init__(self, cork: Cork) -> None:
-        self._cork = cork
-
-    @override
-    def connectionMade(self) -> None:
-        self._stream = as_stream(self.transport)
-        self.writer = ConnectionWriter(self._stream, self._cork)
-        self._is_draining = False
-
-    def pair_with(self, browser: ProxyProtocol) -> None:
-        """Pass everything on; what came earlier waits in the socket, but for an end."""
-        self.browser = browser
-        if self._is_gone:
-            browser.target_lost(self._gone_because)
-            return
-        set_no_delay(self._stream)
-        if is_plain_socket(self._stream):
-            # The endpoint's wrapper has done its work: one call less for every read.
-            replace_protocol(self._stream, self)
-        # How much waits behind TLS is not known to the byte: two reads more may come before the
-        # pause, and these have to be small.
-        if is_plain_socket(browser.transport.transport):
-            set_read_size(self._stream, _READ_BYTES)
-            self._can_splice = is_plain_socket(self._stream)
-        # Each side is the other's producer: one that does not read stops the other's reading.
-        browser.transport.registerProducer(PauseForwarder(self._stream), True)
-        self.writer.register_producer(PauseForwarder(browser.transport))
-        if self._has_finished:
-            browser.target_finished()
-
-    def finish(self) -> None:
-        """The browser has gone: send what is left, and tell the target that this was all."""
-        self._is_draining = True
-        self.writer.unregister_producer()
-        self.writer.flush_all()
-        self._stream.unregisterProducer()
-        if self._has_finished:
-            self._stream.loseConnection()
-        else:
-            self._stream.resumeProducing()
-            self._stream.loseWriteConnection()
-
-    def cut(self) -> None:
-        """Close now."""
-        self._stream.abortConnection()
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        browser = self.browser
-        if browser is not None and not self._is_draining:
-            if self.is_timed:
-                browser.note_life()
-            browser.transport.write(data)
-            if len(data) >= _MUCH_BYTES and self._can_splice:
-                override_read(self._stream, self._pass_on)
-
-    def _pass_on(self) -> object:
-        """Do what the transport's ``doRead`` does, without a copy, while much comes."""
-        stream: Any = self._stream
-        browser, size = self.browser, 0
-        if browser is not None and not self._is_draining:
-            room = browser.transport.splice_capacity_bytes
-            pipe = shared_pipes().borrow() if room else None
-            if pipe is not None:
-                try:
-                    size = pipe.fill(stream.fileno(), room)
-                except OSError:
-                    pipe.give_back()
-                    restore_read(stream)
-                    return CONNECTION_LOST
-                if size:
-                    if self.is_timed:
-                        browser.note_life()
-                    browser.transport.write_spliced(pipe, size)
-                else:
-                    pipe.give_back()
-        if size < _MUCH_BYTES:
-            restore_read(stream)
-        return None if size else read_once(stream)
-
-    def readConnectionLost(self) -> None:  # noqa: N802
-        """The target has closed its direction."""
-        self._has_finished = True
-        if self._is_draining:
-            self._stream.loseConnection()
-        elif self.browser is not None:
-            self.browser.target_finished()
-
-    def writeConnectionLost(self) -> None:  # noqa: N802
-        """Our direction is closed, as we wanted."""
-
-    @override
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._is_gone = True
-        self._gone_because = reason
-        browser, self.browser = self.browser, None
-        if browser is not None:
-            browser.target_lost(reason)
-
-
-class _TargetFactory(Factory):
-    """Builds the target's side."""
-
-    noisy = False
-
-    def __init__(self) -> None:
-        self._cork = Cork()
-
-    @override
-    def buildProtocol(self, addr: IAddress | None) -> _TargetProtocol:
-        return _TargetProtocol(self._cork)
+            self.factory.limiter.leave(self._source, self.target)
 
 
 class ProxyFactory(Factory):
@@ -419,7 +269,7 @@ class ProxyFactory(Factory):
         connect_timeout_s: Seconds until the target has to be connected, look-up included.
         idle_timeout_s: Seconds without a byte in either direction until both sides are closed;
             0 waits for ever.
-        caps: Counts the connections of every target together.
+        limiter: Counts the connections of every target together.
         has_proxy_header: Whether the target is told the browser's address first.
     """
 
@@ -433,7 +283,7 @@ class ProxyFactory(Factory):
         connect_timeout_s: float,
         *,
         idle_timeout_s: float = 0.0,
-        caps: Caps | None = None,
+        limiter: ConnectionLimiter | None = None,
         has_proxy_header: bool = False,
     ) -> None:
         self.target = target
@@ -441,9 +291,9 @@ class ProxyFactory(Factory):
         self.clock = clock
         self.connect_timeout_s = connect_timeout_s
         self.idle_timeout_s = idle_timeout_s
-        self.caps = caps or Caps()
+        self.limiter = limiter or ConnectionLimiter()
         self.has_proxy_header = has_proxy_header
-        self.outgoing = _TargetFactory()
+        self.outgoing = TargetFactory()
 
     @override
     def buildProtocol(self, addr: IAddress | ClientAddress | None) -> ProxyProtocol:

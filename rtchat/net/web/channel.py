@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from typing_extensions import override
 
-from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.transport import address_name, as_stream
 from rtchat.net.twisted_internals import HTTPConnection, replace_protocol
+from rtchat.net.web.limiter import HttpLimiter
 from rtchat.net.web.requests import SHOWN_CHARACTERS
 from rtchat.text import escaped, printable
 
@@ -31,7 +31,7 @@ class _Site(Protocol):
 
     clock: IReactorTime
     handshake_timeout_s: float
-    limiter: ConnectionLimiter
+    limiter: HttpLimiter
 
 
 class PageChannel(HTTPConnection):

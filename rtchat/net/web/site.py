@@ -13,9 +13,9 @@ from typing_extensions import override
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.net.connection.client_address import forwarded_client
-from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.transport import as_stream
 from rtchat.net.web.channel import PageChannel
+from rtchat.net.web.limiter import HttpLimiter
 from rtchat.net.web.requests import (
     SHOWN_CHARACTERS,
     RefusalPage,
@@ -59,13 +59,13 @@ class PageSite(Site):
         *,
         trusted: AddressList | None = None,
         handshake_timeout_s: float = 10.0,
-        limiter: ConnectionLimiter | None = None,
+        limiter: HttpLimiter | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self.clock = clock
         self.handshake_timeout_s = handshake_timeout_s
-        self.limiter = limiter or ConnectionLimiter(clock)
+        self.limiter = limiter or HttpLimiter(clock)
         self._is_own_name = lru_cache(maxsize=256)(hosts.allows)
         self._trusted = trusted or AddressList()
 

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from rtchat.core.access.hosts import HostList, Target
 from rtchat.net.connection.splice import Pipes
-from rtchat.net.gateway import relay as proxy
+from rtchat.net.gateway import target_side as proxy
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.factory import WebSockets
