@@ -24,6 +24,7 @@ from rtchat.core.flow.outbound import Cork
 from rtchat.errors import ConfigError
 from rtchat.net.connection.coalescing_clock import CoalescingClock
 from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import checked_endpoints
 from rtchat.net.gateway.resource import TcpSocket
@@ -144,6 +145,7 @@ def makeService(options: Options) -> MultiService:
     limit, front = settings.proxy, settings.front
     policy = NamePolicy(own_names, limit.private_names)
     endpoints = checked_endpoints(reactor, policy, access.rule_for)
+    pipes = PipePool()
     proxy_limiter = ConnectionLimiter(
         limit.max_connections, limit.max_per_target, limit.max_per_source
     )
@@ -159,6 +161,7 @@ def makeService(options: Options) -> MultiService:
                     limit.connect_timeout_s,
                     idle_timeout_s=limit.idle_timeout_s,
                     limiter=proxy_limiter,
+                    pipes=pipes,
                     has_proxy_header=access.rule_for(target).has_proxy_header,
                 ),
                 clock,

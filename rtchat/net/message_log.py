@@ -24,6 +24,8 @@ from rtchat.net.json_codec import json_line
 
 __all__ = ["MessageLog"]
 
+_log = Logger()
+
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _WRITE_EVERY_S = 0.5
 
@@ -42,8 +44,6 @@ class MessageLog:
     Raises:
         OSError: The file cannot be opened.
     """
-
-    log = Logger()
 
     def __init__(self, path: Path, clock: IReactorTime, in_thread: InThread) -> None:
         self.path = path
@@ -107,7 +107,7 @@ class MessageLog:
     def _written(self, _: object) -> None:
         self._writing = None
         if self._lost:
-            self.log.error(
+            _log.error(
                 "{path}: {lost} messages were not logged, the disk was too slow",
                 path=self.path,
                 lost=self._lost,
@@ -121,7 +121,7 @@ class MessageLog:
         self._written(None)
 
     def _report(self, error: BaseException | None) -> None:
-        self.log.error(
+        _log.error(
             "{path}: messages were not logged: {error}. Make room or mend the permissions; "
             "the next messages are tried again.",
             path=self.path,

@@ -12,7 +12,7 @@ from rtchat.core.access.forwarded import client_behind
 from rtchat.net.connection.transport import address_name
 from rtchat.text import escaped
 
-__all__ = ["ClientAddress", "NamedTransport", "forwarded_client"]
+__all__ = ["ClientAddress", "ForwardedAddress", "forwarded_client"]
 
 
 @implementer(IAddress)
@@ -46,7 +46,7 @@ class ClientAddress:
 
 @implementer(IAddress)
 @dataclass(frozen=True, slots=True)
-class NamedTransport:
+class ForwardedAddress:
     """An address that a front proxy names."""
 
     host: str
@@ -58,4 +58,4 @@ def forwarded_client(peer: IAddress, forwarded: list[str], trusted: AddressList)
     if not forwarded or not trusted:
         return peer
     named = client_behind(getattr(peer, "host", None), forwarded, trusted)
-    return peer if named is None else NamedTransport(*named)
+    return peer if named is None else ForwardedAddress(*named)

@@ -14,7 +14,7 @@ from rtchat.text import escaped
 
 __all__ = [
     "PauseForwarder",
-    "Stream",
+    "StreamTransport",
     "address_name",
     "as_stream",
     "keep_alive",
@@ -25,7 +25,7 @@ __all__ = [
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
-class Stream(Protocol):
+class StreamTransport(Protocol):
     """What Twisted's stream transports have in common.
 
     Twisted spreads it over ITransport, ITCPTransport, IConsumer and IPushProducer; TCP, TLS and
@@ -67,7 +67,7 @@ class PauseForwarder:
     It ignores that the consumer is gone: the transport's own protocol decides what that means.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: StreamTransport) -> None:
         self._stream = stream
 
     def pauseProducing(self) -> None:
@@ -82,7 +82,7 @@ class PauseForwarder:
         """Do nothing."""
 
 
-def as_stream(transport: ITransport | None) -> Stream:
+def as_stream(transport: ITransport | None) -> StreamTransport:
     """Give a protocol's transport its full type.
 
     Raises:
@@ -90,10 +90,10 @@ def as_stream(transport: ITransport | None) -> Stream:
     """
     if transport is None:
         raise ValueError("not connected")
-    return cast(Stream, transport)
+    return cast(StreamTransport, transport)
 
 
-def set_no_delay(stream: Stream) -> None:
+def set_no_delay(stream: StreamTransport) -> None:
     """Let small writes leave at once instead of gathering (TCP_NODELAY), where it is TCP.
 
     Unix sockets have the method, too, but before Twisted 24.11 it fails there.
@@ -103,7 +103,7 @@ def set_no_delay(stream: Stream) -> None:
         method(True)
 
 
-def keep_alive(stream: Stream) -> None:
+def keep_alive(stream: StreamTransport) -> None:
     """Let the system find out when the other machine has vanished, where it is TCP.
 
     For clients without heart-beats: after a minute of silence, and half a minute of questions.
@@ -134,6 +134,6 @@ def address_name(address: object) -> str:
     return f"{name}:{port}" if port else name
 
 
-def peer_name(transport: Stream) -> str:
+def peer_name(transport: StreamTransport) -> str:
     """Give the name of who is at the other end."""
     return address_name(transport.getPeer())

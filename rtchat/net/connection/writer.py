@@ -16,7 +16,7 @@ from typing_extensions import override
 from zope.interface import Attribute, Interface, implementer
 
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
-from rtchat.net.connection.transport import Stream
+from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.twisted_internals import Send, direct_send
 
 __all__ = ["ConnectionWriter", "IFramedTransport"]
@@ -24,10 +24,10 @@ __all__ = ["ConnectionWriter", "IFramedTransport"]
 _CHUNK_BYTES = 192 * 1024
 """How much is handed to the transport at once: what one read of short messages becomes."""
 
-_ROOM_SHARE = 16
+_RESERVE_SHARE = 16
 """Room is this part of a small limit; of the default one it is just HIGH_WATER_BYTES."""
 
-_LARGE_BYTES = HIGH_WATER_BYTES * _ROOM_SHARE
+_LARGE_BYTES = HIGH_WATER_BYTES * _RESERVE_SHARE
 """From here on a limit is no small one."""
 
 _NO_BACKLOG: deque[bytes] = deque()
@@ -74,24 +74,29 @@ class ConnectionWriter(Outbound):
     __slots__ = (
         "_accounted_bytes",
         "_backlog",
+        "_exempt_bytes",
         "_is_blocked",
         "_is_closed",
         "_is_producer_paused",
         "_producer",
         "_send",
         "_socket",
-        "_spared_bytes",
         "_transport",
         "max_backlog_bytes",
         "on_overflow",
     )
 
     def __init__(
-        self, transport: Stream, cork: Cork, framing: Framing = RAW, *, is_busy: bool = False
+        self,
+        transport: StreamTransport,
+        cork: Cork,
+        framing: Framing = RAW,
+        *,
+        is_busy: bool = False,
     ) -> None:
         super().__init__(cork, framing)
         self.max_backlog_bytes: int | None = None
-        self.on_overflow: Callable[[int], None] = _nothing
+        self.on_overflow: Callable[[int], None] = _ignore
         self._accounted_bytes = 0  # of the waiting bytes, in the budget
         self._transport = transport
         self._backlog = _NO_BACKLOG
@@ -99,7 +104,7 @@ class ConnectionWriter(Outbound):
         self._is_closed = False
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
-        self._spared_bytes = 0  # of the one message that may be larger than the limit
+        self._exempt_bytes = 0  # of the one message that may be larger than the limit
         # A plain socket is written to directly; then the transport tells when its buffer is
         # empty (it pulls). TLS and other transports are written to until they say stop (push).
         self._send, self._socket = direct_send(transport)
@@ -114,8 +119,10 @@ class ConnectionWriter(Outbound):
     def is_writable(self) -> bool:
         """Whether those that can wait may send now; one message more is never an overflow."""
         limit = self.max_backlog_bytes
-        room = HIGH_WATER_BYTES if limit is None or limit >= _LARGE_BYTES else _room(limit)
-        return self.waiting_bytes + self.gathered_bytes < room
+        capacity_bytes = (
+            HIGH_WATER_BYTES if limit is None or limit >= _LARGE_BYTES else _reserve_bytes(limit)
+        )
+        return self.waiting_bytes + self.gathered_bytes < capacity_bytes
 
     @override
     def flush(self) -> None:
@@ -131,7 +138,7 @@ class ConnectionWriter(Outbound):
                 pending.clear()
                 self._write(data)
                 if self.waiting_bytes:
-                    self._spare(len(data))
+                    self._exempt(len(data))
                 return
             data = b"".join(pending)
             if len(data) <= _CHUNK_BYTES:
@@ -140,12 +147,12 @@ class ConnectionWriter(Outbound):
                 return
             # One turn may make much more than the limit (many subscriptions of one client):
             # what the socket does not take has to stay here, where it is counted.
-            self._keep(pending)
+            self._append(pending)
             pending.clear()
             self._send_backlog()
         else:
             self.waiting_bytes += sum(map(len, pending))
-            self._keep(pending)
+            self._append(pending)
             pending.clear()
         self._account()
         if limit is not None and self.waiting_bytes > limit and self._is_over(limit):
@@ -174,7 +181,7 @@ class ConnectionWriter(Outbound):
         if sent != len(shared):
             self._write_on(send, shared, sent if isinstance(sent, int) else 0)
             if len(batch) == 1:
-                self._spare(len(shared))
+                self._exempt(len(shared))
 
     @override
     def overflow(self, waiting_bytes: int) -> None:
@@ -229,7 +236,7 @@ class ConnectionWriter(Outbound):
     def flush_all(self) -> None:
         """Hand everything that waits to the transport, however much it is."""
         self.cork.settle()
-        self._keep(self.pending)
+        self._append(self.pending)
         self.pending.clear()
         if self._backlog:
             data = b"".join(self._backlog)
@@ -262,7 +269,7 @@ class ConnectionWriter(Outbound):
         self._is_blocked = False
         self._send_backlog()
         if not self.waiting_bytes:
-            self._spared_bytes = 0
+            self._exempt_bytes = 0
         if self.waiting_bytes <= _PRODUCER_HIGH_BYTES and self._is_producer_paused:
             self._is_producer_paused = False
             if self._producer is not None:
@@ -292,7 +299,7 @@ class ConnectionWriter(Outbound):
             self._producer.stopProducing()
             self._producer = None
 
-    def _keep(self, pieces: list[bytes]) -> None:
+    def _append(self, pieces: list[bytes]) -> None:
         """Let them wait."""
         if self._backlog is _NO_BACKLOG:
             self._backlog = deque()
@@ -322,22 +329,22 @@ class ConnectionWriter(Outbound):
             self._accounted_bytes += change
             self.cork.budget.used += change
 
-    def _spare(self, size: int) -> None:
+    def _exempt(self, size: int) -> None:
         """Forgive what waits of the one message just written, if it is as large as the limit."""
         limit = self.max_backlog_bytes
-        if limit is not None and size > limit - _room(limit):
-            self._spared_bytes = self.waiting_bytes
+        if limit is not None and size > limit - _reserve_bytes(limit):
+            self._exempt_bytes = self.waiting_bytes
 
     def _is_over(self, limit: int) -> bool:
         """Whether more than the limit waits beside the one message that may be larger."""
-        if self.waiting_bytes - self._spared_bytes <= limit:
+        if self.waiting_bytes - self._exempt_bytes <= limit:
             return False
         # The next large one may come while the end of the one before still waits: a queue
-        # hands out its next message as soon as there is room.
+        # hands out its next message as soon as there is capacity_bytes.
         largest = max(map(len, self._backlog), default=0)
-        if largest > limit - _room(limit):
-            self._spared_bytes = max(self._spared_bytes, largest)
-        return self.waiting_bytes - self._spared_bytes > limit
+        if largest > limit - _reserve_bytes(limit):
+            self._exempt_bytes = max(self._exempt_bytes, largest)
+        return self.waiting_bytes - self._exempt_bytes > limit
 
     def _write(self, data: bytes) -> None:
         send = self._send
@@ -361,7 +368,7 @@ class ConnectionWriter(Outbound):
                     break
                 sent += more
         except OSError:
-            pass  # no room; or the connection is lost, and the transport will find out for itself
+            pass  # it would block; or the connection is lost, which the transport finds out itself
         sent = max(sent, 0)
         if sent < size:
             self._hand_over(data[sent:], size - sent)
@@ -381,13 +388,13 @@ class ConnectionWriter(Outbound):
             self._producer.pauseProducing()
 
 
-def _room(limit: int) -> int:
+def _reserve_bytes(limit: int) -> int:
     """Give how much may wait for one more message to be handed out, so that it is no overflow.
 
     A message is within the limit with as much before it, or else it is one of the large ones.
     """
-    return min(HIGH_WATER_BYTES, limit // _ROOM_SHARE)
+    return min(HIGH_WATER_BYTES, limit // _RESERVE_SHARE)
 
 
-def _nothing(_: int) -> None:
+def _ignore(_: int) -> None:
     """What happens on overflow when nobody asked to know."""

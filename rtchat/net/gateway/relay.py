@@ -32,14 +32,15 @@ from rtchat.core.access.proxy_protocol import write_header
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.resolver import Endpoints
 from rtchat.net.gateway.target_side import READ_BYTES, TargetFactory, TargetProtocol
-from rtchat.net.twisted_internals import (
-    set_read_size,
-)
+from rtchat.net.twisted_internals import set_read_size
 from rtchat.net.websocket.transport import WebSocket
 
 __all__ = ["ProxyFactory", "ProxyProtocol"]
+
+_log = Logger(__package__)
 
 
 LINGER_S = 30.0
@@ -56,26 +57,25 @@ _TRY_LATER = 1013
 class ProxyProtocol(Protocol):
     """The browser's side; it connects to the target as soon as the WebSocket is open."""
 
-    log = Logger(__package__)
     transport: WebSocket
 
     def __init__(self, client: ClientAddress, factory: ProxyFactory) -> None:
         self.factory = factory
         self.target = factory.target
         self._client = client
-        self._way = f"{client} -> {factory.target}"
+        self._route = f"{client} -> {factory.target}"
         self._source = source_key(client.host)
-        self._holds_place = False
-        self._linger: IDelayedCall | None = None
+        self._is_counted = False
+        self._linger_timer: IDelayedCall | None = None
         self._connecting: Deferred[IProtocol] | None = None
-        self._timeout: IDelayedCall | None = None
-        self._idle: IDelayedCall | None = None
+        self._connect_timer: IDelayedCall | None = None
+        self._idle_timer: IDelayedCall | None = None
         self._active_s = 0.0
         self._has_timed_out = False
         self._is_closing = False  # from our side; the browser still has to answer
         self._is_lost = False
         self._outgoing: TargetProtocol | None = None
-        self._early: list[bytes] = []  # what the browser sent before the target answered
+        self._early_data: list[bytes] = []  # what the browser sent before the target answered
 
     # The browser
 
@@ -83,52 +83,52 @@ class ProxyProtocol(Protocol):
     def connectionMade(self) -> None:
         factory = self.factory
         # What the WebSocket has to say about this connection names the target, too.
-        self.transport.peer = self._way
+        self.transport.peer = self._route
         set_read_size(self.transport.transport, READ_BYTES)
         if (reached := factory.limiter.reached(self._source, self.target)) is not None:
             limit = f"[proxy] connections.{reached.name} = {reached.maximum}"
-            self._tell("refused", f"{limit} is reached", is_refusal=True)
+            self._log_end("refused", f"{limit} is reached", is_refusal=True)
             if reached.name == "per_source":
                 self._close(_POLICY, "too many connections")
             else:
                 self._close(_TRY_LATER, "too many connections, try later")
             return
         factory.limiter.enter(self._source, self.target)
-        self._holds_place = True
+        self._is_counted = True
         # Until the target is there, nothing more is read than what came with the request.
         self.transport.pauseProducing()
         # The look-up of a name takes its part of the time, too. (Not Deferred.addTimeout: it
         # knows a cancelled Deferred by its CancelledError, and endpoints fail with others.)
-        self._timeout = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
+        self._connect_timer = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
         self._connecting = connecting = factory.endpoints(self.target).connect(factory.outgoing)
         connecting.addCallbacks(self._connected, self._failed)
-        connecting.addErrback(self._bug)
+        connecting.addErrback(self._log_bug)
 
     @override
     def dataReceived(self, data: bytes) -> None:
         outgoing = self._outgoing
         if outgoing is not None:
-            if self._idle is not None:
+            if self._idle_timer is not None:
                 self._active_s = self.factory.clock.seconds()
             outgoing.writer.write_now(data)
         elif not self._is_closing:
-            self._early.append(data)
+            self._early_data.append(data)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
-        self._early.clear()
+        self._early_data.clear()
         if self._connecting is not None:
             self._connecting.cancel()
         outgoing = self._outgoing
         if not self.transport.has_closed:
-            self._tell("browser broke off", f"no close frame ({reason.getErrorMessage()})")
+            self._log_end("browser broke off", f"no close frame ({reason.getErrorMessage()})")
         elif self._is_closing and reason.check(ConnectionAborted) is not None:
-            self._tell("browser cut", "it did not take the last bytes in time")
+            self._log_end("browser cut", "it did not take the last bytes in time")
         if outgoing is None:
-            self._end()
+            self._both_ended()
             return
-        self._linger = self.factory.clock.callLater(LINGER_S, self._cut, outgoing)
+        self._linger_timer = self.factory.clock.callLater(LINGER_S, self._abort_target, outgoing)
         outgoing.finish()
 
     # The target
@@ -141,20 +141,20 @@ class ProxyProtocol(Protocol):
         """The target sends no more; it may still read."""
         self.transport.unregisterProducer()
         # Until the browser has heard of it, what it sends is meant for the target.
-        self.transport.delivers_late = True
+        self.transport.receives_after_close = True
         self._close(_DONE, "target closed the connection", LINGER_S)
 
     def target_lost(self, reason: Failure) -> None:
         """The target is gone: hand out what is left, then close."""
         self._outgoing = None
         if self._is_lost:
-            self._end()
+            self._both_ended()
             return
         if reason.check(ConnectionDone) is None and not self._is_closing:
-            self._tell("target broke off", reason.getErrorMessage())
+            self._log_end("target broke off", reason.getErrorMessage())
         self.transport.unregisterProducer()
         # Nobody takes what the browser sends: its part of the close is all that is listened for.
-        self.transport.delivers_late = False
+        self.transport.receives_after_close = False
         self.transport.resumeProducing()
         self._close(_DONE, "target closed the connection", LINGER_S)
 
@@ -163,20 +163,20 @@ class ProxyProtocol(Protocol):
         assert isinstance(outgoing, TargetProtocol)
         self._outgoing = outgoing
         if self.factory.has_proxy_header:
-            outgoing.writer.write_now(self._proxy_header())
-        early, self._early = self._early, []
+            outgoing.writer.write_now(self._own_proxy_header())
+        early, self._early_data = self._early_data, []
         for data in early:
             outgoing.writer.write_now(data)
         if self.factory.idle_timeout_s > 0:
             self._active_s = self.factory.clock.seconds()
             outgoing.is_timed = True
-            self._idle = self.factory.clock.callLater(
-                self.factory.idle_timeout_s, self._look_for_life
+            self._idle_timer = self.factory.clock.callLater(
+                self.factory.idle_timeout_s, self._check_idle
             )
         self.transport.resumeProducing()
         outgoing.pair_with(self)
 
-    def _proxy_header(self) -> bytes:
+    def _own_proxy_header(self) -> bytes:
         client, own = self._client, self.transport.getHost()
         own_host, own_port = getattr(own, "host", None), getattr(own, "port", 0)
         return write_header(
@@ -192,14 +192,14 @@ class ProxyProtocol(Protocol):
         if self._has_timed_out:
             why = f"no connection within {self.factory.connect_timeout_s:g} s"
         what = "refused" if reason.check(AccessDenied) else "cannot connect"
-        self._tell(what, why, is_refusal=True)
+        self._log_end(what, why, is_refusal=True)
         # The browser learns no more than that: it might be scanning.
         self._close(_UNREACHABLE, "target unreachable")
 
-    def _bug(self, reason: Failure) -> None:
-        self.log.failure("{way}: bug while connecting", reason, way=self._way)
+    def _log_bug(self, reason: Failure) -> None:
+        _log.failure("{way}: bug while connecting", reason, way=self._route)
         if self._outgoing is not None:
-            self._outgoing.cut()
+            self._outgoing.abort()
         self._close(_UNREACHABLE, "internal error")
 
     # Ends
@@ -211,51 +211,51 @@ class ProxyProtocol(Protocol):
 
     def _end_connecting(self) -> None:
         self._connecting = None
-        if self._timeout is not None and self._timeout.active():
-            self._timeout.cancel()
+        if self._connect_timer is not None and self._connect_timer.active():
+            self._connect_timer.cancel()
 
-    def _look_for_life(self) -> None:
+    def _check_idle(self) -> None:
         if self.transport.has_closed:
             return  # it ends already, and was told why
         clock, timeout_s = self.factory.clock, self.factory.idle_timeout_s
         left_s = self._active_s + timeout_s - clock.seconds()
         if left_s > 0:
-            self._idle = clock.callLater(left_s, self._look_for_life)
+            self._idle_timer = clock.callLater(left_s, self._check_idle)
             return
-        self._tell("idle", f"no byte in either direction for {timeout_s:g} s")
+        self._log_end("idle", f"no byte in either direction for {timeout_s:g} s")
         self._close(_IDLE, f"idle for {timeout_s:g} s")
 
-    def _tell(self, what: str, why: str, is_refusal: bool = False) -> None:
+    def _log_end(self, what: str, why: str, is_refusal: bool = False) -> None:
         """Write the one line about how this connection ended, if it did not end well."""
-        if not self.transport.is_told:
-            self.transport.is_told = True
+        if not self.transport.is_end_logged:
+            self.transport.is_end_logged = True
             level = LogLevel.warn if is_refusal else LogLevel.info
-            self.log.emit(level, "{way}: {what}: {why}", way=self._way, what=what, why=why)
+            _log.emit(level, "{way}: {what}: {why}", way=self._route, what=what, why=why)
 
     def _close(self, code: int, reason: str, grace_s: float | None = None) -> None:
         self._is_closing = True
-        self._stop_idle()
+        self._stop_idle_timer()
         if grace_s is None:
             self.transport.close_with(code, reason)
         else:
             self.transport.close_with(code, reason, grace_s)
 
-    def _cut(self, outgoing: TargetProtocol) -> None:
-        self._tell("target cut", f"it did not end within {LINGER_S:g} s after the browser")
-        outgoing.cut()
+    def _abort_target(self, outgoing: TargetProtocol) -> None:
+        self._log_end("target cut", f"it did not end within {LINGER_S:g} s after the browser")
+        outgoing.abort()
 
-    def _stop_idle(self) -> None:
-        if self._idle is not None and self._idle.active():
-            self._idle.cancel()
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer is not None and self._idle_timer.active():
+            self._idle_timer.cancel()
 
-    def _end(self) -> None:
+    def _both_ended(self) -> None:
         """Both sides are gone."""
-        self._stop_idle()
+        self._stop_idle_timer()
         self._end_connecting()
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
-        if self._holds_place:
-            self._holds_place = False
+        if self._linger_timer is not None and self._linger_timer.active():
+            self._linger_timer.cancel()
+        if self._is_counted:
+            self._is_counted = False
             self.factory.limiter.leave(self._source, self.target)
 
 
@@ -270,6 +270,8 @@ class ProxyFactory(Factory):
         idle_timeout_s: Seconds without a byte in either direction until both sides are closed;
             0 waits for ever.
         limiter: Counts the connections of every target together.
+        pipes: Lends pipes for splicing; all targets of a process should share a pool, which limits
+            the open files.
         has_proxy_header: Whether the target is told the browser's address first.
     """
 
@@ -284,6 +286,7 @@ class ProxyFactory(Factory):
         *,
         idle_timeout_s: float = 0.0,
         limiter: ConnectionLimiter | None = None,
+        pipes: PipePool | None = None,
         has_proxy_header: bool = False,
     ) -> None:
         self.target = target
@@ -293,7 +296,7 @@ class ProxyFactory(Factory):
         self.idle_timeout_s = idle_timeout_s
         self.limiter = limiter or ConnectionLimiter()
         self.has_proxy_header = has_proxy_header
-        self.outgoing = TargetFactory()
+        self.outgoing = TargetFactory(pipes or PipePool())
 
     @override
     def buildProtocol(self, addr: IAddress | ClientAddress | None) -> ProxyProtocol:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.net.connection.splice import shared_pipes
+from rtchat.net.connection.splice import PipePool
 from rtchat.net.connection.transport import PauseForwarder, as_stream, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.twisted_internals import (
@@ -35,7 +35,7 @@ READ_BYTES = 120 * 1024
 256 KiB that a stalled side may cost, and below the 128 KiB from which on malloc asks the kernel
 for every buffer."""
 
-_MUCH_BYTES = 32 * 1024
+_SPLICE_FROM_BYTES = 32 * 1024
 """From a read of this size on what follows goes to the browser through a pipe, until there is
 less: nearly twice as much goes through for a CPU second, and for small pieces a read costs less."""
 
@@ -72,12 +72,13 @@ class TargetProtocol(Protocol):
 
     browser: BrowserSide | None = None
     _has_finished = False
-    _is_gone = False
-    _gone_because = Failure(ConnectionLost())
+    _has_ended = False
+    _end_reason = Failure(ConnectionLost())
     _can_splice = False
 
-    def __init__(self, cork: Cork) -> None:
+    def __init__(self, cork: Cork, pipes: PipePool) -> None:
         self._cork = cork
+        self._pipes = pipes
 
     @override
     def connectionMade(self) -> None:
@@ -88,8 +89,8 @@ class TargetProtocol(Protocol):
     def pair_with(self, browser: BrowserSide) -> None:
         """Pass everything on; what came earlier waits in the socket, but for an end."""
         self.browser = browser
-        if self._is_gone:
-            browser.target_lost(self._gone_because)
+        if self._has_ended:
+            browser.target_lost(self._end_reason)
             return
         set_no_delay(self._stream)
         if is_plain_socket(self._stream):
@@ -118,7 +119,7 @@ class TargetProtocol(Protocol):
             self._stream.resumeProducing()
             self._stream.loseWriteConnection()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close now."""
         self._stream.abortConnection()
 
@@ -129,21 +130,21 @@ class TargetProtocol(Protocol):
             if self.is_timed:
                 browser.note_activity()
             browser.transport.write(data)
-            if len(data) >= _MUCH_BYTES and self._can_splice:
-                override_read(self._stream, self._pass_on)
+            if len(data) >= _SPLICE_FROM_BYTES and self._can_splice:
+                override_read(self._stream, self._splice_once)
 
-    def _pass_on(self) -> object:
+    def _splice_once(self) -> object:
         """Do what the transport's ``doRead`` does, without a copy, while much comes."""
         stream: Any = self._stream
         browser, size = self.browser, 0
         if browser is not None and not self._is_draining:
             room = browser.transport.splice_capacity_bytes
-            pipe = shared_pipes().borrow() if room else None
+            pipe = self._pipes.borrow() if room else None
             if pipe is not None:
                 try:
-                    size = pipe.fill(stream.fileno(), room)
+                    size = pipe.fill_from(stream.fileno(), room)
                 except OSError:
-                    pipe.give_back()
+                    pipe.release()
                     restore_read(stream)
                     return CONNECTION_LOST
                 if size:
@@ -151,8 +152,8 @@ class TargetProtocol(Protocol):
                         browser.note_activity()
                     browser.transport.write_spliced(pipe, size)
                 else:
-                    pipe.give_back()
-        if size < _MUCH_BYTES:
+                    pipe.release()
+        if size < _SPLICE_FROM_BYTES:
             restore_read(stream)
         return None if size else read_once(stream)
 
@@ -169,21 +170,26 @@ class TargetProtocol(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._is_gone = True
-        self._gone_because = reason
+        self._has_ended = True
+        self._end_reason = reason
         browser, self.browser = self.browser, None
         if browser is not None:
             browser.target_lost(reason)
 
 
 class TargetFactory(Factory):
-    """Builds the target's side."""
+    """Builds the target's side.
+
+    Args:
+        pipes: Lends pipes for splicing.
+    """
 
     noisy = False
 
-    def __init__(self) -> None:
+    def __init__(self, pipes: PipePool) -> None:
         self._cork = Cork()
+        self._pipes = pipes
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> TargetProtocol:
-        return TargetProtocol(self._cork)
+        return TargetProtocol(self._cork, self._pipes)

@@ -66,11 +66,11 @@ class StompProtocol(Protocol):
         self._closed_as: tuple[CloseReason, str] | None = None
         # login time-out and pauses; after the close, the cut
         self._timers: list[IDelayedCall] = []
-        self._beat_timer: IDelayedCall | None = None
-        self._listen_timer: IDelayedCall | None = None
+        self._heartbeat_timer: IDelayedCall | None = None
+        self._silence_timer: IDelayedCall | None = None
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # why nothing is read from the client
-        self._is_known_as_fast = False
+        self._is_rate_logged = False
 
     @override
     def connectionMade(self) -> None:
@@ -86,10 +86,10 @@ class StompProtocol(Protocol):
             self._writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
         self._writer.max_backlog_bytes = factory.limits.max_backlog_bytes
-        self._writer.on_overflow = self._too_slow
+        self._writer.on_overflow = self._backlog_overflowed
         self.session = Session(factory.broker, factory.limits, self._writer, self)
         factory.protocols.add(self)
-        self._later(factory.limits.login_timeout_s, self._login_timed_out)
+        self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -100,12 +100,12 @@ class StompProtocol(Protocol):
         try:
             self.session.receive(data)
         except Exception:
-            self._bug()
+            self._log_bug()
         # What is left in queues and transactions; backlogs are known after the flush only.
         left_behind = budget.used - used_before
         broker.cork.flush()
         if budget.is_near:
-            self.factory.note_pressing(self, left_behind)
+            self.factory.note_memory_growth(self, left_behind)
             if self.session.has_published:
                 self._slow_down()
         elif self.factory.memory_pressure:
@@ -140,7 +140,7 @@ class StompProtocol(Protocol):
         """How much waits for this client."""
         return self._writer.waiting_bytes + self.session.topic_consumer_bytes
 
-    def cut_for_backlog(self) -> None:
+    def close_for_backlog(self) -> None:
         """Cut the client because the server holds too much, and most of it for this one."""
         held, budget = self.held_bytes, self.factory.broker.budget
         used = budget.used
@@ -154,7 +154,7 @@ class StompProtocol(Protocol):
             reason=CloseReason.SLOW,
         )
 
-    def cut_for_pressing(self, left_behind: int) -> None:
+    def close_for_memory_growth(self, left_behind: int) -> None:
         """Cut the client because the server holds too much, and this one goes on adding to it."""
         budget = self.factory.broker.budget
         self.session.fail(
@@ -182,9 +182,11 @@ class StompProtocol(Protocol):
         )
         send_ms, receive_ms = heartbeat
         if send_ms:
-            self._beat_timer = self._clock.callLater(send_ms * _SEND_SHARE / 1000, self._beat)
+            self._heartbeat_timer = self._clock.callLater(
+                send_ms * _SEND_SHARE / 1000, self._send_heartbeat
+            )
         if receive_ms:
-            self._listen_in(receive_ms * _SILENCE_SHARE / 1000)
+            self._check_silence_in(receive_ms * _SILENCE_SHARE / 1000)
         elif self._framed is None:
             keep_alive(self._stream)
         if self._framed is not None and send_ms and receive_ms:
@@ -200,22 +202,22 @@ class StompProtocol(Protocol):
 
     def resume_after(self, delay_s: float) -> None:
         """The client is too fast; it is told by not being read."""
-        if not self._is_known_as_fast:
-            self._is_known_as_fast = True
+        if not self._is_rate_logged:
+            self._is_rate_logged = True
             _log.info(
                 "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
                 "it is read more slowly",
                 peer=self._peer,
                 id=self.session.id,
             )
-        self._later(delay_s, self._resume_after_delay)
+        self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
         try:
             self.session.resume()
         except Exception:
-            self._bug()
+            self._log_bug()
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are out; cut if the client does not read them."""
@@ -236,7 +238,7 @@ class StompProtocol(Protocol):
                 why=reason.value,
                 text=text,
             )
-        self._later(CLOSE_GRACE_S, self.cut)
+        self._schedule(CLOSE_GRACE_S, self.cut)
         for pause in list(self._pauses):
             self._resume(pause)  # whatever still comes is read, and forgotten
         if self._framed is not None:
@@ -264,16 +266,16 @@ class StompProtocol(Protocol):
         self.session.has_published = False
         if not self.session.is_closed and "memory" not in self._pauses:
             self._pause("memory")
-            self._later(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
+            self._schedule(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
 
     # Timers
 
-    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+    def _schedule(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.active()]
         self._timers.append(self._clock.callLater(delay_s, call))
 
     def _cancel_timers(self) -> None:
-        for timer in (*self._timers, self._beat_timer, self._listen_timer):
+        for timer in (*self._timers, self._heartbeat_timer, self._silence_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         self._timers.clear()
@@ -291,26 +293,26 @@ class StompProtocol(Protocol):
             CloseReason.LOGIN_TIMEOUT,
         )
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
-        self._beat_timer = self._clock.callLater(delay_s, self._beat)
+        self._heartbeat_timer = self._clock.callLater(delay_s, self._send_heartbeat)
         writer = self._writer
         writer.write_now(writer.framing.wrap(HEARTBEAT))
         if self.session.is_closed:  # that was too much for who does not read
             self.factory.broker.cork.flush()
 
-    def _listen_in(self, delay_s: float) -> None:
-        self._listen_timer = self._clock.callLater(delay_s, self._listen)
+    def _check_silence_in(self, delay_s: float) -> None:
+        self._silence_timer = self._clock.callLater(delay_s, self._check_silence)
 
-    def _listen(self) -> None:
+    def _check_silence(self) -> None:
         allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
         if self._pauses:
             # Nobody can be heard who is not read.
-            self._listen_in(allowed_s)
+            self._check_silence_in(allowed_s)
             return
         left_s = self._last_read_s + allowed_s - self._clock.seconds()
         if left_s > 0:
-            self._listen_in(left_s)
+            self._check_silence_in(left_s)
             return
         self._fail(
             f"nothing received for {allowed_s:g} seconds",
@@ -318,7 +320,7 @@ class StompProtocol(Protocol):
             CloseReason.SILENT,
         )
 
-    def _too_slow(self, waiting: int) -> None:
+    def _backlog_overflowed(self, waiting: int) -> None:
         limit = self.factory.limits.max_backlog_bytes
         self._writer.discard_backlog()
         self.session.fail(
@@ -329,7 +331,7 @@ class StompProtocol(Protocol):
             reason=CloseReason.SLOW,
         )
 
-    def _bug(self) -> None:
+    def _log_bug(self) -> None:
         _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
@@ -376,7 +378,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         """
         return self.drain(StompProtocol.shut_down)
 
-    def note_pressing(self, protocol: StompProtocol, left_behind: int) -> None:
+    def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
         """Take note of what a client's turn has added while the memory limit is near.
 
         Whoever has added most since then is cut once the limit is passed. No message that was
@@ -388,7 +390,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         memory_pressure[protocol] = memory_pressure.get(protocol, 0) + left_behind
         if self.broker.budget.is_over:
             worst = max(memory_pressure, key=memory_pressure.__getitem__)
-            worst.cut_for_pressing(memory_pressure.pop(worst))
+            worst.close_for_memory_growth(memory_pressure.pop(worst))
 
     def _relieve(self) -> None:
         """Cut the client for which most waits, if backlogs are why all together is too much."""
@@ -401,4 +403,4 @@ class StompFactory(Drain[StompProtocol], Factory):
         are_most = backlogs * 2 >= budget.used
         are_too_much = budget.used - backlogs <= budget.max_bytes
         if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
-            worst.cut_for_backlog()
+            worst.close_for_backlog()

@@ -65,7 +65,7 @@ class _Check(Resource):
         source = source_of(request)
         lacking = sources_without_rule(self._access, self._broker, source)
         if lacking:
-            self._tell(request, source, lacking)
+            self._log_refusal(request, source, lacking)
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"Vary", b"Origin, Sec-Fetch-Site")
@@ -73,7 +73,7 @@ class _Check(Resource):
         request.setHeader(b"Cross-Origin-Resource-Policy", b"cross-origin")
         return json_line({"lacking": lacking})
 
-    def _tell(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
+    def _log_refusal(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
         peer = address_name(cast(PageSite, request.site).client_of(request))
         if not self._broker:
             _log.warn(

@@ -14,7 +14,7 @@ from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.net.connection.client_address import forwarded_client
 from rtchat.net.connection.transport import as_stream
-from rtchat.net.web.channel import PageChannel
+from rtchat.net.web.channel import UpgradableConnection
 from rtchat.net.web.limiter import HttpLimiter
 from rtchat.net.web.requests import (
     SHOWN_CHARACTERS,
@@ -48,7 +48,7 @@ class PageSite(Site):
         limiter: Counts the connections; without one there may be any number.
     """
 
-    protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
+    protocol = UpgradableConnection  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
     noisy = False
 
     def __init__(

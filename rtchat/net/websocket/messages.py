@@ -7,12 +7,12 @@ import typing
 from twisted.internet.protocol import Protocol
 from typing_extensions import override
 
-from rtchat.net.connection.transport import Stream
+from rtchat.net.connection.transport import StreamTransport
 
 __all__ = ["MessageProtocol", "MessageTransport"]
 
 
-class MessageTransport(Stream, typing.Protocol):
+class MessageTransport(StreamTransport, typing.Protocol):
     """A WebSocket, as a :class:`MessageProtocol` sees it."""
 
     def send_message(self, data: bytes, is_text: bool) -> None:

@@ -34,8 +34,8 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
-from rtchat.net.connection.splice import Pipe, PipedOutbox
-from rtchat.net.connection.transport import PauseForwarder, Stream, peer_name
+from rtchat.net.connection.splice import Pipe, SplicingWriter
+from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
 from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size
 from rtchat.net.websocket.keepalive import KeepAlive
@@ -46,6 +46,8 @@ with suppress(ImportError):  # PyPy and exotic machines unmask in Python
     from websockets.speedups import apply_mask
 
 __all__ = ["WebSocket"]
+
+_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long the other side may take for its part of the close."""
@@ -80,19 +82,18 @@ class WebSocket(TxwsConnection):
     whole messages and says what each of its own is to be.
     """
 
-    log = Logger(__package__)
     factory: _Factory
-    transport: Stream
+    transport: StreamTransport
     disconnecting: bool
 
-    delivers_late = False
+    receives_after_close = False
     """Whether what comes after our close, and before the other side's, still goes up, and may be
     paused: for one who closes its own direction only."""
 
     has_closed = False
     """Whether either side has begun to close; without that the other side just vanished."""
 
-    is_told = False
+    is_end_logged = False
     """Whether the log has its one line about how this connection ended."""
 
     is_open = False
@@ -101,20 +102,20 @@ class WebSocket(TxwsConnection):
     _is_answered = False
     _is_lost = False
     _is_reading = True
-    _is_taking = False
-    _has_spoken = False
-    _cut_timer: IDelayedCall | None = None
-    _take_timer: IDelayedCall | None = None
+    _is_processing = False
+    _has_received = False
+    _abort_timer: IDelayedCall | None = None
+    _process_timer: IDelayedCall | None = None
     _early_messages: list[tuple[Framing, bytes]] | None = None  # written before the handshake
     _early_close: tuple[int, str, float] | None = None  # asked for before the handshake
 
     @override
-    def makeConnection(self, transport: Stream) -> None:
+    def makeConnection(self, transport: StreamTransport) -> None:
         factory = self.factory
         self.peer = peer_name(transport)
         self._framings = PLAIN
         set_read_size(transport, _READ_BYTES)
-        self.writer = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
+        self.writer = SplicingWriter(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._keep_alive = KeepAlive(
             self, factory.clock, factory.ping_interval_s, factory.ping_timeout_s
         )
@@ -147,9 +148,9 @@ class WebSocket(TxwsConnection):
         self.answer_handshake(request, subprotocol, extensions)
         self._keep_alive.heard_s = self.factory.clock.seconds()
         if not self._is_answered:
-            self._end(linger=True)
+            self._close_transport(linger=True)
         elif self._early_close is not None:
-            self._say_close(*self._early_close)
+            self._send_close(*self._early_close)
         elif self.is_open:
             self._keep_alive.start()
 
@@ -172,12 +173,12 @@ class WebSocket(TxwsConnection):
             return
         self._keep_alive.heard_s = self.factory.clock.seconds()
         self._reader.feed(data)
-        if not self._is_taking and not self._reader.is_over:
-            self._is_taking = True
+        if not self._is_processing and not self._reader.is_over:
+            self._is_processing = True
             try:
-                self._take()
+                self._process_input()
             finally:
-                self._is_taking = False
+                self._is_processing = False
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -185,12 +186,12 @@ class WebSocket(TxwsConnection):
         self.is_open = False
         self.writer.stopProducing()
         self._keep_alive.stop()
-        for timer in (self._cut_timer, self._take_timer):
+        for timer in (self._abort_timer, self._process_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         super().connectionLost(reason)
 
-    def _take(self) -> None:
+    def _process_input(self) -> None:
         """Take what the reader has, until somebody above asks for a pause."""
         reader = self._reader
         # The messages of one read go up as one piece of the stream: what they cause is one
@@ -200,7 +201,11 @@ class WebSocket(TxwsConnection):
         pongs: list[bytes] = []
         close: bytes | None = None
         while self._is_reading and not self._is_lost:
-            if self._has_spoken and self._messages is None and (self.is_open or self.delivers_late):
+            if (
+                self._has_received
+                and self._messages is None
+                and (self.is_open or self.receives_after_close)
+            ):
                 # Most reads begin and end in the middle of a message; those between are whole.
                 stream += reader.plain_messages()
             piece = reader.next_piece()
@@ -208,15 +213,15 @@ class WebSocket(TxwsConnection):
                 break
             opcode, data, _ = piece
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
-                if not self.is_open and not self.delivers_late:
+                if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close
-                if not self._has_spoken:
+                if not self._has_received:
                     # "The server answers with text messages when the client spoke text."
-                    self._has_spoken = True
+                    self._has_received = True
                     if opcode == 1:
                         self.writer.framing = self._framings.text
                 if self._messages is not None:
-                    self._gather(self._messages, piece)
+                    self._collect(self._messages, piece)
                 elif data:
                     stream.append(data)
                     size += len(data)
@@ -236,11 +241,11 @@ class WebSocket(TxwsConnection):
         if pongs:
             self._keep_alive.answer(pongs)
         if close is not None:
-            self._closed(close)
+            self._close_received(close)
         elif reader.failure is not None:
-            self._fail(*reader.failure)
+            self._protocol_failed(*reader.failure)
 
-    def _gather(self, messages: MessageProtocol, piece: Piece) -> None:
+    def _collect(self, messages: MessageProtocol, piece: Piece) -> None:
         """Hand a message up when it is whole."""
         opcode, data, is_end = piece
         if not is_end:
@@ -252,7 +257,7 @@ class WebSocket(TxwsConnection):
             self._message.clear()
         messages.message_received(data, opcode == Opcode.TEXT)
 
-    def _closed(self, payload: bytes) -> None:
+    def _close_received(self, payload: bytes) -> None:
         """The other side's close: say the same if it was the first, then end."""
         self.has_closed = True
         if self.is_open:
@@ -260,17 +265,17 @@ class WebSocket(TxwsConnection):
             self.writer.write_now(frame_header(Opcode.CLOSE, len(payload)) + payload)
         # The close handshake is done: "the server MUST close the connection immediately"
         # (RFC 6455, 7.1.1), so TCP ends here.
-        self._end(linger=False)
+        self._close_transport(linger=False)
 
-    def _fail(self, code: int, reason: str) -> None:
+    def _protocol_failed(self, code: int, reason: str) -> None:
         """Close with an error of the other side's; it is not asked for an answer."""
         self.has_closed = True
         if self.is_open:  # what comes after our own close is no second event
-            self.is_told = True
-            self.log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
+            self.is_end_logged = True
+            _log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
             self.is_open = False
             self.writer.write_now(close_frame(code, reason))
-        self._end(linger=True)
+        self._close_transport(linger=True)
 
     # Bytes from above
 
@@ -332,42 +337,42 @@ class WebSocket(TxwsConnection):
         if self._is_lost:
             return
         if self.disconnecting:
-            self._cut_later(grace_s)
+            self._abort_after(grace_s)
             return
         self.disconnecting = True
         if self._is_answered:
-            self._say_close(code, reason, grace_s)
+            self._send_close(code, reason, grace_s)
         else:
             self._early_close = (code, reason, grace_s)
 
-    def _say_close(self, code: int, reason: str, grace_s: float) -> None:
+    def _send_close(self, code: int, reason: str, grace_s: float) -> None:
         self.has_closed = True
         if self.is_open:
             self.is_open = False
             self.writer.write_now(close_frame(code, reason))
-        if not self.delivers_late:
-            self._listen_again()
-        self._cut_later(grace_s)
+        if not self.receives_after_close:
+            self._resume_reading()
+        self._abort_after(grace_s)
 
     def abortConnection(self) -> None:
         """Close TCP at once."""
         self.transport.abortConnection()
 
-    def _end(self, *, linger: bool) -> None:
+    def _close_transport(self, *, linger: bool) -> None:
         """Close TCP once everything is sent; cut if the other side does not read."""
-        self._listen_again()
-        self._cut_later(CLOSE_GRACE_S)
+        self._resume_reading()
+        self._abort_after(CLOSE_GRACE_S)
         self.writer.close(linger=linger)
 
-    def _listen_again(self) -> None:
+    def _resume_reading(self) -> None:
         """Read on while closing, to hear the other side's close, whoever asked for a pause."""
         if not self._is_reading:
             self.resumeProducing()
 
-    def _cut_later(self, grace_s: float) -> None:
-        clock, timer = self.factory.clock, self._cut_timer
+    def _abort_after(self, grace_s: float) -> None:
+        clock, timer = self.factory.clock, self._abort_timer
         if timer is None:
-            self._cut_timer = clock.callLater(grace_s, self.abortConnection)
+            self._abort_timer = clock.callLater(grace_s, self.abortConnection)
         elif timer.active() and timer.getTime() > clock.seconds() + grace_s:
             timer.reset(grace_s)
 
@@ -387,7 +392,7 @@ class WebSocket(TxwsConnection):
 
     def pauseProducing(self) -> None:
         """Stop reading from the other side."""
-        if not self.disconnecting or self.delivers_late:
+        if not self.disconnecting or self.receives_after_close:
             self._is_reading = False
             self.transport.pauseProducing()
 
@@ -400,14 +405,14 @@ class WebSocket(TxwsConnection):
             return
         if not self._reader.has_more:
             self.transport.resumeProducing()
-        elif self._take_timer is None:
+        elif self._process_timer is None:
             # What was read already comes first; not now, whoever asks may be in the middle of
             # something.
-            self._take_timer = clock.callLater(0, self._take_rest)
+            self._process_timer = clock.callLater(0, self._process_rest)
 
-    def _take_rest(self) -> None:
+    def _process_rest(self) -> None:
         """Go on after a pause where the reader stopped."""
-        self._take_timer = None
+        self._process_timer = None
         if self._is_reading:
             self.dataReceived(b"")
         if self._is_reading and not self._is_lost:
@@ -435,8 +440,8 @@ class WebSocket(TxwsConnection):
 
     def ping_unanswered(self, timeout_s: float) -> None:
         """Close: the other side is gone, or as good as gone."""
-        self.is_told = True
-        self.log.warn(
+        self.is_end_logged = True
+        _log.warn(
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",
             peer=self.peer,
             seconds=timeout_s,

@@ -18,7 +18,7 @@ from rtchat.core.websocket.deflate import Deflate, agree
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.twisted_internals import override_peer
-from rtchat.net.web.channel import PageChannel
+from rtchat.net.web.channel import UpgradableConnection
 from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.txws_adapter import clean_request
@@ -118,7 +118,7 @@ class UpgradeResource(Resource):
             return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
                 request
             )
-        channel = cast(PageChannel, request.channel)
+        channel = cast(UpgradableConnection, request.channel)
         override_peer(channel.transport, address)
         protocol = websockets.buildProtocol(ClientAddress.at(address, source.origin))
         channel.upgrade_to(protocol)
