@@ -20,8 +20,9 @@ from zope.interface import implementer
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.stomp.limits import Limits
+from rtchat.core.websocket.deflate import agree
 from rtchat.net.stomp.server import StompFactory
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 
 __all__ = ["JOBS", "Client", "Job", "Place", "Work"]
 
@@ -102,7 +103,7 @@ class Client:
             protocol = place.websockets.buildProtocol(address)
             protocol.makeConnection(self.socket)
             offer = "permessage-deflate" if wire == "deflate" else ""
-            protocol.accept(_UPGRADE, "v12.stomp", offer)
+            protocol.accept(_UPGRADE, "v12.stomp", agree(offer))
             # The answer to the handshake waits in the transport, as in a real one.
             for _ in range(3):
                 self.socket.doWrite()

@@ -24,7 +24,8 @@ from rtchat.core.chat.gate import open_chat
 from rtchat.core.flow.outbound import Cork
 from rtchat.errors import ConfigError
 from rtchat.net.connection.coalescing_clock import CoalescingClock
-from rtchat.net.connection.limits import Caps, ConnectionLimiter
+from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import checked_endpoints
 from rtchat.net.gateway.resource import TcpSocket
@@ -34,8 +35,9 @@ from rtchat.net.stomp.server import StompFactory
 from rtchat.net.web.embed import EmbedPage
 from rtchat.net.web.files import page_tree
 from rtchat.net.web.health import Health
+from rtchat.net.web.limiter import HttpLimiter
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 from rtchat.server import settings as config
 from rtchat.server.history import HistoryService
 from rtchat.server.lifecycle import Goodbye, Greeting, Signals, allow_many_connections
@@ -144,7 +146,10 @@ def makeService(options: Options) -> MultiService:
     limit, front = settings.proxy, settings.front
     policy = NamePolicy(own_names, limit.private_names)
     endpoints = checked_endpoints(reactor, policy, access.rule_for)
-    caps = Caps(limit.max_connections, limit.max_per_target, limit.max_per_source)
+    pipes = PipePool()
+    proxy_limiter = ConnectionLimiter(
+        limit.max_connections, limit.max_per_target, limit.max_per_source
+    )
     proxies: dict[Target, WebSockets] = {}
 
     def proxy(target: Target) -> WebSockets:
@@ -156,7 +161,8 @@ def makeService(options: Options) -> MultiService:
                     clock,
                     limit.connect_timeout_s,
                     idle_timeout_s=limit.idle_timeout_s,
-                    caps=caps,
+                    limiter=proxy_limiter,
+                    pipes=pipes,
                     has_proxy_header=access.rule_for(target).has_proxy_header,
                 ),
                 clock,
@@ -203,7 +209,7 @@ def makeService(options: Options) -> MultiService:
         clock,
         trusted=None if front.has_proxy_header else front.trusted,
         handshake_timeout_s=limit.handshake_timeout_s,
-        limiter=ConnectionLimiter(clock, limit.max_http, limit.max_http_per_source, front.trusted),
+        limiter=HttpLimiter(clock, limit.max_http, limit.max_http_per_source, front.trusted),
     )
 
     def say_goodbye() -> Deferred[Any]:

@@ -24,10 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "version": frozenset(),
     "errors": frozenset({"version"}),
-    "core": frozenset({"version", "errors"}),
-    "config": frozenset({"version", "errors", "core"}),
-    "net": frozenset({"version", "errors", "core"}),
-    "server": frozenset({"version", "errors", "core", "config", "net"}),
+    "text": frozenset({"version", "errors"}),
+    "core": frozenset({"version", "errors", "text"}),
+    "config": frozenset({"version", "errors", "text", "core"}),
+    "net": frozenset({"version", "errors", "text", "core"}),
+    "server": frozenset({"version", "errors", "text", "core", "config", "net"}),
     "tap": frozenset({"version", "errors", "core", "config", "server", "net"}),
     "cli": frozenset({"version", "errors", "core", "net"}),
     # For other people's programs: nothing of ours may need it.
@@ -181,7 +182,7 @@ def impure_imports(house: House) -> list[str]:
     return [
         f"{module}:{one.line} imports {one.path}"
         for module, found in house.imports.items()
-        if room_of(module) in ("core", "errors")
+        if room_of(module) in ("core", "errors", "text")
         for one in found
         if house.target(one) is None and one.module not in PURE_MODULES
         if one.path not in PURE_MODULES

@@ -1,4 +1,7 @@
-"""JSON as the server writes it, and reads it: as the browsers of its readers will."""
+"""JSON as the server writes it, and as its readers' browsers will read it.
+
+No other module imports simplejson.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,20 @@ import simplejson
 
 from rtchat.core.chat.chat import Json
 
-__all__ = ["JSON"]
+__all__ = ["JSON", "json_line"]
 
 _DECODER = simplejson.JSONDecoder(parse_int=float)
+
+
+def json_line(value: object, *, is_ascii: bool = True) -> bytes:
+    """Return a value as one line of JSON, with the line feed at its end.
+
+    Args:
+        value: Dicts, lists, texts, numbers, booleans and None.
+        is_ascii: Whether other characters are escaped; otherwise the line is UTF-8.
+    """
+    text: str = simplejson.dumps(value, ensure_ascii=is_ascii)
+    return text.encode("utf-8") + b"\n"
 
 
 def _write(value: object) -> bytes:

@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
 
-import simplejson
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -22,8 +21,11 @@ from twisted.python.failure import Failure
 
 from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.message import Message
+from rtchat.net.json_codec import json_line
 
 __all__ = ["MessageLog"]
+
+_log = Logger()
 
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _WRITE_EVERY_S = 0.5
@@ -43,8 +45,6 @@ class MessageLog:
     Raises:
         OSError: The file cannot be opened.
     """
-
-    log = Logger()
 
     def __init__(self, path: Path, clock: IReactorTime, in_thread: InThread) -> None:
         self.path = path
@@ -108,7 +108,7 @@ class MessageLog:
     def _written(self, _: object) -> None:
         self._writing = None
         if self._lost:
-            self.log.error(
+            _log.error(
                 "{path}: {lost} messages were not logged, the disk was too slow",
                 path=self.path,
                 lost=self._lost,
@@ -122,7 +122,7 @@ class MessageLog:
         self._written(None)
 
     def _report(self, error: BaseException | None) -> None:
-        self.log.error(
+        _log.error(
             "{path}: messages were not logged: {error}. Make room or mend the permissions; "
             "the next messages are tried again.",
             path=self.path,
@@ -175,4 +175,4 @@ def _line(message: Message, now_s: float) -> bytes:
         record["body"] = message.body.decode("utf-8")
     except UnicodeDecodeError:
         record["body-base64"] = base64.b64encode(message.body).decode("ascii")
-    return simplejson.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    return json_line(record, is_ascii=False)

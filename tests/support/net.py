@@ -54,7 +54,7 @@ from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 
 # ---------------------------------------------------------------- transports
 

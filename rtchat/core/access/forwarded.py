@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from rtchat.core.access.addresses import AddressList, plain_address
+from rtchat.text import parse_digits
 
 __all__ = ["client_behind"]
 
@@ -55,5 +56,5 @@ def _forwarded_entry(text: str) -> tuple[str, int] | None:
         address = ip_address(plain_address(host))
     except ValueError:
         return None
-    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
-    return str(address), int(port) if is_port else 0
+    number = parse_digits(port, 5) or 0
+    return str(address), number if number <= 65535 else 0

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-__all__ = ["UNIX", "HostList", "Target", "bracketed", "normal_host", "shown", "split_port"]
+from rtchat.text import parse_digits, printable
+
+__all__ = ["UNIX", "HostList", "Target", "bracketed", "normal_host", "split_port"]
 
 
 # RFC 1035, 2.3.4: labels are 63 octets or less, names are 255 octets or less (253 as text).
@@ -20,8 +22,6 @@ _MAX_NAME = 253
 _SOCKET_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.IGNORECASE)
 
 UNIX = "unix:"
-
-_SHOWN_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Target:
         if self.socket_name:
             if not _SOCKET_NAME.fullmatch(self.socket_name):
                 raise ValueError(
-                    f"{shown(self.socket_name)} is no name for a Unix socket; use letters, "
+                    f"{printable(self.socket_name)} is no name for a Unix socket; use letters, "
                     "digits, '.', '_' and '-', a letter first"
                 )
             object.__setattr__(self, "socket_name", self.socket_name.lower())
@@ -61,7 +61,7 @@ class Target:
             # getaddrinfo accepts these as addresses: 2130706433, 0x7f.1 and 127.1 all mean
             # 127.0.0.1. (The URL standard's rule: a host whose last label is a number.)
             raise ValueError(
-                f"{shown(host)} is neither a name nor an IPv4 address in four decimal numbers"
+                f"{printable(host)} is neither a name nor an IPv4 address in four decimal numbers"
             )
         object.__setattr__(self, "host", host)
         if not 1 <= self.port <= 65535:
@@ -144,13 +144,13 @@ def normal_host(text: str) -> str:
             IPv6Address(host)
         except AddressValueError:
             kind = "not" if host != text.lower() else "neither a host name nor"
-            raise ValueError(f"{shown(text)} is {kind} an IPv6 address") from None
+            raise ValueError(f"{printable(text)} is {kind} an IPv6 address") from None
         return host
     host = host.removesuffix(".")
     if not host:
         raise ValueError("the host is missing")
     if len(host) > _MAX_NAME or not _NAME.fullmatch(host):
-        raise ValueError(f"{shown(text)} is not a host name")
+        raise ValueError(f"{printable(text)} is not a host name")
     return host
 
 
@@ -160,12 +160,12 @@ def split_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         inside, bracket, rest = text.partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"{shown(text)} is not [IPV6] or [IPV6]:PORT")
+            raise ValueError(f"{printable(text)} is not [IPV6] or [IPV6]:PORT")
         host, colon, port = f"{inside}]", rest[:1], rest[1:]
     else:
         host, colon, port = text.partition(":")
         if ":" in port:
-            raise ValueError(f"an IPv6 address needs brackets: {shown(text)}")
+            raise ValueError(f"an IPv6 address needs brackets: {printable(text)}")
     return normal_host(host), _parse_port(port) if colon else None
 
 
@@ -173,18 +173,19 @@ def _parse_port(text: str) -> int:
     if not text:
         raise ValueError("the port after the colon is missing; use 1 to 65535")
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"the port {shown(text)} is not a number; use 1 to 65535")
-    if len(text) > 5 or not 1 <= int(text) <= 65535:
+        raise ValueError(f"the port {printable(text)} is not a number; use 1 to 65535")
+    port = parse_digits(text, 5)
+    if port is None or not 1 <= port <= 65535:
         raise ValueError(f"the port {text[:20]} is out of range; use 1 to 65535")
-    return int(text)
+    return port
 
 
 def _refuse_odd_characters(text: str) -> None:
     """Reject characters that HOST:PORT never contains, before the text is split."""
     if not text.isascii():
-        raise ValueError(f"{shown(text)} is not ASCII; write an international name as xn--…")
+        raise ValueError(f"{printable(text)} is not ASCII; write an international name as xn--…")
     if any(character <= " " or character == "\x7f" for character in text):
-        raise ValueError(f"{shown(text)} has a space or control character")
+        raise ValueError(f"{printable(text)} has a space or control character")
     for character, reason in (
         ("*", "wildcards are not supported; write the whole host"),
         ("@", "leave out the user name"),
@@ -192,7 +193,7 @@ def _refuse_odd_characters(text: str) -> None:
         ("%", "neither percent escapes nor IPv6 zones are supported"),
     ):
         if character in text:
-            raise ValueError(f"{shown(text)} has {character!r} in it; {reason}")
+            raise ValueError(f"{printable(text)} has {character!r} in it; {reason}")
 
 
 def _is_address(host: str) -> bool:
@@ -218,8 +219,3 @@ def _is_unspecified(host: str) -> bool:
 
 def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def shown(text: str) -> str:
-    """Quote what a stranger sent, so that it can neither forge nor flood a line of the log."""
-    return ascii(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")

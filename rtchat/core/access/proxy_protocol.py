@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from rtchat.core.access.addresses import plain_address
+from rtchat.text import parse_digits
 
 __all__ = ["MAX_HEADER_BYTES", "ProxyHeader", "read_header", "write_header"]
 
@@ -70,12 +71,12 @@ def _read_v1(data: bytes) -> ProxyHeader | None:
         _, family, source, _, source_port, _ = words
         address = ip_address(source)
         is_known = family == ("TCP4" if address.version == 4 else "TCP6")
-        is_port = source_port.isascii() and source_port.isdigit() and len(source_port) <= 5
+        port = parse_digits(source_port, 5)
     except ValueError:
         raise ValueError("the line of the PROXY protocol cannot be read") from None
-    if not is_known or not is_port or int(source_port) > 65535:
+    if not is_known or port is None or port > 65535:
         raise ValueError("the line of the PROXY protocol cannot be read")
-    return ProxyHeader((plain_address(str(address)), int(source_port)), length)
+    return ProxyHeader((plain_address(str(address)), port), length)
 
 
 def _read_v2(data: bytes) -> ProxyHeader | None:

@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rtchat.core.access.hosts import UNIX, Target, bracketed, shown, split_port
+from rtchat.core.access.hosts import UNIX, Target, bracketed, split_port
 from rtchat.errors import AccessDenied
+from rtchat.text import printable
 
 __all__ = ["ANYONE", "SELF", "AccessList", "AccessRule", "Source"]
 
@@ -81,8 +82,8 @@ class Source:
         return name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
 
     def __str__(self) -> str:
-        origin = "no Origin" if self.origin is None else f"Origin {shown(self.origin)}"
-        host = "no Host" if self.host is None else f"Host {shown(self.host)}"
+        origin = "no Origin" if self.origin is None else f"Origin {printable(self.origin)}"
+        host = "no Host" if self.host is None else f"Host {printable(self.host)}"
         return f"{origin} ({host})"
 
 
@@ -233,7 +234,7 @@ def _normal_source(text: str) -> str:
     if not text:
         raise ValueError("the source before -> is missing; write host[:port], self or *")
     if "://" in text:
-        raise ValueError(f"the source {shown(text)} is a URL; write host[:port] only")
+        raise ValueError(f"the source {printable(text)} is a URL; write host[:port] only")
     host, port = split_port(text)
     if host == SELF:
         raise ValueError("the source self stands alone, without a port")

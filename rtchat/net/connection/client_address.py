@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
@@ -11,11 +10,9 @@ from zope.interface import implementer
 from rtchat.core.access.addresses import AddressList, plain_address
 from rtchat.core.access.forwarded import client_behind
 from rtchat.net.connection.transport import address_name
+from rtchat.text import escaped
 
-__all__ = ["ClientAddress", "NamedTransport", "forwarded_client", "override_peer"]
-
-
-_SHOWN_CHARACTERS = 120
+__all__ = ["ClientAddress", "ForwardedAddress", "forwarded_client"]
 
 
 @implementer(IAddress)
@@ -43,13 +40,13 @@ class ClientAddress:
         return cls(host and plain_address(host), port, address_name(address), origin)
 
     def __str__(self) -> str:
-        page = "no Origin" if self.origin is None else ascii(self.origin[:_SHOWN_CHARACTERS])[1:-1]
+        page = "no Origin" if self.origin is None else escaped(self.origin)
         return f"{self.name} ({page})"
 
 
 @implementer(IAddress)
 @dataclass(frozen=True, slots=True)
-class NamedTransport:
+class ForwardedAddress:
     """An address that a front proxy names."""
 
     host: str
@@ -61,13 +58,4 @@ def forwarded_client(peer: IAddress, forwarded: list[str], trusted: AddressList)
     if not forwarded or not trusted:
         return peer
     named = client_behind(getattr(peer, "host", None), forwarded, trusted)
-    return peer if named is None else NamedTransport(*named)
-
-
-def override_peer(transport: Any, client: IAddress) -> None:
-    """Let a connection's other end be the client that its front proxy named.
-
-    (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)
-    """
-    if transport.getPeer() != client:
-        transport.getPeer = lambda: client
+    return peer if named is None else ForwardedAddress(*named)

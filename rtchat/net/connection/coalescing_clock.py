@@ -20,6 +20,8 @@ from zope.interface import implementer
 
 __all__ = ["TICK_S", "CoalescingClock"]
 
+_log = Logger(__package__)
+
 TICK_S = 0.05
 """Timers fire up to this much later than asked for, never earlier."""
 
@@ -41,18 +43,16 @@ class CoalescingClock:
         seconds: Gives the time of the clock underneath.
     """
 
-    log = Logger(__package__)
-
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         # The very function of the clock underneath: it is asked with every read.
         self.seconds = clock.seconds
         self._buckets: dict[int, list[_Timer]] = {}
         self._ticks: list[int] = []  # a heap of the buckets' keys
-        self._places = 0  # in all buckets
+        self._entries = 0  # in all buckets
         self._dead = 0  # of them, those of timers that were cancelled or put off
-        self._turn: IDelayedCall | None = None
-        self._turn_tick = 0
+        self._wakeup: IDelayedCall | None = None
+        self._wakeup_tick = 0
 
     def callLater(  # noqa: N802
         self,
@@ -65,16 +65,16 @@ class CoalescingClock:
         if delay < _EXACT_BELOW_S:
             return self._clock.callLater(delay, callable, *args, **kwargs)
         timer = _Timer(self, self._clock.seconds() + delay, callable, args, kwargs)
-        self.enrol(timer)
+        self.schedule(timer)
         return timer
 
     def getDelayedCalls(self) -> list[IDelayedCall]:  # noqa: N802
         """Give the timers that wait here."""
         return [timer for bucket in self._buckets.values() for timer in bucket if timer.active()]
 
-    def enrol(self, timer: _Timer) -> None:
+    def schedule(self, timer: _Timer) -> None:
         """Let a timer wait for its time."""
-        self._places += 1
+        self._entries += 1
         timer.tick = tick = ceil(timer.due_s / TICK_S - _ROUNDING)
         bucket = self._buckets.get(tick)
         if bucket is not None:
@@ -82,59 +82,59 @@ class CoalescingClock:
             return
         self._buckets[tick] = [timer]
         heappush(self._ticks, tick)
-        if self._turn is None or tick < self._turn_tick:
+        if self._wakeup is None or tick < self._wakeup_tick:
             self._wake_at(tick)
 
-    def discard(self) -> None:
+    def note_dead(self) -> None:
         """Take note that a timer's place is of no use any more.
 
         Looking for it would cost more than leaving it; but a server to which thousands of clients
         come and go would hold thousands of login time-outs for nothing.
         """
         self._dead += 1
-        if self._dead > _MANY_DEAD and self._dead * 2 > self._places:
+        if self._dead > _MANY_DEAD and self._dead * 2 > self._entries:
             for tick, bucket in self._buckets.items():
                 bucket[:] = [timer for timer in bucket if timer.tick == tick and timer.active()]
-            self._places = sum(map(len, self._buckets.values()))
+            self._entries = sum(map(len, self._buckets.values()))
             self._dead = 0
 
     def _wake_at(self, tick: int) -> None:
-        if self._turn is not None and self._turn.active():
-            self._turn.cancel()
-        self._turn_tick = tick
+        if self._wakeup is not None and self._wakeup.active():
+            self._wakeup.cancel()
+        self._wakeup_tick = tick
         delay_s = max(0.0, tick * TICK_S - self._clock.seconds())
-        self._turn = self._clock.callLater(delay_s, self._fire)
+        self._wakeup = self._clock.callLater(delay_s, self._fire)
 
     def _fire(self) -> None:
-        self._turn = None
+        self._wakeup = None
         now = self._clock.seconds() / TICK_S + _ROUNDING
         while self._ticks and self._ticks[0] <= now:
             tick = heappop(self._ticks)
             bucket = self._buckets.pop(tick)
-            self._places -= len(bucket)
+            self._entries -= len(bucket)
             for timer in bucket:
                 # It may have been put off, or cancelled by one before it.
                 if timer.tick == tick and timer.active():
                     try:
                         timer.fire()
                     except Exception:
-                        self.log.failure("a timer failed")
+                        _log.failure("a timer failed")
                 else:
                     self._dead = max(0, self._dead - 1)
         # One that was set just now may have set the alarm for its own time, which is later.
-        if self._ticks and (self._turn is None or self._ticks[0] < self._turn_tick):
+        if self._ticks and (self._wakeup is None or self._ticks[0] < self._wakeup_tick):
             self._wake_at(self._ticks[0])
 
 
 @implementer(IDelayedCall)
 class _Timer:
-    """A call that waits in a wheel."""
+    """A call that waits in a owner."""
 
-    __slots__ = ("_args", "_call", "_is_cancelled", "_kwargs", "_wheel", "due_s", "tick")
+    __slots__ = ("_args", "_call", "_is_cancelled", "_kwargs", "_owner", "due_s", "tick")
 
     def __init__(
         self,
-        wheel: CoalescingClock,
+        owner: CoalescingClock,
         due_s: float,
         call: Callable[..., object],
         args: tuple[object, ...],
@@ -142,7 +142,7 @@ class _Timer:
     ) -> None:
         self.due_s = due_s
         self.tick = 0
-        self._wheel = wheel
+        self._owner = owner
         self._call: Callable[..., object] | None = call
         self._args = args
         self._kwargs = kwargs or None  # an empty one is 64 bytes
@@ -150,7 +150,7 @@ class _Timer:
 
     def fire(self) -> None:
         call, args, kwargs = self._call, self._args, self._kwargs
-        self._forget()
+        self._clear()
         if call is not None:
             call(*args, **(kwargs or {}))
 
@@ -163,21 +163,21 @@ class _Timer:
     def cancel(self) -> None:
         self._check()
         self._is_cancelled = True
-        self._forget()
-        self._wheel.discard()
+        self._clear()
+        self._owner.note_dead()
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803
         self._check()
-        self._move(self.due_s + secondsLater)
+        self._reschedule(self.due_s + secondsLater)
 
     def reset(self, secondsFromNow: float) -> None:  # noqa: N803
         self._check()
-        self._move(self._wheel.seconds() + secondsFromNow)
+        self._reschedule(self._owner.seconds() + secondsFromNow)
 
-    def _move(self, due_s: float) -> None:
+    def _reschedule(self, due_s: float) -> None:
         self.due_s = due_s
-        self._wheel.discard()
-        self._wheel.enrol(self)
+        self._owner.note_dead()
+        self._owner.schedule(self)
 
     def _check(self) -> None:
         if self._is_cancelled:
@@ -185,7 +185,7 @@ class _Timer:
         if self._call is None:
             raise AlreadyCalled
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         # Its place in the bucket stays until then; what it would have called need not.
         self._call = None
         self._args = ()

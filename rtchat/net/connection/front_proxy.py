@@ -23,10 +23,13 @@ from zope.interface import implementer
 
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.proxy_protocol import MAX_HEADER_BYTES, read_header
-from rtchat.net.connection.client_address import NamedTransport, override_peer
+from rtchat.net.connection.client_address import ForwardedAddress
 from rtchat.net.connection.transport import as_stream, peer_name
+from rtchat.net.twisted_internals import override_peer, replace_protocol
 
 __all__ = ["ProxyProtocolEndpoint", "ProxyProtocolFactory"]
+
+_log = Logger(__package__)
 
 
 _HEADER_TIMEOUT_S = 10
@@ -65,7 +68,7 @@ class ProxyProtocolFactory(Factory):
     @override
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if getattr(addr, "host", None) in self.trusted:
-            return _Announced(self)
+            return _HeaderReader(self)
         return self.wrapped.buildProtocol(cast(IAddress, addr))
 
 
@@ -100,19 +103,17 @@ class ProxyProtocolEndpoint:
         return self._endpoint.listen(ProxyProtocolFactory(served, self._trusted, self._clock))
 
 
-class _Announced(Protocol):
+class _HeaderReader(Protocol):
     """Reads the header, then hands the connection over."""
 
-    log = Logger(__package__)
-
-    def __init__(self, door: ProxyProtocolFactory) -> None:
-        self._door = door
+    def __init__(self, factory: ProxyProtocolFactory) -> None:
+        self._factory = factory
         self._data = b""
         self._timer: IDelayedCall | None = None
 
     @override
     def connectionMade(self) -> None:
-        self._timer = self._door.clock.callLater(_HEADER_TIMEOUT_S, self._too_late)
+        self._timer = self._factory.clock.callLater(_HEADER_TIMEOUT_S, self._timed_out)
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -127,12 +128,12 @@ class _Announced(Protocol):
         self._stop_timer()
         transport: Any = self.transport
         if header.source is not None:
-            override_peer(transport, NamedTransport(*header.source))
-        served = self._door.wrapped.buildProtocol(transport.getPeer())
+            override_peer(transport, ForwardedAddress(*header.source))
+        served = self._factory.wrapped.buildProtocol(transport.getPeer())
         if served is None:
             transport.abortConnection()
             return
-        transport.protocol = served
+        replace_protocol(transport, served)
         served.makeConnection(transport)
         rest, self._data = self._data[header.length :], b""
         if rest:
@@ -142,7 +143,7 @@ class _Announced(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
 
-    def _too_late(self) -> None:
+    def _timed_out(self) -> None:
         self._refuse(f"no PROXY protocol header came within {_HEADER_TIMEOUT_S} s")
 
     def _stop_timer(self) -> None:
@@ -151,7 +152,7 @@ class _Announced(Protocol):
 
     def _refuse(self, why: str) -> None:
         stream = as_stream(self.transport)
-        self.log.warn(
+        _log.warn(
             "{peer}: refused, a front proxy has to say whom it speaks for: {why}. Let it "
             "send the PROXY protocol, or take it out of [front] trusted",
             peer=peer_name(stream),

@@ -10,16 +10,15 @@ import socket
 import sys
 from contextlib import suppress
 from errno import EINVAL, ENOSYS
-from functools import cache
 from struct import Struct
 
 from typing_extensions import override
 
 from rtchat.core.flow.outbound import RAW, Cork, Framing
-from rtchat.net.connection.transport import Stream
+from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.connection.writer import ConnectionWriter
 
-__all__ = ["Pipe", "PipedOutbox", "Pipes", "shared_pipes"]
+__all__ = ["Pipe", "PipePool", "SplicingWriter"]
 
 _PIPE_BYTES = 1024 * 1024
 """How much goes through a pipe at once, and the largest pipe that anybody may make. What costs
@@ -44,7 +43,7 @@ class Pipe:
         pipes: Where it is given back to.
     """
 
-    def __init__(self, pipes: Pipes) -> None:
+    def __init__(self, pipes: PipePool) -> None:
         self._pipes = pipes
         self._reader, self._writer = os.pipe()
         if sys.platform == "linux":
@@ -53,7 +52,7 @@ class Pipe:
             with suppress(OSError):  # then less goes through at once
                 fcntl(self._writer, F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def fill(self, source: int, most_bytes: int) -> int:
+    def fill_from(self, source: int, most_bytes: int) -> int:
         """Take what a socket holds, up to so much, and give how much that is.
 
         It is 0 when nothing is there, when nothing will ever come, and when the kernel cannot do
@@ -72,7 +71,7 @@ class Pipe:
                     raise
         return 0
 
-    def empty_into(self, sink: int, size: int) -> int:
+    def drain_into(self, sink: int, size: int) -> int:
         """Give so many bytes to a socket that does not block; give how many it took."""
         left = size
         if sys.platform == "linux":
@@ -89,7 +88,7 @@ class Pipe:
             size -= len(parts[-1])
         return b"".join(parts)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let somebody else have it; it has to be empty."""
         self._pipes.free.append(self)
 
@@ -100,7 +99,7 @@ class Pipe:
         self._pipes.count -= 1
 
 
-class Pipes:
+class PipePool:
     """Lends pipes, a few.
 
     Attributes:
@@ -125,12 +124,6 @@ class Pipes:
         return None
 
 
-@cache
-def shared_pipes() -> Pipes:
-    """Give the pipes of this process."""
-    return Pipes()
-
-
 def _free_bytes(sink: socket.socket) -> int:
     """Give how much a socket takes for sure: what is free, with as much again for its own heads."""
     if sys.platform == "linux":
@@ -144,7 +137,7 @@ def _free_bytes(sink: socket.socket) -> int:
     return 0
 
 
-class PipedOutbox(ConnectionWriter):
+class SplicingWriter(ConnectionWriter):
     """An outbox that can send what a pipe holds.
 
     Args:
@@ -154,13 +147,18 @@ class PipedOutbox(ConnectionWriter):
         is_busy: Whether the transport may hold bytes of somebody else.
     """
 
-    __slots__ = ("_pipe", "_piped_bytes")
+    __slots__ = ("_pipe", "_pipe_bytes")
 
     def __init__(
-        self, transport: Stream, cork: Cork, framing: Framing = RAW, *, is_busy: bool = False
+        self,
+        transport: StreamTransport,
+        cork: Cork,
+        framing: Framing = RAW,
+        *,
+        is_busy: bool = False,
     ) -> None:
         self._pipe: Pipe | None = None
-        self._piped_bytes = 0
+        self._pipe_bytes = 0
         super().__init__(transport, cork, framing, is_busy=is_busy)
 
     @property
@@ -197,31 +195,31 @@ class PipedOutbox(ConnectionWriter):
             sent = sink.send(header, _MORE)
         left = size
         if sent == len(header):
-            left -= pipe.empty_into(sink.fileno(), size)
-        self._pipe, self._piped_bytes = pipe, left
-        self._hand_over_piped(header[sent:])
+            left -= pipe.drain_into(sink.fileno(), size)
+        self._pipe, self._pipe_bytes = pipe, left
+        self._hand_over_from_pipe(header[sent:])
 
-    def _hand_over_piped(self, first: bytes = b"") -> None:
+    def _hand_over_from_pipe(self, first: bytes = b"") -> None:
         """Let the transport have a part of what the socket did not take, if it is not all out."""
         pipe = self._pipe
         assert pipe is not None
         part = first
-        if self._piped_bytes:
-            part += pipe.read(min(self._piped_bytes, _HELD_BYTES))
-            self._piped_bytes -= len(part) - len(first)
-        if not self._piped_bytes:
-            pipe.give_back()
+        if self._pipe_bytes:
+            part += pipe.read(min(self._pipe_bytes, _HELD_BYTES))
+            self._pipe_bytes -= len(part) - len(first)
+        if not self._pipe_bytes:
+            pipe.release()
             self._pipe = None
         if part:
-            self._hand_over(part, len(part) + self._piped_bytes + sum(map(len, self._backlog)))
+            self._hand_over(part, len(part) + self._pipe_bytes + sum(map(len, self._backlog)))
 
     @override
     def resumeProducing(self) -> None:
         if self._pipe is not None and self._socket is not None:
             sink = self._socket.fileno()
-            self._piped_bytes -= self._pipe.empty_into(sink, self._piped_bytes)
-            is_empty = not self._piped_bytes
-            self._hand_over_piped()
+            self._pipe_bytes -= self._pipe.drain_into(sink, self._pipe_bytes)
+            is_empty = not self._pipe_bytes
+            self._hand_over_from_pipe()
             if not is_empty:
                 return
         super().resumeProducing()
@@ -229,14 +227,14 @@ class PipedOutbox(ConnectionWriter):
     @override
     def flush_all(self) -> None:
         if self._pipe is not None:
-            self._transport.write(self._pipe.read(self._piped_bytes))
-            self._piped_bytes = 0
-            self._hand_over_piped()
+            self._transport.write(self._pipe.read(self._pipe_bytes))
+            self._pipe_bytes = 0
+            self._hand_over_from_pipe()
         super().flush_all()
 
     @override
     def stopProducing(self) -> None:
         if self._pipe is not None:
             self._pipe.close()
-            self._pipe, self._piped_bytes = None, 0
+            self._pipe, self._pipe_bytes = None, 0
         super().stopProducing()

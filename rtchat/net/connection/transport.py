@@ -5,26 +5,27 @@ from __future__ import annotations
 import socket
 from typing import Protocol, cast
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IAddress, IProducer, ITransport
+from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ITransport
+from zope.interface import implementer
+
+from rtchat.net.twisted_internals import socket_of
+from rtchat.text import escaped
 
 __all__ = [
-    "Stream",
+    "PauseForwarder",
+    "StreamTransport",
     "address_name",
     "as_stream",
     "keep_alive",
     "peer_name",
-    "read_much",
     "set_no_delay",
-    "shown",
 ]
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-_SHOWN_CHARACTERS = 200
 
 
-class Stream(Protocol):
+class StreamTransport(Protocol):
     """What Twisted's stream transports have in common.
 
     Twisted spreads it over ITransport, ITCPTransport, IConsumer and IPushProducer; TCP, TLS and
@@ -59,7 +60,29 @@ class Stream(Protocol):
         """Give the other side's address."""
 
 
-def as_stream(transport: ITransport | None) -> Stream:
+@implementer(IPushProducer)
+class PauseForwarder:
+    """A producer that pauses and resumes the reading of another transport.
+
+    It ignores that the consumer is gone: the transport's own protocol decides what that means.
+    """
+
+    def __init__(self, stream: StreamTransport) -> None:
+        self._stream = stream
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+        self._stream.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._stream.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Do nothing."""
+
+
+def as_stream(transport: ITransport | None) -> StreamTransport:
     """Give a protocol's transport its full type.
 
     Raises:
@@ -67,10 +90,10 @@ def as_stream(transport: ITransport | None) -> Stream:
     """
     if transport is None:
         raise ValueError("not connected")
-    return cast(Stream, transport)
+    return cast(StreamTransport, transport)
 
 
-def set_no_delay(stream: Stream) -> None:
+def set_no_delay(stream: StreamTransport) -> None:
     """Let small writes leave at once instead of gathering (TCP_NODELAY), where it is TCP.
 
     Unix sockets have the method, too, but before Twisted 24.11 it fails there.
@@ -80,16 +103,7 @@ def set_no_delay(stream: Stream) -> None:
         method(True)
 
 
-def read_much(transport: object, size: int) -> None:
-    """Read larger pieces from a plain socket than Twisted's 64 KiB.
-
-    From 128 KiB on malloc asks the kernel for each piece anew.
-    """
-    if isinstance(transport, FileDescriptor):
-        transport.bufferSize = size
-
-
-def keep_alive(stream: Stream) -> None:
+def keep_alive(stream: StreamTransport) -> None:
     """Let the system find out when the other machine has vanished, where it is TCP.
 
     For clients without heart-beats: after a minute of silence, and half a minute of questions.
@@ -98,11 +112,11 @@ def keep_alive(stream: Stream) -> None:
     if method is None or isinstance(stream.getPeer(), UNIXAddress):
         return
     method(True)
-    set_option = getattr(getattr(stream, "socket", None), "setsockopt", None)
-    if set_option is not None:
+    tcp = socket_of(stream)
+    if tcp is not None:
         for name, value in _KEEP_ALIVE.items():
             if hasattr(socket, name):  # not every system has all of them
-                set_option(socket.IPPROTO_TCP, getattr(socket, name), value)
+                tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def address_name(address: object) -> str:
@@ -114,17 +128,12 @@ def address_name(address: object) -> str:
     if host is None or port is None:
         name = getattr(address, "name", None)
         text = name.decode(errors="replace") if isinstance(name, bytes) else name
-        return f"unix:{text}" if text else "unix socket"
+        return f"unix:{escaped(text)}" if text else "unix socket"
     host = host.removeprefix("::ffff:")  # IPv4 on a port that is open for both
-    shown = f"[{host}]" if ":" in host else host
-    return f"{shown}:{port}" if port else shown
+    name = f"[{host}]" if ":" in host else host
+    return f"{name}:{port}" if port else name
 
 
-def peer_name(transport: Stream) -> str:
+def peer_name(transport: StreamTransport) -> str:
     """Give the name of who is at the other end."""
     return address_name(transport.getPeer())
-
-
-def shown(text: str) -> str:
-    """Quote what a stranger sent, so that it can neither forge nor flood a line of the log."""
-    return ascii(text[:_SHOWN_CHARACTERS])

@@ -13,85 +13,69 @@ A WebSocket has no half-close, so each end is carried through as far as it can b
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IHalfCloseableProtocol,
     IProtocol,
-    IPushProducer,
     IReactorTime,
 )
-from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 
 from rtchat.core.access.addresses import source_key
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import write_header
-from rtchat.core.flow.outbound import Cork
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
-from rtchat.net.connection.limits import TRY_LATER, Caps
-from rtchat.net.connection.splice import shared_pipes
-from rtchat.net.connection.transport import Stream, as_stream, read_much, set_no_delay
-from rtchat.net.connection.writer import ConnectionWriter
+from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.resolver import Endpoints
+from rtchat.net.gateway.target_side import READ_BYTES, TargetFactory, TargetProtocol
+from rtchat.net.twisted_internals import set_read_size
 from rtchat.net.websocket.transport import WebSocket
 
 __all__ = ["ProxyFactory", "ProxyProtocol"]
+
+_log = Logger(__package__)
 
 
 LINGER_S = 30.0
 """How long either side may take for the last bytes of the other, which has gone."""
 
-_READ_BYTES = 120 * 1024
-"""How much is read at once: half as much again goes through for a CPU second as with Twisted's
-64 KiB (see benchmarks/). With the 64 KiB that may wait before a pause it stays well below the
-256 KiB that a stalled side may cost, and below the 128 KiB from which on malloc asks the kernel
-for every buffer."""
-
-_MUCH_BYTES = 32 * 1024
-"""From a read of this size on what follows goes to the browser through a pipe, until there is
-less: nearly twice as much goes through for a CPU second, and for small pieces a read costs less."""
-
+# Close codes (RFC 6455, 7.4.1, and its registry).
 _DONE = 1000
-
 _IDLE = 1001
-
+_POLICY = 1008
 _UNREACHABLE = 1011
+_TRY_LATER = 1013
 
 
 class ProxyProtocol(Protocol):
     """The browser's side; it connects to the target as soon as the WebSocket is open."""
 
-    log = Logger(__package__)
     transport: WebSocket
 
     def __init__(self, client: ClientAddress, factory: ProxyFactory) -> None:
         self.factory = factory
         self.target = factory.target
         self._client = client
-        self._way = f"{client} -> {factory.target}"
+        self._route = f"{client} -> {factory.target}"
         self._source = source_key(client.host)
-        self._holds_place = False
-        self._linger: IDelayedCall | None = None
+        self._is_counted = False
+        self._linger_timer: IDelayedCall | None = None
         self._connecting: Deferred[IProtocol] | None = None
-        self._timeout: IDelayedCall | None = None
-        self._idle: IDelayedCall | None = None
+        self._connect_timer: IDelayedCall | None = None
+        self._idle_timer: IDelayedCall | None = None
         self._active_s = 0.0
         self._has_timed_out = False
         self._is_closing = False  # from our side; the browser still has to answer
         self._is_lost = False
-        self._outgoing: _TargetProtocol | None = None
-        self._early: list[bytes] = []  # what the browser sent before the target answered
+        self._outgoing: TargetProtocol | None = None
+        self._early_data: list[bytes] = []  # what the browser sent before the target answered
 
     # The browser
 
@@ -99,55 +83,57 @@ class ProxyProtocol(Protocol):
     def connectionMade(self) -> None:
         factory = self.factory
         # What the WebSocket has to say about this connection names the target, too.
-        self.transport.peer = self._way
-        read_much(self.transport.transport, _READ_BYTES)
-        if (refused := factory.caps.refusal(self.target, self._source)) is not None:
-            code, why = refused
-            self._tell("refused", why, is_refusal=True)
-            text = "too many connections"
-            self._close(code, f"{text}, try later" if code == TRY_LATER else text)
+        self.transport.peer = self._route
+        set_read_size(self.transport.transport, READ_BYTES)
+        if (reached := factory.limiter.reached(self._source, self.target)) is not None:
+            limit = f"[proxy] connections.{reached.name} = {reached.maximum}"
+            self._log_end("refused", f"{limit} is reached", is_refusal=True)
+            if reached.name == "per_source":
+                self._close(_POLICY, "too many connections")
+            else:
+                self._close(_TRY_LATER, "too many connections, try later")
             return
-        factory.caps.enter(self.target, self._source)
-        self._holds_place = True
+        factory.limiter.enter(self._source, self.target)
+        self._is_counted = True
         # Until the target is there, nothing more is read than what came with the request.
         self.transport.pauseProducing()
         # The look-up of a name takes its part of the time, too. (Not Deferred.addTimeout: it
         # knows a cancelled Deferred by its CancelledError, and endpoints fail with others.)
-        self._timeout = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
+        self._connect_timer = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
         self._connecting = connecting = factory.endpoints(self.target).connect(factory.outgoing)
         connecting.addCallbacks(self._connected, self._failed)
-        connecting.addErrback(self._bug)
+        connecting.addErrback(self._log_bug)
 
     @override
     def dataReceived(self, data: bytes) -> None:
         outgoing = self._outgoing
         if outgoing is not None:
-            if self._idle is not None:
+            if self._idle_timer is not None:
                 self._active_s = self.factory.clock.seconds()
             outgoing.writer.write_now(data)
         elif not self._is_closing:
-            self._early.append(data)
+            self._early_data.append(data)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
-        self._early.clear()
+        self._early_data.clear()
         if self._connecting is not None:
             self._connecting.cancel()
         outgoing = self._outgoing
         if not self.transport.has_closed:
-            self._tell("browser broke off", f"no close frame ({reason.getErrorMessage()})")
+            self._log_end("browser broke off", f"no close frame ({reason.getErrorMessage()})")
         elif self._is_closing and reason.check(ConnectionAborted) is not None:
-            self._tell("browser cut", "it did not take the last bytes in time")
+            self._log_end("browser cut", "it did not take the last bytes in time")
         if outgoing is None:
-            self._end()
+            self._both_ended()
             return
-        self._linger = self.factory.clock.callLater(LINGER_S, self._cut, outgoing)
+        self._linger_timer = self.factory.clock.callLater(LINGER_S, self._abort_target, outgoing)
         outgoing.finish()
 
     # The target
 
-    def note_life(self) -> None:
+    def note_activity(self) -> None:
         """The target has sent something, and there is a limit to its silence."""
         self._active_s = self.factory.clock.seconds()
 
@@ -155,42 +141,42 @@ class ProxyProtocol(Protocol):
         """The target sends no more; it may still read."""
         self.transport.unregisterProducer()
         # Until the browser has heard of it, what it sends is meant for the target.
-        self.transport.delivers_late = True
+        self.transport.receives_after_close = True
         self._close(_DONE, "target closed the connection", LINGER_S)
 
     def target_lost(self, reason: Failure) -> None:
         """The target is gone: hand out what is left, then close."""
         self._outgoing = None
         if self._is_lost:
-            self._end()
+            self._both_ended()
             return
         if reason.check(ConnectionDone) is None and not self._is_closing:
-            self._tell("target broke off", reason.getErrorMessage())
+            self._log_end("target broke off", reason.getErrorMessage())
         self.transport.unregisterProducer()
         # Nobody takes what the browser sends: its part of the close is all that is listened for.
-        self.transport.delivers_late = False
+        self.transport.receives_after_close = False
         self.transport.resumeProducing()
         self._close(_DONE, "target closed the connection", LINGER_S)
 
     def _connected(self, outgoing: IProtocol) -> None:
         self._end_connecting()
-        assert isinstance(outgoing, _TargetProtocol)
+        assert isinstance(outgoing, TargetProtocol)
         self._outgoing = outgoing
         if self.factory.has_proxy_header:
-            outgoing.writer.write_now(self._proxy_header())
-        early, self._early = self._early, []
+            outgoing.writer.write_now(self._own_proxy_header())
+        early, self._early_data = self._early_data, []
         for data in early:
             outgoing.writer.write_now(data)
         if self.factory.idle_timeout_s > 0:
             self._active_s = self.factory.clock.seconds()
             outgoing.is_timed = True
-            self._idle = self.factory.clock.callLater(
-                self.factory.idle_timeout_s, self._look_for_life
+            self._idle_timer = self.factory.clock.callLater(
+                self.factory.idle_timeout_s, self._check_idle
             )
         self.transport.resumeProducing()
         outgoing.pair_with(self)
 
-    def _proxy_header(self) -> bytes:
+    def _own_proxy_header(self) -> bytes:
         client, own = self._client, self.transport.getHost()
         own_host, own_port = getattr(own, "host", None), getattr(own, "port", 0)
         return write_header(
@@ -206,14 +192,14 @@ class ProxyProtocol(Protocol):
         if self._has_timed_out:
             why = f"no connection within {self.factory.connect_timeout_s:g} s"
         what = "refused" if reason.check(AccessDenied) else "cannot connect"
-        self._tell(what, why, is_refusal=True)
+        self._log_end(what, why, is_refusal=True)
         # The browser learns no more than that: it might be scanning.
         self._close(_UNREACHABLE, "target unreachable")
 
-    def _bug(self, reason: Failure) -> None:
-        self.log.failure("{way}: bug while connecting", reason, way=self._way)
+    def _log_bug(self, reason: Failure) -> None:
+        _log.failure("{way}: bug while connecting", reason, way=self._route)
         if self._outgoing is not None:
-            self._outgoing.cut()
+            self._outgoing.abort()
         self._close(_UNREACHABLE, "internal error")
 
     # Ends
@@ -225,201 +211,52 @@ class ProxyProtocol(Protocol):
 
     def _end_connecting(self) -> None:
         self._connecting = None
-        if self._timeout is not None and self._timeout.active():
-            self._timeout.cancel()
+        if self._connect_timer is not None and self._connect_timer.active():
+            self._connect_timer.cancel()
 
-    def _look_for_life(self) -> None:
+    def _check_idle(self) -> None:
         if self.transport.has_closed:
             return  # it ends already, and was told why
         clock, timeout_s = self.factory.clock, self.factory.idle_timeout_s
         left_s = self._active_s + timeout_s - clock.seconds()
         if left_s > 0:
-            self._idle = clock.callLater(left_s, self._look_for_life)
+            self._idle_timer = clock.callLater(left_s, self._check_idle)
             return
-        self._tell("idle", f"no byte in either direction for {timeout_s:g} s")
+        self._log_end("idle", f"no byte in either direction for {timeout_s:g} s")
         self._close(_IDLE, f"idle for {timeout_s:g} s")
 
-    def _tell(self, what: str, why: str, is_refusal: bool = False) -> None:
+    def _log_end(self, what: str, why: str, is_refusal: bool = False) -> None:
         """Write the one line about how this connection ended, if it did not end well."""
-        if not self.transport.is_told:
-            self.transport.is_told = True
+        if not self.transport.is_end_logged:
+            self.transport.is_end_logged = True
             level = LogLevel.warn if is_refusal else LogLevel.info
-            self.log.emit(level, "{way}: {what}: {why}", way=self._way, what=what, why=why)
+            _log.emit(level, "{way}: {what}: {why}", way=self._route, what=what, why=why)
 
     def _close(self, code: int, reason: str, grace_s: float | None = None) -> None:
         self._is_closing = True
-        self._stop_idle()
+        self._stop_idle_timer()
         if grace_s is None:
             self.transport.close_with(code, reason)
         else:
             self.transport.close_with(code, reason, grace_s)
 
-    def _cut(self, outgoing: _TargetProtocol) -> None:
-        self._tell("target cut", f"it did not end within {LINGER_S:g} s after the browser")
-        outgoing.cut()
+    def _abort_target(self, outgoing: TargetProtocol) -> None:
+        self._log_end("target cut", f"it did not end within {LINGER_S:g} s after the browser")
+        outgoing.abort()
 
-    def _stop_idle(self) -> None:
-        if self._idle is not None and self._idle.active():
-            self._idle.cancel()
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer is not None and self._idle_timer.active():
+            self._idle_timer.cancel()
 
-    def _end(self) -> None:
+    def _both_ended(self) -> None:
         """Both sides are gone."""
-        self._stop_idle()
+        self._stop_idle_timer()
         self._end_connecting()
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
-        if self._holds_place:
-            self._holds_place = False
-            self.factory.caps.leave(self.target, self._source)
-
-
-@implementer(IHalfCloseableProtocol)
-class _TargetProtocol(Protocol):
-    """The target's side.
-
-    Attributes:
-        writer: The way out to the target.
-        is_timed: Whether the browser's side has to know when something comes.
-    """
-
-    is_timed = False
-
-    browser: ProxyProtocol | None = None
-    _has_finished = False
-    _is_gone = False
-    _gone_because = Failure(ConnectionLost())
-    _can_splice = False
-
-    def __init__(self, cork: Cork) -> None:
-        self._cork = cork
-
-    @override
-    def connectionMade(self) -> None:
-        self._stream = as_stream(self.transport)
-        self.writer = ConnectionWriter(self._stream, self._cork)
-        self._is_draining = False
-
-    def pair_with(self, browser: ProxyProtocol) -> None:
-        """Pass everything on; what came earlier waits in the socket, but for an end."""
-        self.browser = browser
-        if self._is_gone:
-            browser.target_lost(self._gone_because)
-            return
-        set_no_delay(self._stream)
-        if isinstance(self._stream, FileDescriptor):
-            # The endpoint's wrapper has done its work: one call less for every read.
-            cast(Any, self._stream).protocol = self
-        # How much waits behind TLS is not known to the byte: two reads more may come before the
-        # pause, and these have to be small.
-        if isinstance(browser.transport.transport, FileDescriptor):
-            read_much(self._stream, _READ_BYTES)
-            self._can_splice = isinstance(self._stream, FileDescriptor)
-        # Each side is the other's producer: one that does not read stops the other's reading.
-        browser.transport.registerProducer(_OneWay(self._stream), True)
-        self.writer.register_producer(_OneWay(browser.transport))
-        if self._has_finished:
-            browser.target_finished()
-
-    def finish(self) -> None:
-        """The browser has gone: send what is left, and tell the target that this was all."""
-        self._is_draining = True
-        self.writer.unregister_producer()
-        self.writer.flush_all()
-        self._stream.unregisterProducer()
-        if self._has_finished:
-            self._stream.loseConnection()
-        else:
-            self._stream.resumeProducing()
-            self._stream.loseWriteConnection()
-
-    def cut(self) -> None:
-        """Close now."""
-        self._stream.abortConnection()
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        browser = self.browser
-        if browser is not None and not self._is_draining:
-            if self.is_timed:
-                browser.note_life()
-            browser.transport.write(data)
-            if len(data) >= _MUCH_BYTES and self._can_splice:
-                cast(Any, self._stream).doRead = self._pass_on
-
-    def _pass_on(self) -> object:
-        """Do what the transport's ``doRead`` does, without a copy, while much comes."""
-        stream: Any = self._stream
-        browser, size = self.browser, 0
-        if browser is not None and not self._is_draining:
-            room = browser.transport.splice_capacity_bytes
-            pipe = shared_pipes().borrow() if room else None
-            if pipe is not None:
-                try:
-                    size = pipe.fill(stream.fileno(), room)
-                except OSError:
-                    pipe.give_back()
-                    del stream.doRead
-                    return CONNECTION_LOST
-                if size:
-                    if self.is_timed:
-                        browser.note_life()
-                    browser.transport.write_spliced(pipe, size)
-                else:
-                    pipe.give_back()
-        if size < _MUCH_BYTES:
-            del stream.doRead  # the transport's own again
-        return None if size else stream.doRead()
-
-    def readConnectionLost(self) -> None:  # noqa: N802
-        """The target has closed its direction."""
-        self._has_finished = True
-        if self._is_draining:
-            self._stream.loseConnection()
-        elif self.browser is not None:
-            self.browser.target_finished()
-
-    def writeConnectionLost(self) -> None:  # noqa: N802
-        """Our direction is closed, as we wanted."""
-
-    @override
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._is_gone = True
-        self._gone_because = reason
-        browser, self.browser = self.browser, None
-        if browser is not None:
-            browser.target_lost(reason)
-
-
-class _TargetFactory(Factory):
-    """Builds the target's side."""
-
-    noisy = False
-
-    def __init__(self) -> None:
-        self._cork = Cork()
-
-    @override
-    def buildProtocol(self, addr: IAddress | None) -> _TargetProtocol:
-        return _TargetProtocol(self._cork)
-
-
-@implementer(IPushProducer)
-class _OneWay:
-    """Passes pauses on; the end of a connection is told by ``connectionLost`` alone."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def pauseProducing(self) -> None:
-        """Stop reading."""
-        self._stream.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read again."""
-        self._stream.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Do nothing: the other side still has to be sent what is left."""
+        if self._linger_timer is not None and self._linger_timer.active():
+            self._linger_timer.cancel()
+        if self._is_counted:
+            self._is_counted = False
+            self.factory.limiter.leave(self._source, self.target)
 
 
 class ProxyFactory(Factory):
@@ -432,7 +269,9 @@ class ProxyFactory(Factory):
         connect_timeout_s: Seconds until the target has to be connected, look-up included.
         idle_timeout_s: Seconds without a byte in either direction until both sides are closed;
             0 waits for ever.
-        caps: Counts the connections of every target together.
+        limiter: Counts the connections of every target together.
+        pipes: Lends pipes for splicing; all targets of a process should share a pool, which limits
+            the open files.
         has_proxy_header: Whether the target is told the browser's address first.
     """
 
@@ -446,7 +285,8 @@ class ProxyFactory(Factory):
         connect_timeout_s: float,
         *,
         idle_timeout_s: float = 0.0,
-        caps: Caps | None = None,
+        limiter: ConnectionLimiter | None = None,
+        pipes: PipePool | None = None,
         has_proxy_header: bool = False,
     ) -> None:
         self.target = target
@@ -454,9 +294,9 @@ class ProxyFactory(Factory):
         self.clock = clock
         self.connect_timeout_s = connect_timeout_s
         self.idle_timeout_s = idle_timeout_s
-        self.caps = caps or Caps()
+        self.limiter = limiter or ConnectionLimiter()
         self.has_proxy_header = has_proxy_header
-        self.outgoing = _TargetFactory()
+        self.outgoing = TargetFactory(pipes or PipePool())
 
     @override
     def buildProtocol(self, addr: IAddress | ClientAddress | None) -> ProxyProtocol:

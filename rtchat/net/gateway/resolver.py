@@ -56,7 +56,7 @@ def checked_endpoints(
         rule_for: Gives the rule that a target stands in; it knows where a Unix socket is.
     """
 
-    look_ups = _LookUps(reactor)
+    look_ups = _SharedLookUps(reactor)
 
     def endpoint(target: Target) -> IStreamClientEndpoint:
         if target.socket_name:
@@ -67,7 +67,7 @@ def checked_endpoints(
             return unix
         if target.is_address:
             return _at(reactor, target.host, target.port)
-        return NamedTransport(reactor, target, policy, look_ups)
+        return NamedHostEndpoint(reactor, target, policy, look_ups)
 
     return endpoint
 
@@ -97,7 +97,7 @@ def look_up(resolver: IHostnameResolver, name: str, port: int) -> Deferred[list[
     return answer
 
 
-class _LookUps:
+class _SharedLookUps:
     """Look-ups under way, one for a name however many wait for it.
 
     The reactor looks up in a few threads, and none can be ended: a name server that is silent
@@ -110,25 +110,25 @@ class _LookUps:
 
     def addresses_of(self, name: str, port: int) -> Deferred[list[str]]:
         """Ask for a name's addresses, or join those who have asked and wait."""
-        answer: Deferred[list[str]] = Deferred(lambda gone: self._leave(name, gone))
+        answer: Deferred[list[str]] = Deferred(lambda gone: self._forget(name, gone))
         waiting = self._waiting.get(name)
         if waiting is not None:
             waiting[answer] = None
             return answer
         self._waiting[name] = {answer: None}
         look_up(self._reactor.nameResolver, name, port).addBoth(
-            lambda found: self._tell(name, found)
+            lambda found: self._answer(name, found)
         )
         return answer
 
-    def _tell(self, name: str, found: list[str] | Failure) -> None:
+    def _answer(self, name: str, found: list[str] | Failure) -> None:
         for answer in self._waiting.pop(name):
             if isinstance(found, Failure):
                 answer.errback(found)
             else:
                 answer.callback(list(found))
 
-    def _leave(self, name: str, gone: Deferred[list[str]]) -> None:
+    def _forget(self, name: str, gone: Deferred[list[str]]) -> None:
         self._waiting[name].pop(gone, None)
 
 
@@ -140,11 +140,11 @@ def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
 
 
 @implementer(IStreamClientEndpoint)
-class NamedTransport:
+class NamedHostEndpoint:
     """A host with a name."""
 
     def __init__(
-        self, reactor: Any, target: Target, policy: NamePolicy, look_ups: _LookUps
+        self, reactor: Any, target: Target, policy: NamePolicy, look_ups: _SharedLookUps
     ) -> None:
         self._reactor = reactor
         self._target = target

@@ -11,7 +11,7 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, Source
 from rtchat.errors import AccessDenied
 from rtchat.net.gateway.targets import Targets
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import STOMP_SUBPROTOCOLS, UpgradeResource
 
 __all__ = ["TcpSocket"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import simplejson
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList
+from rtchat.net.json_codec import json_line
 from rtchat.net.web.requests import OPAQUE_ORIGIN, source_of
 
 __all__ = ["Targets"]
@@ -53,5 +53,4 @@ class Targets(Resource):
         if source.origin is not None and source.origin != OPAQUE_ORIGIN and allowed:
             # The page of another host that a rule names may read what it may reach.
             request.setHeader("Access-Control-Allow-Origin", source.origin)
-        text: str = simplejson.dumps(answer)
-        return text.encode() + b"\n"
+        return json_line(answer)

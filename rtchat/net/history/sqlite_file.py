@@ -94,13 +94,13 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(_why(error)) from None
+            raise StoreUnusable(_remedy(error)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(_why(error)) from None
+            raise StoreUnusable(_remedy(error)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -146,7 +146,7 @@ class HistoryFile:
 
     def find(self, stream: int, since_s: float) -> int | None:
         """Give the offset of the first message of this time or later."""
-        place = self._number(_SINCE, (*_span(stream), since_s))
+        place = self._read_number(_SINCE, (*_span(stream), since_s))
         return None if place is None else place - (stream << _OFFSET_BITS)
 
     def trim(self, trims: Sequence[Trim]) -> list[Trimmed]:
@@ -163,13 +163,13 @@ class HistoryFile:
         start += base
         place = max(start, base + trim.first)
         if trim.before_s:
-            recent = self._number(_SINCE, (place, end, trim.before_s))
+            recent = self._read_number(_SINCE, (place, end, trim.before_s))
             place = base + next_offset if recent is None else recent
-        kept = size - (self._number(_SIZES, (start, place)) or 0)
+        kept = size - (self._read_number(_SIZES, (start, place)) or 0)
         if kept > trim.max_bytes:
-            fitting = self._number(_FITTING, (place, end, trim.max_bytes))
+            fitting = self._read_number(_FITTING, (place, end, trim.max_bytes))
             place = base + next_offset if fitting is None else fitting
-            kept = size - (self._number(_SIZES, (start, place)) or 0)
+            kept = size - (self._read_number(_SIZES, (start, place)) or 0)
         execute("DELETE FROM message WHERE place >= ? AND place < ?", (start, place))
         execute(
             "UPDATE stream SET first_offset = ?, bytes = ? WHERE id = ?",
@@ -183,20 +183,20 @@ class HistoryFile:
     def _open(self, is_power_safe: bool, max_bytes: int) -> StoreSnapshot:
         execute = self._db.execute
         # Nothing is written before it is known whose file it is.
-        kind = self._number("PRAGMA application_id", ())
-        is_empty = not self._number("SELECT count(*) FROM sqlite_master", ())
+        kind = self._read_number("PRAGMA application_id", ())
+        is_empty = not self._read_number("SELECT count(*) FROM sqlite_master", ())
         if not is_empty and kind != _APPLICATION_ID:
             raise StoreUnusable("it is the database of another program; name another file")
-        if not is_empty and self._number("PRAGMA user_version", ()) != _FORMAT:
+        if not is_empty and self._read_number("PRAGMA user_version", ()) != _FORMAT:
             raise StoreUnusable(
                 "it was written by a newer rtchat; start that one, or name another file"
             )
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if is_power_safe else 'NORMAL'}")
-        page_bytes = self._number("PRAGMA page_size", ()) or 4096
+        page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
         execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
         execute("PRAGMA journal_size_limit = 67108864")
-        boot = _boot()
+        boot = _boot_id()
         with _transaction(self._db):
             if is_empty:
                 execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -217,7 +217,7 @@ class HistoryFile:
         streams = [StoredStream(*row) for row in execute(_STREAMS).fetchall()]
         return StoreSnapshot(epoch, streams)
 
-    def _number(self, statement: str, values: tuple[float, ...]) -> int | None:
+    def _read_number(self, statement: str, values: tuple[float, ...]) -> int | None:
         row = self._db.execute(statement, values).fetchone()
         number: int | None = None if row is None else row[0]
         return number
@@ -259,7 +259,7 @@ def _lock(path: Path) -> int:
     return lock
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     """Give what changes whenever the machine starts anew."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -267,18 +267,18 @@ def _boot() -> str:
         return ""
 
 
-def _why(error: OSError | sqlite3.Error) -> str:
+def _remedy(error: OSError | sqlite3.Error) -> str:
     """Say for people what SQLite, or the system, says, and what to do."""
     if isinstance(error, OSError):
         return f"{error.strerror}; change the permissions or the path"
     text = str(error)
-    for sign, words in _SIGNS.items():
+    for sign, words in _REMEDIES.items():
         if sign in text:
             return words
     return f"{text}; name another file"
 
 
-_SIGNS = {
+_REMEDIES = {
     "not a database": "it is no SQLite database; name another file",
     "malformed": "it is damaged; move it away, or bring back a copy of it",
     "locked": "another program is writing to it; stop that one, or name another file",

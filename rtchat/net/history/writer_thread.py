@@ -1,7 +1,7 @@
 """The history's file and the one thread that uses it.
 
-The reactor's thread puts orders into a line, this one fulfils them in that order, and each answer
-is a turn of the reactor's own. The disk may be as slow as it likes: only what waits for it waits.
+The reactor's thread queues operations; a worker thread runs them in that order and posts each
+result to the reactor. A slow disk delays only what depends on the result.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from rtchat.net.history.sqlite_file import HistoryFile
 
 __all__ = ["HistoryStore"]
 
+_log = Logger(__package__)
+
 T = TypeVar("T")
 
 InReactor = Callable[[Callable[[], None]], None]
@@ -42,8 +44,6 @@ class HistoryStore:
         StoreUnusable: The file cannot be opened; the text says why and what to do.
     """
 
-    log = Logger(__package__)
-
     def __init__(
         self,
         path: Path | None,
@@ -56,10 +56,10 @@ class HistoryStore:
         self._in_reactor = in_reactor
         self._file = HistoryFile(path, is_power_safe=is_power_safe, max_bytes=max_bytes)
         self._is_failing = False
-        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._operations: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._closed: Deferred[None] = Deferred()
         # A daemon: should the process end without closing, what was written is safe.
-        self._thread = Thread(target=self._work, name="rtchat history", daemon=True)
+        self._thread = Thread(target=self._run_thread, name="rtchat history", daemon=True)
         self._thread.start()
 
     @property
@@ -72,44 +72,46 @@ class HistoryStore:
 
         def answer(_: None, problem: str) -> None:
             if problem and not self._is_failing:
-                self.log.error(
+                _log.error(
                     "{file}: history cannot be written: {problem}. Publishers get an ERROR until "
                     "it can; every message is tried.",
                     file=self.name,
                     problem=problem,
                 )
             elif self._is_failing and not problem:
-                self.log.info("{file}: history can be written again", file=self.name)
+                _log.info("{file}: history can be written again", file=self.name)
             self._is_failing = bool(problem)
             done(problem)
 
-        self._order(lambda: self._file.write(batch), None, answer)
+        self._submit(lambda: self._file.write(batch), None, answer)
 
     def read(
         self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
     ) -> None:
         """Read messages."""
         nothing: Sequence[Row] = ()
-        self._order(lambda: self._file.read(stream, first, end), nothing, self._telling(done))
+        self._submit(
+            lambda: self._file.read(stream, first, end), nothing, self._logging_problems(done)
+        )
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
         """Look for the first message of a time or later."""
-        self._order(lambda: self._file.find(stream, since_s), None, self._telling(done))
+        self._submit(lambda: self._file.find(stream, since_s), None, self._logging_problems(done))
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
         """Delete messages."""
         nothing: Sequence[Trimmed] = ()
-        self._order(lambda: self._file.trim(trims), nothing, self._telling(done))
+        self._submit(lambda: self._file.trim(trims), nothing, self._logging_problems(done))
 
     def close(self) -> Deferred[None]:
         """Fulfil what was ordered and close the file; fires when that is done."""
-        self._orders.put(None)
+        self._operations.put(None)
         return self._closed
 
-    def _telling(self, done: Callable[[T, str], None]) -> Callable[[T, str], None]:
+    def _logging_problems(self, done: Callable[[T, str], None]) -> Callable[[T, str], None]:
         def answer(result: T, problem: str) -> None:
             if problem:
-                self.log.error(
+                _log.error(
                     "{file}: history cannot be read or cleaned up: {problem}",
                     file=self.name,
                     problem=problem,
@@ -118,8 +120,8 @@ class HistoryStore:
 
         return answer
 
-    def _order(self, work: Callable[[], T], nothing: T, answer: Callable[[T, str], None]) -> None:
-        def fulfil() -> None:
+    def _submit(self, work: Callable[[], T], nothing: T, answer: Callable[[T, str], None]) -> None:
+        def run() -> None:
             result, problem = nothing, ""
             try:
                 result = work()
@@ -128,20 +130,20 @@ class HistoryStore:
             except Exception:
                 problem = "internal error"
                 failure = Failure()
-                self._in_reactor(lambda: self.log.failure("bug in the history's thread", failure))
+                self._in_reactor(lambda: _log.failure("bug in the history's thread", failure))
             self._in_reactor(partial(answer, result, problem))
 
-        self._orders.put(fulfil)
+        self._operations.put(run)
 
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
+    def _run_thread(self) -> None:
+        while (operation := self._operations.get()) is not None:
+            operation()
         try:
             self._file.close()
         except sqlite3.Error as error:
             problem = str(error)
             self._in_reactor(
-                lambda: self.log.warn(
+                lambda: _log.warn(
                     "{file}: not closed well: {problem}", file=self.name, problem=problem
                 )
             )

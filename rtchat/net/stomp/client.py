@@ -1,7 +1,8 @@
 """A STOMP client, for the command line and for programs that publish into a room.
 
-stomper builds the frames and its ``Engine`` reacts to what the server says; reading is done by
-our own parser, because stomper's cannot (see docs/dependencies.md). stomper speaks STOMP 1.1.
+stomper builds the frames and its state machine reacts to what the server says, both through
+:mod:`rtchat.net.stomp.stomper_adapter`; our own parser reads the frames. The client speaks
+STOMP 1.1, as stomper does.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import stomper
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from rtchat.core.stomp.frames import Frame, Version, encode, escape
+from rtchat.core.stomp.frames import Frame, Version, encode
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import ProtocolError, ServerRefused
 from rtchat.net.connection.transport import as_stream
+from rtchat.net.stomp import stomper_adapter
 
 __all__ = ["OnMessage", "StompClient", "StompClientFactory"]
 
@@ -48,7 +49,7 @@ class StompClient(Protocol):
         self.opened: Deferred[StompClient] = Deferred()
         self.lost: Deferred[None] = Deferred()
         self._login = (login, passcode, host)
-        self._reactions = _Reactions(self)
+        self._reactions = stomper_adapter.Reactions(self)
         self._parser = FrameParser(Limits())
         self._receipts: dict[str, Deferred[None]] = {}
         self._subscriptions: dict[str, OnMessage] = {}
@@ -59,8 +60,7 @@ class StompClient(Protocol):
     @property
     def session(self) -> str:
         """The session id the server gave."""
-        session: str = self._reactions.sessionId
-        return session
+        return self._reactions.session
 
     def send(
         self,
@@ -106,34 +106,34 @@ class StompClient(Protocol):
         self._subscriptions[subscription_id] = on_message
         self._reactions.acknowledges[subscription_id] = ack != "auto"
         done = self._write_with_receipt(
-            stomper.subscribe(_plain(destination), subscription_id, ack)
+            stomper_adapter.subscribe(destination, subscription_id, ack)
         )
         return done.addCallback(lambda _: subscription_id)
 
     def unsubscribe(self, subscription_id: str) -> Deferred[None]:
         """End a subscription."""
         self._subscriptions.pop(subscription_id, None)
-        return self._write_with_receipt(stomper.unsubscribe(_plain(subscription_id)))
+        return self._write_with_receipt(stomper_adapter.unsubscribe(subscription_id))
 
     def begin(self, transaction: str) -> Deferred[None]:
         """Open a transaction."""
-        return self._write_with_receipt(stomper.begin(_plain(transaction)))
+        return self._write_with_receipt(stomper_adapter.begin(transaction))
 
     def commit(self, transaction: str) -> Deferred[None]:
         """Let everything in the transaction take effect."""
-        return self._write_with_receipt(stomper.commit(_plain(transaction)))
+        return self._write_with_receipt(stomper_adapter.commit(transaction))
 
     def abort(self, transaction: str) -> Deferred[None]:
         """Forget everything in the transaction."""
-        return self._write_with_receipt(stomper.abort(_plain(transaction)))
+        return self._write_with_receipt(stomper_adapter.abort(transaction))
 
     def ack(self, message: Frame, transaction: str = "") -> Deferred[None]:
         """Acknowledge a message."""
-        return self._write_with_receipt(stomper.ack(*_names(message, transaction)))
+        return self._write_with_receipt(stomper_adapter.ack(message, transaction))
 
     def nack(self, message: Frame, transaction: str = "") -> Deferred[None]:
         """Give a message back."""
-        return self._write_with_receipt(stomper.nack(*_names(message, transaction)))
+        return self._write_with_receipt(stomper_adapter.nack(message, transaction))
 
     def disconnect(self) -> Deferred[None]:
         """Leave once the server has taken everything that was sent."""
@@ -148,9 +148,7 @@ class StompClient(Protocol):
     @override
     def connectionMade(self) -> None:
         login, passcode, host = self._login
-        self._write(
-            stomper.connect(_no_breaks(login), _no_breaks(passcode), _no_breaks(host)).encode()
-        )
+        self._write(stomper_adapter.connect(login, passcode, host).encode())
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -180,13 +178,11 @@ class StompClient(Protocol):
             self.lost.errback(Failure(refusal))
 
     def _take(self, frame: Frame) -> None:
-        if frame.command not in self._reactions.states:
+        if not self._reactions.knows(frame):
             raise ProtocolError(f"a frame with the command {frame.command}")
         if frame.command == "CONNECTED":
             self._parser.log_in(Version.V11)
-        reply = self._reactions.react(
-            {"cmd": frame.command, "headers": frame.headers, "body": frame}
-        )
+        reply = self._reactions.take(frame)
         if reply:
             self._write(reply.encode())
 
@@ -231,43 +227,6 @@ class StompClient(Protocol):
         as_stream(self.transport).write(data)
 
 
-_NO_REPLY: str = stomper.NO_RESPONSE_NEEDED
-
-
-class _Reactions(stomper.Engine):  # type: ignore[misc]  # stomper has no types
-    """Lets stomper's state machine tell a client what has come."""
-
-    def __init__(self, client: StompClient) -> None:
-        super().__init__()
-        self._client = client
-        self.acknowledges: dict[str, bool] = {}
-
-    @override
-    def connected(self, msg: dict[str, object]) -> str:
-        reply: str = super().connected(msg)
-        self._client.logged_in()
-        return reply
-
-    @override
-    def ack(self, msg: dict[str, object]) -> str:
-        frame = _frame(msg)
-        self._client.deliver(frame)
-        if not self.acknowledges.get(frame.headers.get("subscription", ""), False):
-            return _NO_REPLY
-        reply: str = stomper.ack(*_names(frame, ""))
-        return reply
-
-    @override
-    def error(self, msg: dict[str, object]) -> str:
-        self._client.refused(_frame(msg))
-        return _NO_REPLY
-
-    @override
-    def receipt(self, msg: dict[str, object]) -> str:
-        self._client.confirmed(_frame(msg).headers.get("receipt-id", ""))
-        return _NO_REPLY
-
-
 class StompClientFactory(Factory):
     """Builds a :class:`StompClient` with the same terms for every connection."""
 
@@ -279,29 +238,3 @@ class StompClientFactory(Factory):
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompClient:
         return StompClient(*self._login)
-
-
-def _frame(msg: dict[str, object]) -> Frame:
-    frame = msg["body"]
-    if not isinstance(frame, Frame):
-        raise TypeError("the engine was fed by somebody else")
-    return frame
-
-
-def _names(message: Frame, transaction: str) -> tuple[str, str, str | None]:
-    """Give what names a message in ACK and NACK, escaped for stomper."""
-    return (
-        _plain(message.headers["message-id"]),
-        _plain(message.headers["subscription"]),
-        _plain(transaction) or None,
-    )
-
-
-def _plain(text: str) -> str:
-    """Escape a value; stomper puts it into the frame as it is."""
-    return escape(text, Version.V11)
-
-
-def _no_breaks(text: str) -> str:
-    """Make a value fit for CONNECT, which knows no escapes."""
-    return escape(text, Version.V10)

@@ -10,7 +10,7 @@ from typing_extensions import override
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, Source
 from rtchat.errors import AccessDenied
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import UpgradeResource
 
 __all__ = ["StompSocket"]

@@ -20,10 +20,13 @@ from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 
 __all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
+
+_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take to read its last frames before the connection is cut."""
@@ -56,8 +59,6 @@ CLOSE_CODES = {
 class StompProtocol(Protocol):
     """One STOMP client, on TCP or on a WebSocket."""
 
-    log = Logger(__package__)
-
     def __init__(self, factory: StompFactory) -> None:
         self.factory = factory
         self._clock = factory.clock
@@ -65,11 +66,11 @@ class StompProtocol(Protocol):
         self._closed_as: tuple[CloseReason, str] | None = None
         # login time-out and pauses; after the close, the cut
         self._timers: list[IDelayedCall] = []
-        self._beat_timer: IDelayedCall | None = None
-        self._listen_timer: IDelayedCall | None = None
+        self._heartbeat_timer: IDelayedCall | None = None
+        self._silence_timer: IDelayedCall | None = None
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # why nothing is read from the client
-        self._is_known_as_fast = False
+        self._is_rate_logged = False
 
     @override
     def connectionMade(self) -> None:
@@ -79,15 +80,16 @@ class StompProtocol(Protocol):
         if IFramedTransport.providedBy(transport):
             self._framed = cast(IFramedTransport, transport)
             self._writer = self._framed.writer
+            self._peer = self._framed.peer
         else:
             set_no_delay(transport)
             self._writer = ConnectionWriter(transport, factory.broker.cork)
+            self._peer = peer_name(transport)
         self._writer.max_backlog_bytes = factory.limits.max_backlog_bytes
-        self._writer.on_overflow = self._too_slow
+        self._writer.on_overflow = self._backlog_overflowed
         self.session = Session(factory.broker, factory.limits, self._writer, self)
-        self._peer = peer_name(transport)
         factory.protocols.add(self)
-        self._later(factory.limits.login_timeout_s, self._login_timed_out)
+        self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -99,11 +101,11 @@ class StompProtocol(Protocol):
             try:
                 self.session.receive(data)
             except Exception:
-                self._bug()
+                self._log_bug()
             # What is left in queues and transactions; backlogs are known after the flush only.
             left_behind = budget.used - used_before
         if budget.used >= budget.near_bytes:
-            self.factory.note_pressing(self, left_behind)
+            self.factory.note_memory_growth(self, left_behind)
             if self.session.has_published:
                 self._slow_down()
         elif self.factory.memory_pressure:
@@ -120,8 +122,8 @@ class StompProtocol(Protocol):
         why = self._closed_as
         if why is None:
             text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
-            self.log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
-        self.factory.one_less()
+            _log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        self.factory.connection_ended()
 
     def shut_down(self) -> None:
         """Tell the client that the server stops, and close."""
@@ -137,7 +139,7 @@ class StompProtocol(Protocol):
         """How much waits for this client."""
         return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
 
-    def cut_for_backlog(self) -> None:
+    def close_for_backlog(self) -> None:
         """Cut the client because the server holds too much, and most of it for this one."""
         held, budget = self.held_bytes, self.factory.broker.budget
         used = budget.used
@@ -151,7 +153,7 @@ class StompProtocol(Protocol):
             reason=CloseReason.SLOW,
         )
 
-    def cut_for_pressing(self, left_behind: int) -> None:
+    def close_for_memory_growth(self, left_behind: int) -> None:
         """Cut the client because the server holds too much, and this one goes on adding to it."""
         budget = self.factory.broker.budget
         problem = LimitExceeded(
@@ -170,7 +172,7 @@ class StompProtocol(Protocol):
         """The client is logged in."""
         self._cancel_timers()
         self._heartbeat = heartbeat
-        self.log.info(
+        _log.info(
             "{peer}: session {id} opened, STOMP {version}",
             peer=self._peer,
             id=self.session.id,
@@ -178,13 +180,15 @@ class StompProtocol(Protocol):
         )
         send_ms, receive_ms = heartbeat
         if send_ms:
-            self._beat_timer = self._clock.callLater(send_ms * _SEND_SHARE / 1000, self._beat)
+            self._heartbeat_timer = self._clock.callLater(
+                send_ms * _SEND_SHARE / 1000, self._send_heartbeat
+            )
         if receive_ms:
-            self._listen_in(receive_ms * _SILENCE_SHARE / 1000)
+            self._check_silence_in(receive_ms * _SILENCE_SHARE / 1000)
         elif self._framed is None:
             keep_alive(self._stream)
         if self._framed is not None and send_ms and receive_ms:
-            self._framed.rest_pings(send_ms / 1000, receive_ms / 1000)
+            self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """The client has to wait: for a queue's room, or for its rate."""
@@ -196,43 +200,43 @@ class StompProtocol(Protocol):
 
     def resume_after(self, delay_s: float) -> None:
         """The client is too fast; it is told by not being read."""
-        if not self._is_known_as_fast:
-            self._is_known_as_fast = True
-            self.log.info(
+        if not self._is_rate_logged:
+            self._is_rate_logged = True
+            _log.info(
                 "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
                 "it is read more slowly",
                 peer=self._peer,
                 id=self.session.id,
             )
-        self._later(delay_s, self._resume_after_delay)
+        self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
         try:
             self.session.resume()
         except Exception:
-            self._bug()
+            self._log_bug()
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are out; cut if the client does not read them."""
         self._closed_as = (reason, text)
         self._cancel_timers()
         if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
-            self.log.info(
+            _log.info(
                 "{peer}: session {id} {why}",
                 peer=self._peer,
                 id=self.session.id,
                 why=reason.value,
             )
         else:
-            self.log.warn(
+            _log.warn(
                 "{peer}: session {id} closed by the server: {why} ({text})",
                 peer=self._peer,
                 id=self.session.id,
                 why=reason.value,
                 text=text,
             )
-        self._later(CLOSE_GRACE_S, self.cut)
+        self._schedule(CLOSE_GRACE_S, self.cut)
         for pause in list(self._pauses):
             self._resume(pause)  # whatever still comes is read, and forgotten
         if self._framed is not None:
@@ -260,16 +264,16 @@ class StompProtocol(Protocol):
         self.session.has_published = False
         if not self.session.is_closed and "memory" not in self._pauses:
             self._pause("memory")
-            self._later(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
+            self._schedule(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
 
     # Timers
 
-    def _later(self, delay_s: float, call: Callable[[], None]) -> None:
+    def _schedule(self, delay_s: float, call: Callable[[], None]) -> None:
         self._timers = [timer for timer in self._timers if timer.active()]
         self._timers.append(self._clock.callLater(delay_s, call))
 
     def _cancel_timers(self) -> None:
-        for timer in (*self._timers, self._beat_timer, self._listen_timer):
+        for timer in (*self._timers, self._heartbeat_timer, self._silence_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         self._timers.clear()
@@ -286,26 +290,26 @@ class StompProtocol(Protocol):
             CloseReason.LOGIN_TIMEOUT,
         )
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
-        self._beat_timer = self._clock.callLater(delay_s, self._beat)
+        self._heartbeat_timer = self._clock.callLater(delay_s, self._send_heartbeat)
         writer = self._writer
         writer.write_now(writer.framing.wrap(HEARTBEAT))
         if self.session.is_closed:  # that was too much for who does not read
             self.factory.broker.cork.flush()
 
-    def _listen_in(self, delay_s: float) -> None:
-        self._listen_timer = self._clock.callLater(delay_s, self._listen)
+    def _check_silence_in(self, delay_s: float) -> None:
+        self._silence_timer = self._clock.callLater(delay_s, self._check_silence)
 
-    def _listen(self) -> None:
+    def _check_silence(self) -> None:
         allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
         if self._pauses:
             # Nobody can be heard who is not read.
-            self._listen_in(allowed_s)
+            self._check_silence_in(allowed_s)
             return
         left_s = self._last_read_s + allowed_s - self._clock.seconds()
         if left_s > 0:
-            self._listen_in(left_s)
+            self._check_silence_in(left_s)
             return
         self._fail(
             f"nothing received for {allowed_s:g} seconds",
@@ -313,7 +317,7 @@ class StompProtocol(Protocol):
             CloseReason.SILENT,
         )
 
-    def _too_slow(self, waiting: int) -> None:
+    def _backlog_overflowed(self, waiting: int) -> None:
         limit = self.factory.limits.max_backlog_bytes
         self._writer.discard_backlog()
         self.session.fail(
@@ -324,8 +328,8 @@ class StompProtocol(Protocol):
             reason=CloseReason.SLOW,
         )
 
-    def _bug(self) -> None:
-        self.log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+    def _log_bug(self) -> None:
+        _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
@@ -333,7 +337,7 @@ class StompProtocol(Protocol):
             self.session.fail(ProtocolError(message, detail), reason=reason)
 
 
-class StompFactory(Factory):
+class StompFactory(Drain[StompProtocol], Factory):
     """Builds a :class:`StompProtocol` for every client of one broker.
 
     Args:
@@ -355,7 +359,6 @@ class StompFactory(Factory):
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
         self.memory_pressure: dict[StompProtocol, int] = {}
-        self._all_gone: Deferred[None] | None = None
         broker.budget.on_over = self._relieve
         broker.turn.seconds = clock.seconds
 
@@ -370,14 +373,9 @@ class StompFactory(Factory):
             Fires when all are gone: at the latest after the grace time, when those that do not
             read are cut.
         """
-        gone: Deferred[None] = Deferred()
-        self._all_gone = gone
-        for protocol in list(self.protocols):
-            protocol.shut_down()
-        self.one_less()
-        return gone
+        return self.drain(StompProtocol.shut_down)
 
-    def note_pressing(self, protocol: StompProtocol, left_behind: int) -> None:
+    def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
         """Take note of what a client's turn has added while the memory limit is near.
 
         Whoever has added most since then is cut once the limit is passed. No message that was
@@ -389,7 +387,7 @@ class StompFactory(Factory):
         memory_pressure[protocol] = memory_pressure.get(protocol, 0) + left_behind
         if self.broker.budget.is_over:
             worst = max(memory_pressure, key=memory_pressure.__getitem__)
-            worst.cut_for_pressing(memory_pressure.pop(worst))
+            worst.close_for_memory_growth(memory_pressure.pop(worst))
 
     def _relieve(self) -> None:
         """Cut the client for which most waits, if backlogs are why all together is too much."""
@@ -402,10 +400,4 @@ class StompFactory(Factory):
         are_most = backlogs * 2 >= budget.used
         are_too_much = budget.used - backlogs <= budget.max_bytes
         if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
-            worst.cut_for_backlog()
-
-    def one_less(self) -> None:
-        """Take note that a client may have been the last."""
-        if self._all_gone is not None and not self.protocols:
-            gone, self._all_gone = self._all_gone, None
-            gone.callback(None)
+            worst.close_for_backlog()

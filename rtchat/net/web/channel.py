@@ -8,16 +8,18 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger, LogLevel
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.http import RESPONSES
 from typing_extensions import override
 
-from rtchat.net.connection.limits import ConnectionLimiter
-from rtchat.net.connection.transport import address_name, as_stream, shown
+from rtchat.net.connection.transport import address_name, as_stream
+from rtchat.net.twisted_internals import HTTPConnection, replace_protocol
+from rtchat.net.web.limiter import HttpLimiter
+from rtchat.net.web.requests import SHOWN_CHARACTERS
+from rtchat.text import escaped, printable
 
-__all__ = ["PageChannel"]
+__all__ = ["UpgradableConnection"]
 
 _log = Logger(__package__)
 
@@ -29,18 +31,18 @@ class _Site(Protocol):
 
     clock: IReactorTime
     handshake_timeout_s: float
-    limiter: ConnectionLimiter
+    limiter: HttpLimiter
 
 
-class PageChannel(HTTPChannel):
+class UpgradableConnection(HTTPConnection):
     """An HTTP connection that may become something else."""
 
     site: _Site
     _upgraded: IProtocol | None = None
-    _asking: IDelayedCall | None = None  # while a request's head comes in
-    _has_asked = False
-    _is_told = False
-    _line = b""  # the latest of the head
+    _head_timer: IDelayedCall | None = None  # while a request's head comes in
+    _has_request = False
+    _is_end_logged = False
+    _head_line = b""  # the latest of the head
     _source: str | None = None  # whom it counts for
 
     @override
@@ -55,21 +57,21 @@ class PageChannel(HTTPChannel):
     @override
     def dataReceived(self, data: bytes) -> None:
         # Twisted's own time-out begins anew with every byte, and so one a minute would do.
-        if self._asking is None and not self.requests:
-            self._asking = self.site.clock.callLater(
-                self.site.handshake_timeout_s, self._asks_too_long
+        if self._head_timer is None and not self.requests:
+            self._head_timer = self.site.clock.callLater(
+                self.site.handshake_timeout_s, self._head_timed_out
             )
         super().dataReceived(data)
 
     @override
     def lineReceived(self, line: bytes) -> None:
-        self._line = line
+        self._head_line = line
         super().lineReceived(line)
 
     @override
     def allHeadersReceived(self) -> None:
-        self._stop_asking()
-        self._has_asked = True
+        self._stop_head_timer()
+        self._has_request = True
         # Nothing here takes a body, and Twisted would keep all of it, in a file or in memory.
         if self.length is None or self.length > _MAX_BODY_BYTES:
             self._refuse(413, f"a request here has a body of at most {_MAX_BODY_BYTES} bytes")
@@ -78,85 +80,81 @@ class PageChannel(HTTPChannel):
 
     @override
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._line = line
-        self._respondToBadRequestAndDisconnect()
+        self._head_line = line
+        self.bad_request_received()
 
     @override
-    def _respondToBadRequestAndDisconnect(self) -> None:
+    def bad_request_received(self) -> None:
         """Answer what is no HTTP; the log shows it as far as it has no secrets in it."""
-        if max(self._receivedHeaderSize, len(self._line)) > self.totalHeadersSize:
+        if max(self.received_head_bytes, len(self._head_line)) > self.totalHeadersSize:
             self._refuse(400, f"its head is larger than {self.totalHeadersSize} bytes")
-        elif self._asked_path():
+        elif self._path_for_log():
             self._refuse(400, "its head is not HTTP")
         else:
-            begin = self._line.partition(b"?")[0].decode("latin-1")
-            self._refuse(400, f"it does not begin as HTTP does: {shown(begin)}")
+            begin = self._head_line.partition(b"?")[0].decode("latin-1")
+            self._refuse(
+                400, f"it does not begin as HTTP does: {printable(begin, SHOWN_CHARACTERS)}"
+            )
 
     @override
     def timeoutConnection(self) -> None:
         # A browser may keep a connection for its next request: that it ends is no news.
-        if not self._has_asked:
+        if not self._has_request:
             why = f"it asked for nothing within {self.timeOut} s"
-            self._tell("closed", why, is_warning=False)
-        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
-        self.loseConnection()
-
-    @override
-    def forceAbortClient(self) -> None:
-        self._abortingCall = None
-        as_stream(self.transport).abortConnection()
+            self._log_end("closed", why, is_warning=False)
+        self.close_or_abort()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._asking is not None:
-            self._tell("broke off", f"its request was not whole ({reason.getErrorMessage()})")
+        if self._head_timer is not None:
+            self._log_end("broke off", f"its request was not whole ({reason.getErrorMessage()})")
         elif reason.check(SSL.Error) is not None:
-            self._tell("refused", f"TLS did not begin ({_tls_reason(reason.value)})")
-        elif not self._has_asked and _is_shaking_hands(self.transport):
-            self._tell("broke off", f"TLS had not begun ({reason.getErrorMessage()})")
-        self._stop_asking()
-        self._leave()
+            self._log_end("refused", f"TLS did not begin ({_tls_reason(reason.value)})")
+        elif not self._has_request and _is_shaking_hands(self.transport):
+            self._log_end("broke off", f"TLS had not begun ({reason.getErrorMessage()})")
+        self._stop_head_timer()
+        self._leave_limiter()
         super().connectionLost(reason)
 
-    def _asks_too_long(self) -> None:
-        self._asking = None
-        self._tell("refused", f"no whole request within {self.site.handshake_timeout_s:g} s")
+    def _head_timed_out(self) -> None:
+        self._head_timer = None
+        self._log_end("refused", f"no whole request within {self.site.handshake_timeout_s:g} s")
         as_stream(self.transport).abortConnection()
 
-    def _stop_asking(self) -> None:
-        if self._asking is not None and self._asking.active():
-            self._asking.cancel()
-        self._asking = None
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None and self._head_timer.active():
+            self._head_timer.cancel()
+        self._head_timer = None
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer without asking any resource, and close."""
-        self._stop_asking()
-        self._tell("refused", why)
+        self._stop_head_timer()
+        self._log_end("refused", why)
         phrase = RESPONSES[status]
         stream = as_stream(self.transport)
         stream.write(b"HTTP/1.1 %d %s\r\nConnection: close\r\n\r\n" % (status, phrase))
         self.loseConnection()
 
-    def _tell(self, what: str, why: str, is_warning: bool = True) -> None:
+    def _log_end(self, what: str, why: str, is_warning: bool = True) -> None:
         """Write the one line about a request that no resource ever saw."""
-        if self._is_told:
+        if self._is_end_logged:
             return
-        self._is_told = True
+        self._is_end_logged = True
         _log.emit(
             LogLevel.warn if is_warning else LogLevel.info,
             "{peer}: {what}{path}: {why}",
             peer=address_name(as_stream(self.transport).getPeer()),
             what=what,
-            path=self._asked_path(),
+            path=self._path_for_log(),
             why=why,
         )
 
-    def _asked_path(self) -> str:
+    def _path_for_log(self) -> str:
         """Give what is asked for, with a space before it, if that came already."""
-        path: bytes = getattr(self, "_path", None) or b""
-        return f" {shown(path.partition(b'?')[0].decode('latin-1'))[1:-1]}" if path else ""
+        text = self.requested_path.partition(b"?")[0].decode("latin-1")
+        return f" {escaped(text, SHOWN_CHARACTERS)}" if text else ""
 
-    def _leave(self) -> None:
+    def _leave_limiter(self) -> None:
         source, self._source = self._source, None
         if source is not None:
             self.site.limiter.leave(source)
@@ -164,14 +162,11 @@ class PageChannel(HTTPChannel):
     def upgrade_to(self, protocol: IProtocol) -> None:
         """Hand the connection over to the protocol, with all that was read already."""
         transport: Any = self.transport
-        self._leave()
+        self._leave_limiter()
         self.setTimeout(None)
         transport.unregisterProducer()
         self._upgraded = protocol
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = protocol
-        else:
-            transport.protocol = protocol
+        replace_protocol(transport, protocol)
         self.requests.clear()
         # Before the protocol is connected: it may ask for a pause at once.
         transport.resumeProducing()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import simplejson
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request
@@ -16,6 +15,7 @@ from rtchat.core.access.frame_ancestors import frame_ancestors, sources_without_
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, Source
 from rtchat.net.connection.transport import address_name
+from rtchat.net.json_codec import json_line
 from rtchat.net.web.files import PageFiles
 from rtchat.net.web.requests import source_of
 from rtchat.net.web.site import PageSite
@@ -65,16 +65,15 @@ class _Check(Resource):
         source = source_of(request)
         lacking = sources_without_rule(self._access, self._broker, source)
         if lacking:
-            self._tell(request, source, lacking)
+            self._log_refusal(request, source, lacking)
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"Vary", b"Origin, Sec-Fetch-Site")
         request.setHeader(b"Access-Control-Allow-Origin", b"*")
         request.setHeader(b"Cross-Origin-Resource-Policy", b"cross-origin")
-        text: str = simplejson.dumps({"lacking": lacking})
-        return text.encode() + b"\n"
+        return json_line({"lacking": lacking})
 
-    def _tell(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
+    def _log_refusal(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
         peer = address_name(cast(PageSite, request.site).client_of(request))
         if not self._broker:
             _log.warn(

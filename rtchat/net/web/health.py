@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import simplejson
 from twisted.web.resource import Resource
 from twisted.web.server import Request
+
+from rtchat.net.json_codec import json_line
 
 __all__ = ["Health"]
 
@@ -27,5 +28,4 @@ class Health(Resource):
     def render_GET(self, request: Request) -> bytes:
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
-        text: str = simplejson.dumps(self._facts())
-        return text.encode() + b"\n"
+        return json_line(self._facts())

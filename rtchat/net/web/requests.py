@@ -12,10 +12,12 @@ from twisted.web.server import Request
 from typing_extensions import override
 
 from rtchat.core.access.rules import Source
-from rtchat.net.connection.transport import address_name, shown
+from rtchat.net.connection.transport import address_name
+from rtchat.text import escaped
 
 __all__ = [
     "OPAQUE_ORIGIN",
+    "SHOWN_CHARACTERS",
     "ClientNaming",
     "RefusalPage",
     "client_of",
@@ -29,6 +31,8 @@ __all__ = [
 
 _log = Logger(__package__)
 
+SHOWN_CHARACTERS = 200
+"""How much of a path or of a header the log shows."""
 
 OPAQUE_ORIGIN = "null"  # RFC 6454, 7.3: an origin that is none; only rules for everybody match it
 
@@ -108,7 +112,7 @@ def log_refusal(request: Request, why: str) -> None:
 
 
 def printable_path(request: Request) -> str:
-    return shown(request.path.decode("latin-1"))[1:-1]
+    return escaped(request.path.decode("latin-1"), SHOWN_CHARACTERS)
 
 
 def header_values(request: Request, name: str) -> list[str]:

@@ -13,10 +13,17 @@ from typing_extensions import override
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.net.connection.client_address import forwarded_client
-from rtchat.net.connection.limits import ConnectionLimiter
-from rtchat.net.connection.transport import as_stream, shown
-from rtchat.net.web.channel import PageChannel
-from rtchat.net.web.requests import RefusalPage, header_values, peer_name, printable_path
+from rtchat.net.connection.transport import as_stream
+from rtchat.net.web.channel import UpgradableConnection
+from rtchat.net.web.limiter import HttpLimiter
+from rtchat.net.web.requests import (
+    SHOWN_CHARACTERS,
+    RefusalPage,
+    header_values,
+    peer_name,
+    printable_path,
+)
+from rtchat.text import escaped, printable
 
 __all__ = ["PageSite"]
 
@@ -41,7 +48,7 @@ class PageSite(Site):
         limiter: Counts the connections; without one there may be any number.
     """
 
-    protocol = PageChannel  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
+    protocol = UpgradableConnection  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
     noisy = False
 
     def __init__(
@@ -52,13 +59,13 @@ class PageSite(Site):
         *,
         trusted: AddressList | None = None,
         handshake_timeout_s: float = 10.0,
-        limiter: ConnectionLimiter | None = None,
+        limiter: HttpLimiter | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self.clock = clock
         self.handshake_timeout_s = handshake_timeout_s
-        self.limiter = limiter or ConnectionLimiter(clock)
+        self.limiter = limiter or HttpLimiter(clock)
         self._is_own_name = lru_cache(maxsize=256)(hosts.allows)
         self._trusted = trusted or AddressList()
 
@@ -80,8 +87,8 @@ class PageSite(Site):
                 "one, add it to the configuration: [global] hosts = {name}",
                 peer=peer_name(request),
                 path=printable_path(request),
-                host=shown(", ".join(given)),
-                name=shown(name)[1:-1],
+                host=printable(", ".join(given), SHOWN_CHARACTERS),
+                name=escaped(name, SHOWN_CHARACTERS),
             )
             return RefusalPage(421, _MISDIRECTED)
         resource: IResource = super().getResourceFor(request)

@@ -9,14 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rtchat.net.websocket.transport import MessageProtocol, WebSocket, WebSockets
+    from rtchat.net.websocket.factory import WebSockets
+    from rtchat.net.websocket.messages import MessageProtocol
+    from rtchat.net.websocket.transport import WebSocket
     from rtchat.net.websocket.upgrade import WebSocketResource
 else:
     _MODULES = {
-        "MessageProtocol": "rtchat.net.websocket.transport",
+        "MessageProtocol": "rtchat.net.websocket.messages",
         "WebSocket": "rtchat.net.websocket.transport",
         "WebSocketResource": "rtchat.net.websocket.upgrade",
-        "WebSockets": "rtchat.net.websocket.transport",
+        "WebSockets": "rtchat.net.websocket.factory",
     }
 
     def __getattr__(name):

@@ -1,34 +1,30 @@
 """A WebSocket as a transport for any Twisted protocol.
 
-txWS is the seam: its factory wraps any Twisted factory, its protocol reads the request and
-answers the handshake. Its frames do not work on Python 3 (see docs/dependencies.md), so frames
-are :mod:`rtchat.core.websocket.reader`'s; what unmasks them is the C of ``websockets``.
+txWS answers the handshake (:mod:`rtchat.net.websocket.txws_adapter`). Frames are read by
+:mod:`rtchat.core.websocket.reader`; the C code of ``websockets`` unmasks them.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
     IProducer,
-    IProtocolFactory,
     IPushProducer,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
-from txws import FRAMES, RFC6455, WebSocketFactory, WebSocketProtocol, is_websocket
 from typing_extensions import override
 from websockets.utils import apply_mask
 from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork, Framing
-from rtchat.core.websocket.deflate import agree
+from rtchat.core.websocket.deflate import Deflate
 from rtchat.core.websocket.framing import (
     PLAIN,
     Opcode,
@@ -38,22 +34,25 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
-from rtchat.net.connection.splice import Pipe, PipedOutbox
-from rtchat.net.connection.transport import Stream, peer_name, read_much
+from rtchat.net.connection.splice import Pipe, SplicingWriter
+from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
 from rtchat.net.connection.writer import IFramedTransport
+from rtchat.net.twisted_internals import set_read_size
+from rtchat.net.websocket.keepalive import KeepAlive
+from rtchat.net.websocket.messages import MessageProtocol
+from rtchat.net.websocket.txws_adapter import TxwsConnection
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
     from websockets.speedups import apply_mask
 
-__all__ = ["MessageProtocol", "WebSocket", "WebSockets"]
+__all__ = ["WebSocket"]
+
+_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long the other side may take for its part of the close."""
 
 _NO_PONG = 3012
-_RESTARTING = 1012
-_MAX_BYTES_BEFORE_PONG = 64 * 1024
-"""A client that has this much to read already gets its pong later."""
 
 _READ_BYTES = 96 * 1024
 """How much is read at once. Each read costs a send to each subscriber, and a short message is 8
@@ -63,41 +62,19 @@ _TURN_BYTES = 64 * 1024
 """What is inflated goes up in pieces of about this size, so that back-pressure can act."""
 
 
-class MessageProtocol(Protocol):
-    """Receives and sends whole messages; a factory of these goes into :class:`WebSockets`.
+class _Factory(Protocol):
+    """What a WebSocket takes from its factory; see :class:`rtchat.net.websocket.factory`."""
 
-    A client that does not read what it is sent is not read either, once 64 KiB wait for it.
-    """
-
-    transport: WebSocket
-
-    def message_received(self, data: bytes, is_text: bool) -> None:
-        """Take a message.
-
-        Args:
-            data: All of it, at most ``max_message_bytes``; for a text message valid UTF-8.
-            is_text: Whether it came as text, or as binary.
-        """
-
-    def send_message(self, data: bytes, is_text: bool) -> None:
-        """Send a message, which may be empty; once the close has begun nothing is sent.
-
-        Raises:
-            ValueError: It should be text and is not UTF-8.
-        """
-        self.transport.send_message(data, is_text)
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send what was sent so far, then close with a code of RFC 6455 or of your own."""
-        self.transport.close_with(code, reason)
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        """Nothing comes here."""
+    clock: IReactorTime
+    cork: Cork
+    ping_interval_s: float
+    ping_timeout_s: float
+    max_message_bytes: int
+    deflate: bool
 
 
 @implementer(IFramedTransport, IConsumer, IPushProducer)
-class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
+class WebSocket(TxwsConnection):
     """One WebSocket: a protocol below, a transport for the wrapped protocol above.
 
     The stream above knows no message boundaries: it receives the bytes of every text or binary
@@ -105,154 +82,116 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     whole messages and says what each of its own is to be.
     """
 
-    log = Logger(__package__)
-    factory: WebSockets
-    transport: Stream
+    factory: _Factory
+    transport: StreamTransport
     disconnecting: bool
-    buf: bytes
-    headers: dict[str, str]
-    pending_frames: list[tuple[Framing, bytes]]
 
-    delivers_late = False
+    receives_after_close = False
     """Whether what comes after our close, and before the other side's, still goes up, and may be
     paused: for one who closes its own direction only."""
 
     has_closed = False
     """Whether either side has begun to close; without that the other side just vanished."""
 
-    is_told = False
+    is_end_logged = False
     """Whether the log has its one line about how this connection ended."""
 
-    _is_open = False
+    is_open = False
     """The handshake is done and no close was sent."""
 
+    _is_answered = False
     _is_lost = False
     _is_reading = True
-    _is_taking = False
-    _has_spoken = False
-    _extensions = ""
-    _late_pong = b""
-    _heard_s = 0.0
-    _cut_timer: IDelayedCall | None = None
-    _ping_timer: IDelayedCall | None = None
-    _pong_timer: IDelayedCall | None = None
-    _take_timer: IDelayedCall | None = None
+    _is_processing = False
+    _has_received = False
+    _abort_timer: IDelayedCall | None = None
+    _process_timer: IDelayedCall | None = None
+    _early_messages: list[tuple[Framing, bytes]] | None = None  # written before the handshake
     _early_close: tuple[int, str, float] | None = None  # asked for before the handshake
 
     @override
-    def makeConnection(self, transport: Stream) -> None:
+    def makeConnection(self, transport: StreamTransport) -> None:
         factory = self.factory
         self.peer = peer_name(transport)
         self._framings = PLAIN
-        read_much(transport, _READ_BYTES)
-        self.writer = PipedOutbox(transport, factory.cork, PLAIN.binary, is_busy=True)
+        set_read_size(transport, _READ_BYTES)
+        self.writer = SplicingWriter(transport, factory.cork, PLAIN.binary, is_busy=True)
+        self._keep_alive = KeepAlive(
+            self, factory.clock, factory.ping_interval_s, factory.ping_timeout_s
+        )
         self._reader = FrameReader(factory.max_message_bytes, apply_mask)
         self._messages: MessageProtocol | None = None
         if isinstance(self.wrappedProtocol, MessageProtocol):
             self._messages = self.wrappedProtocol
             self._message: list[bytes] = []
-            self.writer.register_producer(_OwnReading(self))
+            self.writer.register_producer(PauseForwarder(self))
         super().makeConnection(transport)
 
-    def accept(self, request: bytes, subprotocol: str | None, extensions: str = "") -> None:
+    def accept(
+        self, request: bytes, subprotocol: str | None, agreed: Deflate | None = None
+    ) -> None:
         """Answer the handshake; frames flow from now on.
 
         Args:
-            request: A clean upgrade request, header names as RFC 6455 writes them and
-                without sub-protocols, which txWS would refuse.
-            subprotocol: The one that was chosen; txWS names it in its answer.
-            extensions: What the client offers in ``Sec-WebSocket-Extensions``.
-
-        Raises:
-            ValueError: The extensions are not what RFC 6455 calls a list of them.
+            request: What :func:`~rtchat.net.websocket.txws_adapter.clean_request` returns.
+            subprotocol: The one that was chosen, to be named in the answer.
+            agreed: The compression that the client offers and that can be met, if any.
         """
-        agreed = agree(extensions) if self.factory.deflate else None
-        if agreed is not None:
-            self._extensions = agreed.answer
+        extensions = ""
+        if agreed is not None and self.factory.deflate:
+            extensions = agreed.answer
             self._framings = deflating(agreed.window_bits)
             self.writer.framing = self._framings.binary
             self._reader = FrameReader(
                 self.factory.max_message_bytes, apply_mask, is_deflating=True
             )
-        self.codec = subprotocol
-        super().dataReceived(request)
-        self._heard_s = self.factory.clock.seconds()
-        if self.state != FRAMES:
-            self._end(linger=True)
+        self.answer_handshake(request, subprotocol, extensions)
+        self._keep_alive.heard_s = self.factory.clock.seconds()
+        if not self._is_answered:
+            self._close_transport(linger=True)
         elif self._early_close is not None:
-            self._say_close(*self._early_close)
-        elif self._is_open:
-            self._schedule_ping()
+            self._send_close(*self._early_close)
+        elif self.is_open:
+            self._keep_alive.start()
 
     @override
-    def validateHeaders(self) -> bool:
-        """Answer the handshake as txWS does, but for its line in the log: that costs more."""
-        headers = self.headers
-        if not is_websocket(headers) or headers.get("Sec-WebSocket-Version") != "13":
-            is_valid: bool = super().validateHeaders()
-            return is_valid
-        self.sendHyBi07Preamble()
-        self.flavor = RFC6455
-        self.state = FRAMES
-        return True
-
-    @override
-    def sendCommonPreamble(self) -> None:
-        """Begin the answer to the handshake; txWS writes ``Date: b'…'`` on Python 3."""
-        lines = [
-            "HTTP/1.1 101 Switching Protocols",
-            f"Date: {datetimeToString().decode('ascii')}",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-        ]
-        if self._extensions:
-            lines.append(f"Sec-WebSocket-Extensions: {self._extensions}")
-        self.writeEncodedSequence([f"{line}\r\n" for line in lines])
+    def handshake_answered(self, data: bytes) -> None:
+        self._is_answered = self.is_open = True
+        if self._early_messages is not None:
+            for framing, message in self._early_messages:
+                self.writer.write_now(framing.wrap(message))
+            self._early_messages = None
+        if data:
+            self.dataReceived(data)
 
     # Bytes from below
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        if self.state != FRAMES:
-            super().dataReceived(data)
+        if not self._is_answered:
+            super().dataReceived(data)  # without a site in front, txWS reads the request
             return
-        self._heard_s = self.factory.clock.seconds()
+        self._keep_alive.heard_s = self.factory.clock.seconds()
         self._reader.feed(data)
-        if not self._is_taking and not self._reader.is_over:
-            self._is_taking = True
+        if not self._is_processing and not self._reader.is_over:
+            self._is_processing = True
             try:
-                self._take()
+                self._process_input()
             finally:
-                self._is_taking = False
-
-    @override
-    def parseFrames(self) -> None:
-        """Called by txWS after its answer, with what followed the request in ``buf``."""
-        self._is_open = True
-        self.headers = {}
-        data, self.buf = self.buf, b""
-        if data:
-            self.dataReceived(data)
-
-    @override
-    def sendFrames(self) -> None:
-        """Called by txWS for what was written before the handshake was answered."""
-        if self.state == FRAMES:
-            frames, self.pending_frames = self.pending_frames, []
-            for framing, data in frames:
-                self.writer.write_now(framing.wrap(data))
+                self._is_processing = False
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
-        self._is_open = False
+        self.is_open = False
         self.writer.stopProducing()
-        for timer in (self._cut_timer, self._ping_timer, self._pong_timer, self._take_timer):
+        self._keep_alive.stop()
+        for timer in (self._abort_timer, self._process_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         super().connectionLost(reason)
 
-    def _take(self) -> None:
+    def _process_input(self) -> None:
         """Take what the reader has, until somebody above asks for a pause."""
         reader = self._reader
         # The messages of one read go up as one piece of the stream: what they cause is one
@@ -263,9 +202,9 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         close: bytes | None = None
         while self._is_reading and not self._is_lost:
             if (
-                self._has_spoken
+                self._has_received
                 and self._messages is None
-                and (self._is_open or self.delivers_late)
+                and (self.is_open or self.receives_after_close)
             ):
                 # Most reads begin and end in the middle of a message; those between are whole.
                 stream += reader.plain_messages()
@@ -274,15 +213,15 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
                 break
             opcode, data, _ = piece
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
-                if not self._is_open and not self.delivers_late:
+                if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close
-                if not self._has_spoken:
+                if not self._has_received:
                     # "The server answers with text messages when the client spoke text."
-                    self._has_spoken = True
+                    self._has_received = True
                     if opcode == 1:
                         self.writer.framing = self._framings.text
                 if self._messages is not None:
-                    self._gather(self._messages, piece)
+                    self._collect(self._messages, piece)
                 elif data:
                     stream.append(data)
                     size += len(data)
@@ -300,13 +239,13 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         if self._is_lost:
             return
         if pongs:
-            self._answer(pongs)
+            self._keep_alive.answer(pongs)
         if close is not None:
-            self._closed(close)
+            self._close_received(close)
         elif reader.failure is not None:
-            self._fail(*reader.failure)
+            self._protocol_failed(*reader.failure)
 
-    def _gather(self, messages: MessageProtocol, piece: Piece) -> None:
+    def _collect(self, messages: MessageProtocol, piece: Piece) -> None:
         """Hand a message up when it is whole."""
         opcode, data, is_end = piece
         if not is_end:
@@ -318,45 +257,25 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
             self._message.clear()
         messages.message_received(data, opcode == Opcode.TEXT)
 
-    def _answer(self, pongs: list[bytes]) -> None:
-        # A client that pings and does not read has no use for pongs: "If an endpoint receives
-        # a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s),
-        # the endpoint MAY elect to send a Pong frame for only the most recently processed Ping
-        # frame" (RFC 6455, 5.5.3). That one is sent as soon as the client has read.
-        if not self._is_open:
-            return
-        if self.writer.waiting_bytes > _MAX_BYTES_BEFORE_PONG:
-            self._late_pong = pongs[-1]
-            self.writer.paused_sources[self] = None
-        else:
-            self._late_pong = b""
-            self.writer.write_now(b"".join(pongs))
-
-    def on_drain(self) -> None:
-        """Send the pong that is owed: there is room for it now."""
-        pong, self._late_pong = self._late_pong, b""
-        if pong and self._is_open:
-            self.writer.write_now(pong)
-
-    def _closed(self, payload: bytes) -> None:
+    def _close_received(self, payload: bytes) -> None:
         """The other side's close: say the same if it was the first, then end."""
         self.has_closed = True
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self.writer.write_now(frame_header(Opcode.CLOSE, len(payload)) + payload)
         # The close handshake is done: "the server MUST close the connection immediately"
         # (RFC 6455, 7.1.1), so TCP ends here.
-        self._end(linger=False)
+        self._close_transport(linger=False)
 
-    def _fail(self, code: int, reason: str) -> None:
+    def _protocol_failed(self, code: int, reason: str) -> None:
         """Close with an error of the other side's; it is not asked for an answer."""
         self.has_closed = True
-        if self._is_open:  # what comes after our own close is no second event
-            self.is_told = True
-            self.log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
-            self._is_open = False
+        if self.is_open:  # what comes after our own close is no second event
+            self.is_end_logged = True
+            _log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
+            self.is_open = False
             self.writer.write_now(close_frame(code, reason))
-        self._end(linger=True)
+        self._close_transport(linger=True)
 
     # Bytes from above
 
@@ -364,7 +283,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     def write(self, data: bytes) -> None:
         """Send one message."""
         writer = self.writer
-        if data and self._is_open:  # what _send does, once more: it is called for every piece
+        if data and self.is_open:  # what _send does, once more: it is called for every piece
             writer.write_now(writer.framing.wrap(data))
         elif data:
             self._send(writer.framing, data)
@@ -372,7 +291,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
     @property
     def splice_capacity_bytes(self) -> int:
         """How much :meth:`write_spliced` may be given; 0 when somebody has to look at the bytes."""
-        if self._is_open and self.writer.framing is PLAIN.binary:
+        if self.is_open and self.writer.framing is PLAIN.binary:
             return self.writer.splice_capacity_bytes
         return 0
 
@@ -396,10 +315,10 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         self._send(self._framings.text if is_text else self._framings.binary, data)
 
     def _send(self, framing: Framing, data: bytes) -> None:
-        if self._is_open:
+        if self.is_open:
             self.writer.write_now(framing.wrap(data))
-        elif self.state != FRAMES and not self.disconnecting:
-            self.pending_frames.append((framing, data))
+        elif not self._is_answered and not self.disconnecting:
+            self._early_messages = [*(self._early_messages or ()), (framing, data)]
 
     @override
     def loseConnection(self) -> None:
@@ -418,42 +337,42 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         if self._is_lost:
             return
         if self.disconnecting:
-            self._cut_later(grace_s)
+            self._abort_after(grace_s)
             return
         self.disconnecting = True
-        if self.state == FRAMES:
-            self._say_close(code, reason, grace_s)
+        if self._is_answered:
+            self._send_close(code, reason, grace_s)
         else:
             self._early_close = (code, reason, grace_s)
 
-    def _say_close(self, code: int, reason: str, grace_s: float) -> None:
+    def _send_close(self, code: int, reason: str, grace_s: float) -> None:
         self.has_closed = True
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self.writer.write_now(close_frame(code, reason))
-        if not self.delivers_late:
-            self._listen_again()
-        self._cut_later(grace_s)
+        if not self.receives_after_close:
+            self._resume_reading()
+        self._abort_after(grace_s)
 
     def abortConnection(self) -> None:
         """Close TCP at once."""
         self.transport.abortConnection()
 
-    def _end(self, *, linger: bool) -> None:
+    def _close_transport(self, *, linger: bool) -> None:
         """Close TCP once everything is sent; cut if the other side does not read."""
-        self._listen_again()
-        self._cut_later(CLOSE_GRACE_S)
+        self._resume_reading()
+        self._abort_after(CLOSE_GRACE_S)
         self.writer.close(linger=linger)
 
-    def _listen_again(self) -> None:
+    def _resume_reading(self) -> None:
         """Read on while closing, to hear the other side's close, whoever asked for a pause."""
         if not self._is_reading:
             self.resumeProducing()
 
-    def _cut_later(self, grace_s: float) -> None:
-        clock, timer = self.factory.clock, self._cut_timer
+    def _abort_after(self, grace_s: float) -> None:
+        clock, timer = self.factory.clock, self._abort_timer
         if timer is None:
-            self._cut_timer = clock.callLater(grace_s, self.abortConnection)
+            self._abort_timer = clock.callLater(grace_s, self.abortConnection)
         elif timer.active() and timer.getTime() > clock.seconds() + grace_s:
             timer.reset(grace_s)
 
@@ -473,7 +392,7 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
 
     def pauseProducing(self) -> None:
         """Stop reading from the other side."""
-        if not self.disconnecting or self.delivers_late:
+        if not self.disconnecting or self.receives_after_close:
             self._is_reading = False
             self.transport.pauseProducing()
 
@@ -481,19 +400,19 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Read again."""
         self._is_reading = True
         clock = self.factory.clock
-        self._heard_s = clock.seconds()
+        self._keep_alive.heard_s = clock.seconds()
         if self._is_lost:
             return
         if not self._reader.has_more:
             self.transport.resumeProducing()
-        elif self._take_timer is None:
+        elif self._process_timer is None:
             # What was read already comes first; not now, whoever asks may be in the middle of
             # something.
-            self._take_timer = clock.callLater(0, self._take_rest)
+            self._process_timer = clock.callLater(0, self._process_rest)
 
-    def _take_rest(self) -> None:
+    def _process_rest(self) -> None:
         """Go on after a pause where the reader stopped."""
-        self._take_timer = None
+        self._process_timer = None
         if self._is_reading:
             self.dataReceived(b"")
         if self._is_reading and not self._is_lost:
@@ -503,130 +422,28 @@ class WebSocket(WebSocketProtocol):  # type: ignore[misc]  # txws has no types
         """Whoever was fed is gone."""
         self.loseConnection()
 
-    # Pings
+    # Keep-alive
 
-    def rest_pings(self, send_s: float, hear_s: float) -> None:
-        """Send none from now on, if the bytes of whoever is above do the same as often.
+    @property
+    def can_hear(self) -> bool:
+        """Whether an answer to a ping would be heard now."""
+        return self._is_reading and not self.disconnecting
+
+    def suspend_pings(self, send_s: float, hear_s: float) -> None:
+        """Send no pings from now on if the protocol above has heart-beats that are as frequent.
 
         Args:
-            send_s: Something is sent at least once in so many seconds.
-            hear_s: Something is heard as often, or the connection is closed.
+            send_s: It sends something at least once in so many seconds.
+            hear_s: It hears something as often, or closes the connection.
         """
-        if max(send_s, hear_s) > self.factory.ping_interval_s:
-            return
-        for timer in (self._ping_timer, self._pong_timer):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._ping_timer = self._pong_timer = None
+        self._keep_alive.suspend(send_s, hear_s)
 
-    def _schedule_ping(self) -> None:
-        interval_s = self.factory.ping_interval_s
-        if interval_s > 0:
-            self._ping_timer = self.factory.clock.callLater(interval_s, self._ping)
-
-    def _ping(self) -> None:
-        if not self._is_open:
-            return
-        self.writer.write_now(frame_header(Opcode.PING, 0))
-        self._schedule_ping()
-        clock, timeout_s = self.factory.clock, self.factory.ping_timeout_s
-        is_asked = self._pong_timer is not None and self._pong_timer.active()
-        if timeout_s > 0 and not is_asked:
-            self._pong_timer = clock.callLater(timeout_s, self._expect_pong, clock.seconds())
-
-    def _expect_pong(self, asked_s: float) -> None:
-        # Any byte is life. While we do not read ourselves, nothing can be heard.
-        if self._heard_s >= asked_s or not self._is_reading or self.disconnecting:
-            return
-        timeout_s = self.factory.ping_timeout_s
-        self.is_told = True
-        self.log.warn(
+    def ping_unanswered(self, timeout_s: float) -> None:
+        """Close: the other side is gone, or as good as gone."""
+        self.is_end_logged = True
+        _log.warn(
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",
             peer=self.peer,
             seconds=timeout_s,
         )
         self.close_with(_NO_PONG, f"no pong within {timeout_s:g} s")
-
-
-@implementer(IPushProducer)
-class _OwnReading:
-    """Lets a client be read only while it reads, too."""
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
-
-    def pauseProducing(self) -> None:
-        """Stop reading."""
-        self._websocket.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read again."""
-        self._websocket.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Do nothing: the connection is gone."""
-
-
-class WebSockets(WebSocketFactory):  # type: ignore[misc]  # txws has no types
-    """Puts the protocols of a factory behind WebSockets.
-
-    Args:
-        wrapped: The factory whose protocols speak over the WebSockets: protocols of a stream
-            of bytes, or each a :class:`MessageProtocol`.
-        clock: Where timers run.
-        cork: Shared with the wrapped protocols if they gather frames.
-        ping_interval_s: Seconds between pings; 0 turns them off.
-        ping_timeout_s: Seconds to wait for any sign of life after a ping; 0 waits for ever.
-        max_message_bytes: The largest message taken from a client, once inflated.
-        deflate: Whether messages are compressed for clients that offer it. Turn it off where
-            most bytes are compressed or encrypted already, where each message has but one
-            receiver that is near, or where secrets and a stranger's words may meet in one
-            message: its length would tell of both.
-
-    Attributes:
-        is_stopping: Whether the server stops; then no new WebSocket should begin.
-    """
-
-    protocol = WebSocket
-    noisy = False
-
-    def __init__(
-        self,
-        wrapped: IProtocolFactory,
-        clock: IReactorTime,
-        cork: Cork | None = None,
-        *,
-        ping_interval_s: float = 20,
-        ping_timeout_s: float = 20,
-        max_message_bytes: int = 16 * 1024 * 1024,
-        deflate: bool = True,
-    ) -> None:
-        super().__init__(wrapped)
-        self.clock = clock
-        self.cork = Cork() if cork is None else cork
-        self.ping_interval_s = ping_interval_s
-        self.ping_timeout_s = ping_timeout_s
-        self.max_message_bytes = max_message_bytes
-        self.deflate = deflate
-        self.is_stopping = False
-        self._all_gone: Deferred[None] | None = None
-
-    def shut_down(self) -> Deferred[None]:
-        """Close every WebSocket because the server stops; fires when all are gone."""
-        gone: Deferred[None] = Deferred()
-        self.is_stopping = True
-        self._all_gone = gone
-        for websocket in list(self.protocols):
-            websocket.close_with(_RESTARTING, "server shutting down")
-        self._one_less()
-        return gone
-
-    @override
-    def unregisterProtocol(self, p: WebSocket) -> None:
-        super().unregisterProtocol(p)
-        self._one_less()
-
-    def _one_less(self) -> None:
-        if self._all_gone is not None and not self.protocols:
-            gone, self._all_gone = self._all_gone, None
-            gone.callback(None)

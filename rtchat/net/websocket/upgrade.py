@@ -14,12 +14,14 @@ from typing_extensions import override
 
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, AccessRule, Source
-from rtchat.core.websocket.deflate import agree
+from rtchat.core.websocket.deflate import Deflate, agree
 from rtchat.errors import AccessDenied
-from rtchat.net.connection.client_address import ClientAddress, override_peer
-from rtchat.net.web.channel import PageChannel
+from rtchat.net.connection.client_address import ClientAddress
+from rtchat.net.twisted_internals import override_peer
+from rtchat.net.web.channel import UpgradableConnection
 from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
+from rtchat.net.websocket.txws_adapter import clean_request
 
 __all__ = ["STOMP_SUBPROTOCOLS", "UpgradeResource", "WebSocketResource"]
 
@@ -39,21 +41,17 @@ _NOT_A_WEBSOCKET = (
 
 @dataclass(frozen=True, slots=True)
 class _Upgrade:
-    """A WebSocket handshake that is in order."""
+    """A WebSocket handshake that is in order.
+
+    Attributes:
+        key: ``Sec-WebSocket-Key``.
+        subprotocol: The best one offered that is known, or None.
+        agreed: The compression to agree upon, or None.
+    """
 
     key: str
     subprotocol: str | None
-    extensions: str
-
-    def request(self) -> bytes:
-        """Give the request anew, clean, with the header names that txWS looks for.
-
-        Its path is of no use any more, and not every path is text that txWS could read.
-        """
-        return (
-            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {self.key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        ).encode("ascii")
+    agreed: Deflate | None
 
 
 def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalPage:
@@ -84,12 +82,12 @@ def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalP
         return RefusalPage(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.\n")
     extensions = ",".join(header_values(request, "Sec-WebSocket-Extensions"))
     try:
-        agree(extensions)
+        agreed = agree(extensions)
     except ValueError as error:
         return RefusalPage(400, f"{error}.\n")
     offered = set(tokens("Sec-WebSocket-Protocol"))
     chosen = next((name for name in known if name in offered), None)
-    return _Upgrade(keys[0].strip(), chosen, extensions)
+    return _Upgrade(keys[0].strip(), chosen, agreed)
 
 
 class UpgradeResource(Resource):
@@ -120,11 +118,11 @@ class UpgradeResource(Resource):
             return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
                 request
             )
-        channel = cast(PageChannel, request.channel)
+        channel = cast(UpgradableConnection, request.channel)
         override_peer(channel.transport, address)
         protocol = websockets.buildProtocol(ClientAddress.at(address, source.origin))
         channel.upgrade_to(protocol)
-        protocol.accept(upgrade.request(), upgrade.subprotocol, upgrade.extensions)
+        protocol.accept(clean_request(upgrade.key), upgrade.subprotocol, upgrade.agreed)
         return NOT_DONE_YET
 
     def open(self, source: Source, request: Request) -> WebSockets:

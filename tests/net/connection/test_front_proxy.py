@@ -18,7 +18,7 @@ from rtchat.core.access.hosts import HostList
 from rtchat.core.access.proxy_protocol import write_header
 from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.net.connection.front_proxy import ProxyProtocolFactory
-from rtchat.net.connection.limits import Caps
+from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resource import TcpSocket
 from rtchat.net.web.site import PageSite
@@ -35,11 +35,11 @@ class Fronted:
     def __init__(self, trusted: AddressList = TRUSTED, per_source: int = 0) -> None:
         self.fake = FakeSite(
             wrap_target=lambda target, clock: ProxyFactory(
-                target, self._endpoint, clock, 10, caps=self.caps
+                target, self._endpoint, clock, 10, limiter=self.limiter
             )
         )
         self.clock = self.fake.clock
-        self.caps = Caps(per_source=per_source)
+        self.limiter = ConnectionLimiter(per_source=per_source)
         self.endpoints: list[FakeEndpoint] = []
         root = Resource()
         access = AccessList(map(AccessRule.parse, self.fake.rules))

@@ -20,7 +20,7 @@ from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork
-from rtchat.net.connection.splice import Pipe, PipedOutbox, Pipes
+from rtchat.net.connection.splice import Pipe, PipePool, SplicingWriter
 from rtchat.net.connection.transport import as_stream
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
@@ -206,19 +206,19 @@ def sockets() -> tuple[socket.socket, socket.socket]:
     return one, other
 
 
-def borrowed(pipes: Pipes) -> Pipe:
+def borrowed(pipes: PipePool) -> Pipe:
     pipe = pipes.borrow()
     assert pipe is not None
     return pipe
 
 
 def test_there_are_a_few_pipes_and_one_that_is_given_back_is_lent_again() -> None:
-    pipes = Pipes()
+    pipes = PipePool()
     lent = []
     while (pipe := pipes.borrow()) is not None:
         lent.append(pipe)
     assert len(lent) == pipes.count == 16
-    lent[3].give_back()
+    lent[3].release()
     assert pipes.borrow() is lent[3]
     lent.pop().close()
     lent.append(borrowed(pipes))
@@ -229,40 +229,40 @@ def test_there_are_a_few_pipes_and_one_that_is_given_back_is_lent_again() -> Non
 
 
 def test_a_pipe_gives_what_it_took_and_takes_back_what_is_left() -> None:
-    pipe = borrowed(Pipes())
+    pipe = borrowed(PipePool())
     source, target = sockets()
     sink, browser = sockets()
     with source, target, sink, browser:
-        assert pipe.fill(source.fileno(), 1 << 20) == 0  # nothing is there
+        assert pipe.fill_from(source.fileno(), 1 << 20) == 0  # nothing is there
         target.send(b"x" * 1000)
-        assert pipe.fill(source.fileno(), 1 << 20) == 1000
-        assert pipe.empty_into(sink.fileno(), 400) == 400
+        assert pipe.fill_from(source.fileno(), 1 << 20) == 1000
+        assert pipe.drain_into(sink.fileno(), 400) == 400
         assert browser.recv(1000) == b"x" * 400
         assert pipe.read(600) == b"x" * 600
         target.close()
-        assert pipe.fill(source.fileno(), 1 << 20) == 0  # nothing comes
+        assert pipe.fill_from(source.fileno(), 1 << 20) == 0  # nothing comes
         pipe.close()
 
 
 def test_a_pipe_ends_with_what_a_socket_takes() -> None:
-    pipe = borrowed(Pipes())
+    pipe = borrowed(PipePool())
     source, target = sockets()
     sink, browser = sockets()
     with source, target, sink, browser:
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         sent = target.send(b"y" * 100_000)
-        assert pipe.fill(source.fileno(), 1 << 20) == sent
-        took = pipe.empty_into(sink.fileno(), sent)
+        assert pipe.fill_from(source.fileno(), 1 << 20) == sent
+        took = pipe.drain_into(sink.fileno(), sent)
         assert 0 < took < sent
         browser.close()
-        assert pipe.empty_into(sink.fileno(), sent - took) == 0  # it is lost
+        assert pipe.drain_into(sink.fileno(), sent - took) == 0  # it is lost
         assert pipe.read(sent - took) == b"y" * (sent - took)
         pipe.close()
 
 
 def test_where_the_system_cannot_splice_there_is_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "splice")
-    assert Pipes().borrow() is None
+    assert PipePool().borrow() is None
 
 
 # ---------------------------------------------------------------- the outbox, with a real socket
@@ -293,7 +293,7 @@ class Transport(FileDescriptor):
         except BlockingIOError:
             return
         if not self.waits:
-            assert isinstance(self.producer, PipedOutbox)
+            assert isinstance(self.producer, SplicingWriter)
             self.producer.resumeProducing()
 
 
@@ -307,14 +307,14 @@ class Stalled:
         sink, self.browser = sockets()
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         self.transport = Transport(sink)
-        self.writer = PipedOutbox(as_stream(self.transport), Cork())
-        self.pipes = Pipes()
+        self.writer = SplicingWriter(as_stream(self.transport), Cork())
+        self.pipes = PipePool()
         pipe = borrowed(self.pipes)
         source, target = sockets()
         with source, target:
             for at in range(0, len(MUCH), 100_000):
                 target.sendall(MUCH[at : at + 100_000])
-                assert pipe.fill(source.fileno(), 1 << 20) == 100_000
+                assert pipe.fill_from(source.fileno(), 1 << 20) == 100_000
         assert 0 < self.writer.splice_capacity_bytes <= CAP_BYTES + 65536
         self.writer.write_spliced(b"header", pipe, len(MUCH))
 

@@ -22,11 +22,10 @@ from twisted.internet.pollreactor import PollReactor
 from websockets.sync.client import connect
 
 from rtchat.core.access.hosts import HostList, Target
-from rtchat.net.connection.splice import Pipes
-from rtchat.net.gateway import relay as proxy
+from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import WebSockets
+from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import WebSocketResource
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has splice")
@@ -47,14 +46,16 @@ def listener() -> Iterator[socket.socket]:
 
 
 class Gateway:
-    """A gateway in this process, with a reactor of its own in a thread, and pipes of its own.
+    """A gateway in this process, with a reactor of its own in a thread.
 
     Args:
         target_port: Where every WebSocket leads to.
+        pipes: What it splices with.
         deflate: Whether messages are compressed for who offers it.
     """
 
-    def __init__(self, target_port: int, *, deflate: bool = False) -> None:
+    def __init__(self, target_port: int, pipes: PipePool, *, deflate: bool = False) -> None:
+        self._pipes = pipes
         self.port = free_port()
         self._target_port = target_port
         self._deflate = deflate
@@ -77,7 +78,9 @@ class Gateway:
         def endpoint(_: Target) -> TCP4ClientEndpoint:
             return TCP4ClientEndpoint(reactor, "127.0.0.1", self._target_port)
 
-        proxies = ProxyFactory(Target("127.0.0.1", self._target_port), endpoint, reactor, 10)
+        proxies = ProxyFactory(
+            Target("127.0.0.1", self._target_port), endpoint, reactor, 10, pipes=self._pipes
+        )
         sockets = WebSockets(proxies, reactor, ping_interval_s=0, deflate=self._deflate)
         site = PageSite(WebSocketResource(sockets), HostList(), reactor)
         port = reactor.listenTCP(self.port, site, interface="127.0.0.1")
@@ -121,9 +124,8 @@ def splices(monkeypatch: pytest.MonkeyPatch) -> Splices:
 
 
 @pytest.fixture
-def pipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipes]:
-    pipes = Pipes()
-    monkeypatch.setattr(proxy, "shared_pipes", lambda: pipes)
+def pipes() -> Iterator[PipePool]:
+    pipes = PipePool()
     yield pipes
     assert len(pipes.free) == pipes.count
     for pipe in pipes.free:
@@ -153,16 +155,16 @@ def send_and_end(target: socket.socket, data: bytes) -> None:
 
 
 def test_usually_most_goes_through_a_pipe(
-    listener: socket.socket, splices: Splices, pipes: Pipes
+    listener: socket.socket, splices: Splices, pipes: PipePool
 ) -> None:
-    with Gateway(listener.getsockname()[1]) as gateway:
+    with Gateway(listener.getsockname()[1], pipes) as gateway:
         assert gets_all(gateway, listener)
     assert sum(splices.taken) > PIPED_BYTES
     assert pipes.count == 1
 
 
 def test_small_pipes_carry_as_much(
-    listener: socket.socket, splices: Splices, pipes: Pipes, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, splices: Splices, pipes: PipePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = fcntl.fcntl
 
@@ -172,7 +174,7 @@ def test_small_pipes_carry_as_much(
         return usual(file, command, *arguments)
 
     monkeypatch.setattr(fcntl, "fcntl", control)
-    with Gateway(listener.getsockname()[1]) as gateway:
+    with Gateway(listener.getsockname()[1], pipes) as gateway:
         assert gets_all(gateway, listener)
     assert sum(splices.taken) > PIPED_BYTES
     assert max(splices.taken) <= 65536
@@ -184,7 +186,7 @@ def test_small_pipes_carry_as_much(
 def test_what_cannot_be_spliced_is_read_and_written(
     listener: socket.socket,
     splices: Splices,
-    pipes: Pipes,
+    pipes: PipePool,
     number: int,
     fills: bool,
     at_first: int,
@@ -199,32 +201,32 @@ def test_what_cannot_be_spliced_is_read_and_written(
                 raise OSError(number, os.strerror(number))
 
     splices.refuses = refuses
-    with Gateway(listener.getsockname()[1]) as gateway:
+    with Gateway(listener.getsockname()[1], pipes) as gateway:
         assert gets_all(gateway, listener)
     assert calls > at_first
 
 
 def test_who_finds_no_pipe_free_gets_all_the_same(
-    listener: socket.socket, splices: Splices, pipes: Pipes
+    listener: socket.socket, splices: Splices, pipes: PipePool
 ) -> None:
     lent = [pipe for _ in range(16) if (pipe := pipes.borrow()) is not None]
     assert len(lent) == 16
     assert pipes.borrow() is None
-    with Gateway(listener.getsockname()[1]) as gateway:
+    with Gateway(listener.getsockname()[1], pipes) as gateway:
         assert gets_all(gateway, listener)
         assert not splices.taken
-        lent.pop().give_back()
+        lent.pop().release()
         assert gets_all(gateway, listener)
         assert sum(splices.taken) > PIPED_BYTES
     for pipe in lent:
-        pipe.give_back()
+        pipe.release()
 
 
 def test_what_is_compressed_goes_through_no_pipe(
-    listener: socket.socket, splices: Splices, pipes: Pipes
+    listener: socket.socket, splices: Splices, pipes: PipePool
 ) -> None:
     with (
-        Gateway(listener.getsockname()[1], deflate=True) as gateway,
+        Gateway(listener.getsockname()[1], pipes, deflate=True) as gateway,
         connect(f"ws://127.0.0.1:{gateway.port}/", max_size=None) as browser,
     ):
         assert [extension.name for extension in browser.protocol.extensions] == [

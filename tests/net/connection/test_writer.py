@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.net import FakeSocket, Feeder, PushTransport
 
@@ -502,6 +503,73 @@ def test_every_byte_is_sent_once_and_in_order_however_the_socket_takes_them(
     socket.give_room()
     assert bytes(socket.sent) == bytes(written)
     assert writer.waiting_bytes == 0
+
+
+SIZES = st.sampled_from([1, 7, 100, 3000, 20 * KIB, 150 * KIB, 250 * KIB])
+DELIVERIES = st.lists(
+    st.tuples(
+        st.lists(SIZES, min_size=1, max_size=1) | st.lists(SIZES, min_size=1, max_size=4),
+        st.sampled_from([0, 0, 0, 1, 5000, 1 << 60]),
+    )
+    | st.sampled_from(["break", "close"]),
+    min_size=2,
+    max_size=8,
+)
+
+
+@example([([3000], 0), ([1], 0)], 100, Random(4))
+@given(
+    DELIVERIES, st.sampled_from([None, 100, 10 * KIB, 400 * KIB]), st.randoms(use_true_random=False)
+)
+def test_what_is_shared_goes_out_as_what_is_gathered(
+    deliveries: list[tuple[list[int], int] | str], limit: int | None, random: Random
+) -> None:
+    """``flush_shared`` writes the send attempt out; it must do what ``flush`` does."""
+    room = random.choice([0, 1000])
+    sockets = [FakeSocket(room), FakeSocket(room)]
+    writers = [outbox_on(socket, limit) for socket in sockets]
+    overflows: list[list[int]] = [[], []]
+    for writer, told in zip(writers, overflows, strict=True):
+        writer.on_overflow = told.append
+
+    def moody(seed: int) -> Callable[[int], int]:
+        """Take a part, all, or refuse; the same for both sockets."""
+        own = Random(seed)
+
+        def take(size: int) -> int:
+            if own.random() < 0.2:
+                raise BlockingIOError
+            return own.choice([0, 1, size // 2, size, size])
+
+        return take
+
+    for number, step in enumerate(deliveries):
+        if isinstance(step, str):
+            for socket, writer in zip(sockets, writers, strict=True):
+                if step == "break":
+                    socket.is_broken = True
+                else:
+                    writer.close()
+        else:
+            sizes, room = step
+            batch = [bytes([number]) * size for size in sizes]
+            seed = random.getrandbits(32)
+            for socket in sockets:
+                socket.take = moody(seed)
+            writers[0].flush_shared(b"".join(batch), list(batch))
+            writers[1].pending += batch
+            writers[1].flush()
+            for socket in sockets:
+                socket.take = lambda size: size  # the reactor's own sends never raise
+                socket.give_room(room)
+        shared, gathered = (
+            (bytes(socket.sent), socket.is_writing, socket.is_closed) for socket in sockets
+        )
+        assert shared == gathered
+        assert writers[0].waiting_bytes == writers[1].waiting_bytes
+        assert writers[0].is_writable == writers[1].is_writable
+        assert writers[0].cork.budget.used == writers[1].cork.budget.used
+        assert overflows[0] == overflows[1]
 
 
 @given(st.lists(st.integers(0, 100 * KIB), max_size=30), st.integers(1, 300 * KIB))

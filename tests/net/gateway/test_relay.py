@@ -38,7 +38,7 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import ProxyHeader, read_header
 from rtchat.core.access.rules import AccessList
 from rtchat.core.access.ssrf import NamePolicy
-from rtchat.net.connection.limits import Caps
+from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import checked_endpoints
 
@@ -588,7 +588,7 @@ def test_a_broken_websocket_leaves_one_line_that_names_the_target(
 
 
 def test_a_browser_that_breaks_the_rules_while_it_is_refused_leaves_one_line(logs: Logs) -> None:
-    pair = Between(caps=Caps(total=1))
+    pair = Between(limiter=ConnectionLimiter(total=1))
     pair.site.browser().open(PATH)
     pair.open()
     pair.expect_close(1013, "too many connections, try later")
@@ -675,16 +675,16 @@ def test_without_a_time_out_a_silent_connection_stays(pair: Between) -> None:
 # ---------------------------------------------------------------- how many
 
 
-class ConnectionLimiter:
+class Many:
     """Many browsers of one site."""
 
-    def __init__(self, caps: Caps) -> None:
-        self.caps = caps
+    def __init__(self, limiter: ConnectionLimiter) -> None:
+        self.limiter = limiter
         self.endpoints: list[FakeEndpoint] = []
         self.site = FakeSite(wrap_target=self._factory)
 
     def _factory(self, target: Target, clock: Clock) -> ProxyFactory:
-        return ProxyFactory(target, self._endpoint, clock, 10, caps=self.caps)
+        return ProxyFactory(target, self._endpoint, clock, 10, limiter=self.limiter)
 
     def _endpoint(self, target: Target) -> FakeEndpoint:
         self.endpoints.append(FakeEndpoint())
@@ -696,83 +696,83 @@ class ConnectionLimiter:
 
 
 def test_one_address_has_its_number_of_connections(logs: Logs) -> None:
-    limiter = ConnectionLimiter(Caps(per_source=2))
-    limiter.open("192.0.2.1")
-    limiter.open("192.0.2.1")
-    frame = limiter.open("192.0.2.1").expect(CLOSE)
+    many = Many(ConnectionLimiter(per_source=2))
+    many.open("192.0.2.1")
+    many.open("192.0.2.1")
+    frame = many.open("192.0.2.1").expect(CLOSE)
     assert (frame.code, frame.reason) == (1008, "too many connections")
-    assert limiter.open("192.0.2.2").received() == []
+    assert many.open("192.0.2.2").received() == []
     assert ways(logs) == [
         "192.0.2.1:40000 (no Origin) -> irc.example:6667: refused: "
         "[proxy] connections.per_source = 2 is reached"
     ]
-    assert len(limiter.endpoints) == 3
+    assert len(many.endpoints) == 3
 
 
 def test_one_ipv6_network_of_a_client_is_one_address() -> None:
-    limiter = ConnectionLimiter(Caps(per_source=1))
-    limiter.open("2001:db8::1")
-    assert limiter.open("2001:db8::2").expect(CLOSE).code == 1008
-    assert limiter.open("2001:db8:0:1::1").received() == []
+    many = Many(ConnectionLimiter(per_source=1))
+    many.open("2001:db8::1")
+    assert many.open("2001:db8::2").expect(CLOSE).code == 1008
+    assert many.open("2001:db8:0:1::1").received() == []
 
 
 def test_ipv4_over_an_ipv6_port_is_the_same_address() -> None:
-    limiter = ConnectionLimiter(Caps(per_source=1))
-    limiter.open("::ffff:192.0.2.1")
-    assert limiter.open("192.0.2.1").expect(CLOSE).code == 1008
+    many = Many(ConnectionLimiter(per_source=1))
+    many.open("::ffff:192.0.2.1")
+    assert many.open("192.0.2.1").expect(CLOSE).code == 1008
 
 
 def test_who_comes_over_a_unix_socket_is_not_counted_as_one_address() -> None:
-    limiter = ConnectionLimiter(Caps(per_source=1))
+    many = Many(ConnectionLimiter(per_source=1))
     for _ in range(3):
-        browser = limiter.site.browser(UNIXAddress(None)).open(PATH)
+        browser = many.site.browser(UNIXAddress(None)).open(PATH)
         assert browser.received() == []
 
 
 def test_one_target_has_its_number_of_connections(logs: Logs) -> None:
-    limiter = ConnectionLimiter(Caps(per_target=1))
-    limiter.open("192.0.2.1")
-    frame = limiter.open("192.0.2.2").expect(CLOSE)
+    many = Many(ConnectionLimiter(per_target=1))
+    many.open("192.0.2.1")
+    frame = many.open("192.0.2.2").expect(CLOSE)
     assert (frame.code, frame.reason) == (1013, "too many connections, try later")
-    assert limiter.open("192.0.2.2", "localhost:61613").received() == []
+    assert many.open("192.0.2.2", "localhost:61613").received() == []
     (line,) = ways(logs)
     assert line.endswith("refused: [proxy] connections.per_target = 1 is reached")
 
 
 def test_all_together_have_their_number_of_connections(logs: Logs) -> None:
-    limiter = ConnectionLimiter(Caps(total=2))
-    limiter.open("192.0.2.1")
-    limiter.open("192.0.2.2", "localhost:61613")
-    assert limiter.open("192.0.2.3").expect(CLOSE).code == 1013
+    many = Many(ConnectionLimiter(total=2))
+    many.open("192.0.2.1")
+    many.open("192.0.2.2", "localhost:61613")
+    assert many.open("192.0.2.3").expect(CLOSE).code == 1013
     (line,) = ways(logs)
     assert line.endswith("refused: [proxy] connections.total = 2 is reached")
 
 
 def test_a_place_is_free_again_when_both_sides_are_gone() -> None:
-    limiter = ConnectionLimiter(Caps(1, 1, 1))
+    many = Many(ConnectionLimiter(1, 1, 1))
     for _ in range(3):  # the target refuses
-        browser = limiter.open("192.0.2.1")
-        limiter.endpoints[-1].fail(ConnectError())
+        browser = many.open("192.0.2.1")
+        many.endpoints[-1].fail(ConnectError())
         assert browser.expect(CLOSE).code == 1011
         browser.send(CLOSE)
     for _ in range(3):  # the browser leaves while the target is being connected
-        limiter.open("192.0.2.1").socket.end()
+        many.open("192.0.2.1").socket.end()
     for _ in range(3):  # all goes well
-        browser, target = limiter.open("192.0.2.1"), TargetSocket()
-        limiter.endpoints[-1].succeed(target)
-        limiter.site.clock.advance(0)
+        browser, target = many.open("192.0.2.1"), TargetSocket()
+        many.endpoints[-1].succeed(target)
+        many.site.clock.advance(0)
         browser.send(CLOSE)
         target.turn()
-        assert limiter.caps.count == 1  # the target still has its socket
+        assert many.limiter.count == 1  # the target still has its socket
         target.finish()
-        assert limiter.caps.count == 0
-    refused = ConnectionLimiter(Caps(1, 1, 1))
+        assert many.limiter.count == 0
+    refused = Many(ConnectionLimiter(1, 1, 1))
     refused.open("192.0.2.1")
     for _ in range(3):  # who was refused has no place to give back
         browser = refused.open("192.0.2.1")
         assert browser.expect(CLOSE).code == 1013
         browser.send(CLOSE)
-    assert refused.caps.count == 1
+    assert refused.limiter.count == 1
 
 
 # ---------------------------------------------------------------- the PROXY protocol

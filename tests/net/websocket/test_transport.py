@@ -37,7 +37,8 @@ from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.history.sqlite_file import HistoryFile
-from rtchat.net.websocket.transport import WebSocket, WebSockets
+from rtchat.net.websocket.factory import WebSockets
+from rtchat.net.websocket.transport import WebSocket
 
 GRACE_S = 5
 

@@ -29,8 +29,11 @@ from twisted.internet.task import Clock
 from typing_extensions import override
 
 from rtchat.core.access.hosts import HostList
+from rtchat.core.websocket.deflate import agree
 from rtchat.net.web.site import PageSite
-from rtchat.net.websocket.transport import MessageProtocol, WebSocket, WebSockets
+from rtchat.net.websocket.factory import WebSockets
+from rtchat.net.websocket.messages import MessageProtocol
+from rtchat.net.websocket.transport import WebSocket
 from rtchat.net.websocket.upgrade import WebSocketResource
 
 # The first text of all makes Hypothesis build its table of characters, which takes seconds.
@@ -497,7 +500,7 @@ def test_under_tls_messages_are_echoed_too() -> None:
     transport = PushTransport()
     websocket = sockets.buildProtocol(None)
     websocket.makeConnection(transport)
-    websocket.accept(upgrade_request(), None, OFFER)
+    websocket.accept(upgrade_request(), None, agree(OFFER))
     head = transport.drain()
     assert f"\r\nSec-WebSocket-Extensions: {ANSWER}\r\n".encode() in head
     websocket.dataReceived(ws_frame(BINARY, bytes(1000)))

@@ -1,0 +1,195 @@
+"""The target's side of the gateway: what it sends goes to the browser, copied or spliced."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.splice import PipePool
+from rtchat.net.connection.transport import PauseForwarder, as_stream, set_no_delay
+from rtchat.net.connection.writer import ConnectionWriter
+from rtchat.net.twisted_internals import (
+    is_plain_socket,
+    override_read,
+    read_once,
+    replace_protocol,
+    restore_read,
+    set_read_size,
+)
+from rtchat.net.websocket.transport import WebSocket
+
+__all__ = ["READ_BYTES", "BrowserSide", "TargetFactory", "TargetProtocol"]
+
+READ_BYTES = 120 * 1024
+"""How much is read at once: half as much again goes through for a CPU second as with Twisted's
+64 KiB (see benchmarks/). With the 64 KiB that may wait before a pause it stays well below the
+256 KiB that a stalled side may cost, and below the 128 KiB from which on malloc asks the kernel
+for every buffer."""
+
+_SPLICE_FROM_BYTES = 32 * 1024
+"""From a read of this size on what follows goes to the browser through a pipe, until there is
+less: nearly twice as much goes through for a CPU second, and for small pieces a read costs less."""
+
+
+class BrowserSide(typing.Protocol):
+    """The browser's side of the gateway, as the target's side sees it.
+
+    Attributes:
+        transport: The browser's WebSocket.
+    """
+
+    transport: WebSocket
+
+    def note_activity(self) -> None:
+        """The target has sent something; called if ``is_timed`` of the target's side is set."""
+
+    def target_finished(self) -> None:
+        """The target has closed its direction; it may still read."""
+
+    def target_lost(self, reason: Failure) -> None:
+        """The connection to the target has ended."""
+
+
+@implementer(IHalfCloseableProtocol)
+class TargetProtocol(Protocol):
+    """The target's side.
+
+    Attributes:
+        writer: The way out to the target.
+        is_timed: Whether the browser's side has to know when something comes.
+    """
+
+    is_timed = False
+
+    browser: BrowserSide | None = None
+    _has_finished = False
+    _has_ended = False
+    _end_reason = Failure(ConnectionLost())
+    _can_splice = False
+
+    def __init__(self, cork: Cork, pipes: PipePool) -> None:
+        self._cork = cork
+        self._pipes = pipes
+
+    @override
+    def connectionMade(self) -> None:
+        self._stream = as_stream(self.transport)
+        self.writer = ConnectionWriter(self._stream, self._cork)
+        self._is_draining = False
+
+    def pair_with(self, browser: BrowserSide) -> None:
+        """Pass everything on; what came earlier waits in the socket, but for an end."""
+        self.browser = browser
+        if self._has_ended:
+            browser.target_lost(self._end_reason)
+            return
+        set_no_delay(self._stream)
+        if is_plain_socket(self._stream):
+            # The endpoint's wrapper has done its work: one call less for every read.
+            replace_protocol(self._stream, self)
+        # How much waits behind TLS is not known to the byte: two reads more may come before the
+        # pause, and these have to be small.
+        if is_plain_socket(browser.transport.transport):
+            set_read_size(self._stream, READ_BYTES)
+            self._can_splice = is_plain_socket(self._stream)
+        # Each side is the other's producer: one that does not read stops the other's reading.
+        browser.transport.registerProducer(PauseForwarder(self._stream), True)
+        self.writer.register_producer(PauseForwarder(browser.transport))
+        if self._has_finished:
+            browser.target_finished()
+
+    def finish(self) -> None:
+        """The browser has gone: send what is left, and tell the target that this was all."""
+        self._is_draining = True
+        self.writer.unregister_producer()
+        self.writer.flush_all()
+        self._stream.unregisterProducer()
+        if self._has_finished:
+            self._stream.loseConnection()
+        else:
+            self._stream.resumeProducing()
+            self._stream.loseWriteConnection()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._stream.abortConnection()
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        browser = self.browser
+        if browser is not None and not self._is_draining:
+            if self.is_timed:
+                browser.note_activity()
+            browser.transport.write(data)
+            if len(data) >= _SPLICE_FROM_BYTES and self._can_splice:
+                override_read(self._stream, self._splice_once)
+
+    def _splice_once(self) -> object:
+        """Do what the transport's ``doRead`` does, without a copy, while much comes."""
+        stream: Any = self._stream
+        browser, size = self.browser, 0
+        if browser is not None and not self._is_draining:
+            room = browser.transport.splice_capacity_bytes
+            pipe = self._pipes.borrow() if room else None
+            if pipe is not None:
+                try:
+                    size = pipe.fill_from(stream.fileno(), room)
+                except OSError:
+                    pipe.release()
+                    restore_read(stream)
+                    return CONNECTION_LOST
+                if size:
+                    if self.is_timed:
+                        browser.note_activity()
+                    browser.transport.write_spliced(pipe, size)
+                else:
+                    pipe.release()
+        if size < _SPLICE_FROM_BYTES:
+            restore_read(stream)
+        return None if size else read_once(stream)
+
+    def readConnectionLost(self) -> None:  # noqa: N802
+        """The target has closed its direction."""
+        self._has_finished = True
+        if self._is_draining:
+            self._stream.loseConnection()
+        elif self.browser is not None:
+            self.browser.target_finished()
+
+    def writeConnectionLost(self) -> None:  # noqa: N802
+        """Our direction is closed, as we wanted."""
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._has_ended = True
+        self._end_reason = reason
+        browser, self.browser = self.browser, None
+        if browser is not None:
+            browser.target_lost(reason)
+
+
+class TargetFactory(Factory):
+    """Builds the target's side.
+
+    Args:
+        pipes: Lends pipes for splicing.
+    """
+
+    noisy = False
+
+    def __init__(self, pipes: PipePool) -> None:
+        self._cork = Cork()
+        self._pipes = pipes
+
+    @override
+    def buildProtocol(self, addr: IAddress | None) -> TargetProtocol:
+        return TargetProtocol(self._cork, self._pipes)

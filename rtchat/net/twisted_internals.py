@@ -1,0 +1,165 @@
+"""Everything that goes beyond Twisted's public interfaces, in one place.
+
+Two kinds of things are here: private attributes and methods (a leading underscore), and parts of a
+live object that Twisted does not expect to be replaced (a transport's protocol, its peer, its
+``doRead``). No other module may do either. ``tests/net/test_twisted_internals.py`` enforces that,
+tries each function on Twisted's own transports, and lists the releases that each was checked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IAddress, IProtocol, ISystemHandle
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.web.http import HTTPChannel
+from typing_extensions import override
+
+__all__ = [
+    "HTTPConnection",
+    "Send",
+    "direct_send",
+    "is_plain_socket",
+    "override_peer",
+    "override_read",
+    "read_once",
+    "replace_protocol",
+    "restore_read",
+    "set_read_size",
+    "socket_of",
+]
+
+Send = Callable[[Any], "int | BaseException"]
+"""Takes bytes or a view of them; returns how many were sent, or why the connection is lost."""
+
+
+# ---------------------------------------------------------------- transports
+
+
+def is_plain_socket(transport: object) -> bool:
+    """Return whether a transport is one of Twisted's own sockets, TCP or Unix, without TLS.
+
+    TLS is a protocol of its own above the socket; after ``startTLS`` the socket's class gets the
+    attribute ``TLS``.
+    """
+    return isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False)
+
+
+def direct_send(transport: Any) -> tuple[Send | None, socket | None]:
+    """Return the function that sends on a plain socket at once, and the socket.
+
+    Bytes sent this way overtake what waits in the transport; send only while nothing does.
+
+    Returns:
+        Both are None for TLS and other transports. The socket is None, too, when the transport
+        does not offer it; then the function is the transport's own ``writeSomeData``.
+    """
+    if not isinstance(transport, FileDescriptor) or getattr(transport, "TLS", False):
+        return None, None
+    if ISystemHandle.providedBy(transport):
+        # What writeSomeData does beside this (a view of the bytes, a loop for interrupted calls,
+        # which Python itself has had since 3.5) costs a quarter as much as the send.
+        handle: Any = transport.getHandle()
+        return handle.send, handle
+    return transport.writeSomeData, None
+
+
+def socket_of(transport: object) -> socket | None:
+    """Return the socket below a transport, also below TLS, or None when there is none.
+
+    (``getHandle`` returns OpenSSL's connection under TLS; wrappers pass ``socket`` through.)
+    """
+    found: socket | None = getattr(transport, "socket", None)
+    return found
+
+
+def set_read_size(transport: object, size: int) -> None:
+    """Read pieces of up to this many bytes from a plain socket instead of Twisted's 64 KiB.
+
+    From 128 KiB on malloc asks the kernel anew for each piece.
+    """
+    if isinstance(transport, FileDescriptor):
+        transport.bufferSize = size
+
+
+def override_peer(transport: Any, address: IAddress) -> None:
+    """Let ``getPeer`` return the client that a front proxy named.
+
+    (Twisted's wrapper for HAProxy does this, too, but stays between for every byte.)
+    """
+    if transport.getPeer() != address:
+        transport.getPeer = lambda: address
+
+
+def replace_protocol(transport: Any, protocol: IProtocol) -> None:
+    """Hand a live transport over: from now on what it reads goes to this protocol.
+
+    ``makeConnection`` is left to the caller.
+    """
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol
+
+
+def override_read(transport: Any, read: Callable[[], object]) -> None:
+    """Let the reactor call this instead of a plain socket's ``doRead``.
+
+    Args:
+        transport: A plain socket.
+        read: Returns what ``doRead`` does: None, or an exception that ends the connection.
+    """
+    transport.doRead = read
+
+
+def restore_read(transport: Any) -> None:
+    """Undo :func:`override_read`."""
+    del transport.doRead
+
+
+def read_once(transport: Any) -> object:
+    """Do what the reactor does when a plain socket can be read; return what ``doRead`` returns."""
+    return transport.doRead()
+
+
+# ---------------------------------------------------------------- HTTP
+
+
+class HTTPConnection(HTTPChannel):
+    """Twisted's HTTP/1.1 connection, with the private parts that a subclass needs under names.
+
+    Subclasses override :meth:`bad_request_received`.
+    """
+
+    @property
+    def received_head_bytes(self) -> int:
+        """How many bytes of the current request's head came so far, line ends left out."""
+        return self._receivedHeaderSize
+
+    @property
+    def requested_path(self) -> bytes:
+        """The target of the request that is being read, or b"" before its first line came."""
+        path: bytes | None = getattr(self, "_path", None)
+        return path or b""
+
+    def bad_request_received(self) -> None:
+        """Answer a request that is not HTTP, and close the connection."""
+        super()._respondToBadRequestAndDisconnect()
+
+    @override
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.bad_request_received()
+
+    def close_or_abort(self) -> None:
+        """Close; abort should the client not take the rest within ``abortTimeout`` seconds."""
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    @override
+    def forceAbortClient(self) -> None:
+        """Abort. (Twisted's own writes a second line about it to the log.)"""
+        self._abortingCall = None
+        self.transport.abortConnection()  # type: ignore[union-attr]  # it is connected

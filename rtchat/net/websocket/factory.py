@@ -1,0 +1,72 @@
+"""A Twisted factory behind WebSockets."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from typing_extensions import override
+
+from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.drain import Drain
+from rtchat.net.websocket.transport import WebSocket
+from rtchat.net.websocket.txws_adapter import TxwsFactory
+
+__all__ = ["WebSockets"]
+
+_RESTARTING = 1012
+
+
+class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws has no types
+    """Puts the protocols of a factory behind WebSockets.
+
+    Args:
+        wrapped: The factory whose protocols speak over the WebSockets: protocols of a stream
+            of bytes, or each a :class:`~rtchat.net.websocket.messages.MessageProtocol`.
+        clock: Where timers run.
+        cork: Shared with the wrapped protocols if they gather frames.
+        ping_interval_s: Seconds between pings; 0 turns them off.
+        ping_timeout_s: Seconds to wait for any sign of life after a ping; 0 waits for ever.
+        max_message_bytes: The largest message taken from a client, once inflated.
+        deflate: Whether messages are compressed for clients that offer it. Turn it off where
+            most bytes are compressed or encrypted already, where each message has but one
+            receiver that is near, or where secrets and a stranger's words may meet in one
+            message: its length would tell of both.
+
+    Attributes:
+        is_stopping: Whether the server stops; then no new WebSocket should begin.
+    """
+
+    protocol = WebSocket
+    noisy = False
+
+    def __init__(
+        self,
+        wrapped: IProtocolFactory,
+        clock: IReactorTime,
+        cork: Cork | None = None,
+        *,
+        ping_interval_s: float = 20,
+        ping_timeout_s: float = 20,
+        max_message_bytes: int = 16 * 1024 * 1024,
+        deflate: bool = True,
+    ) -> None:
+        super().__init__(wrapped)
+        self.clock = clock
+        self.cork = Cork() if cork is None else cork
+        self.ping_interval_s = ping_interval_s
+        self.ping_timeout_s = ping_timeout_s
+        self.max_message_bytes = max_message_bytes
+        self.deflate = deflate
+        self.is_stopping = False
+
+    def shut_down(self) -> Deferred[None]:
+        """Close every WebSocket because the server stops; fires when all are gone."""
+        self.is_stopping = True
+        return self.drain(
+            lambda websocket: websocket.close_with(_RESTARTING, "server shutting down")
+        )
+
+    @override
+    def unregisterProtocol(self, p: WebSocket) -> None:
+        super().unregisterProtocol(p)
+        self.connection_ended()

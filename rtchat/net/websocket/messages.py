@@ -1,0 +1,57 @@
+"""Whole messages over a WebSocket, with their bounds."""
+
+from __future__ import annotations
+
+import typing
+
+from twisted.internet.protocol import Protocol
+from typing_extensions import override
+
+from rtchat.net.connection.transport import StreamTransport
+
+__all__ = ["MessageProtocol", "MessageTransport"]
+
+
+class MessageTransport(StreamTransport, typing.Protocol):
+    """A WebSocket, as a :class:`MessageProtocol` sees it."""
+
+    def send_message(self, data: bytes, is_text: bool) -> None:
+        """Send one message, which may be empty, as text or as binary."""
+
+    def close_with(self, code: int, reason: str) -> None:
+        """Send what was written, then a close frame."""
+
+
+class MessageProtocol(Protocol):
+    """Receives and sends whole messages.
+
+    A factory of these goes into :class:`~rtchat.net.websocket.factory.WebSockets`.
+
+    A client that does not read what it is sent is not read either, once 64 KiB wait for it.
+    """
+
+    transport: MessageTransport  # type: ignore[assignment]  # no other transport is ever given
+
+    def message_received(self, data: bytes, is_text: bool) -> None:
+        """Take a message.
+
+        Args:
+            data: All of it, at most ``max_message_bytes``; for a text message valid UTF-8.
+            is_text: Whether it came as text, or as binary.
+        """
+
+    def send_message(self, data: bytes, is_text: bool) -> None:
+        """Send a message, which may be empty; once the close has begun nothing is sent.
+
+        Raises:
+            ValueError: It should be text and is not UTF-8.
+        """
+        self.transport.send_message(data, is_text)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send what was sent so far, then close with a code of RFC 6455 or of your own."""
+        self.transport.close_with(code, reason)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """Nothing comes here."""
