@@ -1,0 +1,102 @@
+"""[broker] and [pubsub]: the limits of sessions and of the broker."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+from support.chat_ini import LISTEN, read, refused
+
+from rtchat.config.keys import keys_of
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
+from rtchat.server.stomp import BrokerPart
+
+QUARTER_OF_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+
+
+def with_broker(ini: Path, line: str) -> Limits:
+    return read(ini, f"{LISTEN}[broker]\n{line}\n").of(BrokerPart).session
+
+
+@pytest.mark.parametrize(
+    "line, changed",
+    [
+        ("login.timeout = 2.5", {"login_timeout_s": 2.5}),
+        ("login.max_bytes = 2048", {"max_login_bytes": 2048}),
+        ("frame.max_bytes = 1 MiB", {"max_frame_bytes": 1024 * 1024}),
+        ("header.max_count = 50", {"max_headers": 50}),
+        ("header.max_bytes = 4 KiB", {"max_header_bytes": 4096}),
+        ("subscription.max_count = 7", {"max_subscriptions": 7}),
+        ("backlog.max_bytes = 1 GiB", {"max_backlog_bytes": 1024**3}),
+        ("heartbeat.send_ms = 0", {"heartbeat_send_ms": 0}),
+        ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),
+        ("heartbeat.min_ms = 100", {"min_heartbeat_ms": 100}),
+        ("server_header = no", {"show_server": False}),
+        ("transaction.max_count = 2", {"max_transactions": 2}),
+        ("transaction.max_actions = 3", {"max_transaction_actions": 3}),
+        ("prefetch.count = 0", {"prefetch": 0}),
+        ("prefetch.count = 65535", {"prefetch": 65535}),
+    ],
+)
+def test_a_key_of_broker_changes_its_limit_and_no_other(
+    ini: Path, line: str, changed: dict[str, float]
+) -> None:
+    assert with_broker(ini, line) == dataclasses.replace(Limits(), **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "line,changed",
+    [
+        ("queue.max_messages = 5", {"max_queue_messages": 5}),
+        ("queue.max_bytes = 1 KiB", {"max_queue_bytes": 1024}),
+        ("redelivery.max_count = 0", {"max_deliveries": 0}),
+        ("redelivery.max_count = 7", {"max_deliveries": 7}),
+        ("memory.max_bytes = 2 MiB", {"max_bytes": 2 * 1024 * 1024}),
+    ],
+)
+def test_a_key_of_broker_changes_what_all_sessions_share(
+    ini: Path, line: str, changed: dict[str, int]
+) -> None:
+    limits = read(ini, f"{LISTEN}[broker]\n{line}\n").of(BrokerPart).shared
+    assert limits == dataclasses.replace(BrokerLimits(max_bytes=QUARTER_OF_MEMORY), **changed)
+
+
+@pytest.mark.parametrize("kind", [Limits, BrokerLimits])
+def test_every_limit_has_a_key(kind: type[Limits] | type[BrokerLimits]) -> None:
+    assert list(keys_of(kind)) == [field.name for field in dataclasses.fields(kind)]
+
+
+def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
+    lines = "orders = /queue/a, /queue/b,/queue/a\nnews=/queue/c\n"
+    assert read(ini, f"{LISTEN}[pubsub]\n{lines}").of(BrokerPart).pubsub == {
+        "orders": ("/queue/a", "/queue/b"),
+        "news": ("/queue/c",),
+    }
+
+
+@pytest.mark.parametrize(
+    "line,error",
+    [
+        (
+            "orders = /queue/a, /topic/b",
+            "names /topic/b where a queue belongs; write /queue/NAME, several with commas "
+            "between them",
+        ),
+        (
+            "orders = /queue/a,,/queue/b",
+            "names nothing where a queue belongs; write /queue/NAME, several with commas "
+            "between them",
+        ),
+        (
+            "a/b = /queue/a",
+            "is not a name; write letters, digits, dots, dashes and underscores, such as "
+            "orders = /queue/billing, /queue/shipping",
+        ),
+    ],
+)
+def test_a_pubsub_line_that_cannot_be_used_is_named(ini: Path, line: str, error: str) -> None:
+    text = f"{LISTEN}[pubsub]\n{line}\n"
+    assert refused(ini, text) == f"chat.ini:4: [pubsub] {line} {error}"
