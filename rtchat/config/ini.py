@@ -118,20 +118,20 @@ def read_sections(text: str, file: str) -> dict[str, Section]:
     except DuplicateSectionError as error:
         first = numbers[str(error.section), None]
         raise ConfigError(
-            f"[{error.section}] begins in line {first} already; move these lines there",
+            f"[{error.section}] already begins in line {first}; move these lines there",
             file=file,
             line=error.lineno or 0,
         ) from None
     except DuplicateOptionError as error:
         first = numbers[str(error.section), str(error.option)]
         raise ConfigError(
-            f"[{error.section}] {error.option} stands in line {first} already; keep one of them",
+            f"[{error.section}] {error.option} is already set in line {first}; keep one of them",
             file=file,
             line=error.lineno or 0,
         ) from None
     except MissingSectionHeaderError as error:
         raise ConfigError(
-            f"{lines[error.lineno - 1]} stands before any section; begin with a line such as "
+            f"{lines[error.lineno - 1]} comes before any section; begin with a line such as "
             "[listen]",
             file=file,
             line=error.lineno,

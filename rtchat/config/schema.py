@@ -19,12 +19,15 @@ class Schema:
     """The sections and keys that a set of dataclasses declares with ``rtchat.config.keys``.
 
     Args:
-        kinds: The dataclasses. Several may share a section.
+        kinds: The dataclasses. Several may share a section, but not a key.
 
     Attributes:
         keys: The names of the keys in each section, in the order of their declaration.
         beginnings: How the lines begin whose keys the user chooses, for the sections that have
             such lines.
+
+    Raises:
+        ValueError: Two of the dataclasses declare the same key, or the lines of one section.
     """
 
     def __init__(self, kinds: Iterable[type]) -> None:
@@ -32,9 +35,14 @@ class Schema:
         self.beginnings: dict[str, str] = {}
         for kind in kinds:
             for key in keys_of(kind).values():
-                self.keys.setdefault(key.section, []).append(key.name)
+                names = self.keys.setdefault(key.section, [])
+                if key.name in names:
+                    raise ValueError(f"[{key.section}] {key.name} is declared twice")
+                names.append(key.name)
             for lines in lines_of(kind).values():
                 self.keys.setdefault(lines.section, [])
+                if lines.section in self.beginnings:
+                    raise ValueError(f"the lines of [{lines.section}] are declared twice")
                 self.beginnings[lines.section] = lines.beginning
 
     def refuse_unknown(self, sections: Mapping[str, Section], file: str) -> None:

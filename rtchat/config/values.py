@@ -100,7 +100,7 @@ def _read_size(source_line: SourceLine, key: Key) -> int:
 def _read_yes_or_no(source_line: SourceLine) -> bool:
     states = ConfigParser.BOOLEAN_STATES
     if source_line.value.lower() not in states:
-        raise source_line.error("is neither; write yes or no")
+        raise source_line.error("cannot be used; write yes or no")
     return states[source_line.value.lower()]
 
 

@@ -41,7 +41,7 @@ def _read_rules(source_lines: Mapping[str, SourceLine]) -> tuple[AccessRule, ...
         if (rule.path, rule.has_proxy_header) != (other.path, other.has_proxy_header):
             raise source_line.error(
                 f"reaches {rule.target} in another way than line {where.line} "
-                f"({where.setting}); write the same behind the -> in both"
+                f"({where.setting}); write the same after -> in both"
             )
         rules.append(rule)
     return tuple(rules)

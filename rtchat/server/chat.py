@@ -37,7 +37,7 @@ class ChatPart(Part[ChatPolicy]):
             # At least one: with less, no message would ever get through.
             return replace(policy, burst=max(1, round(_BURST_S * policy.messages_per_second)))
         if burst is not None and not policy.messages_per_second:
-            raise burst.error("has no rate; write messages_per_second in [rate], too")
+            raise burst.error("has no effect without messages_per_second; set it in [rate], too")
         return policy
 
     @override

@@ -32,7 +32,7 @@ def _read_addresses(source_line: SourceLine) -> AddressList:
 def _read_protocol(source_line: SourceLine) -> bool:
     protocols = {"x-forwarded-for": False, "proxy": True}
     if source_line.value.lower() not in protocols:
-        raise source_line.error("is neither; write x-forwarded-for or proxy")
+        raise source_line.error("cannot be used; write x-forwarded-for or proxy")
     return protocols[source_line.value.lower()]
 
 
@@ -67,6 +67,7 @@ class FrontProxyPart(Part[FrontSettings]):
         source_lines = ini.lines("front")
         if "protocol" in source_lines and "trusted" not in source_lines:
             raise source_lines["protocol"].error(
-                "trusts nobody; write trusted = … with the addresses of the front proxies, too"
+                "has no effect without trusted; write trusted = … with the addresses of the front "
+                "proxies, too"
             )
         return ini.read(FrontSettings)

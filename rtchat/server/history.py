@@ -43,9 +43,9 @@ def _read_rules(source_lines: Mapping[str, SourceLine]) -> tuple[HistoryRule, ..
 def _read_rule(source_line: SourceLine) -> HistoryRule:
     """Read ``PATTERN = COUNT, AGE``."""
     if not source_line.key.startswith("/topic/") or source_line.key == "/topic/":
-        raise source_line.error("keeps no topic; begin the line with /topic/, such as /topic/chat*")
+        raise source_line.error("is not a topic; begin the line with /topic/, such as /topic/chat*")
     if "," in source_line.key:
-        raise source_line.error("names several; write a line for each of them")
+        raise source_line.error("names several topics; write a line for each of them")
     count, comma, age = (part.strip() for part in source_line.value.partition(","))
     if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= _MAX_KEPT):
         raise source_line.error(
@@ -67,7 +67,7 @@ def _read_rule(source_line: SourceLine) -> HistoryRule:
 def _read_sync(source_line: SourceLine) -> bool:
     kinds = {"normal": False, "full": True}
     if source_line.value.lower() not in kinds:
-        raise source_line.error("is neither; write normal or full")
+        raise source_line.error("cannot be used; write normal or full")
     return kinds[source_line.value.lower()]
 
 
@@ -126,7 +126,7 @@ class HistoryPart(Part["HistorySettings | None"], Service):
         if not rules:
             for source_line in source_lines.values():
                 raise source_line.error(
-                    "keeps nothing; write a line such as /topic/chat* = 1000, 7 days"
+                    "has no effect without a rule; write a line such as /topic/chat* = 1000, 7 days"
                 )
             return None
         settings = ini.read(
@@ -140,7 +140,9 @@ class HistoryPart(Part["HistorySettings | None"], Service):
                 f"is a folder; write the path of a file in it ({path} was tried)"
             )
         if path is not None and not path.parent.is_dir():
-            raise source_line.error(f"stands in no folder; create {path.parent} or change the path")
+            raise source_line.error(
+                f"is in a folder that does not exist; create {path.parent} or change the path"
+            )
         return settings
 
     @override

@@ -60,12 +60,12 @@ class Listener:
     """One port, or one endpoint, to listen on.
 
     Attributes:
-        kind: What is spoken there; the ``s`` at the end means TLS.
-        host: Name or address of the interface, without IPv6 brackets; "" is every interface
-            and also stands beside an endpoint.
-        port: 1 to 65535, or 0 beside an endpoint.
+        kind: The protocol; the ``s`` at the end means TLS.
+        host: Name or address of the interface, without IPv6 brackets; "" is every interface.
+            With an endpoint it is "".
+        port: 1 to 65535. With an endpoint it is 0.
         endpoint: A Twisted server endpoint string instead of host and port, or None.
-        source_line: The line, to name it when the port is taken.
+        source_line: The line, for errors when the port cannot be opened.
     """
 
     kind: ListenerKind
@@ -96,7 +96,7 @@ def _read_listeners(source_lines: Mapping[str, SourceLine]) -> tuple[Listener, .
 
 
 def _endpoint(source_line: SourceLine) -> Listener:
-    """Read ``http = ENDPOINT``; whether Twisted understands the endpoint shows when it opens."""
+    """Read ``http = ENDPOINT``. Whether Twisted knows the endpoint is checked when it is built."""
     kind = source_line.key
     if kind not in ("http", "stomp"):
         plain = kind.removesuffix("s")
@@ -128,7 +128,7 @@ def _address(source_line: SourceLine) -> Listener:
         raise source_line.error(f"has no port; write {kind}://{host}:{example}")
     if ":" in port:
         raise source_line.error(
-            f"is not clear; write an IPv6 address in brackets: {kind}://[::1]:9000"
+            f"is ambiguous; write an IPv6 address in brackets: {kind}://[::1]:9000"
         )
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise source_line.error(f"has the port {port}; use a number from 1 to 65535")
@@ -145,7 +145,7 @@ def _address(source_line: SourceLine) -> Listener:
 
 
 def _overlap(one: Listener, other: Listener) -> bool:
-    """Whether the second of two listeners is bound to find its address taken."""
+    """Return whether two listeners cannot be open at the same time."""
     if one.endpoint is not None or other.endpoint is not None:
         return one.endpoint == other.endpoint
     if one.port != other.port:

@@ -34,7 +34,9 @@ def _read_file(source_line: SourceLine) -> SourceLine:
     if os.path.isdir(path):
         raise source_line.error("is a folder; write the path of a file in it")
     if not os.path.isdir(path.parent):
-        raise source_line.error(f"stands in no folder; create {path.parent} or change the path")
+        raise source_line.error(
+            f"is in a folder that does not exist; create {path.parent} or change the path"
+        )
     if not os.access(path if os.path.exists(path) else path.parent, os.W_OK):
         raise source_line.error("cannot be written; change the permissions or the path")
     return source_line

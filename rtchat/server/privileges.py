@@ -78,17 +78,17 @@ def _ids(settings: PrivilegeSettings) -> tuple[int | None, int | None]:
         try:
             entry = pwd.getpwnam(settings.user.value)
         except KeyError:
-            problem = "is no user of this machine; name one that exists, such as nobody."
+            problem = "is not a user of this machine; name one that exists, such as nobody."
             raise SystemExit(f"rtchat: {settings.user.error(problem)}") from None
         uid, gid = entry.pw_uid, entry.pw_gid
     if settings.group is not None:
         try:
             gid = grp.getgrnam(settings.group.value).gr_gid
         except KeyError:
-            problem = "is no group of this machine; name one that exists, such as nogroup."
+            problem = "is not a group of this machine; name one that exists, such as nogroup."
             raise SystemExit(f"rtchat: {settings.group.error(problem)}") from None
     source_line = settings.user or settings.group
     if source_line is not None and os.geteuid() != 0:
-        problem = "needs a start as root: only root can become another user. Take the line out."
+        problem = "needs a start as root: only root can become another user. Remove the line."
         raise SystemExit(f"rtchat: {source_line.error(problem)}")
     return uid, gid

@@ -122,7 +122,7 @@ class TlsPart(Part[TlsFiles]):
         except (OSError, ValueError) as error:
             _log.error(
                 "SIGHUP received: the certificate was not read again, connections still get the "
-                "old one: {why}. Mend the file or its permissions, then send SIGHUP again",
+                "old one: {why}. Fix the file or its permissions, then send SIGHUP again",
                 why=_why_unusable(error),
             )
         else:

@@ -52,7 +52,7 @@ def _read_mount(source_line: SourceLine) -> Path:
     """Read one line of ``[static]``: return the folder or file that it serves."""
     if not URL_SEGMENT.fullmatch(source_line.key):
         raise source_line.error(
-            "has a name that is no part of a URL; use letters, digits, '.', '_' and '-', "
+            "has a name that cannot be part of a URL; use letters, digits, '.', '_' and '-', "
             "beginning with a letter or digit"
         )
     if source_line.key.lower() in _RESERVED_MOUNTS:

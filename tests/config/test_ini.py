@@ -67,20 +67,19 @@ def test_percent_signs_and_further_equal_signs_belong_to_the_value(ini: Path) ->
     [
         (
             "http://:9000\n[listen]\n",
-            "chat.ini:1: http://:9000 stands before any section; begin with a line such as "
-            "[listen]",
+            "chat.ini:1: http://:9000 comes before any section; begin with a line such as [listen]",
         ),
         (
             LISTEN + "[global]\nuser = a\n\nuser = b\n",
-            "chat.ini:6: [global] user stands in line 4 already; keep one of them",
+            "chat.ini:6: [global] user is already set in line 4; keep one of them",
         ),
         (
             LISTEN + "http://:9000\n",
-            "chat.ini:3: [listen] http://:9000 stands in line 2 already; keep one of them",
+            "chat.ini:3: [listen] http://:9000 is already set in line 2; keep one of them",
         ),
         (
             LISTEN + "[global]\n[listen]\nstomp://:1\n",
-            "chat.ini:4: [listen] begins in line 1 already; move these lines there",
+            "chat.ini:4: [listen] already begins in line 1; move these lines there",
         ),
         (LISTEN + "= 7\n", "chat.ini:3: = 7 has no key before the =; write key = value"),
         (

@@ -105,6 +105,21 @@ def test_several_dataclasses_may_share_a_section() -> None:
     assert SCHEMA.beginnings == {"echo": "/", "names": ""}
 
 
+def test_two_dataclasses_may_not_share_a_key() -> None:
+    @dataclass(frozen=True)
+    class Again:
+        loud: bool = key("[echo] loud", True)
+
+    @dataclass(frozen=True)
+    class Names:
+        names: tuple[str, ...] = lines("[names]", _read_notes)
+
+    with pytest.raises(ValueError, match=r"\[echo\] loud is declared twice"):
+        Schema([Echo, Again])
+    with pytest.raises(ValueError, match=r"the lines of \[names\] are declared twice"):
+        Schema([Shared, Names])
+
+
 def test_what_the_file_does_not_set_keeps_its_default() -> None:
     ini = ChatIni("[names]\n", "x.ini", SCHEMA)
     assert ini.read(Echo) == Echo(1.5, 3, False, (), (), 7) == Echo()
@@ -132,7 +147,7 @@ def test_a_caller_may_have_another_default_that_the_file_overrides() -> None:
     [
         ("delay = 0.4", "cannot be used; write 0 or a number of seconds from 0.5 to 60"),
         ("count = 1", "cannot be used; write a number of echoes from 2 to 9"),
-        ("loud = 2", "is neither; write yes or no"),
+        ("loud = 2", "cannot be used; write yes or no"),
         ("pair = a", "is one; write two"),
         ("pair =", "has no value; write pair = …, or remove the line"),
     ],

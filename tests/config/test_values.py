@@ -57,7 +57,7 @@ def test_a_number_out_of_range_is_refused_with_range_and_unit(
         ("frame.max_bytes = 2 GiB", "is out of range; write 1 KiB to 1 GiB"),
         ("header.max_bytes = 255", "is out of range; write 256 bytes to 1 MiB"),
         ("backlog.max_bytes = -1 KiB", "is out of range; write 1 KiB to 1 GiB"),
-        ("server_header = maybe", "is neither; write yes or no"),
+        ("server_header = maybe", "cannot be used; write yes or no"),
     ],
 )
 def test_a_size_out_of_range_is_refused_with_its_range(ini: Path, line: str, error: str) -> None:
@@ -66,5 +66,5 @@ def test_a_size_out_of_range_is_refused_with_its_range(ini: Path, line: str, err
 
 def test_what_is_neither_yes_nor_no_is_refused(ini: Path) -> None:
     assert refused(ini, f"{LISTEN}[global]\norigin.required = maybe\n") == (
-        "chat.ini:4: [global] origin.required = maybe is neither; write yes or no"
+        "chat.ini:4: [global] origin.required = maybe cannot be used; write yes or no"
     )

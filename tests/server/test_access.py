@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.chat_ini import LISTEN, read, refused
+from twisted.internet.address import IPv4Address, UNIXAddress
 
-from rtchat.server.access import AccessPart
+from rtchat.server.access import AccessPart, targets_of
 from rtchat.server.settings import Settings
 
 
@@ -77,7 +78,7 @@ def test_two_rules_for_one_target_reach_it_in_one_way(
 ) -> None:
     assert refused(ini, f"{LISTEN}[access]\n{first}\n{second}\n") == (
         f"chat.ini:5: [access] {second} reaches {target} in another way than line 4 ({first}); "
-        "write the same behind the -> in both"
+        "write the same after -> in both"
     )
 
 
@@ -125,3 +126,28 @@ def test_hosts_without_a_name_are_refused(ini: Path) -> None:
 )
 def test_origin_required_is_yes_or_no(ini: Path, text: str, value: bool) -> None:
     assert with_global(ini, f"origin.required = {text}").of(AccessPart).origin_required is value
+
+
+# ---------------------------------------------------------------- names of this server
+
+
+@pytest.mark.parametrize(
+    "host, targets",
+    [
+        ("", ["localhost:7", "127.0.0.1:7", "[::1]:7", "chat.lan:7"]),
+        ("0.0.0.0", ["localhost:7", "127.0.0.1:7", "[::1]:7", "chat.lan:7"]),
+        ("::", ["localhost:7", "127.0.0.1:7", "[::1]:7", "chat.lan:7"]),
+        ("127.0.0.1", ["localhost:7", "127.0.0.1:7", "[::1]:7"]),
+        ("127.0.0.9", ["localhost:7", "127.0.0.9:7", "127.0.0.1:7", "[::1]:7"]),
+        ("::1", ["localhost:7", "[::1]:7", "127.0.0.1:7"]),
+        ("192.0.2.1", ["localhost:7", "192.0.2.1:7"]),
+    ],
+)
+def test_a_port_has_the_names_of_its_interface(host: str, targets: list[str]) -> None:
+    address = IPv4Address("TCP", host, 7)
+    # A container's name may be a number.
+    assert [str(one) for one in targets_of(address, ("chat.lan", "17"))] == targets
+
+
+def test_a_unix_socket_has_no_name_that_a_rule_could_mean() -> None:
+    assert targets_of(UNIXAddress(b"/run/a"), ("chat.lan",)) == []

@@ -85,13 +85,13 @@ def test_every_term_about_people_has_a_key() -> None:
             "nick.max_characters = 0",
             "cannot be used; write a number of characters from 1 to 1000",
         ),
-        ("chat", "nick.must_match = maybe", "is neither; write yes or no"),
+        ("chat", "nick.must_match = maybe", "cannot be used; write yes or no"),
         (
             "rate",
             "messages_per_second = fast",
             "cannot be used; write 0 or a number of messages from 0.1 to 100000",
         ),
-        ("rate", "burst = 3", "has no rate; write messages_per_second in [rate], too"),
+        ("rate", "burst = 3", "has no effect without messages_per_second; set it in [rate], too"),
         (
             "rate",
             "burst = 0.5",

@@ -31,12 +31,12 @@ def test_front_proxies_speak_one_of_two_protocols(ini: Path, value: str, has_hea
     [
         (
             "protocol = proxy",
-            "protocol = proxy trusts nobody; write trusted = … with the addresses of the front "
-            "proxies, too",
+            "protocol = proxy has no effect without trusted; write trusted = … with the addresses "
+            "of the front proxies, too",
         ),
         (
             "trusted = 127.0.0.1\nprotocol = http",
-            "protocol = http is neither; write x-forwarded-for or proxy",
+            "protocol = http cannot be used; write x-forwarded-for or proxy",
         ),
         ("trusted = ,", "trusted = , has no address in it; write one, such as 127.0.0.1"),
         ("trusted =", "trusted has no value; write trusted = …, or remove the line"),

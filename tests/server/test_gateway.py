@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.chat_ini import LISTEN, read, refused
+from support.in_memory import InMemory
 
+from rtchat.core.access.hosts import Target
 from rtchat.server.gateway import GatewayPart, GatewaySettings
 from rtchat.server.web import WebPart, WebSettings
 
@@ -56,3 +58,23 @@ def test_a_proxy_time_out_out_of_range_is_refused(ini: Path) -> None:
         "chat.ini:4: [proxy] connect.timeout = 601 cannot be used; "
         "write a number of seconds from 0.1 to 600"
     )
+
+
+# ---------------------------------------------------------------- the running server
+
+
+def test_a_target_is_served_in_one_way_as_long_as_the_server_runs(in_memory: InMemory) -> None:
+    server = in_memory.start(f"{LISTEN}[access]\n* -> a:1 proxy\n* -> b:2\n")
+    serve = server.part(GatewayPart)._websockets_to
+    one, other = serve(Target("a", 1)), serve(Target("b", 2))
+    assert serve(Target("a", 1)) is one
+    assert one is not other
+    assert one.wrappedFactory.has_proxy_header
+    assert not other.wrappedFactory.has_proxy_header
+    assert one.wrappedFactory.endpoints is other.wrappedFactory.endpoints
+    assert one.wrappedFactory.caps is other.wrappedFactory.caps
+    gone: list[object] = []
+    server.part(GatewayPart).drain().addCallback(gone.append)
+    assert len(gone) == 1
+    assert one.is_stopping
+    assert other.is_stopping

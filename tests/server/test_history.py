@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.chat_ini import LISTEN, read, refused
+from support.in_memory import InMemory, Log
 
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
 from rtchat.server.history import HistoryPart, HistorySettings
+from rtchat.server.part import Server
+from rtchat.server.process import process_user
 
 
 def with_history(ini: Path, lines: str) -> HistorySettings:
@@ -67,9 +72,9 @@ def test_an_empty_section_keeps_nothing(ini: Path) -> None:
 @pytest.mark.parametrize(
     "line, error",
     [
-        ("/queue/a = 5", "keeps no topic; begin the line with /topic/, such as /topic/chat*"),
-        ("/topic/ = 5", "keeps no topic; begin the line with /topic/, such as /topic/chat*"),
-        ("/topic/a,/topic/b = 5", "names several; write a line for each of them"),
+        ("/queue/a = 5", "is not a topic; begin the line with /topic/, such as /topic/chat*"),
+        ("/topic/ = 5", "is not a topic; begin the line with /topic/, such as /topic/chat*"),
+        ("/topic/a,/topic/b = 5", "names several topics; write a line for each of them"),
         (
             "/topic/a",
             "says nothing where a number of messages from 1 to 1000000 belongs; "
@@ -110,7 +115,10 @@ def test_an_empty_section_keeps_nothing(ini: Path) -> None:
             "says 999999999 weeks where an age up to 10 years "
             "belongs; write seconds, minutes, hours, days or weeks, such as /topic/a = 5, 7 days",
         ),
-        ("file = x", "keeps nothing; write a line such as /topic/chat* = 1000, 7 days"),
+        (
+            "file = x",
+            "has no effect without a rule; write a line such as /topic/chat* = 1000, 7 days",
+        ),
     ],
 )
 def test_a_line_of_history_that_cannot_be_used_is_refused(ini: Path, line: str, error: str) -> None:
@@ -122,8 +130,12 @@ def test_a_line_of_history_that_cannot_be_used_is_refused(ini: Path, line: str, 
     [
         ("file =", "[history] file has no value; write file = …, or remove the line"),
         ("file = .", "[history] file = . is a folder; write the path of a file in it"),
-        ("file = no/x", "[history] file = no/x stands in no folder; create no or change the path"),
-        ("sync = half", "[history] sync = half is neither; write normal or full"),
+        (
+            "file = no/x",
+            "[history] file = no/x is in a folder that does not exist; create no or change the "
+            "path",
+        ),
+        ("sync = half", "[history] sync = half cannot be used; write normal or full"),
         (
             "destinations.max_count = 0",
             "[history] destinations.max_count = 0 cannot be used; "
@@ -145,3 +157,59 @@ def test_a_line_of_history_that_cannot_be_used_is_refused(ini: Path, line: str, 
 def test_a_key_of_history_that_cannot_be_used_is_refused(ini: Path, line: str, error: str) -> None:
     text = refused(ini, f"{LISTEN}[history]\n/topic/x = 1\n{line}\n")
     assert text.startswith(f"chat.ini:5: {error}")
+
+
+# ---------------------------------------------------------------- the running server
+
+
+def test_history_in_memory_says_how_to_keep_it(in_memory: InMemory, log: Log) -> None:
+    server = in_memory.start(f"{LISTEN}[history]\n/topic/a = 1\n/topic/b* = 2\nfile = :memory:\n")
+    assert log.lines("history") == [
+        "history of /topic/a, /topic/b* is kept in memory and ends with this process; "
+        "a line file = PATH in [history] keeps it"
+    ]
+    stop(in_memory, server)
+
+
+def test_history_opens_its_file_and_closes_it_after_the_last_client(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(f"{LISTEN}[history]\n/topic/a = 1\n")
+    path = in_memory.ini.with_name("rtchat-history.sqlite")
+    assert log.lines("history") == [
+        f"history of /topic/a is kept in {path}: 0 messages now",
+    ]
+    stop(in_memory, server)
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_file_that_cannot_be_used_ends_the_start(in_memory: InMemory) -> None:
+    in_memory.ini.with_name("kept").write_text("This is no database, however long it is.\n" * 99)
+    server = in_memory.make(f"{LISTEN}[history]\n/topic/a = 1\nfile = kept\n")
+    server.service.privilegedStartService()
+    with pytest.raises(SystemExit) as end:
+        server.service.startService()
+    assert str(end.value).startswith(
+        f"rtchat: {in_memory.ini}:5: [history] file = kept cannot be used by {process_user()}: "
+    )
+
+
+def test_a_bug_in_an_answer_of_the_file_is_logged(in_memory: InMemory, log: Log) -> None:
+    server = in_memory.start(f"{LISTEN}[history]\n/topic/a = 1\nfile = :memory:\n")
+
+    def answer() -> None:
+        raise ValueError("a bug")
+
+    server.part(HistoryPart)._run_in_reactor(answer)
+    in_memory.reactor.turn()
+    assert log.lines("bug") == ["bug while delivering kept messages"]
+    assert log.failures() == ["a bug"]
+    stop(in_memory, server)
+
+
+def stop(in_memory: InMemory, server: Server) -> None:
+    """Stop a server, and wait for the thread of its history."""
+    stopped: list[object] = []
+    server.service.stopService().addCallback(stopped.append)
+    in_memory.reactor.run_until(lambda: bool(stopped))

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from pathlib import Path
 
 import pytest
+from live.certificate import write_certificate
 from support.chat_ini import read, refused
+from support.in_memory import InMemory
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import CannotListenError
 
 from rtchat.config.ini import SourceLine
+from rtchat.core.access.hosts import Target
+from rtchat.server.access import AccessPart
 from rtchat.server.listeners import Listener, ListenersPart
+from rtchat.server.stomp import BrokerPart
+from rtchat.server.web import WebPart
 
 
 @pytest.mark.parametrize(
@@ -74,7 +85,7 @@ def test_an_endpoint_is_kept_as_text(ini: Path) -> None:
         ),
         (
             "http://::1:9000",
-            "http://::1:9000 is not clear; write an IPv6 address in brackets: http://[::1]:9000",
+            "http://::1:9000 is ambiguous; write an IPv6 address in brackets: http://[::1]:9000",
         ),
         (
             "http://:9000/chat",
@@ -145,3 +156,136 @@ def test_two_listeners_on_one_address_are_refused(ini: Path, one: str, other: st
 )
 def test_two_listeners_that_may_go_together_are_kept(ini: Path, one: str, other: str) -> None:
     assert len(read(ini, f"[listen]\n{one}\n{other}\n").of(ListenersPart).listeners) == 2
+
+
+# ---------------------------------------------------------------- the running server
+
+
+def opened(in_memory: InMemory, text: str) -> str:
+    """Return the sentence with which opening the ports fails."""
+    server = in_memory.make(text)
+    with pytest.raises(SystemExit) as end:
+        server.service.privilegedStartService()
+    return str(end.value).removeprefix(f"rtchat: {in_memory.ini}:")
+
+
+def test_each_port_gets_the_factory_of_its_kind(in_memory: InMemory) -> None:
+    text = "[listen]\nhttp://127.0.0.1:1\nstomp://[::1]:2\nhttp = unix:a\nstomp = unix:b\n"
+    server = in_memory.start(text)
+    site, stomp = server.part(WebPart).site, server.part(BrokerPart).factory
+    reactor = in_memory.reactor
+    tcp = [(port, factory, host) for port, factory, _, host in reactor.tcpServers]
+    assert tcp == [(1, site, "127.0.0.1"), (2, stomp, "::1")]
+    assert [(path, factory) for path, factory, *_ in reactor.unixServers] == [
+        ("a", site),
+        ("b", stomp),
+    ]
+
+
+def test_open_stomp_ports_are_targets_that_rules_may_name(in_memory: InMemory) -> None:
+    text = "[listen]\nhttp://127.0.0.1:1\nstomp://127.0.0.1:2\n"
+    server = in_memory.make(text)
+    targets = server.part(AccessPart).stomp_targets
+    assert list(targets) == []
+    server.service.privilegedStartService()
+    # The port in memory says that it is open on 0.0.0.0.
+    names = ["localhost", "127.0.0.1", "::1", *server.part(AccessPart).own_names]
+    assert [str(target) for target in targets] == [str(Target(name, 2)) for name in names]
+
+
+def test_a_proxy_in_front_is_for_http_alone(in_memory: InMemory, tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    text = (
+        "[listen]\nhttp://:1\nhttps://:2\nstomp://:3\nstomps://:4\nhttp = unix:a\n"
+        "[ssl]\ncrt = cert.pem\nkey = key.pem\n"
+        "[front]\ntrusted = 127.0.0.1\nprotocol = proxy\n"
+    )
+    server = in_memory.start(text)
+    reactor, stomp = in_memory.reactor, server.part(BrokerPart).factory
+    behind = [port for port, factory, *_ in reactor.tcpServers if factory is not stomp]
+    assert behind == [1, 2], "TLS begins behind the PROXY header"
+    assert [port for port, *_ in reactor.sslServers] == [4]
+    assert reactor.unixServers[0][1] is not server.part(WebPart).site
+
+
+@pytest.mark.parametrize(
+    "error, problem",
+    [
+        (
+            OSError(errno.EADDRINUSE, "Address already in use"),
+            "Address already in use. Choose another port, or stop the program that has this one.",
+        ),
+        (
+            OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"),
+            "Cannot assign requested address. Name an address of this machine, or none to listen "
+            "on all.",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "Permission denied. Choose a port above 1023, or start as root and set [global] user.",
+        ),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "Name or service not known. Name an address of this machine, or none to listen on all.",
+        ),
+        (ValueError("a bug."), "Couldn't listen on 127.0.0.1:9000: a bug."),
+    ],
+)
+def test_a_port_that_cannot_be_opened_ends_the_start(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str
+) -> None:
+    def listen(*args: object, **options: object) -> None:
+        raise CannotListenError("127.0.0.1", 9000, error)
+
+    monkeypatch.setattr(in_memory.reactor, "listenTCP", listen)
+    assert opened(in_memory, "[listen]\nhttp://127.0.0.1:9000\n") == (
+        f"2: [listen] http://127.0.0.1:9000 cannot be opened: {problem}"
+    )
+
+
+@pytest.mark.parametrize(
+    "error, problem",
+    [
+        (
+            CannotListenError(None, "a", FileNotFoundError(errno.ENOENT, "No such file")),
+            "No such file. Create the folder, or change the path.",
+        ),
+        (
+            CannotListenError(None, "a", PermissionError(errno.EACCES, "Permission denied")),
+            "Permission denied. Change the permissions of the folder, or the path.",
+        ),
+        (
+            ValueError("it is taken."),
+            "it is taken. Stop the program that has this socket, or choose another path.",
+        ),
+    ],
+)
+def test_a_socket_that_cannot_be_opened_ends_the_start(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str
+) -> None:
+    def listen(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(in_memory.reactor, "listenUNIX", listen)
+    assert opened(in_memory, "[listen]\nhttp = unix:a\n") == (
+        f"2: [listen] http = unix:a cannot be opened: {problem}"
+    )
+
+
+def test_a_port_that_takes_its_time_ends_the_start(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TCP4ServerEndpoint, "listen", lambda endpoint, factory: Deferred())
+    assert opened(in_memory, "[listen]\nhttp://127.0.0.1:9000\n") == (
+        "2: [listen] http://127.0.0.1:9000 did not open at once."
+    )
+
+
+def test_an_endpoint_that_twisted_does_not_know_ends_the_start(in_memory: InMemory) -> None:
+    with pytest.raises(SystemExit) as end:
+        in_memory.make("[listen]\nhttp = carrier:pigeon\n")
+    assert str(end.value) == (
+        f"rtchat: {in_memory.ini}:2: [listen] http = carrier:pigeon cannot be used as an endpoint "
+        "(Unknown endpoint type: 'carrier'); write one that Twisted knows, such as tcp:61613 or "
+        "unix:/run/rtchat.sock."
+    )

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from support.chat_ini import LISTEN, read, refused
+from support.in_memory import InMemory, Log
 
 from rtchat.config.keys import keys_of
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import Notice
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
-from rtchat.server.stomp import BrokerPart
+from rtchat.server.stomp import BrokerPart, quarter_of_memory
 
 QUARTER_OF_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
 
@@ -100,3 +103,65 @@ def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
 def test_a_pubsub_line_that_cannot_be_used_is_named(ini: Path, line: str, error: str) -> None:
     text = f"{LISTEN}[pubsub]\n{line}\n"
     assert refused(ini, text) == f"chat.ini:4: [pubsub] {line} {error}"
+
+
+# ---------------------------------------------------------------- the running server
+
+
+@pytest.mark.parametrize(
+    "kind, text",
+    [
+        (
+            "queue full",
+            "/queue/a\\n is full (2 messages, 30 bytes): its publishers are not read until a "
+            "consumer makes room. The limits are queue.max_messages and queue.max_bytes in "
+            "[broker]",
+        ),
+        ("queue has room", "/queue/a\\n has room again (2 messages, 30 bytes)"),
+        (
+            "dead letter",
+            "a message was refused or tried too often, it is in /queue/a\\n now (2 there)",
+        ),
+    ],
+)
+def test_what_happens_to_a_queue_is_one_line_of_the_log(
+    in_memory: InMemory, log: Log, kind: str, text: str
+) -> None:
+    server = in_memory.start(LISTEN)
+    server.part(BrokerPart).broker.notify(Notice(kind, "/queue/a\n", 2, 30))
+    assert log.lines()[-1] == text
+
+
+def test_the_broker_expires_once_a_second_until_the_end(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+    monkeypatch.setattr(Broker, "expire", lambda broker: times.append(broker.now))
+    server = in_memory.start(LISTEN)
+    in_memory.reactor.pump([0.5] * 5)
+    assert len(times) == 3
+    server.service.stopService()
+    in_memory.reactor.pump([0.5] * 5)
+    assert len(times) == 3
+
+
+def test_a_bug_in_the_expiry_is_logged(
+    in_memory: InMemory, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expire(broker: Broker) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Broker, "expire", expire)
+    server = in_memory.start(LISTEN)
+    assert log.lines("bug") == ["bug; nothing expires until the next start"]
+    server.service.stopService()
+
+
+def test_a_machine_that_does_not_tell_its_memory_has_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str) -> int:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "sysconf", refuse)
+    assert quarter_of_memory() == 1024**3

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import signal
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from live.certificate import write_certificate
 from support.chat_ini import CERTIFICATE, KEY, read, refused
+from support.in_memory import InMemory, Log
 
 from rtchat.errors import ConfigError
 from rtchat.server import settings as config
 from rtchat.server.listeners import ListenersPart
+from rtchat.server.process import process_user
 from rtchat.server.settings import Settings
 from rtchat.server.tls import TlsFiles, TlsPart
 from rtchat.tap import PARTS
@@ -111,3 +115,68 @@ def test_a_key_that_may_not_be_read_is_refused(
 def test_a_path_too_long_for_the_system_is_an_error_and_no_traceback(ini: Path) -> None:
     name = "x" * 5000
     assert f"[ssl] crt = {name} does not exist" in refused(ini, f"{SSL}crt = {name}\nkey = k\n")
+
+
+# ---------------------------------------------------------------- the running server
+
+TLS = "[ssl]\ncrt = cert.pem\nkey = key.pem\n[listen]\n"
+
+
+def test_a_certificate_is_loaded_for_the_first_port_that_needs_it(
+    in_memory: InMemory, tmp_path: Path
+) -> None:
+    write_certificate(tmp_path)
+    server = in_memory.start(f"{TLS}https://:9443\nstomps://:61614\nhttp://:9000\n")
+    reactor = in_memory.reactor
+    assert [port for port, *_ in reactor.sslServers] == [9443, 61614]
+    assert [port for port, *_ in reactor.tcpServers] == [9000]
+    [certificates] = {context for _, _, context, *_ in reactor.sslServers}
+    line = server.part(ListenersPart).settings.listeners[0].source_line
+    assert server.part(TlsPart).certificates_for(line) is certificates
+
+
+def test_no_certificate_is_loaded_unless_a_port_needs_it(
+    in_memory: InMemory, tmp_path: Path
+) -> None:
+    (tmp_path / "cert.pem").write_text(CERTIFICATE)
+    (tmp_path / "key.pem").write_text(KEY)
+    server = in_memory.start(f"{TLS}http://:9000\n")
+    assert not server.part(TlsPart).reload()
+
+
+def test_a_certificate_that_is_none_ends_the_start(in_memory: InMemory, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text(CERTIFICATE)
+    (tmp_path / "key.pem").write_text(KEY)
+    with pytest.raises(SystemExit) as end:
+        in_memory.make(f"{TLS}https://:9443\n")
+    assert str(end.value).startswith(
+        f"rtchat: {in_memory.ini}:5: [listen] https://:9443 cannot use TLS: "
+    )
+
+
+def test_a_port_cannot_have_a_certificate_that_no_line_names(in_memory: InMemory) -> None:
+    server = in_memory.make("[listen]\nhttp://:9000\n")
+    line = server.part(ListenersPart).settings.listeners[0].source_line
+    with pytest.raises(SystemExit, match=r"needs a certificate: set \[ssl\] crt and key\."):
+        server.part(TlsPart).certificates_for(line)
+
+
+def test_sighup_reads_the_certificate_again_or_says_why_not(
+    in_memory: InMemory, log: Log, tmp_path: Path
+) -> None:
+    certificate, key = write_certificate(tmp_path)
+    in_memory.start(f"{TLS}https://:9443\n")
+    in_memory.signal(signal.SIGHUP)
+    assert log.lines()[-1].startswith(
+        f"SIGHUP received: new connections get the certificate in {certificate}, valid until 20"
+    )
+    key.unlink()
+    in_memory.signal(signal.SIGHUP)
+    assert log.lines()[-1] == (
+        "SIGHUP received: the certificate was not read again, connections still get the old one: "
+        f"{key} cannot be read by {process_user()} (No such file or directory). Fix the file or "
+        "its permissions, then send SIGHUP again"
+    )
+    key.write_text(KEY)
+    in_memory.signal(signal.SIGHUP)
+    assert "was not read again, connections still get the old one: " in log.lines()[-1]

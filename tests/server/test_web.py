@@ -34,7 +34,7 @@ def test_a_mount_cannot_take_a_path_of_rtchats_own(ini: Path, name: str) -> None
 @pytest.mark.parametrize("name", ["/img", "a/b", "..", ".hidden", "a b", "img?", "%41", "-x"])
 def test_a_mount_is_one_part_of_a_url(ini: Path, name: str) -> None:
     assert refused(ini, f"{LISTEN}[static]\n{name} = .\n") == (
-        f"chat.ini:4: [static] {name} = . has a name that is no part of a URL; "
+        f"chat.ini:4: [static] {name} = . has a name that cannot be part of a URL; "
         "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
     )
 

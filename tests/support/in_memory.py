@@ -5,10 +5,13 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
+import twisted.internet
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent
 
@@ -25,9 +28,22 @@ class Reactor(MemoryReactorClock):
     def __init__(self) -> None:
         super().__init__()
         self.is_stopped = False
+        self._from_threads: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
     def callFromThread(self, call: Callable[..., Any], *args: Any) -> None:  # noqa: N802
-        self.callLater(0, call, *args)
+        self._from_threads.put(partial(call, *args))
+
+    def turn(self, seconds: float = 0) -> None:
+        """Let time pass, then do what threads have asked for."""
+        self.advance(seconds)
+        while not self._from_threads.empty():
+            self._from_threads.get()()
+
+    def run_until(self, is_done: Callable[[], bool]) -> None:
+        """Do what threads ask for until something is done; fail if they ask for nothing."""
+        self.advance(0)
+        while not is_done():
+            self._from_threads.get(timeout=20)()
 
     def begin(self) -> None:
         """Begin to run."""
@@ -62,9 +78,9 @@ class InMemory:
     def __init__(self, reactor: Reactor, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.reactor = reactor
         self.handlers: dict[int, Callable[[int, object], None]] = {}
-        self._ini = folder / "chat.ini"
+        self.ini = folder / "chat.ini"
         self._patch = patch
-        patch.setattr("twisted.internet.reactor", reactor)
+        patch.setattr(twisted.internet, "reactor", reactor, raising=False)
         patch.setattr(signal, "signal", self.handlers.__setitem__)
         patch.setattr(resource, "setrlimit", lambda limit, values: None)
 
@@ -77,11 +93,11 @@ class InMemory:
                 super().__init__(reactor, source)
                 made.append(self)
 
-        self._ini.write_text(text, encoding="utf-8")
+        self.ini.write_text(text, encoding="utf-8")
         self._patch.setattr(tap, "PARTS", (*tap.PARTS, *more))  # the one line
         self._patch.setattr(tap, "Server", Watched)
         options = Options()
-        options.parseOptions(["--config", str(self._ini)])
+        options.parseOptions(["--config", str(self.ini)])
         assert makeService(options) is made[0].service
         return made[0]
 
@@ -96,4 +112,4 @@ class InMemory:
     def signal(self, number: int) -> None:
         """Receive a signal."""
         self.handlers[number](number, None)
-        self.reactor.advance(0)
+        self.reactor.turn()
