@@ -1,7 +1,7 @@
 """The server as a Twisted application file: ``twistd -ny chat.tac``.
 
-Reads the ``chat.ini`` beside this file when there is one, and otherwise starts with the
-built-in settings: everything on loopback, the page on http://127.0.0.1:9000.
+It reads the ``chat.ini`` beside this file, if there is one. Without it, the built-in settings
+apply: everything on loopback, the page on http://127.0.0.1:9000.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ timers. Nothing sleeps: ``broker.advance(30)`` is half a minute of heart-beats.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -30,8 +29,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from rtchat.core.broker.broker import Broker as CoreBroker
-from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.broker.notices import Notice, Notices
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
@@ -67,38 +66,6 @@ class Refused(RtchatError):
         self.frame = frame
 
 
-class Notice(NamedTuple):
-    """What the server would have logged about a queue.
-
-    Attributes:
-        kind: ``queue full``, ``queue has room`` or ``dead letter``.
-        destination: The queue.
-        messages: How many it holds.
-        bytes: How many bytes it holds.
-    """
-
-    kind: str
-    destination: str
-    messages: int
-    bytes: int
-
-
-class _Notices(BrokerEvents):
-    """Notes what the server would have logged."""
-
-    def __init__(self, notices: list[Notice]) -> None:
-        self._notices = notices
-
-    def queue_full(self, destination: str, messages: int, size: int) -> None:
-        self._notices.append(Notice("queue full", destination, messages, size))
-
-    def queue_drained(self, destination: str, messages: int, size: int) -> None:
-        self._notices.append(Notice("queue has room", destination, messages, size))
-
-    def dead_lettered(self, destination: str, messages: int, size: int) -> None:
-        self._notices.append(Notice("dead letter", destination, messages, size))
-
-
 class Broker:
     """A STOMP broker without sockets.
 
@@ -126,7 +93,7 @@ class Broker:
         self.clock.rightNow = start_s
         self.notices: list[Notice] = []
         self._core = CoreBroker("test", broker_limits, pubsub=pubsub)
-        self._core.events.add(_Notices(self.notices))
+        self._core.events.add(Notices(self.notices))
         open_chat(self._core, chat or ChatPolicy(), JSON)
         self._factory = StompFactory(self._core, limits or Limits(), self.clock)
         self._clients = 0

@@ -1,9 +1,10 @@
 """The house keeps its rules: who may import whom, and where the reactor may be seen.
 
-Arrows go down only: ``tap`` → ``net`` → ``core`` → ``errors`` and ``server`` → ``core``,
-``errors``; ``tap`` sees everything, and ``cli`` is a second, smaller top. The rules are
-checked on the source text, so that an import inside a function or under ``TYPE_CHECKING``
-counts like any other. The pages for people are part of the house: what they link to is there.
+Arrows go down only: ``tap`` → ``server`` → ``net`` → ``core`` → ``errors``; ``config`` is read
+by ``server`` alone, but for ``config.keys``, with which the core declares its keys; ``cli`` is a
+second, smaller top. The rules are checked on the source text, so that an import inside a function
+or under ``TYPE_CHECKING`` counts like any other. The pages for people are part of the house: what
+they link to is there.
 """
 
 from __future__ import annotations
@@ -16,25 +17,123 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.server import settings as config
+from rtchat.config.schema import Schema
+from rtchat.tap import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Which rooms a room may import from, itself apart. The package itself holds the version.
+# Which rooms a room may import from, itself apart. A room is a module or a package with all that
+# is below it and has no entry of its own. The package itself holds the version.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "version": frozenset(),
     "errors": frozenset({"version"}),
-    "text": frozenset({"version", "errors"}),
-    "core": frozenset({"version", "errors", "text"}),
-    "config": frozenset({"version", "errors", "text", "core"}),
-    "net": frozenset({"version", "errors", "text", "core"}),
-    "server": frozenset({"version", "errors", "text", "core", "config", "net"}),
-    "tap": frozenset({"version", "errors", "core", "config", "server", "net"}),
-    "cli": frozenset({"version", "errors", "core", "net"}),
+    "text": frozenset(),
+    "config.keys": frozenset(),
+    "config": frozenset({"errors", "config.keys"}),
+    # Within core: the first five know no other; the broker knows no feature; a session knows none
+    # either, only the broker's seams.
+    "core": frozenset(),
+    "core.stomp": frozenset({"errors", "text", "config.keys"}),
+    "core.flow": frozenset({"errors", "text"}),
+    "core.selector": frozenset({"errors", "text"}),
+    "core.access": frozenset({"errors", "text"}),
+    "core.websocket": frozenset({"core.flow", "errors", "text"}),
+    "core.broker": frozenset(
+        {"core.stomp", "core.flow", "core.selector", "errors", "text", "config.keys"}
+    ),
+    "core.history": frozenset(
+        {"core.broker", "core.stomp", "core.flow", "errors", "text", "config.keys"}
+    ),
+    "core.chat": frozenset(
+        {"core.broker", "core.stomp", "core.flow", "errors", "text", "config.keys"}
+    ),
+    "core.session": frozenset(
+        {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
+    ),
+    # What the reactor touches: one package a protocol, on top of connections.
+    "net": frozenset(),
+    "net.twisted_internals": frozenset(),
+    "net.json_codec": frozenset({"core.chat"}),
+    "net.message_log": frozenset({"core.broker", "net.json_codec"}),
+    "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
+    "net.history": frozenset({"core.broker", "core.history", "errors"}),
+    "net.web": frozenset(
+        {"core.access", "net.connection", "net.json_codec", "net.twisted_internals", "text"}
+    ),
+    "net.websocket": frozenset(
+        {
+            "core.access",
+            "core.flow",
+            "core.websocket",
+            "errors",
+            "net.connection",
+            "net.twisted_internals",
+            "net.web",
+            "text",
+        }
+    ),
+    "net.stomp": frozenset(
+        {
+            "core.access",
+            "core.broker",
+            "core.flow",
+            "core.session",
+            "core.stomp",
+            "errors",
+            "net.connection",
+            "net.websocket",
+            "text",
+        }
+    ),
+    "net.gateway": frozenset(
+        {
+            "core.access",
+            "core.flow",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "net.twisted_internals",
+            "net.web",
+            "net.websocket",
+            "text",
+        }
+    ),
+    # The parts get their settings handed in; only tap reads a chat.ini.
+    "server.part": frozenset({"config", "net.connection"}),
+    "server.settings": frozenset({"errors", "config", "config.keys", "server.part"}),
+    "server": frozenset(
+        {
+            "version",
+            "errors",
+            "text",
+            "config",
+            "config.keys",
+            "core.access",
+            "core.broker",
+            "core.chat",
+            "core.flow",
+            "core.history",
+            "core.selector",
+            "core.stomp",
+            "net.connection",
+            "net.gateway",
+            "net.history",
+            "net.json_codec",
+            "net.message_log",
+            "net.stomp",
+            "net.web",
+            "net.websocket",
+            "server.part",
+        }
+    ),
+    "tap": frozenset({"version", "errors", "server", "server.part", "server.settings"}),
+    "cli": frozenset({"version", "errors", "core.stomp", "net.stomp"}),
     # For other people's programs: nothing of ours may need it.
-    "blocking": frozenset({"version", "errors", "core", "net"}),
+    "blocking": frozenset({"errors", "net.json_codec", "net.stomp"}),
     # For other people's test suites: nothing of ours may need them.
-    "testing": frozenset({"version", "errors", "core", "net"}),
+    "testing": frozenset(
+        {"core.broker", "core.chat", "core.stomp", "errors", "net.json_codec", "net.stomp"}
+    ),
     "pytest_plugin": frozenset({"testing"}),
 }
 
@@ -72,6 +171,13 @@ PURE_MODULES = frozenset(
         "zlib",
     }
 )
+
+
+PURE_ROOMS = frozenset({"errors", "text", "config.keys"})
+"""Rooms that core may import from; the same holds for them."""
+
+MAX_FILE_LINES = 450
+MAX_FUNCTION_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -157,9 +263,10 @@ class House:
 
 
 def room_of(module: str) -> str:
-    """Name the room a module belongs to."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "version"
+    """Name the room a module belongs to: the nearest one above it that has a rule."""
+    parts = module.split(".")[1:]
+    above = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in above if name in MAY_IMPORT), parts[0] if parts else "version")
 
 
 def wrong_arrows(house: House) -> list[str]:
@@ -182,7 +289,7 @@ def impure_imports(house: House) -> list[str]:
     return [
         f"{module}:{one.line} imports {one.path}"
         for module, found in house.imports.items()
-        if room_of(module) in ("core", "errors", "text")
+        if room_of(module).split(".")[0] == "core" or room_of(module) in PURE_ROOMS
         for one in found
         if house.target(one) is None and one.module not in PURE_MODULES
         if one.path not in PURE_MODULES
@@ -253,6 +360,89 @@ def without_introduction(house: House) -> list[str]:
     return wrong
 
 
+def rooms_that_see_each_other(house: House) -> list[str]:
+    """Return a circle of packages within core, whichever modules close it."""
+    arrows: dict[str, set[str]] = {}
+    for module, theres in house.arrows().items():
+        arrows.setdefault(room_of(module), set()).update(map(room_of, theres))
+    core = {name: theres - {name} for name, theres in arrows.items() if name.startswith("core.")}
+    return find_circle(core)
+
+
+def too_long(house: House) -> list[str]:
+    """List the files and the functions that are too long to be read at once."""
+    long = []
+    for module, source in house.sources.items():
+        lines = source.count("\n")
+        if lines > MAX_FILE_LINES:
+            long.append(f"{module} has {lines} lines")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                limit = 40 if node.name == "makeService" else MAX_FUNCTION_LINES + 1
+                if length >= limit:
+                    long.append(f"{module}:{node.lineno} {node.name} has {length} lines")
+    return long
+
+
+CHANGES = frozenset(
+    {
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "pop",
+        "popitem",
+        "popleft",
+        "remove",
+        "setdefault",
+        "update",
+    }
+)
+"""Methods that change a collection."""
+
+
+def module_state(house: House) -> list[str]:
+    """List what functions change that belongs to a module: it would be shared by all servers."""
+    found = []
+    for module, source in house.sources.items():
+        tree = ast.parse(source)
+        own = {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        }
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            local = {arg.arg for arg in ast.walk(function.args) if isinstance(arg, ast.arg)}
+            local |= {
+                node.id
+                for node in ast.walk(function)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+            for node in ast.walk(function):
+                changed: ast.expr | None = None
+                if isinstance(node, ast.Global):
+                    found.append(f"{module}:{node.lineno} global {', '.join(node.names)}")
+                elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+                    changed = node.value
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    changed = node.func.value if node.func.attr in CHANGES else None
+                if isinstance(changed, ast.Name) and changed.id in own - local:
+                    found.append(f"{module}:{node.lineno} changes {changed.id}")
+            for decorator in function.decorator_list:
+                name = ast.unparse(decorator).partition("(")[0].rpartition(".")[2]
+                if name in ("cache", "lru_cache"):
+                    found.append(f"{module}:{function.lineno} {function.name} has a cache")
+    return found
+
+
 @pytest.fixture(scope="module")
 def house() -> House:
     return House.at(ROOT)
@@ -276,6 +466,15 @@ class TestOurHouse:
 
     def test_every_module_introduces_itself(self, house: House) -> None:
         assert without_introduction(house) == []
+
+    def test_the_packages_of_core_form_no_circle(self, house: House) -> None:
+        assert rooms_that_see_each_other(house) == []
+
+    def test_nothing_is_too_long_to_be_read_at_once(self, house: House) -> None:
+        assert too_long(house) == []
+
+    def test_no_module_has_a_state(self, house: House) -> None:
+        assert module_state(house) == []
 
     def test_twisted_stays_open_for_plugins(self) -> None:
         plugins = ROOT / "twisted" / "plugins"
@@ -327,7 +526,8 @@ class TestThePagesForPeople:
             table = text.partition(f"| `[{section}]` |")[2].partition("\n\n")[0]
             cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
             keys = [key for cell in cells for key in re.findall(r"`([^`]+)`", cell)]
-            assert sorted(keys) == sorted(config._SECTIONS[section])
+            schema = Schema(kind for part in PARTS for kind in part.reads)
+            assert sorted(keys) == sorted(schema.keys[section])
 
 
 class TestTheChecksThemselves:
@@ -346,8 +546,40 @@ class TestTheChecksThemselves:
             {"net__web": "from ..server import Settings"},
             {"net__web": "import rtchat.tap as tap"},
             {"config": "from rtchat.net.web import Site"},
+            {"config__schema": "from rtchat.core.access.hosts import Target"},
+            {"config__schema": "from rtchat.server.part import Part"},
+            {"config__keys": "from rtchat.config.ini import SourceLine"},
+            {"core__session": "from rtchat.config.values import filled_text"},
+            {"core__session": "from rtchat.config import ini", "config__ini": ""},
+            {"core__session": "import rtchat.config"},
+            {"net__web": "from rtchat.config.schema import ChatIni"},
+            {"cli": "from rtchat.server.part import Server"},
+            {"testing": "from rtchat.server.settings import load"},
+            {"blocking": "from rtchat.tap import makeService"},
+            {"server__chat": "from rtchat.server.settings import Settings"},
+            {"server__chat": "from . import settings", "server__settings": ""},
+            {"server__chat": "from rtchat.tap import PARTS"},
+            {"server__part": "from rtchat.server.chat import ChatPart"},
+            {"server__settings": "from rtchat.server.chat import ChatPart"},
+            {"tap": "from rtchat.core.broker import Broker"},
+            {"tap": "from rtchat.net import web", "net__web": ""},
+            {"tap": "from rtchat.config.keys import key"},
             {"helpers": ""},
-            {"core__frames": "from rtchat import helpers", "helpers": ""},
+            {"core__stomp__frames": "from rtchat import helpers", "helpers": ""},
+            {"core__stomp__parser": "from rtchat.core.flow.memory import Budget"},
+            {"core__flow__outbound": "from rtchat.core.stomp.frames import Frame"},
+            {"core__selector__parser": "from rtchat.core.broker.message import Message"},
+            {"core__access__rules": "from rtchat.core.broker.broker import Broker"},
+            {"core__broker__broker": "from rtchat.core.history.topics import HistoryTopics"},
+            {"core__broker__router": "from rtchat.core.chat.chat import Chat"},
+            {"core__broker__gate": "from rtchat.core.session.session import Session"},
+            {"core__session__session": "from rtchat.core.chat.gate import ChatGate"},
+            {"core__session__commands": "from rtchat.core.history.history import History"},
+            {"core__chat__chat": "from rtchat.core.history.history import History"},
+            {"core__history__topics": "from rtchat.core.session.session import Session"},
+            {"net__connection__writer": "from rtchat.net.stomp.server import StompFactory"},
+            {"net__web__site": "from rtchat.net.websocket.upgrade import WebSocketResource"},
+            {"net__gateway__relay": "from rtchat.core.broker.broker import Broker"},
         ],
     )
     def test_an_arrow_that_goes_up_is_found(self, modules: dict[str, str]) -> None:
@@ -356,12 +588,18 @@ class TestTheChecksThemselves:
     @pytest.mark.parametrize(
         "modules",
         [
-            {"core__frames": "from rtchat.errors import ProtocolError\nimport re"},
-            {"core__session": "from . import frames\nfrom .frames import Frame"},
+            {"core__stomp__frames": "from rtchat.errors import ProtocolError\nimport re"},
+            {"core__stomp__parser": "from . import frames\nfrom .frames import Frame"},
             {"core__session": "from rtchat import __version__"},
-            {"net__stomp": "from rtchat.core.session import Session"},
-            {"tap": "from rtchat import server\nfrom rtchat.net import web"},
-            {"server": "from rtchat.core.limits import Limits\nimport configparser"},
+            {"net__stomp": "from rtchat.core.session.session import Session"},
+            {"tap": "from rtchat import server\nfrom rtchat.server.settings import load"},
+            {"core__broker__limits": "from rtchat.config.keys import key"},
+            {"core__stomp__limits": "from rtchat.config import keys", "config__keys": ""},
+            {"config__values": "from rtchat.config.ini import SourceLine"},
+            {"config__values": "from rtchat.config.keys import Key"},
+            {"server__settings": "from rtchat.server.part import Part"},
+            {"server__chat": "from rtchat.server.part import Part\nfrom .stomp import BrokerPart"},
+            {"server": "from rtchat.core.stomp.limits import Limits\nimport configparser"},
         ],
     )
     def test_an_arrow_that_goes_down_is_left_alone(self, modules: dict[str, str]) -> None:
@@ -388,6 +626,7 @@ class TestTheChecksThemselves:
     )
     def test_an_import_that_core_may_not_have_is_found(self, source: str) -> None:
         assert len(impure_imports(planted(core__frames=source))) == 1
+        assert len(impure_imports(planted(config__keys=source))) == 1
 
     def test_pure_imports_and_other_rooms_are_left_alone(self) -> None:
         house = planted(
@@ -440,6 +679,61 @@ class TestTheChecksThemselves:
     )
     def test_a_module_that_does_not_introduce_itself_is_found(self, source: str) -> None:
         assert without_introduction(House({"rtchat.core.frames": source}, frozenset())) != []
+
+    def test_packages_of_core_that_see_each_other_are_found(self) -> None:
+        house = planted(
+            core__chat__chat="from rtchat.core.broker.broker import Broker",
+            core__broker__broker="from rtchat.core.history.rules import HistoryRules",
+            core__history__rules="",
+            core__history__topics="from rtchat.core.broker.provider import Target",
+            core__broker__provider="",
+        )
+        assert find_circle(house.arrows()) == []
+        assert rooms_that_see_each_other(house) == ["core.broker", "core.history", "core.broker"]
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "x = 1\n" * 451,
+            "def f():\n" + "    x = 1\n" * 60,
+            "class C:\n    async def f(self):\n" + "        x = 1\n" * 60,
+            "def makeService(options):\n" + "    x = 1\n" * 39,
+        ],
+    )
+    def test_what_is_too_long_is_found(self, source: str) -> None:
+        assert len(too_long(planted(tap=source))) == 1
+
+    @pytest.mark.parametrize(
+        "source", ["x = 1\n" * 450, "def f():\n" + "    x = 1\n" * 59, "def f(): ...\n"]
+    )
+    def test_what_is_short_is_left_alone(self, source: str) -> None:
+        assert too_long(planted(tap=source)) == []
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "known = {}\ndef f():\n    known[1] = 2",
+            "known = {}\ndef f():\n    del known[1]",
+            "known: list[int] = []\nclass C:\n    def f(self):\n        known.append(1)",
+            "count = 0\ndef f():\n    global count\n    count += 1",
+            "@cache\ndef f(): ...",
+            "@functools.lru_cache(maxsize=4)\ndef f(): ...",
+        ],
+    )
+    def test_a_module_with_a_state_is_found(self, source: str) -> None:
+        assert module_state(planted(net__web=source)) != []
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "known = {1: 2}\ndef f():\n    return known[1]",
+            "known = {}\ndef f():\n    known = {}\n    known[1] = 2",
+            "known = {}\ndef f(known):\n    known.update({})",
+            "known = []\nknown.append(1)",
+        ],
+    )
+    def test_a_module_without_a_state_is_left_alone(self, source: str) -> None:
+        assert module_state(planted(net__web=source)) == []
 
     @pytest.mark.parametrize("link", ["none.md", "b.md#no-heading", "#no-heading", "b.md#in-a-box"])
     def test_a_dead_link_is_found(self, link: str) -> None:

@@ -13,26 +13,26 @@ from configparser import (
     ParsingError,
 )
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from rtchat.errors import ConfigError
 
 __all__ = ["Section", "SourceLine", "read_sections", "split_lines"]
 
-
 _SECTION = re.compile(r"\[(?P<header>[^\[\]]+)\]$")
-
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;.*")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """Where a setting stands, for messages about it.
+    """One line of chat.ini, and where it stands.
 
     Attributes:
-        file: The file as it was named on the command line.
-        line: Its line, counted from 1.
-        key: What stands before ``=``, or the whole line when there is none.
-        value: What stands behind ``=``, or "".
+        file: The file as the command line names it.
+        line: The line's number, counted from 1.
+        key: The text before ``=``, or the whole line if it has no ``=``.
+        value: The text after ``=``, or "".
         section: The name of the section, without brackets.
     """
 
@@ -44,8 +44,13 @@ class SourceLine:
 
     @property
     def setting(self) -> str:
-        """The line as it stands in the file, comments aside."""
+        """The line as it stands in the file, without comments."""
         return f"{self.key} = {self.value}" if self.value else self.key
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths in the file start at."""
+        return Path(self.file).absolute().parent
 
     def __str__(self) -> str:
         return f"[{self.section}] {self.setting}" if self.section else self.setting
@@ -54,24 +59,28 @@ class SourceLine:
         """Return the error to raise for this line.
 
         Args:
-            problem: What is wrong and what to do; it continues the sentence that the setting
-                begins, such as "needs [ssl] crt and key".
+            problem: What is wrong and what to do. It continues the sentence that begins with
+                the setting, such as "needs [ssl] crt and key".
         """
         return ConfigError(f"{self} {problem}", file=self.file, line=self.line)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One section of the file; its places are in the order of the file."""
+class Section(NamedTuple):
+    """One section of the file.
+
+    Attributes:
+        line: The number of the line that opens it, counted from 1.
+        source_lines: Its lines by key, in the order of the file.
+    """
 
     line: int
     source_lines: Mapping[str, SourceLine]
 
 
 class _ChatIni(ConfigParser):
-    """The dialect: ``=`` alone, names as written, no default section, no interpolation."""
+    """The dialect: ``=`` only, names as written, no default section, no interpolation."""
 
-    # Nothing may follow "]": an IPv6 source, as in "[::1] -> localhost:61613", is no section.
+    # Nothing may follow "]": "[::1] -> localhost:61613" is a rule with an IPv6 source, no section.
     SECTCRE = _SECTION
 
     def __init__(self) -> None:
@@ -82,7 +91,7 @@ class _ChatIni(ConfigParser):
             allow_no_value=True,
             empty_lines_in_values=False,
             default_section="",
-            # _clean_lines has taken the comments away: the line numbers need the same lines.
+            # _clean_lines has removed the comments; _number_lines needs the same text.
             comment_prefixes=(),
             inline_comment_prefixes=(),
         )
@@ -92,7 +101,15 @@ class _ChatIni(ConfigParser):
 
 
 def read_sections(text: str, file: str) -> dict[str, Section]:
-    """Return every section with its settings; nothing is judged yet but the form."""
+    """Return every section with its lines; only the form of the text is checked.
+
+    Args:
+        text: The text of the file.
+        file: Its name, for error messages.
+
+    Raises:
+        ConfigError: A line is no section, key or comment, or stands in the wrong place.
+    """
     lines = _clean_lines(text, file)
     numbers = _number_lines(lines)
     parser = _ChatIni()
@@ -101,20 +118,20 @@ def read_sections(text: str, file: str) -> dict[str, Section]:
     except DuplicateSectionError as error:
         first = numbers[str(error.section), None]
         raise ConfigError(
-            f"[{error.section}] begins in line {first} already; move these lines there",
+            f"[{error.section}] already begins in line {first}; move these lines there",
             file=file,
             line=error.lineno or 0,
         ) from None
     except DuplicateOptionError as error:
         first = numbers[str(error.section), str(error.option)]
         raise ConfigError(
-            f"[{error.section}] {error.option} stands in line {first} already; keep one of them",
+            f"[{error.section}] {error.option} is already set in line {first}; keep one of them",
             file=file,
             line=error.lineno or 0,
         ) from None
     except MissingSectionHeaderError as error:
         raise ConfigError(
-            f"{lines[error.lineno - 1]} stands before any section; begin with a line such as "
+            f"{lines[error.lineno - 1]} comes before any section; begin with a line such as "
             "[listen]",
             file=file,
             line=error.lineno,
@@ -139,15 +156,15 @@ def read_sections(text: str, file: str) -> dict[str, Section]:
 
 
 def split_lines(text: str) -> list[str]:
-    """Split where an editor does; ``str.splitlines`` knows eight line ends more."""
+    """Split a text where editors do; ``str.splitlines`` knows eight more line ends."""
     return re.split(r"\r\n|\r|\n", text)
 
 
 def _clean_lines(text: str, file: str) -> list[str]:
-    """Return the lines without comments and surrounding white space.
+    """Return the lines without comments and without white space around them.
 
-    Indentation goes too: configparser would take an indented line for the rest of the value
-    above it, and a rule or a port would silently be lost.
+    Indentation has to go: configparser takes an indented line for a continuation of the value
+    above it, so that a rule or a port would silently be lost.
     """
     lines = []
     for number, line in enumerate(split_lines(text), start=1):
@@ -170,9 +187,9 @@ def _clean_lines(text: str, file: str) -> list[str]:
 
 
 def _number_lines(lines: Sequence[str]) -> dict[tuple[str, str | None], int]:
-    """Map (section, key) to its first line; configparser keeps no numbers.
+    """Map (section, key) to the number of its first line, which configparser does not keep.
 
-    The section itself has the key None.
+    The line that opens a section has the key None.
     """
     numbers: dict[tuple[str, str | None], int] = {}
     section = ""

@@ -1,91 +1,148 @@
-"""``[access]`` and ``[proxy]``: the WebSocket-to-TCP gateway."""
+"""``[proxy]``: the WebSocket-to-TCP gateway at ``/tcp/…``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rtchat.config.ini import SourceLine
-from rtchat.config.values import GIB, KIB, MIB, Reader, seconds, size_in_bytes, whole_number, yes_no
+from twisted.internet.defer import Deferred, DeferredList
+from typing_extensions import override
+
+from rtchat.config.keys import GIB, KIB, MIB, key
 from rtchat.core.access.hosts import Target
-from rtchat.core.access.rules import AccessRule
+from rtchat.core.access.ssrf import NamePolicy
+from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.gateway.resource import TcpSocket
+from rtchat.net.websocket.factory import WebSockets
+from rtchat.server.access import AccessPart
+from rtchat.server.part import Gauges, Part, Server
+from rtchat.server.web import WebPart
+from rtchat.server.websocket import WebSocketPart
 
-__all__ = ["PROXY_KEYS", "ProxySettings", "read_rules"]
+if TYPE_CHECKING:
+    # Loaded once the ports are open.
+    from rtchat.net.connection.splice import PipePool
+    from rtchat.net.gateway.relay import ProxyFactory
+    from rtchat.net.gateway.resolver import Endpoints
+
+__all__ = ["GatewayPart", "GatewaySettings"]
 
 
 @dataclass(frozen=True, slots=True)
-class ProxySettings:
-    """What the WebSocket-to-TCP proxy may use.
+class GatewaySettings:
+    """What the gateway may use.
 
     Attributes:
-        connect_timeout_s: Seconds a target has to accept the connection.
+        connect_timeout_s: Seconds that a target has to accept the connection.
         max_message_bytes: Size of one WebSocket message from a browser.
-        handshake_timeout_s: Seconds a client has to send the head of an HTTP request.
-        idle_timeout_s: Seconds without a byte in either direction; 0 waits for ever.
+        idle_timeout_s: Seconds without a byte in either direction; 0 waits without end.
         max_connections: How many connections there may be at once; 0 is no limit.
         max_per_target: How many to one target; 0 is no limit.
         max_per_source: How many from one address; 0 is no limit.
-        private_names: Whether a name may mean a private address.
-        max_http: How many HTTP connections there may be at once, WebSockets not counted; 0 is no
-            limit.
-        max_http_per_source: How many from one address; 0 is no limit.
+        private_names: Whether a name may stand for a private address.
     """
 
-    connect_timeout_s: float = 10.0
-    max_message_bytes: int = 16 * MIB
-    handshake_timeout_s: float = 10.0
-    idle_timeout_s: float = 0.0
-    max_connections: int = 10_000
-    max_per_target: int = 0
-    max_per_source: int = 0
-    private_names: bool = True
-    max_http: int = 20_000
-    max_http_per_source: int = 10_000
+    connect_timeout_s: float = key(
+        "[proxy] connect.timeout", 10.0, unit="seconds", low=0.1, high=600
+    )
+    max_message_bytes: int = key(
+        "[proxy] message.max_bytes", 16 * MIB, unit="bytes", low=KIB, high=GIB
+    )
+    idle_timeout_s: float = key(
+        "[proxy] idle.timeout", 0.0, unit="seconds", low=0.1, high=604_800, or_zero=True
+    )
+    max_connections: int = key(
+        "[proxy] connections.total",
+        10_000,
+        unit="connections",
+        low=1,
+        high=1_000_000,
+        or_zero=True,
+    )
+    max_per_target: int = key(
+        "[proxy] connections.per_target",
+        0,
+        unit="connections",
+        low=1,
+        high=1_000_000,
+        or_zero=True,
+    )
+    max_per_source: int = key(
+        "[proxy] connections.per_source",
+        0,
+        unit="connections",
+        low=1,
+        high=1_000_000,
+        or_zero=True,
+    )
+    private_names: bool = key("[proxy] private.names", True)
 
 
-def read_rules(source_lines: Iterable[SourceLine], folder: Path) -> tuple[AccessRule, ...]:
-    """Return the rules; those for one target reach it in one way."""
-    rules: list[AccessRule] = []
-    first: dict[Target, tuple[AccessRule, SourceLine]] = {}
-    for source_line in source_lines:
-        try:
-            rule = AccessRule.parse(source_line.setting)
-        except ValueError as error:
-            raise source_line.error(f"is not a rule: {error}") from None
-        if rule.path:
-            rule = replace(rule, path=str(folder / rule.path))
-        other, where = first.setdefault(rule.target, (rule, source_line))
-        if (rule.path, rule.has_proxy_header) != (other.path, other.has_proxy_header):
-            raise source_line.error(
-                f"reaches {rule.target} in another way than line {where.line} "
-                f"({where.setting}); write the same behind the -> in both"
+class GatewayPart(Part[GatewaySettings]):
+    """Connects web pages with TCP services that the access list names."""
+
+    reads = (GatewaySettings,)
+
+    def __init__(self, settings: GatewaySettings, server: Server) -> None:
+        super().__init__(settings, server)
+        self._server = server
+        access, limits = server.part(AccessPart), settings
+        self._rule_for = access.access_list.rule_for
+        self._wrap = server.part(WebSocketPart).wrap
+        self._policy = NamePolicy(access.own_names, limits.private_names)
+        self._endpoints: Endpoints | None = None
+        self._limiter = ConnectionLimiter(
+            limits.max_connections, limits.max_per_target, limits.max_per_source
+        )
+        self._pipes: PipePool | None = None
+        self._websockets: dict[Target, WebSockets] = {}
+        resource = TcpSocket(access.access_list, self._websockets_to, access.stomp_targets)
+        server.part(WebPart).serve("tcp", resource)
+
+    @override
+    def load_late(self) -> None:
+        import rtchat.net.gateway.relay
+        import rtchat.net.gateway.resolver  # noqa: F401  # for /tcp/…
+
+    def _websockets_to(self, target: Target) -> WebSockets:
+        """Return what serves the WebSockets to one target."""
+        if target not in self._websockets:
+            self._websockets[target] = self._wrap(
+                self._factory_for(target),
+                Cork(),
+                max_message_bytes=self.settings.max_message_bytes,
+                deflate=False,
             )
-        rules.append(rule)
-    return tuple(rules)
+        return self._websockets[target]
 
+    def _factory_for(self, target: Target) -> ProxyFactory:
+        from rtchat.net.connection.splice import PipePool
+        from rtchat.net.gateway.relay import ProxyFactory
+        from rtchat.net.gateway.resolver import checked_endpoints
 
-PROXY_KEYS: Mapping[str, tuple[str, Reader]] = {
-    "connect.timeout": ("connect_timeout_s", seconds(0.1, 600)),
-    "message.max_bytes": ("max_message_bytes", size_in_bytes(KIB, GIB)),
-    "handshake.timeout": ("handshake_timeout_s", seconds(0.1, 600)),
-    "idle.timeout": ("idle_timeout_s", seconds(0.1, 604_800, or_zero=True)),
-    "connections.total": (
-        "max_connections",
-        whole_number(1, 1_000_000, "connections", or_zero=True),
-    ),
-    "connections.per_target": (
-        "max_per_target",
-        whole_number(1, 1_000_000, "connections", or_zero=True),
-    ),
-    "connections.per_source": (
-        "max_per_source",
-        whole_number(1, 1_000_000, "connections", or_zero=True),
-    ),
-    "private.names": ("private_names", yes_no),
-    "http.connections.total": ("max_http", whole_number(1, 1_000_000, "connections", or_zero=True)),
-    "http.connections.per_source": (
-        "max_http_per_source",
-        whole_number(1, 1_000_000, "connections", or_zero=True),
-    ),
-}
+        if self._pipes is None:
+            self._pipes = PipePool()
+        if self._endpoints is None:
+            self._endpoints = checked_endpoints(self._server.reactor, self._policy, self._rule_for)
+        return ProxyFactory(
+            target,
+            self._endpoints,
+            self._server.clock,
+            self.settings.connect_timeout_s,
+            idle_timeout_s=self.settings.idle_timeout_s,
+            limiter=self._limiter,
+            pipes=self._pipes,
+            has_proxy_header=self._rule_for(target).has_proxy_header,
+        )
+
+    @override
+    def gauges(self) -> Gauges:
+        def count() -> int:
+            return sum(len(sockets.protocols) for sockets in self._websockets.values())
+
+        return {"proxied_websockets": count}
+
+    @override
+    def drain(self) -> Deferred[Any]:
+        return DeferredList([sockets.shut_down() for sockets in self._websockets.values()])

@@ -1,122 +1,150 @@
-"""Start and stop: signals, the greeting, the goodbye to clients."""
+"""Start and stop: signals, the order of the shutdown, the last line of the start."""
 
 from __future__ import annotations
 
-import resource
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from typing_extensions import override
 
 from rtchat import __version__
-from rtchat.core.access.rules import AccessList
-from rtchat.server import settings as config
-from rtchat.server.listeners import shown_address
+from rtchat.server.part import Part, Server
 
-__all__ = ["Goodbye", "Greeting", "Signals", "allow_many_connections"]
-
+__all__ = ["DrainPart", "LateModulesPart", "ReadyPart", "SignalsPart"]
 
 _log = Logger(__package__)
 
 
-class Goodbye(Service):
-    """Tells the clients that the server stops.
+class SignalsPart(Part[None], Service):
+    """SIGTERM and Ctrl-C stop the server with exit code 0; SIGHUP reloads the parts."""
 
-    Children of a MultiService stop in the reverse of their order, and a port closes a turn of the
-    reactor later; then every port is closed, and a client that was told comes back to find
-    nobody, not the old server.
-    """
-
-    def __init__(self, reactor: Any, say_goodbye: Callable[[], Deferred[Any]]) -> None:
-        self._reactor = reactor
-        self._say_goodbye = say_goodbye
+    def __init__(self, settings: None, server: Server) -> None:
+        super().__init__(settings, server)
+        self._server = server
+        self._reactor = server.reactor
 
     @override
-    def stopService(self) -> Deferred[Any]:
-        super().stopService()
-        return deferLater(self._reactor, 0, self._say_goodbye)
-
-
-class Signals(Service):
-    """SIGTERM and Ctrl-C end with exit code 0, SIGHUP makes the parts look at their files."""
-
-    def __init__(
-        self, reactor: Any, server: MultiService, on_hang_up: Sequence[Callable[[], None]]
-    ) -> None:
-        self._reactor = reactor
-        self._server = server
-        self._on_hang_up = on_hang_up
+    def service(self) -> IService:
+        return self
 
     @override
     def startService(self) -> None:
         super().startService()
-        # The reactor sets handlers of its own when it begins to run; ours come after them.
+        # The reactor sets its own handlers when it begins to run; these have to come after them.
         self._reactor.callWhenRunning(self._install)
 
     def _install(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        signal.signal(signal.SIGHUP, self._hang_up)
+            signal.signal(number, self._stop_on_signal)
+        signal.signal(signal.SIGHUP, self._reload_on_signal)
 
-    def _stop(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._stop_once, signal.Signals(number).name)
+    def _stop_on_signal(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
 
-    def _stop_once(self, name: str) -> None:
-        if self._reactor.running and self._server.running:
+    def _stop(self, name: str) -> None:
+        if self._reactor.running and self._server.service.running:
             _log.info("{name} received: stopping", name=name)
             self._reactor.stop()
 
-    def _hang_up(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._look_again)
+    def _reload_on_signal(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._reload)
 
-    def _look_again(self) -> None:
-        for look in self._on_hang_up:
-            look()
-        if not self._on_hang_up:
-            _log.info("SIGHUP received: no message log and no certificate, nothing to do")
+    def _reload(self) -> None:
+        has_reloaded = False
+        for part in self._server.parts:
+            try:
+                has_reloaded |= part.reload()
+            except Exception:
+                has_reloaded = True
+                _log.failure("bug in {part} on SIGHUP", part=type(part).__name__)
+        if not has_reloaded:
+            _log.info(
+                "SIGHUP received: there is no file to read again (a changed chat.ini needs a "
+                "restart)"
+            )
 
 
-class Greeting(Service):
-    """Says where the server is, and what deserves a second look."""
+class DrainPart(Part[None], Service):
+    """Stops the parts in two steps: first the clients go, then files are closed.
 
-    def __init__(self, settings: config.Settings, access: AccessList, reactor: Any) -> None:
-        self._settings = settings
-        self._access = access
-        self._reactor = reactor
+    Children of a MultiService stop in the reverse of their order, and a port closes a turn of the
+    reactor later. Once the clients are told, every port is closed: a client that comes back at
+    once finds no server, rather than this one.
+    """
+
+    def __init__(self, settings: None, server: Server) -> None:
+        super().__init__(settings, server)
+        self._server = server
+
+    @override
+    def service(self) -> IService:
+        return self
+
+    @override
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        return deferLater(self._server.reactor, 0, self._drain)
+
+    def _drain(self) -> Deferred[Any]:
+        parts = self._server.parts
+        drained = _all_done(part.drain for part in parts)
+        return drained.addCallback(lambda _: _all_done(part.close for part in parts))
+
+
+class LateModulesPart(Part[None], Service):
+    """Lets the parts load modules that can wait until the ports are open."""
+
+    def __init__(self, settings: None, server: Server) -> None:
+        super().__init__(settings, server)
+        self._server = server
+
+    @override
+    def service(self) -> IService:
+        return self
+
+    @override
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        for part in self._server.parts:
+            part.load_late()
+
+
+class ReadyPart(Part[None], Service):
+    """Logs that the server is ready; the last part."""
+
+    def __init__(self, settings: None, server: Server) -> None:
+        super().__init__(settings, server)
+        self._server = server
+
+    @override
+    def service(self) -> IService:
+        return self
 
     @override
     def startService(self) -> None:
         super().startService()
-        # Whoever waits for these lines may send a signal at once: not before it is listened to.
-        self._reactor.callWhenRunning(self._greet)
+        # A program that waits for this line may send a signal at once: the handlers have to be
+        # in place.
+        self._server.reactor.callWhenRunning(self._log_ready)
 
-    def _greet(self) -> None:
-        for rule in self._access.open_rules:
-            _log.warn(
-                "{source}: [access] {rule} lets every web page in the world reach {target} "
-                "through a visitor's browser; name your page's host instead of * if you can",
-                source=self._settings.source,
-                rule=rule,
-                target=rule.target,
-            )
-        for listener in self._settings.listeners:
-            what = "open in a browser" if listener.kind.startswith("http") else "STOMP clients"
-            _log.info("{what}: {where}", what=what, where=shown_address(listener))
+    def _log_ready(self) -> None:
         _log.info(
             "rtchat {version} is ready (settings: {source}); Ctrl-C stops it",
             version=__version__,
-            source=self._settings.source,
+            source=self._server.source,
         )
 
 
-def allow_many_connections() -> None:
-    """Raise the limit of open files as far as the system lets us: each connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # then the usual limit stays
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _all_done(steps: Iterable[Callable[[], Deferred[Any] | None]]) -> Deferred[Any]:
+    """Take all steps at once; fires when each is done. One that fails holds up no other."""
+    return DeferredList([maybeDeferred(step).addErrback(_log_bug) for step in steps])
+
+
+def _log_bug(failure: Failure) -> None:
+    _log.failure("bug while stopping", failure)

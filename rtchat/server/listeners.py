@@ -1,16 +1,17 @@
-"""``[listen]``: ports, endpoints, and the services that open them."""
+"""``[listen]``: the ports of the server, opened before privileges are dropped."""
 
 from __future__ import annotations
 
 import errno
 import re
+import resource
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from twisted.application.service import Service
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     SSL4ServerEndpoint,
@@ -20,37 +21,38 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
 from rtchat.config.ini import SourceLine
-from rtchat.config.schema import nearest
-from rtchat.core.access.hosts import HostList, Target, normal_host
-from rtchat.net.connection.front_proxy import ProxyProtocolEndpoint
-from rtchat.server.front_proxy import FrontSettings
+from rtchat.config.keys import lines
+from rtchat.config.schema import ChatIni, nearest
+from rtchat.core.access.hosts import normal_host
+from rtchat.server.access import ANY_HOST, AccessPart
+from rtchat.server.front_proxy import FrontProxyPart
+from rtchat.server.part import Part, Server
+from rtchat.server.stomp import BrokerPart
+from rtchat.server.tls import TlsPart
+from rtchat.server.web import WebPart
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
+    from rtchat.core.access.addresses import AddressList
     from rtchat.net.connection.tls import Certificates
 
-__all__ = [
-    "TLS_KINDS",
-    "Listener",
-    "ListenerKind",
-    "Listening",
-    "machine_names",
-    "read_listeners",
-    "server_endpoint",
-    "shown_address",
-    "targets_of",
-]
+__all__ = ["ListenSettings", "Listener", "ListenerKind", "ListenersPart"]
 
+_log = Logger(__package__)
 
 ListenerKind: TypeAlias = Literal["http", "https", "stomp", "stomps"]
 
 _KINDS = ("http", "https", "stomp", "stomps")
+_TLS_KINDS = ("https", "stomps")
 
 _URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[^/]*))?/?", re.I)
+
+_BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,12 @@ class Listener:
     """One port, or one endpoint, to listen on.
 
     Attributes:
-        kind: What is spoken there; the ``s`` at the end means TLS.
-        host: Name or address of the interface, without IPv6 brackets; "" is every interface
-            and also stands beside an endpoint.
-        port: 1 to 65535, or 0 beside an endpoint.
+        kind: The protocol; the ``s`` at the end means TLS.
+        host: Name or address of the interface, without IPv6 brackets; "" is every interface.
+            With an endpoint it is "".
+        port: 1 to 65535. With an endpoint it is 0.
         endpoint: A Twisted server endpoint string instead of host and port, or None.
-        source_line: The line, to name it when the port is taken.
+        source_line: The line, for errors when the port cannot be opened.
     """
 
     kind: ListenerKind
@@ -72,13 +74,16 @@ class Listener:
     endpoint: str | None
     source_line: SourceLine
 
+    @property
+    def is_http(self) -> bool:
+        """Whether the page is served there, rather than STOMP."""
+        return self.kind.startswith("http")
 
-def read_listeners(source_lines: Iterable[SourceLine], *, has_tls: bool) -> tuple[Listener, ...]:
+
+def _read_listeners(source_lines: Mapping[str, SourceLine]) -> tuple[Listener, ...]:
     listeners: list[Listener] = []
-    for source_line in source_lines:
+    for source_line in source_lines.values():
         listener = _endpoint(source_line) if source_line.key in _KINDS else _address(source_line)
-        if listener.kind in ("https", "stomps") and not has_tls:
-            raise source_line.error("needs a certificate; write a section [ssl] with crt and key")
         for other in listeners:
             if _overlap(listener, other):
                 taken = other.source_line
@@ -91,7 +96,7 @@ def read_listeners(source_lines: Iterable[SourceLine], *, has_tls: bool) -> tupl
 
 
 def _endpoint(source_line: SourceLine) -> Listener:
-    """Read ``http = ENDPOINT``; whether Twisted understands the endpoint shows when it opens."""
+    """Read ``http = ENDPOINT``. Whether Twisted knows the endpoint is checked when it is built."""
     kind = source_line.key
     if kind not in ("http", "stomp"):
         plain = kind.removesuffix("s")
@@ -123,7 +128,7 @@ def _address(source_line: SourceLine) -> Listener:
         raise source_line.error(f"has no port; write {kind}://{host}:{example}")
     if ":" in port:
         raise source_line.error(
-            f"is not clear; write an IPv6 address in brackets: {kind}://[::1]:9000"
+            f"is ambiguous; write an IPv6 address in brackets: {kind}://[::1]:9000"
         )
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise source_line.error(f"has the port {port}; use a number from 1 to 65535")
@@ -140,7 +145,7 @@ def _address(source_line: SourceLine) -> Listener:
 
 
 def _overlap(one: Listener, other: Listener) -> bool:
-    """Whether the second of two listeners is bound to find its address taken."""
+    """Return whether two listeners cannot be open at the same time."""
     if one.endpoint is not None or other.endpoint is not None:
         return one.endpoint == other.endpoint
     if one.port != other.port:
@@ -152,27 +157,79 @@ def _overlap(one: Listener, other: Listener) -> bool:
     return bool((hosts & {"", "0.0.0.0"} and ipv6 == 0) or ("::" in hosts and ipv6 == 2))
 
 
-_ANY_HOST = ("", "0.0.0.0", "::")
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """What to listen on.
 
-TLS_KINDS = ("https", "stomps")
+    Attributes:
+        listeners: In the order of the file; never empty.
+    """
 
-_BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
+    listeners: tuple[Listener, ...] = lines("[listen]", _read_listeners)
 
 
-class Listening(Service):
-    """Opens a port before privileges are dropped."""
+class ListenersPart(Part[ListenSettings], MultiService):
+    """Opens the ports, for the web server and the broker; logs where they are."""
+
+    reads = (ListenSettings,)
+
+    def __init__(self, settings: ListenSettings, server: Server) -> None:
+        super().__init__(settings, server)
+        MultiService.__init__(self)
+        self._server = server
+        _allow_many_connections()
+        site, stomp = server.part(WebPart).site, server.part(BrokerPart).factory
+        for listener in settings.listeners:
+            factory: IProtocolFactory = site if listener.is_http else stomp
+            endpoint = _server_endpoint(listener, server)
+            _Port(endpoint, factory, listener, server.part(AccessPart)).setServiceParent(self)
+
+    @override
+    @classmethod
+    def read(cls, ini: ChatIni) -> ListenSettings:
+        if not ini.lines("listen"):
+            raise ini.error(
+                "there is nothing to listen on; write a section [listen] with a line such as "
+                "http://127.0.0.1:9000",
+                section="listen",
+            )
+        settings = ini.read(ListenSettings)
+        for listener in settings.listeners:
+            if listener.kind in _TLS_KINDS and not ini.lines("ssl"):
+                raise listener.source_line.error(
+                    "needs a certificate; write a section [ssl] with crt and key"
+                )
+        return settings
+
+    @override
+    def service(self) -> IService:
+        return self
+
+    @override
+    def startService(self) -> None:
+        super().startService()
+        self._server.reactor.callWhenRunning(self._log_addresses)
+
+    def _log_addresses(self) -> None:
+        for listener in self.settings.listeners:
+            what = "open in a browser" if listener.is_http else "STOMP clients"
+            _log.info("{what}: {where}", what=what, where=_shown_address(listener))
+
+
+class _Port(Service):
+    """One port; it opens before privileges are dropped."""
 
     def __init__(
         self,
         endpoint: IStreamServerEndpoint,
         factory: IProtocolFactory,
         listener: Listener,
-        listening: Callable[[Listener, IListeningPort], None],
+        access: AccessPart,
     ) -> None:
         self._endpoint = endpoint
         self._factory = factory
         self._listener = listener
-        self._listening = listening
+        self._access = access
         self._port: IListeningPort | None = None
 
     @override
@@ -187,7 +244,8 @@ class Listening(Service):
             problem = _why_not_listening(port, self._listener)
             raise SystemExit(f"rtchat: {self._listener.source_line.error(problem)}")
         self._port = port
-        self._listening(self._listener, port)
+        if not self._listener.is_http:
+            self._access.add_stomp_port(port.getHost())
 
     @override
     def stopService(self) -> Deferred[Any] | None:
@@ -196,49 +254,28 @@ class Listening(Service):
         return None if port is None else port.stopListening()
 
 
-def machine_names() -> tuple[str, ...]:
-    name = socket.gethostname()
-    short = name.partition(".")[0]
-    names = []
-    for candidate in dict.fromkeys((name, short, f"{short}.local")):
-        with suppress(ValueError):  # a machine may be called anything
-            HostList([candidate])
-            names.append(candidate)
-    return tuple(names)
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as the system permits: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # then the usual limit stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def targets_of(address: object, own_names: tuple[str, ...]) -> list[Target]:
-    """Give the names under which an access rule may mean a listener of ours."""
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None or port is None:
-        return []
-    names = ["localhost", host]
-    if host in _ANY_HOST:
-        names = ["localhost", "127.0.0.1", "::1", *own_names]
-    elif host.startswith("127.") or host == "::1":
-        names += ["127.0.0.1", "::1"]
-    targets = []
-    for name in dict.fromkeys(names):
-        with suppress(ValueError):  # a container may have a number for a name; no rule may
-            targets.append(Target(name, port))
-    return targets
+def _server_endpoint(listener: Listener, server: Server) -> IStreamServerEndpoint:
+    """Return what opens a port.
 
-
-def server_endpoint(
-    reactor: Any,
-    listener: Listener,
-    certificates: Certificates | None,
-    front: FrontSettings | None,
-) -> IStreamServerEndpoint:
-    """Give what opens a port; with ``front``, its proxies begin with the PROXY protocol."""
+    Raises:
+        SystemExit: Twisted does not know the endpoint, or the certificate cannot be used.
+    """
+    front = server.part(FrontProxyPart).settings
+    trusted = front.trusted if front.has_proxy_header and listener.is_http else None
+    reactor = server.reactor
     if listener.endpoint is not None:
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
-            return (
-                endpoint
-                if front is None
-                else ProxyProtocolEndpoint(endpoint, front.trusted, reactor)
-            )
+            if trusted is None:
+                return endpoint
+            return _behind_proxies(endpoint, trusted, reactor)
         except Exception as error:  # a parser plugin may raise anything
             problem = (
                 f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
@@ -248,18 +285,27 @@ def server_endpoint(
     host, port = listener.host, listener.port
     if host == "" and socket.has_dualstack_ipv6():
         host = "::"
-    if listener.kind not in TLS_KINDS:
-        certificates = None
-    elif certificates is None:
-        problem = "needs a certificate: set [ssl] crt and key."
-        raise SystemExit(f"rtchat: {listener.source_line.error(problem)}")
-    elif front is None:
-        return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
+    certificates = None
+    if listener.kind in _TLS_KINDS:
+        certificates = server.part(TlsPart).certificates_for(listener.source_line)
+        if trusted is None:
+            return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
     tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
-    return (
-        tcp if front is None else ProxyProtocolEndpoint(tcp, front.trusted, reactor, certificates)
-    )
+    return tcp if trusted is None else _behind_proxies(tcp, trusted, reactor, certificates)
+
+
+def _behind_proxies(
+    endpoint: IStreamServerEndpoint,
+    trusted: AddressList,
+    reactor: Any,
+    certificates: Certificates | None = None,
+) -> IStreamServerEndpoint:
+    """Return an endpoint whose connections from trusted addresses begin with a PROXY header."""
+    # Import only if configured, but before privileges are dropped.
+    from rtchat.net.connection.front_proxy import ProxyProtocolEndpoint
+
+    return ProxyProtocolEndpoint(endpoint, trusted, reactor, certificates)
 
 
 def _why_not_listening(failure: Failure, listener: Listener) -> str:
@@ -283,10 +329,10 @@ def _why_not_listening(failure: Failure, listener: Listener) -> str:
     return f"cannot be opened: {error.strerror or error}. {remedy}"
 
 
-def shown_address(listener: Listener) -> str:
+def _shown_address(listener: Listener) -> str:
     if listener.endpoint is not None:
         return listener.endpoint
-    host = "localhost" if listener.host in _ANY_HOST else listener.host
+    host = "localhost" if listener.host in ANY_HOST else listener.host
     host = f"[{host}]" if ":" in host else host
     slash = "/" if listener.kind.startswith("http") else ""
     return f"{listener.kind}://{host}:{listener.port}{slash}"

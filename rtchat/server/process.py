@@ -1,4 +1,4 @@
-"""The user whom this process runs as."""
+"""The user that this process runs as."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ __all__ = ["process_user"]
 
 
 def process_user() -> str:
-    """Return the name of the user whom this process runs as, for error texts."""
+    """Return the name of the user that this process runs as, for error texts."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # in a container the user may have a number only
+    except KeyError:  # in a container the user may have only a number
         return f"user {os.geteuid()}"

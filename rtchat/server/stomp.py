@@ -1,48 +1,49 @@
-"""``[broker]`` and ``[pubsub]``: the STOMP broker and its periodic work."""
+"""``[broker]`` and ``[pubsub]``: the STOMP broker, over TCP and at ``/ws``."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from secrets import token_hex
+from types import MappingProxyType
+from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
 
 from rtchat.config.ini import SourceLine
-from rtchat.config.values import (
-    GIB,
-    KIB,
-    MIB,
-    URL_SEGMENT,
-    Reader,
-    filled_text,
-    seconds,
-    size_in_bytes,
-    whole_number,
-    yes_no,
-)
+from rtchat.config.keys import GIB, lines
+from rtchat.config.schema import ChatIni
+from rtchat.config.values import URL_SEGMENT, filled_text
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.events import BrokerEvents
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
+from rtchat.net.stomp.resource import StompSocket
+from rtchat.net.stomp.server import StompFactory
+from rtchat.server.access import AccessPart
+from rtchat.server.part import Gauges, Part, Server
+from rtchat.server.web import WebPart
+from rtchat.server.websocket import WebSocketPart
 from rtchat.text import escaped
 
-__all__ = [
-    "BROKER_KEYS",
-    "SESSION_KEYS",
-    "Expiry",
-    "LateModules",
-    "QueueLog",
-    "quarter_of_memory",
-    "read_pubsub",
-]
+__all__ = ["BrokerPart", "BrokerSettings", "StompWebSocketPart"]
 
 _log = Logger(__package__)
 
+_EXPIRE_EVERY_S = 1.0
 
-def read_pubsub(source_line: SourceLine) -> tuple[str, ...]:
-    """Read the queues of a [pubsub] line."""
+
+def _read_pubsub(source_lines: Mapping[str, SourceLine]) -> Mapping[str, tuple[str, ...]]:
+    return MappingProxyType({name: _read_queues(line) for name, line in source_lines.items()})
+
+
+def _read_queues(source_line: SourceLine) -> tuple[str, ...]:
+    """Read the queues of one line of ``[pubsub]``."""
     if not URL_SEGMENT.fullmatch(source_line.key):
         raise source_line.error(
             "is not a name; write letters, digits, dots, dashes and underscores, such as "
@@ -58,75 +59,66 @@ def read_pubsub(source_line: SourceLine) -> tuple[str, ...]:
     return tuple(dict.fromkeys(queues))
 
 
-def quarter_of_memory() -> int:
-    """Return a quarter of the machine's memory in bytes, or 1 GiB if nobody can tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    except (ValueError, OSError):
-        return GIB
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """The limits of the broker and of its sessions.
 
-
-SESSION_KEYS: Mapping[str, tuple[str, Reader]] = {
-    "login.timeout": ("login_timeout_s", seconds(0.1, 3600)),
-    "login.max_bytes": ("max_login_bytes", size_in_bytes(KIB, GIB)),
-    "frame.max_bytes": ("max_frame_bytes", size_in_bytes(KIB, GIB)),
-    "header.max_count": ("max_headers", whole_number(10, 100_000, "headers")),
-    "header.max_bytes": ("max_header_bytes", size_in_bytes(256, MIB)),
-    "subscription.max_count": ("max_subscriptions", whole_number(1, 1_000_000, "subscriptions")),
-    "backlog.max_bytes": ("max_backlog_bytes", size_in_bytes(KIB, GIB)),
-    "transaction.max_count": ("max_transactions", whole_number(1, 100_000, "transactions")),
-    "transaction.max_actions": ("max_transaction_actions", whole_number(1, 1_000_000, "actions")),
-    "prefetch.count": ("prefetch", whole_number(1, 65_535, "messages", or_zero=True)),
-    "heartbeat.send_ms": (
-        "heartbeat_send_ms",
-        whole_number(100, 3_600_000, "milliseconds", or_zero=True),
-    ),
-    "heartbeat.receive_ms": (
-        "heartbeat_receive_ms",
-        whole_number(100, 3_600_000, "milliseconds", or_zero=True),
-    ),
-    "heartbeat.min_ms": ("min_heartbeat_ms", whole_number(100, 3_600_000, "milliseconds")),
-    "server_header": ("show_server", yes_no),
-}
-
-BROKER_KEYS: Mapping[str, tuple[str, Reader]] = {
-    "queue.max_messages": ("max_queue_messages", whole_number(1, 100_000_000, "messages")),
-    "queue.max_bytes": ("max_queue_bytes", size_in_bytes(KIB, 1024 * GIB)),
-    "redelivery.max_count": (
-        "max_deliveries",
-        whole_number(1, 1_000_000, "deliveries", or_zero=True),
-    ),
-    "memory.max_bytes": ("max_bytes", size_in_bytes(MIB, 1024 * GIB)),
-}
-
-
-_EXPIRE_EVERY_S = 1.0
-
-
-class LateModules(Service):
-    """Loads what only some requests need, while the first clients connect.
-
-    Now and not with the first of these requests: the user whom the server becomes may not be
-    able to read Python's files, and an update may replace them under a server that runs.
+    Attributes:
+        session: The limits of one STOMP session.
+        shared: What all STOMP sessions share.
+        pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
     """
+
+    session: Limits = field(default_factory=Limits)
+    shared: BrokerLimits = field(default_factory=BrokerLimits)
+    pubsub: Mapping[str, tuple[str, ...]] = lines("[pubsub]", _read_pubsub)
+
+
+class BrokerPart(Part[BrokerSettings], Service):
+    """The broker, its STOMP clients and its work once a second.
+
+    Attributes:
+        broker: The broker.
+        factory: Serves STOMP clients, whatever they come over.
+    """
+
+    reads = (Limits, BrokerLimits, BrokerSettings)
+
+    def __init__(self, settings: BrokerSettings, server: Server) -> None:
+        super().__init__(settings, server)
+        self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
+        self.broker.events.add(QueueLog())
+        self.factory = StompFactory(self.broker, settings.session, server.clock)
+        # Twisted's TimerService does the same; its module is a twentieth of the whole start.
+        self._loop = LoopingCall(self._expire)
+        self._loop.clock = server.clock
 
     @override
-    def privilegedStartService(self) -> None:
-        super().privilegedStartService()
-        import rtchat.core.selector.selector  # noqa: F401
+    @classmethod
+    def read(cls, ini: ChatIni) -> BrokerSettings:
+        shared = ini.read(BrokerLimits, max_bytes=quarter_of_memory())
+        return ini.read(BrokerSettings, session=ini.read(Limits), shared=shared)
 
+    @override
+    def service(self) -> IService:
+        return self
 
-class Expiry(Service):
-    """Drops messages whose time is over, and says who has left.
+    @override
+    def load_late(self) -> None:
+        import rtchat.core.selector.selector  # noqa: F401  # for SUBSCRIBE with a selector
 
-    Twisted's TimerService does the same; its module is a twentieth of the whole start.
-    """
-
-    def __init__(self, broker: Broker, clock: IReactorTime) -> None:
-        self._broker = broker
-        self._clock = clock
-        self._loop = LoopingCall(self._expire)
-        self._loop.clock = clock
+    @override
+    def gauges(self) -> Gauges:
+        broker = self.broker
+        return {
+            "stomp_sessions": lambda: len(self.factory.protocols),
+            "subscriptions": lambda: broker.statistics.subscription_count,
+            "topics": lambda: broker.statistics.topic_count,
+            "queues": lambda: broker.statistics.queue_count,
+            "queued_messages": lambda: broker.statistics.queued_count,
+            "held_bytes": lambda: broker.budget.used,
+            "messages": lambda: broker.publishing.message_count,
+        }
 
     @override
     def startService(self) -> None:
@@ -142,12 +134,52 @@ class Expiry(Service):
             self._loop.stop()
 
     def _expire(self) -> None:
-        with self._broker.turn:
-            self._broker.expire()
+        """Drop messages that have expired, and people who have not come back."""
+        with self.broker.turn:
+            self.broker.expire()
+
+    @override
+    def drain(self) -> Deferred[Any]:
+        return self.factory.shut_down()
+
+
+class StompWebSocketPart(Part[None]):
+    """``/ws``, also known as ``/stomp``: STOMP over WebSocket, straight into the broker."""
+
+    def __init__(self, settings: None, server: Server) -> None:
+        super().__init__(settings, server)
+        stomp, access = server.part(BrokerPart), server.part(AccessPart)
+        limits = stomp.settings.session
+        head_bytes = (limits.max_headers + 1) * (limits.max_header_bytes + 2)
+        self._websockets = server.part(WebSocketPart).wrap(
+            stomp.factory,
+            stomp.broker.cork,
+            max_message_bytes=limits.max_frame_bytes + head_bytes,
+        )
+        resource = StompSocket(self._websockets, access.access_list, access.stomp_targets)
+        for path in ("ws", "stomp"):
+            server.part(WebPart).serve(path, resource)
+
+    @override
+    def gauges(self) -> Gauges:
+        return {"stomp_websockets": lambda: len(self._websockets.protocols)}
+
+    @override
+    def drain(self) -> Deferred[Any]:
+        gone: Deferred[None] = self._websockets.shut_down()
+        return gone
+
+
+def quarter_of_memory() -> int:
+    """Return a quarter of the machine's memory in bytes, or 1 GiB if the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (ValueError, OSError):
+        return GIB
 
 
 class QueueLog(BrokerEvents):
-    """Tells the log about queues."""
+    """Logs what the operator should know about queues."""
 
     @override
     def queue_full(self, destination: str, messages: int, size: int) -> None:

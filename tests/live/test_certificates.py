@@ -209,7 +209,7 @@ def test_a_broken_file_leaves_the_old_certificate_in_use(start: Start) -> None:
     def check(why: str) -> None:
         assert hang_up(server) == (
             "the certificate was not read again, connections still get the old one: "
-            f"{why}. Mend the file or its permissions, then send SIGHUP again"
+            f"{why}. Fix the file or its permissions, then send SIGHUP again"
         )
         assert {shown(server.http), shown(server.stomp)} == {old.serial}
 
@@ -249,7 +249,7 @@ def test_a_key_that_the_new_user_may_not_read_is_told(start: Start, folder: Path
     assert hang_up(server) == (
         "the certificate was not read again, connections still get the old one: "
         f"{key} cannot be read by nobody (Permission denied). "
-        "Mend the file or its permissions, then send SIGHUP again"
+        "Fix the file or its permissions, then send SIGHUP again"
     )
     assert {shown(server.http), shown(server.stomp)} == {old.serial}
     shutil.chown(key, NOBODY, NOBODY)

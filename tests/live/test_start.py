@@ -293,7 +293,7 @@ def test_a_unix_socket_that_another_program_has_is_said_with_a_remedy(tmp_path: 
         ),
         pytest.param(
             "[listen]\nhttp://127.0.0.1:{port}\n[log]\nmessages = none/such.jsonl\n",
-            "chat.ini:4: [log] messages = none/such.jsonl stands in no folder; create ",
+            "chat.ini:4: [log] messages = none/such.jsonl is in a folder that does not exist; ",
             id="log",
         ),
         pytest.param(
@@ -303,12 +303,12 @@ def test_a_unix_socket_that_another_program_has_is_said_with_a_remedy(tmp_path: 
         ),
         pytest.param(
             "[listen]\nhttp://127.0.0.1:{port}\n[global]\nuser = no-such-user\n",
-            "chat.ini:4: [global] user = no-such-user is no user of this machine; name one that",
+            "chat.ini:4: [global] user = no-such-user is not a user of this machine; name one that",
             id="user",
         ),
         pytest.param(
             "[listen]\nhttp://127.0.0.1:{port}\n[global]\ngroup = no-such-group\n",
-            "chat.ini:4: [global] group = no-such-group is no group of this machine; name one",
+            "chat.ini:4: [global] group = no-such-group is not a group of this machine; name one",
             id="group",
         ),
         pytest.param("[global]\n", "chat.ini: there is nothing to listen on; ", id="no listener"),
@@ -372,7 +372,7 @@ def test_only_root_can_become_another_user(tmp_path: Path, key: str) -> None:
     chat_ini = f"[listen]\nhttp://127.0.0.1:{free_port()}\n[global]\n{key}\n"
     assert sentence_about(tmp_path, chat_ini, prefix_of_nobody()) == (
         f"chat.ini:4: [global] {key} needs a start as root: only root can become another user. "
-        "Take the line out."
+        "Remove the line."
     )
 
 

@@ -62,7 +62,13 @@ NEVER = {
 WITH_HISTORY = ("rtchat.net.history.sqlite_file", "rtchat.net.history.writer_thread", "sqlite3")
 WITH_LOG = ("rtchat.net.message_log",)
 WITH_TLS = ("rtchat.net.connection.tls",)
-LATE = ("rtchat.core.selector.selector", "rtchat.core.selector.parser")
+WITH_FRONT_PROXY = ("rtchat.net.connection.front_proxy",)
+LATE = (
+    "rtchat.core.selector.parser",
+    "rtchat.core.selector.selector",
+    "rtchat.net.gateway.relay",
+    "rtchat.net.gateway.resolver",
+)
 
 ON_LOOPBACK = "[listen]\nhttp://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}\n"
 BUILT_IN = ON_LOOPBACK + "[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"
@@ -124,7 +130,7 @@ def test_the_built_in_settings_load_what_they_need(tmp_path: Path) -> None:
 
 def test_parts_that_are_not_configured_are_not_loaded(tmp_path: Path) -> None:
     seen = start(tmp_path, ON_LOOPBACK)
-    assert seen.running.isdisjoint({*WITH_LOG, *WITH_TLS, *WITH_HISTORY})
+    assert seen.running.isdisjoint({*WITH_LOG, *WITH_TLS, *WITH_HISTORY, *WITH_FRONT_PROXY})
 
 
 def test_a_part_is_there_before_the_server_may_become_another_user(tmp_path: Path) -> None:

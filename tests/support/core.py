@@ -18,13 +18,13 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.notices import Notice, Notices
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
-from rtchat.testing import Notice
 
 __all__ = [
     "START_S",
@@ -335,22 +335,6 @@ class Listener(BrokerEvents):
         self._call(message)
 
 
-class _Notices(BrokerEvents):
-    """Records what the operator is told about queues."""
-
-    def __init__(self, notices: list[Notice]) -> None:
-        self._notices = notices
-
-    def queue_full(self, destination: str, messages: int, size: int) -> None:
-        self._notices.append(Notice("queue full", destination, messages, size))
-
-    def queue_drained(self, destination: str, messages: int, size: int) -> None:
-        self._notices.append(Notice("queue has room", destination, messages, size))
-
-    def dead_lettered(self, destination: str, messages: int, size: int) -> None:
-        self._notices.append(Notice("dead letter", destination, messages, size))
-
-
 def publish(broker: Broker, destination: str, frame: Frame) -> None:
     """Publish a SEND that comes from no session."""
     broker.publishing.publish(broker.router.resolve(destination), frame)
@@ -387,7 +371,7 @@ class Server:
         if self._broker is None:
             self._broker = Broker(self._epoch, self._limits, pubsub=self._pubsub)
             self._broker.now = START_S
-            self._broker.events.add(_Notices(self.notices))
+            self._broker.events.add(Notices(self.notices))
         return self._broker
 
     def limit(self, **limits: int) -> None:

@@ -16,16 +16,16 @@ __all__ = ["rtchat"]
 
 
 class _WithoutCollections(ServiceMaker):
-    """Loads the server while Python does not look for garbage.
+    """Loads the server while Python's garbage collector is off.
 
-    Nearly all that modules make stays. Collections would go through it dozens of times while
-    they are loaded, a tenth of the whole start, and now and then for as long as the server runs.
+    Nearly everything that modules create stays in use. Collections would scan it dozens of times
+    during the start, which takes a tenth of its time, and again and again while the server runs.
     """
 
     @property
     @override
     def options(self) -> Any:
-        """The command line; to give it, everything is loaded."""
+        """The command line; reading this property loads the whole server."""
         was_enabled = gc.isenabled()
         gc.disable()
         try:

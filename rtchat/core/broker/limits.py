@@ -1,26 +1,36 @@
-"""Limits that all sessions share."""
+"""Limits that all sessions of a broker share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from rtchat.config.keys import GIB, KIB, MIB, key
 
 __all__ = ["BrokerLimits"]
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """What all sessions of a server share.
+    """What all sessions of a broker share.
 
     Attributes:
-        max_queue_messages: Messages a queue holds, unacknowledged ones included, before its
+        max_queue_messages: Messages that a queue holds, unacknowledged ones included, before its
             publishers have to wait.
         max_queue_bytes: The same in bytes of body and headers.
         max_deliveries: How often a message is delivered before it goes to the dead-letter
-            queue; 0 is for ever.
+            queue; 0 is without end.
         max_bytes: What all queues, transactions and backlogs may hold together; 0 is no limit.
+            A server has another default than a broker without one: a quarter of the machine's
+            memory.
     """
 
-    max_queue_messages: int = 10_000
-    max_queue_bytes: int = 64 * 1024 * 1024
-    max_deliveries: int = 20
-    max_bytes: int = 0
+    max_queue_messages: int = key(
+        "[broker] queue.max_messages", 10_000, unit="messages", low=1, high=100_000_000
+    )
+    max_queue_bytes: int = key(
+        "[broker] queue.max_bytes", 64 * MIB, unit="bytes", low=KIB, high=1024 * GIB
+    )
+    max_deliveries: int = key(
+        "[broker] redelivery.max_count", 20, unit="deliveries", low=1, high=1_000_000, or_zero=True
+    )
+    max_bytes: int = key("[broker] memory.max_bytes", 0, unit="bytes", low=MIB, high=1024 * GIB)

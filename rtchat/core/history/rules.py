@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rtchat.config.keys import GIB, KIB, MIB, key
 from rtchat.core.broker.destinations import Glob
 
 __all__ = ["HistoryLimits", "HistoryRule", "HistoryRules"]
@@ -18,12 +19,18 @@ class HistoryLimits:
     Attributes:
         max_destinations: Destinations with kept messages.
         max_destination_bytes: Bytes of body and headers that are kept of one destination.
-        max_memory_bytes: Bytes of kept messages in memory; all are in the file.
+        max_memory_bytes: Bytes of kept messages in memory; the file has all of them.
     """
 
-    max_destinations: int = 10_000
-    max_destination_bytes: int = 16 * 1024 * 1024
-    max_memory_bytes: int = 64 * 1024 * 1024
+    max_destinations: int = key(
+        "[history] destinations.max_count", 10_000, unit="destinations", low=1, high=1_000_000
+    )
+    max_destination_bytes: int = key(
+        "[history] destination.max_bytes", 16 * MIB, unit="bytes", low=64 * KIB, high=1024 * GIB
+    )
+    max_memory_bytes: int = key(
+        "[history] memory.max_bytes", 64 * MIB, unit="bytes", low=MIB, high=1024 * GIB
+    )
 
 
 class HistoryRule(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from functools import cache
 from typing import NamedTuple
 
 from rtchat.core.flow.outbound import Framing
@@ -132,13 +131,20 @@ PLAIN = MessageFramings(_PlainBinary(), _PlainText())
 """The framings for clients without compression."""
 
 
-@cache
-def deflating(window_bits: int) -> MessageFramings:
-    """Return the framings for clients that inflate with a window of ``2 ** window_bits`` bytes."""
-    return MessageFramings(
-        _Deflating(window_bits, is_text=False),
-        _Deflating(window_bits, is_text=True),
+_DEFLATING = {
+    window_bits: MessageFramings(
+        _Deflating(window_bits, is_text=False), _Deflating(window_bits, is_text=True)
     )
+    for window_bits in range(8, 16)
+}
+
+
+def deflating(window_bits: int) -> MessageFramings:
+    """Return the framings for clients that inflate with a window of ``2 ** window_bits`` bytes.
+
+    Clients with the same window share one object, so a message is compressed once for all.
+    """
+    return _DEFLATING[window_bits]
 
 
 def is_utf8(data: bytes) -> bool:

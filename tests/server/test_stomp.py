@@ -1,0 +1,168 @@
+"""[broker] and [pubsub]: the limits of sessions and of the broker."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+from support.chat_ini import LISTEN, read, refused
+from support.in_memory import InMemory, Log
+
+from rtchat.config.keys import keys_of
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
+from rtchat.server.stomp import BrokerPart, quarter_of_memory
+
+QUARTER_OF_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+
+
+def with_broker(ini: Path, line: str) -> Limits:
+    return read(ini, f"{LISTEN}[broker]\n{line}\n").of(BrokerPart).session
+
+
+@pytest.mark.parametrize(
+    "line, changed",
+    [
+        ("login.timeout = 2.5", {"login_timeout_s": 2.5}),
+        ("login.max_bytes = 2048", {"max_login_bytes": 2048}),
+        ("frame.max_bytes = 1 MiB", {"max_frame_bytes": 1024 * 1024}),
+        ("header.max_count = 50", {"max_headers": 50}),
+        ("header.max_bytes = 4 KiB", {"max_header_bytes": 4096}),
+        ("subscription.max_count = 7", {"max_subscriptions": 7}),
+        ("backlog.max_bytes = 1 GiB", {"max_backlog_bytes": 1024**3}),
+        ("heartbeat.send_ms = 0", {"heartbeat_send_ms": 0}),
+        ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),
+        ("heartbeat.min_ms = 100", {"min_heartbeat_ms": 100}),
+        ("server_header = no", {"show_server": False}),
+        ("transaction.max_count = 2", {"max_transactions": 2}),
+        ("transaction.max_actions = 3", {"max_transaction_actions": 3}),
+        ("prefetch.count = 0", {"prefetch": 0}),
+        ("prefetch.count = 65535", {"prefetch": 65535}),
+    ],
+)
+def test_a_key_of_broker_changes_its_limit_and_no_other(
+    ini: Path, line: str, changed: dict[str, float]
+) -> None:
+    assert with_broker(ini, line) == dataclasses.replace(Limits(), **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "line,changed",
+    [
+        ("queue.max_messages = 5", {"max_queue_messages": 5}),
+        ("queue.max_bytes = 1 KiB", {"max_queue_bytes": 1024}),
+        ("redelivery.max_count = 0", {"max_deliveries": 0}),
+        ("redelivery.max_count = 7", {"max_deliveries": 7}),
+        ("memory.max_bytes = 2 MiB", {"max_bytes": 2 * 1024 * 1024}),
+    ],
+)
+def test_a_key_of_broker_changes_what_all_sessions_share(
+    ini: Path, line: str, changed: dict[str, int]
+) -> None:
+    limits = read(ini, f"{LISTEN}[broker]\n{line}\n").of(BrokerPart).shared
+    assert limits == dataclasses.replace(BrokerLimits(max_bytes=QUARTER_OF_MEMORY), **changed)
+
+
+@pytest.mark.parametrize("kind", [Limits, BrokerLimits])
+def test_every_limit_has_a_key(kind: type[Limits] | type[BrokerLimits]) -> None:
+    assert list(keys_of(kind)) == [field.name for field in dataclasses.fields(kind)]
+
+
+def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
+    lines = "orders = /queue/a, /queue/b,/queue/a\nnews=/queue/c\n"
+    assert read(ini, f"{LISTEN}[pubsub]\n{lines}").of(BrokerPart).pubsub == {
+        "orders": ("/queue/a", "/queue/b"),
+        "news": ("/queue/c",),
+    }
+
+
+@pytest.mark.parametrize(
+    "line,error",
+    [
+        (
+            "orders = /queue/a, /topic/b",
+            "names /topic/b where a queue belongs; write /queue/NAME, several with commas "
+            "between them",
+        ),
+        (
+            "orders = /queue/a,,/queue/b",
+            "names nothing where a queue belongs; write /queue/NAME, several with commas "
+            "between them",
+        ),
+        (
+            "a/b = /queue/a",
+            "is not a name; write letters, digits, dots, dashes and underscores, such as "
+            "orders = /queue/billing, /queue/shipping",
+        ),
+    ],
+)
+def test_a_pubsub_line_that_cannot_be_used_is_named(ini: Path, line: str, error: str) -> None:
+    text = f"{LISTEN}[pubsub]\n{line}\n"
+    assert refused(ini, text) == f"chat.ini:4: [pubsub] {line} {error}"
+
+
+# ---------------------------------------------------------------- the running server
+
+
+@pytest.mark.parametrize(
+    "event, text",
+    [
+        (
+            "queue_full",
+            "/queue/a\\n is full (2 messages, 30 bytes): its publishers are not read until a "
+            "consumer makes room. The limits are queue.max_messages and queue.max_bytes in "
+            "[broker]",
+        ),
+        ("queue_drained", "/queue/a\\n has room again (2 messages, 30 bytes)"),
+        (
+            "dead_lettered",
+            "a message was refused or tried too often, it is in /queue/a\\n now (2 there)",
+        ),
+    ],
+)
+def test_what_happens_to_a_queue_is_one_line_of_the_log(
+    in_memory: InMemory, log: Log, event: str, text: str
+) -> None:
+    server = in_memory.start(LISTEN)
+    events = server.part(BrokerPart).broker.events
+    for heard in getattr(events, event):
+        heard("/queue/a\n", 2, 30)
+    assert log.lines()[-1] == text
+
+
+def test_the_broker_expires_once_a_second_until_the_end(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+    monkeypatch.setattr(Broker, "expire", lambda broker: times.append(broker.now))
+    server = in_memory.start(LISTEN)
+    in_memory.reactor.pump([0.5] * 5)
+    assert len(times) == 3
+    server.service.stopService()
+    in_memory.reactor.pump([0.5] * 5)
+    assert len(times) == 3
+
+
+def test_a_bug_in_the_expiry_is_logged(
+    in_memory: InMemory, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expire(broker: Broker) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Broker, "expire", expire)
+    server = in_memory.start(LISTEN)
+    assert log.lines("bug") == ["bug; nothing expires until the next start"]
+    server.service.stopService()
+
+
+def test_a_machine_that_does_not_tell_its_memory_has_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str) -> int:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "sysconf", refuse)
+    assert quarter_of_memory() == 1024**3
