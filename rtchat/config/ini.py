@@ -12,7 +12,6 @@ from configparser import (
     MissingSectionHeaderError,
     ParsingError,
 )
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ _SECTION = re.compile(r"\[(?P<header>[^\[\]]+)\]$")
 _COMMENT = re.compile(r"(?:^|\s)#.*|^;.*")
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLine:
+class SourceLine(NamedTuple):
     """One line of chat.ini, and where it stands.
 
     Attributes:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
@@ -55,8 +55,7 @@ _URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[
 _BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """One port, or one endpoint, to listen on.
 
     Attributes:
