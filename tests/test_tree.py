@@ -25,9 +25,11 @@ BEHAVIOUR = {
     "net/gateway/test_backpressure.py": "200 MB through a real gateway",
     "net/gateway/test_relay_real.py": "the relay over real sockets",
     "net/history/test_history_machine.py": "the history against a model, killed and restarted",
+    "net/test_adapters.py": "who imports txws, stomper and simplejson",
     "net/stomp/test_memory.py": "who is cut when memory runs short",
     "net/stomp/test_two_wires.py": "the same over TCP and over WebSocket",
     "net/websocket/test_websocket_layer.py": "RFC 6455, without STOMP above it",
+    "server/test_manual.py": "the manual lists every key, with unit, range and default",
 }
 """Files that test what several modules do together, and what that is."""
 

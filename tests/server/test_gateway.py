@@ -72,7 +72,7 @@ def test_a_target_is_served_in_one_way_as_long_as_the_server_runs(in_memory: InM
     assert one.wrappedFactory.has_proxy_header
     assert not other.wrappedFactory.has_proxy_header
     assert one.wrappedFactory.endpoints is other.wrappedFactory.endpoints
-    assert one.wrappedFactory.caps is other.wrappedFactory.caps
+    assert one.wrappedFactory.limiter is other.wrappedFactory.limiter
     gone: list[object] = []
     server.part(GatewayPart).drain().addCallback(gone.append)
     assert len(gone) == 1

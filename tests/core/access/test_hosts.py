@@ -51,7 +51,7 @@ def test_targets_that_differ_in_case_trailing_dot_and_brackets_are_one() -> None
         (".", "the host is missing"),
         (":80", "the host is missing"),
         ("*:80", "'*:80' has '*' in it; wildcards are not supported; write the whole host"),
-        ("me@localhost:80", "'me@localhost:80' has '@' in it; a user name has no place here"),
+        ("me@localhost:80", "'me@localhost:80' has '@' in it; leave out the user name"),
         (
             "http://localhost:80",
             "'http://localhost:80' has '/' in it; leave out scheme and path",
@@ -90,7 +90,7 @@ def test_targets_that_differ_in_case_trailing_dot_and_brackets_are_one() -> None
         ("localhost..:80", "'localhost..' is not a host name"),
         ("a,b:80", "'a,b' is not a host name"),
         ("x" * 64 + ":80", f"'{'x' * 64}' is not a host name"),
-        ("0.0.0.0:80", "0.0.0.0 means every interface, which nobody can connect to"),
+        ("0.0.0.0:80", "0.0.0.0 means every interface, which cannot be connected to"),
         *(
             (
                 f"{host}:80",
@@ -119,7 +119,7 @@ def test_targets_that_differ_in_case_trailing_dot_and_brackets_are_one() -> None
             "unix:a%2fb",
             "'unix:a%2fb' has '%' in it; neither percent escapes nor IPv6 zones are supported",
         ),
-        ("[::]:80", ":: means every interface, which nobody can connect to"),
+        ("[::]:80", ":: means every interface, which cannot be connected to"),
     ],
 )
 def test_what_is_no_target_is_refused_with_a_reason(text: str, reason: str) -> None:
