@@ -1,4 +1,4 @@
-"""The wheel: timers in batches, as the reactor's own but for the last twentieth of a second."""
+"""Coalesced timers: as exact as the reactor's own, but for the last twentieth of a second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def coalescing(clock: Clock) -> CoalescingClock:
-    """Give a wheel on it."""
+    """Return a coalescing clock on it."""
     return CoalescingClock(clock)
 
 

@@ -265,7 +265,7 @@ def test_where_the_system_cannot_splice_there_is_no_pipe(monkeypatch: pytest.Mon
     assert PipePool().borrow() is None
 
 
-# ---------------------------------------------------------------- the outbox, with a real socket
+# ---------------------------------------------------------------- the writer, with a real socket
 
 
 @implementer(ISystemHandle)
@@ -301,7 +301,7 @@ MUCH = FLOOD[:900_000]
 
 
 class Stalled:
-    """An outbox that was given much in a pipe while the browser does not read."""
+    """An writer that was given much in a pipe while the browser does not read."""
 
     def __init__(self) -> None:
         sink, self.browser = sockets()

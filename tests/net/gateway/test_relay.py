@@ -843,7 +843,7 @@ def held_for_browser(pair: Between) -> int:
     (websockets,) = pair.site.proxied.values()
     (websocket,) = websockets.protocols
     writer: int = websocket.writer.waiting_bytes
-    # What the outbox has handed over is in its count while it is there, but count it anyhow.
+    # What the writer has handed over is in its count while it is there, but count it anyhow.
     return max(writer, pair.browser.socket._waits())
 
 

@@ -155,7 +155,7 @@ def test_a_machine_that_stopped_without_warning_ends_all_epochs(
     boot: str,
     is_new: bool,
 ) -> None:
-    monkeypatch.setattr(historyfile, "_boot", lambda: "first")
+    monkeypatch.setattr(historyfile, "_boot_id", lambda: "first")
     file = opened(path, is_power_safe=is_power_safe)
     before = file.snapshot.epoch
     file.write(batch(0, 1))
@@ -163,7 +163,7 @@ def test_a_machine_that_stopped_without_warning_ends_all_epochs(
         file.close()
     else:
         killed(file)
-    monkeypatch.setattr(historyfile, "_boot", lambda: boot)
+    monkeypatch.setattr(historyfile, "_boot_id", lambda: boot)
     snapshot = opened(path, is_power_safe=is_power_safe).snapshot
     assert (snapshot.epoch != before) == is_new
     assert (snapshot.streams[0].epoch != "epoch") == is_new
