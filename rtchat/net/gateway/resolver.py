@@ -174,6 +174,9 @@ class NamedHostEndpoint:
 class NextAddress:
     """Tries endpoints in order, staggered; the first that connects wins, the others are cancelled.
 
+    When an endpoint fails, the next is tried at once. (Twisted's HostnameEndpoint waits for the
+    rest of its delay instead, and takes no list of checked addresses.)
+
     Args:
         endpoints: At least one.
         clock: Runs the delay after which the next endpoint is tried beside the current ones.
