@@ -102,7 +102,7 @@ class ProxyProtocol(Protocol):
         self._connect_timer = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
         self._connecting = connecting = factory.endpoints(self.target).connect(factory.outgoing)
         connecting.addCallbacks(self._connected, self._failed)
-        connecting.addErrback(self._log_bug)
+        connecting.addErrback(self._handle_bug)
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -196,7 +196,7 @@ class ProxyProtocol(Protocol):
         # The reason is for the log only: the page might be scanning for targets.
         self._close(_UNREACHABLE, "target unreachable")
 
-    def _log_bug(self, reason: Failure) -> None:
+    def _handle_bug(self, reason: Failure) -> None:
         _log.failure("{way}: bug while connecting", reason, way=self._route)
         if self._outgoing is not None:
             self._outgoing.abort()

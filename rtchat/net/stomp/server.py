@@ -100,7 +100,7 @@ class StompProtocol(Protocol):
         try:
             self.session.receive(data)
         except Exception:
-            self._log_bug()
+            self._handle_bug()
         # What stays in queues and transactions; backlogs are known only after the flush.
         left_behind = budget.used - used_before
         broker.cork.flush()
@@ -131,7 +131,7 @@ class StompProtocol(Protocol):
         self.session.shut_down()
         self.factory.broker.cork.flush()
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Close the connection at once; unsent bytes are lost."""
         self._stream.abortConnection()
 
@@ -221,7 +221,7 @@ class StompProtocol(Protocol):
         try:
             self.session.resume()
         except Exception:
-            self._log_bug()
+            self._handle_bug()
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are sent; abort if the client does not read them."""
@@ -242,7 +242,7 @@ class StompProtocol(Protocol):
                 why=reason.value,
                 text=text,
             )
-        self._schedule(CLOSE_GRACE_S, self.cut)
+        self._schedule(CLOSE_GRACE_S, self.abort)
         for pause in list(self._pauses):
             self._resume(pause)  # what still arrives is read and dropped
         if self._framed is not None:
@@ -335,7 +335,7 @@ class StompProtocol(Protocol):
             reason=CloseReason.SLOW,
         )
 
-    def _log_bug(self) -> None:
+    def _handle_bug(self) -> None:
         _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 

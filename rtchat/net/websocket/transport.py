@@ -316,7 +316,9 @@ class WebSocket(TxwsConnection):
         if self.is_open:
             self.writer.write_now(framing.wrap(data))
         elif not self._is_answered and not self.disconnecting:
-            self._early_messages = [*(self._early_messages or ()), (framing, data)]
+            if self._early_messages is None:
+                self._early_messages = []
+            self._early_messages.append((framing, data))
 
     @override
     def loseConnection(self) -> None:

@@ -26,7 +26,7 @@ class Told(list[str]):
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give the exact clock underneath, at a time that is no multiple of anything."""
+    """Return the exact clock underneath, at a time that is no multiple of anything."""
     clock = Clock()
     clock.advance(1_000_000_000.123)
     return clock

@@ -160,7 +160,7 @@ class Door:
         self.socket.connect(door.buildProtocol(peer))
 
     def status(self) -> int:
-        """Give the status of the answer."""
+        """Return the status of the answer."""
         self.clock.advance(0)
         return read_answer(self.socket.taken())[0].status
 

@@ -42,7 +42,7 @@ def writer_on(
 
 
 def blocked(limit: int | None = None) -> tuple[FakeSocket, ConnectionWriter, list[int]]:
-    """Give an writer whose transport holds one byte, and a list of overflows."""
+    """Return an writer whose transport holds one byte, and a list of overflows."""
     socket = FakeSocket(room=0)
     writer = writer_on(socket, limit)
     writer.write_now(b"!")

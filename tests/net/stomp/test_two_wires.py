@@ -34,7 +34,7 @@ class Wire(Protocol):
         """Send bytes in one read of the server's."""
 
     def received(self) -> list[StompFrame]:
-        """Give the frames that came."""
+        """Return the frames that came."""
 
     @property
     def heartbeats(self) -> int:
@@ -150,7 +150,7 @@ def room(request: pytest.FixtureRequest) -> Room:
 
 
 def expect(client: Wire, *commands: str) -> StompFrame:
-    """Give the last of the frames that came, which have to be these."""
+    """Return the last of the frames that came, which have to be these."""
     frames = client.received()
     assert [frame.command for frame in frames] == list(commands)
     return frames[-1]
@@ -343,7 +343,7 @@ def test_a_reader_that_is_too_slow_is_closed_and_the_others_get_everything(room:
 
 
 def events(client: Wire) -> list[str]:
-    """Give what a watcher of a room was told, as short words."""
+    """Return what a watcher of a room was told, as short words."""
     told = []
     for frame in client.received():
         value = json.loads(frame.body)
