@@ -435,7 +435,7 @@ def module_state(house: House) -> list[str]:
                 elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                     changed = node.func.value if node.func.attr in CHANGES else None
                 if isinstance(changed, ast.Name) and changed.id in own - local:
-                    found.append(f"{module}:{node.lineno} changes {changed.id}")
+                    found.append(f"{module}:{changed.lineno} changes {changed.id}")
             for decorator in function.decorator_list:
                 name = ast.unparse(decorator).partition("(")[0].rpartition(".")[2]
                 if name in ("cache", "lru_cache"):

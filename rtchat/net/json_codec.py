@@ -31,13 +31,13 @@ def _write(value: object) -> bytes:
 
 
 def _read(data: bytes) -> object:
-    """Give what a browser sees in a body, None if that is no JSON.
+    """Return the value that a browser sees in a body, or None if it is not JSON.
 
-    A browser ignores a byte order mark, puts a sign in the place of bytes that are not UTF-8,
-    and takes numbers of any length; what only one side could read, nobody would have checked.
+    A browser ignores a byte order mark, replaces bytes that are not UTF-8, and accepts numbers of
+    any length; a body that only the browser could read would pass unchecked.
 
     Raises:
-        RecursionError: It is nested too deeply for this server, and maybe not for a browser.
+        RecursionError: It is nested too deeply for this server, but perhaps not for a browser.
     """
     text = data.decode("utf-8-sig", "replace")
     try:

@@ -1,8 +1,8 @@
-"""Every message sent to a topic, one JSON object a line.
+"""The message log: every message sent to a topic, one JSON object per line.
 
-Lines gather in memory and a thread of the reactor's pool writes them, so a slow disk never
-stops the reactor. The file is looked up by its path before each write: after logrotate (or
-anybody) has moved it away, the next line begins a new one.
+Lines are buffered in memory, and a thread of the reactor's pool writes them, so that a slow disk
+never blocks the reactor. Before each write, the file is looked up by its path: once logrotate (or
+anything else) has moved it away, the next line begins a new file.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _WRITE_EVERY_S = 0.5
 
 InThread = Callable[[Callable[[], None]], "Deferred[None]"]
-"""Runs a function outside the reactor and fires when it is done."""
+"""Runs a function in another thread; fires when it is done."""
 
 
 class MessageLog:
     """Writes messages to a file.
 
     Args:
-        path: The file; it is appended to, and made (mode 0640) if it is not there.
-        clock: Tells the time and when to write.
-        in_thread: How to write without stopping the reactor.
+        path: The file. It is appended to, and created with mode 0640 if it does not exist.
+        clock: Tells the time, and runs the timer for the next write.
+        in_thread: Runs a write without blocking the reactor.
 
     Raises:
         OSError: The file cannot be opened.
@@ -60,7 +60,10 @@ class MessageLog:
         self._open()
 
     def record(self, message: Message) -> None:
-        """Take a message; it is in the file within about a second."""
+        """Log a message; it is in the file within about a second.
+
+        While more than 16 MiB wait for a slow disk, messages are dropped and counted.
+        """
         if self._waiting_bytes > _MAX_WAITING_BYTES:
             self._lost += 1
             return
@@ -71,7 +74,7 @@ class MessageLog:
             self._timer = self._clock.callLater(_WRITE_EVERY_S, self._write_soon)
 
     def reopen(self) -> None:
-        """Write to a new file if the old one was moved; SIGHUP asks for it."""
+        """Open the file again, because it may have been moved (SIGHUP)."""
         if self._writing is None:
             try:
                 self._open()
@@ -79,7 +82,7 @@ class MessageLog:
                 self._report(error)
 
     def close(self) -> Deferred[None]:
-        """Write what is left; fires when it is in the file."""
+        """Write what is buffered and close the file; fires when that is done."""
         done = self._writing if self._writing is not None else succeed(None)
 
         def finish(_: object) -> None:
@@ -109,7 +112,7 @@ class MessageLog:
         self._writing = None
         if self._lost:
             _log.error(
-                "{path}: {lost} messages were not logged, the disk was too slow",
+                "{path}: {lost} messages were not logged, because the disk was too slow",
                 path=self.path,
                 lost=self._lost,
             )
@@ -123,8 +126,8 @@ class MessageLog:
 
     def _report(self, error: BaseException | None) -> None:
         _log.error(
-            "{path}: messages were not logged: {error}. Make room or mend the permissions; "
-            "the next messages are tried again.",
+            "{path}: messages were not logged: {error}. Free disk space or correct the "
+            "permissions; the next messages will be tried.",
             path=self.path,
             error=error,
         )
@@ -138,7 +141,7 @@ class MessageLog:
         self._is_torn = self._is_torn and os.fstat(descriptor).st_size > 0
 
     def _write(self, data: bytes) -> None:
-        """Append; runs in a thread."""
+        """Append to the file; runs in a thread."""
         if not data:
             return
         if self._file is None or self._was_moved():

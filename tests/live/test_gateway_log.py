@@ -280,12 +280,12 @@ NO_HTTP: Mapping[str, tuple[bytes, int, tuple[str, ...]]] = {
     "a large body": (
         HEAD + b"Content-Length: 65537\r\n\r\n",
         413,
-        (ASKED, "a body of at most 65536 bytes"),
+        (ASKED, "its body is larger than 65536 bytes"),
     ),
     "a body without a length": (
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
         413,
-        (ASKED, "a body of at most 65536 bytes"),
+        (ASKED, "its body is larger than 65536 bytes"),
     ),
     "two lengths": (
         HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -317,7 +317,7 @@ def test_a_request_that_takes_too_long(place: Place) -> None:
     client = place.connect()
     client.sendall(HEAD % {b"target": place.ports["target"]})
     assert read_all(client) == b""
-    place.expect(client.getsockname()[1], f": refused {ASKED} no whole request within 0.6 s")
+    place.expect(client.getsockname()[1], f": refused {ASKED} no complete request within 0.6 s")
 
 
 @pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["FIN", "RST"])
@@ -327,7 +327,7 @@ def test_a_request_that_breaks_off(place: Place, leave: Callable[[socket.socket]
     client.sendall(HEAD % {b"target": place.ports["target"]})
     time.sleep(0.1)
     leave(client)
-    place.expect(port, f": broke off {ASKED} its request was not whole (Connection ")
+    place.expect(port, f": broke off {ASKED} its request was incomplete (Connection ")
 
 
 @pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["FIN", "RST"])
@@ -366,14 +366,16 @@ def test_plain_http_on_a_port_with_tls(place: Place) -> None:
     client = place.connect("https")
     client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     read_all(client)
-    place.expect(client.getsockname()[1], ": refused: TLS did not begin (http request)")
+    place.expect(client.getsockname()[1], ": refused: the TLS handshake failed (http request)")
 
 
 def test_noise_on_a_port_with_tls(place: Place) -> None:
     client = place.connect("https")
     client.sendall(bytes(range(256)))
     read_all(client)
-    place.expect(client.getsockname()[1], ": refused: TLS did not begin (wrong version number)")
+    place.expect(
+        client.getsockname()[1], ": refused: the TLS handshake failed (wrong version number)"
+    )
 
 
 def test_a_version_of_tls_that_is_too_old(place: Place) -> None:
@@ -385,7 +387,7 @@ def test_a_version_of_tls_that_is_too_old(place: Place) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError):
         context.wrap_socket(client)
-    place.expect(port, ": refused: TLS did not begin (unsupported protocol)")
+    place.expect(port, ": refused: the TLS handshake failed (unsupported protocol)")
 
 
 def test_a_client_that_does_not_trust_the_certificate(place: Place) -> None:
@@ -393,7 +395,7 @@ def test_a_client_that_does_not_trust_the_certificate(place: Place) -> None:
     port = client.getsockname()[1]
     with pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(client, server_hostname="localhost")
-    place.expect(port, ": refused: TLS did not begin (tlsv1 alert unknown ca)")
+    place.expect(port, ": refused: the TLS handshake failed (tlsv1 alert unknown ca)")
 
 
 def test_a_handshake_of_tls_that_breaks_off(place: Place) -> None:
@@ -406,7 +408,7 @@ def test_a_handshake_of_tls_that_breaks_off(place: Place) -> None:
     client.sendall(outgoing.read())
     client.recv(100)
     client.close()
-    place.expect(port, ": broke off: TLS had not begun (Connection ")
+    place.expect(port, ": broke off: during the TLS handshake (Connection ")
 
 
 def test_a_connection_with_tls_that_is_not_used_leaves_none(place: Place) -> None:

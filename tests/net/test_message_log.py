@@ -262,7 +262,7 @@ def test_a_full_disk_is_reported_once_per_batch_with_the_remedy(
     (line,) = logs.lines("error")
     assert line.startswith(f"{journal.path}: messages were not logged: ")
     assert "No space left on device" in line
-    assert "Make room" in line
+    assert "Free disk space" in line
 
 
 def test_lines_after_a_full_disk_are_kept(journal: Journal) -> None:
@@ -337,7 +337,7 @@ def test_while_the_disk_stalls_memory_is_bounded_and_the_loss_is_told(
     journal.write()
     assert len(journal.records()) == 1 + kept
     assert logs.lines("error") == [
-        f"{journal.path}: {500 - kept} messages were not logged, the disk was too slow"
+        f"{journal.path}: {500 - kept} messages were not logged, because the disk was too slow"
     ]
     journal.record(b"later")
     journal.write()

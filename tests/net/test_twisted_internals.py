@@ -334,7 +334,7 @@ def private_parts_of_others(source: str) -> list[str]:
 
 
 def private_names(twisted_class: type) -> set[str]:
-    """Give the private attributes of a class of Twisted's: of the class, and set by its methods."""
+    """Return the private attributes of a class of Twisted: its own, and those its methods set."""
     names = set(vars(twisted_class))
     try:
         source = inspect.getsource(twisted_class)

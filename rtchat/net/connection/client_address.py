@@ -18,13 +18,13 @@ __all__ = ["ClientAddress", "ForwardedAddress", "forwarded_client"]
 @implementer(IAddress)
 @dataclass(frozen=True, slots=True)
 class ClientAddress:
-    """Who asks: the address of the browser, and the page it shows.
+    """A client: the address it comes from, and the origin of its page.
 
     Attributes:
-        host: The IP address, or None when it came over a Unix socket.
-        port: Its port, 0 when it is not known.
-        name: Both as people read them.
-        origin: The ``Origin`` header, or None when there is none.
+        host: The IP address, or None for a Unix socket.
+        port: Its port, or 0 when it is unknown.
+        name: Both, as the log shows them.
+        origin: The ``Origin`` header, or None without one.
     """
 
     host: str | None
@@ -34,7 +34,7 @@ class ClientAddress:
 
     @classmethod
     def at(cls, address: IAddress | None, origin: str | None = None) -> ClientAddress:
-        """Make one of a connection's other end."""
+        """Return the client at the other end of a connection."""
         host: str | None = getattr(address, "host", None)
         port: int = getattr(address, "port", 0)
         return cls(host and plain_address(host), port, address_name(address), origin)
@@ -54,7 +54,7 @@ class ForwardedAddress:
 
 
 def forwarded_client(peer: IAddress, forwarded: list[str], trusted: AddressList) -> IAddress:
-    """Give the client that ``X-Forwarded-For`` names, or the peer when it may not name one."""
+    """Return the client that ``X-Forwarded-For`` names, or the peer if it is not trusted to."""
     if not forwarded or not trusted:
         return peer
     named = client_behind(getattr(peer, "host", None), forwarded, trusted)

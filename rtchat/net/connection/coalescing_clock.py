@@ -1,9 +1,9 @@
-"""Many timers that need not be exact, as one timer of the reactor.
+"""Coalesced timers: many inexact timers share one timer of the reactor.
 
-A reactor wakes for each of its timers and keeps them in a heap. With a heart-beat or two for each
-of 20,000 connections that is thousands of wakings a second. Here, timers that are due within the
-same twentieth of a second wait in one bucket, and the reactor wakes once for all of them
-(benchmarks/RESULTS.md has what that saves).
+A reactor wakes up for each of its timers and keeps them in a heap. With one or two heart-beats for
+each of 20,000 connections, that is thousands of wake-ups a second. Here, timers that are due within
+the same twentieth of a second share a bucket, and the reactor wakes up once for each bucket
+(benchmarks/RESULTS.md has the savings).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["TICK_S", "CoalescingClock"]
 _log = Logger(__package__)
 
 TICK_S = 0.05
-"""Timers fire up to this much later than asked for, never earlier."""
+"""Timers fire up to this much later than requested, never earlier."""
 
 _EXACT_BELOW_S = 4 * TICK_S
 _MANY_DEAD = 1000
-"""Cancelled timers may stay where they are up to this number; then they are swept out."""
+"""Up to this many cancelled timers stay in their buckets; then they are removed."""
 
 _ROUNDING = 1e-6  # of a tick: 0.3 / 0.05 is a little more than 6
 
@@ -37,15 +37,15 @@ class CoalescingClock:
     """A clock whose timers fire in batches.
 
     Args:
-        clock: The exact one, a reactor as a rule. Timers of less than 0.2 seconds go to it.
+        clock: The exact clock, usually the reactor. It runs timers of less than 0.2 seconds.
 
     Attributes:
-        seconds: Gives the time of the clock underneath.
+        seconds: Returns the time of the exact clock.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        # The very function of the clock underneath: it is asked with every read.
+        # The exact clock's own function, without a call between: it is called for every read.
         self.seconds = clock.seconds
         self._buckets: dict[int, list[_Timer]] = {}
         self._ticks: list[int] = []  # a heap of the buckets' keys
@@ -61,7 +61,7 @@ class CoalescingClock:
         *args: object,
         **kwargs: object,
     ) -> IDelayedCall:
-        """Call after so many seconds, up to :data:`TICK_S` later."""
+        """Call a function after a delay in seconds, or up to :data:`TICK_S` later."""
         if delay < _EXACT_BELOW_S:
             return self._clock.callLater(delay, callable, *args, **kwargs)
         timer = _Timer(self, self._clock.seconds() + delay, callable, args, kwargs)
@@ -69,11 +69,11 @@ class CoalescingClock:
         return timer
 
     def getDelayedCalls(self) -> list[IDelayedCall]:  # noqa: N802
-        """Give the timers that wait here."""
+        """Return the timers that wait in buckets."""
         return [timer for bucket in self._buckets.values() for timer in bucket if timer.active()]
 
     def schedule(self, timer: _Timer) -> None:
-        """Let a timer wait for its time."""
+        """Put a timer into the bucket of its time."""
         self._entries += 1
         timer.tick = tick = ceil(timer.due_s / TICK_S - _ROUNDING)
         bucket = self._buckets.get(tick)
@@ -86,10 +86,10 @@ class CoalescingClock:
             self._wake_at(tick)
 
     def note_dead(self) -> None:
-        """Take note that a timer's place is of no use any more.
+        """Count an entry whose timer was cancelled or moved to another bucket.
 
-        Looking for it would cost more than leaving it; but a server to which thousands of clients
-        come and go would hold thousands of login time-outs for nothing.
+        Searching for the entry costs more than leaving it; but with thousands of clients that come
+        and go, thousands of dead login time-outs would pile up. So they are swept out at times.
         """
         self._dead += 1
         if self._dead > _MANY_DEAD and self._dead * 2 > self._entries:
@@ -113,22 +113,22 @@ class CoalescingClock:
             bucket = self._buckets.pop(tick)
             self._entries -= len(bucket)
             for timer in bucket:
-                # It may have been put off, or cancelled by one before it.
+                # An earlier callback may have rescheduled or cancelled it.
                 if timer.tick == tick and timer.active():
                     try:
                         timer.fire()
                     except Exception:
-                        _log.failure("a timer failed")
+                        _log.failure("bug in a timer")
                 else:
                     self._dead = max(0, self._dead - 1)
-        # One that was set just now may have set the alarm for its own time, which is later.
+        # A callback may have armed the wake-up for a later tick.
         if self._ticks and (self._wakeup is None or self._ticks[0] < self._wakeup_tick):
             self._wake_at(self._ticks[0])
 
 
 @implementer(IDelayedCall)
 class _Timer:
-    """A call that waits in a owner."""
+    """A delayed call in a bucket."""
 
     __slots__ = ("_args", "_call", "_is_cancelled", "_kwargs", "_owner", "due_s", "tick")
 
@@ -186,7 +186,7 @@ class _Timer:
             raise AlreadyCalled
 
     def _clear(self) -> None:
-        # Its place in the bucket stays until then; what it would have called need not.
+        # The entry stays in its bucket until the bucket is due; its references need not.
         self._call = None
         self._args = ()
         self._kwargs = None

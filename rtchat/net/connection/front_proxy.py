@@ -1,4 +1,4 @@
-"""Whom a connection really comes from, when a front proxy passes it on."""
+"""Client addresses behind a front proxy: the PROXY protocol at the start of a connection."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ _HEADER_TIMEOUT_S = 10
 
 
 class ProxyProtocolFactory(Factory):
-    """Lets front proxies name their clients with a header of the PROXY protocol.
+    """Reads the PROXY protocol header with which front proxies name their clients.
 
-    A connection from one of them has to begin with it; one from anybody else is not read for it.
+    Connections from a trusted address must begin with the header; on all others it is not looked
+    for.
 
     Args:
-        wrapped: Serves the connections; its ``buildProtocol`` is given the client's address.
+        wrapped: Serves the connections; its ``buildProtocol`` receives the client's address.
         trusted: The front proxies.
-        clock: Where the time-out for the header runs.
+        clock: Runs the time-out for the header.
     """
 
     noisy = False
@@ -74,13 +75,13 @@ class ProxyProtocolFactory(Factory):
 
 @implementer(IStreamServerEndpoint)
 class ProxyProtocolEndpoint:
-    """Opens a port with a :class:`ProxyProtocolFactory`; the header comes before TLS.
+    """Opens a port whose connections begin with the PROXY protocol header, before TLS.
 
     Args:
-        endpoint: Opens the port, without TLS.
+        endpoint: The port, without TLS.
         trusted: The front proxies.
-        clock: Where the time-out for the header runs.
-        tls: Begins TLS on each connection, or None for a port without it.
+        clock: Runs the time-out for the header.
+        tls: Starts TLS on each connection; None for a port without TLS.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class ProxyProtocolEndpoint:
 
 
 class _HeaderReader(Protocol):
-    """Reads the header, then hands the connection over."""
+    """Reads the header, then hands the connection over to the protocol that serves it."""
 
     def __init__(self, factory: ProxyProtocolFactory) -> None:
         self._factory = factory
@@ -144,7 +145,7 @@ class _HeaderReader(Protocol):
         self._stop_timer()
 
     def _timed_out(self) -> None:
-        self._refuse(f"no PROXY protocol header came within {_HEADER_TIMEOUT_S} s")
+        self._refuse(f"no PROXY protocol header within {_HEADER_TIMEOUT_S} s")
 
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():
@@ -153,8 +154,8 @@ class _HeaderReader(Protocol):
     def _refuse(self, why: str) -> None:
         stream = as_stream(self.transport)
         _log.warn(
-            "{peer}: refused, a front proxy has to say whom it speaks for: {why}. Let it "
-            "send the PROXY protocol, or take it out of [front] trusted",
+            "{peer}: refused, this front proxy did not name its client: {why}. Make it send the "
+            "PROXY protocol, or remove it from [front] trusted",
             peer=peer_name(stream),
             why=why,
         )

@@ -1,6 +1,6 @@
-"""Much, from one socket to another: through a pipe, so that this process copies none of it.
+"""Zero-copy relaying with splice(2): from one socket through a pipe into another.
 
-Linux only: elsewhere :func:`shared_pipes` has none to lend, and bytes are read and written.
+Linux only: elsewhere a :class:`PipePool` lends no pipes, and bytes are read and written.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from rtchat.net.connection.writer import ConnectionWriter
 __all__ = ["Pipe", "PipePool", "SplicingWriter"]
 
 _PIPE_BYTES = 1024 * 1024
-"""How much goes through a pipe at once, and the largest pipe that anybody may make. What costs
-here is to wake those at both ends: a quarter as much each time takes a third more time."""
+"""The capacity of a pipe, and the largest that an unprivileged process may set. Most of the cost
+is waking the processes at both ends: with a quarter of it, the same bytes take a third longer."""
 
 _HELD_BYTES = 240 * 1024
-"""How much may wait in this process of what the browser's socket does not take: below the 256 KiB
-that a stalled side may cost. No more is taken from the target; should the socket's buffer shrink
-in between, because the system is short of memory, the pipe keeps the rest."""
+"""How much may wait in this process if the browser's socket does not take it: less than the 256 KiB
+that a stalled side may cost. No more is read from the target; if the socket's buffer shrinks in
+between, because the system is short of memory, the rest stays in the pipe."""
 
 _MAX_PIPES = 16
-"""So many there may be, free or held by browsers that stall: 32 open files."""
+"""Pipes per pool, free or held for stalled browsers: 32 open files."""
 
 _MORE = getattr(socket, "MSG_MORE", 0)
 _INT = Struct("i")
 
 
 class Pipe:
-    """A pipe of this process; empty whenever it is lent.
+    """A pipe of this process, lent by a pool; empty whenever it is lent.
 
     Args:
-        pipes: Where it is given back to.
+        pipes: The pool it goes back to.
     """
 
     def __init__(self, pipes: PipePool) -> None:
@@ -49,17 +49,23 @@ class Pipe:
         if sys.platform == "linux":
             from fcntl import F_SETPIPE_SZ, fcntl
 
-            with suppress(OSError):  # then less goes through at once
+            with suppress(OSError):  # the pipe stays smaller, and less goes through at once
                 fcntl(self._writer, F_SETPIPE_SZ, _PIPE_BYTES)
 
     def fill_from(self, source: int, most_bytes: int) -> int:
-        """Take what a socket holds, up to so much, and give how much that is.
+        """Move what a socket has received into the pipe.
 
-        It is 0 when nothing is there, when nothing will ever come, and when the kernel cannot do
-        it with this kind of socket: a read will tell.
+        Args:
+            source: The socket's file descriptor.
+            most_bytes: How much to move at most.
+
+        Returns:
+            How many bytes were moved. 0 when nothing has arrived, at the end of the stream, and
+            when the kernel cannot splice this kind of socket: a read tells these apart.
 
         Raises:
-            OSError: The connection is lost. It is said here once, and not to who reads next.
+            OSError: The connection is lost. The kernel reports this once; a later read would not
+                see it.
         """
         if sys.platform == "linux":
             try:
@@ -72,16 +78,18 @@ class Pipe:
         return 0
 
     def drain_into(self, sink: int, size: int) -> int:
-        """Give so many bytes to a socket that does not block; give how many it took."""
+        """Move bytes from the pipe to a non-blocking socket; return how many it took."""
         left = size
         if sys.platform == "linux":
-            with suppress(OSError):  # no room; or it is lost, and the transport will find out
+            with suppress(
+                OSError
+            ):  # it would block; or it is lost, which the transport finds out itself
                 while left:
                     left -= os.splice(self._reader, sink, left, flags=os.SPLICE_F_NONBLOCK)
         return size - left
 
     def read(self, size: int) -> bytes:
-        """Take so many bytes back, which have to be there."""
+        """Read this many bytes back; the pipe must hold them."""
         parts = []
         while size:
             parts.append(os.read(self._reader, size))
@@ -89,22 +97,22 @@ class Pipe:
         return b"".join(parts)
 
     def release(self) -> None:
-        """Let somebody else have it; it has to be empty."""
+        """Return the pipe to the pool; it must be empty."""
         self._pipes.free.append(self)
 
     def close(self) -> None:
-        """Forget what it holds."""
+        """Close the pipe, and drop what it holds."""
         os.close(self._reader)
         os.close(self._writer)
         self._pipes.count -= 1
 
 
 class PipePool:
-    """Lends pipes, a few.
+    """Lends a limited number of pipes.
 
     Attributes:
-        free: Those that nobody has.
-        count: How many there are.
+        free: The pipes that are not lent.
+        count: How many pipes there are, lent ones included.
     """
 
     def __init__(self) -> None:
@@ -113,7 +121,7 @@ class PipePool:
         self._limit = _MAX_PIPES if hasattr(os, "splice") else 0
 
     def borrow(self) -> Pipe | None:
-        """Lend a pipe, if there is one."""
+        """Return an empty pipe, or None when all are lent or none can be made."""
         if self.free:
             return self.free.pop()
         if self.count < self._limit:
@@ -125,7 +133,10 @@ class PipePool:
 
 
 def _free_bytes(sink: socket.socket) -> int:
-    """Give how much a socket takes for sure: what is free, with as much again for its own heads."""
+    """Return how many bytes a socket is sure to take.
+
+    Linux doubles ``SO_SNDBUF`` for its own overhead, so half of it counts, less what is queued.
+    """
     if sys.platform == "linux":
         from fcntl import ioctl
         from termios import TIOCOUTQ
@@ -138,13 +149,13 @@ def _free_bytes(sink: socket.socket) -> int:
 
 
 class SplicingWriter(ConnectionWriter):
-    """An outbox that can send what a pipe holds.
+    """A connection writer that can also send the content of a pipe.
 
     Args:
         transport: The transport underneath.
-        cork: Where to register for the end of the turn.
+        cork: Collects the writers with gathered bytes until the end of the turn.
         framing: How messages are packed.
-        is_busy: Whether the transport may hold bytes of somebody else.
+        is_busy: Whether the transport may already hold bytes, such as an HTTP answer.
     """
 
     __slots__ = ("_pipe", "_pipe_bytes")
@@ -163,10 +174,10 @@ class SplicingWriter(ConnectionWriter):
 
     @property
     def splice_capacity_bytes(self) -> int:
-        """How much :meth:`write_spliced` may be given now.
+        """How many bytes :meth:`write_spliced` accepts now.
 
-        So much that the socket takes all but what may wait here; 0 when something comes before,
-        and when it is no plain socket.
+        As many as the socket takes, and what may wait here beside it. 0 while other bytes must be
+        sent first, and when the transport is not a plain socket.
         """
         cork, sink = self.cork, self._socket
         if (
@@ -181,12 +192,12 @@ class SplicingWriter(ConnectionWriter):
         return min(_PIPE_BYTES, _HELD_BYTES + _free_bytes(sink))
 
     def write_spliced(self, header: bytes, pipe: Pipe, size: int) -> None:
-        """Send a header and what a pipe holds; then give the pipe back.
+        """Send a header and the content of a pipe, then release the pipe.
 
         Args:
-            header: What comes before it.
-            pipe: The outbox has it from now on.
-            size: How much it holds.
+            header: The bytes before the content.
+            pipe: The pipe; it belongs to the writer from now on.
+            size: How many bytes the pipe holds.
         """
         sink = self._socket
         assert sink is not None
@@ -200,7 +211,7 @@ class SplicingWriter(ConnectionWriter):
         self._hand_over_from_pipe(header[sent:])
 
     def _hand_over_from_pipe(self, first: bytes = b"") -> None:
-        """Let the transport have a part of what the socket did not take, if it is not all out."""
+        """Hand the transport part of what the socket did not take, if anything is left."""
         pipe = self._pipe
         assert pipe is not None
         part = first

@@ -20,12 +20,12 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
-    """What TLS ports prove themselves with; whoever opens them need not know that it changes.
+    """The certificate and key of the TLS ports; they can be reloaded while the ports are open.
 
     Args:
-        certificate: The server's certificate; more of them after it belong to the chain.
-        key: Its private key, not encrypted.
-        chain: The certificates between it and the authority, if they have a file of their own.
+        certificate: The server's certificate; further ones in the file belong to the chain.
+        key: Its private key, without a passphrase.
+        chain: The intermediate certificates, if they are in a file of their own.
 
     Raises:
         OSError: A file cannot be read; ``filename`` says which.
@@ -39,36 +39,36 @@ class Certificates:
         self._options = tls_options(certificate, key, chain)
 
     def reload(self) -> datetime:
-        """Read the files again; from now on new connections get what they hold.
+        """Read the files again, for new connections.
 
-        Connections that are open, or being opened, keep what they began with.
+        Connections that are open, or in the middle of a handshake, keep what they began with.
 
         Returns:
-            Until when the certificate is valid.
+            The end of the certificate's validity.
 
         Raises:
-            OSError: A file cannot be read; ``filename`` says which. What was there stays.
-            ValueError: A file cannot be used; the text names it. What was there stays.
+            OSError: A file cannot be read; ``filename`` says which. The certificate in use stays.
+            ValueError: A file cannot be used; the text names it. The certificate in use stays.
         """
         self._options = tls_options(self.path, self._key, self._chain)
-        certificate = cast(crypto.X509, self._options.certificate)  # None is a client's only
+        certificate = cast(crypto.X509, self._options.certificate)  # only a client's is None
         return certificate.to_cryptography().not_valid_after_utc
 
     def serverConnectionForTLS(  # noqa: N802
         self,
         tlsProtocol: TLSMemoryBIOProtocol,  # noqa: N803
     ) -> SSL.Connection:
-        """Begin TLS for one connection."""
+        """Return OpenSSL's connection for one new client."""
         return self._options.serverConnectionForTLS(tlsProtocol)
 
 
 def tls_options(certificate: Path, key: Path, chain: Path | None) -> CertificateOptions:
-    """Load PEM files for a TLS server, 1.2 or newer.
+    """Load PEM files for a server that speaks TLS 1.2 or newer.
 
     Args:
-        certificate: The server's certificate; more of them after it belong to the chain.
-        key: Its private key, not encrypted.
-        chain: The certificates between it and the authority, if they have a file of their own.
+        certificate: The server's certificate; further ones in the file belong to the chain.
+        key: Its private key, without a passphrase.
+        chain: The intermediate certificates, if they are in a file of their own.
 
     Raises:
         OSError: A file cannot be read; ``filename`` says which.
@@ -95,7 +95,7 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
 
 
 def _certificates(path: Path) -> list[crypto.X509]:
-    """Give the file's certificates, one at least."""
+    """Return the certificates in a file, at least one."""
     try:
         certificates = [
             crypto.load_certificate(crypto.FILETYPE_PEM, block)

@@ -1,4 +1,4 @@
-"""Transports as this package sees them, and addresses as people read them."""
+"""The interface of stream transports, socket options, and names of addresses for the log."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 class StreamTransport(Protocol):
-    """What Twisted's stream transports have in common.
+    """The interface that all of Twisted's stream transports have in common.
 
     Twisted spreads it over ITransport, ITCPTransport, IConsumer and IPushProducer; TCP, TLS and
-    Unix sockets provide all of it, and so does a WebSocket.
+    Unix sockets provide all of it, and so does our WebSocket.
     """
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
 
     def loseConnection(self) -> None:
-        """Close once what was written is sent."""
+        """Close once everything written is sent."""
 
     def loseWriteConnection(self) -> None:
-        """Close this side's direction once what was written is sent."""
+        """Half-close: end our direction once everything written is sent."""
 
     def abortConnection(self) -> None:
-        """Close now."""
+        """Close at once; unsent bytes are lost."""
 
     def pauseProducing(self) -> None:
         """Stop reading."""
 
     def resumeProducing(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Tell the producer when to pause and when to go on."""
+        """Pause and resume this producer as the send buffer fills and empties."""
 
     def unregisterProducer(self) -> None:
-        """Leave the producer alone."""
+        """Stop pausing and resuming the producer."""
 
     def getPeer(self) -> IAddress:
-        """Give the other side's address."""
+        """Return the other side's address."""
 
 
 @implementer(IPushProducer)
@@ -75,7 +75,7 @@ class PauseForwarder:
         self._stream.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Read again."""
+        """Resume reading."""
         self._stream.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -83,7 +83,7 @@ class PauseForwarder:
 
 
 def as_stream(transport: ITransport | None) -> StreamTransport:
-    """Give a protocol's transport its full type.
+    """Return a protocol's transport with its full type.
 
     Raises:
         ValueError: The protocol is not connected.
@@ -94,7 +94,7 @@ def as_stream(transport: ITransport | None) -> StreamTransport:
 
 
 def set_no_delay(stream: StreamTransport) -> None:
-    """Let small writes leave at once instead of gathering (TCP_NODELAY), where it is TCP.
+    """Set TCP_NODELAY, so that small writes are sent at once; do nothing without TCP.
 
     Unix sockets have the method, too, but before Twisted 24.11 it fails there.
     """
@@ -104,9 +104,10 @@ def set_no_delay(stream: StreamTransport) -> None:
 
 
 def keep_alive(stream: StreamTransport) -> None:
-    """Let the system find out when the other machine has vanished, where it is TCP.
+    """Set TCP keep-alive, so that the system notices a vanished peer; do nothing without TCP.
 
-    For clients without heart-beats: after a minute of silence, and half a minute of questions.
+    For clients without heart-beats: probes start after 60 s of silence; after three of them, 10 s
+    apart, without an answer the connection is lost.
     """
     method = getattr(stream, "setTcpKeepAlive", None)
     if method is None or isinstance(stream.getPeer(), UNIXAddress):
@@ -115,14 +116,14 @@ def keep_alive(stream: StreamTransport) -> None:
     tcp = socket_of(stream)
     if tcp is not None:
         for name, value in _KEEP_ALIVE.items():
-            if hasattr(socket, name):  # not every system has all of them
+            if hasattr(socket, name):  # not all systems have all of them
                 tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def address_name(address: object) -> str:
-    """Give ``host:port``, with brackets around IPv6, or a Unix socket's path.
+    """Return ``host:port``, with brackets around IPv6, or ``unix:PATH`` for a Unix socket.
 
-    A port that is 0 is not known, and left out.
+    A port of 0 is unknown, and left out.
     """
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None or port is None:
@@ -135,5 +136,5 @@ def address_name(address: object) -> str:
 
 
 def peer_name(transport: StreamTransport) -> str:
-    """Give the name of who is at the other end."""
+    """Return the name of the peer's address."""
     return address_name(transport.getPeer())

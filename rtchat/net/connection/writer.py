@@ -1,9 +1,9 @@
-"""What waits to be sent on one connection, and what happens when it is too much.
+"""The send side of one connection: the backlog, its limit, and back-pressure.
 
-Bytes go to the socket at once while nothing waits there (arming the reactor for every write costs
-more than twice as much, see benchmarks/); what the socket does not take
-goes to the transport, and all that follows gathers here until the transport has sent it. So the
-transport never holds more than one write, and the backlog is known to the byte.
+Bytes go to the socket at once while nothing waits (arming the reactor for every write costs more
+than twice as much, see benchmarks/). What the socket does not take goes to the transport, and all
+that follows waits here until the transport has sent it. So the transport never holds more than one
+write, and the size of the backlog is known exactly.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from rtchat.net.twisted_internals import Send, direct_send
 __all__ = ["ConnectionWriter", "IFramedTransport"]
 
 _CHUNK_BYTES = 192 * 1024
-"""How much is handed to the transport at once: what one read of short messages becomes."""
+"""How many bytes are handed to the transport at once: what one read of short messages becomes."""
 
 _RESERVE_SHARE = 16
-"""Room is this part of a small limit; of the default one it is just HIGH_WATER_BYTES."""
+"""One part in this many of a small limit is reserved for one more message; of the default limit
+that is HIGH_WATER_BYTES."""
 
 _LARGE_BYTES = HIGH_WATER_BYTES * _RESERVE_SHARE
-"""From here on a limit is no small one."""
+"""Limits from this size on are not small."""
 
 _NO_BACKLOG: deque[bytes] = deque()
-"""The backlog of all for whom nothing waits: an empty deque of their own is 620 bytes."""
+"""The backlog of every idle connection, never filled: an empty deque takes 620 bytes."""
 
 _PRODUCER_HIGH_BYTES = 64 * 1024
-"""From here on whoever feeds the outbox is asked to pause (as Twisted's own transports do)."""
+"""A backlog of more than this pauses the producer (as in Twisted's own transports)."""
 
 
 class IFramedTransport(Interface):
-    """A transport that packs each write (a WebSocket) and shares its outbox."""
+    """A transport that frames each write (a WebSocket) and shares its connection writer."""
 
     writer: ConnectionWriter = Attribute(
-        "The ConnectionWriter of the connection underneath; its wire packs frames."
+        "The ConnectionWriter of the connection underneath; its ``framing`` packs frames."
     )
 
     peer: str = Attribute("The name of the other end, for the log.")
@@ -55,20 +56,22 @@ class IFramedTransport(Interface):
 
 @implementer(IPullProducer, IPushProducer)
 class ConnectionWriter(Outbound):
-    """The way out of one connection.
+    """Sends the bytes of one connection, as fast as the other side reads.
 
     Args:
-        transport: The transport underneath. The outbox is its producer and its only writer.
-        cork: Where to register for the end of the turn.
+        transport: The transport underneath. The writer is its producer, and the only one that
+            writes to it.
+        cork: Collects the writers with gathered bytes until the end of the turn.
         framing: How STOMP frames are packed.
-        is_busy: Whether the transport may hold bytes of somebody else (an HTTP answer).
+        is_busy: Whether the transport may already hold bytes (an HTTP answer).
 
     Attributes:
-        max_backlog_bytes: How much may wait behind a client that does not read; None is no
-            limit (then somebody has to honour ``pauseProducing``). One message that is about
-            as large by itself, or larger, may wait beside that: it is nobody's slowness.
-        on_overflow: Called once when more waits, with how much.
-        waiting_bytes: How much waits now, what the transport holds included.
+        max_backlog_bytes: How many bytes may wait for a client that does not read; None is no
+            limit (then the producer must honour ``pauseProducing``). One message that is about as
+            large as the limit, or larger, may wait beside that: its size is not the client's
+            slowness.
+        on_overflow: Called once when more waits, with the number of bytes.
+        waiting_bytes: How many bytes wait now, including those that the transport holds.
     """
 
     __slots__ = (
@@ -105,19 +108,19 @@ class ConnectionWriter(Outbound):
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
         self._exempt_bytes = 0  # of the one message that may be larger than the limit
-        # A plain socket is written to directly; then the transport tells when its buffer is
-        # empty (it pulls). TLS and other transports are written to until they say stop (push).
+        # A plain socket is written to directly, and the transport calls when its buffer is empty
+        # (pull). TLS and other transports are written to until they call for a pause (push).
         self._send, self._socket = direct_send(transport)
         is_plain = self._send is not None
         transport.registerProducer(self, not is_plain)
         self._is_blocked = is_busy and is_plain
 
-    # For whoever gathers bytes
+    # For the sources of bytes
 
     @property
     @override
     def is_writable(self) -> bool:
-        """Whether those that can wait may send now; one message more is never an overflow."""
+        """Whether sources that can wait may send now; one message more is never an overflow."""
         limit = self.max_backlog_bytes
         capacity_bytes = (
             HIGH_WATER_BYTES if limit is None or limit >= _LARGE_BYTES else _reserve_bytes(limit)
@@ -145,8 +148,8 @@ class ConnectionWriter(Outbound):
                 pending.clear()
                 self._write(data)
                 return
-            # One turn may make much more than the limit (many subscriptions of one client):
-            # what the socket does not take has to stay here, where it is counted.
+            # One turn may produce much more than the limit (many subscriptions of one client):
+            # what the socket does not take must stay here, where it is counted.
             self._append(pending)
             pending.clear()
             self._send_backlog()
@@ -163,7 +166,7 @@ class ConnectionWriter(Outbound):
     @override
     def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
         if self._is_blocked or self._is_closed or len(shared) > _CHUNK_BYTES:
-            # What has to wait is counted piece by piece.
+            # What must wait is counted piece by piece.
             self.pending += batch
             self.flush()
             return
@@ -190,7 +193,7 @@ class ConnectionWriter(Outbound):
             self.on_overflow(waiting_bytes)
 
     def write_now(self, data: bytes) -> None:
-        """Send bytes that are packed already, after all that was gathered before."""
+        """Send bytes that are framed already, after everything gathered before."""
         cork = self.cork
         if (
             self.max_backlog_bytes is None
@@ -206,7 +209,7 @@ class ConnectionWriter(Outbound):
         self.flush()
 
     def discard_backlog(self) -> int:
-        """Forget what waits here, but for what the transport holds; give how many bytes."""
+        """Drop the backlog, except what the transport holds; return how many bytes were dropped."""
         self.cork.settle()
         dropped = sum(map(len, self._backlog))
         self._backlog.clear()
@@ -219,9 +222,9 @@ class ConnectionWriter(Outbound):
         """Send what is left, then close the connection.
 
         Args:
-            linger: The other side may still be sending. Close our direction only and go on
-                reading: a full close with unread bytes would reset the connection, and the
-                last words would be lost with it. Whoever calls has to set an end to that.
+            linger: The other side may still be sending. Half-close, and keep reading: a full
+                close with unread bytes would reset the connection and lose our last bytes. The
+                caller must set a time-out.
         """
         if self._is_closed:
             return
@@ -234,7 +237,7 @@ class ConnectionWriter(Outbound):
             self._transport.loseConnection()
 
     def flush_all(self) -> None:
-        """Hand everything that waits to the transport, however much it is."""
+        """Hand the whole backlog to the transport, whatever its size."""
         self.cork.settle()
         self._append(self.pending)
         self.pending.clear()
@@ -246,10 +249,10 @@ class ConnectionWriter(Outbound):
             else:
                 self._write(data)
 
-    # For whoever feeds the connection from elsewhere
+    # For a producer that feeds the connection
 
     def register_producer(self, producer: IPushProducer) -> None:
-        """Pause the producer while much waits to be sent."""
+        """Pause this producer while the backlog is large, and resume it once it is sent."""
         self._producer = producer
         self._is_producer_paused = False
         if self._is_closed:
@@ -258,14 +261,14 @@ class ConnectionWriter(Outbound):
             self._pause_producer()
 
     def unregister_producer(self) -> None:
-        """Leave the producer alone from now on."""
+        """Stop pausing and resuming the producer."""
         self._producer = None
         self._is_producer_paused = False
 
     # For the transport
 
     def resumeProducing(self) -> None:
-        """The transport has sent all it held."""
+        """The transport has sent everything that it held."""
         self._is_blocked = False
         self._send_backlog()
         if not self.waiting_bytes:
@@ -287,8 +290,8 @@ class ConnectionWriter(Outbound):
     def stopProducing(self) -> None:
         """The connection is gone.
 
-        The transport says so for as long as the outbox is its producer; after :meth:`close` whoever
-        else hears of it does.
+        Called by the transport as long as the writer is its producer; after :meth:`close`, by the
+        protocol in ``connectionLost``.
         """
         self._is_closed = True
         self._backlog.clear()
@@ -300,13 +303,13 @@ class ConnectionWriter(Outbound):
             self._producer = None
 
     def _append(self, pieces: list[bytes]) -> None:
-        """Let them wait."""
+        """Add pieces to the backlog."""
         if self._backlog is _NO_BACKLOG:
             self._backlog = deque()
         self._backlog.extend(pieces)
 
     def _send_backlog(self) -> None:
-        """Send what waits, a chunk at a time, for as long as the transport takes it."""
+        """Send the backlog, a chunk at a time, as long as the transport takes it."""
         self.waiting_bytes = 0
         backlog = self._backlog
         while backlog and not self._is_blocked:
@@ -323,24 +326,24 @@ class ConnectionWriter(Outbound):
         self._account()
 
     def _account(self) -> None:
-        """Tell the budget how much waits."""
+        """Report the change of waiting bytes to the memory budget."""
         change = self.waiting_bytes - self._accounted_bytes
         if change:
             self._accounted_bytes += change
             self.cork.budget.used += change
 
     def _exempt(self, size: int) -> None:
-        """Forgive what waits of the one message just written, if it is as large as the limit."""
+        """Exempt the rest of the message just written from the limit, if it is about as large."""
         limit = self.max_backlog_bytes
         if limit is not None and size > limit - _reserve_bytes(limit):
             self._exempt_bytes = self.waiting_bytes
 
     def _is_over(self, limit: int) -> bool:
-        """Whether more than the limit waits beside the one message that may be larger."""
+        """Return whether more than the limit waits, apart from the one exempt message."""
         if self.waiting_bytes - self._exempt_bytes <= limit:
             return False
-        # The next large one may come while the end of the one before still waits: a queue
-        # hands out its next message as soon as there is capacity_bytes.
+        # The next large message may come while the end of the previous one still waits: a queue
+        # delivers its next message as soon as the connection is writable.
         largest = max(map(len, self._backlog), default=0)
         if largest > limit - _reserve_bytes(limit):
             self._exempt_bytes = max(self._exempt_bytes, largest)
@@ -359,7 +362,7 @@ class ConnectionWriter(Outbound):
             self._write_on(send, data, sent if isinstance(sent, int) else 0)
 
     def _write_on(self, send: Send, data: bytes, sent: int) -> None:
-        """Send what the first try has left; what the socket does not take is the transport's."""
+        """Send what the first attempt left; hand the transport what the socket does not take."""
         size = len(data)
         try:
             while 0 < sent < size:
@@ -368,13 +371,13 @@ class ConnectionWriter(Outbound):
                     break
                 sent += more
         except OSError:
-            pass  # it would block; or the connection is lost, which the transport finds out itself
+            pass  # it would block; or it is lost, which the transport finds out itself
         sent = max(sent, 0)
         if sent < size:
             self._hand_over(data[sent:], size - sent)
 
     def _hand_over(self, rest: bytes, waiting_bytes: int) -> None:
-        """Leave to the transport what the socket did not take."""
+        """Hand the transport what the socket did not take."""
         self._is_blocked = True
         self.waiting_bytes = waiting_bytes
         self._account()
@@ -389,12 +392,12 @@ class ConnectionWriter(Outbound):
 
 
 def _reserve_bytes(limit: int) -> int:
-    """Give how much may wait for one more message to be handed out, so that it is no overflow.
+    """Return how many bytes may wait while one more message is sent, so that it is no overflow.
 
-    A message is within the limit with as much before it, or else it is one of the large ones.
+    With that much before it, a message is either within the limit or a large, exempt one.
     """
     return min(HIGH_WATER_BYTES, limit // _RESERVE_SHARE)
 
 
 def _ignore(_: int) -> None:
-    """What happens on overflow when nobody asked to know."""
+    """The default of ``on_overflow``."""

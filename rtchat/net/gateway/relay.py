@@ -1,14 +1,14 @@
-"""WebSocket to TCP: two streams, each paused while the other side does not read.
+"""Relaying between a WebSocket and TCP; each side is paused while the other does not read.
 
-Whether a target may be reached was decided before the upgrade (see :mod:`rtchat.net.web.site`).
+The access list was checked before the upgrade (see :mod:`rtchat.net.gateway.resource`).
 
-A WebSocket has no half-close, so each end is carried through as far as it can be::
+A WebSocket has no half-close, so the end of each direction is passed on as far as possible::
 
-    target closes its direction  →  browser: its bytes, then close 1000; what the browser sent
-                                    before it knew still goes to the target
-    browser closes               →  target: its bytes, then a FIN; what the target sends after
-                                    that is read and dropped, since a reset would take the
-                                    browser's last bytes with it
+    target half-closes  →  browser: remaining bytes, then close 1000; what the browser sent
+                           before it learned of this still goes to the target
+    browser closes      →  target: remaining bytes, then a FIN; what the target sends after that
+                           is read and dropped, because a reset would discard the browser's
+                           last bytes
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = Logger(__package__)
 
 
 LINGER_S = 30.0
-"""How long either side may take for the last bytes of the other, which has gone."""
+"""How long one side may take to read the last bytes of the other, which is gone."""
 
 # Close codes (RFC 6455, 7.4.1, and its registry).
 _DONE = 1000
@@ -55,7 +55,7 @@ _TRY_LATER = 1013
 
 
 class ProxyProtocol(Protocol):
-    """The browser's side; it connects to the target as soon as the WebSocket is open."""
+    """The browser's side of the gateway; connects to the target once the WebSocket is open."""
 
     transport: WebSocket
 
@@ -72,17 +72,17 @@ class ProxyProtocol(Protocol):
         self._idle_timer: IDelayedCall | None = None
         self._active_s = 0.0
         self._has_timed_out = False
-        self._is_closing = False  # from our side; the browser still has to answer
+        self._is_closing = False  # by us; the browser still has to answer
         self._is_lost = False
         self._outgoing: TargetProtocol | None = None
-        self._early_data: list[bytes] = []  # what the browser sent before the target answered
+        self._early_data: list[bytes] = []  # sent by the browser before the target was connected
 
     # The browser
 
     @override
     def connectionMade(self) -> None:
         factory = self.factory
-        # What the WebSocket has to say about this connection names the target, too.
+        # The WebSocket's own log lines about this connection name the target, too.
         self.transport.peer = self._route
         set_read_size(self.transport.transport, READ_BYTES)
         if (reached := factory.limiter.reached(self._source, self.target)) is not None:
@@ -95,14 +95,14 @@ class ProxyProtocol(Protocol):
             return
         factory.limiter.enter(self._source, self.target)
         self._is_counted = True
-        # Until the target is there, nothing more is read than what came with the request.
+        # Until the target is connected, nothing is read beyond what came with the request.
         self.transport.pauseProducing()
-        # The look-up of a name takes its part of the time, too. (Not Deferred.addTimeout: it
-        # knows a cancelled Deferred by its CancelledError, and endpoints fail with others.)
+        # The time-out includes the look-up of the name. (Not Deferred.addTimeout: it recognises
+        # its own cancellation by CancelledError, and endpoints fail with other errors.)
         self._connect_timer = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
         self._connecting = connecting = factory.endpoints(self.target).connect(factory.outgoing)
         connecting.addCallbacks(self._connected, self._failed)
-        connecting.addErrback(self._log_bug)
+        connecting.addErrback(self._handle_bug)
 
     @override
     def dataReceived(self, data: bytes) -> None:
@@ -134,18 +134,18 @@ class ProxyProtocol(Protocol):
     # The target
 
     def note_activity(self) -> None:
-        """The target has sent something, and there is a limit to its silence."""
+        """The target has sent something: the idle time begins anew."""
         self._active_s = self.factory.clock.seconds()
 
     def target_finished(self) -> None:
-        """The target sends no more; it may still read."""
+        """The target has half-closed: close, but relay what the browser still sends."""
         self.transport.unregisterProducer()
-        # Until the browser has heard of it, what it sends is meant for the target.
+        # Until the browser learns of it, what it sends is meant for the target.
         self.transport.receives_after_close = True
         self._close(_DONE, "target closed the connection", LINGER_S)
 
     def target_lost(self, reason: Failure) -> None:
-        """The target is gone: hand out what is left, then close."""
+        """The target is gone: send the browser what is left, then close."""
         self._outgoing = None
         if self._is_lost:
             self._both_ended()
@@ -153,7 +153,7 @@ class ProxyProtocol(Protocol):
         if reason.check(ConnectionDone) is None and not self._is_closing:
             self._log_end("target broke off", reason.getErrorMessage())
         self.transport.unregisterProducer()
-        # Nobody takes what the browser sends: its part of the close is all that is listened for.
+        # Nothing takes what the browser sends now; only its close frame is waited for.
         self.transport.receives_after_close = False
         self.transport.resumeProducing()
         self._close(_DONE, "target closed the connection", LINGER_S)
@@ -187,16 +187,16 @@ class ProxyProtocol(Protocol):
     def _failed(self, reason: Failure) -> None:
         self._end_connecting()
         if self._is_lost:
-            return  # nobody waits for it any more
+            return  # the browser is gone
         why = reason.getErrorMessage()
         if self._has_timed_out:
             why = f"no connection within {self.factory.connect_timeout_s:g} s"
         what = "refused" if reason.check(AccessDenied) else "cannot connect"
         self._log_end(what, why, is_refusal=True)
-        # The browser learns no more than that: it might be scanning.
+        # The reason is for the log only: the page might be scanning for targets.
         self._close(_UNREACHABLE, "target unreachable")
 
-    def _log_bug(self, reason: Failure) -> None:
+    def _handle_bug(self, reason: Failure) -> None:
         _log.failure("{way}: bug while connecting", reason, way=self._route)
         if self._outgoing is not None:
             self._outgoing.abort()
@@ -216,7 +216,7 @@ class ProxyProtocol(Protocol):
 
     def _check_idle(self) -> None:
         if self.transport.has_closed:
-            return  # it ends already, and was told why
+            return  # it is closing already, and the reason is logged
         clock, timeout_s = self.factory.clock, self.factory.idle_timeout_s
         left_s = self._active_s + timeout_s - clock.seconds()
         if left_s > 0:
@@ -226,7 +226,7 @@ class ProxyProtocol(Protocol):
         self._close(_IDLE, f"idle for {timeout_s:g} s")
 
     def _log_end(self, what: str, why: str, is_refusal: bool = False) -> None:
-        """Write the one line about how this connection ended, if it did not end well."""
+        """Log how this connection ended, with one line per connection."""
         if not self.transport.is_end_logged:
             self.transport.is_end_logged = True
             level = LogLevel.warn if is_refusal else LogLevel.info
@@ -264,15 +264,16 @@ class ProxyFactory(Factory):
 
     Args:
         target: Where the bytes go.
-        endpoints: How to reach it.
-        clock: Where timers run.
-        connect_timeout_s: Seconds until the target has to be connected, look-up included.
+        endpoints: Returns the endpoint of a target.
+        clock: Runs the timers.
+        connect_timeout_s: Seconds until the target must be connected, look-up included.
         idle_timeout_s: Seconds without a byte in either direction until both sides are closed;
-            0 waits for ever.
-        limiter: Counts the connections of every target together.
+            0 never closes.
+        limiter: Counts the connections to all targets together.
         pipes: Lends pipes for splicing; all targets of a process should share a pool, which limits
             the open files.
-        has_proxy_header: Whether the target is told the browser's address first.
+        has_proxy_header: Whether the connection to the target begins with a PROXY protocol header
+            that names the browser's address.
     """
 
     noisy = False

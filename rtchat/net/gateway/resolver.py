@@ -1,7 +1,7 @@
-"""The way to a target: its name is looked up once, every address is checked, then connected.
+"""Connecting to a target: look its name up once, check every address, connect to those.
 
-What is connected is an address that was checked, never the name: there is no second look-up
-that could give another answer.
+Connections go to checked addresses, never to the name, so there is no second look-up that could
+return another answer (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from rtchat.errors import AccessDenied
 __all__ = ["ATTEMPT_DELAY_S", "Endpoints", "NextAddress", "checked_endpoints", "look_up"]
 
 ATTEMPT_DELAY_S = 0.3
-"""How long an address has for itself before the next one is tried beside it (RFC 8305, 5)."""
+"""How long one address is tried alone before the next is tried beside it (RFC 8305, 5)."""
 
 _MAX_ADDRESSES = 16
 _ENDPOINT_TIMEOUT_S = 3600
-"""Whoever connects sets an end to it; the endpoint's own must not come first."""
+"""The caller sets the time-out; the endpoint's own must not come first."""
 
 Endpoints = Callable[[Target], IStreamClientEndpoint]
-"""Gives the endpoint that reaches a target."""
+"""Returns the endpoint that reaches a target."""
 
 
 def checked_endpoints(
     reactor: Any, policy: NamePolicy, rule_for: Callable[[Target], AccessRule]
 ) -> Endpoints:
-    """Reach targets over TCP, by name or by address, and over Unix sockets.
+    """Return endpoints for targets over TCP, by name or by address, and over Unix sockets.
 
     Args:
-        reactor: Looks names up and connects.
-        policy: Which addresses a name may stand for.
-        rule_for: Gives the rule that a target stands in; it knows where a Unix socket is.
+        reactor: Resolves names and connects.
+        policy: Decides which addresses a name may stand for.
+        rule_for: Returns the rule that names a target; it holds the path of a Unix socket.
     """
 
     look_ups = _SharedLookUps(reactor)
@@ -73,22 +73,22 @@ def checked_endpoints(
 
 
 def look_up(resolver: IHostnameResolver, name: str, port: int) -> Deferred[list[str]]:
-    """Ask for a name's addresses, each once and in the resolver's order."""
+    """Resolve a name to its addresses, without duplicates and in the resolver's order."""
     addresses: list[str] = []
 
     @implementer(IResolutionReceiver)
     class Receiver:
         def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N802,N803
-            """Begin."""
+            """Do nothing."""
 
         def addressResolved(self, address: IAddress) -> None:  # noqa: N802
-            """Take an address."""
+            """Add an address."""
             host: str = getattr(address, "host", "")
             if host and host not in addresses:
                 addresses.append(host)
 
         def resolutionComplete(self) -> None:  # noqa: N802
-            """Answer, unless nobody waits any more: a look-up in a thread cannot be ended."""
+            """Fire, unless the Deferred was cancelled: a look-up in a thread cannot be stopped."""
             if not answer.called:
                 answer.callback(addresses)
 
@@ -98,10 +98,10 @@ def look_up(resolver: IHostnameResolver, name: str, port: int) -> Deferred[list[
 
 
 class _SharedLookUps:
-    """Look-ups under way, one for a name however many wait for it.
+    """Look-ups under way: one per name, however many callers wait for it.
 
-    The reactor looks up in a few threads, and none can be ended: a name server that is silent
-    must not hold them all, or nobody else's name would be found.
+    The reactor resolves names in a few threads, and no look-up can be stopped: many callers of one
+    name whose server is silent must not occupy all threads, or no other name could be resolved.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -109,7 +109,7 @@ class _SharedLookUps:
         self._waiting: dict[str, dict[Deferred[list[str]], None]] = {}
 
     def addresses_of(self, name: str, port: int) -> Deferred[list[str]]:
-        """Ask for a name's addresses, or join those who have asked and wait."""
+        """Resolve a name, or wait with others for a look-up of it that is under way."""
         answer: Deferred[list[str]] = Deferred(lambda gone: self._forget(name, gone))
         waiting = self._waiting.get(name)
         if waiting is not None:
@@ -133,7 +133,7 @@ class _SharedLookUps:
 
 
 def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
-    """Reach an address; an address is looked up by nobody."""
+    """Return the endpoint of an IP address; nothing is resolved."""
     kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
     endpoint: IStreamClientEndpoint = kind(reactor, address, port, timeout=_ENDPOINT_TIMEOUT_S)
     return endpoint
@@ -141,7 +141,7 @@ def _at(reactor: Any, address: str, port: int) -> IStreamClientEndpoint:
 
 @implementer(IStreamClientEndpoint)
 class NamedHostEndpoint:
-    """A host with a name."""
+    """The endpoint of a host that is known by name."""
 
     def __init__(
         self, reactor: Any, target: Target, policy: NamePolicy, look_ups: _SharedLookUps
@@ -152,16 +152,16 @@ class NamedHostEndpoint:
         self._look_ups = look_ups
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
-        """Look the name up, check what it means, connect.
+        """Resolve the name, check all its addresses, connect.
 
-        The Deferred fails with AccessDenied when the name means an address that it may not.
+        The Deferred fails with AccessDenied when the name may not stand for one of them.
         """
         name, port = self._target.host, self._target.port
 
         def check_and_connect(addresses: list[str]) -> Deferred[IProtocol]:
             if not addresses:
                 return fail(DNSLookupError(f"the name {name} has no address"))
-            # One address that may not be makes the answer suspect as a whole.
+            # One forbidden address makes the whole answer suspect.
             for address in addresses:
                 if refusal := self._policy.refusal(name, address):
                     return fail(AccessDenied(refusal))
@@ -172,11 +172,14 @@ class NamedHostEndpoint:
 
 
 class NextAddress:
-    """Tries endpoints in order; the first that connects wins, the others are given up.
+    """Tries endpoints in order, staggered; the first that connects wins, the others are cancelled.
+
+    When an endpoint fails, the next is tried at once. (Twisted's HostnameEndpoint waits for the
+    rest of its delay instead, and takes no list of checked addresses.)
 
     Args:
         endpoints: At least one.
-        clock: The next one is tried when one fails, or has not answered for a while.
+        clock: Runs the delay after which the next endpoint is tried beside the current ones.
     """
 
     def __init__(self, endpoints: Sequence[IStreamClientEndpoint], clock: IReactorTime) -> None:
@@ -188,7 +191,7 @@ class NextAddress:
         self._is_over = False
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Begin; the Deferred fails with the last failure when there is none left to try."""
+        """Start; the Deferred fails with the last failure once every endpoint has failed."""
         self._factory = factory
         self._try_next()
         return self._won
@@ -228,5 +231,7 @@ class NextAddress:
         if self._delay is not None and self._delay.active():
             self._delay.cancel()
         for attempt in list(self._pending):
-            with suppress(Exception):  # an endpoint's canceller may fail; it is given up anyhow
+            with suppress(
+                Exception
+            ):  # an endpoint's canceller may fail; the attempt is over anyway
                 attempt.cancel()

@@ -17,21 +17,21 @@ from rtchat.net.websocket.upgrade import STOMP_SUBPROTOCOLS, UpgradeResource
 __all__ = ["TcpSocket"]
 
 
-_MAX_KNOWN = 256  # ways from a page to a target that need no second check; each is a few lines
+_MAX_KNOWN = 256  # decisions kept: pairs of a page and a path; each takes a few hundred bytes
 
 
 class TcpSocket(UpgradeResource):
     """``/tcp/HOST:PORT``: a WebSocket to any target that the access list allows.
 
-    ``/tcp/`` alone tells which targets these are.
+    ``/tcp/`` alone lists these targets.
 
     Args:
         access: The access list.
-        websockets: Gives what serves the WebSocket for one target.
+        websockets: Returns the factory that serves the WebSockets to one target.
         own: This server's own STOMP listeners, which ``/tcp/`` marks.
     """
 
-    # MQTT's bytes are the same in WebSockets as on TCP, and its clients in browsers insist.
+    # MQTT is the same over WebSocket and TCP, and its clients in browsers require the name.
     subprotocols = (*STOMP_SUBPROTOCOLS, "mqtt", "binary")
 
     def __init__(
@@ -55,12 +55,11 @@ class TcpSocket(UpgradeResource):
 
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
-        # Nothing that decides changes while the server runs: who was let in is let in again.
+        # The rules do not change while the server runs, so a decision holds.
         asked = (source, request.path)
         if (known := self._known.get(asked)) is not None:
             return known
-        # As it came: a target needs no percent escapes, and reading them only ever helps to hide
-        # one. (request.postpath is decoded.)
+        # The raw path, not request.postpath: decoding escapes could only disguise a target.
         raw = b"/".join(request.path.split(b"/")[1 + len(request.prepath or ()) :])
         try:
             target = Target.parse(raw.decode("ascii"))

@@ -30,14 +30,13 @@ from rtchat.net.websocket.transport import WebSocket
 __all__ = ["READ_BYTES", "BrowserSide", "TargetFactory", "TargetProtocol"]
 
 READ_BYTES = 120 * 1024
-"""How much is read at once: half as much again goes through for a CPU second as with Twisted's
-64 KiB (see benchmarks/). With the 64 KiB that may wait before a pause it stays well below the
-256 KiB that a stalled side may cost, and below the 128 KiB from which on malloc asks the kernel
-for every buffer."""
+"""Bytes per read. Relays half as much again per CPU second as Twisted's 64 KiB (see benchmarks/).
+With the 64 KiB that may wait before a pause, it stays well below the 256 KiB that a stalled side
+may cost, and below the 128 KiB from which on malloc asks the kernel for every buffer."""
 
 _SPLICE_FROM_BYTES = 32 * 1024
-"""From a read of this size on what follows goes to the browser through a pipe, until there is
-less: nearly twice as much goes through for a CPU second, and for small pieces a read costs less."""
+"""A read of at least this size switches to splicing, until a splice moves less. Splicing relays
+nearly twice as much per CPU second; for small pieces, a read is cheaper."""
 
 
 class BrowserSide(typing.Protocol):
@@ -50,7 +49,7 @@ class BrowserSide(typing.Protocol):
     transport: WebSocket
 
     def note_activity(self) -> None:
-        """The target has sent something; called if ``is_timed`` of the target's side is set."""
+        """The target has sent something; called only while ``is_timed`` of its side is set."""
 
     def target_finished(self) -> None:
         """The target has closed its direction; it may still read."""
@@ -61,11 +60,11 @@ class BrowserSide(typing.Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class TargetProtocol(Protocol):
-    """The target's side.
+    """The target's side of the gateway.
 
     Attributes:
-        writer: The way out to the target.
-        is_timed: Whether the browser's side has to know when something comes.
+        writer: Sends to the target.
+        is_timed: Whether to call ``note_activity`` of the browser's side, for its idle time-out.
     """
 
     is_timed = False
@@ -87,28 +86,31 @@ class TargetProtocol(Protocol):
         self._is_draining = False
 
     def pair_with(self, browser: BrowserSide) -> None:
-        """Pass everything on; what came earlier waits in the socket, but for an end."""
+        """Relay to this browser from now on.
+
+        Bytes that came earlier wait in the socket; an end that came earlier is reported now.
+        """
         self.browser = browser
         if self._has_ended:
             browser.target_lost(self._end_reason)
             return
         set_no_delay(self._stream)
         if is_plain_socket(self._stream):
-            # The endpoint's wrapper has done its work: one call less for every read.
+            # The endpoint's wrapper is no longer needed; without it, each read is one call less.
             replace_protocol(self._stream, self)
-        # How much waits behind TLS is not known to the byte: two reads more may come before the
-        # pause, and these have to be small.
+        # Behind TLS, the bytes that wait are not known exactly: two more reads may come before the
+        # pause takes effect, so they must be small.
         if is_plain_socket(browser.transport.transport):
             set_read_size(self._stream, READ_BYTES)
             self._can_splice = is_plain_socket(self._stream)
-        # Each side is the other's producer: one that does not read stops the other's reading.
+        # Each side is the other's producer: if one does not read, the other is not read either.
         browser.transport.registerProducer(PauseForwarder(self._stream), True)
         self.writer.register_producer(PauseForwarder(browser.transport))
         if self._has_finished:
             browser.target_finished()
 
     def finish(self) -> None:
-        """The browser has gone: send what is left, and tell the target that this was all."""
+        """The browser is gone: send what is left, then half-close."""
         self._is_draining = True
         self.writer.unregister_producer()
         self.writer.flush_all()
@@ -120,7 +122,7 @@ class TargetProtocol(Protocol):
             self._stream.loseWriteConnection()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close at once."""
         self._stream.abortConnection()
 
     @override
@@ -134,15 +136,15 @@ class TargetProtocol(Protocol):
                 override_read(self._stream, self._splice_once)
 
     def _splice_once(self) -> object:
-        """Do what the transport's ``doRead`` does, without a copy, while much comes."""
+        """Stand in for the transport's ``doRead`` while much arrives: move bytes without a copy."""
         stream: Any = self._stream
         browser, size = self.browser, 0
         if browser is not None and not self._is_draining:
-            room = browser.transport.splice_capacity_bytes
-            pipe = self._pipes.borrow() if room else None
+            capacity = browser.transport.splice_capacity_bytes
+            pipe = self._pipes.borrow() if capacity else None
             if pipe is not None:
                 try:
-                    size = pipe.fill_from(stream.fileno(), room)
+                    size = pipe.fill_from(stream.fileno(), capacity)
                 except OSError:
                     pipe.release()
                     restore_read(stream)
@@ -166,7 +168,7 @@ class TargetProtocol(Protocol):
             self.browser.target_finished()
 
     def writeConnectionLost(self) -> None:  # noqa: N802
-        """Our direction is closed, as we wanted."""
+        """Our own half-close is done."""
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -1,4 +1,4 @@
-"""What a page may reach through the gateway: ``GET /tcp/``, for pages that offer a choice."""
+"""``GET /tcp/``: the targets that a page may reach, for pages that offer a choice."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Targets"]
 
 
 class Targets(Resource):
-    """``/tcp/``: the targets that the asking page may reach, and no others, as a JSON object.
+    """``/tcp/``: the targets that the requesting page may reach, and no others, as a JSON object.
 
-    ``targets`` holds ``HOST:PORT`` texts in the order of the rules, ``broker`` those of them
+    ``targets`` lists ``HOST:PORT`` texts in the order of the rules; ``broker`` lists those of them
     that are this server's own STOMP listeners.
 
     Args:
         access: The access list.
-        own: This server's own STOMP listeners. Looked at with every request: the list grows
-            while the ports are opened.
+        own: This server's own STOMP listeners. Read for every request, because the list grows
+            while the ports open.
     """
 
     isLeaf = True
@@ -37,7 +37,7 @@ class Targets(Resource):
     def render_GET(self, request: Request) -> bytes:
         source = source_of(request)
         rules = self._access.rules
-        # A target named by several rules is one target.
+        # A target that several rules name is listed once.
         allowed = dict.fromkeys(
             rule.target for rule in rules if self._access.allows(source, rule.target)
         )
@@ -48,9 +48,9 @@ class Targets(Resource):
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"Vary", b"Origin, Sec-Fetch-Site")
-        # Who is not told of in the list cannot learn from it by loading it as a script or image.
+        # Other pages must not learn from it by loading it as a script or an image.
         request.setHeader(b"Cross-Origin-Resource-Policy", b"same-origin")
         if source.origin is not None and source.origin != OPAQUE_ORIGIN and allowed:
-            # The page of another host that a rule names may read what it may reach.
+            # A page of another host that some rule allows may read its list.
             request.setHeader("Access-Control-Allow-Origin", source.origin)
         return json_line(answer)

@@ -1,8 +1,8 @@
-"""The file that keeps messages: SQLite, one row a message. One thread at a time uses it.
+"""The history's SQLite file, with one row per message. Only one thread at a time may use it.
 
-A message's row id is its stream's number and its offset in one, so a stream lies in the file in
-one piece and in order. Statements that make many steps are avoided on the way of messages: Python
-gives up the interpreter's lock at every step and may wait for it while the reactor is busy.
+A message's row id combines the number of its stream and its offset, so a stream's messages are
+contiguous in the file and in order. Statements of many steps are avoided when messages are written:
+Python releases the interpreter's lock at every step, and may wait for it while the reactor is busy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
 _OFFSET_BITS = 40
 _LOCK_WAIT_S = 5.0
-_ROWS_AT_ONCE = (128, 16, 1)  # with six values each: older SQLite takes 999 in a statement
+_ROWS_AT_ONCE = (128, 16, 1)  # with six values each; older SQLite allows 999 in a statement
 
 _TABLES = (
     "CREATE TABLE server (epoch TEXT NOT NULL, boot TEXT NOT NULL, is_open INTEGER NOT NULL)",
@@ -68,16 +68,17 @@ FROM message WHERE place >= ? AND place < ?) WHERE bytes <= ?"""
 
 
 class HistoryFile:
-    """An open file.
+    """An open history file.
 
     Args:
-        path: Where; None is in memory, and gone with the process.
-        is_power_safe: Whether what is written has to survive a power cut, too, which costs the
-            disk a wait for every batch.
-        max_bytes: How large the file may become.
+        path: The file; None is a database in memory, which ends with the process.
+        is_power_safe: Whether writes must survive a power failure, too; that waits for the disk
+            with every batch.
+        max_bytes: The largest size of the file.
 
     Raises:
-        StoreUnusable: It cannot be opened, is another program's, or is in use; the text says so.
+        StoreUnusable: The file cannot be opened, belongs to another program, or is in use; the text
+            says which and what to do.
     """
 
     def __init__(self, path: Path | None, *, is_power_safe: bool, max_bytes: int) -> None:
@@ -107,7 +108,7 @@ class HistoryFile:
             raise
 
     def close(self) -> None:
-        """Note that nothing is missing, and close."""
+        """Mark the file as complete, and close it."""
         try:
             self._db.execute("UPDATE server SET is_open = 0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -115,10 +116,10 @@ class HistoryFile:
             self._db.close()
             self._unlock()
 
-    # What the store asks for
+    # Operations of the store
 
     def write(self, batch: Batch) -> None:
-        """Write all of it, or nothing."""
+        """Write a batch in one transaction: all of it, or nothing."""
         with _transaction(self._db) as execute:
             for number in batch.forgotten:
                 execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
@@ -135,7 +136,7 @@ class HistoryFile:
                     start += count
 
     def read(self, stream: int, first: int, end: int) -> list[Row]:
-        """Give messages by their offsets."""
+        """Return the messages of a stream with offsets from ``first`` to before ``end``."""
         base = stream << _OFFSET_BITS
         found = self._db.execute(
             "SELECT place, time_s, message_id, headers, body FROM message "
@@ -145,12 +146,12 @@ class HistoryFile:
         return [Row(stream, place - base, *rest) for place, *rest in found.fetchall()]
 
     def find(self, stream: int, since_s: float) -> int | None:
-        """Give the offset of the first message of this time or later."""
+        """Return the offset of the first message of this time or later, or None."""
         place = self._read_number(_SINCE, (*_span(stream), since_s))
         return None if place is None else place - (stream << _OFFSET_BITS)
 
     def trim(self, trims: Sequence[Trim]) -> list[Trimmed]:
-        """Delete messages."""
+        """Delete the oldest messages of streams; return what is left of each."""
         with _transaction(self._db):
             return [self._trim(trim) for trim in trims]
 
@@ -182,7 +183,7 @@ class HistoryFile:
 
     def _open(self, is_power_safe: bool, max_bytes: int) -> StoreSnapshot:
         execute = self._db.execute
-        # Nothing is written before it is known whose file it is.
+        # Nothing is written until the file is known to be ours.
         kind = self._read_number("PRAGMA application_id", ())
         is_empty = not self._read_number("SELECT count(*) FROM sqlite_master", ())
         if not is_empty and kind != _APPLICATION_ID:
@@ -208,11 +209,11 @@ class HistoryFile:
                 "SELECT epoch, boot, is_open FROM server"
             ).fetchone()
             if was_open and not is_power_safe and (not boot or boot != last_boot):
-                # The machine may have stopped before the disk had everything: then offsets
-                # that somebody has seen would be given to other messages.
+                # The machine may have stopped before everything was on the disk. Then offsets that
+                # clients have seen would be given to other messages; a new epoch tells them.
                 epoch = token_hex(8)
                 execute("UPDATE stream SET epoch = ?", (epoch,))
-            # This shows as well that the file can be written.
+            # This also shows that the file can be written.
             execute("UPDATE server SET epoch = ?, boot = ?, is_open = 1", (epoch, boot))
         streams = [StoredStream(*row) for row in execute(_STREAMS).fetchall()]
         return StoreSnapshot(epoch, streams)
@@ -230,7 +231,7 @@ class HistoryFile:
 
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Cursor]]:
-    """All of the statements inside, or none of them."""
+    """Run the statements inside as one transaction: all of them, or none."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db.execute
@@ -241,14 +242,19 @@ def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Curso
 
 
 def _span(stream: int) -> tuple[int, int]:
-    """Give the row ids of a stream: the first, and the first of the next one."""
+    """Return the first row id of a stream, and the first of the next stream."""
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
 
 
 def _lock(path: Path) -> int:
-    """Make sure that the file is there, may be written, and is nobody else's now."""
-    # SQLite's own locks are let go when anybody in the process closes the file, so ours is on a
-    # file beside it; the system lets it go whatever becomes of the process.
+    """Create the file if necessary, and lock it against other processes; return the lock.
+
+    Raises:
+        OSError: It cannot be written.
+        StoreUnusable: Another process has locked it.
+    """
+    # SQLite's own locks are released when any code in the process closes the file, so ours is on
+    # a file beside it. The system releases it when the process ends, in whatever way.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
     lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
@@ -260,7 +266,7 @@ def _lock(path: Path) -> int:
 
 
 def _boot_id() -> str:
-    """Give what changes whenever the machine starts anew."""
+    """Return a text that changes with every boot of the machine, or "" if it is unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -268,7 +274,7 @@ def _boot_id() -> str:
 
 
 def _remedy(error: OSError | sqlite3.Error) -> str:
-    """Say for people what SQLite, or the system, says, and what to do."""
+    """Return what SQLite or the system reports as a sentence with a remedy."""
     if isinstance(error, OSError):
         return f"{error.strerror}; change the permissions or the path"
     text = str(error)

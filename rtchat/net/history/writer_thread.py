@@ -1,4 +1,4 @@
-"""The history's file and the one thread that uses it.
+"""The thread that reads and writes the history's file.
 
 The reactor's thread queues operations; a worker thread runs them in that order and posts each
 result to the reactor. A slow disk delays only what depends on the result.
@@ -28,17 +28,17 @@ _log = Logger(__package__)
 T = TypeVar("T")
 
 InReactor = Callable[[Callable[[], None]], None]
-"""Runs a function as a turn of the reactor's thread; may be called from any thread."""
+"""Runs a function in the reactor's thread; may be called from any thread."""
 
 
 class HistoryStore:
-    """Keeps messages in a file; a :class:`rtchat.core.history.stream.Store`.
+    """Keeps messages in a file; implements :class:`rtchat.core.history.store.Store`.
 
     Args:
-        path: The file; it is made (mode 0640) if it is not there. None is in memory.
-        in_reactor: How answers come back.
-        is_power_safe: Whether what is written has to survive a power cut, too.
-        max_bytes: How large the file may become.
+        path: The file. It is created with mode 0640 if it does not exist; None is in memory.
+        in_reactor: Posts results to the reactor's thread.
+        is_power_safe: Whether writes must survive a power failure, too.
+        max_bytes: The largest size of the file.
 
     Raises:
         StoreUnusable: The file cannot be opened; the text says why and what to do.
@@ -58,17 +58,17 @@ class HistoryStore:
         self._is_failing = False
         self._operations: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._closed: Deferred[None] = Deferred()
-        # A daemon: should the process end without closing, what was written is safe.
+        # A daemon: if the process ends without closing, what was written is safe.
         self._thread = Thread(target=self._run_thread, name="rtchat history", daemon=True)
         self._thread.start()
 
     @property
     def snapshot(self) -> StoreSnapshot:
-        """What was in the file when it was opened."""
+        """The content of the file when it was opened."""
         return self._file.snapshot
 
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
-        """Write a batch."""
+        """Write a batch; ``done`` is called with "" or the problem."""
 
         def answer(_: None, problem: str) -> None:
             if problem and not self._is_failing:
@@ -88,23 +88,23 @@ class HistoryStore:
     def read(
         self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
     ) -> None:
-        """Read messages."""
+        """Read the messages of a stream with offsets from ``first`` to before ``end``."""
         nothing: Sequence[Row] = ()
         self._submit(
             lambda: self._file.read(stream, first, end), nothing, self._logging_problems(done)
         )
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
-        """Look for the first message of a time or later."""
+        """Find the offset of the first message of a time or later."""
         self._submit(lambda: self._file.find(stream, since_s), None, self._logging_problems(done))
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
-        """Delete messages."""
+        """Delete the oldest messages of streams."""
         nothing: Sequence[Trimmed] = ()
         self._submit(lambda: self._file.trim(trims), nothing, self._logging_problems(done))
 
     def close(self) -> Deferred[None]:
-        """Fulfil what was ordered and close the file; fires when that is done."""
+        """Finish all queued operations and close the file; fires when that is done."""
         self._operations.put(None)
         return self._closed
 

@@ -32,17 +32,19 @@ OnMessage = Callable[[Frame], None]
 class StompClient(Protocol):
     """One connection to a STOMP server.
 
-    Everything that returns a Deferred fires when the server has confirmed the effect with a
-    RECEIPT, and fails with :class:`~rtchat.errors.ServerRefused` when it answers ERROR or goes.
+    Each method that returns a Deferred asks for a RECEIPT. The Deferred fires when the RECEIPT has
+    come, and fails with :class:`~rtchat.errors.ServerRefused` if the server answers with ERROR or
+    closes the connection.
 
     Args:
-        login: The user's name, if the server wants one.
+        login: The user name, if the server requires one.
         passcode: The user's passcode.
         host: The virtual host.
 
     Attributes:
         opened: Fires with this client once the server has sent CONNECTED.
-        lost: Fires with None after a DISCONNECT, fails with ServerRefused otherwise.
+        lost: Fires with None if the connection ends after DISCONNECT; otherwise fails with
+            ServerRefused.
     """
 
     def __init__(self, login: str = "", passcode: str = "", host: str = "/") -> None:
@@ -59,7 +61,7 @@ class StompClient(Protocol):
 
     @property
     def session(self) -> str:
-        """The session id the server gave."""
+        """The session id that the server sent in CONNECTED."""
         return self._reactions.session
 
     def send(
@@ -74,8 +76,8 @@ class StompClient(Protocol):
 
         Args:
             destination: Such as ``/topic/chat``.
-            body: Its bytes; text is sent as UTF-8 and marked so.
-            headers: More headers.
+            body: Bytes, or text, which is sent as UTF-8 with a ``content-type`` that says so.
+            headers: Further headers.
             transaction: The transaction it belongs to, if any.
         """
         more = {"destination": destination, **(headers or {})}
@@ -93,12 +95,12 @@ class StompClient(Protocol):
     def subscribe(
         self, destination: str, on_message: OnMessage, *, ack: str = "auto"
     ) -> Deferred[str]:
-        """Receive a destination's messages; fires with the subscription's id.
+        """Subscribe to a destination; fires with the subscription's id.
 
         Args:
             destination: Such as ``/topic/chat``.
             on_message: Called with each MESSAGE. With ``ack`` other than ``auto`` the message
-                is acknowledged when it returns, and left alone when it raises.
+                is acknowledged when the call returns; if it raises, nothing is sent.
             ack: ``auto``, ``client`` or ``client-individual``.
         """
         self._count += 1
@@ -120,11 +122,11 @@ class StompClient(Protocol):
         return self._write_with_receipt(stomper_adapter.begin(transaction))
 
     def commit(self, transaction: str) -> Deferred[None]:
-        """Let everything in the transaction take effect."""
+        """Commit a transaction: everything in it takes effect."""
         return self._write_with_receipt(stomper_adapter.commit(transaction))
 
     def abort(self, transaction: str) -> Deferred[None]:
-        """Forget everything in the transaction."""
+        """Abort a transaction: nothing in it takes effect."""
         return self._write_with_receipt(stomper_adapter.abort(transaction))
 
     def ack(self, message: Frame, transaction: str = "") -> Deferred[None]:
@@ -132,18 +134,18 @@ class StompClient(Protocol):
         return self._write_with_receipt(stomper_adapter.ack(message, transaction))
 
     def nack(self, message: Frame, transaction: str = "") -> Deferred[None]:
-        """Give a message back."""
+        """Reject a message."""
         return self._write_with_receipt(stomper_adapter.nack(message, transaction))
 
     def disconnect(self) -> Deferred[None]:
-        """Leave once the server has taken everything that was sent."""
+        """Disconnect; fires once the server has processed everything that was sent."""
         self._is_leaving = True
         receipt, done = self._next_receipt()
         # stomper's disconnect() lacks the blank line that ends the headers.
         self._write(encode("DISCONNECT", {"receipt": receipt}, version=Version.V11))
         return done
 
-    # What Twisted calls
+    # Called by Twisted
 
     @override
     def connectionMade(self) -> None:
@@ -186,7 +188,7 @@ class StompClient(Protocol):
         if reply:
             self._write(reply.encode())
 
-    # What stomper's Engine found in a frame
+    # Called by stomper's state machine
 
     def logged_in(self) -> None:
         """CONNECTED has come."""
@@ -228,7 +230,7 @@ class StompClient(Protocol):
 
 
 class StompClientFactory(Factory):
-    """Builds a :class:`StompClient` with the same terms for every connection."""
+    """Builds a :class:`StompClient` with the same credentials for every connection."""
 
     noisy = False
 

@@ -22,9 +22,9 @@ class StompSocket(UpgradeResource):
     Args:
         websockets: Serves the clients.
         access: The access list.
-        targets: The names of this server's own STOMP listeners. Whoever may reach one of them
-            through the proxy may reach the broker here. Looked at with every request: the
-            list grows while the ports are opened.
+        targets: The names of this server's own STOMP listeners. A source that may reach one of
+            them through the gateway may reach the broker here. Read for every request, because
+            the list grows while the ports open.
     """
 
     def __init__(

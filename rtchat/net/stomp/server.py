@@ -1,4 +1,4 @@
-"""STOMP over any transport: bytes to the session, bytes from its outlet, and the timers."""
+"""STOMP over any transport: passes bytes to and from the session, and runs its timers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 _log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
-"""How long a client may take to read its last frames before the connection is cut."""
+"""How long a client may take to read its last frames before the connection is aborted."""
 
 SLOW_PUBLISHER_S = 0.1
-"""How long a publisher is not read after each read while the server holds nearly too much."""
+"""How long reading from a publisher pauses after each read while memory is nearly used up."""
 
 _HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
-"""A client for which no more waits may be one that takes messages from full queues: a help."""
+"""A client with a smaller backlog may be a consumer that empties full queues; it is spared."""
 
 _SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
 _SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
@@ -64,12 +64,12 @@ class StompProtocol(Protocol):
         self._clock = factory.clock
         self._last_read_s = 0.0
         self._closed_as: tuple[CloseReason, str] | None = None
-        # login time-out and pauses; after the close, the cut
+        # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
         self._heartbeat_timer: IDelayedCall | None = None
         self._silence_timer: IDelayedCall | None = None
         self._heartbeat = HeartBeat(0, 0)
-        self._pauses: set[str] = set()  # why nothing is read from the client
+        self._pauses: set[str] = set()  # the reasons why reading is paused
         self._is_rate_logged = False
 
     @override
@@ -101,8 +101,8 @@ class StompProtocol(Protocol):
             try:
                 self.session.receive(data)
             except Exception:
-                self._log_bug()
-            # What is left in queues and transactions; backlogs are known after the flush only.
+                self._handle_bug()
+            # What stays in queues and transactions; backlogs are known only after the flush.
             left_behind = budget.used - used_before
         if budget.used >= budget.near_bytes:
             self.factory.note_memory_growth(self, left_behind)
@@ -126,21 +126,21 @@ class StompProtocol(Protocol):
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
-        """Tell the client that the server stops, and close."""
+        """Tell the client that the server is stopping, and close."""
         with self.factory.broker.turn:
             self.session.shut_down()
 
-    def cut(self) -> None:
-        """Close the connection now, whatever waits to be sent."""
+    def abort(self) -> None:
+        """Close the connection at once; unsent bytes are lost."""
         self._stream.abortConnection()
 
     @property
     def held_bytes(self) -> int:
-        """How much waits for this client."""
+        """How many bytes wait for this client."""
         return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
 
     def close_for_backlog(self) -> None:
-        """Cut the client because the server holds too much, and most of it for this one."""
+        """Close, because memory is used up and this client has the largest backlog."""
         held, budget = self.held_bytes, self.factory.broker.budget
         used = budget.used
         self._writer.discard_backlog()
@@ -154,7 +154,11 @@ class StompProtocol(Protocol):
         )
 
     def close_for_memory_growth(self, left_behind: int) -> None:
-        """Cut the client because the server holds too much, and this one goes on adding to it."""
+        """Close, because memory is used up and this client goes on filling it.
+
+        Args:
+            left_behind: How many bytes it added to queues and transactions meanwhile.
+        """
         budget = self.factory.broker.budget
         problem = LimitExceeded(
             f"too much: {left_behind} bytes of this client were added to queues and "
@@ -166,7 +170,7 @@ class StompProtocol(Protocol):
         with self.factory.broker.turn:
             self.session.fail(problem)
 
-    # What the session asks for
+    # Called by the session
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
@@ -191,15 +195,15 @@ class StompProtocol(Protocol):
             self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
-        """The client has to wait: for a queue's room, or for its rate."""
+        """Stop reading: the client must wait for a full queue, or for its rate limit."""
         self._pause("session")
 
     def resume_reading(self) -> None:
-        """The client need not wait any longer."""
+        """Resume reading: the wait is over."""
         self._resume("session")
 
     def resume_after(self, delay_s: float) -> None:
-        """The client is too fast; it is told by not being read."""
+        """Stop reading for a while: the client exceeds its rate limit."""
         if not self._is_rate_logged:
             self._is_rate_logged = True
             _log.info(
@@ -211,14 +215,14 @@ class StompProtocol(Protocol):
         self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
-        """Let the session go on where it had to wait."""
+        """Resume the session where it had to wait, handling bugs as ``dataReceived`` does."""
         try:
             self.session.resume()
         except Exception:
-            self._log_bug()
+            self._handle_bug()
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
-        """Close once the last frames are out; cut if the client does not read them."""
+        """Close once the last frames are sent; abort if the client does not read them."""
         self._closed_as = (reason, text)
         self._cancel_timers()
         if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
@@ -236,9 +240,9 @@ class StompProtocol(Protocol):
                 why=reason.value,
                 text=text,
             )
-        self._schedule(CLOSE_GRACE_S, self.cut)
+        self._schedule(CLOSE_GRACE_S, self.abort)
         for pause in list(self._pauses):
-            self._resume(pause)  # whatever still comes is read, and forgotten
+            self._resume(pause)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
@@ -255,12 +259,12 @@ class StompProtocol(Protocol):
         if why in self._pauses:
             self._pauses.discard(why)
             if not self._pauses:
-                # Its silence was ours.
+                # The silence was ours, not the client's.
                 self._last_read_s = self._clock.seconds()
                 self._stream.resumeProducing()
 
     def _slow_down(self) -> None:
-        """Read from a publisher only now and then while the server holds nearly too much."""
+        """Pause reading from a publisher after each read while memory is nearly used up."""
         self.session.has_published = False
         if not self.session.is_closed and "memory" not in self._pauses:
             self._pause("memory")
@@ -295,7 +299,7 @@ class StompProtocol(Protocol):
         self._heartbeat_timer = self._clock.callLater(delay_s, self._send_heartbeat)
         writer = self._writer
         writer.write_now(writer.framing.wrap(HEARTBEAT))
-        if self.session.is_closed:  # that was too much for who does not read
+        if self.session.is_closed:  # the heart-beat was over the backlog limit
             self.factory.broker.cork.flush()
 
     def _check_silence_in(self, delay_s: float) -> None:
@@ -304,7 +308,7 @@ class StompProtocol(Protocol):
     def _check_silence(self) -> None:
         allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
         if self._pauses:
-            # Nobody can be heard who is not read.
+            # While reading is paused, nothing can be heard.
             self._check_silence_in(allowed_s)
             return
         left_s = self._last_read_s + allowed_s - self._clock.seconds()
@@ -328,7 +332,7 @@ class StompProtocol(Protocol):
             reason=CloseReason.SLOW,
         )
 
-    def _log_bug(self) -> None:
+    def _handle_bug(self) -> None:
         _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
@@ -338,17 +342,17 @@ class StompProtocol(Protocol):
 
 
 class StompFactory(Drain[StompProtocol], Factory):
-    """Builds a :class:`StompProtocol` for every client of one broker.
+    """Builds a :class:`StompProtocol` for each client of a broker.
 
     Args:
-        broker: The broker that all clients share.
-        limits: What each client may use.
-        clock: Where timers run; it becomes the broker's clock.
+        broker: The broker of all clients.
+        limits: The limits of each client.
+        clock: Runs the timers, and becomes the broker's clock.
 
     Attributes:
-        protocols: The clients that are connected now.
-        memory_pressure: How many bytes each client has added to queues and transactions since the
-            memory limit is near.
+        protocols: The connected clients.
+        memory_pressure: How many bytes each client has added to queues and transactions since
+            memory came near its limit.
     """
 
     noisy = False
@@ -367,19 +371,19 @@ class StompFactory(Drain[StompProtocol], Factory):
         return StompProtocol(self)
 
     def shut_down(self) -> Deferred[None]:
-        """Say goodbye to every client.
+        """Tell every client that the server is stopping, and close its connection.
 
         Returns:
-            Fires when all are gone: at the latest after the grace time, when those that do not
-            read are cut.
+            Fires when all are gone: at the latest after the grace period, when those that do not
+            read are aborted.
         """
         return self.drain(StompProtocol.shut_down)
 
     def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
-        """Take note of what a client's turn has added while the memory limit is near.
+        """Note how much a client's turn has added while memory is near its limit.
 
-        Whoever has added most since then is cut once the limit is passed. No message that was
-        taken is lost by that: what queues hold stays there, and only consumers make room.
+        Once the limit is exceeded, the client that has added most since then is closed. No accepted
+        message is lost by that: queues keep what they hold, and only consumers free memory.
         """
         if left_behind <= 0 or protocol.session.is_closed:
             return
@@ -390,7 +394,7 @@ class StompFactory(Drain[StompProtocol], Factory):
             worst.close_for_memory_growth(memory_pressure.pop(worst))
 
     def _relieve(self) -> None:
-        """Cut the client for which most waits, if backlogs are why all together is too much."""
+        """Close the client with the largest backlog, if backlogs are why memory is used up."""
         budget = self.broker.budget
         held = {protocol: protocol.held_bytes for protocol in self.protocols}
         worst = max(held, key=held.__getitem__, default=None)

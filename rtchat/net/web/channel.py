@@ -1,4 +1,4 @@
-"""An HTTP connection: how long it may ask, what is no HTTP at all, and how it becomes another."""
+"""HTTP connections: the time-out for a request's head, answers to what is not HTTP, the upgrade."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_BODY_BYTES = 64 * 1024
 
 
 class _Site(Protocol):
-    """What a connection has to know of its server."""
+    """What a connection needs of its site."""
 
     clock: IReactorTime
     handshake_timeout_s: float
@@ -35,15 +35,15 @@ class _Site(Protocol):
 
 
 class UpgradableConnection(HTTPConnection):
-    """An HTTP connection that may become something else."""
+    """An HTTP connection that can be handed over to another protocol."""
 
     site: _Site
     _upgraded: IProtocol | None = None
-    _head_timer: IDelayedCall | None = None  # while a request's head comes in
+    _head_timer: IDelayedCall | None = None  # while a request's head is being received
     _has_request = False
     _is_end_logged = False
-    _head_line = b""  # the latest of the head
-    _source: str | None = None  # whom it counts for
+    _head_line = b""  # the latest line of the head
+    _source: str | None = None  # what the limiter counts it for
 
     @override
     def connectionMade(self) -> None:
@@ -56,7 +56,7 @@ class UpgradableConnection(HTTPConnection):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        # Twisted's own time-out begins anew with every byte, and so one a minute would do.
+        # Twisted's own time-out restarts with every byte, so a byte a minute would keep it open.
         if self._head_timer is None and not self.requests:
             self._head_timer = self.site.clock.callLater(
                 self.site.handshake_timeout_s, self._head_timed_out
@@ -72,9 +72,11 @@ class UpgradableConnection(HTTPConnection):
     def allHeadersReceived(self) -> None:
         self._stop_head_timer()
         self._has_request = True
-        # Nothing here takes a body, and Twisted would keep all of it, in a file or in memory.
+        # Nothing here needs a body, and Twisted would store all of it, in a file or in memory.
         if self.length is None or self.length > _MAX_BODY_BYTES:
-            self._refuse(413, f"a request here has a body of at most {_MAX_BODY_BYTES} bytes")
+            self._refuse(
+                413, f"its body is larger than {_MAX_BODY_BYTES} bytes, or of unknown length"
+            )
             return
         super().allHeadersReceived()
 
@@ -85,7 +87,7 @@ class UpgradableConnection(HTTPConnection):
 
     @override
     def bad_request_received(self) -> None:
-        """Answer what is no HTTP; the log shows it as far as it has no secrets in it."""
+        """Answer what is not HTTP; the log shows its beginning, but no query (it may be secret)."""
         if max(self.received_head_bytes, len(self._head_line)) > self.totalHeadersSize:
             self._refuse(400, f"its head is larger than {self.totalHeadersSize} bytes")
         elif self._path_for_log():
@@ -98,27 +100,27 @@ class UpgradableConnection(HTTPConnection):
 
     @override
     def timeoutConnection(self) -> None:
-        # A browser may keep a connection for its next request: that it ends is no news.
+        # A browser may keep a connection for its next request; its end is not worth a line.
         if not self._has_request:
-            why = f"it asked for nothing within {self.timeOut} s"
+            why = f"no request within {self.timeOut} s"
             self._log_end("closed", why, is_warning=False)
         self.close_or_abort()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._head_timer is not None:
-            self._log_end("broke off", f"its request was not whole ({reason.getErrorMessage()})")
+            self._log_end("broke off", f"its request was incomplete ({reason.getErrorMessage()})")
         elif reason.check(SSL.Error) is not None:
-            self._log_end("refused", f"TLS did not begin ({_tls_reason(reason.value)})")
+            self._log_end("refused", f"the TLS handshake failed ({_tls_reason(reason.value)})")
         elif not self._has_request and _is_shaking_hands(self.transport):
-            self._log_end("broke off", f"TLS had not begun ({reason.getErrorMessage()})")
+            self._log_end("broke off", f"during the TLS handshake ({reason.getErrorMessage()})")
         self._stop_head_timer()
         self._leave_limiter()
         super().connectionLost(reason)
 
     def _head_timed_out(self) -> None:
         self._head_timer = None
-        self._log_end("refused", f"no whole request within {self.site.handshake_timeout_s:g} s")
+        self._log_end("refused", f"no complete request within {self.site.handshake_timeout_s:g} s")
         as_stream(self.transport).abortConnection()
 
     def _stop_head_timer(self) -> None:
@@ -127,7 +129,7 @@ class UpgradableConnection(HTTPConnection):
         self._head_timer = None
 
     def _refuse(self, status: int, why: str) -> None:
-        """Answer without asking any resource, and close."""
+        """Answer without involving a resource, and close."""
         self._stop_head_timer()
         self._log_end("refused", why)
         phrase = RESPONSES[status]
@@ -136,7 +138,7 @@ class UpgradableConnection(HTTPConnection):
         self.loseConnection()
 
     def _log_end(self, what: str, why: str, is_warning: bool = True) -> None:
-        """Write the one line about a request that no resource ever saw."""
+        """Log a request that no resource ever saw; one line per connection."""
         if self._is_end_logged:
             return
         self._is_end_logged = True
@@ -150,7 +152,7 @@ class UpgradableConnection(HTTPConnection):
         )
 
     def _path_for_log(self) -> str:
-        """Give what is asked for, with a space before it, if that came already."""
+        """Return a space and the requested path, or "" before the request's first line."""
         text = self.requested_path.partition(b"?")[0].decode("latin-1")
         return f" {escaped(text, SHOWN_CHARACTERS)}" if text else ""
 
@@ -160,7 +162,7 @@ class UpgradableConnection(HTTPConnection):
             self.site.limiter.leave(source)
 
     def upgrade_to(self, protocol: IProtocol) -> None:
-        """Hand the connection over to the protocol, with all that was read already."""
+        """Hand the connection over to a protocol, with all bytes that were read already."""
         transport: Any = self.transport
         self._leave_limiter()
         self.setTimeout(None)
@@ -168,7 +170,7 @@ class UpgradableConnection(HTTPConnection):
         self._upgraded = protocol
         replace_protocol(transport, protocol)
         self.requests.clear()
-        # Before the protocol is connected: it may ask for a pause at once.
+        # Before makeConnection(), in which the protocol may pause reading.
         transport.resumeProducing()
         protocol.makeConnection(transport)
 
@@ -181,7 +183,7 @@ class UpgradableConnection(HTTPConnection):
 
 
 def _is_shaking_hands(transport: object) -> bool:
-    """Whether a client has begun with TLS, and not finished with beginning."""
+    """Return whether a client is in the middle of a TLS handshake."""
     if not isinstance(transport, TLSMemoryBIOProtocol):
         return False
     handle: SSL.Connection = transport.getHandle()
@@ -189,7 +191,7 @@ def _is_shaking_hands(transport: object) -> bool:
 
 
 def _tls_reason(error: BaseException | None) -> str:
-    """Give OpenSSL's words for why TLS did not begin; it keeps a list of them."""
+    """Return OpenSSL's reasons, of which there may be several, for a failed handshake."""
     causes = error.args[0] if error is not None and error.args else None
     if not isinstance(causes, list) or not causes:
         return "the connection was closed"

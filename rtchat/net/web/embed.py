@@ -1,4 +1,4 @@
-"""``/embed``: the chat for a frame in pages of other hosts, those that the access list allows."""
+"""``/embed``: the chat, to be framed by those pages of other hosts that the access list allows."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _log = Logger(__package__)
 
 
 class EmbedPage(PageFiles):
-    """The page in the frame; a browser shows it in pages of the allowed sources only.
+    """The framed page; browsers show it in pages of allowed sources only.
 
-    ``/embed/check`` tells a page whether it is one of them, since a browser does not.
+    ``/embed/check`` tells a page whether it is allowed, since browsers do not.
 
     Args:
         path: The file.
         access: The access list.
-        broker: The names of this server's own STOMP listeners. Looked at with every request:
-            the list grows while the ports are opened.
+        broker: The names of this server's own STOMP listeners. Read for every request, because
+            the list grows while the ports open.
     """
 
     def __init__(self, path: Path, access: AccessList, broker: Sequence[Target]) -> None:
@@ -49,9 +49,9 @@ class EmbedPage(PageFiles):
 
 
 class _Check(Resource):
-    """Answers ``{"lacking": […]}``: the sources that need a rule before the asking page has a chat.
+    """Answers ``{"lacking": […]}``: the sources that need a rule before the page may chat.
 
-    Everybody may ask. Who is refused learns nothing but that, and how to say it to the operator.
+    Any page may ask. A refused one learns only that it is refused, and what to tell the operator.
     """
 
     isLeaf = True

@@ -15,7 +15,7 @@ from rtchat.net.web.requests import RefusalPage, header_values
 __all__ = ["PageFiles", "page_tree"]
 
 
-# Old pages ask for Orbited's files; ours have the same names in them.
+# Pages written for Orbited load these files; ours define the same names.
 _ALIASES = {
     ("Orbited.js",): "tcpsocket.js",
     ("protocols", "stomp", "stomp.js"): "stomp.js",
@@ -36,7 +36,7 @@ _CONTENT_TYPES = {
 
 
 class _Files(File):
-    """Files for everybody to read; a folder is not listed."""
+    """Public files; folders are not listed."""
 
     @override
     def directoryListing(self) -> IResource:
@@ -65,12 +65,12 @@ class _Files(File):
 
 
 class PageFiles(_Files):
-    """The page's own files, with what a browser must know to keep them safe."""
+    """The page's own files, with the headers that let browsers keep them safe."""
 
     contentTypes = {**File.contentTypes, **_CONTENT_TYPES}  # noqa: N815, RUF012
 
     def frame_ancestors(self) -> str:
-        """Say whose pages may show this in a frame, as a Content-Security-Policy does."""
+        """Return the value of ``frame-ancestors`` in the Content-Security-Policy."""
         return "'self'"
 
     @override
@@ -84,7 +84,7 @@ class PageFiles(_Files):
             f"form-action 'self'; frame-ancestors {self.frame_ancestors()}",
         )
         request.setHeader("Referrer-Policy", "no-referrer")
-        # Pages on other ports and hosts may load stomp.js and tcpsocket.js, as modules too.
+        # Pages of other ports and hosts may load stomp.js and tcpsocket.js, also as modules.
         request.setHeader("Access-Control-Allow-Origin", "*")
         request.setHeader("Cross-Origin-Resource-Policy", "cross-origin")
         request.setHeader("Cache-Control", "no-cache")
@@ -107,14 +107,14 @@ class _DemoLinks(Resource):
 def page_tree(
     static: Path, mounts: Mapping[str, Path], children: Mapping[str, IResource]
 ) -> Resource:
-    """Build the tree that a :class:`PageSite` serves.
+    """Return the resource tree that a :class:`PageSite` serves.
 
     A mount named ``demos`` that holds the demo pages is served like the page itself, with the same
     headers, and the chat page learns that it may link them.
 
     Args:
         static: The folder with the page's files; its ``index.html`` is ``/``.
-        mounts: More files and folders by the name they get.
+        mounts: Further files and folders by their names in the tree.
         children: ``ws``, ``tcp``, ``health``, … by name.
     """
     root = Resource()

@@ -1,4 +1,4 @@
-"""What the server says about itself: ``/health`` for machines that watch it."""
+"""``/health``: the state of the server, for monitoring."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Health"]
 
 
 class Health(Resource):
-    """``/health``: a JSON object; that it comes at all is the news.
+    """``/health``: a JSON object; an answer at all shows that the server is alive.
 
     Args:
-        facts: Gives the object's members now.
+        facts: Returns the object's members.
     """
 
     isLeaf = True

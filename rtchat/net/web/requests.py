@@ -34,21 +34,21 @@ _log = Logger(__package__)
 SHOWN_CHARACTERS = 200
 """How much of a path or of a header the log shows."""
 
-OPAQUE_ORIGIN = "null"  # RFC 6454, 7.3: an origin that is none; only rules for everybody match it
+OPAQUE_ORIGIN = "null"  # RFC 6454, 7.3: an opaque origin; only rules with the source * match it
 
-_OWN_PAGES = ("same-origin", "none")  # "none": somebody typed the address
+_OWN_PAGES = ("same-origin", "none")  # "none": the user typed the address
 
 
 def source_of(request: Request) -> Source:
-    """Tell who asks.
+    """Return the source of a request: the page it comes from, as the access list sees it.
 
-    A browser sends no Origin when a page asks its own server, nor when a page of another
-    server loads this as if it were a picture or a script. ``Sec-Fetch-Site``, which no page
-    can change, tells the two apart; browsers leave it out on plain HTTP to other machines.
+    A browser sends no Origin when a page requests something of its own server, nor when a page of
+    another server loads it as an image or a script. ``Sec-Fetch-Site``, which no page can change,
+    tells the two apart; browsers leave it out on plain HTTP to other machines.
     """
-    origin = _value(request, "Origin")
-    host = _value(request, "Host")
-    site = _value(request, "Sec-Fetch-Site")
+    origin = single_value(header_values(request, "Origin"))
+    host = single_value(header_values(request, "Host"))
+    site = single_value(header_values(request, "Sec-Fetch-Site"))
     if origin is None and site is not None:
         if site not in _OWN_PAGES:
             origin = OPAQUE_ORIGIN
@@ -57,14 +57,8 @@ def source_of(request: Request) -> Source:
     return Source(origin, host, bool(request.isSecure()))
 
 
-def _value(request: Request, name: str) -> str | None:
-    """Give a header's value; several make one that matches nothing."""
-    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
-    return b", ".join(values).decode("latin-1") if values else None
-
-
 class ClientNaming(Protocol):
-    """A site that knows which client a request comes from."""
+    """A site that knows the client of a request."""
 
     def client_of(self, request: Request) -> IAddress:
         """Return the client's address, or the one that a trusted front proxy names."""
@@ -88,21 +82,24 @@ class RefusalPage(Resource):
         for name, value in self._headers.items():
             request.setHeader(name, value)
         if self._status not in (404, 421):
-            # A client that was refused need not keep the connection.
+            # A refused client has no use for the connection.
             request.setHeader(b"Connection", b"close")
             request.channel.persistent = False
         return self.text.encode()
 
 
 def client_of(request: Request) -> IAddress:
+    """Return the address of a request's client, as its site knows it."""
     return cast(ClientNaming, request.site).client_of(request)
 
 
 def peer_name(request: Request) -> str:
+    """Return the client's address as the log shows it."""
     return address_name(client_of(request))
 
 
 def log_refusal(request: Request, why: str) -> None:
+    """Write one line about a refused request."""
     _log.warn(
         "{peer}: refused {path}: {why}",
         peer=peer_name(request),
@@ -112,15 +109,16 @@ def log_refusal(request: Request, why: str) -> None:
 
 
 def printable_path(request: Request) -> str:
+    """Return a request's path as the log shows it."""
     return escaped(request.path.decode("latin-1"), SHOWN_CHARACTERS)
 
 
 def header_values(request: Request, name: str) -> list[str]:
-    """Give a header's values; any bytes are text here (they may come from anybody)."""
+    """Return a header's values, decoded as Latin-1, so that any bytes are text."""
     values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
     return [value.decode("latin-1") for value in values]
 
 
 def single_value(values: Sequence[str]) -> str | None:
-    """Give a header's value; several make one that matches nothing."""
+    """Return a header's value, or None; several values are joined, and so match no rule."""
     return None if not values else ", ".join(values)

@@ -1,4 +1,4 @@
-"""The resource tree: the page, its files, ``/ws``, ``/tcp/HOST:PORT`` and ``/health``."""
+"""The web server: its connections, the check of ``Host``, and the client's address."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _MISDIRECTED = (
 
 
 class PageSite(Site):
-    """The web server; answers only to names that are its own.
+    """The web server; answers only to its own names.
 
     Args:
-        tree: What it serves.
-        hosts: The names it answers to; this stops DNS rebinding.
-        clock: Where time-outs of idle HTTP connections run.
-        trusted: The front proxies whose ``X-Forwarded-For`` is believed.
-        handshake_timeout_s: How long the head of a request may take.
-        limiter: Counts the connections; without one there may be any number.
+        tree: The resources that it serves.
+        hosts: The names it answers to, against DNS rebinding.
+        clock: Runs the time-outs of idle HTTP connections.
+        trusted: The front proxies whose ``X-Forwarded-For`` is trusted.
+        handshake_timeout_s: Seconds that the head of a request may take.
+        limiter: Counts the connections; by default there is no limit.
     """
 
     protocol = UpgradableConnection  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
@@ -70,7 +70,7 @@ class PageSite(Site):
         self._trusted = trusted or AddressList()
 
     def client_of(self, request: Request) -> IAddress:
-        """Tell who asks: the other end, or whom a front proxy names that may do so."""
+        """Return the address of the peer, or the client's that a trusted front proxy names."""
         peer = as_stream(request.channel.transport).getPeer()
         return forwarded_client(peer, header_values(request, "X-Forwarded-For"), self._trusted)
 
@@ -96,4 +96,4 @@ class PageSite(Site):
 
     @override
     def log(self, request: object) -> None:
-        """Leave ordinary requests out of the log; refusals have lines of their own."""
+        """Do not log ordinary requests; refusals have lines of their own."""

@@ -1,4 +1,4 @@
-"""A Twisted factory behind WebSockets."""
+"""Serving the protocols of any Twisted factory over WebSockets."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _RESTARTING = 1012
 
 
 class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws has no types
-    """Puts the protocols of a factory behind WebSockets.
+    """Serves the protocols of a factory over WebSockets.
 
     Args:
-        wrapped: The factory whose protocols speak over the WebSockets: protocols of a stream
-            of bytes, or each a :class:`~rtchat.net.websocket.messages.MessageProtocol`.
-        clock: Where timers run.
-        cork: Shared with the wrapped protocols if they gather frames.
+        wrapped: The factory; its protocols take a stream of bytes, or each is a
+            :class:`~rtchat.net.websocket.messages.MessageProtocol`.
+        clock: Runs the timers.
+        cork: Shared with the wrapped protocols, if they gather frames.
         ping_interval_s: Seconds between pings; 0 turns them off.
-        ping_timeout_s: Seconds to wait for any sign of life after a ping; 0 waits for ever.
-        max_message_bytes: The largest message taken from a client, once inflated.
-        deflate: Whether messages are compressed for clients that offer it. Turn it off where
-            most bytes are compressed or encrypted already, where each message has but one
-            receiver that is near, or where secrets and a stranger's words may meet in one
-            message: its length would tell of both.
+        ping_timeout_s: Seconds to wait for any byte after a ping; 0 waits for ever.
+        max_message_bytes: The largest message accepted from a client, after decompression.
+        deflate: Whether messages are compressed for clients that offer it. Turn it off if most
+            bytes are compressed or encrypted already, if each message has only one receiver on a
+            fast network, or if secrets and untrusted text may be in one message: its length would
+            reveal information about the secret.
 
     Attributes:
-        is_stopping: Whether the server stops; then no new WebSocket should begin.
+        is_stopping: Whether the server is stopping; then no new WebSocket should be opened.
     """
 
     protocol = WebSocket
@@ -60,7 +60,7 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
         self.is_stopping = False
 
     def shut_down(self) -> Deferred[None]:
-        """Close every WebSocket because the server stops; fires when all are gone."""
+        """Close every WebSocket because the server stops; fire when all are gone."""
         self.is_stopping = True
         return self.drain(
             lambda websocket: websocket.close_with(_RESTARTING, "server shutting down")

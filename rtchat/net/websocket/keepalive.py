@@ -12,7 +12,7 @@ from rtchat.net.connection.writer import ConnectionWriter
 __all__ = ["KeepAlive", "KeptAlive"]
 
 _MAX_BYTES_BEFORE_PONG = 64 * 1024
-"""A client that has more than this to read gets its pong once it has read it."""
+"""If more than this waits for the other side, its pong is sent once that is read."""
 
 
 class KeptAlive(Protocol):

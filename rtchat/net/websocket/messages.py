@@ -27,31 +27,31 @@ class MessageProtocol(Protocol):
 
     A factory of these goes into :class:`~rtchat.net.websocket.factory.WebSockets`.
 
-    A client that does not read what it is sent is not read either, once 64 KiB wait for it.
+    A client that does not read is not read from either, once 64 KiB wait for it.
     """
 
     transport: MessageTransport  # type: ignore[assignment]  # no other transport is ever given
 
     def message_received(self, data: bytes, is_text: bool) -> None:
-        """Take a message.
+        """Called with each message.
 
         Args:
-            data: All of it, at most ``max_message_bytes``; for a text message valid UTF-8.
-            is_text: Whether it came as text, or as binary.
+            data: The whole message, at most ``max_message_bytes``; valid UTF-8 if it is text.
+            is_text: Whether it is a text message; otherwise it is binary.
         """
 
     def send_message(self, data: bytes, is_text: bool) -> None:
-        """Send a message, which may be empty; once the close has begun nothing is sent.
+        """Send a message, which may be empty; do nothing once the close has begun.
 
         Raises:
-            ValueError: It should be text and is not UTF-8.
+            ValueError: ``is_text`` is set and the data is not UTF-8.
         """
         self.transport.send_message(data, is_text)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send what was sent so far, then close with a code of RFC 6455 or of your own."""
+        """Close after everything sent so far, with a code of RFC 6455 or of your own."""
         self.transport.close_with(code, reason)
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        """Nothing comes here."""
+        """Never called: messages go to :meth:`message_received`."""

@@ -50,16 +50,16 @@ __all__ = ["WebSocket"]
 _log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
-"""How long the other side may take for its part of the close."""
+"""How long the other side may take to answer a close frame."""
 
 _NO_PONG = 3012
 
 _READ_BYTES = 96 * 1024
-"""How much is read at once. Each read costs a send to each subscriber, and a short message is 8
-bytes longer in its frame: with Twisted's 64 KiB, fan-out over WebSocket is a tenth dearer."""
+"""Bytes per read. Each read costs a send to each subscriber, and a frame makes a short message 8
+bytes longer: with Twisted's 64 KiB, fan-out over WebSocket costs a tenth more."""
 
 _TURN_BYTES = 64 * 1024
-"""What is inflated goes up in pieces of about this size, so that back-pressure can act."""
+"""Decompressed data is passed up in pieces of about this size, so that back-pressure can act."""
 
 
 class _Factory(Protocol):
@@ -75,11 +75,12 @@ class _Factory(Protocol):
 
 @implementer(IFramedTransport, IConsumer, IPushProducer)
 class WebSocket(TxwsConnection):
-    """One WebSocket: a protocol below, a transport for the wrapped protocol above.
+    """One WebSocket: a protocol on a connection, and the transport of the wrapped protocol.
 
-    The stream above knows no message boundaries: it receives the bytes of every text or binary
-    message, and each of its writes is one message. A :class:`MessageProtocol` above receives
-    whole messages and says what each of its own is to be.
+    A wrapped protocol of a byte stream receives the payload of every message, text or binary,
+    without message boundaries; each of its writes is one message. A
+    :class:`~rtchat.net.websocket.messages.MessageProtocol` receives and sends whole messages, and
+    chooses text or binary for each.
     """
 
     factory: _Factory
@@ -87,17 +88,17 @@ class WebSocket(TxwsConnection):
     disconnecting: bool
 
     receives_after_close = False
-    """Whether what comes after our close, and before the other side's, still goes up, and may be
-    paused: for one who closes its own direction only."""
+    """Whether data that arrives between our close frame and the other side's is still passed up,
+    and may be paused: for a wrapped protocol that closes only its own direction."""
 
     has_closed = False
-    """Whether either side has begun to close; without that the other side just vanished."""
+    """Whether either side has begun the closing handshake; otherwise the connection broke off."""
 
     is_end_logged = False
-    """Whether the log has its one line about how this connection ended."""
+    """Whether the end of this connection is in the log already, which has one line about it."""
 
     is_open = False
-    """The handshake is done and no close was sent."""
+    """Whether the handshake is done and no close frame was sent."""
 
     _is_answered = False
     _is_lost = False
@@ -137,16 +138,14 @@ class WebSocket(TxwsConnection):
             subprotocol: The one that was chosen, to be named in the answer.
             agreed: The compression that the client offers and that can be met, if any.
         """
-        extensions = ""
-        if agreed is not None and self.factory.deflate:
+        factory, extensions = self.factory, ""
+        if agreed is not None and factory.deflate:
             extensions = agreed.answer
             self._framings = deflating(agreed.window_bits)
             self.writer.framing = self._framings.binary
-            self._reader = FrameReader(
-                self.factory.max_message_bytes, apply_mask, is_deflating=True
-            )
+            self._reader = FrameReader(factory.max_message_bytes, apply_mask, is_deflating=True)
         self.answer_handshake(request, subprotocol, extensions)
-        self._keep_alive.heard_s = self.factory.clock.seconds()
+        self._keep_alive.heard_s = factory.clock.seconds()
         if not self._is_answered:
             self._close_transport(linger=True)
         elif self._early_close is not None:
@@ -157,10 +156,9 @@ class WebSocket(TxwsConnection):
     @override
     def handshake_answered(self, data: bytes) -> None:
         self._is_answered = self.is_open = True
-        if self._early_messages is not None:
-            for framing, message in self._early_messages:
-                self.writer.write_now(framing.wrap(message))
-            self._early_messages = None
+        for framing, message in self._early_messages or ():
+            self.writer.write_now(framing.wrap(message))
+        self._early_messages = None
         if data:
             self.dataReceived(data)
 
@@ -192,9 +190,9 @@ class WebSocket(TxwsConnection):
         super().connectionLost(reason)
 
     def _process_input(self) -> None:
-        """Take what the reader has, until somebody above asks for a pause."""
+        """Process the frames that the reader holds, until the protocol above pauses reading."""
         reader = self._reader
-        # The messages of one read go up as one piece of the stream: what they cause is one
+        # The messages of one read are passed up as one piece of the stream, so that they cause one
         # turn, with one write to each receiver (see rtchat.core.flow.outbound).
         stream: list[bytes] = []
         size = 0
@@ -206,7 +204,7 @@ class WebSocket(TxwsConnection):
                 and self._messages is None
                 and (self.is_open or self.receives_after_close)
             ):
-                # Most reads begin and end in the middle of a message; those between are whole.
+                # Most reads begin and end within a message; those between are complete.
                 stream += reader.plain_messages()
             piece = reader.next_piece()
             if piece is None:
@@ -214,7 +212,7 @@ class WebSocket(TxwsConnection):
             opcode, data, _ = piece
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
                 if not self.is_open and not self.receives_after_close:
-                    continue  # we have sent a close
+                    continue  # we have sent a close frame
                 if not self._has_received:
                     # "The server answers with text messages when the client spoke text."
                     self._has_received = True
@@ -233,7 +231,7 @@ class WebSocket(TxwsConnection):
                 pongs.append(frame_header(Opcode.PONG, len(data)) + data)
             elif opcode == Opcode.CLOSE:
                 close = data
-        # What came before a close, or before a broken frame, in the same read still counts.
+        # What came before a close frame, or a malformed one, in the same read is still processed.
         if stream and not self._is_lost:
             self.wrappedProtocol.dataReceived(b"".join(stream))
         if self._is_lost:
@@ -246,7 +244,7 @@ class WebSocket(TxwsConnection):
             self._protocol_failed(*reader.failure)
 
     def _collect(self, messages: MessageProtocol, piece: Piece) -> None:
-        """Hand a message up when it is whole."""
+        """Pass a message up once it is complete."""
         opcode, data, is_end = piece
         if not is_end:
             self._message.append(data)
@@ -258,19 +256,19 @@ class WebSocket(TxwsConnection):
         messages.message_received(data, opcode == Opcode.TEXT)
 
     def _close_received(self, payload: bytes) -> None:
-        """The other side's close: say the same if it was the first, then end."""
+        """Take the other side's close frame: echo it if we have sent none, then close TCP."""
         self.has_closed = True
         if self.is_open:
             self.is_open = False
             self.writer.write_now(frame_header(Opcode.CLOSE, len(payload)) + payload)
-        # The close handshake is done: "the server MUST close the connection immediately"
-        # (RFC 6455, 7.1.1), so TCP ends here.
+        # The closing handshake is done: "the server MUST close the connection immediately"
+        # (RFC 6455, 7.1.1).
         self._close_transport(linger=False)
 
     def _protocol_failed(self, code: int, reason: str) -> None:
-        """Close with an error of the other side's; it is not asked for an answer."""
+        """Close because the other side broke the protocol; no close frame is expected of it."""
         self.has_closed = True
-        if self.is_open:  # what comes after our own close is no second event
+        if self.is_open:  # an error after our own close frame is not logged
             self.is_end_logged = True
             _log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
             self.is_open = False
@@ -283,20 +281,20 @@ class WebSocket(TxwsConnection):
     def write(self, data: bytes) -> None:
         """Send one message."""
         writer = self.writer
-        if data and self.is_open:  # what _send does, once more: it is called for every piece
+        if data and self.is_open:  # the same as _send(), inlined: it is called for every piece
             writer.write_now(writer.framing.wrap(data))
         elif data:
             self._send(writer.framing, data)
 
     @property
     def splice_capacity_bytes(self) -> int:
-        """How much :meth:`write_spliced` may be given; 0 when somebody has to look at the bytes."""
+        """How many bytes :meth:`write_spliced` accepts; 0 if the payload must be looked at."""
         if self.is_open and self.writer.framing is PLAIN.binary:
             return self.writer.splice_capacity_bytes
         return 0
 
     def write_spliced(self, pipe: Pipe, size: int) -> None:
-        """Send one message that is all that a pipe holds; the pipe is given back."""
+        """Send the content of a pipe as one message, then release the pipe."""
         self.writer.write_spliced(frame_header(Opcode.BINARY, size), pipe, size)
 
     @override
@@ -308,7 +306,7 @@ class WebSocket(TxwsConnection):
         """Send one message, which may be empty, as text or as binary.
 
         Raises:
-            ValueError: It should be text and is not UTF-8.
+            ValueError: ``is_text`` is set and the data is not UTF-8.
         """
         if is_text and not is_utf8(data):
             raise ValueError("a text message has to be UTF-8")
@@ -318,21 +316,24 @@ class WebSocket(TxwsConnection):
         if self.is_open:
             self.writer.write_now(framing.wrap(data))
         elif not self._is_answered and not self.disconnecting:
-            self._early_messages = [*(self._early_messages or ()), (framing, data)]
+            if self._early_messages is None:
+                self._early_messages = []
+            self._early_messages.append((framing, data))
 
     @override
     def loseConnection(self) -> None:
-        """Close as one who is done."""
+        """Close with the code 1000."""
         self.close_with(1000, "")
 
     def close_with(self, code: int, reason: str, grace_s: float = CLOSE_GRACE_S) -> None:
-        """Send what was written, then a close frame; cut if the other side does not answer.
+        """Send what was written, then a close frame; abort if the other side does not answer.
+
+        Of several calls, the first one's code and reason are sent, and the shortest time counts.
 
         Args:
             code: A close code of RFC 6455 or of this server.
-            reason: For people.
-            grace_s: Seconds that the other side may take to read all and to answer. Of several
-                calls the first one's words are sent, and the shortest time holds.
+            reason: A text for people.
+            grace_s: Seconds that the other side may take to read everything and to answer.
         """
         if self._is_lost:
             return
@@ -355,17 +356,17 @@ class WebSocket(TxwsConnection):
         self._abort_after(grace_s)
 
     def abortConnection(self) -> None:
-        """Close TCP at once."""
+        """Close TCP at once; unsent bytes are lost."""
         self.transport.abortConnection()
 
     def _close_transport(self, *, linger: bool) -> None:
-        """Close TCP once everything is sent; cut if the other side does not read."""
+        """Close TCP once everything is sent; abort if the other side does not read."""
         self._resume_reading()
         self._abort_after(CLOSE_GRACE_S)
         self.writer.close(linger=linger)
 
     def _resume_reading(self) -> None:
-        """Read on while closing, to hear the other side's close, whoever asked for a pause."""
+        """Read on while closing, even if reading was paused, to receive the close frame."""
         if not self._is_reading:
             self.resumeProducing()
 
@@ -380,24 +381,24 @@ class WebSocket(TxwsConnection):
 
     @override
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Pause the producer while the other side does not read."""
+        """Pause this producer while the other side does not read."""
         if not streaming:
             raise ValueError("a WebSocket takes push producers only")
         self.writer.register_producer(IPushProducer(producer))
 
     @override
     def unregisterProducer(self) -> None:
-        """Leave the producer alone from now on."""
+        """Stop pausing and resuming the producer."""
         self.writer.unregister_producer()
 
     def pauseProducing(self) -> None:
-        """Stop reading from the other side."""
+        """Stop reading."""
         if not self.disconnecting or self.receives_after_close:
             self._is_reading = False
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Read again."""
+        """Resume reading."""
         self._is_reading = True
         clock = self.factory.clock
         self._keep_alive.heard_s = clock.seconds()
@@ -406,12 +407,12 @@ class WebSocket(TxwsConnection):
         if not self._reader.has_more:
             self.transport.resumeProducing()
         elif self._process_timer is None:
-            # What was read already comes first; not now, whoever asks may be in the middle of
+            # What was read already comes first; but not now: the caller may be in the middle of
             # something.
             self._process_timer = clock.callLater(0, self._process_rest)
 
     def _process_rest(self) -> None:
-        """Go on after a pause where the reader stopped."""
+        """Continue after a pause where processing stopped."""
         self._process_timer = None
         if self._is_reading:
             self.dataReceived(b"")
@@ -419,7 +420,7 @@ class WebSocket(TxwsConnection):
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        """Whoever was fed is gone."""
+        """Close, because the consumer of our data is gone."""
         self.loseConnection()
 
     # Keep-alive
@@ -439,7 +440,7 @@ class WebSocket(TxwsConnection):
         self._keep_alive.suspend(send_s, hear_s)
 
     def ping_unanswered(self, timeout_s: float) -> None:
-        """Close: the other side is gone, or as good as gone."""
+        """Close with the code 3012: the other side is gone."""
         self.is_end_logged = True
         _log.warn(
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",

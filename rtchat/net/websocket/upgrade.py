@@ -27,7 +27,7 @@ __all__ = ["STOMP_SUBPROTOCOLS", "UpgradeResource", "WebSocketResource"]
 
 
 STOMP_SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
-"""Highest first: the highest one offered is chosen."""
+"""Best first; the best one that the client offers is chosen."""
 
 _REFUSED = (
     "This server's access list does not allow this connection.\n"
@@ -41,7 +41,7 @@ _NOT_A_WEBSOCKET = (
 
 @dataclass(frozen=True, slots=True)
 class _Upgrade:
-    """A WebSocket handshake that is in order.
+    """A valid WebSocket handshake.
 
     Attributes:
         key: ``Sec-WebSocket-Key``.
@@ -55,7 +55,7 @@ class _Upgrade:
 
 
 def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalPage:
-    """Check a handshake (RFC 6455, 4.2.1)."""
+    """Validate a handshake (RFC 6455, 4.2.1); return it, or the page that refuses it."""
 
     def tokens(name: str) -> list[str]:
         values = ",".join(header_values(request, name))
@@ -91,7 +91,7 @@ def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalP
 
 
 class UpgradeResource(Resource):
-    """A path that accepts WebSockets from the sources that the access list names."""
+    """A path that accepts WebSockets from the sources that the access list allows."""
 
     isLeaf = True
     subprotocols: Sequence[str] = STOMP_SUBPROTOCOLS
@@ -114,7 +114,7 @@ class UpgradeResource(Resource):
             log_refusal(request, f"{source} sent no WebSocket handshake: {upgrade.text.strip()}")
             return upgrade.render(request)
         if websockets.is_stopping:
-            log_refusal(request, f"{source} came while the server stops")
+            log_refusal(request, f"{source} came while the server was stopping")
             return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
                 request
             )
@@ -126,24 +126,24 @@ class UpgradeResource(Resource):
         return NOT_DONE_YET
 
     def open(self, source: Source, request: Request) -> WebSockets:
-        """Give what serves the WebSocket.
+        """Return the factory that serves the WebSocket.
 
         Raises:
-            AccessDenied: The source may not have it.
+            AccessDenied: The access list does not allow it to this source.
         """
         raise AccessDenied(f"nothing is served at {request.path!r}")
 
 
 class WebSocketResource(UpgradeResource):
-    """A WebSocket of your own; the path's rest does not matter.
+    """A WebSocket of your own; the rest of the path does not matter.
 
-    It has to be in the tree of a :class:`PageSite`, or be all of it.
+    It must be in the resource tree of a :class:`~rtchat.net.web.site.PageSite`, or be its root.
 
     Args:
-        websockets: Serves the clients.
-        sources: Whose pages may open it: ``self`` (a page of the same origin), ``host[:port]``
-            of an origin, or ``*``. Who sends no Origin is no browser, and passes ``self``.
-        subprotocols: Which it speaks, best first.
+        websockets: The factory that serves the clients.
+        sources: Whose pages may open it: ``self`` (pages of the same origin), ``host[:port]`` of an
+            origin, or ``*``. A client without an Origin is not a browser, and matches ``self``.
+        subprotocols: The sub-protocols it speaks, best first.
 
     Raises:
         ValueError: A source is none of these.
@@ -158,7 +158,7 @@ class WebSocketResource(UpgradeResource):
     ) -> None:
         super().__init__()
         self._websockets = websockets
-        self._here = Target("websocket", 1)  # access lists say who may reach what
+        self._here = Target("websocket", 1)  # a name for the access list only
         self._access = AccessList(
             AccessRule.parse(f"{source} -> {self._here}") for source in sources
         )

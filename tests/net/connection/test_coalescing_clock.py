@@ -1,4 +1,4 @@
-"""The wheel: timers in batches, as the reactor's own but for the last twentieth of a second."""
+"""Coalesced timers: as exact as the reactor's own, but for the last twentieth of a second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Told(list[str]):
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give the exact clock underneath, at a time that is no multiple of anything."""
+    """Return the exact clock underneath, at a time that is no multiple of anything."""
     clock = Clock()
     clock.advance(1_000_000_000.123)
     return clock
@@ -34,7 +34,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def coalescing(clock: Clock) -> CoalescingClock:
-    """Give a wheel on it."""
+    """Return a coalescing clock on it."""
     return CoalescingClock(clock)
 
 

@@ -151,7 +151,7 @@ class Door:
         self.socket.connect(door.buildProtocol(peer))
 
     def status(self) -> int:
-        """Give the status of the answer."""
+        """Return the status of the answer."""
         self.clock.advance(0)
         return read_answer(self.socket.taken())[0].status
 
@@ -203,7 +203,7 @@ def test_a_front_proxy_that_does_not_say_it_is_refused(logs: Logs, data: bytes) 
     door.socket.receive(data)
     assert door.socket.was_cut
     (line,) = lines(logs)
-    assert line.startswith("10.0.0.7:40000: refused, a front proxy has to say whom it speaks for")
+    assert line.startswith("10.0.0.7:40000: refused, this front proxy did not name its client")
     assert door.clock.getDelayedCalls() == []
 
 
@@ -213,7 +213,7 @@ def test_a_front_proxy_that_says_nothing_is_closed_in_time(logs: Logs) -> None:
     door.clock.advance(10.1)
     assert door.socket.was_cut
     (line,) = lines(logs)
-    assert "no PROXY protocol header came within 10 s" in line
+    assert "no PROXY protocol header within 10 s" in line
 
 
 def test_a_front_proxy_that_leaves_at_once_is_forgotten() -> None:
@@ -246,7 +246,7 @@ def test_a_request_whose_head_takes_too_long_is_cut(logs: Logs) -> None:
     browser.send_raw(b"x")
     fronted.clock.advance(1.1)
     assert browser.socket.was_cut
-    assert logs.lines("warn") == ["192.0.2.1:54321: refused: no whole request within 10 s"]
+    assert logs.lines("warn") == ["192.0.2.1:54321: refused: no complete request within 10 s"]
 
 
 def test_a_connection_that_stays_for_the_next_request_has_no_such_end() -> None:

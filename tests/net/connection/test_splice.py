@@ -133,7 +133,7 @@ def test_browsers_that_stall_hold_no_more_than_256_kib_each_and_miss_nothing(
         # They read fast, so that buffers grow and there is much to fill a pipe with, then stall.
         begun = [pair.read(12_000_000) for pair in pairs]
         waits_for_nothing(server)
-        # What is read meanwhile, one read or two, is nobody's for long.
+        # What is read meanwhile, one read or two, does not wait for long.
         assert server.peak_bytes() - before < (len(pairs) + 2) * CAP_BYTES
         pairs[0].browser.send(PING, b"still there?")
         for pair, had in zip(pairs[1:], begun[1:], strict=True):
@@ -265,7 +265,7 @@ def test_where_the_system_cannot_splice_there_is_no_pipe(monkeypatch: pytest.Mon
     assert PipePool().borrow() is None
 
 
-# ---------------------------------------------------------------- the outbox, with a real socket
+# ---------------------------------------------------------------- the writer, with a real socket
 
 
 @implementer(ISystemHandle)
@@ -279,7 +279,7 @@ class Transport(FileDescriptor):
         self.waits = b""
 
     def getHandle(self) -> socket.socket:  # noqa: N802
-        """Give the socket."""
+        """Return the socket."""
         return self.handle
 
     def write(self, data: bytes) -> None:
@@ -301,7 +301,7 @@ MUCH = FLOOD[:900_000]
 
 
 class Stalled:
-    """An outbox that was given much in a pipe while the browser does not read."""
+    """An writer that was given much in a pipe while the browser does not read."""
 
     def __init__(self) -> None:
         sink, self.browser = sockets()

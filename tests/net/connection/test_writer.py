@@ -15,7 +15,7 @@ from rtchat.net.connection.writer import ConnectionWriter
 
 KIB = 1024
 HIGH_BYTES = 64 * KIB
-"""From here on Twisted's own transports pause their producers, and so does the outbox."""
+"""From here on Twisted's own transports pause their producers, and so does the writer."""
 
 
 class Ends:
@@ -32,7 +32,7 @@ class Ends:
         self.is_lost = True
 
 
-def outbox_on(
+def writer_on(
     socket: FakeSocket, limit: int | None = None, *, is_busy: bool = False
 ) -> ConnectionWriter:
     socket.connect(Ends())
@@ -42,9 +42,9 @@ def outbox_on(
 
 
 def blocked(limit: int | None = None) -> tuple[FakeSocket, ConnectionWriter, list[int]]:
-    """Give an outbox whose transport holds one byte, and a list of overflows."""
+    """Return an writer whose transport holds one byte, and a list of overflows."""
     socket = FakeSocket(room=0)
-    writer = outbox_on(socket, limit)
+    writer = writer_on(socket, limit)
     writer.write_now(b"!")
     overflows: list[int] = []
     writer.on_overflow = overflows.append
@@ -56,13 +56,13 @@ def blocked(limit: int | None = None) -> tuple[FakeSocket, ConnectionWriter, lis
 
 def test_bytes_go_to_the_socket_at_once_while_nothing_waits() -> None:
     socket = FakeSocket()
-    outbox_on(socket).write_now(b"hello")
+    writer_on(socket).write_now(b"hello")
     assert (bytes(socket.sent), socket.is_writing) == (b"hello", False)
 
 
 def test_what_was_gathered_in_a_turn_leaves_in_one_send() -> None:
     socket = FakeSocket()
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     for text in (b"a", b"b", b"c"):
         writer.send(text)
     assert socket.sends == 0
@@ -72,7 +72,7 @@ def test_what_was_gathered_in_a_turn_leaves_in_one_send() -> None:
 
 def test_the_rest_of_a_partial_write_is_left_to_the_reactor() -> None:
     socket = FakeSocket(room=3)
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     writer.write_now(b"hello")
     assert (bytes(socket.sent), socket.is_writing, writer.waiting_bytes) == (b"hel", True, 2)
     socket.give_room()
@@ -81,7 +81,7 @@ def test_the_rest_of_a_partial_write_is_left_to_the_reactor() -> None:
 
 def test_a_message_of_several_chunks_is_sent_at_once_if_the_socket_has_room() -> None:
     socket = FakeSocket()
-    outbox_on(socket).write_now(bytes(500 * KIB))
+    writer_on(socket).write_now(bytes(500 * KIB))
     assert (len(socket.sent), socket.is_writing) == (500 * KIB, False)
 
 
@@ -102,7 +102,7 @@ def test_what_waits_is_counted_to_the_byte() -> None:
 
 def test_a_broken_connection_is_left_to_the_transport_to_find_out() -> None:
     socket = FakeSocket()
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     socket.is_broken = True
     writer.write_now(b"hello")
     assert socket.is_writing
@@ -113,7 +113,7 @@ def test_a_broken_connection_is_left_to_the_transport_to_find_out() -> None:
 
 def test_a_transport_that_holds_bytes_of_somebody_else_is_not_overtaken() -> None:
     socket = FakeSocket(room=0)
-    writer = outbox_on(socket, is_busy=True)
+    writer = writer_on(socket, is_busy=True)
     socket.write(b"HTTP/1.1 101\r\n\r\n")
     writer.write_now(b"frame")
     socket.give_room()
@@ -158,7 +158,7 @@ def test_a_single_message_larger_than_the_limit_may_wait_behind_others() -> None
 
 def test_a_single_message_larger_than_the_limit_may_wait_in_the_transport() -> None:
     socket = FakeSocket(room=10)
-    writer = outbox_on(socket, 1000)
+    writer = writer_on(socket, 1000)
     overflows: list[int] = []
     writer.on_overflow = overflows.append
     writer.write_now(bytes(5000))
@@ -187,7 +187,7 @@ def test_of_two_messages_larger_than_the_limit_one_is_too_many() -> None:
 
 def test_a_large_message_may_follow_the_end_of_another() -> None:
     socket = FakeSocket(room=4500)
-    writer = outbox_on(socket, 1000)
+    writer = writer_on(socket, 1000)
     overflows: list[int] = []
     writer.on_overflow = overflows.append
     writer.write_now(bytes(5000))
@@ -203,7 +203,7 @@ def test_a_large_message_may_follow_the_end_of_another() -> None:
 @pytest.mark.parametrize("part", [0.5, 0.93, 0.94, 0.99, 1, 1.01])
 def test_while_there_is_room_one_more_message_is_no_overflow(limit: int, part: float) -> None:
     socket = FakeSocket(room=0)
-    writer = outbox_on(socket, limit)
+    writer = writer_on(socket, limit)
     overflows: list[int] = []
     writer.on_overflow = overflows.append
     while writer.is_writable:
@@ -238,7 +238,7 @@ def test_a_client_that_caught_up_has_the_plain_limit_again() -> None:
 
 def test_a_turn_that_makes_more_than_the_limit_for_one_client_is_an_overflow() -> None:
     socket = FakeSocket(room=300 * KIB)
-    writer = outbox_on(socket, 1024 * KIB)
+    writer = writer_on(socket, 1024 * KIB)
     overflows: list[int] = []
     writer.on_overflow = lambda _: overflows.append(writer.discard_backlog())
     for _ in range(2000):
@@ -251,7 +251,7 @@ def test_a_turn_that_makes_more_than_the_limit_for_one_client_is_an_overflow() -
 
 def test_a_turn_that_makes_more_than_the_limit_is_fine_if_the_socket_takes_it() -> None:
     socket = FakeSocket()
-    writer = outbox_on(socket, 1024 * KIB)
+    writer = writer_on(socket, 1024 * KIB)
     overflows: list[int] = []
     writer.on_overflow = overflows.append
     for _ in range(2000):
@@ -302,7 +302,7 @@ def test_a_producer_is_paused_once_and_resumed_when_all_is_sent() -> None:
 
 
 def test_a_producer_is_paused_when_one_write_leaves_more_than_64_kib() -> None:
-    writer = outbox_on(FakeSocket(room=100))
+    writer = writer_on(FakeSocket(room=100))
     feeder = Feeder()
     writer.register_producer(feeder)
     writer.write_now(bytes(HIGH_BYTES + 101))
@@ -349,8 +349,8 @@ def test_a_producer_is_stopped_when_the_connection_is_lost() -> None:
     assert feeder.calls == ["stop"]
 
 
-def test_a_producer_of_a_closed_outbox_is_stopped() -> None:
-    writer = outbox_on(FakeSocket())
+def test_a_producer_of_a_closed_writer_is_stopped() -> None:
+    writer = writer_on(FakeSocket())
     writer.close()
     feeder = Feeder()
     writer.register_producer(feeder)
@@ -371,9 +371,9 @@ def test_closing_sends_what_waits_first() -> None:
     assert socket.is_closed
 
 
-def test_closing_an_outbox_with_nothing_to_send_closes_at_once() -> None:
+def test_closing_a_writer_with_nothing_to_send_closes_at_once() -> None:
     socket = FakeSocket()
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     writer.send(b"bye")
     writer.close()
     socket.turn()
@@ -382,7 +382,7 @@ def test_closing_an_outbox_with_nothing_to_send_closes_at_once() -> None:
 
 def test_a_lingering_close_ends_our_direction_and_reads_on() -> None:
     socket = FakeSocket()
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     writer.send(b"bye")
     writer.close(linger=True)
     socket.turn()
@@ -394,7 +394,7 @@ def test_a_lingering_close_ends_our_direction_and_reads_on() -> None:
 
 def test_after_the_close_nothing_is_sent_any_more() -> None:
     socket = FakeSocket()
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     writer.close(linger=True)
     writer.close()
     writer.write_now(b"too late")
@@ -478,7 +478,7 @@ def test_every_byte_is_sent_once_and_in_order_however_the_socket_takes_them(
     socket = FakeSocket(room=0)
     randint: Callable[[int, int], int] = random.randint  # type: ignore[attr-defined]
     socket.take = lambda size: randint(0, size)
-    writer = outbox_on(socket)
+    writer = writer_on(socket)
     written = bytearray()
     for kind, size in script:
         data = bytes((len(written) + each) * 31 % 251 for each in range(min(size, 40)))
@@ -527,7 +527,7 @@ def test_what_is_shared_goes_out_as_what_is_gathered(
     """``flush_shared`` writes the send attempt out; it must do what ``flush`` does."""
     room = random.choice([0, 1000])
     sockets = [FakeSocket(room), FakeSocket(room)]
-    writers = [outbox_on(socket, limit) for socket in sockets]
+    writers = [writer_on(socket, limit) for socket in sockets]
     overflows: list[list[int]] = [[], []]
     for writer, told in zip(writers, overflows, strict=True):
         writer.on_overflow = told.append

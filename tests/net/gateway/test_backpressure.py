@@ -1,4 +1,4 @@
-"""Real sockets: whoever does not read stops its sender, and costs the server no memory."""
+"""Real sockets: a side that does not read stops its sender, and costs the server no memory."""
 
 from __future__ import annotations
 

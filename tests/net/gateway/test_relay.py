@@ -111,7 +111,7 @@ class Between:
 
 
 def ways(logs: Logs) -> list[str]:
-    """Give the lines that name a browser and a target."""
+    """Return the lines that name a browser and a target."""
     return [line for line in logs.lines() if " -> " in line]
 
 
@@ -828,11 +828,11 @@ CAP_BYTES = 256 * 1024
 
 
 def held_for_browser(pair: Between) -> int:
-    """Give what waits in this process for the browser."""
+    """Return what waits in this process for the browser."""
     (websockets,) = pair.site.proxied.values()
     (websocket,) = websockets.protocols
     writer: int = websocket.writer.waiting_bytes
-    # What the outbox has handed over is in its count while it is there, but count it anyhow.
+    # What the writer has handed over is in its count while it is there, but count it anyhow.
     return max(writer, pair.browser.socket._waits())
 
 

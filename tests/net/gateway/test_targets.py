@@ -1,4 +1,4 @@
-"""``GET /tcp/`` tells a page what it may reach, and nobody anything else."""
+"""``GET /tcp/`` tells a page what it may reach, and no other page anything."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A reader that comes back with the offset after its last and the epoch gets each offset exactly once,
 in order, whatever happened to it or to the server in between. The model is a list a destination:
 
-- what anybody has seen at an offset stays there, for everybody and across every crash;
+- what a client has seen at an offset stays there, for every client and across every crash;
 - what was confirmed with a RECEIPT is there exactly once, in its publisher's order;
 - what was refused with an ERROR is not there;
 - a gap is never silent: ``x-stream-recovered:false`` says so, or the reader is cut as too slow.
@@ -230,7 +230,7 @@ class HistoryMachine(RuleBasedStateMachine):
     def kill(self, is_written: bool) -> None:
         now = self.server.broker.now
         if is_written:
-            # The worst moment: it is in the file, and nobody has heard of it.
+            # The worst moment: it is in the file, and no client has been told.
             self.server.store.step(crash=True)
         self._look()
         self._begin_again(self.server.kill(Path(self.folder.name)), now)
@@ -321,7 +321,7 @@ class HistoryMachine(RuleBasedStateMachine):
         reader.unacked = []
 
     def _look(self) -> None:
-        """See what everybody was sent."""
+        """Look at what each client was sent."""
         for reader in self.readers:
             if reader.client is not None:
                 for frame in reader.client.received():
@@ -380,7 +380,7 @@ class HistoryMachine(RuleBasedStateMachine):
         if offset != place.next:
             assert destination == FEW
             assert place.is_first, "a gap in the middle"
-            # Without an epoch nobody said that anything was seen before.
+            # Without an epoch the client does not claim to have seen anything.
             assert recovered == "false" or not place.seen
             assert offset > place.next
         else:

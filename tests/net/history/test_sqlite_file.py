@@ -123,7 +123,7 @@ def test_a_trim_leaves_what_is_within_all_limits(
     "is_power_safe, is_closed, boot, is_new",
     [
         (False, False, "second", True),  # the disk may not have had everything
-        (False, False, "", True),  # nobody can tell
+        (False, False, "", True),  # unknown
         (False, False, "first", False),  # kill -9: the system had it all
         (False, True, "second", False),  # it was closed well
         (True, False, "second", False),  # every batch had waited for the disk
@@ -188,7 +188,7 @@ def test_a_file_that_another_program_is_writing_to(
     open_file(path).close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_file_that_may_only_be_read() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "history.sqlite"

@@ -50,7 +50,7 @@ class Pair:
 
 
 def outcome(deferred: Deferred[Any]) -> object:
-    """Give what a fired Deferred holds."""
+    """Return what a fired Deferred holds."""
     results: list[object] = []
     deferred.addBoth(results.append)
     assert results, "it has not fired"
@@ -58,7 +58,7 @@ def outcome(deferred: Deferred[Any]) -> object:
 
 
 def refusal(deferred: Deferred[Any]) -> str:
-    """Give the text of the refusal that a Deferred failed with."""
+    """Return the text of the refusal that a Deferred failed with."""
     result = outcome(deferred)
     assert isinstance(result, Failure)
     assert isinstance(result.value, ServerRefused)

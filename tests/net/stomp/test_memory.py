@@ -35,7 +35,7 @@ def put(client: Client, size: int, destination: str = Q, **headers: str) -> None
 
 
 def fill(broker: Broker, size: int) -> None:
-    """Fill a queue up to so many bytes in the budget, by somebody who has gone."""
+    """Fill a queue up to so many bytes in the budget, by a client that is gone."""
     publisher = broker.connect()
     for _ in range(size // 100_000 - 1):
         put(publisher, 99_000, "/queue/filled")
@@ -46,7 +46,7 @@ def fill(broker: Broker, size: int) -> None:
 
 
 def error_of(client: Client) -> str:
-    """Give the ERROR with which the client was cut."""
+    """Return the ERROR with which the client was cut."""
     text = client.receive("ERROR").headers["message"]
     assert client.is_closed
     return text
@@ -177,7 +177,7 @@ def test_open_transactions_count_and_end_with_the_cut(broker: Broker) -> None:
 
 
 def lagging(broker: Broker, destination: str) -> Client:
-    """Give a client that does not read, with a full socket."""
+    """Return a client that does not read, with a full socket."""
     client = broker.connect()
     client.subscribe(destination)
     client.stall()
@@ -215,6 +215,6 @@ def test_a_large_backlog_is_cut_rather_than_a_queue_within_the_limit(broker: Bro
 
 
 def error_after(client: Client) -> str:
-    """Give the ERROR behind the messages that were on their way."""
+    """Return the ERROR behind the messages that were on their way."""
     [error] = [frame for frame in client.received() if frame.command == "ERROR"]
     return error.headers["message"]

@@ -334,7 +334,7 @@ def test_a_reader_that_is_too_slow_is_closed_and_the_others_get_everything(room:
 
 
 def events(client: Wire) -> list[str]:
-    """Give what a watcher of a room was told, as short words."""
+    """Return what a watcher of a room was told, as short words."""
     told = []
     for frame in client.received():
         value = json.loads(frame.body)

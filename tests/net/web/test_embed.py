@@ -85,7 +85,7 @@ def test_there_is_nothing_else_at_this_address(clock: Clock, path: str) -> None:
         ({"Origin": "http://irc.example"}, ["irc.example"]),
         ({"Origin": "http://localhost:9000"}, []),
         ({"Sec_Fetch_Site": "same-origin"}, []),
-        # Loaded as if it were a picture: nobody reads the answer, but nobody is let in by it.
+        # Loaded as an image: the page cannot read the answer, and is not allowed anything by it.
         ({"Sec_Fetch_Site": "cross-site"}, ["*"]),
     ],
 )

@@ -20,7 +20,7 @@ MANY = 1000
 
 
 def at(host: str) -> IAddress:
-    """Give an address with some port."""
+    """Return an address with some port."""
     kind = IPv6Address if ":" in host else IPv4Address
     return kind("TCP", host, 54321)
 

@@ -75,7 +75,7 @@ def echo(talker: Talker, data: bytes, is_text: bool) -> None:
 
 
 def raw_frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Give the first byte and the payload of each frame of the server's."""
+    """Return the first byte and the payload of each frame of the server's."""
     frames = []
     while data:
         start = {126: 4, 127: 10}.get(data[1], 2)
@@ -101,7 +101,7 @@ class Opened:
         assert self.answer.status == 101, self.answer
 
     def sent(self) -> list[tuple[int, bytes]]:
-        """Give the first byte and the payload of each frame since the last call."""
+        """Return the first byte and the payload of each frame since the last call."""
         return raw_frames(self.socket.taken())
 
 
