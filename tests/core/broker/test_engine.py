@@ -1,0 +1,125 @@
+"""The seam for many nodes: an engine of ten lines carries messages, in its own time."""
+
+from __future__ import annotations
+
+import pytest
+from support.core import Client, Server, errors
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.engine import Completion, LocalEngine
+from rtchat.core.broker.message import Message
+from rtchat.core.stomp.frames import Frame
+from rtchat.errors import ProtocolError
+
+
+class Slow:
+    """Carries messages when the test says so."""
+
+    is_local = False
+
+    def __init__(self) -> None:
+        self.interests: list[str] = []
+        self.carried: list[tuple[Message, Completion]] = []
+
+    def interest(self, name: str) -> None:
+        self.interests.append(name)
+
+    def no_interest(self, name: str) -> None:
+        self.interests.remove(name)
+
+    def publish(self, message: Message, completion: Completion) -> None:
+        self.carried.append((message, completion))
+
+
+class Node(Server):
+    """A server with an engine."""
+
+    def __init__(self) -> None:
+        self.engine = Slow()
+        super().__init__(Broker("run", engine=self.engine))
+
+    def carry(self, problem: ProtocolError | None = None) -> None:
+        """Let the oldest message arrive at every node, this one too."""
+        message, completion = self.engine.carried.pop(0)
+        if problem is None:
+            self.broker.publishing.received(message)
+        completion(problem)
+        self.end_turn()
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+def receipts(client: Client) -> list[str]:
+    return client.receipts()
+
+
+def test_the_engine_learns_what_this_node_wants(node: Node) -> None:
+    one, other = node.client(), node.client()
+    one.subscribe("/topic/a")
+    other.subscribe("/topic/a")
+    other.subscribe("/topic/*", "1")
+    assert node.engine.interests == ["/topic/a", "/topic/*"]
+    one.drop()
+    assert node.engine.interests == ["/topic/a", "/topic/*"]
+    other.drop()
+    assert node.engine.interests == []
+
+
+def test_a_message_is_delivered_and_confirmed_once_it_was_carried(node: Node) -> None:
+    reader, client = node.client(), node.client()
+    reader.subscribe("/topic/*")
+    client.say("SEND", "x", destination="/topic/a", receipt="r")
+    assert (reader.messages(), receipts(client)) == ([], [])
+    node.carry()
+    assert (reader.bodies(), receipts(client)) == (["x"], ["r"])
+
+
+def test_receipts_keep_their_order(node: Node) -> None:
+    client = node.client()
+    client.say("SEND", "x", destination="/topic/a", receipt="1")
+    client.say("SEND", "y", destination="/topic/b", receipt="2")
+    client.say("SEND", "z", destination="/queue/c", receipt="3")
+    assert receipts(client) == []
+    node.carry()
+    assert receipts(client) == ["1"]
+    node.carry()
+    assert receipts(client) == ["2", "3"]
+
+
+def test_a_message_that_cannot_be_carried_ends_the_session(node: Node) -> None:
+    client = node.client()
+    client.say("SEND", "x", destination="/topic/a", receipt="r")
+    node.carry(ProtocolError("cluster cannot be reached"))
+    frames: list[Frame] = client.received()
+    assert errors(frames) == ["cluster cannot be reached"]
+    assert frames[0].headers["receipt-id"] == "r"
+
+
+def test_queues_stay_with_their_node(node: Node) -> None:
+    client = node.client()
+    client.publish("/queue/a", "x")
+    assert node.engine.carried == []
+    assert node.size_of("/queue/a") == 1
+
+
+def test_a_commit_takes_effect_when_its_last_message_was_carried(node: Node) -> None:
+    client = node.client()
+    client.say("BEGIN", transaction="t")
+    for name in ("/topic/a", "/queue/b", "/topic/c"):
+        client.publish(name, "x", transaction="t")
+    client.say("COMMIT", transaction="t", receipt="r")
+    node.carry()
+    assert (node.size_of("/queue/b"), receipts(client)) == (0, [])
+    node.carry()
+    assert (node.size_of("/queue/b"), receipts(client)) == (1, ["r"])
+
+
+def test_one_node_carries_nothing() -> None:
+    engine, done = LocalEngine(), list[ProtocolError | None]()
+    engine.interest("/topic/a")
+    engine.no_interest("/topic/a")
+    engine.publish(Message("1", "/topic/a", Frame("SEND")), done.append)
+    assert (engine.is_local, done) == (True, [None])
