@@ -15,7 +15,7 @@ GATEWAY_ARGS ?=
 BIN := $(VENV)/bin
 # A worker process for each core; the tests of a file run in one worker, with the server and the
 # browser that they share.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # The files whose change makes an installed environment stale.
 RECIPE := pyproject.toml rtchat/__init__.py
 
