@@ -15,7 +15,7 @@ GATEWAY_ARGS ?=
 BIN := $(VENV)/bin
 # A worker process for each core; the tests of a file run in one worker, with the server and the
 # browser that they share.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # The files whose change makes an installed environment stale.
 RECIPE := pyproject.toml rtchat/__init__.py
 
@@ -34,10 +34,12 @@ test: needs $(VENV)/.installed-dev javascript-packages ## Run every test: Python
 soak: needs $(VENV)/.installed-dev javascript-packages ## Run the property tests and the page's scenes in their long form
 	RTCHAT_SOAK=1 $(PYTEST) -m 'hypothesis or soak' $(ARGS)
 
-# Servers and commands that tests start are measured like the tests' own process. Run the tests
-# with `make test`: measured they take twice as long.
-coverage: needs $(VENV)/.installed-dev javascript-packages ## Run every test and report the lines that none of them reaches
-	$(PYTEST) --cov --cov-report=term --cov-report=html $(ARGS)
+# The servers and commands that tests start are measured as well; some of them change their user,
+# who has to be able to write the figures. Measured, the tests take more than twice as long.
+coverage: needs $(VENV)/.installed-dev javascript-packages ## Run every test; report the lines that none of them reaches
+	@data=$$(mktemp -d) && chmod 1777 "$$data" && \
+	  trap 'rm -rf "$$data"' EXIT && \
+	  COVERAGE_FILE="$$data/coverage" $(PYTEST) --cov --cov-report=term --cov-report=html $(ARGS)
 
 check: $(VENV)/.installed-dev ## Check format, style and types without changing anything
 	$(BIN)/ruff format --check

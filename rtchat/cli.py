@@ -52,7 +52,6 @@ def _run(reactor: Any, options: argparse.Namespace) -> Deferred[None]:
 async def _talk(reactor: Any, options: argparse.Namespace) -> None:
     where = f"{options.host}:{options.port}"
     client = StompClient(options.login, options.passcode)
-    client.lost.addErrback(lambda _: None)  # pending calls fail on their own
     endpoint = HostnameEndpoint(reactor, options.host, options.port)
     try:
         await connectProtocol(endpoint, client)
@@ -67,6 +66,9 @@ async def _talk(reactor: Any, options: argparse.Namespace) -> None:
         await client.disconnect()
     except ServerRefused as error:
         raise SystemExit(f"rtchat: {where}: {error}") from None
+    finally:
+        # Last, because it hides the loss from callbacks that are added after it.
+        client.lost.addErrback(lambda _: None)
 
 
 async def _send(client: StompClient, options: argparse.Namespace) -> None:

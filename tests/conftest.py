@@ -1,7 +1,29 @@
-"""What holds for all tests."""
+"""What holds for all tests: how many examples, how many workers, and in which order."""
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from support.examples import load_profile
 
 load_profile()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers ``-n auto`` starts: one more than cores, for most live tests wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that no worker is left alone with one at the end.
+
+    Within a file, and between files of a kind, the order stays.
+    """
+    ranks: dict[object, int] = {}
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        rank = 0 if "browser" in marks else 1 if marks & {"live", "slow"} else 2
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])

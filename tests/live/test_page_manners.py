@@ -170,8 +170,7 @@ def test_who_is_too_fast_waits_and_loses_nothing(serve: Serve, open_window: Open
     ada = open_window(server.url, "Ada")
     bob = open_window(server.url, "Bob")
     texts = [f"fast {number}" for number in range(20)]
-    for text in texts:
-        ada.say(text)
+    ada.say_at_once(texts)
     expect(ada.line(texts[-1])).to_contain_text("sending …")
     bob.line(texts[-1])
     assert bob.whole_log() == texts

@@ -1,13 +1,12 @@
 """Scenes of everyday life with the chat page: restarts, closed lids, hidden tabs, long rooms.
 
-``RTCHAT_LONG_SCENES=1`` plays the lid for a full minute and the hidden tab for two; otherwise both
-last just longer than the heart-beats allow, which is what makes the difference.
+``make soak`` plays the lid for a full minute and the hidden tab for two; ``make test`` plays both
+just longer than the heart-beats allow, which is what makes the difference.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ import pytest
 from playwright.sync_api import expect
 from support.browser import Window
 from support.cable import Relay
+from support.examples import IS_SOAK
 from support.process import Server
 from support.stomp import Frame
 from support.wire import Wire
@@ -26,10 +26,9 @@ Serve = Callable[..., Server]
 
 HISTORY = "\n[history]\n/topic/chat* = 20000, 7 days\n"
 
-_IS_LONG = os.environ.get("RTCHAT_LONG_SCENES") == "1"
 # Two heart-beats of 10 s without a sign of life, and then some.
-LID_S = 60.0 if _IS_LONG else 24.0
-HIDDEN_S = 120.0 if _IS_LONG else 24.0
+LID_S = 60.0 if IS_SOAK else 24.0
+HIDDEN_S = 120.0 if IS_SOAK else 24.0
 
 MANY = 10_000
 MOST_NODES = 200
@@ -123,6 +122,7 @@ def test_a_server_killed_while_three_people_talk(serve: Serve, open_window: Open
     assert kept(server, len(said)) == logs[0]
 
 
+@pytest.mark.soak
 def test_a_laptop_lid_closed_for_a_minute(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=HISTORY)
     with Relay(server.http) as relay:
@@ -156,6 +156,7 @@ def test_a_laptop_lid_closed_for_a_minute(serve: Serve, open_window: OpenWindow)
         assert kept(server, len(expected)) == expected
 
 
+@pytest.mark.soak
 def test_a_tab_hidden_for_two_minutes(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=HISTORY)
     ada = open_window(server.url, "Ada")

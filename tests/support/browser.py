@@ -120,6 +120,20 @@ class Window:
         self.page.locator("#text").fill(text)
         self.page.locator("#text").press("Enter")
 
+    def say_at_once(self, texts: list[str]) -> None:
+        """Write messages and press Enter after each, faster than people type."""
+        self.page.locator("#text").evaluate(
+            """(field, texts) => {
+              for (const text of texts) {
+                field.value = text;
+                field.dispatchEvent(new Event("input", { bubbles: true }));
+                const enter = { key: "Enter", bubbles: true, cancelable: true };
+                field.dispatchEvent(new KeyboardEvent("keydown", enter));
+              }
+            }""",
+            texts,
+        )
+
     def go_to(self, room: str) -> None:
         """Enter a room by its address, ``""`` for the lobby."""
         self.page.evaluate("(hash) => { location.hash = hash; }", f"#{room}")

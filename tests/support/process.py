@@ -380,6 +380,13 @@ class Server:
             lambda: f"{self.health()}",
         )
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether all its threads wait for something; one that waits for a processor is awake."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        states = [task.read_text(encoding="utf-8").rpartition(")")[2].split()[0] for task in tasks]
+        return all(state == "S" for state in states)
+
     def resident_bytes(self) -> int:
         """Return how much memory the process has in use."""
         return self._bytes("VmRSS")

@@ -101,7 +101,7 @@ def waits_for_nothing(server: Server) -> None:
     def is_still() -> bool:
         fields = stat.read_text().split()
         seen.append(fields[13] + fields[14])
-        return len(seen) > 10 and len(set(seen[-10:])) == 1
+        return server.is_asleep and len(seen) > 10 and len(set(seen[-10:])) == 1
 
     until("stillness, which is when all buffers are full", is_still, 60)
 
