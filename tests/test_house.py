@@ -515,7 +515,11 @@ def dead_links(pages: Mapping[Path, str]) -> list[str]:
 
 class TestThePagesForPeople:
     def test_links_lead_somewhere(self) -> None:
-        files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        files = [
+            ROOT / "README.md",
+            ROOT / "CONTRIBUTING.md",
+            *sorted((ROOT / "docs").glob("*.md")),
+        ]
         pages = {file: file.read_text(encoding="utf-8") for file in files}
         assert sum(len(LINK.findall(text)) for text in pages.values()) > 30
         assert dead_links(pages) == []
