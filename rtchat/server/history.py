@@ -23,6 +23,7 @@ from rtchat.errors import StoreUnusable
 from rtchat.server.part import Part, Server
 from rtchat.server.process import process_user
 from rtchat.server.stomp import BrokerPart
+from rtchat.text import parse_digits
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
@@ -49,13 +50,14 @@ def _read_rule(source_line: SourceLine) -> HistoryRule:
     if "," in source_line.key:
         raise source_line.error("names several topics; write a line for each of them")
     count, comma, age = (part.strip() for part in source_line.value.partition(","))
-    if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= _MAX_KEPT):
+    max_count = parse_digits(count, 9)
+    if max_count is None or not 1 <= max_count <= _MAX_KEPT:
         raise source_line.error(
             f"says {count or 'nothing'} where a number of messages from 1 to {_MAX_KEPT} belongs; "
             f"write {source_line.key} = 1000, 7 days"
         )
     if not comma:
-        return HistoryRule(source_line.key, int(count))
+        return HistoryRule(source_line.key, max_count)
     match = _AGE.fullmatch(age)
     unit = _AGE_UNITS.get(match["unit"].lower().removesuffix("s")) if match else None
     if match is None or unit is None or not 1 <= int(match["count"]) * unit <= _MAX_AGE_S:
@@ -63,7 +65,7 @@ def _read_rule(source_line: SourceLine) -> HistoryRule:
             f"says {age or 'nothing'} where an age up to 10 years belongs; write seconds, "
             f"minutes, hours, days or weeks, such as {source_line.key} = {count}, 7 days"
         )
-    return HistoryRule(source_line.key, int(count), int(match["count"]) * unit)
+    return HistoryRule(source_line.key, max_count, int(match["count"]) * unit)
 
 
 def _read_sync(source_line: SourceLine) -> bool:

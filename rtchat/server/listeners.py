@@ -35,6 +35,7 @@ from rtchat.server.part import Part, Server
 from rtchat.server.stomp import BrokerPart
 from rtchat.server.tls import TlsPart
 from rtchat.server.web import WebPart
+from rtchat.text import parse_digits
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
@@ -129,7 +130,8 @@ def _address(source_line: SourceLine) -> Listener:
         raise source_line.error(
             f"is ambiguous; write an IPv6 address in brackets: {kind}://[::1]:9000"
         )
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+    number = parse_digits(port, 5)
+    if number is None or not 1 <= number <= 65535:
         raise source_line.error(f"has the port {port}; use a number from 1 to 65535")
     if host == "*":
         raise source_line.error(f"has a wildcard; write {kind}://:{port} for every interface")
@@ -140,7 +142,7 @@ def _address(source_line: SourceLine) -> Listener:
             f"has no usable host ({error}); write {kind}://127.0.0.1:{port}, or "
             f"{kind}://:{port} for every interface"
         ) from None
-    return Listener(cast(ListenerKind, kind), host, int(port), None, source_line)
+    return Listener(cast(ListenerKind, kind), host, number, None, source_line)
 
 
 def _overlap(one: Listener, other: Listener) -> bool:
