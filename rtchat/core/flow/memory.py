@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "MemoryPressure"]
+
+C = TypeVar("C")
 
 _NEAR_SHARE = 0.85
 _NO_LIMIT = 1 << 62
@@ -42,6 +45,60 @@ class Budget:
     def is_over(self) -> bool:
         """Whether a client has to be cut."""
         return self.used > self.over_bytes
+
+
+class MemoryPressure(Generic[C]):
+    """Chooses the client to close when memory is used up.
+
+    Two kinds of clients use it up: those that fill queues and transactions, and those that do not
+    read what waits for them.
+
+    Args:
+        budget: The limit, and what is held.
+
+    Attributes:
+        growth: How many bytes each client has added to queues and transactions since memory came
+            near its limit.
+    """
+
+    __slots__ = ("_budget", "growth")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.growth: dict[C, int] = {}
+
+    def note_growth(self, client: C, size: int) -> tuple[C, int] | None:
+        """Note how much a client's turn has added while memory is near its limit.
+
+        No accepted message is lost by closing a client: queues keep what they hold, and only
+        consumers free memory.
+
+        Returns:
+            Once the limit is exceeded, the client that has added most, and how much that is.
+        """
+        growth = self.growth
+        growth[client] = growth.get(client, 0) + size
+        if not self._budget.is_over:
+            return None
+        worst = max(growth, key=growth.__getitem__)
+        return worst, growth.pop(worst)
+
+    def largest_backlog(self, backlogs: Mapping[C, int], harmless_bytes: int) -> C | None:
+        """Return the client with the largest backlog, if backlogs are why memory is used up.
+
+        Args:
+            backlogs: How many bytes wait for each client.
+            harmless_bytes: With less than that, a client may be one that empties full queues.
+        """
+        worst = max(backlogs, key=backlogs.__getitem__, default=None)
+        if worst is None:
+            return None
+        used, waiting = self._budget.used, sum(backlogs.values())
+        are_most = waiting * 2 >= used
+        are_too_much = used - waiting <= self._budget.max_bytes
+        if are_most or (are_too_much and backlogs[worst] > harmless_bytes):
+            return worst
+        return None
 
 
 def _nothing() -> None:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.memory import MemoryPressure
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
@@ -108,13 +109,13 @@ class StompProtocol(Protocol):
             self.factory.note_memory_growth(self, left_behind)
             if self.session.has_published:
                 self._slow_down()
-        elif self.factory.memory_pressure:
-            self.factory.memory_pressure.clear()
+        elif self.factory.memory_pressure.growth:
+            self.factory.memory_pressure.growth.clear()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
-        self.factory.memory_pressure.pop(self, None)
+        self.factory.memory_pressure.growth.pop(self, None)
         self._cancel_timers()
         self._writer.stopProducing()
         with self.factory.broker.turn:
@@ -351,8 +352,7 @@ class StompFactory(Drain[StompProtocol], Factory):
 
     Attributes:
         protocols: The connected clients.
-        memory_pressure: How many bytes each client has added to queues and transactions since
-            memory came near its limit.
+        memory_pressure: Chooses the client to close when memory is used up.
     """
 
     noisy = False
@@ -362,7 +362,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         self.limits = limits
         self.clock = clock
         self.protocols: set[StompProtocol] = set()
-        self.memory_pressure: dict[StompProtocol, int] = {}
+        self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
         broker.budget.on_over = self._relieve
         broker.turn.seconds = clock.seconds
 
@@ -380,28 +380,16 @@ class StompFactory(Drain[StompProtocol], Factory):
         return self.drain(StompProtocol.shut_down)
 
     def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
-        """Note how much a client's turn has added while memory is near its limit.
-
-        Once the limit is exceeded, the client that has added most since then is closed. No accepted
-        message is lost by that: queues keep what they hold, and only consumers free memory.
-        """
+        """Note what a client's turn has added; close the client that added most, if need be."""
         if left_behind <= 0 or protocol.session.is_closed:
             return
-        memory_pressure = self.memory_pressure
-        memory_pressure[protocol] = memory_pressure.get(protocol, 0) + left_behind
-        if self.broker.budget.is_over:
-            worst = max(memory_pressure, key=memory_pressure.__getitem__)
-            worst.close_for_memory_growth(memory_pressure.pop(worst))
+        worst = self.memory_pressure.note_growth(protocol, left_behind)
+        if worst is not None:
+            worst[0].close_for_memory_growth(worst[1])
 
     def _relieve(self) -> None:
         """Close the client with the largest backlog, if backlogs are why memory is used up."""
-        budget = self.broker.budget
-        held = {protocol: protocol.held_bytes for protocol in self.protocols}
-        worst = max(held, key=held.__getitem__, default=None)
-        if worst is None:
-            return
-        backlogs = sum(held.values())
-        are_most = backlogs * 2 >= budget.used
-        are_too_much = budget.used - backlogs <= budget.max_bytes
-        if are_most or (are_too_much and held[worst] > _HARMLESS_BYTES):
+        backlogs = {protocol: protocol.held_bytes for protocol in self.protocols}
+        worst = self.memory_pressure.largest_backlog(backlogs, _HARMLESS_BYTES)
+        if worst is not None:
             worst.close_for_backlog()
