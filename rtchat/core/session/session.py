@@ -136,7 +136,7 @@ class Session:
             # What comes alone is mostly a heart-beat, or a message like the one before.
             if data == HEARTBEAT:
                 return
-            frame = parser.whole(data)
+            frame = parser.next_if_same_head(data)
             if frame is not None:
                 self._act(frame)
                 return
@@ -168,14 +168,14 @@ class Session:
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # it is not to blame for what those after it say
-                        ack_ids = parser.more_acks()
+                        ack_ids = parser.short_acks()
                         if ack_ids:
                             acknowledge_run(ack_ids, self.subscriptions)
                 else:
                     self.has_published = True
                     publishing = self.broker.publishing
                     most = publishing.max_run(route, frame) if parser.has_more else 0
-                    bodies = parser.more_like(frame, most - 1) if most > 1 else None
+                    bodies = parser.same_head_bodies(frame, most - 1) if most > 1 else None
                     if bodies:
                         publishing.publish_run(route, frame, [frame.body, *bodies])
                     else:
