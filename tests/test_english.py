@@ -30,7 +30,6 @@ UNFINISHED: tuple[str, ...] = (
     "rtchat/config",
     "rtchat/core/broker",
     "rtchat/core/chat",
-    "rtchat/core/history",
     "rtchat/core/session",
     "rtchat/net/connection",
     "rtchat/net/gateway",
