@@ -29,7 +29,6 @@ UNFINISHED: tuple[str, ...] = (
     "rtchat/__init__.py",
     "rtchat/config",
     "rtchat/core/broker",
-    "rtchat/core/session",
     "rtchat/net/connection",
     "rtchat/net/gateway",
     "rtchat/net/history",
