@@ -28,7 +28,6 @@ UNFINISHED: tuple[str, ...] = (
     "docs/page.md",
     "rtchat/__init__.py",
     "rtchat/config",
-    "rtchat/core/broker",
     "rtchat/net/connection",
     "rtchat/net/gateway",
     "rtchat/net/history",
