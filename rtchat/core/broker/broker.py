@@ -1,4 +1,4 @@
-"""The broker: messages come in, and go to the subscribers and queues that they are for."""
+"""The broker: routes messages from publishers to subscribers and queues."""
 
 from __future__ import annotations
 
@@ -45,33 +45,32 @@ _MAX_ENCODERS = 1024
 class Broker:
     """An in-memory STOMP broker; all sessions of a server share one.
 
-    It knows topics, queues and addresses for replies. What serves other destinations is a
-    provider; what sessions and SENDs have to pass is a gate; what wants to know what happens
-    listens to the events. Add them before the first session.
+    The broker itself serves topics, queues and reply queues. Providers serve other destinations,
+    gates check sessions and SENDs, and listeners are notified of events. Add all of them before
+    the first session.
 
     Args:
-        epoch: Text that no earlier run of the server used (letters and digits); it begins
-            session ids and message ids, so that a client never takes a new message for one
-            that it knew before a restart.
-        limits: What all sessions share.
+        epoch: Text (letters and digits) that no earlier run of the server used. Session ids and
+            message ids begin with it, so that ids are never reused after a restart.
+        limits: The limits that all sessions share.
         new_token: Returns text that cannot be guessed, for the addresses of temporary queues.
-        pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
+        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
         engine: Carries messages to the subscribers of other nodes.
-        queue_store: Keeps the messages of queues that have to survive the process.
+        queue_store: Stores messages of queues that have to survive the process.
 
     Attributes:
-        budget: How much is held for clients.
-        cork: What is left to do at the end of the turn.
-        encoders: The writers of MESSAGE frames, by subscription id and version.
-        events: The listeners to what happens.
-        full_queues: Full queues, and the publishers that wait for them.
-        heads: The parsed headers that publishers repeat.
+        budget: The memory budget.
+        cork: The work that is deferred to the end of the turn.
+        encoders: A cache of encoders, by subscription id and version.
+        events: The listeners.
+        full_queues: The full queues, and the publishers that wait for them.
+        heads: The cache of parsed heads.
         new_token: As above.
-        publishing: How SENDs reach their targets.
+        publishing: Delivers SENDs to their targets.
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
-        router: Where destinations lead.
-        statistics: What the broker says about itself.
+        router: Resolves destinations.
+        statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
     """
@@ -137,45 +136,45 @@ class Broker:
         self.cork.now = now
 
     def add_provider(self, provider: DestinationProvider) -> None:
-        """Let a provider serve the topics that it claims, unless one before it does."""
+        """Add a provider; it serves the topics that it claims, unless an earlier one does."""
         self.router.providers.append(provider)
         self.router.forget_routes()
 
     def add_gate(self, gate: Gate) -> None:
-        """Let a gate check sessions and their SENDs."""
+        """Add a gate, which checks sessions and their SENDs."""
         self.router.gates.append(gate)
         self.router.forget_routes()
 
     def retained_names(self) -> Iterable[str]:
-        """Return the destinations of which messages are kept."""
+        """Return the destinations with stored messages."""
         for provider in self.router.providers:
             yield from provider.retained_names()
 
     # Sessions
 
     def next_session_id(self) -> str:
-        """Return an id that no other session has or had."""
+        """Return a new, unique session id."""
         self._sessions += 1
         return f"{self.epoch}-{self._sessions}"
 
     def admit(self, principal: Principal, headers: Mapping[str, str]) -> list[Admission]:
-        """Let a session in that has sent CONNECT; :meth:`leave` is the end of it.
+        """Ask all gates to admit a session that has sent CONNECT; undone by :meth:`leave`.
 
         Args:
             principal: The session.
-            headers: Those of CONNECT.
+            headers: The headers of CONNECT.
 
         Returns:
-            What each gate grants.
+            What each gate grants, in order.
 
         Raises:
-            ProtocolError: A gate refuses it.
+            ProtocolError: A gate refuses the session.
         """
         now = self.cork.now
         return [gate.admit(principal, headers, now) for gate in self.router.gates]
 
     def leave(self, principal: Principal) -> None:
-        """Forget a session; its subscriptions have ended already."""
+        """Notify all gates that a session has ended; its subscriptions have ended already."""
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -187,18 +186,18 @@ class Broker:
         max_backlog_bytes: int,
         refuse: Refuse | None = None,
     ) -> Mapping[str, str]:
-        """Deliver what is published from now on, and what is kept, to a subscription.
+        """Deliver messages, stored and new ones, to a subscription.
 
         Args:
             subscription: The subscription.
-            max_backlog_bytes: How many bytes may wait for it if it is served by itself.
-            refuse: Ends its session, should delivering become impossible later.
+            max_backlog_bytes: Its largest backlog in bytes, if it is served one by one.
+            refuse: Ends its session with an error, if delivery becomes impossible later.
 
         Returns:
-            What the RECEIPT says about it.
+            Headers to add to the RECEIPT.
 
         Raises:
-            ProtocolError: This destination cannot be subscribed to, or not like this.
+            ProtocolError: The destination cannot be subscribed to, or not with these options.
         """
         name = subscription.destination
         kind = destination_kind(name)
@@ -207,10 +206,10 @@ class Broker:
                 "a composite destination cannot be subscribed to",
                 "Send a SUBSCRIBE for each of them.",
             )
-        told: Mapping[str, str] = {}
+        receipt: Mapping[str, str] = {}
         provider = self.router.provider_of(name) if kind is DestinationKind.TOPIC else None
         if provider is not None:
-            told = provider.subscribe(subscription, max_backlog_bytes, refuse or _no_session)
+            receipt = provider.subscribe(subscription, max_backlog_bytes, refuse or _no_session)
         elif subscription.options.start.at is not StartAt.NEXT:
             raise nothing_kept()
         elif kind is DestinationKind.QUEUE:
@@ -227,23 +226,24 @@ class Broker:
                 f"{kind.value} cannot be subscribed to",
                 "Subscribe to /topic/NAME or /queue/NAME; answers come by themselves.",
             )
-        for heard in self.events.subscribed:
-            heard(subscription)
-        return told
+        for listener in self.events.subscribed:
+            listener(subscription)
+        return receipt
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
-        """Deliver nothing further to subscriptions; :meth:`return_unacked` follows.
+        """Stop delivering to subscriptions; call :meth:`return_unacked` afterwards.
 
-        A session that goes ends all of them first: it must not be given its own messages.
+        Two steps, because a session that ends must not get its own messages again: it detaches
+        all of its subscriptions before it returns any message.
         """
         for subscription in subscriptions:
-            for heard in self.events.unsubscribed:
-                heard(subscription)
+            for listener in self.events.unsubscribed:
+                listener(subscription)
             self._detach(subscription)
 
     def return_unacked(self, subscriptions: Iterable[Subscription]) -> None:
-        """Give what ended subscriptions have not acknowledged back to its sources."""
-        # All at once for each queue: the next consumer gets them in their original order.
+        """Return the unacknowledged messages of ended subscriptions to their sources."""
+        # One call for each queue: the next consumer gets the messages in their original order.
         returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
             unacked, subscription.unacked = subscription.unacked, {}
@@ -253,14 +253,14 @@ class Broker:
             source.returned(entries, requeue=True)
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
-        """Return what writes MESSAGE frames for subscriptions of this id; they share it."""
+        """Return a new encoder for subscriptions with this id and version, and cache it."""
         if len(self.encoders) >= _MAX_ENCODERS:
             self.encoders.clear()
         encoder = self.encoders[subscription_id, version] = StompEncoder(subscription_id, version)
         return encoder
 
     def expire(self) -> None:
-        """Do what time demands, such as dropping messages; call it once a second."""
+        """Remove expired messages and do other periodic work; call it every second."""
         now = self.cork.now
         for provider in self.router.providers:
             provider.expire(now)
@@ -268,34 +268,43 @@ class Broker:
             queue.expire()
         self.full_queues.report_drained()
 
-    # What queues and providers ask for
+    # Called by queues and providers
 
     def account(self, change: int) -> None:
-        """Count so many bytes more, or fewer, as held."""
+        """Add a number of bytes, which may be negative, to the memory budget."""
         self.budget.used += change
 
     def new_topic(self, name: str, max_backlog_bytes: int) -> Topic:
-        """Return a fan-out without subscribers.
+        """Return a topic without subscriptions.
 
         Args:
             name: The destination or pattern.
-            max_backlog_bytes: How many bytes may wait for a subscriber that is served by itself.
+            max_backlog_bytes: The largest backlog, in bytes, of a subscription that is served one
+                by one.
         """
         return Topic(name, self.cork, partial(self._new_consumer, max_backlog_bytes))
 
     def queue_drained(self, queue: Queue) -> None:
-        """Resume the publishers that wait for a queue."""
+        """Resume the publishers that wait for capacity of a queue."""
         self.full_queues.queue_drained(queue)
 
     def queue_is_unused(self, queue: Queue) -> None:
-        """Forget a queue without messages and consumers."""
+        """Remove a queue without messages and consumers."""
         self.queues.pop(queue.name, None)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Move a message to the dead-letter queue; return whether it has left its queue.
+        """Move a message to the dead-letter queue.
 
-        From a dead-letter queue nothing is moved any further: a message stays however often it is
-        tried, and one that is refused for good is gone.
+        Messages of a dead-letter queue are not moved: one that was delivered too often stays
+        there, and one that was rejected for good is dropped.
+
+        Args:
+            queue: The queue of the message.
+            message: The message.
+            tries: The number of deliveries, or 0 if a consumer rejected it for good.
+
+        Returns:
+            Whether the queue has to remove the message.
         """
         if queue.name.startswith(_DEAD_LETTERS):
             return tries == 0
@@ -303,8 +312,8 @@ class Broker:
         dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
         target = self._queue(name)
         target.put(dead)
-        for heard in self.events.dead_lettered:
-            heard(name, len(target), target.bytes)
+        for listener in self.events.dead_lettered:
+            listener(name, len(target), target.bytes)
         return True
 
     # Small helpers
@@ -340,4 +349,4 @@ class Broker:
 
 
 def _no_session(problem: ProtocolError) -> None:
-    """Stand in for a session: this subscription belongs to none."""
+    """Ignore an error: the subscription does not belong to a session."""

@@ -1,4 +1,4 @@
-"""Names of destinations: their kinds, their words, and patterns over them."""
+"""Names of destinations: kinds, words, patterns, and composite names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class DestinationKind(Enum):
-    """What a destination's prefix makes of it."""
+    """The kinds of destinations, with their prefixes."""
 
     TOPIC = "/topic/"
     QUEUE = "/queue/"
@@ -43,15 +43,15 @@ _SEPARATOR = re.compile(r"[./]")
 _WILD = frozenset("*#>")
 
 MAX_WORDS = 64
-"""Words in a pattern, and words of a name that are looked at: matching is a search, and this
-bounds it. Of a longer name only a ``#`` at a pattern's end can match the rest."""
+"""The largest number of words in a pattern, and of words of a name that are compared. It bounds
+the search. Only a ``#`` at the end of a pattern matches the words of a name beyond it."""
 
 
 def destination_kind(name: str) -> DestinationKind:
-    """Tell a destination's kind; a name with a prefix of its own is a topic.
+    """Return a destination's kind. A name without a known prefix is a topic.
 
     Raises:
-        ProtocolError: The name is a bare prefix.
+        ProtocolError: The name consists of a prefix only.
     """
     for kind in _OTHER_KINDS:
         if name.startswith(kind.value):
@@ -62,10 +62,14 @@ def destination_kind(name: str) -> DestinationKind:
 
 
 class Glob:
-    """Names that match one of several patterns; ``*`` stands for any run of characters.
+    """The set of names that match at least one pattern; ``*`` stands for any run of characters.
 
     Args:
-        patterns: The patterns; without any, nothing matches.
+        patterns: The patterns. Without patterns the set is empty.
+
+    Attributes:
+        matches: Returns a match object if a name is in the set, else None. Faster than ``in``.
+        patterns: As above.
     """
 
     __slots__ = ("matches", "patterns")
@@ -74,7 +78,7 @@ class Glob:
         self.patterns = tuple(patterns)
         parts = [".*".join(map(re.escape, pattern.split("*"))) for pattern in self.patterns]
         expression = re.compile("|".join(parts) if parts else r"(?!)", re.DOTALL)
-        # The expression's own method: to ask costs no call of Python code.
+        # The method of the compiled expression, so that a test involves no Python function.
         self.matches: Callable[[str], re.Match[str] | None] = expression.fullmatch
 
     def __contains__(self, name: str) -> bool:
@@ -82,10 +86,10 @@ class Glob:
 
 
 def split_composite(name: str) -> list[str]:
-    """Give the destinations of a composite SEND, ``/topic/a,/queue/b``, each once, in order.
+    """Return the names in a composite destination (``/topic/a,/queue/b``), each once, in order.
 
     Raises:
-        ProtocolError: One of them is empty.
+        ProtocolError: A name is empty.
     """
     names = list(dict.fromkeys(part.strip() for part in name.split(",")))
     if not all(names):
@@ -97,12 +101,12 @@ def split_composite(name: str) -> list[str]:
 
 
 def words_of(name: str) -> list[str]:
-    """Split a name at ``.`` and ``/``, which count the same."""
+    """Split a name at ``.`` and ``/``, which are equivalent."""
     return _SEPARATOR.split(name.strip("/"))
 
 
 def is_pattern(name: str) -> bool:
-    """Tell whether a name to subscribe to stands for many."""
+    """Return whether the destination of a SUBSCRIBE contains wildcards."""
     if not any(character in name for character in _WILD):
         return False
     words = words_of(name)
@@ -110,10 +114,11 @@ def is_pattern(name: str) -> bool:
 
 
 class PatternIndex(Generic[T]):
-    """Finds the patterns that match a name.
+    """An index of patterns: finds those that match a name, with their values.
 
-    ``*`` matches one word, ``#`` any number of words, and so does ``>`` at the end. Patterns
-    share their beginnings in a tree, so the cost depends on the name and not on their number.
+    ``*`` matches one word; ``#``, and ``>`` at the end, match any number of words. The patterns
+    form a tree in which common beginnings are shared, so the cost of a search depends on the name
+    and not on the number of patterns.
     """
 
     def __init__(self) -> None:
@@ -124,7 +129,7 @@ class PatternIndex(Generic[T]):
         return self._count
 
     def add(self, pattern: str, value: T) -> None:
-        """Let the pattern stand for the value.
+        """Add a pattern with its value.
 
         Raises:
             ProtocolError: The pattern has too many words.
@@ -136,7 +141,7 @@ class PatternIndex(Generic[T]):
         self._count += 1
 
     def remove(self, pattern: str) -> None:
-        """Forget the pattern, and the part of the tree that only it needed."""
+        """Remove a pattern, and the nodes of the tree that no other pattern uses."""
         path = [self._root]
         words = _pattern_words(pattern)
         for word in words:
@@ -149,9 +154,9 @@ class PatternIndex(Generic[T]):
             del parent.children[word]
 
     def matching(self, name: str) -> list[T]:
-        """Give the values whose patterns match the name, in no particular order."""
+        """Return the values of the patterns that match the name, in no particular order."""
         words = words_of(name)
-        # Nobody can make us look any further; only a `#` stands for the rest.
+        # Bound the search for a long name; only a `#` matches the rest.
         is_cut = len(words) > MAX_WORDS
         del words[MAX_WORDS:]
         found: dict[str, T] = {}
@@ -159,7 +164,7 @@ class PatternIndex(Generic[T]):
         waiting: list[tuple[_Node[T], int]] = [(self._root, 0)]
         while waiting:
             node, position = waiting.pop()
-            # Each node is looked at once per position, however many `#` lead there.
+            # Visit each node once per position, however many `#` lead there.
             if (id(node), position) in seen:
                 continue
             seen.add((id(node), position))
@@ -178,13 +183,13 @@ class _Node(Generic[T]):
         self.values: dict[str, T] = {}
 
     def steps(self, words: list[str], position: int) -> Iterator[tuple[_Node[T], int]]:
-        """Give the nodes to look at next, each with the position of its next word."""
+        """Yield the nodes to visit next, each with the position of the next word to match."""
         many = self.children.get("#")
         if many is not None:
-            yield many, position  # it may stand for no word at all
+            yield many, position  # it may match no word
         if position < len(words):
             if self.is_many:
-                yield self, position + 1  # or for one more
+                yield self, position + 1  # it may match one more word
             for word in (words[position], "*"):
                 child = self.children.get(word)
                 if child is not None and child is not many:

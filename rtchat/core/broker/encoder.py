@@ -1,4 +1,4 @@
-"""How deliveries are written for subscribers: the seam, and MESSAGE frames of STOMP."""
+"""Encoding of deliveries: the interface, and the encoder of STOMP MESSAGE frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = [
     "selectable_headers",
 ]
 
-# Meant for the server alone; a subscriber has no use for them.
+# Addressed to the server; not passed on to subscribers.
 _FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
 _WRITTEN_ANEW = frozenset({"destination", "reply-to"})
 # "Server-set headers cannot be forged by a publisher."
@@ -37,7 +37,7 @@ _SET_BY_THE_SERVER = frozenset(
         "x-undelivered",
     }
 )
-# STOMP 1.0 cannot write a name of spaces and line breaks alone.
+# A name of spaces and line breaks only cannot be encoded for STOMP 1.0.
 _NO_NAME = frozenset({""})
 _NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
 
@@ -45,42 +45,43 @@ _SERVER_COMMAND = "MESSAGE"
 
 
 class Encoder(Protocol):
-    """Writes deliveries for one kind of subscriber."""
+    """Encodes deliveries for one kind of subscriber."""
 
     @property
     def key(self) -> Hashable:
-        """Encoders with equal keys write the same bytes, so a topic encodes once for all."""
+        """Encoders with equal keys produce identical bytes, so a topic encodes a message once."""
 
     def encode(self, message: Message, extra: bytes = b"", mark: bytes = b"") -> bytes:
         """Return one delivery.
 
         Args:
             message: The message.
-            extra: Header lines for this delivery alone.
-            mark: What follows the message's id in ``message-id``, for this delivery alone.
+            extra: Header lines of this delivery only.
+            mark: A suffix of ``message-id`` of this delivery only.
         """
 
     def around(self, message: Message, stem: str) -> tuple[bytes, bytes] | None:
-        """Return what stands before the id's number, and between it and the body.
+        """Return the bytes before the number in the id, and those between it and the body.
 
-        A run of messages that differ in both alone is then encoded at a third of the cost.
+        A run of messages that differ only in number and body is encoded with them at a third of
+        the cost.
 
         Args:
             message: Any message of the run; it has a ``content-length``.
-            stem: What the ids begin with.
+            stem: The common beginning of the ids; the number follows it.
 
         Returns:
-            None if each message has to be encoded by itself.
+            The two pieces, or None if each message has to be encoded separately.
         """
 
 
 class StompEncoder:
-    """Writes MESSAGE frames.
+    """Encodes MESSAGE frames.
 
     Args:
-        subscription_id: The id the client chose; "" (possible in STOMP 1.0 only) leaves the
-            header out.
-        version: The version the client speaks.
+        subscription_id: The id chosen by the client; with "" (in STOMP 1.0 only) the frames have
+            no ``subscription`` header.
+        version: The client's version.
     """
 
     __slots__ = ("key", "prefix", "version")
@@ -94,9 +95,9 @@ class StompEncoder:
         self.key = (prefix, version)
 
     def encode(self, message: Message, extra: bytes = b"", mark: bytes = b"") -> bytes:
-        """Return a MESSAGE frame's bytes, the closing NUL included."""
+        """Return a MESSAGE frame's bytes, including the terminating NUL."""
         frame, version = message.frame, self.version
-        # The lines that were made for an earlier message with the same SEND head, if any.
+        # The header lines that an earlier message with the same head has produced, if any.
         head = frame.head
         known = None if head is None else head.encoded.get(version)
         if known is None or known[0] != message.destination or message.reply_to:
@@ -116,19 +117,19 @@ class StompEncoder:
         )
 
     def around(self, message: Message, stem: str) -> tuple[bytes, bytes]:
-        """Return what stands around the number in the id of each frame of a run."""
+        """Return the bytes around the number in the id of each frame of a run."""
         before = b"%bmessage-id:%b" % (self.prefix, stem.encode())
         return before, message.position + _encoded_head(message, self.version)[1]
 
 
 def passed_on_headers(message: Message) -> dict[str, str]:
-    """Return the headers that subscribers see beside those that the server sets for them."""
+    """Return the headers that subscribers see, except those that the server adds."""
     frame = message.frame
     if frame.command == _SERVER_COMMAND:
         headers = dict(frame.headers)
     else:
-        # Names are compared as a client sees them that trims, as those of STOMP 1.0 do: it must
-        # not take a publisher's "message-id " for the server's.
+        # Names are compared trimmed, because STOMP 1.0 clients trim: a publisher's "message-id "
+        # must not pass for the server's header.
         headers = {
             name: value
             for name, value in frame.headers.items()
@@ -141,7 +142,7 @@ def passed_on_headers(message: Message) -> dict[str, str]:
 
 
 def selectable_headers(message: Message) -> dict[str, str]:
-    """Return the headers that a selector may ask for."""
+    """Return the headers that a selector may refer to."""
     return {
         **passed_on_headers(message),
         "message-id": message.id,
@@ -152,8 +153,8 @@ def selectable_headers(message: Message) -> dict[str, str]:
 def passed_on_lines(message: Message) -> bytes:
     """Return :func:`passed_on_headers` as header lines of STOMP 1.2.
 
-    A publisher repeats its headers, and only the address for replies may differ, so all messages
-    with the same SEND head share the lines if there is none.
+    Messages with the same SEND head share the lines, which are cached in the head. A message with
+    a ``reply-to`` is an exception: its address depends on the session.
     """
     frame = message.frame
     if message.reply_to:
@@ -168,10 +169,9 @@ def passed_on_lines(message: Message) -> bytes:
 
 
 def _encoded_head(message: Message, version: Version) -> tuple[str, bytes]:
-    """Return the destination, and the lines from the end of ``message-id`` to the blank line.
+    """Return the destination, and the bytes from the end of ``message-id`` to the blank line.
 
-    They are the same for all messages with the same SEND head, if that says all of it: then they
-    are remembered there.
+    They are cached in the SEND head if they depend on nothing else, otherwise in the message.
     """
     frame = message.frame
     headers = frame.headers
@@ -206,7 +206,7 @@ def _encoded_head(message: Message, version: Version) -> tuple[str, bytes]:
 def _lines(headers: Iterable[tuple[str, str]], version: Version) -> bytes:
     lines = []
     for name, value in headers:
-        # Most need no escape, which one search tells.
+        # Few headers need escapes; a search is cheaper than a call of escape().
         if SPECIAL.search(name) is not None:
             name = escape(name, version, is_name=True)
         if SPECIAL.search(value) is not None:

@@ -1,4 +1,4 @@
-"""Whose subscribers a message reaches: those of this process, or those of many nodes."""
+"""Engines carry messages between the nodes of a cluster; the default has a single node."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from rtchat.errors import ProtocolError
 __all__ = ["Completion", "Engine", "EngineStorage", "LocalEngine"]
 
 Completion = Callable[[ProtocolError | None], None]
-"""Called once: a message is in place everywhere, or why it cannot be."""
+"""Called once for a message: with None when it was published, or with the error."""
 
 
 class Engine(Protocol):
     """Carries messages for topics to every node that has subscribers.
 
-    The engine hands what it receives, the node's own messages too, to ``Publishing.received``.
+    The engine passes each message that it receives, including the node's own, to
+    ``Publishing.received``.
     """
 
     @property
     def is_local(self) -> bool:
-        """Whether there is one node only; then topics are served directly."""
+        """Whether there is a single node; then the broker serves topics directly."""
 
     def interest(self, name: str) -> None:
-        """This node has subscribers of a topic or pattern from now on."""
+        """Receive messages of a topic or pattern: this node has its first subscription."""
 
     def no_interest(self, name: str) -> None:
-        """This node has none any longer."""
+        """Stop receiving messages of a topic or pattern: its last subscription has ended."""
 
     def publish(self, message: Message, completion: Completion) -> None:
-        """Carry a message to all nodes.
+        """Publish a message to all nodes.
 
         Args:
             message: The message.
-            completion: Called when it is in place, in a turn of the broker.
+            completion: Called when the message was published, in a turn of the broker.
         """
 
 
 class LocalEngine:
-    """One node: there is nothing to carry."""
+    """The engine of a single node; it carries no messages."""
 
     is_local = True
 
@@ -58,7 +59,9 @@ class LocalEngine:
 
 
 class EngineStorage:
-    """Lets a SEND take effect, and its RECEIPT go out, once the engine has carried its messages.
+    """A storage that is done with a message once the engine has published it.
+
+    So a SEND takes effect, and its RECEIPT is sent, once its messages were published.
 
     Args:
         engine: The engine.
@@ -68,7 +71,10 @@ class EngineStorage:
         self._engine = engine
 
     def commit(self, steps: Sequence[Step], publisher: Publisher | None, cause: Frame) -> None:
-        """Carry the messages; when the last is in place, do the rest and tell the publisher."""
+        """Publish the messages; after the last one, run the other steps and notify the publisher.
+
+        The arguments are those of ``Storage.commit``. If a message fails, no other step is run.
+        """
         messages = [step for step in steps if isinstance(step, Message)]
         problems: list[ProtocolError | None] = []
         if publisher is not None:

@@ -1,4 +1,4 @@
-"""What happens in a broker: the seam for the message log, the operator's log, presence, metrics."""
+"""Events of a broker, for the message log, the operator's log, presence, and metrics."""
 
 from __future__ import annotations
 
@@ -11,43 +11,49 @@ __all__ = ["BrokerEvents", "Events"]
 
 
 class BrokerEvents:
-    """Everything a listener may want to hear; each method does nothing until it is overridden.
+    """The base class of listeners; by default each event is ignored.
 
     Methods must not raise, and must return quickly: they run within a turn of the broker.
     """
 
     def subscribed(self, subscription: Subscription) -> None:
-        """A subscription takes part from now on."""
+        """Called when a subscription has begun."""
 
     def unsubscribed(self, subscription: Subscription) -> None:
-        """A subscription takes part no longer."""
+        """Called when a subscription ends."""
 
     def published(self, message: Message) -> None:
-        """A message goes to a topic, right before it is delivered."""
+        """Called for a message to a topic, right before it is delivered."""
 
     def retention_changed(self, destination: str) -> None:
-        """Messages of a destination are kept for the first time, or none is any longer."""
+        """Called when a destination gets its first stored message or loses its last one."""
 
     def queue_full(self, destination: str, messages: int, size: int) -> None:
-        """A queue is full; its publishers are not read until there is capacity.
+        """Called when a queue is full; its publishers are paused until there is capacity.
 
         Args:
             destination: The queue.
-            messages: How many it holds.
-            size: How many bytes it holds.
+            messages: The number of messages in the queue.
+            size: The size of these messages in bytes.
         """
 
     def queue_drained(self, destination: str, messages: int, size: int) -> None:
-        """A queue that was full takes messages again; the arguments are those of queue_full."""
+        """Called when a full queue has capacity again; the arguments are those of queue_full."""
 
     def dead_lettered(self, destination: str, messages: int, size: int) -> None:
-        """A message was moved to this dead-letter queue."""
+        """Called when a message was moved to a dead-letter queue.
+
+        Args:
+            destination: The dead-letter queue.
+            messages: The number of messages in it.
+            size: The size of these messages in bytes.
+        """
 
 
 class Events:
-    """The listeners of one broker, by what they listen to.
+    """The listeners of one broker, by event.
 
-    What no listener overrides costs nothing: its list is empty, and the broker looks at the list.
+    An event that no listener overrides costs nothing but a look at an empty list.
     """
 
     __slots__ = (
@@ -70,7 +76,7 @@ class Events:
         self.dead_lettered: list[Callable[[str, int, int], None]] = []
 
     def add(self, listener: BrokerEvents) -> None:
-        """Call the listener for each event whose method it overrides, after those before it."""
+        """Add a listener, for the events whose methods it overrides; called in order of adding."""
         for event in self.__slots__:
             if getattr(type(listener), event) is not getattr(BrokerEvents, event):
                 getattr(self, event).append(getattr(listener, event))

@@ -1,4 +1,4 @@
-"""Full queues, and the publishers that wait for capacity."""
+"""Full queues, and the publishers that wait for their capacity."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["FullQueues"]
 
 
 class FullQueues:
-    """Which queues are full, and what waits for each, in the order of waiting.
+    """Tracks full queues, and resumes waiting publishers in the order of their arrival.
 
     Args:
         queues: All queues, by name.
-        cork: Where publishers are resumed at the end of the turn.
-        events: The listeners to tell.
+        cork: The cork of the server; publishers are resumed at the end of the turn.
+        events: The listeners to notify.
     """
 
     __slots__ = ("_cork", "_drained", "_events", "_full", "_queues", "_waiting")
@@ -31,34 +31,34 @@ class FullQueues:
         self._full: set[str] = set()
 
     def note_full(self, queue: Queue) -> None:
-        """Report a queue that is full, once until :meth:`report_drained` reported the opposite."""
+        """Report a full queue, once until :meth:`report_drained` reports the opposite."""
         if queue.name not in self._full:
             self._full.add(queue.name)
-            for heard in self._events.queue_full:
-                heard(queue.name, len(queue), queue.bytes)
+            for listener in self._events.queue_full:
+                listener(queue.name, len(queue), queue.bytes)
 
     def wait_for(self, queue: Queue, resume: Callable[[], None]) -> None:
-        """Call ``resume`` once the queue has capacity, after those that wait already."""
+        """Call ``resume`` once the queue has capacity, after the callbacks that wait already."""
         self._waiting.setdefault(queue.name, {})[resume] = None
 
     def cancel(self, resume: Callable[[], None]) -> None:
-        """Drop a callback: its session has ended."""
+        """Remove a callback from all queues: its session has ended."""
         for name, waiting in list(self._waiting.items()):
             waiting.pop(resume, None)
             if not waiting:
                 del self._waiting[name]
 
     def queue_drained(self, queue: Queue) -> None:
-        """Resume what waits for a queue that has capacity again, at the end of the turn."""
+        """Resume publishers of a queue that has capacity again, at the end of the turn."""
         if queue.name in self._waiting:
             self._drained[queue.name] = None
-            self._cork.woken[self._wake] = None
+            self._cork.woken[self._resume_publishers] = None
 
     def report_drained(self) -> None:
-        """Report queues that are full no longer; called once a second.
+        """Report queues that are no longer full; called every second.
 
-        Only here: a queue that is filled as fast as it is emptied is full and not full a thousand
-        times a second.
+        Not reported at once: a queue that is filled as fast as it is emptied changes between full
+        and not full a thousand times a second.
         """
         for name in list(self._full):
             if name in self._waiting or self._is_full(name):
@@ -66,13 +66,13 @@ class FullQueues:
             self._full.discard(name)
             queue = self._queues.get(name)
             messages, size = (0, 0) if queue is None else (len(queue), queue.bytes)
-            for heard in self._events.queue_drained:
-                heard(name, messages, size)
+            for listener in self._events.queue_drained:
+                listener(name, messages, size)
 
-    def _wake(self) -> None:
-        """Resume publishers of queues with capacity, for as long as there is some.
+    def _resume_publishers(self) -> None:
+        """Resume publishers of drained queues, one by one, until the queues are full again.
 
-        One after the other: a publisher that has to wait again stands behind all the others.
+        A publisher that has to wait again goes to the end of the line.
         """
         drained, self._drained = self._drained, {}
         for name in drained:

@@ -1,4 +1,4 @@
-"""What a session and its SENDs have to pass: the seam for rights, rooms and rates."""
+"""Gates check sessions and their SENDs: permissions, rules of rooms, rate limits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Check = Callable[[Principal, Frame], None]
 
 
 class Admission(NamedTuple):
-    """What a gate grants to a session that it lets in.
+    """What a gate grants to a session that it admits.
 
     Attributes:
-        headers: More headers for CONNECTED.
-        rate: What the session has to take a token from for every SEND; None is no limit.
+        headers: Headers to add to CONNECTED.
+        rate: The rate limit of the session's SENDs, or None.
     """
 
     headers: Mapping[str, str]
@@ -29,36 +29,44 @@ class Admission(NamedTuple):
 
 
 class Gate:
-    """Lets sessions in, and their SENDs through; this one lets everything pass.
+    """The base class of gates; it admits every session and has no checks.
 
-    A broker asks its gates once for each destination, not for each SEND: a SEND to a destination
-    for which no gate has a check pays nothing.
+    The broker asks its gates for checks once per destination, not per SEND. So a SEND to a
+    destination without checks costs nothing extra.
 
     Attributes:
-        concerns: The destinations that :meth:`check_for` may have a check for.
+        concerns: The destinations for which :meth:`check_for` may return a check.
     """
 
     concerns: Glob = Glob(())
 
     def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:
-        """Let a session in that has sent CONNECT.
+        """Admit a session that has sent CONNECT.
 
         Args:
             principal: The session.
-            headers: Those of CONNECT.
+            headers: The headers of CONNECT.
             now: The time in seconds since 1970.
 
         Raises:
-            ProtocolError: It is refused.
+            ProtocolError: The session is refused.
         """
         return Admission({})
 
     def leave(self, principal: Principal, now: float) -> None:
-        """Forget a session, let in or not; its subscriptions have ended already."""
+        """Called when a session ends, whether it was admitted or not.
+
+        Args:
+            principal: The session; its subscriptions have ended already.
+            now: The time in seconds since 1970.
+        """
 
     def check_for(self, destinations: Sequence[str]) -> Check | None:
-        """Return what SENDs to all these destinations together have to pass, None if nothing.
+        """Return the check of SENDs to these destinations, or None without one.
 
-        The answer is kept for later SENDs to the same destinations.
+        The result is cached for later SENDs to the same destinations.
+
+        Args:
+            destinations: All destinations of a SEND: several if it is composite.
         """
         return None

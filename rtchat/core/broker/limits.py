@@ -11,17 +11,16 @@ __all__ = ["BrokerLimits"]
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """What all sessions of a broker share.
+    """The limits that all sessions of a broker share.
 
     Attributes:
-        max_queue_messages: Messages that a queue holds, unacknowledged ones included, before its
-            publishers have to wait.
-        max_queue_bytes: The same in bytes of body and headers.
-        max_deliveries: How often a message is delivered before it goes to the dead-letter
-            queue; 0 is without end.
-        max_bytes: What all queues, transactions and backlogs may hold together; 0 is no limit.
-            A server has another default than a broker without one: a quarter of the machine's
-            memory.
+        max_queue_messages: Number of messages in a queue, unacknowledged ones included, from which
+            its publishers have to wait.
+        max_queue_bytes: The same in bytes of bodies and headers.
+        max_deliveries: Number of deliveries of a message before it goes to the dead-letter queue;
+            0 means no limit.
+        max_bytes: The memory budget of all queues, transactions and backlogs, in bytes; 0 means no
+            limit. A server has another default: a quarter of the machine's memory.
     """
 
     max_queue_messages: int = key(

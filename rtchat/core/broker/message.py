@@ -1,4 +1,4 @@
-"""A message on its way from one publisher to any number of subscribers."""
+"""Messages, from one publisher to any number of subscribers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 OVERHEAD_BYTES = 512
-"""What a message counts beside its body and headers; a floor for what empty ones count."""
+"""The overhead of a message in limits, in bytes, in addition to its body and headers."""
 
 _DEFAULT_PRIORITY = 4
 _MAX_PRIORITY = 9
@@ -28,18 +28,18 @@ _MAX_PRIORITY = 9
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """What a SEND carries to its destination.
+    """A message to one destination.
 
     Attributes:
-        id: Unique for the server's run; the ``message-id`` header.
-        destination: Where it goes; one of several, if the SEND named several.
-        frame: The SEND it came with. A frame with the command MESSAGE is one of the server's own.
-        reply_to: Where answers go, or "". A publisher's ``/temp-queue/NAME`` has become the
-            address under which every session reaches it.
-        position: Header lines that follow ``message-id`` in every MESSAGE frame, as the
-            destination's provider sets them; the first one begins with its line end.
-        encoded: As :attr:`~rtchat.core.stomp.frames.Head.encoded`, for what this message alone
-            has in its headers.
+        id: The ``message-id`` header; unique while the server runs.
+        destination: The destination; one of several, if the SEND was composite.
+        frame: The SEND. The server's own messages have a frame with the command MESSAGE.
+        reply_to: The destination of replies, or "". A publisher's ``/temp-queue/NAME`` is replaced
+            by the address of that queue.
+        position: Header lines that follow ``message-id`` in each MESSAGE frame, as set by the
+            destination's provider. Each begins with a line feed; the last one has none after it.
+        encoded: As :attr:`~rtchat.core.stomp.frames.Head.encoded`, if the headers of this message
+            differ from those of others with the same head.
     """
 
     id: str
@@ -56,12 +56,12 @@ class Message:
 
     @property
     def size(self) -> int:
-        """What it counts in the limits of queues and backlogs, in bytes."""
+        """The size that counts towards the limits of queues and backlogs, in bytes."""
         return size_of(self.frame)
 
     @property
     def priority(self) -> int:
-        """0 to 9; 4 if the publisher gave none, or none that is a number."""
+        """The priority, 0 to 9; 4 if the header is missing or not a number."""
         text = self.frame.headers.get("priority")
         if text is None:
             return _DEFAULT_PRIORITY
@@ -70,21 +70,21 @@ class Message:
 
     @property
     def expires_s(self) -> float:
-        """When it expires, in seconds since 1970; 0 is never."""
+        """The time at which the message expires, in seconds since 1970; 0 means never."""
         text = self.frame.headers.get("expires")
         return 0.0 if text is None else (parse_digits(text, 18) or 0) / 1000
 
     def is_expired(self, now_s: float) -> bool:
-        """Return whether it has expired."""
+        """Return whether the message has expired at a time in seconds since 1970."""
         if "expires" not in self.frame.headers:
             return False
         return 0 < self.expires_s <= now_s
 
 
 def size_of(frame: Frame) -> int:
-    """Return what a SEND's message counts in the limits of queues and backlogs, in bytes.
+    """Return the size of a SEND's message that counts towards limits, in bytes.
 
-    That is the body, the header block as it came, and :data:`OVERHEAD_BYTES`.
+    It includes the body, the header block as received, and :data:`OVERHEAD_BYTES`.
     """
     head = frame.head
     if head is None:
@@ -93,13 +93,13 @@ def size_of(frame: Frame) -> int:
 
 
 class ServerMessage(Message):
-    """A message with headers that only the server may set.
+    """A message from the server, with headers that a publisher may not set.
 
     Args:
-        message_id: Its id.
-        destination: What it says as its destination.
-        headers: All others that its receivers see.
-        body: Its body.
+        message_id: The ``message-id`` header.
+        destination: The ``destination`` header.
+        headers: All other headers that subscribers see.
+        body: The body.
     """
 
     __slots__ = ()
@@ -111,7 +111,15 @@ class ServerMessage(Message):
 
 
 def with_expires(frame: Frame, now: float) -> Frame:
-    """Return the frame with the absolute ``expires`` beside its ``expiration``."""
+    """Return a copy of the frame with ``expires``, computed from ``expiration``.
+
+    Args:
+        frame: A SEND with ``expiration``.
+        now: The time in seconds since 1970.
+
+    Raises:
+        ProtocolError: ``expiration`` is not a whole number.
+    """
     expires = str(int(now * 1000) + time_to_live_ms(frame))
     return Frame(frame.command, {**frame.headers, "expires": expires}, frame.body)
 
@@ -120,7 +128,7 @@ def time_to_live_ms(frame: Frame) -> int:
     """Return the value of ``expiration`` in milliseconds.
 
     Raises:
-        ProtocolError: It is not a whole number.
+        ProtocolError: The value is not a whole number.
     """
     time_ms = parse_digits(frame.headers["expiration"], 15)
     if time_ms is None:
@@ -131,7 +139,7 @@ def time_to_live_ms(frame: Frame) -> int:
 
 
 def without_expiry(frame: Frame) -> Frame:
-    """Return the frame without an expiry: a dead letter stays until a person deals with it."""
+    """Return the frame without its expiry: dead letters stay until the operator removes them."""
     if "expires" not in frame.headers:
         return frame
     headers = {k: v for k, v in frame.headers.items() if k not in ("expires", "expiration")}

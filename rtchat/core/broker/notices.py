@@ -1,4 +1,4 @@
-"""What the operator should know about queues, as values: for tests."""
+"""Events of queues as values, for tests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Notice", "Notices"]
 
 
 class Notice(NamedTuple):
-    """What the server would have logged about a queue.
+    """An event of a queue that the server would have logged.
 
     Attributes:
         kind: ``queue full``, ``queue has room`` or ``dead letter``.
         destination: The queue.
-        messages: How many it holds.
-        bytes: How many bytes it holds.
+        messages: The number of messages in the queue.
+        bytes: The size of these messages in bytes.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Notice(NamedTuple):
 
 
 class Notices(BrokerEvents):
-    """Appends a notice to a list for each event of a queue.
+    """A listener that appends a notice to a list for each event of a queue.
 
     Args:
         notices: The list.

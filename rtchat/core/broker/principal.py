@@ -1,4 +1,4 @@
-"""Who a session acts for: the seam between the broker and whatever knows users."""
+"""Principals: sessions, as the broker and its extensions see them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ __all__ = ["Principal"]
 
 
 class Principal(Protocol):
-    """A session, as gates, providers and events see it.
+    """A session, as gates, providers and listeners see it.
 
-    It is compared by identity: what a feature knows of a session it keeps in a mapping of its own.
+    Principals are compared by identity. A feature keeps its own data about sessions in a mapping
+    with principals as keys.
 
     Attributes:
         id: The id of the session.
-        login: The ``login`` header of CONNECT, "" without one.
-        user: The name of the authenticated user; "" is anonymous.
+        login: The ``login`` header of CONNECT, or "".
+        user: The name of the authenticated user; "" means anonymous.
     """
 
     id: str
@@ -29,7 +30,7 @@ class Principal(Protocol):
         """Whether the connection broke without a DISCONNECT: the client may soon be back."""
 
     def fail(self, error: ProtocolError) -> None:
-        """End the session: send ERROR, then close."""
+        """End the session: send ERROR, then close the connection."""
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""

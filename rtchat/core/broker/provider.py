@@ -1,4 +1,4 @@
-"""Where messages go and come from: the seam for kinds of destinations."""
+"""Providers serve additional kinds of destinations; targets accept messages."""
 
 from __future__ import annotations
 
@@ -16,32 +16,41 @@ from rtchat.errors import ProtocolError
 __all__ = ["DestinationProvider", "Publisher", "Refuse", "Step", "Storage", "Target"]
 
 Step = Message | Callable[[], None]
-"""Something that happens once the storage has what it needs to: a message is delivered, or
-anything else."""
+"""One effect of a frame that waits for the storage: a message to store and deliver, or a function
+to call."""
 
 Refuse = Callable[[ProtocolError], None]
-"""Ends a session because one of its subscriptions cannot go on."""
+"""Ends a session with an error because one of its subscriptions cannot continue."""
 
 
 class Publisher(Protocol):
-    """The session whose messages have to be stored before they take effect."""
+    """A session whose messages have to be stored before they take effect."""
 
     def message_accepted(self, *, is_much: bool) -> None:
-        """One of its frames is on its way to the storage; with ``is_much`` it should pause."""
+        """Called when the storage accepts a frame's messages.
+
+        Args:
+            is_much: Whether the storage is overloaded, so that the session should pause.
+        """
 
     def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
-        """The first of its frames that were on their way is stored, or cannot be."""
+        """Called when the messages of the earliest accepted frame are stored, or have failed.
+
+        Args:
+            cause: The frame.
+            problem: The error, or None on success.
+        """
 
 
 class Storage(Protocol):
-    """Where messages have to be before a subscriber sees them and a RECEIPT is sent."""
+    """Stores messages before subscribers see them and the RECEIPT is sent."""
 
     def commit(self, steps: Sequence[Step], publisher: Publisher | None, cause: Frame) -> None:
-        """Store the messages among the steps; then all steps happen, in order, or none.
+        """Store the messages among the steps; then carry out all steps, in order, or none.
 
         Args:
-            steps: What one frame causes. The targets of its messages have admitted them.
-            publisher: The session to tell.
+            steps: The effects of one frame. The targets have admitted the messages.
+            publisher: The session to notify, or None.
             cause: The frame.
         """
 
@@ -51,7 +60,7 @@ class Target(ABC):
 
     Attributes:
         name: The destination.
-        storage: Where its messages have to be first; None delivers them at once.
+        storage: Stores messages before they are delivered; None delivers them at once.
     """
 
     __slots__ = ("name", "storage")
@@ -60,7 +69,7 @@ class Target(ABC):
     storage: Storage | None
 
     def admit(self) -> None:
-        """Make sure that it can take one more message.
+        """Make sure that the target can take one more message.
 
         Raises:
             ProtocolError: It cannot.
@@ -68,25 +77,29 @@ class Target(ABC):
         return
 
     def stored(self, message: Message) -> Message:
-        """Return what is handed to the storage for a message."""
+        """Return the message to pass to the storage in place of a message."""
         return message
 
     @abstractmethod
     def put(self, message: Message, sender: Principal | None) -> None:
-        """Deliver a message, or let it wait here.
+        """Deliver or queue a message.
+
+        Args:
+            message: The message.
+            sender: The session it comes from, or None.
 
         Raises:
-            ProtocolError: Only now it shows that it cannot be delivered.
+            ProtocolError: The message cannot be delivered.
         """
 
 
 class DestinationProvider(ABC):
-    """Serves some of the topics in a way of its own.
+    """Serves the topics that it claims, in place of the broker.
 
     Attributes:
-        claims: The topics that are its own; the first provider that claims a name serves it.
-        namespaces: Prefixes of names in which a comma is a part of the name, not a separator.
-        takes_patterns: Whether it also serves SUBSCRIBEs with wildcards.
+        claims: The names of its topics. The first provider that claims a name serves it.
+        namespaces: Prefixes of names in which a comma is part of the name, not a separator.
+        takes_patterns: Whether it also serves subscriptions with wildcards.
     """
 
     claims: Glob
@@ -100,43 +113,43 @@ class DestinationProvider(ABC):
         """Deliver to a subscription from now on.
 
         Args:
-            subscription: The subscription to a name that it claims.
-            max_backlog_bytes: How many bytes may wait for it if it is served by itself.
-            refuse: Ends its session, should delivering become impossible later.
+            subscription: A subscription to a name that the provider claims.
+            max_backlog_bytes: Its largest backlog in bytes, if it is served one by one.
+            refuse: Ends its session with an error, if delivery becomes impossible later.
 
         Returns:
-            What the RECEIPT says about it.
+            Headers to add to the RECEIPT.
 
         Raises:
-            ProtocolError: It cannot be subscribed to, or not like this.
+            ProtocolError: The name cannot be subscribed to, or not with these options.
         """
 
     @abstractmethod
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Deliver nothing further."""
+        """Stop delivering to a subscription."""
 
     @abstractmethod
     def target(self, name: str) -> Target:
-        """Return where SENDs to a name that it claims go.
+        """Return the target of SENDs to a name that the provider claims.
 
         Raises:
-            ProtocolError: Nothing can be sent there.
+            ProtocolError: The name cannot be sent to.
         """
 
     def retained_names(self) -> Iterable[str]:
-        """Return the destinations that exist although no session is there: messages are kept."""
+        """Return the destinations with stored messages, with or without subscriptions."""
         return ()
 
     def expire(self, now: float) -> None:
-        """Do what time demands; called once a second."""
+        """Do periodic work; called every second with the time in seconds since 1970."""
         return
 
     @property
     def topic_count(self) -> int:
-        """How many destinations have subscribers."""
+        """The number of destinations with subscriptions."""
         return 0
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions there are."""
+        """The number of subscriptions."""
         return 0

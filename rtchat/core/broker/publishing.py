@@ -1,4 +1,4 @@
-"""How a SEND reaches its targets, from the fast way of one plain message to whole transactions."""
+"""Delivery of SENDs to their targets: single messages, runs, and transactions."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _NO_LIMIT = 1 << 62
 
 
 class Publishing:
-    """Makes messages of SENDs and hands them to the targets of their routes.
+    """Creates messages from SENDs and delivers them to the targets of their routes.
 
     Args:
-        epoch: What message ids begin with.
-        router: Where destinations lead.
+        epoch: The beginning of all message ids.
+        router: Resolves destinations.
         queues: The queues, by name.
-        full_queues: What is told of a full one.
-        cork: The turn, whose ``now`` tells what has expired.
+        full_queues: Tracks full queues.
+        cork: The cork of the server, whose ``now`` decides which messages have expired.
 
     Attributes:
-        message_count: How many messages were published since the start.
+        message_count: The number of messages published since the start.
     """
 
     __slots__ = (
@@ -62,11 +62,11 @@ class Publishing:
         self.message_count = 0
 
     def full_queue(self, route: Route, but: Collection[Source | None] = ()) -> Queue | None:
-        """Return the full queue that a SEND has to wait for, if there is one.
+        """Return the first full queue that a SEND has to wait for, or None.
 
         Args:
-            route: Where the SEND goes.
-            but: Queues that need no capacity.
+            route: The route of the SEND.
+            but: Queues that may be full.
         """
         for target in route.targets:
             queue = self._queues.get(target.name)
@@ -76,10 +76,10 @@ class Publishing:
         return None
 
     def check(self, route: Route, frame: Frame) -> None:
-        """Refuse a SEND that :meth:`publish` would refuse.
+        """Check a SEND without publishing it.
 
         Raises:
-            ProtocolError: It cannot be sent.
+            ProtocolError: :meth:`publish` would refuse the SEND.
         """
         if "expiration" in frame.headers:
             time_to_live_ms(frame)
@@ -89,15 +89,15 @@ class Publishing:
     def publish_plain(
         self, route: Route, frame: Frame, publisher: Publisher | None = None
     ) -> Queue | None:
-        """Do what :meth:`publish` does, for a SEND to one topic or queue that asks for no more.
+        """Publish a plain SEND; a fast path of :meth:`publish`.
 
         Args:
-            route: Where to; it is usual (see :class:`Route`).
-            frame: The SEND.
-            publisher: The session to tell when the message is stored, if it has to be.
+            route: The route, with ``is_usual`` set (see :class:`Route`).
+            frame: The SEND, without headers that need attention (see ``Head.is_plain``).
+            publisher: The session to notify if the message has to be stored.
 
         Returns:
-            None, or the full queue that it has to wait for; then nothing has happened.
+            None; or the full queue that the SEND has to wait for, and then it had no effect.
         """
         name = route.destination
         queue = self._queues.get(name)
@@ -122,7 +122,12 @@ class Publishing:
         return None
 
     def max_run(self, route: Route, frame: Frame) -> int:
-        """Return for how many SENDs like this :meth:`publish_run` may be used; 0 is for none."""
+        """Return the number of SENDs with this head that :meth:`publish_run` may take; 0 if none.
+
+        Args:
+            route: The route of the SENDs.
+            frame: The first SEND.
+        """
         queue = self._queues.get(route.destination)
         if queue is not None:
             return queue.capacity_for(size_of(frame))
@@ -135,12 +140,12 @@ class Publishing:
         return _NO_LIMIT if topic is not None and topic.is_uniform else 0
 
     def publish_run(self, route: Route, frame: Frame, bodies: list[bytes]) -> None:
-        """Do :meth:`publish_plain` for several SENDs with the same head, at a third of the cost.
+        """Publish a run of plain SENDs with the same head, at a third of the cost of single ones.
 
         Args:
-            route: Where to; :meth:`max_run` has allowed it.
-            frame: The first SEND, with a ``content-length`` that all of them share.
-            bodies: The messages' bodies.
+            route: The route of the SENDs; :meth:`max_run` has allowed their number.
+            frame: The first SEND, with the ``content-length`` of all of them.
+            bodies: The bodies, including that of the first SEND.
         """
         first = self.message_count + 1
         self.message_count += len(bodies)
@@ -167,20 +172,20 @@ class Publishing:
         sender: Principal | None = None,
         publisher: Publisher | None = None,
     ) -> bool:
-        """Deliver a SEND to all its targets; if it has to be stored, as soon as it is.
+        """Deliver a SEND to all its targets, or store it first if its route requires that.
 
         Args:
-            route: Where to.
+            route: The route.
             frame: The SEND; it has passed the route's checks.
-            reply_to: Where replies go.
+            reply_to: The destination of replies, or "".
             sender: The session it comes from.
-            publisher: The session to tell when it is stored.
+            publisher: The session to notify when it is stored.
 
         Returns:
-            Whether nothing else may happen in the session until then.
+            Whether the session has to wait until the SEND is stored.
 
         Raises:
-            ProtocolError: It cannot be sent; then no target gets it.
+            ProtocolError: The SEND is refused; no target has received it.
         """
         headers = frame.headers
         if "expiration" in headers:
@@ -208,18 +213,19 @@ class Publishing:
         publisher: Publisher | None,
         cause: Frame,
     ) -> bool:
-        """Do all of it, in order, once the messages among it that have to be stored are.
+        """Carry out the parts of a transaction in order, storing messages first if required.
 
         Args:
-            parts: SENDs that were checked, and what else happens.
-            publisher: The session to tell when that is.
-            cause: The frame that asks for it.
+            parts: Checked SENDs, and functions to call.
+            publisher: The session to notify when the messages are stored.
+            cause: The COMMIT frame.
 
         Returns:
-            Whether nothing else may happen in the session until then. If not, all is done.
+            Whether the session has to wait until the messages are stored. If not, all parts were
+            carried out.
 
         Raises:
-            ProtocolError: One of them cannot be sent; then nothing has happened.
+            ProtocolError: A SEND is refused; no part was carried out.
         """
         sends = [part for part in parts if isinstance(part, Publication)]
         storages = [send.route.storage for send in sends if send.route.storage is not None]
@@ -240,12 +246,12 @@ class Publishing:
             storages[0].commit(steps, publisher, cause)
             return True
         for step in steps:
-            assert not isinstance(step, Message)  # none of them has to be stored
+            assert not isinstance(step, Message)  # only stored messages are steps
             step()
         return False
 
     def received(self, message: Message) -> None:
-        """Deliver what the engine brings to this node's subscribers of a topic."""
+        """Deliver a message from the engine to this node's subscribers of its topic."""
         TopicTarget(message.destination, self._router, None).put(message, None)
 
     # Small helpers
@@ -253,7 +259,7 @@ class Publishing:
     def _steps(
         self, route: Route, frame: Frame, reply_to: str, sender: Principal | None
     ) -> list[Step]:
-        """Return what is to be done for a SEND once what has to be stored of it is."""
+        """Return the steps of a SEND: messages to store, and functions that deliver the others."""
         steps: list[Step] = []
         self.message_count += 1
         message_id = f"{self._epoch}-{self.message_count}"
@@ -262,14 +268,14 @@ class Publishing:
             if "expires" in frame.headers and message.is_expired(self._cork.now):
                 continue
             if target.storage is None:
-                steps.append(partial(_put_late, target, message, sender))
+                steps.append(partial(_put_or_fail, target, message, sender))
             else:
                 steps.append(target.stored(message))
         return steps
 
 
-def _put_late(target: Target, message: Message, sender: Principal | None) -> None:
-    """Deliver a message long after its SEND was checked: what is wrong now ends the session."""
+def _put_or_fail(target: Target, message: Message, sender: Principal | None) -> None:
+    """Deliver a message some time after its SEND was checked; an error ends the session."""
     try:
         target.put(message, sender)
     except ProtocolError as error:

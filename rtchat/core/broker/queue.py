@@ -1,4 +1,4 @@
-"""A queue: every message goes to one consumer, and is kept until it has been dealt with."""
+"""Queues: each message goes to one consumer, and stays until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -23,36 +23,45 @@ _TAKEN = Entry(Message("", "", Frame("")), 0)
 
 
 class QueueOwner(Protocol):
-    """What a queue asks of the broker."""
+    """What a queue needs of the broker."""
 
     def queue_drained(self, queue: Queue) -> None:
-        """It was full and no longer is."""
+        """Called when a full queue has capacity again."""
 
     def queue_is_unused(self, queue: Queue) -> None:
-        """Neither messages nor consumers are left."""
+        """Called when a queue has neither messages nor consumers any more."""
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """A message was refused, or tried too often (``tries``); False if it has to stay."""
+        """Called when a message was rejected for good or delivered too often.
+
+        Args:
+            queue: The queue.
+            message: The message.
+            tries: The number of deliveries, or 0 if a consumer rejected it for good.
+
+        Returns:
+            Whether the queue has to remove the message.
+        """
 
     def account(self, change: int) -> None:
-        """So many bytes more are held, or fewer."""
+        """Add a number of bytes, which may be negative, to the memory budget."""
 
 
 class Queue:
-    """One destination's messages and consumers.
+    """The messages and consumers of one destination.
 
-    Between two calls it is *settled*: no message that is ready could go to a consumer that has
-    credit for it.
+    Between two calls the queue is *settled*: no consumer with credit could take a message that is
+    ready.
 
     Args:
         name: The destination.
-        limits: When it is full, and how often a message is tried.
-        owner: The broker, which is told what happens.
-        cork: The turn, whose ``now`` tells what has expired.
-        store: Where messages are kept that have to survive the process.
+        limits: The capacity, and the number of deliveries of a message.
+        owner: The broker.
+        cork: The cork of the server, whose ``now`` decides which messages have expired.
+        store: Stores messages that have to survive the process.
 
     Attributes:
-        bytes: How much it holds, unacknowledged messages included.
+        bytes: The size of all messages in bytes, unacknowledged ones included.
     """
 
     __slots__ = (
@@ -84,7 +93,7 @@ class Queue:
         self._cork = cork
         self._store = store
         self._seq = 0
-        self._held = 0  # ready and unacknowledged
+        self._held = 0  # number of messages, ready and unacknowledged
         self._ready = _Ready()
         self._consumers: deque[Subscription] = deque()
         self._was_full = False
@@ -92,17 +101,17 @@ class Queue:
             self._load()
 
     def __len__(self) -> int:
-        """How many messages it holds, unacknowledged ones included."""
+        """Return the number of messages, unacknowledged ones included."""
         return self._held
 
     @property
     def consumer_count(self) -> int:
-        """How many subscriptions take from it."""
+        """The number of consumers."""
         return len(self._consumers)
 
     @property
     def is_full(self) -> bool:
-        """Whether publishers have to wait; the owner hears when they need not any more."""
+        """Whether publishers have to wait. If so, the owner is notified of capacity later."""
         limits = self._limits
         self._was_full = (
             self._held >= limits.max_queue_messages or self.bytes >= limits.max_queue_bytes
@@ -110,7 +119,7 @@ class Queue:
         return self._was_full
 
     def capacity_for(self, size: int) -> int:
-        """Return how many messages of this size may be put at once; 0 is one by one."""
+        """Return how many messages of a size in bytes :meth:`put_run` may take; 0 if none."""
         if self._store is not NO_STORE:
             return 0
         limits = self._limits
@@ -120,7 +129,7 @@ class Queue:
     # Messages
 
     def put(self, message: Message) -> None:
-        """Take a message; full or not, whoever asked ``is_full`` decides that."""
+        """Add a message. The caller has checked ``is_full``; the queue does not."""
         self._seq += 1
         size = message.size
         entry = Entry(message, self._seq, size)
@@ -131,7 +140,7 @@ class Queue:
             self._store.append(self.name, entry.seq, message, partial(self._restore, [entry]))
             return
         if not self._ready.count:
-            # The settled state needs nothing more than a consumer for this one.
+            # The queue is settled, so only this message needs a consumer.
             consumer = self._next_consumer(entry)
             if consumer is not None:
                 self._hand_out(entry, consumer)
@@ -140,7 +149,7 @@ class Queue:
         self.dispatch()
 
     def put_run(self, messages: list[Message]) -> None:
-        """Take several messages with the same head, no more than there is room for."""
+        """Add several messages with the same head and size, as :meth:`capacity_for` allows."""
         size = messages[0].size
         first = self._seq + 1
         entries = [Entry(message, seq, size) for seq, message in enumerate(messages, first)]
@@ -153,15 +162,20 @@ class Queue:
         self.dispatch()
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
-        """Forget messages that a consumer is done with."""
+        """Remove messages that were acknowledged."""
         self._forget(entries)
         if self._ready.count:
             self.dispatch()
         elif not self._held:
-            self._leave_if_unused()
+            self._report_if_unused()
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
-        """Take back messages into their original places, or give them up."""
+        """Restore messages to their original positions, or reject them.
+
+        Args:
+            entries: The messages, in any order.
+            requeue: Whether they may be redelivered.
+        """
         kept = []
         limit = self._limits.max_deliveries
         for entry in sorted(entries, key=_seq_of):
@@ -176,35 +190,35 @@ class Queue:
             self._restore(kept)
         else:
             self.dispatch()
-        self._leave_if_unused()
+        self._report_if_unused()
 
     def expire(self) -> None:
-        """Drop the messages whose time is over; nobody may be there to take them."""
+        """Remove expired messages, which may have no consumer that would find them."""
         now = self._cork.now
         self._forget(self._ready.remove_if(lambda entry: entry.message.is_expired(now)))
-        self._leave_if_unused()
+        self._report_if_unused()
 
     # Consumers
 
     def add(self, consumer: Subscription) -> None:
-        """Let a subscription take part."""
+        """Add a subscription to the consumers."""
         consumer.source = self
         self._consumers.append(consumer)
         self.dispatch()
 
     def remove(self, consumer: Subscription) -> None:
-        """Let it take no further part; what it has not acknowledged is returned afterwards."""
+        """Remove a consumer; :meth:`returned` follows for its unacknowledged messages."""
         self._consumers.remove(consumer)
-        self._leave_if_unused()
+        self._report_if_unused()
 
     def on_drain(self) -> None:
-        """A consumer's connection has room again."""
+        """Continue: a consumer's outbound is writable again."""
         self.dispatch()
 
     def dispatch(self) -> None:
-        """Hand out what can be handed out, round robin."""
-        # Nothing that this calls comes back here: outlets gather, and whoever waits is woken at
-        # the end of the turn. So whoever cannot take one now cannot take any until then.
+        """Deliver ready messages to consumers with credit, round robin."""
+        # Not re-entrant: outbounds only gather bytes, and paused sources are resumed at the end
+        # of the turn. So a consumer that cannot take a message now cannot take one until then.
         ready, consumers = self._ready, self._consumers
         able: list[Subscription] = []
         last = None
@@ -218,7 +232,7 @@ class Queue:
                 last = consumer
         while able and ready.count:
             still_able = []
-            # Mostly there is one, who has just acknowledged some: it gets all it may have.
+            # Usually one consumer is left, which has just sent ACKs: use all its credit.
             most = 1 if len(able) > 1 else ready.count
             for consumer in able:
                 served = self._serve(consumer, most) if ready.count else 0
@@ -231,7 +245,7 @@ class Queue:
             consumers.rotate(-1 - consumers.index(last))
 
     def _serve(self, consumer: Subscription, most: int) -> int:
-        """Hand out so many messages to a consumer, or fewer, and give how many it were."""
+        """Deliver up to ``most`` messages to a consumer; return their number."""
         most = min(most, consumer.credit)
         outbound, ready = consumer.outbound, self._ready
         for count in range(most):
@@ -274,19 +288,19 @@ class Queue:
             if not self.is_full:
                 self._owner.queue_drained(self)
 
-    def _leave_if_unused(self) -> None:
+    def _report_if_unused(self) -> None:
         if not self._held and not self._consumers:
             self._owner.queue_is_unused(self)
 
     def _restore(self, entries: Sequence[Entry]) -> None:
-        """Let messages wait in their original order, and hand out what can be handed out."""
+        """Make messages ready again, in their original order, and deliver what can be delivered."""
         self._ready.restore(entries)
         for consumer in self._consumers:
             consumer.cursors.clear()
         self.dispatch()
 
     def _load(self) -> None:
-        """Take over what the store holds, as if it had just been published."""
+        """Add the messages in the store as ready."""
         for seq, message in self._store.load(self.name):
             entry = Entry(message, seq, message.size)
             self._seq = max(self._seq, seq)
@@ -297,7 +311,7 @@ class Queue:
 
 
 class _Ready:
-    """Messages that wait for a consumer: by priority, then in their original order."""
+    """Messages that are ready for delivery, by priority, then in their original order."""
 
     __slots__ = ("_levels", "count")
 
@@ -306,7 +320,7 @@ class _Ready:
         self.count = 0
 
     def append(self, entries: list[Entry]) -> None:
-        """Put messages of one priority behind all others of it."""
+        """Append messages of the same priority."""
         self._level(entries[0].message.priority).entries += entries
         self.count += len(entries)
 
@@ -337,22 +351,22 @@ class _Ready:
         return removed
 
     def _level(self, priority: int) -> _Level:
-        """Give the level of this priority, which may be new; then something is put there."""
-        place = 0
+        """Return the level of a priority. A new one is empty: the caller adds a message to it."""
+        index = 0
         for level in self._levels:
             if level.priority == priority:
                 return level
-            place += level.priority > priority
+            index += level.priority > priority
         new = _Level(priority)
-        self._levels.insert(place, new)
+        self._levels.insert(index, new)
         return new
 
 
 class _Level:
-    """The messages of one priority, in order of ``seq``.
+    """The ready messages of one priority, in order of ``seq``.
 
-    A list with a moving head: taking the first is quick, and a consumer with a selector finds
-    where it stopped looking by bisection.
+    A list with a moving head: taking the first message is fast, and a consumer with a selector
+    finds by bisection where its last search ended.
     """
 
     __slots__ = ("entries", "head", "priority")
@@ -366,7 +380,7 @@ class _Level:
         return len(self.entries) - self.head
 
     def restore(self, returned: list[Entry]) -> None:
-        # Both are in order; usually what comes back is older than all that waits.
+        # Both lists are sorted; returned messages are usually older than all others.
         waiting = self.entries[self.head :]
         if not waiting or returned[-1].seq < waiting[0].seq:
             self.entries = returned + waiting
@@ -379,7 +393,7 @@ class _Level:
             entry = self.entries[self.head]
             self._drop_head()
             return entry
-        # Whatever stands up to the cursor was looked at and is not for this consumer.
+        # The messages up to the cursor do not match this consumer's selector.
         seen = consumer.cursors.get(self.priority, 0)
         start = bisect_right(self.entries, seen, self.head, key=_seq_of)
         for index in range(start, len(self.entries)):
@@ -401,7 +415,7 @@ class _Level:
         return removed
 
     def _drop_head(self) -> None:
-        # What is gone must not be held here any longer, uncounted.
+        # Drop the reference: the memory of a removed message is no longer accounted for.
         self.entries[self.head] = _TAKEN
         self.head += 1
         if self.head > 64 and self.head * 2 > len(self.entries):

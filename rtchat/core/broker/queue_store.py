@@ -1,4 +1,4 @@
-"""Where queues keep messages that have to survive this process; by default nowhere."""
+"""Storage of queues' messages that have to survive the process; by default there is none."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ __all__ = ["NO_STORE", "QueueStore"]
 
 
 class QueueStore(Protocol):
-    """Keeps the messages of queues.
+    """Stores the messages of queues.
 
-    A message is handed to a consumer once it is stored, and forgotten once it was acknowledged.
+    A message is delivered once it is stored, and removed once it was acknowledged.
     """
 
     def keeps(self, queue: str, message: Message) -> bool:
-        """Return whether a message of this queue is to be stored."""
+        """Return whether a message of a queue has to be stored."""
 
     def append(self, queue: str, seq: int, message: Message, ready: Callable[[], None]) -> None:
         """Store a message.
 
         Args:
             queue: The queue's destination.
-            seq: The message's number in the queue; the order of the numbers is the queue's.
+            seq: The message's sequence number, which defines the order in the queue.
             message: The message.
-            ready: Called when it is stored, at once or in a later turn.
+            ready: Called when the message is stored, at once or in a later turn.
         """
 
     def remove(self, queue: str, seqs: Sequence[int]) -> None:
-        """Forget messages that were acknowledged, expired or moved; others may be among them."""
+        """Remove messages that were acknowledged, expired or moved.
+
+        Args:
+            queue: The queue's destination.
+            seqs: Their sequence numbers; some may be those of messages that were never stored.
+        """
 
     def load(self, queue: str) -> Iterable[tuple[int, Message]]:
-        """Return the messages of a queue that is used for the first time, by their numbers."""
+        """Return the stored messages of a queue, in order, with their sequence numbers.
+
+        Called once, when the queue is created.
+        """
 
 
 class _NoStore:
-    """Keeps nothing: queues end with the process."""
+    """Stores nothing: messages are lost when the process ends."""
 
     def keeps(self, queue: str, message: Message) -> bool:
         """Return False."""
@@ -56,4 +64,4 @@ class _NoStore:
 
 
 NO_STORE: QueueStore = _NoStore()
-"""The store of queues in memory; they ask it nothing."""
+"""The store of in-memory queues. They recognise it and do not call its methods."""

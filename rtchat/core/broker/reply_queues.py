@@ -1,4 +1,4 @@
-"""Addresses for replies: each reaches one subscription of one session."""
+"""Reply queues: addresses that each reach one subscription of one session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ReplyQueues", "ReplyTarget"]
 
 
 class ReplyQueues:
-    """The temporary queues of all sessions, by their addresses.
+    """The temporary queues of all sessions, by address.
 
     Args:
         new_token: Returns text that cannot be guessed.
@@ -30,17 +30,17 @@ class ReplyQueues:
         return len(self._receivers)
 
     def open(self, subscription: Subscription) -> str:
-        """Return an address under which every session reaches the subscription."""
+        """Return a new address that reaches the subscription."""
         address = f"{DestinationKind.REPLY_QUEUE.value}{self._new_token()}"
         self._receivers[address] = subscription
         return address
 
     def close(self, address: str) -> None:
-        """Replies to the address are dropped from now on."""
+        """Remove an address; replies to it are dropped from now on."""
         del self._receivers[address]
 
     def deliver(self, address: str, message: Message) -> None:
-        """Deliver a reply; without a receiver it is dropped."""
+        """Deliver a reply, or drop it if the address does not exist any more."""
         receiver = self._receivers.get(address)
         if receiver is not None and receiver.wants(message):
             receiver.deliver(Entry(message, 0))

@@ -1,4 +1,4 @@
-"""Which targets a destination leads to: it is taken apart once, for all SENDs that name it."""
+"""Routing: destinations are resolved to targets once, for all SENDs that name them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ _USUAL = (DestinationKind.TOPIC.value, DestinationKind.QUEUE.value)
 
 
 class Route:
-    """Where SENDs to one destination, or to several with commas between, go.
+    """The targets and checks of SENDs to a destination, which may be composite.
 
     Attributes:
-        destination: The destination as the SEND names it.
-        targets: Each destination once, in order.
-        checks: What a SEND has to pass.
-        storage: Where its messages have to be first, or None.
-        topic: The target if it is one topic that is served directly, else None.
-        is_usual: Whether it is one topic or queue without checks, of the usual prefixes.
+        destination: The ``destination`` header of the SENDs.
+        targets: The targets, each once, in order.
+        checks: The checks that a SEND has to pass.
+        storage: Stores the messages before they are delivered, or None.
+        topic: The target if it is a single topic without storage, else None.
+        is_usual: Whether it is a single topic or queue, with the prefix ``/topic/`` or
+            ``/queue/`` and without checks.
     """
 
     __slots__ = ("checks", "destination", "is_usual", "storage", "targets", "topic")
@@ -73,10 +74,10 @@ class Publication(NamedTuple):
     """A SEND that waits for COMMIT.
 
     Attributes:
-        route: Where to.
-        size: What it counts in the budget, in bytes.
+        route: The route.
+        size: The size that counts towards the memory budget, in bytes.
         frame: The SEND.
-        reply_to: Where answers go.
+        reply_to: The destination of replies, or "".
         sender: The session.
     """
 
@@ -88,12 +89,13 @@ class Publication(NamedTuple):
 
 
 class TopicTarget(Target):
-    """A topic that nothing is kept of.
+    """A topic without a history.
 
     Attributes:
-        direct: The subscribers of that very name if there are no others, as of ``generation``.
-        generation: When the two were looked up; see :attr:`Router.generation`.
-        topics: All subscribers, those of patterns too, as of ``generation``.
+        direct: The topic if it has subscriptions and no pattern matches its name, else None;
+            cached.
+        generation: The generation of the cached values; see :attr:`Router.generation`.
+        topics: The topic, if it has subscriptions, and the patterns that match; cached.
     """
 
     __slots__ = ("_router", "direct", "generation", "topics")
@@ -111,14 +113,14 @@ class TopicTarget(Target):
         router = self._router
         if self.generation != router.generation:
             router.renew(self)
-        for heard in router.published:
-            heard(message)
+        for listener in router.published:
+            listener(message)
         for topic in self.topics:
             topic.publish(message)
 
 
 class QueueTarget(Target):
-    """A queue; it begins to exist with its first message."""
+    """A queue. It is created by its first message."""
 
     __slots__ = ("_open",)
 
@@ -128,28 +130,28 @@ class QueueTarget(Target):
         self._open = open_queue
 
     def put(self, message: Message, sender: Principal | None) -> None:
-        """Let the message wait, or hand it to a consumer."""
+        """Deliver the message to a consumer, or queue it."""
         self._open(self.name).put(message)
 
 
 class Router:
-    """Finds the targets of destinations, and the subscribers of topics.
+    """Resolves destinations to routes, and topics to subscriptions.
 
     Args:
-        pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
-        open_queue: Returns the queue of this name, a new one if there is none.
-        reply_queues: Where replies go.
-        events: The listeners to ask who wants to see messages.
+        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
+        open_queue: Returns the queue of a name, which may be new.
+        reply_queues: The reply queues.
+        events: The listeners, those to ``published`` in particular.
 
     Attributes:
-        gates: What SENDs have to pass.
-        generation: Changes with every topic or pattern that gets its first subscriber or loses
-            its last; then what was looked up before is out of date.
-        has_patterns: Whether a pattern has subscribers.
-        providers: What serves topics in ways of their own; the first that claims a name does.
-        published: The listeners to every message.
-        topic_storage: Where messages for topics have to be first; None is one node.
-        topics: Topics and patterns with subscribers, by name.
+        gates: The gates, in order.
+        generation: Incremented when a topic or pattern gets its first subscription or loses its
+            last one; the cached values of targets are then outdated.
+        has_patterns: Whether any pattern has subscriptions.
+        providers: The providers, in order: the first one that claims a name serves it.
+        published: The listeners to ``published``.
+        topic_storage: The storage of messages to topics; None for a single node.
+        topics: Topics and patterns with subscriptions, by name.
     """
 
     __slots__ = (
@@ -188,10 +190,10 @@ class Router:
         self.topics: dict[str, Topic] = {}
 
     def resolve(self, destination: str) -> Route:
-        """Return where a SEND to a destination goes.
+        """Return the route of a destination, which is cached.
 
         Raises:
-            ProtocolError: Nothing can be sent there.
+            ProtocolError: The destination cannot be sent to.
         """
         route = self._routes.get(destination)
         if route is None:
@@ -211,11 +213,11 @@ class Router:
         return route
 
     def forget_routes(self) -> None:
-        """Resolve every destination anew: providers or gates have changed."""
+        """Clear the cache of routes, because providers or gates have changed."""
         self._routes.clear()
 
     def provider_of(self, name: str) -> DestinationProvider | None:
-        """Return what serves a topic in a way of its own, None for a plain topic."""
+        """Return the provider of a topic or pattern, or None if the broker serves it."""
         for provider in self.providers:
             if provider.claims.matches(name) is not None and (
                 provider.takes_patterns or not is_pattern(name)
@@ -226,7 +228,7 @@ class Router:
     # Topics
 
     def add(self, topic: Topic) -> None:
-        """Let a topic, or a pattern, have subscribers."""
+        """Add a topic or pattern that gets its first subscription."""
         name = topic.name
         if is_pattern(name):
             self._patterns.add(name, topic)
@@ -235,7 +237,7 @@ class Router:
         self.generation += 1
 
     def remove(self, topic: Topic) -> None:
-        """Forget a topic, or a pattern, that has lost its last subscriber."""
+        """Remove a topic or pattern that has lost its last subscription."""
         name = topic.name
         del self.topics[name]
         if is_pattern(name):
@@ -244,7 +246,7 @@ class Router:
         self.generation += 1
 
     def renew(self, target: TopicTarget) -> None:
-        """Look up a target's subscribers."""
+        """Update the cached values of a target."""
         name = target.name
         exact = self.topics.get(name)
         found: tuple[Topic, ...] = () if exact is None else (exact,)
@@ -255,14 +257,14 @@ class Router:
         target.generation = self.generation
 
     def matching(self, name: str) -> list[Topic]:
-        """Return the patterns with subscribers that match a name, itself apart."""
+        """Return the patterns with subscriptions that match a name, other than the name itself."""
         exact = self.topics.get(name)
         return [topic for topic in self._patterns.matching(name) if topic is not exact]
 
     # Small helpers
 
     def _names(self, destination: str) -> list[str]:
-        """Return the destinations that a SEND with commas in its destination names."""
+        """Return the names in a destination with commas."""
         for provider in self.providers:
             for namespace in provider.namespaces:
                 if destination.startswith(namespace):
@@ -270,7 +272,7 @@ class Router:
         return split_composite(destination)
 
     def _copies(self, names: Sequence[str]) -> list[str]:
-        """Return the names with the queues of ``[pubsub]`` in place of ``/pubsub/NAME``."""
+        """Return the names, with ``/pubsub/NAME`` replaced by its queues in ``[pubsub]``."""
         targets: dict[str, None] = {}
         for name in names:
             if not name.startswith(_PUBSUB):
@@ -286,7 +288,7 @@ class Router:
         return list(targets)
 
     def _target(self, name: str) -> Target:
-        # Most are topics, which one look at the prefix tells.
+        # Most destinations are topics: check for those first.
         if not name.startswith(_OTHER_THAN_TOPICS):
             for provider in self.providers:
                 if provider.claims.matches(name) is not None:

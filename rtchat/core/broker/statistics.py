@@ -1,4 +1,4 @@
-"""What a broker says about itself, in numbers."""
+"""Statistics of a broker."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Counts of what a broker holds now.
+    """Current counts of topics, queues, messages and subscriptions.
 
     Args:
-        router: Its topics and providers.
-        queues: Its queues, by name.
-        reply_queues: Its temporary queues.
+        router: The router, with its topics and providers.
+        queues: The queues, by name.
+        reply_queues: The temporary queues.
     """
 
     __slots__ = ("_queues", "_reply_queues", "_router")
@@ -31,24 +31,24 @@ class Statistics:
 
     @property
     def topic_count(self) -> int:
-        """How many topics and patterns have subscribers."""
+        """The number of topics and patterns with subscriptions."""
         return len(self._router.topics) + sum(
             provider.topic_count for provider in self._router.providers
         )
 
     @property
     def queue_count(self) -> int:
-        """How many queues have messages or consumers."""
+        """The number of queues with messages or consumers."""
         return len(self._queues)
 
     @property
     def queued_count(self) -> int:
-        """How many messages queues hold, unacknowledged ones included."""
+        """The number of messages in queues, unacknowledged ones included."""
         return sum(map(len, self._queues.values()))
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions there are."""
+        """The number of subscriptions of all kinds."""
         return (
             sum(map(len, self._router.topics.values()))
             + sum(provider.subscription_count for provider in self._router.providers)

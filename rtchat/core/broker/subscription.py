@@ -1,4 +1,4 @@
-"""One SUBSCRIBE of one session: what it asked for, and what it has not acknowledged yet."""
+"""Subscriptions: their options, and the deliveries that are not acknowledged yet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class AckMode(Enum):
-    """What a subscriber has to acknowledge."""
+    """The ``ack`` header: how a subscriber acknowledges deliveries."""
 
     AUTO = "auto"
     CUMULATIVE = "client"
@@ -39,7 +39,7 @@ class AckMode(Enum):
 
 
 class SlowPolicy(Enum):
-    """What happens to a subscriber of a topic that lags behind."""
+    """The ``x-slow`` header: what happens when a subscriber of a topic is too slow."""
 
     CLOSE = "close"
     DROP_OLDEST = "drop-oldest"
@@ -47,7 +47,7 @@ class SlowPolicy(Enum):
 
 
 class StartAt(Enum):
-    """Where in a history a subscription begins."""
+    """The kinds of positions in a history at which a subscription can begin."""
 
     NEXT = "next"
     FIRST = "first"
@@ -57,11 +57,11 @@ class StartAt(Enum):
 
 
 class StreamStart(NamedTuple):
-    """Where in a history a subscription begins.
+    """The position in a history at which a subscription begins.
 
     Attributes:
-        at: The kind of place.
-        value: The offset, or the time in seconds since 1970.
+        at: The kind of position.
+        value: The offset, or the time in seconds since 1970; unused for other kinds.
     """
 
     at: StartAt = StartAt.NEXT
@@ -69,15 +69,15 @@ class StreamStart(NamedTuple):
 
 
 class SubscribeOptions(NamedTuple):
-    """What a SUBSCRIBE asks for, beside the destination.
+    """The options of a SUBSCRIBE.
 
     Attributes:
-        ack: What has to be acknowledged.
-        prefetch: How many messages may be unacknowledged; 0 is no limit.
-        slow: What to do when the subscriber lags.
-        selector: Which messages it wants; None is all.
-        start: Where in a history it begins.
-        epoch: The epoch that an offset to begin with belongs to, "" if that was not said.
+        ack: The acknowledgement mode.
+        prefetch: The number of messages that may be unacknowledged; 0 means no limit.
+        slow: What to do when the subscriber is too slow.
+        selector: Selects messages; None selects all.
+        start: The position in a history at which to begin.
+        epoch: The epoch of the offset in ``start``, or "" if unknown.
     """
 
     ack: AckMode = AckMode.AUTO
@@ -93,13 +93,13 @@ _NO_LIMIT = 1 << 62
 
 
 class Entry:
-    """A message's place where it waits.
+    """A message in a source, such as a queue.
 
     Attributes:
         message: The message.
-        seq: Its number there; the original order, whatever happens to it.
-        deliveries: How often it was handed to a consumer and came back.
-        size: What it counts there, if that is counted.
+        seq: Its sequence number in the source, which never changes.
+        deliveries: The number of deliveries that were returned.
+        size: The size in bytes that counts towards the limits of the source; 0 if not counted.
     """
 
     __slots__ = ("deliveries", "message", "seq", "size")
@@ -112,40 +112,41 @@ class Entry:
 
 
 class Source(Protocol):
-    """Where a subscription's messages come from, and who hears what became of them."""
+    """The source of a subscription's messages; it learns the fate of each delivery."""
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
-        """The subscriber is done with them."""
+        """Called when the subscriber has acknowledged messages."""
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
-        """The subscriber does not want them, or is gone.
+        """Called when the subscriber has rejected messages, or has ended without an ACK.
 
         Args:
-            entries: What comes back, in any order.
-            requeue: Whether somebody else may have them.
+            entries: The messages, in any order.
+            requeue: Whether they may be redelivered.
         """
 
 
 class Subscription:
-    """What the broker needs to know of a SUBSCRIBE.
+    """A subscription of a session to a destination.
 
     Args:
-        subscription_id: The id the client chose; "" when a STOMP 1.0 client chose none.
+        subscription_id: The id chosen by the client; "" for a STOMP 1.0 client that chose none.
         number: Its number within the session; part of the ack ids.
-        destination: Where its messages come from.
-        version: The version the client speaks.
-        outbound: The client's way out.
-        options: What it asked for.
-        encoder: How its deliveries are written; MESSAGE frames when left out.
-        principal: Who subscribes; None is a client of no session.
+        destination: The destination or pattern.
+        version: The client's version.
+        outbound: The client's output buffer.
+        options: The options of the SUBSCRIBE.
+        encoder: Encodes its deliveries; by default as MESSAGE frames.
+        principal: The session, or None for a subscription outside a session.
 
     Attributes:
-        source: Where its messages come from, unless they reach its outbound directly.
-        unacked: What was delivered and neither acknowledged nor returned, by its ack id, in
-            order. An ack id is the message's id, ``@``, the subscription's number, ``.`` and the
-            delivery's number in the subscription.
-        reserved: How many deliveries an open transaction acknowledges.
-        cursors: How far its selector has looked through a queue, by priority.
+        source: The source of its messages; None if they are sent to its outbound directly.
+        unacked: Deliveries that are neither acknowledged nor returned, by ack id, in order. An ack
+            id is the message's id, ``@``, the subscription's number, ``.`` and the delivery's
+            number in the subscription.
+        reserved: The number of deliveries that open transactions acknowledge or reject.
+        cursors: For each priority of a queue, the sequence number up to which its selector has
+            searched.
     """
 
     __slots__ = (
@@ -193,31 +194,32 @@ class Subscription:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a topic may hand it every message at once, the same bytes as to others."""
+        """Whether it can be member of a group: it needs no acknowledgements, and may not lag."""
         options = self.options
         return options.ack is AckMode.AUTO and options.slow is SlowPolicy.CLOSE
 
     @property
     def credit(self) -> int:
-        """How many more messages it may get before it acknowledges one."""
+        """The number of messages that may be delivered before the next acknowledgement."""
         options = self.options
         if not options.prefetch or options.ack is AckMode.AUTO:
-            return _NO_LIMIT  # with auto nothing is ever unacknowledged
+            return _NO_LIMIT  # in auto mode no delivery is ever unacknowledged
         return options.prefetch - len(self.unacked) - self.reserved
 
     def is_ready_for(self, source: PausedSource) -> bool:
-        """Return whether a source may deliver now; if the connection is full, it is told when.
+        """Return whether a source may deliver now.
 
-        Without credit nothing is registered: an acknowledgement reaches the source by itself.
+        If the outbound is not writable, the source is paused and resumed by ``on_drain``. If only
+        credit is missing, the next acknowledgement reaches the source anyway.
         """
         return self.credit > 0 and self.outbound.is_writable_for(source)
 
     def wants(self, message: Message, deliveries: int = 0) -> bool:
-        """Whether its selector lets the message through.
+        """Return whether its selector matches a message; true without a selector.
 
         Args:
             message: The message.
-            deliveries: How often it was handed to a consumer and came back.
+            deliveries: The number of earlier deliveries of the message that were returned.
         """
         selector = self.options.selector
         if selector is None:
@@ -228,12 +230,12 @@ class Subscription:
         return selector.matches(headers)
 
     def deliver(self, entry: Entry, dropped: int = 0, extra: bytes = b"") -> None:
-        """Send a MESSAGE, and remember it if it has to be acknowledged.
+        """Send a MESSAGE, and add it to ``unacked`` unless the ack mode is ``auto``.
 
         Args:
-            entry: The message in its place.
-            dropped: How many messages were lost before it.
-            extra: Header lines for this delivery alone.
+            entry: The message.
+            dropped: The number of messages dropped before it (``x-dropped``).
+            extra: Header lines of this delivery only.
         """
         if entry.deliveries:
             extra += b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
@@ -244,8 +246,8 @@ class Subscription:
             self.outbound.send(self.encoder.encode(message, extra))
             return
         self._deliveries = number = self._deliveries + 1
-        # With the message's id before it, what a client still knows from an earlier connection
-        # acknowledges nothing on this one.
+        # The ack id includes the message's id, so that an ack id from an earlier connection is
+        # not valid on this one.
         mark = f"@{self.number}.{number}"
         ack_id = message.id + mark
         self.unacked[ack_id] = entry
@@ -253,18 +255,18 @@ class Subscription:
             extra = b"ack:%b\n%b" % (ack_id.encode(), extra)
             self.outbound.send(self.encoder.encode(message, extra))
         else:
-            # 1.0 and 1.1 acknowledge by message-id: there it names the delivery as well.
+            # 1.0 and 1.1 acknowledge by message-id, so there it has to identify the delivery.
             self.outbound.send(self.encoder.encode(message, extra, mark.encode()))
 
     def take(self, ack_ids: Sequence[str]) -> tuple[list[tuple[str, Entry]], int]:
-        """Take the deliveries that ACKs or NACKs are about, until one is of no delivery here.
+        """Remove acknowledged or rejected deliveries, up to the first ack id that is unknown.
 
         Args:
             ack_ids: The ack id of each ACK or NACK, in order.
 
         Returns:
-            The deliveries by their ack ids, and how many of the ACKs that was; 0 if already the
-            first one is of a delivery that does not wait here.
+            The deliveries with their ack ids, and the number of ACKs or NACKs that were valid; 0
+            if the first one is not. With ``ack:client`` there may be more deliveries than ACKs.
         """
         unacked = self.unacked
         deliveries: list[tuple[str, Entry]] = []
@@ -287,7 +289,7 @@ class Subscription:
         return deliveries, taken
 
     def put_back(self, deliveries: Sequence[tuple[str, Entry]]) -> None:
-        """Undo :meth:`take`; the order of delivery is kept."""
+        """Undo :meth:`take`, preserving the order of delivery."""
         self.unacked = dict(sorted([*self.unacked.items(), *deliveries], key=_delivery))
 
 
@@ -297,7 +299,7 @@ def _delivery(item: tuple[str, Entry]) -> int:
 
 
 def nothing_kept() -> ProtocolError:
-    """Return the error for a subscriber that asks for messages from before, which are not kept."""
+    """Return the error for a request to replay messages of a destination without a history."""
     return ProtocolError(
         "no history here",
         "x-stream-offset needs a topic that a line in [history] of the server's settings names, "

@@ -1,4 +1,4 @@
-"""A topic: every subscriber gets each message, nothing is kept."""
+"""Topics: each message is delivered to every subscriber and not stored."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class _Key(NamedTuple):
 
 
 class Topic:
-    """The subscribers of one destination, or of one pattern.
+    """The subscriptions to one destination or pattern.
 
-    Subscriptions whose MESSAGE frames are the same to the byte (same subscription id, same
-    version, same wire) form a group: a message is encoded once per group. Those that
-    acknowledge, or may lag, are served one by one.
+    Subscriptions with byte-identical MESSAGE frames (same subscription id, version and framing)
+    form a group: a message is encoded once per group. Subscriptions that acknowledge, or may lag,
+    are served one by one, each by a topic consumer.
 
     Args:
         name: The destination or pattern.
-        cork: Where the groups register for the end of the turn.
-        new_consumer: Makes the feed of a subscription that is served by itself.
+        cork: The cork of the server.
+        new_consumer: Creates the topic consumer of a subscription.
     """
 
     __slots__ = ("_consumers", "_cork", "_groups", "_new_consumer", "_selecting", "name")
@@ -49,13 +49,13 @@ class Topic:
         self._new_consumer = new_consumer
         self._groups: dict[_Key, _Group] = {}
         self._consumers: dict[Subscription, TopicConsumer] = {}
-        self._selecting = 0  # groups with a selector
+        self._selecting = 0  # number of groups with a selector
 
     def __len__(self) -> int:
         return len(self._consumers) + sum(len(group.members) for group in self._groups.values())
 
     def add(self, subscription: Subscription) -> None:
-        """Deliver to the subscription from now on."""
+        """Add a subscription."""
         if not subscription.is_plain:
             consumer = self._new_consumer(subscription)
             subscription.source = consumer
@@ -69,7 +69,7 @@ class Topic:
         group.add(subscription.outbound)
 
     def remove(self, subscription: Subscription) -> None:
-        """Deliver no further message to the subscription."""
+        """Remove a subscription."""
         consumer = self._consumers.pop(subscription, None)
         if consumer is not None:
             consumer.close()
@@ -83,17 +83,17 @@ class Topic:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether every subscriber gets every message as it is, so that runs may be published."""
+        """Whether all subscriptions are in groups without a selector; required for runs."""
         return not self._consumers and not self._selecting
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
-        """Hand several messages with the same head to every subscriber, if they are uniform.
+        """Deliver several messages with the same head; :attr:`is_uniform` has to be true.
 
         Args:
-            stem: What the messages' ids begin with.
-            first: The number that the first id ends with; the others follow.
-            frame: The first one's SEND, with a ``content-length`` that all of them share.
-            bodies: The messages' bodies.
+            stem: The common beginning of the messages' ids.
+            first: The number at the end of the first id; the others count up from it.
+            frame: The SEND of the first message, with the ``content-length`` of all of them.
+            bodies: The bodies of the messages.
         """
         for group in self._groups.values():
             around = group.encoder.around(Message("", self.name, frame), stem)
@@ -123,7 +123,7 @@ class Topic:
     def _header_of_all(
         framing: Framing, start: bytes, first: int, end: bytes, bodies: list[bytes]
     ) -> bytes | None:
-        """Give what the wire puts before each message of a run, if that is the same for all."""
+        """Return the framing's prefix of each message of a run, or None if they differ."""
         digits = len(str(first))
         if framing is not RAW and digits != len(str(first + len(bodies) - 1)):
             return None
@@ -131,19 +131,19 @@ class Topic:
         return framing.header_of_all(length, [start, end, *bodies])
 
     def publish(self, message: Message) -> None:
-        """Hand the message to every subscriber."""
+        """Deliver a message to every subscriber."""
         for group in self._groups.values():
             if group.selector is None or group.selector.matches(selectable_headers(message)):
                 data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:
-            # A feed that overflows ends its session, and with it other feeds of this topic.
+            # A consumer that overflows ends its session, and so other consumers of this topic.
             for subscription, consumer in list(self._consumers.items()):
                 if subscription in self._consumers and subscription.wants(message):
                     consumer.offer(message)
 
     def publish_to(self, subscription: Subscription, message: Message) -> None:
-        """Hand the message to one subscriber alone, in order with what all get."""
+        """Deliver a message to one subscriber only, in order with other messages."""
         if not subscription.wants(message):
             return
         consumer = self._consumers.get(subscription)

@@ -1,4 +1,4 @@
-"""A subscriber of a topic that is served one by one: it acknowledges, or it may lag."""
+"""Consumers of topics: subscriptions that acknowledge or may lag, and so have a backlog."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["TopicConsumer"]
 
 
 class TopicConsumer:
-    """What waits for one subscription of a topic.
+    """The backlog of one subscription to a topic.
 
-    Messages go out as long as the subscriber has credit (``prefetch-count``) and its connection
-    has room; then they wait here, and the subscription's ``x-slow`` says what happens when too
-    much does.
+    Messages are delivered while the subscriber has credit (``prefetch-count``) and its outbound is
+    writable. Other messages are added to the backlog; when it is too large, the subscription's
+    ``x-slow`` decides what happens.
 
     Args:
-        subscription: Whom it serves.
-        max_bytes: How much may wait.
-        account: Called with every change of the bytes that wait.
-        cork: The turn, whose ``now`` tells what has expired.
+        subscription: The subscription.
+        max_bytes: The largest backlog in bytes.
+        account: Called with each change in the size of the backlog in bytes.
+        cork: The cork of the server, whose ``now`` decides which messages have expired.
     """
 
     __slots__ = (
@@ -55,21 +55,21 @@ class TopicConsumer:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much waits."""
+        """The size of the backlog in bytes."""
         return self._waiting_bytes
 
     def offer(self, message: Message) -> None:
-        """Take the topic's next message."""
+        """Deliver the topic's next message, or add it to the backlog."""
         self._seq += 1
         entry = Entry(message, self._seq)
         self.dispatch()
         if not self._entries and self.subscription.is_ready_for(self):
             self._deliver(entry)
         else:
-            self._keep(entry)
+            self._enqueue(entry)
 
     def dispatch(self) -> None:
-        """Send what may be sent now."""
+        """Deliver messages of the backlog while the subscriber has credit and capacity."""
         while self._entries and self.subscription.is_ready_for(self):
             _, entry = self._entries.popitem(last=False)
             self._count(-entry.message.size)
@@ -77,28 +77,28 @@ class TopicConsumer:
                 self._deliver(entry)
 
     def on_drain(self) -> None:
-        """The connection has room again."""
+        """Continue: the outbound is writable again."""
         self.dispatch()
 
     def close(self) -> None:
-        """Forget everything: the subscription has ended."""
+        """Drop the backlog: the subscription has ended."""
         self._entries.clear()
         self._count(-self._waiting_bytes)
         self.subscription.outbound.paused_sources.pop(self, None)
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
-        """Acknowledgements of a topic only make room for more."""
+        """Continue: acknowledgements give the subscriber more credit."""
         self.dispatch()
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
-        """Nothing is redelivered from a topic."""
+        """Continue: a topic redelivers no message."""
         self.dispatch()
 
     def _deliver(self, entry: Entry) -> None:
         dropped, self._dropped = self._dropped, 0
         self.subscription.deliver(entry, dropped)
 
-    def _keep(self, entry: Entry) -> None:
+    def _enqueue(self, entry: Entry) -> None:
         policy = self.subscription.options.slow
         key: str | int = entry.seq
         if policy is SlowPolicy.LATEST:

@@ -1,4 +1,4 @@
-"""People, their presence and private messages, as a provider of the broker."""
+"""The provider of presence and private messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PRIVATE = "/user/queue/private"
 """The destination to subscribe to for private messages."""
 
 PRIVATE_PREFIX = "/user/"
-"""What the destinations of private messages begin with."""
+"""The prefix of the destinations of private messages."""
 
 _PRESENCE_PREFIX = f"{PRESENCE}/"
 _TO_NICK = "/queue/private"
@@ -41,12 +41,12 @@ _MAX_WINDOW_CHARS = 128
 
 
 class Json:
-    """JSON as the server writes and reads it; core has no library for it.
+    """A JSON encoder and decoder. They are injected, because core imports no JSON library.
 
     Args:
         write: Returns a value as JSON, in UTF-8.
-        read: Returns the value of a JSON text as a browser would understand it, None if it is no
-            JSON. Raises ``RecursionError`` if only a browser could tell.
+        read: Returns the value of a JSON text as a browser would parse it, or None if it is not
+            JSON. Raises ``RecursionError`` if the text is nested too deeply to parse.
     """
 
     __slots__ = ("read", "write")
@@ -57,21 +57,21 @@ class Json:
 
 
 class Chat(DestinationProvider, BrokerEvents):
-    """People and rooms of one broker.
+    """The people and rooms of one broker.
 
-    It serves ``/presence/…`` and ``/user/…``, and learns from the broker's events who is in which
-    room. Its gate (:mod:`rtchat.core.chat.gate`) lets sessions in.
+    Serves the destinations ``/presence/…`` and ``/user/…``, and listens to the broker's events to
+    track who is in which room. Sessions pass its gate, :mod:`rtchat.core.chat.gate`.
 
     Args:
-        broker: The broker; it asks this provider from now on.
+        broker: The broker. The constructor adds the provider and the listener to it.
         policy: The rules for people and rooms.
-        json: How JSON is written and read.
+        json: The JSON encoder and decoder.
 
     Attributes:
         policy: As above.
-        people: Who is connected.
-        presence: Who is where.
-        rooms: Which destinations are rooms.
+        people: The connected people.
+        presence: The occupancy of destinations.
+        rooms: The names of rooms.
     """
 
     namespaces = (PRIVATE_PREFIX,)
@@ -101,18 +101,25 @@ class Chat(DestinationProvider, BrokerEvents):
     # Sessions
 
     def session_of(self, principal: Principal | None) -> PersonSession | None:
-        """Return the session of a person, None for a client without a name."""
+        """Return the person session of a principal, or None for a client without a name."""
         return None if principal is None else self._sessions.get(principal)
 
-    def arrive(self, principal: Principal, headers: Mapping[str, str]) -> PersonSession | None:
-        """Begin the session of a person; None is a client without a name.
+    def open_session(
+        self, principal: Principal, headers: Mapping[str, str]
+    ) -> PersonSession | None:
+        """Identify the person that connects, and open a session of that person.
+
+        An older session of the same person with the same window is replaced.
 
         Args:
             principal: The session that connects.
-            headers: Those of CONNECT.
+            headers: The headers of CONNECT.
+
+        Returns:
+            The person session, or None for a client without a name.
 
         Raises:
-            NotAllowed: The nick cannot be had.
+            NotAllowed: The nick is invalid or in use, or a header is too long.
         """
         window = headers.get("x-presence-window", "")
         if len(window) > _MAX_WINDOW_CHARS:
@@ -120,7 +127,7 @@ class Chat(DestinationProvider, BrokerEvents):
                 f"x-presence-window longer than {_MAX_WINDOW_CHARS} characters",
                 "It tells the windows of one person apart; a number is enough.",
             )
-        person = self.people.arrive(
+        person = self.people.identify(
             headers.get("nick", ""),
             headers.get("x-presence-token", ""),
             principal.login,
@@ -137,8 +144,14 @@ class Chat(DestinationProvider, BrokerEvents):
             old.principal.replace()
         return session
 
-    def depart(self, principal: Principal, now: float) -> None:
-        """End the session of a person; its subscriptions have ended already."""
+    def close_session(self, principal: Principal, now: float) -> None:
+        """Close the session of a person, if any; its subscriptions have ended already.
+
+        Args:
+            principal: The session.
+            now: The time in seconds since 1970. A lost session keeps its presence for the grace
+                time from then on.
+        """
         session = self._sessions.pop(principal, None)
         if session is not None:
             del session.person.sessions[session]
@@ -149,10 +162,10 @@ class Chat(DestinationProvider, BrokerEvents):
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
     ) -> Mapping[str, str]:
-        """Tell a subscription of presence, or deliver private messages to it.
+        """Deliver presence events or private messages to a subscription.
 
         Raises:
-            ProtocolError: The destination is neither.
+            ProtocolError: The destination stands for neither.
         """
         name = subscription.destination
         if name.startswith(_PRESENCE_PREFIX):
@@ -169,7 +182,7 @@ class Chat(DestinationProvider, BrokerEvents):
         return {}
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Deliver nothing further."""
+        """Stop delivering to a subscription."""
         name = subscription.destination
         if name.startswith(_PRESENCE_PREFIX):
             self.presence.unsubscribe(subscription, name.removeprefix(PRESENCE))
@@ -182,38 +195,38 @@ class Chat(DestinationProvider, BrokerEvents):
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions to presence and private messages there are."""
+        """The number of subscriptions to presence and private messages."""
         private = sum(map(len, self._private_topics.values()))
         return self.presence.subscription_count + private
 
     def expire(self, now: float) -> None:
-        """Let people leave whose grace time is over."""
+        """Remove people whose grace time is over, and publish changes of rooms."""
         self.presence.expire(now)
 
     # Events
 
     def subscribed(self, subscription: Subscription) -> None:
-        """A person is where it has a subscription."""
+        """Count a subscription of a person as presence at its destination."""
         session = self.session_of(subscription.principal)
-        if session is not None and self._is_somewhere(subscription):
+        if session is not None and self._has_occupancy(subscription):
             self.presence.enter(session.person, subscription.destination)
 
     def unsubscribed(self, subscription: Subscription) -> None:
-        """A person may be back in a moment if its connection was lost."""
+        """End presence at a destination, after the grace time if the connection was lost."""
         session = self.session_of(subscription.principal)
-        if session is not None and self._is_somewhere(subscription):
+        if session is not None and self._has_occupancy(subscription):
             is_lost = session.principal.is_lost
             now = self._broker.cork.now if is_lost else None
             self.presence.leave(session.person, subscription.destination, now)
 
     def retention_changed(self, destination: str) -> None:
-        """A room with kept messages is listed although nobody is there."""
+        """Update the room list after a stored room appeared or was emptied."""
         self.presence.note_retained_room(destination)
 
-    # What is sent
+    # Private messages
 
     def target(self, name: str) -> Target:
-        """Return where private messages to this name go.
+        """Return the target of private messages to this name.
 
         Raises:
             NotAllowed: It is a presence destination.
@@ -223,15 +236,17 @@ class Chat(DestinationProvider, BrokerEvents):
         return _PrivateTarget(name, self)
 
     def send_private(self, message: Message, sender: Principal | None) -> None:
-        """Deliver a private message to its receiver, or back to its sender.
+        """Deliver a private message to its receiver, or else return it to its sender.
+
+        It is delivered to every session of the receiver that is subscribed to :data:`PRIVATE`.
 
         Raises:
-            NotAllowed: There is no such person, and the sender is subscribed to no private
-                messages.
+            NotAllowed: The sender has no name; or there is no such receiver, and the sender is
+                not subscribed to :data:`PRIVATE` either.
         """
         session = require_name(self.session_of(sender))
         person = session.person
-        receiver = self.people.called(receiver_of(message.destination))
+        receiver = self.people.by_nick(receiver_of(message.destination))
         headers = {**passed_on_headers(message), "x-sender": person.nick, "x-sender-id": person.id}
         sessions = () if receiver is None else receiver.sessions
         topics = [self._private_topics[one] for one in sessions if one in self._private_topics]
@@ -249,8 +264,8 @@ class Chat(DestinationProvider, BrokerEvents):
 
     # Small helpers
 
-    def _is_somewhere(self, subscription: Subscription) -> bool:
-        """Return whether a subscription is to one destination, and not to presence itself."""
+    def _has_occupancy(self, subscription: Subscription) -> bool:
+        """Return whether presence at the destination is tracked: it is no pattern, nor ours."""
         name = subscription.destination
         return self.claims.matches(name) is None and not is_pattern(name)
 
@@ -282,15 +297,15 @@ class _PrivateTarget(Target):
         self._chat = chat
 
     def put(self, message: Message, sender: Principal | None) -> None:
-        """Deliver to the person who is called so now."""
+        """Deliver to the person who has the nick now."""
         self._chat.send_private(message, sender)
 
 
 def receiver_of(destination: str) -> str:
-    """Return the nick that a private message is for.
+    """Return the receiver's nick, from the destination of a private message.
 
     Raises:
-        ProtocolError: The destination names none.
+        ProtocolError: The destination has not the form ``/user/NICK/queue/private``.
     """
     nick = destination[len(PRIVATE_PREFIX) : -len(_TO_NICK)]
     if not destination.endswith(_TO_NICK) or not nick.strip():
@@ -301,10 +316,10 @@ def receiver_of(destination: str) -> str:
 
 
 def require_name(session: PersonSession | None) -> PersonSession:
-    """Return the session of a person.
+    """Return the session if it is that of a person.
 
     Raises:
-        NotAllowed: The client has no name.
+        NotAllowed: The session is None: the client has no name.
     """
     if session is None:
         raise NotAllowed(
@@ -314,7 +329,7 @@ def require_name(session: PersonSession | None) -> PersonSession:
 
 
 def not_to_be_sent_to() -> NotAllowed:
-    """Return the error for a SEND to what only the server sends to."""
+    """Return the error for a SEND to a destination that only the server sends to."""
     return NotAllowed(
         "nobody can send there",
         "Only the server sends to /presence/…; and a private message has one destination, "

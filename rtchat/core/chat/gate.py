@@ -1,4 +1,4 @@
-"""The chat's gate: it names sessions, limits their rate, and checks what rooms take."""
+"""The gate of the chat: names sessions, limits their rate, and checks messages to rooms."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _WHITE_SPACE = b"\xef\xbb\xbf \t\r\n"
 
 
 class ChatGate(Gate):
-    """Lets people in under their nicks, and their messages into rooms.
+    """Admits people under their nicks, and checks their messages to rooms and to each other.
 
     Args:
         chat: The people and rooms.
-        json: How JSON is read.
+        json: The JSON decoder.
     """
 
     def __init__(self, chat: Chat, json: Json) -> None:
@@ -41,12 +41,12 @@ class ChatGate(Gate):
         self._json = json
 
     def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:
-        """Let a session in, under a nick if it asks for one.
+        """Admit a session, under a nick if it requests one, with a rate limit if one is set.
 
         Raises:
-            NotAllowed: The nick cannot be had.
+            NotAllowed: The nick is invalid or in use.
         """
-        session = self._chat.arrive(principal, headers)
+        session = self._chat.open_session(principal, headers)
         policy = self._chat.policy
         per_second = policy.messages_per_second
         rate = TokenBucket(per_second, policy.burst, now) if per_second else None
@@ -56,11 +56,11 @@ class ChatGate(Gate):
         return Admission({"nick": person.nick, "x-presence-id": person.id}, rate)
 
     def leave(self, principal: Principal, now: float) -> None:
-        """End the session of a person."""
-        self._chat.depart(principal, now)
+        """Close the session of a person, if it is one."""
+        self._chat.close_session(principal, now)
 
     def check_for(self, destinations: Sequence[str]) -> Check | None:
-        """Return what SENDs to these destinations have to pass."""
+        """Return the check of SENDs to these destinations, or None if any SEND may pass."""
         if len(destinations) == 1 and destinations[0].startswith(PRIVATE_PREFIX):
             return self._check_private
         if any(name.startswith(PRIVATE_PREFIX) for name in destinations):
@@ -70,20 +70,22 @@ class ChatGate(Gate):
         return None
 
     def _check_private(self, principal: Principal, frame: Frame) -> None:
-        """Refuse a private message that could reach no person, whoever is connected.
+        """Refuse a private message that is invalid whether or not the receiver is connected.
 
         Raises:
-            ProtocolError: The sender has no name, or the destination has none.
+            ProtocolError: The text is refused, the sender has no name, or the destination names
+                no receiver.
         """
         self._check_text(principal, frame)
         require_name(self._chat.session_of(principal))
         receiver_of(frame.headers["destination"])
 
     def _check_text(self, principal: Principal, frame: Frame) -> None:
-        """Refuse a message that a room does not take.
+        """Refuse a message that is too long or carries the nick of another person.
 
         Raises:
-            ProtocolError: It is too long, or says that it is from another person.
+            LimitExceeded: The text is too long.
+            NotAllowed: The nick is not the sender's, or the JSON is nested too deeply.
         """
         policy, body = self._chat.policy, frame.body
         start = body[:64].lstrip(_WHITE_SPACE)[:1]
@@ -118,13 +120,13 @@ class ChatGate(Gate):
         if person is not None and person.holds_nick:
             is_own = nick == person.nick
         else:
-            # A client that knows nothing of nicks may write any that is free.
+            # A client without a nick of its own may write any nick that is free.
             is_own = self._chat.people.holder(nick) is None
         if not is_own:
             raise NotAllowed(
                 "not your nick",
-                "The message says it is from somebody else. The nick in it has to be the one in "
-                "your CONNECT; the setting is nick.must_match of the server.",
+                "The nick in the message has to be the one in your CONNECT; it belongs to another "
+                "person. The setting is nick.must_match of the server.",
             )
 
 
@@ -133,12 +135,15 @@ def _refuse(principal: Principal, frame: Frame) -> None:
 
 
 def open_chat(broker: Broker, policy: ChatPolicy, json: Json) -> Chat:
-    """Let a broker know people and rooms; call it before the first session.
+    """Add people and rooms to a broker; call it before the first session.
 
     Args:
         broker: The broker.
         policy: The rules for people and rooms.
-        json: How JSON is written and read.
+        json: The JSON encoder and decoder.
+
+    Returns:
+        The provider, which the broker uses from now on, as it does the gate.
     """
     chat = Chat(broker, policy, json)
     broker.add_gate(ChatGate(chat, json))

@@ -1,4 +1,4 @@
-"""The rules of the chat: rooms, nicknames, lengths of texts, rates."""
+"""The settings of the chat: rooms, nicknames, text length, rate limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ __all__ = ["ChatPolicy"]
 
 
 def _read_rooms(setting: Setting) -> tuple[str, ...]:
-    """Read names of topics, separated by commas."""
+    """Return the topics in a comma-separated list, each once.
+
+    Raises:
+        ConfigError: A name is not a topic.
+    """
     rooms = [name.strip() for name in setting.value.split(",")]
     for name in rooms:
         if not name.startswith("/topic/") or name == "/topic/":
@@ -23,21 +27,21 @@ def _read_rooms(setting: Setting) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ChatPolicy:
-    """The rules for people, their rooms and how fast they may send.
+    """The rules for people, rooms and the rate of messages.
 
     Attributes:
-        grace_s: Seconds in which a person whose connection was lost may come back before
-            anyone is told; 0 tells at once.
-        rooms: Which destinations are rooms; ``*`` stands for any run of characters.
-        max_text_chars: Characters in one message to a room; 0 is no limit.
-        limits_programs: Whether the limit also applies to messages that are no chat messages and
-            come from sessions without a nick. Off unless the operator sets the limit: programs
-            that worked before there were nicks go on working.
-        max_nick_chars: Characters in a nick.
-        nick_must_match: Whether a JSON message to a room has to carry its sender's nick.
-        messages_per_second: SEND frames of one session, on average; 0 is no limit.
-        burst: How many of them may come at once after a silence. A server has another default:
-            as many as five seconds allow.
+        grace_s: Time in seconds during which a person whose connection was lost keeps its
+            presence. With 0, the loss is published at once.
+        rooms: Patterns of the names of rooms; ``*`` stands for any run of characters.
+        max_text_chars: Length of the text of a message to a room, in characters; 0 means no
+            limit.
+        limits_programs: Whether the text limit also applies to non-chat payloads from sessions
+            without a nick. Off for backward compatibility, unless the operator sets the limit.
+        max_nick_chars: Length of a nick in characters.
+        nick_must_match: Whether the nick in a JSON message to a room has to be the sender's.
+        messages_per_second: Average rate of a session's SEND frames; 0 means no limit.
+        burst: Number of SEND frames that may come at once after a pause. A server has another
+            default: the number that five seconds allow.
     """
 
     grace_s: float = key("[presence] grace", 5.0, unit="seconds", low=0.1, high=3600, or_zero=True)

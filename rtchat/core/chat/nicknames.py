@@ -1,4 +1,4 @@
-"""What people may call themselves, and when two of them are called the same."""
+"""Nicknames: validation and comparison, similar to the Nickname profile of RFC 8266."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from rtchat.errors import NotAllowed
 
 __all__ = ["clean_nick", "nick_key"]
 
-# Not in a nick: controls, halves of characters, line and paragraph ends, and signs that are not
-# seen but change how their neighbours are shown (a nick could be written from right to left).
+# Not allowed in a nick: control characters, surrogates, line and paragraph separators, and
+# invisible format characters, which change how their neighbours are displayed (such as the
+# direction of writing).
 _REFUSED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# These two join letters and emoji; there is no writing some languages without them.
+# The two joiners are allowed: emoji and the writing systems of some languages need them.
 _JOINERS = "\u200c\u200d"
 _UNSEEN = frozenset({"Cf"})
 
 
 def clean_nick(nick: str, max_chars: int) -> str:
-    """Give a nick without spaces around it.
+    """Validate a nick; return it without leading and trailing whitespace.
 
     Args:
-        nick: As the client wrote it.
-        max_chars: How long it may be.
+        nick: The nick as the client sent it.
+        max_chars: The longest allowed length in characters.
 
     Raises:
-        NotAllowed: Nobody can be called so.
+        NotAllowed: The nick is too long, has a character that is not allowed, or nothing visible.
     """
     clean = nick.strip()
     if len(clean) > max_chars:
@@ -44,10 +45,10 @@ def clean_nick(nick: str, max_chars: int) -> str:
 
 
 def nick_key(nick: str) -> str:
-    """Give what is the same for nicks that are one.
+    """Return the comparison key of a nick: nicks with equal keys are the same.
 
-    Capitals, the width of letters, the number of spaces and what cannot be seen make no
-    difference (NFKC and case folding).
+    Case, width of letters, the number of spaces and invisible characters do not matter (NFKC and
+    case folding).
     """
     text = unicodedata.normalize("NFKC", nick).casefold()
     text = unicodedata.normalize("NFKC", text)
@@ -55,6 +56,6 @@ def nick_key(nick: str) -> str:
         character
         for character in text
         if unicodedata.category(character) not in _UNSEEN
-        and not "\ufe00" <= character <= "\ufe0f"  # how an emoji is shown
+        and not "\ufe00" <= character <= "\ufe0f"  # variation selectors, as after an emoji
     )
     return " ".join(seen.split())

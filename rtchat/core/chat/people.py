@@ -1,8 +1,8 @@
-"""Who is connected, under which nick, and how a client proves to be the same again.
+"""The connected people: identification, nicks, and sessions.
 
-A *person* is known by an id that everybody may see. Behind it is a secret of the client's (the
-token), or its login; a nick alone is a person for as long as its connection lasts. A *visit* is
-one session of a person.
+A *person* has a public id, derived from a secret of the client (the token) or from its login. With
+a nick alone, the person exists only as long as the connection. A *person session* is one session of
+a person.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ _ID_LETTERS = 20
 
 
 class Person:
-    """Somebody who is here, or was until a moment ago.
+    """A person who is connected, or whose grace time is not over.
 
     Attributes:
-        id: Public, and the same whenever the same token or login comes.
-        nick: What to show.
-        holds_nick: Whether nobody else may have that nick. A login alone holds nothing.
-        has_token: Whether it can prove to be the same.
-        json: Id and nick, ready to be sent.
-        sessions: Its sessions, in order of arrival.
-        places: How many subscriptions it has to each destination.
-        leaving: When it will be said to have left a destination; "" is the whole server.
+        id: The public id; the same for the same token or login while the server runs.
+        nick: The name to display.
+        holds_nick: Whether the nick is reserved for this person. A login alone reserves none.
+        has_token: Whether the person can prove its identity with a token.
+        json: Id and nick as a JSON object.
+        sessions: The person's sessions, in order of their start.
+        places: The number of the person's subscriptions to each destination. The destination ""
+            stands for the server; its count is that of sessions.
+        leaving: The time, in seconds since 1970, at which the grace time of each lost place ends.
     """
 
     __slots__ = ("has_token", "holds_nick", "id", "json", "leaving", "nick", "places", "sessions")
@@ -51,9 +52,10 @@ class PersonSession:
     """One session of a person.
 
     Attributes:
-        person: Whose.
-        principal: The session as the broker knows it.
-        window: Which of the person's windows it is; another one may be there at the same time.
+        person: The person.
+        principal: The broker's session.
+        window: The ``x-presence-window`` header. Sessions of one person in different windows
+            coexist; a new session in the same window replaces the old one.
     """
 
     __slots__ = ("person", "principal", "window")
@@ -65,12 +67,12 @@ class PersonSession:
 
 
 class People:
-    """Everybody who is here.
+    """All people, by id, nick and login.
 
     Args:
-        new_token: Gives text that nobody can guess.
-        max_nick_chars: How long a nick may be.
-        write_json: Gives a value as JSON.
+        new_token: Returns text that cannot be guessed.
+        max_nick_chars: The longest allowed nick in characters.
+        write_json: Returns a value as JSON.
     """
 
     __slots__ = (
@@ -101,15 +103,15 @@ class People:
         return len(self._by_id)
 
     def holder(self, nick: str) -> Person | None:
-        """Give who alone may be called so now."""
+        """Return the person for whom a nick is reserved, or None."""
         return self._holders.get(nick_key(nick))
 
-    def called(self, nick: str) -> Person | None:
-        """Give who is meant by a nick: its holder, or else whoever has such a login."""
+    def by_nick(self, nick: str) -> Person | None:
+        """Return the holder of a nick, or else the person with such a login, or None."""
         key = nick_key(nick)
         return self._holders.get(key) or self._logins.get(key)
 
-    def arrive(
+    def identify(
         self,
         nick: str,
         token: str,
@@ -118,22 +120,26 @@ class People:
         renamed: Callable[[Person, str], None],
         evict: Callable[[Person], None],
     ) -> Person | None:
-        """Tell who comes; None is somebody without a name.
+        """Return the person a connecting client is, which may be a new one.
 
         Args:
-            nick: What it wants to be called, or "".
-            token: Its secret, or "".
-            login: Its login, or "".
-            renamed: Called if a known person has another nick now, with the one before.
-            evict: Called with somebody whose nick this is now; it has to be removed.
+            nick: The ``nick`` header of CONNECT, or "".
+            token: The ``x-presence-token`` header, a secret of the client, or "".
+            login: The ``login`` header, or "".
+            renamed: Called if a known person takes another nick, with the person and the previous
+                nick.
+            evict: Called with the nick's previous holder, which has to be removed.
+
+        Returns:
+            The person, or None for a client without a name.
 
         Raises:
-            NotAllowed: Nobody can be called so, or somebody else is.
+            NotAllowed: The nick is invalid or in use, or the token is too long.
         """
         if len(token) > _MAX_TOKEN_CHARS:
             raise NotAllowed(
                 f"x-presence-token longer than {_MAX_TOKEN_CHARS} characters",
-                "It is any text of the client's that nobody can guess; 32 letters are enough.",
+                "It is any text of the client's that cannot be guessed; 32 letters are enough.",
             )
         nick = nick.strip() or (login.strip() if token else "")
         if not nick:
@@ -145,15 +151,16 @@ class People:
             person = self._by_id.get(person_id)
         else:
             person_id = self._id_of("session", self._new_token())
-            # Without a token nobody is sure who comes back; but there is nobody else, either.
+            # Without a token the client's identity is not certain. But the nick's previous holder
+            # has none either and is not connected, so the client is taken for that person.
             is_free = holder is not None and not (holder.has_token or holder.sessions)
             person = holder if is_free else None
         if holder is not None and holder is not person:
             if holder.has_token or holder.sessions:
                 raise NotAllowed(
                     "nick in use",
-                    "Somebody else has this nick; choose another, or send the x-presence-token "
-                    "with which you took it.",
+                    "Another person has this nick; choose a different one, or send the "
+                    "x-presence-token with which you took it.",
                 )
             evict(holder)
         if person is None:
@@ -168,7 +175,7 @@ class People:
         return person
 
     def remove(self, person: Person) -> None:
-        """Forget somebody; the nick is free."""
+        """Remove a person; its nick becomes free."""
         self._by_id.pop(person.id, None)
         names = self._holders if person.holds_nick else self._logins
         key = nick_key(person.nick)
@@ -176,10 +183,10 @@ class People:
             del names[key]
 
     def _with_login(self, login: str) -> Person | None:
-        """Give the one who has this login, however many sessions have it.
+        """Return the person with this login, which all sessions with the login share.
 
-        A client that knows nothing of nicks is never refused: with a login that cannot be shown
-        it has no name.
+        A client without a nick is never refused: if its login is not a valid nick, the client has
+        no name, and the result is None.
         """
         try:
             nick = clean_nick(login, self._max_nick_chars)
@@ -199,6 +206,6 @@ class People:
         names[nick_key(person.nick)] = person
 
     def _id_of(self, kind: str, secret: str) -> str:
-        """Give an id that is always the same for a secret, and from which nobody learns it."""
+        """Return an id that is the same for the same secret and does not reveal it."""
         text = f"{kind} {secret}".encode()
         return hmac.new(self._secret, text, "sha256").hexdigest()[:_ID_LETTERS]

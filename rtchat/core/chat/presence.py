@@ -1,7 +1,7 @@
-"""Who is where, told to those who want to know: a list first, then every change in order.
+"""Presence: who is at each destination, as a list followed by every change in order.
 
-Somebody is at a destination while a subscription of theirs is open there. Whoever is lost (and
-not gone) may come back within the grace time, and nobody is told of either.
+A person is at a destination while it has an open subscription there. If the connection is lost
+(rather than closed) and the person returns within the grace time, no event is published.
 """
 
 from __future__ import annotations
@@ -19,54 +19,56 @@ __all__ = ["PRESENCE", "Presence"]
 
 
 PRESENCE = "/presence"
-"""Before a destination: who is there."""
+"""The prefix of a destination's presence: ``/presence/topic/chat`` is that of ``/topic/chat``."""
 
-_SERVER = ""  # the place where everybody is who is connected
+_SERVER = ""  # stands for the server in the places of a person: each session counts there
 
 MakeTopic = Callable[[str, int], Topic]
 
 
 class _Occupancy:
-    """A destination with somebody there, or with somebody who wants to know.
+    """A destination with people or with subscriptions to its presence.
 
     Attributes:
         destination: Its name.
-        people: Who is there, by id, in order of arrival.
-        topic: Who wants to know, None when nobody does.
-        here: The list of who is there, None when it has to be made anew.
+        people: The people there, by id, in order of arrival.
+        topic: The subscriptions to its presence, or None without any.
+        people_list: The cached message with the list of people, or None if it is outdated.
         json: The destination as JSON.
     """
 
-    __slots__ = ("destination", "here", "json", "people", "topic")
+    __slots__ = ("destination", "json", "people", "people_list", "topic")
 
     def __init__(self, destination: str, json: bytes) -> None:
         self.destination = destination
         self.people: dict[str, Person] = {}
         self.topic: Topic | None = None
-        self.here: ServerMessage | None = None
+        self.people_list: ServerMessage | None = None
         self.json = json
 
 
 class Presence:
-    """The places, and who wants to know of them.
+    """The occupancy of destinations, and the subscriptions to it.
 
     Args:
-        rooms: Which destinations are rooms.
-        grace_s: How long somebody who was lost may take to come back.
-        write_json: Gives a value as JSON.
-        new_id: Gives an id for a message.
-        new_topic: Makes the fan-out for a name, with a limit in bytes for those served one by one.
-        forget: Called with somebody who is not connected any more.
+        rooms: The names of rooms.
+        grace_s: The time in seconds after which a person whose connection was lost has left.
+        write_json: Returns a value as JSON.
+        new_id: Returns an id for a message.
+        new_topic: Creates a topic of a name, with the largest backlog in bytes of subscriptions
+            that are served one by one.
+        forget: Called with a person that is not connected any more.
 
     Attributes:
-        retained_rooms: Gives rooms that are listed even when nobody is there.
+        retained_rooms: Returns destinations that are listed (if they are rooms) even when they
+            are empty.
     """
 
     __slots__ = (
         "_changed",
         "_forget",
         "_grace_s",
-        "_is_telling",
+        "_is_publishing",
         "_leaving",
         "_new_id",
         "_new_topic",
@@ -75,7 +77,7 @@ class Presence:
         "_room_list",
         "_room_names",
         "_rooms",
-        "_untold",
+        "_unpublished",
         "_write_json",
         "retained_rooms",
     )
@@ -97,10 +99,10 @@ class Presence:
         self._new_topic = new_topic
         self._forget = forget
         self._occupancies: dict[str, _Occupancy] = {}
-        self._leaving: dict[tuple[Person, str], None] = {}  # in the order of their time
-        self._untold: deque[tuple[Topic, ServerMessage]] = deque()
-        self._is_telling = False
-        # About rooms
+        self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
+        self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
+        self._is_publishing = False
+        # The room list
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
         self._occupied: dict[str, _Occupancy] = {}
@@ -108,7 +110,7 @@ class Presence:
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions want to know."""
+        """The number of subscriptions to presence, the room list included."""
         places = sum(
             len(occupancy.topic)
             for occupancy in self._occupancies.values()
@@ -117,105 +119,111 @@ class Presence:
         return places + (0 if self._rooms is None else len(self._rooms))
 
     def people_at(self, destination: str) -> list[Person]:
-        """Give who is there, in order of arrival."""
+        """Return the people at a destination, in order of arrival."""
         occupancy = self._occupancies.get(destination)
         return [] if occupancy is None else list(occupancy.people.values())
 
-    # Who comes and goes
+    # Arrivals and departures
 
     def connect(self, person: Person) -> None:
-        """Somebody has one session more."""
+        """Count a new session of a person."""
         self._enter(person, _SERVER)
 
     def enter(self, person: Person, destination: str) -> None:
-        """Somebody has one subscription more there."""
+        """Count a new subscription of a person; publish ``join`` if it is the first one there."""
         if self._enter(person, destination):
             occupancy = self._occupancy(destination)
             occupancy.people[person.id] = person
-            self._note_room(occupancy)
-            self._tell(occupancy, "join", b'{"event":"join","person":%b}' % person.json)
+            self._room_changed(occupancy)
+            self._publish_event(occupancy, "join", b'{"event":"join","person":%b}' % person.json)
 
     def leave(self, person: Person, destination: str, now: float | None) -> None:
-        """Somebody has one subscription less there.
+        """Count the end of a subscription of a person; the last one ends the presence there.
 
         Args:
-            person: Who.
-            destination: Where.
-            now: What time it is if the connection was lost, None if it was meant so.
+            person: The person.
+            destination: The destination.
+            now: The time in seconds since 1970 if the connection was lost; then the grace time
+                begins. None if the client ended the subscription: the person leaves at once.
         """
         person.places[destination] -= 1
         if person.places[destination]:
             return
         if now is None or not self._grace_s:
-            self._gone(person, destination)
+            self._remove_from(person, destination)
         else:
             person.leaving[destination] = now + self._grace_s
             self._leaving[person, destination] = None
 
     def disconnect(self, person: Person, now: float | None) -> None:
-        """Somebody has one session less; its subscriptions have ended already."""
+        """Count the end of a session of a person; its subscriptions have ended already.
+
+        Args:
+            person: The person.
+            now: As in :meth:`leave`.
+        """
         if now is None and person.places[_SERVER] == 1:
-            # Whoever says goodbye leaves what an earlier, lost session had, too.
+            # A DISCONNECT also ends the grace time of an earlier, lost session.
             self.remove(person)
         else:
             self.leave(person, _SERVER, now)
 
     def remove(self, person: Person) -> None:
-        """Somebody who has no session any more leaves at once."""
+        """Remove a person without sessions from all places at once, without a grace time."""
         for destination in [*person.leaving, _SERVER]:
             if destination in person.places:
-                self._gone(person, destination)
+                self._remove_from(person, destination)
 
     def rename(self, person: Person, before: str) -> None:
-        """Somebody has another nick now."""
+        """Publish the new nick of a person wherever the person is."""
         body = b'{"event":"rename","person":%b,"before":%b}' % (
             person.json,
             self._write_json(before),
         )
         for destination in list(person.places):
             if destination in person.places and destination != _SERVER:
-                self._tell(self._occupancies[destination], "rename", body)
+                self._publish_event(self._occupancies[destination], "rename", body)
 
     def note_retained_room(self, destination: str) -> None:
-        """A room is listed from now on, or no longer, whether or not somebody is there."""
+        """Update the room list after a stored room appeared or was emptied."""
         if destination in self._room_names and destination not in self._occupied:
             self._room_list = None
             if self._rooms is not None:
                 self._changed[destination] = None
 
     def expire(self, now: float) -> None:
-        """Let those leave whose time is over, and tell of rooms; call it once a second."""
+        """Remove people whose grace time is over; publish the room list. Call it every second."""
         while self._leaving:
             person, destination = next(iter(self._leaving))
             if person.leaving[destination] > now:
                 break
-            self._gone(person, destination)
-        self._tell_of_rooms()
+            self._remove_from(person, destination)
+        self._publish_rooms()
 
-    # Who wants to know
+    # Subscriptions
 
     def subscribe(self, subscription: Subscription, destination: str, max_bytes: int) -> None:
-        """Tell who is there, and then every change.
+        """Send the current list to a subscription, and then every change.
 
         Args:
-            subscription: Whom to tell.
-            destination: Where; :data:`ROOMS` is all rooms.
-            max_bytes: How much may wait for it if it is served one by one.
+            subscription: The subscription, to presence or to :data:`ROOMS`.
+            destination: The destination whose presence it is; unused for :data:`ROOMS`.
+            max_bytes: The largest backlog in bytes if the subscription is served by itself.
         """
         if subscription.destination == ROOMS:
             if self._rooms is None:
                 self._rooms = self._new_topic(ROOMS, max_bytes)
-            topic, here = self._rooms, self._list_rooms()
+            topic, current = self._rooms, self._room_list_message()
         else:
             occupancy = self._occupancy(destination)
             if occupancy.topic is None:
                 occupancy.topic = self._new_topic(subscription.destination, max_bytes)
-            topic, here = occupancy.topic, self._list(occupancy)
+            topic, current = occupancy.topic, self._people_list_message(occupancy)
         topic.add(subscription)
-        topic.publish_to(subscription, here)
+        topic.publish_to(subscription, current)
 
     def unsubscribe(self, subscription: Subscription, destination: str) -> None:
-        """Tell no more."""
+        """Stop delivering to a subscription."""
         if subscription.destination == ROOMS:
             assert self._rooms is not None
             self._rooms.remove(subscription)
@@ -228,12 +236,12 @@ class Presence:
         occupancy.topic.remove(subscription)
         if not len(occupancy.topic):
             occupancy.topic = None
-            self._tidy(occupancy)
+            self._remove_if_unused(occupancy)
 
     # Small helpers
 
     def _enter(self, person: Person, destination: str) -> bool:
-        """Count one more; tell whether the person was not there before."""
+        """Count one more; return whether the person was not there, nor within the grace time."""
         count = person.places.get(destination, 0)
         person.places[destination] = count + 1
         if destination in person.leaving:
@@ -241,7 +249,7 @@ class Presence:
             return False
         return count == 0
 
-    def _gone(self, person: Person, destination: str) -> None:
+    def _remove_from(self, person: Person, destination: str) -> None:
         del person.places[destination]
         if person.leaving.pop(destination, None) is not None:
             del self._leaving[person, destination]
@@ -250,9 +258,9 @@ class Presence:
             return
         occupancy = self._occupancies[destination]
         del occupancy.people[person.id]
-        self._note_room(occupancy)
-        self._tell(occupancy, "leave", b'{"event":"leave","person":%b}' % person.json)
-        self._tidy(occupancy)
+        self._room_changed(occupancy)
+        self._publish_event(occupancy, "leave", b'{"event":"leave","person":%b}' % person.json)
+        self._remove_if_unused(occupancy)
 
     def _occupancy(self, destination: str) -> _Occupancy:
         occupancy = self._occupancies.get(destination)
@@ -261,40 +269,43 @@ class Presence:
             self._occupancies[destination] = occupancy
         return occupancy
 
-    def _tidy(self, occupancy: _Occupancy) -> None:
+    def _remove_if_unused(self, occupancy: _Occupancy) -> None:
         if not occupancy.people and occupancy.topic is None:
-            self._occupancies.pop(occupancy.destination, None)  # whoever was told may have done it
+            # A publication may have disconnected a client, and that removed it already.
+            self._occupancies.pop(occupancy.destination, None)
 
-    def _list(self, occupancy: _Occupancy) -> ServerMessage:
-        """Give the list of who is there; it is made once for every change."""
-        if occupancy.here is None:
+    def _people_list_message(self, occupancy: _Occupancy) -> ServerMessage:
+        """Return the message with the list of people, which is cached until the next change."""
+        if occupancy.people_list is None:
             people = b",".join([person.json for person in occupancy.people.values()])
             body = b'{"event":"here","destination":%b,"people":[%b]}' % (occupancy.json, people)
-            occupancy.here = self._message(f"{PRESENCE}{occupancy.destination}", "here", body)
-        return occupancy.here
+            occupancy.people_list = self._message(
+                f"{PRESENCE}{occupancy.destination}", "here", body
+            )
+        return occupancy.people_list
 
-    def _tell(self, occupancy: _Occupancy, event: str, body: bytes) -> None:
-        occupancy.here = None
+    def _publish_event(self, occupancy: _Occupancy, event: str, body: bytes) -> None:
+        occupancy.people_list = None
         if occupancy.topic is not None:
             name = f"{PRESENCE}{occupancy.destination}"
-            self._publish(occupancy.topic, self._message(name, event, body))
+            self._publish_in_order(occupancy.topic, self._message(name, event, body))
 
-    def _publish(self, topic: Topic, message: ServerMessage) -> None:
-        """Publish one after the other.
+    def _publish_in_order(self, topic: Topic, message: ServerMessage) -> None:
+        """Publish a message after those whose publication is in progress.
 
-        One who is cut while something is published may leave a place by that: all others have
-        to hear of the two in the same order.
+        Publishing may disconnect a client and so cause another event. The queue makes sure that
+        all subscribers receive both in the same order.
         """
-        self._untold.append((topic, message))
-        if self._is_telling:
+        self._unpublished.append((topic, message))
+        if self._is_publishing:
             return
-        self._is_telling = True
+        self._is_publishing = True
         try:
-            while self._untold:
-                topic, message = self._untold.popleft()
+            while self._unpublished:
+                topic, message = self._unpublished.popleft()
                 topic.publish(message)
         finally:
-            self._is_telling = False
+            self._is_publishing = False
 
     def _message(self, destination: str, event: str, body: bytes) -> ServerMessage:
         headers = {"content-type": "application/json", "x-presence": event}
@@ -302,7 +313,7 @@ class Presence:
 
     # Rooms
 
-    def _note_room(self, occupancy: _Occupancy) -> None:
+    def _room_changed(self, occupancy: _Occupancy) -> None:
         name = occupancy.destination
         if name not in self._room_names:
             return
@@ -314,24 +325,24 @@ class Presence:
         if self._rooms is not None:
             self._changed[name] = None
 
-    def _list_rooms(self) -> ServerMessage:
+    def _room_list_message(self) -> ServerMessage:
         if self._room_list is None:
             names = dict.fromkeys(self._occupied)
             names.update(
                 dict.fromkeys(name for name in self.retained_rooms() if name in self._room_names)
             )
-            body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room, names))
+            body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room_json, names))
             self._room_list = self._message(ROOMS, "here", body)
         return self._room_list
 
-    def _tell_of_rooms(self) -> None:
+    def _publish_rooms(self) -> None:
         if self._rooms is None or not self._changed:
             return
         changed, self._changed = self._changed, {}
-        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(map(self._room, changed))
-        self._publish(self._rooms, self._message(ROOMS, "rooms", body))
+        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(map(self._room_json, changed))
+        self._publish_in_order(self._rooms, self._message(ROOMS, "rooms", body))
 
-    def _room(self, name: str) -> bytes:
+    def _room_json(self, name: str) -> bytes:
         occupancy = self._occupied.get(name)
         if occupancy is None:
             return b'{"destination":%b,"people":0}' % self._write_json(name)

@@ -1,4 +1,4 @@
-"""Which destinations are rooms."""
+"""Names of rooms."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from rtchat.core.broker.destinations import Glob
 __all__ = ["ROOMS", "RoomNames"]
 
 ROOMS = "/presence/rooms"
-"""Which rooms there are, and how many people are in each."""
+"""The destination with the list of rooms and the number of people in each."""
 
-_MAX_REMEMBERED = 4096
+_MAX_CACHED = 4096
 
 
 class RoomNames:
-    """Tells rooms from other destinations, and remembers the answers.
+    """The set of destinations that are rooms; results are cached.
 
     Args:
-        patterns: ``*`` stands for any run of characters.
+        patterns: Patterns of the names; ``*`` stands for any run of characters.
     """
 
-    __slots__ = ("_glob", "_remembered")
+    __slots__ = ("_cache", "_glob")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._glob = Glob(patterns)
-        self._remembered: dict[str, bool] = {}
+        self._cache: dict[str, bool] = {}
 
     def __contains__(self, destination: str) -> bool:
-        known = self._remembered.get(destination)
+        known = self._cache.get(destination)
         if known is None:
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            known = self._remembered[destination] = destination in self._glob
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            known = self._cache[destination] = destination in self._glob
         return known

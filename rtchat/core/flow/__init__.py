@@ -1,1 +1,1 @@
-"""Back-pressure: the way out of a connection, the memory budget, rates."""
+"""Flow control: buffered output and back-pressure, the memory budget, rate limits."""

@@ -1,4 +1,4 @@
-"""The memory budget: one limit over all bytes that wait in queues, transactions and backlogs."""
+"""The memory budget: one limit on all bytes in queues, transactions and backlogs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NO_LIMIT = 1 << 62
 
 
 class Budget:
-    """Counts the bytes that a server holds for its clients.
+    """Counts the bytes that a server buffers for its clients.
 
     Args:
-        max_bytes: The limit; 0 is no limit.
+        max_bytes: The limit in bytes; 0 means no limit.
 
     Attributes:
-        used: How many bytes are held now.
-        near_bytes: From here on publishers are slowed down.
-        over_bytes: Above this a client has to be cut.
-        on_over: Called at the end of a turn that leaves more than the limit.
+        used: The bytes buffered now.
+        near_bytes: The threshold from which publishers are slowed down.
+        over_bytes: The threshold above which a client has to be disconnected.
+        on_over: Called at the end of a turn that leaves the budget exceeded.
     """
 
     __slots__ = ("max_bytes", "near_bytes", "on_over", "over_bytes", "used")
@@ -32,7 +32,7 @@ class Budget:
         self.max_bytes = max_bytes
         self.used = 0
         self.on_over: Callable[[], None] = _nothing
-        # Two comparisons of numbers at the end of every read; no limit is a number, too.
+        # Compared at the end of every read; without a limit the threshold is a huge number.
         self.near_bytes = int(max_bytes * _NEAR_SHARE) or _NO_LIMIT
         self.over_bytes = max_bytes or _NO_LIMIT
 
@@ -43,7 +43,7 @@ class Budget:
 
     @property
     def is_over(self) -> bool:
-        """Whether a client has to be cut."""
+        """Whether a client has to be disconnected."""
         return self.used > self.over_bytes
 
 

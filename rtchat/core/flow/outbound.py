@@ -1,7 +1,7 @@
-"""The way out: where a session's bytes gather until the end of a turn.
+"""Output buffering: a session's bytes are gathered and sent at the end of a turn.
 
-A *turn* is all that one read (or one timer) causes. Frames for one connection gather in its
-:class:`Outbound` while the turn lasts and leave in one write at its end (:meth:`Cork.flush`).
+A *turn* is the processing of one read or one timer. During a turn the frames for a connection are
+gathered in its :class:`Outbound`; the end of the turn sends them in one write (:class:`Cork`).
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ __all__ = [
 
 
 class Framing(Protocol):
-    """How a STOMP frame's bytes are packed for a kind of connection.
+    """How a kind of connection frames STOMP frames (as WebSocket messages, for example).
 
-    Connections with the same wire object receive the same bytes for the same frame, so a
-    message is packed once for all of them.
+    Connections that share a framing object receive identical bytes for a STOMP frame, so a
+    message is framed once for all of them.
     """
 
     def wrap(self, data: bytes) -> bytes:
-        """Give the bytes to send for one STOMP frame (or heart-beat)."""
+        """Return the bytes to send for one STOMP frame or heart-beat."""
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Give what :meth:`wrap` puts before each of several frames of one length.
+        """Return the bytes that :meth:`wrap` would put before each of several frames.
 
         Args:
-            length: How many bytes each has.
-            parts: What they consist of.
+            length: The length of each frame in bytes.
+            parts: Pieces that together contain all bytes of the frames.
 
         Returns:
-            None if they have to be packed one by one.
+            The common prefix, or None if each frame has to be wrapped separately.
         """
 
 
 class _Raw:
-    """Plain TCP: a frame's bytes as they are."""
+    """Framing of plain TCP: none."""
 
     def wrap(self, data: bytes) -> bytes:
-        """Give the bytes unchanged."""
+        """Return the bytes unchanged."""
         return data
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Nothing stands before a frame."""
+        """Return an empty prefix."""
         return b""
 
 
 RAW: Framing = _Raw()
-"""The wire of plain TCP."""
+"""The framing of plain TCP."""
 
 
 class Cork:
-    """The work that is left for the end of this turn; one for all outbounds of a server.
+    """Work that is deferred to the end of a turn; one cork for all outbounds of a server.
 
     A cork is the context of a turn::
 
@@ -73,19 +73,21 @@ class Cork:
     also after an exception.
 
     Args:
-        budget: The limit on all that waits; without one there is no limit.
+        budget: The memory budget. The default has no limit.
 
     Attributes:
-        batch: What the gathering group has gathered, for each of its members.
-        budget: The limit on all that waits.
-        gathering: The group that gathers now.
-        groups: Groups that gathered something.
+        batch: The bytes that the gathering group has gathered, for each of its members.
+        budget: The memory budget.
+        gathering: The group whose bytes ``batch`` holds, or None.
+        groups: Groups that gathered bytes in this turn, in order.
         now: The time at which the turn began, in seconds since 1970.
-        outbounds: Outbounds that gathered something.
-        seconds: Returns the time in seconds since 1970; without a clock ``now`` stays as it is set.
-        unserved: During a flush: members that ``batch`` is still for, with their ``pending``.
-        woken: Callbacks to run at the end of the turn, in order: what may continue now that there
-            is capacity.
+        outbounds: Outbounds that gathered bytes in this turn, in order.
+        seconds: Returns the time in seconds since 1970. Without a clock, ``now`` keeps the value
+            that was assigned to it.
+        unserved: During a flush: members that have yet to receive ``batch``, with their
+            ``pending`` lists.
+        woken: Callbacks to run at the end of the turn, in order, such as sources that may
+            continue because there is capacity again.
     """
 
     __slots__ = (
@@ -117,9 +119,9 @@ class Cork:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the turn: resume what may continue, and send what every outbound has gathered."""
-        # A flush may cut a connection, which leaves its groups and may gather more bytes
-        # elsewhere: look at copies, and again until nothing is left.
+        """End the turn: run ``woken`` callbacks and flush every outbound that gathered bytes."""
+        # A flush may close a connection, which leaves its groups and may gather bytes for other
+        # connections: iterate over copies, and repeat until nothing is left.
         while self.groups or self.outbounds or self.woken:
             while self.woken:
                 woken, self.woken = self.woken, {}
@@ -147,14 +149,14 @@ class Cork:
                 budget.on_over()
 
     def flush(self) -> None:
-        """End a turn that began without the context."""
+        """End a turn that was not entered as a context."""
         self.__exit__()
 
     def settle(self) -> None:
-        """Give what a group has gathered to its members, because something else comes after it.
+        """Move the batch of the gathering group to its members: other output follows it.
 
-        As long as nothing else does, what a group gathers is kept once for all members, and
-        joined once (see :meth:`_serve`).
+        Until then the batch is stored, and later joined, once for all members (see
+        :meth:`_serve`).
         """
         if self.gathering is None and not self.unserved:
             return
@@ -165,7 +167,7 @@ class Cork:
         self.unserved.clear()
 
     def _serve(self, group: OutboundGroup) -> None:
-        """Send each member of a group what was gathered for all of them, joined once."""
+        """Send the batch, joined once, to each member of the group."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
         shared = batch[0] if is_alone else b"".join(batch)
@@ -173,8 +175,8 @@ class Cork:
         for outbound in list(unserved):
             pending = unserved.pop(outbound, None)
             if pending is None:
-                # A member that was served before caused something else, so settle() gave this
-                # one its share first.
+                # Serving an earlier member caused other output, so settle() has moved the batch
+                # to this one already.
                 if outbound.pending:
                     outbound.flush()
             elif pending:
@@ -190,10 +192,10 @@ class Cork:
 
 
 class OutboundGroup:
-    """Outlets that receive the same bytes.
+    """Outbounds that receive identical bytes.
 
     Attributes:
-        members: Each outlet with its ``pending`` list.
+        members: The outbounds, each with its ``pending`` list.
     """
 
     __slots__ = ("cork", "members")
@@ -203,24 +205,26 @@ class OutboundGroup:
         self.members: dict[Outbound, list[bytes]] = {}
 
     def add(self, outbound: Outbound) -> None:
-        """Let the outlet take part from now on."""
+        """Add an outbound; it receives what is sent from now on."""
         if self.cork.gathering is self:
             self.cork.settle()
         self.members[outbound] = outbound.pending
 
     def remove(self, outbound: Outbound) -> None:
-        """Let the outlet take no further part; what it gathered still leaves."""
+        """Remove an outbound; what was gathered for it is still sent."""
         if self.cork.gathering is self or self.cork.unserved:
             self.cork.settle()
         del self.members[outbound]
         self.cork.outbounds[outbound] = None
 
     def send(self, messages: list[bytes]) -> None:
-        """Gather messages, packed already, for every member.
+        """Gather messages for every member.
 
-        This is the inner loop of fan-out, and it has no loop: however many members there are,
-        the messages are put on one list. Lengths and limits are looked at once a turn, in the
-        flush.
+        The cost does not depend on the number of members: the messages are appended to one list.
+        Lengths and limits are checked once a turn, by the flush.
+
+        Args:
+            messages: Encoded frames, framed for the connection.
         """
         cork = self.cork
         if cork.gathering is not self:
@@ -232,27 +236,28 @@ class OutboundGroup:
 
 
 class PausedSource(Protocol):
-    """Whoever has more for an outlet than it has room for."""
+    """A source paused by back-pressure."""
 
     def on_drain(self) -> None:
-        """There is room again."""
+        """Continue sending: the outbound is writable again."""
 
 
 HIGH_WATER_BYTES = 64 * 1024
-"""An outlet with less than this waiting takes more from those that can wait (queues, feeds)."""
+"""The high-water mark: with this much buffered, an outbound pauses its sources (queues, topic
+consumers, replays)."""
 
 
 class Outbound(ABC):
-    """One client's way out.
+    """The output buffer of one client.
 
     Attributes:
-        pending: Bytes gathered in this turn, packed for the wire. The list stays the same
-            object for the outlet's whole life; a flush empties it.
-        gathered_bytes: How much of that was gathered by :meth:`send`.
-        waiting_bytes: How much waits from earlier turns because the client does not read.
-        paused_sources: Who has more to send once there is room.
-        framing: How frames are packed.
-        cork: Where to register for the end of the turn.
+        pending: Bytes gathered in this turn, framed. The list is the same object for the lifetime
+            of the outbound; a flush empties it.
+        gathered_bytes: The number of bytes in ``pending`` that :meth:`send` gathered.
+        waiting_bytes: The backlog: bytes from earlier turns that the client has not read yet.
+        paused_sources: Sources to resume once the outbound is writable, in order.
+        framing: The framing of the connection.
+        cork: The cork of the server.
     """
 
     __slots__ = (
@@ -275,18 +280,18 @@ class Outbound(ABC):
 
     @property
     def is_writable(self) -> bool:
-        """Whether sources that can wait may send now."""
+        """Whether less than the high-water mark is buffered, so that sources may send."""
         return self.waiting_bytes + self.gathered_bytes < HIGH_WATER_BYTES
 
     def is_writable_for(self, source: PausedSource) -> bool:
-        """Return whether a source may send now; if not, it is told once it may."""
+        """Return whether a source may send now. If not, pause it: ``on_drain`` will resume it."""
         if self.waiting_bytes + self.gathered_bytes < HIGH_WATER_BYTES:
             return True
         self.paused_sources[source] = None
         return False
 
     def send(self, data: bytes) -> None:
-        """Gather one STOMP frame's bytes; they leave at the end of the turn."""
+        """Gather the bytes of one STOMP frame; they are sent at the end of the turn."""
         if self.framing is not RAW:
             data = self.framing.wrap(data)
         cork = self.cork
@@ -297,29 +302,33 @@ class Outbound(ABC):
         cork.outbounds[self] = None
 
     def on_drain(self) -> None:
-        """Tell those who wait that there is room; whoever still has more waits again."""
+        """Resume paused sources, in order, until the high-water mark is reached again."""
         paused_sources, self.paused_sources = self.paused_sources, {}
         while paused_sources and self.is_writable:
-            waiter = next(iter(paused_sources))
-            del paused_sources[waiter]
-            waiter.on_drain()
-        # Those whose turn did not come are the first the next time.
+            source = next(iter(paused_sources))
+            del paused_sources[source]
+            source.on_drain()
+        # Sources that were not resumed come first the next time.
         self.paused_sources = {**paused_sources, **self.paused_sources}
 
     @abstractmethod
     def flush(self) -> None:
-        """Send what is pending, empty the list, and set ``gathered_bytes`` to 0."""
+        """Send ``pending``, empty the list, and set ``gathered_bytes`` to 0."""
 
     def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
-        """Send what a whole group gathered; nothing else is pending.
+        """Send the batch of a group. Called only if nothing else is pending.
 
         Args:
-            shared: All of it, joined.
-            batch: The same in pieces.
+            shared: The batch, joined.
+            batch: The same bytes in pieces.
         """
         self.pending += batch
         self.flush()
 
     @abstractmethod
     def overflow(self, waiting_bytes: int) -> None:
-        """Cut the client: this much waits for it, which is too much."""
+        """Disconnect the client: its backlog is too large.
+
+        Args:
+            waiting_bytes: The size of the backlog in bytes.
+        """

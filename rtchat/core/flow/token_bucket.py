@@ -1,19 +1,19 @@
-"""How fast one session may send: a bucket of tokens, one for each SEND."""
+"""A token bucket that limits the rate of a session's SEND frames."""
 
 from __future__ import annotations
 
 __all__ = ["TokenBucket"]
 
-_ALMOST = 1e-6  # a wait that was computed to the end of a float is over
+_ALMOST = 1e-6  # tolerance for rounding: a computed wait of this many tokens is over
 
 
 class TokenBucket:
-    """Fills at a steady rate up to its size; every SEND takes a token out.
+    """Gains tokens at a constant rate up to its size; each SEND takes one token.
 
     Args:
-        per_second: How many tokens come in a second.
-        size: How many it holds; it begins full.
-        now: What time it is, in seconds.
+        per_second: The rate in tokens per second.
+        size: The capacity in tokens. A new bucket is full.
+        now: The current time in seconds.
     """
 
     __slots__ = ("_now", "_per_second", "_size", "_tokens")
@@ -25,14 +25,14 @@ class TokenBucket:
         self._now = now
 
     def wait_s(self, now: float) -> float:
-        """Give how many seconds it takes until there is a token; 0 if there is one."""
+        """Return the seconds until a token is available; 0 if one is available now."""
         passed = now - self._now
         self._now = now
-        if passed > 0:  # a clock may be set back
+        if passed > 0:  # the clock may have been set back
             self._tokens = min(self._size, self._tokens + passed * self._per_second)
         missing = 1.0 - self._tokens
         return missing / self._per_second if missing > _ALMOST else 0.0
 
     def take(self) -> None:
-        """Take a token; :meth:`wait_s` was asked before, and said 0."""
+        """Take a token. Call it only after :meth:`wait_s` returned 0."""
         self._tokens -= 1.0

@@ -1,1 +1,1 @@
-"""Topics whose messages are kept and can be replayed."""
+"""Topics with a history: their messages are stored and can be replayed."""

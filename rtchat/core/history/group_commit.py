@@ -1,8 +1,9 @@
-"""The way of kept messages to the file: in batches, and seen by nobody before they are there.
+"""Group commit: messages are written in batches and become visible once the batch is durable.
 
-A message waits here until the batch it is in is in the file. Then it has its offset, is delivered,
-and its publisher gets the RECEIPT. One batch is being written at a time; what comes meanwhile is
-the next one. So offsets have no gaps, and nobody ever sees a message that a crash takes back.
+Messages are queued here until the batch that contains them is in the file. Then they are delivered
+in the order of their offsets, and their publishers get the RECEIPTs. One batch is written at a
+time; messages that arrive meanwhile form the next one. So offsets have no gaps, and no client ever
+sees a message that a crash can undo.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from rtchat.errors import ProtocolError
 __all__ = ["CommitListener", "GroupCommit"]
 
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""What may wait for the file before publishers have to wait, too."""
+"""Bytes that may be queued for the file before publishers are paused."""
 
 _MAX_BATCH_UNITS = 10_000
 
 
 class CommitListener(Protocol):
-    """Who hears of what is in the file."""
+    """Listens to what becomes durable."""
 
     def batch_written(self, batch: Batch) -> None:
-        """All of it is in the file; a call for each of its messages follows."""
+        """Called when a batch is durable, before the calls for its messages."""
 
     def message_written(self, message: KeptMessage) -> None:
-        """The message may be seen."""
+        """Called for each durable message, in order: it may be delivered."""
 
 
 class _Unit(NamedTuple):
-    """What one frame causes; all of it happens when it is written, in order, or nothing."""
+    """The steps that one frame causes. Once written, all of them happen, in order, or none."""
 
     steps: Sequence[Step]
     publisher: Publisher | None
@@ -48,25 +49,25 @@ class _Unit(NamedTuple):
 
 
 class GroupCommit:
-    """What waits for the file, and what is being written.
+    """The queue of messages to store, and the batch that is being written.
 
     Args:
-        history: Who hears of what is in the file.
-        store: The file.
-        epoch: The epoch of destinations that the file does not know.
-        cork: What is left to do at the end of the turn.
-        account: Called with every change of the bytes that wait.
+        listener: Listens to what becomes durable.
+        store: The store.
+        epoch: The epoch of destinations that the store does not know.
+        cork: The cork of the server; a batch is handed to the store at the end of the turn.
+        account: Called with each change in the number of queued bytes.
 
     Attributes:
-        epoch: As above; it goes with the next batch.
-        forgotten: The numbers of streams that give up their place in the next batch.
+        epoch: As above; written with the next batch.
+        forgotten: The numbers of streams that the next batch deletes.
     """
 
     __slots__ = (
         "_account",
         "_cork",
-        "_history",
         "_is_writing",
+        "_listener",
         "_store",
         "_units",
         "_waiting_bytes",
@@ -77,7 +78,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        history: CommitListener,
+        listener: CommitListener,
         store: Store,
         epoch: str,
         cork: Cork,
@@ -85,7 +86,7 @@ class GroupCommit:
     ) -> None:
         self.epoch = epoch
         self.forgotten: list[int] = []
-        self._history = history
+        self._listener = listener
         self._store = store
         self._cork = cork
         self._account = account
@@ -100,12 +101,12 @@ class GroupCommit:
         publisher: Publisher | None,
         cause: Frame,
     ) -> None:
-        """Let messages wait for the file, and for what comes with them.
+        """Queue the messages among the steps; run all steps once the messages are durable.
 
         Args:
-            steps: What happens once they are written, in order. The streams are admitted.
-            publisher: Who wants to know.
-            cause: The frame that all this comes from.
+            steps: The messages and other steps, in order. The messages' streams are admitted.
+            publisher: The session to notify, or None.
+            cause: The frame that caused the steps.
         """
         size = 0
         for step in steps:
@@ -113,15 +114,15 @@ class GroupCommit:
                 step.stream.waiting += 1
                 size += step.row_size
         if not self._units and not self._is_writing:
-            self._cork.woken[self._hand_over] = None
+            self._cork.woken[self._write_batch] = None
         self._units.append(_Unit(steps, publisher, cause, size))
         self._waiting_bytes += size
         self._account(size)
         if publisher is not None:
             publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
 
-    def _hand_over(self) -> None:
-        """Have what waits written, if nothing is being written."""
+    def _write_batch(self) -> None:
+        """Assign offsets to the queued messages and write them, unless a write is in progress."""
         if self._is_writing or not self._units:
             return
         units = self._units[:_MAX_BATCH_UNITS]
@@ -165,33 +166,33 @@ class GroupCommit:
             self.forgotten = [*batch.forgotten, *self.forgotten]
             error = ProtocolError(
                 "history cannot be written",
-                "The message was not published: nobody has seen it. Send it again later. The "
-                "server's log says why.",
+                "The message was not published: no client has received it. Send it again later. "
+                "The server's log has the reason.",
             )
         size = sum(unit.size for unit in units)
         self._waiting_bytes -= size
         self._account(-size)
         if not problem:
-            self._history.batch_written(batch)
+            self._listener.batch_written(batch)
         for unit in units:
             for step in unit.steps:
                 if isinstance(step, KeptMessage):
                     step.stream.waiting -= 1
                     if error is None:
-                        self._history.message_written(step)
+                        self._listener.message_written(step)
                 elif error is None and not isinstance(step, Message):
                     step()
             if unit.publisher is not None:
                 unit.publisher.message_settled(unit.cause, error)
         if self._units:
-            # What this turn still brings is part of the next batch.
-            self._cork.woken[self._hand_over] = None
+            # Messages that arrive in the rest of this turn join the next batch.
+            self._cork.woken[self._write_batch] = None
         elif self._when_idle is not None:
             call, self._when_idle = self._when_idle, None
             call()
 
     def when_idle(self, call: Callable[[], None]) -> None:
-        """Call once nothing is on its way to the file; now, if nothing is."""
+        """Call the function once no message is queued or being written; now, if none is."""
         if self._is_writing or self._units:
             self._when_idle = call
         else:

@@ -1,4 +1,4 @@
-"""The messages that are kept: of which destinations, who reads them, what becomes too old."""
+"""The streams of all destinations with a history: appending, reading, and retention."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ __all__ = ["History", "HistoryOwner"]
 
 _SWEEP_EVERY_S = 10.0
 _OVERGROWN = 2
-"""A stream that has grown to so many times what is kept is cleaned up at once."""
+"""A stream that exceeds its limits by this factor is trimmed at once."""
 
 
 class HistoryOwner(Protocol):
-    """What a history asks of its provider."""
+    """What a history needs of the provider that owns it."""
 
     cork: Cork
-    """The turn: its time, and what is left to do at its end."""
+    """The cork of the server, for the time and for work at the end of the turn."""
 
     def account(self, change: int) -> None:
-        """Count so many bytes more, or fewer, as held."""
+        """Add a number of bytes, which may be negative, to the memory budget."""
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
-        """Deliver a message that is in the file to all subscribers."""
+        """Deliver a durable message to all subscribers of the stream."""
 
     def stream_emptied(self, stream: Stream) -> None:
-        """None of the stream's messages is kept any more; more may come."""
+        """Called when retention has removed the last message of a stream."""
 
 
 class History:
-    """The streams of all destinations that have one.
+    """The streams of all destinations with a history.
 
     Args:
-        owner: Who wants to know what happens.
-        rules: What is kept.
-        limits: How much.
-        store: The file.
-        snapshot: What is in it.
-        new_token: Gives text that never was, for new epochs.
+        owner: The provider that owns the history.
+        rules: Which destinations have a history, and the retention of each.
+        limits: The limits of all streams.
+        store: The store.
+        snapshot: The contents of the store when it was opened.
+        new_token: Returns text that was never used before, for new epochs.
 
     Attributes:
-        group_commit: The way to the file.
-        rules: What is kept.
+        group_commit: The queue of messages to store.
+        rules: As above.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class History:
         self._streams: dict[str, Stream] = {}
         self._last_number = max((stored.number for stored in snapshot.streams), default=0)
         for stored in snapshot.streams:
-            # What no rule matches any longer stays in the file as it is.
+            # Streams that no rule matches any longer stay in the store, unused.
             rule = rules.rule_for(stored.name)
             if rule is not None:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
@@ -101,31 +101,31 @@ class History:
         self._overgrown = False
         self._sweep_at_s = 0.0
 
-    # What it says about itself
+    # Statistics
 
     def names(self) -> list[str]:
-        """Give the destinations of which messages are kept now."""
+        """Return the destinations with at least one stored message."""
         return [stream.name for stream in self._streams.values() if len(stream)]
 
     @property
     def message_count(self) -> int:
-        """How many messages are kept."""
+        """The number of stored messages."""
         return sum(map(len, self._streams.values()))
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions there are to destinations with a history."""
+        """The number of subscriptions to destinations with a history."""
         return sum(stream.users for stream in self._streams.values())
 
     @property
     def topic_count(self) -> int:
-        """How many destinations with a history have subscribers."""
+        """The number of destinations with a history that have subscribers."""
         return sum(1 for stream in self._streams.values() if stream.users)
 
     # Streams
 
     def find(self, name: str) -> Stream | None:
-        """Give a destination's stream; None if nothing of it is kept."""
+        """Return a destination's stream, which may be new; None if no rule matches it."""
         stream = self._streams.get(name)
         if stream is None:
             rule = self.rules.rule_for(name)
@@ -137,7 +137,7 @@ class History:
         return stream
 
     def known(self, name: str) -> Stream | None:
-        """Give a destination's stream if somebody has published or listens there."""
+        """Return a destination's stream if it exists, else None."""
         return self._streams.get(name)
 
     def subscribe(
@@ -147,16 +147,16 @@ class History:
         new_topic: Callable[[], Topic],
         refuse: Callable[[ProtocolError], None],
     ) -> dict[str, str]:
-        """Let a subscription read what is kept and then take part.
+        """Replay stored messages to a subscription, then add it to the stream's topic.
 
         Args:
-            stream: Of what.
-            subscription: Who.
-            new_topic: Makes a topic for the stream's subscribers, should it need one.
-            refuse: Ends the subscriber's session.
+            stream: The stream.
+            subscription: The subscription; its options say where the replay begins.
+            new_topic: Creates a topic for the stream's subscribers if it has none.
+            refuse: Ends the subscriber's session with an error.
 
         Returns:
-            What the RECEIPT says.
+            Headers to add to the RECEIPT.
         """
 
         def join(replay: Replay) -> None:
@@ -173,7 +173,7 @@ class History:
         return replay.start()
 
     def leave(self, stream: Stream, subscription: Subscription) -> None:
-        """Deliver nothing further to a subscription."""
+        """Stop delivering to a subscription."""
         replay = self._replays.pop(subscription, None)
         if replay is not None:
             replay.close()
@@ -182,18 +182,20 @@ class History:
             if not len(stream.topic):
                 stream.topic = None
         stream.users -= 1
-        self._leave_if_unused(stream)
+        self._forget_if_unused(stream)
 
-    def _leave_if_unused(self, stream: Stream) -> None:
-        """Forget a stream that nobody uses and that never had a message."""
+    def _forget_if_unused(self, stream: Stream) -> None:
+        """Remove a stream without subscriptions that never had a message."""
         if not (stream.is_stored or stream.users):
             self._forget(stream)
 
     def admit(self, stream: Stream) -> None:
-        """Make sure that the file may know the stream; it will with the next batch.
+        """Reserve a place in the store for the stream; the next batch creates it.
+
+        If the store is full, the place of an empty stream without subscriptions is reused.
 
         Raises:
-            LimitExceeded: It knows too many.
+            LimitExceeded: The store has the largest allowed number of streams.
         """
         if stream.is_stored:
             return
@@ -201,12 +203,12 @@ class History:
         if self._stored >= limit:
             empty = next((s for s in self._streams.values() if _is_spare(s)), None)
             if empty is None:
-                self._leave_if_unused(stream)
+                self._forget_if_unused(stream)
                 raise LimitExceeded(
                     f"more than {limit} destinations with history",
                     "The limit is destinations.max_count in [history] of the server.",
                 )
-            # Whoever comes back to it, or to one of that name, has to learn that it is another.
+            # A client that returns to a stream of that name has to notice that it is a new one.
             self.group_commit.forgotten.append(empty.number)
             self.group_commit.epoch = self._new_token()
             self._stored -= 1
@@ -219,18 +221,18 @@ class History:
         self._pages.forget(stream)
         stream.is_forgotten = True
 
-    # What comes into the file
+    # Appending
 
     def batch_written(self, batch: Batch) -> None:
-        """Take note of how the streams have grown."""
+        """Update the sizes of the streams in the batch."""
         for delta in batch.streams:
             stream = self._streams[delta.name]
             stream.bytes += delta.bytes
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
-                self._clean_up_soon()
+                self._trim_soon()
 
     def message_written(self, message: KeptMessage) -> None:
-        """Let everybody see a message."""
+        """Append a durable message to its stream and deliver it."""
         stream = message.stream
         max_count = stream.rule.max_count
         if stream.next == stream.stored_first:
@@ -245,22 +247,22 @@ class History:
             for follower in followers:
                 follower.on_drain()
         if stream.next - stream.stored_first > _OVERGROWN * max_count:
-            self._clean_up_soon()
+            self._trim_soon()
 
-    # From the file
+    # Reading
 
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Give a message if it is in memory; :meth:`load` brings it there."""
+        """Return a message from the page cache, or None; :meth:`load` brings it there."""
         return self._pages.get(stream, offset)
 
     def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
-        """Read the page of a message into memory.
+        """Read the page that contains a message into the page cache.
 
         Args:
-            stream: Which stream.
-            offset: Which message.
-            done: Called when it is there, or not there for good, in a turn of its own; with
-                what went wrong, if something did.
+            stream: The stream.
+            offset: The message's offset.
+            done: Called in a later turn, once the page was read. Its argument describes the
+                problem, or is "" on success.
         """
         page = offset // PAGE_MESSAGES * PAGE_MESSAGES
         end = min(page + PAGE_MESSAGES, stream.next)
@@ -280,13 +282,20 @@ class History:
     def find_time(
         self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
     ) -> None:
-        """Look for the first message of a time or later; the answer comes later, too."""
+        """Look up the first message of a given time or later.
+
+        Args:
+            stream: The stream.
+            since_s: The time in seconds since 1970.
+            done: Called in a later turn with the message's offset (None if there is none) and a
+                description of the problem ("" on success).
+        """
         self._store.find(stream.number, since_s, done)
 
-    # What becomes too old, or too much
+    # Retention
 
     def expire(self) -> None:
-        """Drop messages that are older, or more, than what is kept; call it now and then."""
+        """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
         now = self._owner.cork.now
         if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
             return
@@ -322,11 +331,11 @@ class History:
                 if not len(stream):
                     self._owner.stream_emptied(stream)
 
-    def _clean_up_soon(self) -> None:
+    def _trim_soon(self) -> None:
         self._overgrown = True
         self._owner.cork.woken[self.expire] = None
 
 
 def _is_spare(stream: Stream) -> bool:
-    """Whether a stream's place can be given to another one."""
+    """Return whether a stream's place in the store can be reused for another one."""
     return stream.is_stored and not (len(stream) or stream.users or stream.waiting)

@@ -1,4 +1,4 @@
-"""Kept messages in memory: those that were written or read last, up to a limit."""
+"""A cache of stored messages, in pages, with least-recently-used eviction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rtchat.core.history.stream import KeptMessage, Stream
 __all__ = ["PAGE_MESSAGES", "PageCache"]
 
 PAGE_MESSAGES = 256
-"""How many offsets a page has; so many messages at most are read from the file at once."""
+"""The number of offsets in a page; at most this many messages are read from the file at once."""
 
 
 class _Page:
@@ -21,15 +21,16 @@ class _Page:
 
 
 class PageCache:
-    """The pages of all streams that are in memory.
+    """Pages of all streams, up to a number of bytes.
 
-    A page that nobody has looked at for longest goes first, except the one that was touched last.
+    The least recently used page is evicted first. The most recently used one always stays, even
+    if it alone exceeds the limit.
 
     Args:
-        max_bytes: How much there may be.
+        max_bytes: The limit in bytes.
 
     Attributes:
-        bytes: How much there is.
+        bytes: The size of all cached messages in bytes.
     """
 
     __slots__ = ("_max_bytes", "_pages", "bytes")
@@ -40,7 +41,7 @@ class PageCache:
         self.bytes = 0
 
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Give a message if it is in memory."""
+        """Return a message if it is cached, else None."""
         key = (stream.number, offset // PAGE_MESSAGES)
         page = self._pages.get(key)
         if page is None:
@@ -49,13 +50,13 @@ class PageCache:
         return page.messages.get(offset)
 
     def put(self, message: KeptMessage) -> None:
-        """Take a message; one that is there already stays as it is."""
+        """Add a message, unless the cache has one with its stream and offset."""
         stream, offset = message.stream, message.offset
         key = (stream.number, offset // PAGE_MESSAGES)
         page = self._pages.get(key)
         if page is None:
             page = self._pages[key] = _Page()
-            # Everything before the stream's first message will never be asked for again.
+            # Messages before the stream's first one are never requested again.
             self._forget_page((stream.number, stream.first // PAGE_MESSAGES - 1))
         self._pages.move_to_end(key)
         if offset in page.messages:
@@ -68,7 +69,7 @@ class PageCache:
             self._forget_page(next(iter(self._pages)))
 
     def forget(self, stream: Stream) -> None:
-        """Drop what there is of a stream."""
+        """Evict all pages of a stream."""
         for key in [key for key in self._pages if key[0] == stream.number]:
             self._forget_page(key)
 

@@ -1,4 +1,4 @@
-"""A subscriber of a destination with a history, until it has caught up with the others."""
+"""The replay of stored messages to one subscription, until it has caught up."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ __all__ = ["KeptMessages", "Replay"]
 
 
 class KeptMessages(Protocol):
-    """Where kept messages are."""
+    """The source of stored messages; implemented by ``History``, which describes the arguments."""
 
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Give a message if it is in memory."""
+        """Return a message if it is in memory, else None."""
 
     def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
-        """Bring a message into memory; the answer, with what went wrong, comes later."""
+        """Read a message into memory; call ``done`` in a later turn."""
 
     def find_time(
         self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
     ) -> None:
-        """Look for the first message of a time or later; the answer comes later."""
+        """Look up the first message of a given time or later; call ``done`` in a later turn."""
 
 
 class Replay:
-    """Hands one subscription what is kept, from where it asked for, as fast as it takes it.
+    """Delivers stored messages to one subscription, as fast as its client reads them.
 
-    It takes no part in the fan-out meanwhile: what is published while it reads is kept, so it
-    comes in its turn. In the very turn in which nothing is left it joins the others: nothing is
-    missed and nothing comes twice.
+    Meanwhile the subscription takes no part in the fan-out: messages published during the replay
+    are stored, and so part of it. The subscription joins the fan-out in the same turn in which
+    the replay reaches the end of the stream, so no message is missed or delivered twice.
 
     Args:
-        subscription: Whom it serves.
-        stream: What it reads.
-        history: Where that is.
-        cork: The turn, whose ``now`` tells what has expired.
-        join: Called once it has caught up; from then on it is not needed any more.
-        refuse: Ends the subscriber's session.
+        subscription: The subscription; its options say where to begin.
+        stream: The stream to read.
+        history: The source of the messages.
+        cork: The cork of the server, whose ``now`` decides which messages have expired.
+        join: Called once the replay has caught up; then the replay has ended.
+        refuse: Ends the subscriber's session with an error.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class Replay:
         self._position = stream.next
 
     def start(self) -> dict[str, str]:
-        """Begin where the subscription asks for; give what its RECEIPT says."""
+        """Begin where the subscription asks for; return headers to add to the RECEIPT."""
         stream, options = self.stream, self.subscription.options
         receipt = {"x-stream-epoch": stream.epoch, "x-stream-offset": str(stream.next)}
         start = options.start
@@ -105,13 +105,13 @@ class Replay:
         return receipt
 
     def on_drain(self) -> None:
-        """Hand out what can be handed out now."""
+        """Deliver messages until the client has no capacity or the stream has no more."""
         if self._is_reading:
             return
         stream, subscription = self.stream, self.subscription
         while not self._is_closed:
             if self._position >= stream.next:
-                self._arrive()
+                self._finish()
                 return
             if not self.subscription.is_ready_for(self):
                 return
@@ -130,29 +130,29 @@ class Replay:
                 subscription.deliver(Entry(message, message.offset), dropped, mark)
 
     def close(self) -> None:
-        """Hand out nothing further: the subscription has ended, or has joined the others."""
+        """Stop delivering: the subscription has ended, or has caught up."""
         self._is_closed = True
         self.stream.followers.pop(self, None)
         self.subscription.outbound.paused_sources.pop(self, None)
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
-        """Acknowledgements of a topic only make room for more."""
+        """Continue: acknowledgements give a topic's subscriber more credit."""
         self.on_drain()
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
-        """Nothing is redelivered from a topic."""
+        """Continue: a topic redelivers no message."""
         self.on_drain()
 
-    def _arrive(self) -> None:
+    def _finish(self) -> None:
         if self._mark:
-            # Its first message, whoever sends it, says something that no other subscriber's does.
+            # The next message needs an ``x-stream-recovered`` for this subscription alone.
             self.stream.followers[self] = None
             return
         self.close()
         self._join(self)
 
     def _skip(self) -> None:
-        """Go past messages that were dropped before this subscriber took them."""
+        """Skip messages that retention has removed before they were delivered."""
         lost = self.stream.first - self._position
         if self.subscription.options.slow is SlowPolicy.CLOSE:
             self.close()
@@ -183,7 +183,7 @@ class Replay:
 
 
 def _not_readable() -> ProtocolError:
-    """Give the error for a subscriber whose messages cannot be read."""
+    """Return the error for a subscriber whose messages cannot be read from the store."""
     return ProtocolError(
-        "history cannot be read", "Subscribe again later. The server's log says why."
+        "history cannot be read", "Subscribe again later. The server's log has the reason."
     )

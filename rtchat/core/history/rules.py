@@ -1,4 +1,4 @@
-"""Which destinations are kept, how many messages of each, and for how long."""
+"""Which destinations have a history, and the retention of each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ __all__ = ["HistoryLimits", "HistoryRule", "HistoryRules"]
 
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
-    """What kept messages may use.
+    """The limits of all streams.
 
     Attributes:
-        max_destinations: Destinations with kept messages.
-        max_destination_bytes: Bytes of body and headers that are kept of one destination.
-        max_memory_bytes: Bytes of kept messages in memory; the file has all of them.
+        max_destinations: Number of destinations with stored messages.
+        max_destination_bytes: Size of one destination's stored messages (bodies and headers), in
+            bytes.
+        max_memory_bytes: Size of the page cache in bytes. The file has all messages.
     """
 
     max_destinations: int = key(
@@ -34,12 +35,12 @@ class HistoryLimits:
 
 
 class HistoryRule(NamedTuple):
-    """What is kept of some destinations.
+    """The retention of some destinations.
 
     Attributes:
-        pattern: Their names; ``*`` stands for any characters.
-        max_count: How many messages of each.
-        max_age_s: For how many seconds; 0 is for ever.
+        pattern: The names of the destinations; ``*`` stands for any characters.
+        max_count: The number of messages to keep of each destination.
+        max_age_s: The age in seconds up to which messages are kept; 0 means no limit.
     """
 
     pattern: str
@@ -48,10 +49,10 @@ class HistoryRule(NamedTuple):
 
 
 class HistoryRules:
-    """Finds the rule of a destination: the first one that matches.
+    """Finds the rule of a destination: the first one whose pattern matches.
 
     Args:
-        rules: In their order.
+        rules: The rules, in order.
     """
 
     def __init__(self, rules: Iterable[HistoryRule]) -> None:
@@ -59,7 +60,7 @@ class HistoryRules:
         self._globs = [Glob([rule.pattern]) for rule in self.rules]
 
     def rule_for(self, name: str) -> HistoryRule | None:
-        """Return the rule of a destination; None means that nothing of it is kept."""
+        """Return the rule of a destination, or None if it has no history."""
         for glob, rule in zip(self._globs, self.rules, strict=True):
             if name in glob:
                 return rule

@@ -20,14 +20,14 @@ __all__ = [
 
 
 class Row(NamedTuple):
-    """A message as it lies in the file.
+    """A stored message.
 
     Attributes:
         stream: The number of its stream.
-        offset: Its place there.
-        time_s: When it was accepted, in seconds since 1970.
+        offset: Its offset in the stream.
+        time_s: The time at which it was accepted, in seconds since 1970.
         message_id: Its ``message-id``.
-        head: The publisher's headers that are passed on, a line each, as in STOMP 1.2.
+        head: The publisher's headers that subscribers see, as header lines of STOMP 1.2.
         body: Its body.
     """
 
@@ -40,21 +40,21 @@ class Row(NamedTuple):
 
     @property
     def size(self) -> int:
-        """What it counts in limits, in bytes."""
+        """The size that counts towards limits, in bytes: body, headers and an overhead."""
         return len(self.head) + len(self.body) + OVERHEAD_BYTES
 
 
 class StoredStream(NamedTuple):
-    """A stream as the file knows it.
+    """A stream as it is stored.
 
     Attributes:
-        number: What messages know it by in the file.
+        number: The number that identifies the stream in the store.
         name: The destination.
-        epoch: The text that no other life of the destination has.
-        first: The offset of the oldest message there.
-        next: The offset that the next message gets.
-        bytes: The sizes of all its messages.
-        oldest_s: The time of the oldest message.
+        epoch: Text that identifies this incarnation of the destination's stream.
+        first: The offset of the oldest message.
+        next: The offset of the next message.
+        bytes: The size of all its messages in bytes.
+        oldest_s: The time of the oldest message, in seconds since 1970.
     """
 
     number: int
@@ -67,11 +67,11 @@ class StoredStream(NamedTuple):
 
 
 class StoreSnapshot(NamedTuple):
-    """What a file holds when it is opened, but for the messages.
+    """The contents of a store when it is opened, without the messages.
 
     Attributes:
-        epoch: The epoch of destinations that it does not know.
-        streams: Those it knows.
+        epoch: The epoch of destinations that are not in the store.
+        streams: The streams in the store.
     """
 
     epoch: str
@@ -79,14 +79,14 @@ class StoreSnapshot(NamedTuple):
 
 
 class StreamDelta(NamedTuple):
-    """How a stream grows by a batch; it is made if it is not there yet.
+    """The change of a stream by a batch. A stream that is not in the store is created.
 
     Attributes:
-        number: Which.
+        number: The stream's number.
         name: The destination.
-        epoch: Its epoch.
-        next: The offset after the batch's last message in it.
-        bytes: The sizes of the batch's messages in it.
+        epoch: The stream's epoch.
+        next: The offset after the stream's last message in the batch.
+        bytes: The size of the stream's messages in the batch, in bytes.
     """
 
     number: int
@@ -97,13 +97,13 @@ class StreamDelta(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What is written all together or not at all.
+    """Changes that are written atomically.
 
     Attributes:
         rows: New messages.
-        streams: The streams that they are in.
-        forgotten: The numbers of streams that give up their place; nothing is left of them.
-        epoch: The epoch of destinations that the file does not know, from now on.
+        streams: The changes of their streams.
+        forgotten: The numbers of streams to delete.
+        epoch: The epoch, from now on, of destinations that are not in the store.
     """
 
     rows: Sequence[Row]
@@ -113,13 +113,13 @@ class Batch(NamedTuple):
 
 
 class Trim(NamedTuple):
-    """What is to be deleted of a stream: whatever lies outside one of these.
+    """The limits of a stream. Messages that exceed any of them are deleted, oldest first.
 
     Attributes:
-        stream: Its number.
-        first: The first offset that stays.
-        before_s: The time, in seconds since 1970, from which on messages stay.
-        max_bytes: How much stays.
+        stream: The stream's number.
+        first: The first offset to keep.
+        before_s: Messages from before this time, in seconds since 1970, are deleted.
+        max_bytes: The size of the messages to keep, in bytes.
     """
 
     stream: int
@@ -129,13 +129,13 @@ class Trim(NamedTuple):
 
 
 class Trimmed(NamedTuple):
-    """What is left of a stream.
+    """A stream after trimming.
 
     Attributes:
-        stream: Its number.
-        first: The first offset there, or the next one if nothing is left.
-        bytes: The sizes of all its messages.
-        oldest_s: The time of the first message, 0 without one.
+        stream: The stream's number.
+        first: The offset of its first message, or the next offset if it is empty.
+        bytes: The size of all its messages in bytes.
+        oldest_s: The time of its first message in seconds since 1970, or 0 if it is empty.
     """
 
     stream: int
@@ -145,22 +145,28 @@ class Trimmed(NamedTuple):
 
 
 class Store(Protocol):
-    """The file. It does one thing after the other, in the order it was asked.
+    """An asynchronous store. Operations complete in order; callbacks are never re-entrant.
 
-    Every answer comes in a turn of its own, never from inside the call that asked. An answer's last
-    argument says what went wrong, in words for people; it is "" when nothing did.
+    Each callback runs in a turn of its own, never from within the call that started the operation.
+    Its last argument describes the problem in plain English, or is "" on success.
     """
 
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
-        """Write a batch; the answer comes when it survives the end of the process."""
+        """Write a batch; call ``done`` once it is durable."""
 
     def read(
         self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
     ) -> None:
-        """Give the messages with these offsets, as far as they are there, in order."""
+        """Read the messages with offsets from ``first`` up to, but not including, ``end``.
+
+        ``done`` gets those that exist, in order.
+        """
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
-        """Give the offset of the first message of this time or later, None if there is none."""
+        """Look up the first message of a given time (in seconds since 1970) or later.
+
+        ``done`` gets its offset, or None if there is no such message.
+        """
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
-        """Delete messages."""
+        """Delete messages that exceed the limits; ``done`` gets what is left of each stream."""

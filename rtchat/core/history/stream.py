@@ -17,13 +17,13 @@ __all__ = ["KeptMessage", "Stream", "message_of"]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class KeptMessage(Message):
-    """A message of a stream; it has its offset once a batch was made of it.
+    """A message of a stream. Its offset is assigned when its batch is formed.
 
     Attributes:
-        stream: Where it is kept.
-        offset: Its number there, from 0.
-        time_s: When it was accepted, in seconds since 1970.
-        row_size: What it counts in limits, in bytes, here and in the file.
+        stream: The stream.
+        offset: Its offset in the stream, from 0; -1 before it is assigned.
+        time_s: The time at which it was accepted, in seconds since 1970.
+        row_size: The size that counts towards limits, in bytes, in memory and in the store.
     """
 
     stream: Stream
@@ -33,15 +33,15 @@ class KeptMessage(Message):
 
     @property
     def size(self) -> int:
-        """What it counts in limits, in bytes: the same as its row in the file."""
+        """The size that counts towards limits, in bytes: that of its row in the store."""
         return self.row_size
 
 
 def message_of(row: Row, stream: Stream) -> KeptMessage:
-    """Return the message that a row was made of.
+    """Return the message that a row contains.
 
     Raises:
-        ProtocolError: The row is damaged: it was not written by this program.
+        ProtocolError: The row's headers cannot be parsed: the store is damaged.
     """
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
     return KeptMessage(
@@ -58,25 +58,26 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
 
 
 class Stream:
-    """One destination with a history.
+    """The messages of one destination with a history.
 
     Attributes:
-        number: What the file knows it by.
+        number: The number that identifies the stream in the store.
         name: The destination.
-        epoch: The text that no other life of the destination has.
-        rule: What is kept.
-        first: The offset of the oldest message that is given out.
-        next: The offset that the next message gets; up to here all is in the file.
-        bytes: The sizes of its messages in the file.
-        oldest_s: The time of the oldest one in the file.
-        stored_first: The offset of the oldest one in the file, which is cleaned up now and then.
-        is_forgotten: Whether its place was given to another one; its name leads elsewhere now.
-        is_stored: Whether the file knows it, or will with the next batch.
-        waiting: How many messages are on their way to the file.
-        topic: Its subscribers that take part in the fan-out.
-        followers: Subscribers that are served one by one at the end of the stream.
-        position_prefix: The header lines that tell a message's place, up to its offset.
-        users: How many subscriptions there are.
+        epoch: Text that identifies this incarnation of the destination's stream.
+        rule: The retention.
+        first: The offset of the oldest message that may be replayed.
+        next: The offset of the next message; all messages before it are durable.
+        bytes: The size of its stored messages in bytes.
+        oldest_s: The time of the oldest stored message, in seconds since 1970.
+        stored_first: The offset of the oldest stored message. It is at most ``first``, because
+            the store is trimmed only from time to time.
+        is_forgotten: Whether the stream was removed; its name may belong to a new stream.
+        is_stored: Whether the stream is in the store, or will be with the next batch.
+        waiting: The number of messages that wait to be stored.
+        topic: The subscriptions that have caught up, or None without any.
+        followers: Replays at the end of the stream that have to deliver the next message.
+        position_prefix: The header lines of a message's position, up to its offset.
+        users: The number of subscriptions.
     """
 
     __slots__ = (
@@ -117,5 +118,5 @@ class Stream:
         self.position_prefix = f"\nx-stream-epoch:{stored.epoch}\nx-stream-offset:".encode()
 
     def __len__(self) -> int:
-        """How many messages are kept."""
+        """Return the number of messages that may be replayed."""
         return self.next - self.first

@@ -1,4 +1,4 @@
-"""Topics with a history, as a provider of the broker."""
+"""The provider of topics with a history."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["HistoryTopics"]
 
 
 class HistoryTopics(DestinationProvider):
-    """Keeps the messages of the topics that rules name, and replays them to subscribers.
+    """Stores the messages of topics that match a rule, and replays them to subscribers.
 
     Args:
-        broker: The broker; it asks this provider from now on.
-        rules: Which topics.
-        limits: How much is kept.
-        store: The file.
-        snapshot: What is in it.
+        broker: The broker. The constructor adds the provider to it.
+        rules: Which topics have a history, and the retention of each.
+        limits: The limits of all streams.
+        store: The store.
+        snapshot: The contents of the store when it was opened.
 
     Attributes:
         history: The streams.
@@ -51,50 +51,50 @@ class HistoryTopics(DestinationProvider):
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
     ) -> Mapping[str, str]:
-        """Replay what a subscription asks for, then deliver what is published."""
+        """Replay stored messages to a subscription, then deliver new ones."""
         name = subscription.destination
         new_topic = partial(self._broker.new_topic, name, max_backlog_bytes)
         return self.history.subscribe(self._stream(name), subscription, new_topic, refuse)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Deliver nothing further."""
+        """Stop delivering to a subscription."""
         stream = self.history.known(subscription.destination)
-        assert stream is not None  # a stream with a subscriber is never forgotten
+        assert stream is not None  # a stream with a subscription is never removed
         self.history.leave(stream, subscription)
 
     def target(self, name: str) -> Target:
-        """Return the stream of a name, as a target."""
+        """Return the target that stores messages in the stream of this name."""
         return _StreamTarget(name, self)
 
     def retained_names(self) -> Iterable[str]:
-        """Return the destinations of which messages are kept now."""
+        """Return the destinations with at least one stored message."""
         return self.history.names()
 
     def expire(self, now: float) -> None:
-        """Drop messages that are too old, or too many."""
+        """Apply the retention to all streams."""
         self.history.expire()
 
     @property
     def topic_count(self) -> int:
-        """How many destinations with a history have subscribers."""
+        """The number of destinations with a history that have subscribers."""
         return self.history.topic_count
 
     @property
     def subscription_count(self) -> int:
-        """How many subscriptions there are to destinations with a history."""
+        """The number of subscriptions to destinations with a history."""
         return self.history.subscription_count
 
-    # What the history asks for
+    # Called by the history
 
     def account(self, change: int) -> None:
-        """Count so many bytes more, or fewer, as held."""
+        """Add a number of bytes, which may be negative, to the memory budget."""
         self._broker.budget.used += change
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
-        """Deliver a message that is in the file to all subscribers."""
+        """Deliver a durable message to all subscribers, those of patterns included."""
         broker = self._broker
-        for heard in broker.events.published:
-            heard(message)
+        for listener in broker.events.published:
+            listener(message)
         if stream.next - stream.first == 1:
             self._retention_changed(stream)
         if stream.topic is not None:
@@ -104,21 +104,21 @@ class HistoryTopics(DestinationProvider):
                 topic.publish(message)
 
     def stream_emptied(self, stream: Stream) -> None:
-        """Tell that nothing is kept of a destination any longer."""
+        """Notify listeners that a destination has no stored messages any more."""
         self._retention_changed(stream)
 
     def _retention_changed(self, stream: Stream) -> None:
-        for heard in self._broker.events.retention_changed:
-            heard(stream.name)
+        for listener in self._broker.events.retention_changed:
+            listener(stream.name)
 
     def _stream(self, name: str) -> Stream:
         stream = self.history.find(name)
-        assert stream is not None  # the claims are made of the rules
+        assert stream is not None  # the claims are derived from the rules
         return stream
 
 
 class _StreamTarget(Target):
-    """A topic with a history: a message is delivered once it is in the file."""
+    """A topic with a history: messages are delivered once they are durable."""
 
     __slots__ = ("_cork", "_history", "_stream")
 
@@ -130,19 +130,19 @@ class _StreamTarget(Target):
         self._stream: Stream | None = None
 
     def admit(self) -> None:
-        """Make sure that the file may know the stream.
+        """Reserve a place in the store for the stream.
 
         Raises:
-            LimitExceeded: It knows too many.
+            LimitExceeded: The store has the largest allowed number of streams.
         """
         stream = self._stream
         if stream is None or stream.is_forgotten:
             stream = self._stream = self._history.find(self.name)
-            assert stream is not None  # the claims are made of the rules
+            assert stream is not None  # the claims are derived from the rules
         self._history.admit(stream)
 
     def stored(self, message: Message) -> Message:
-        """Return the message with its stream, where it gets its offset."""
+        """Return the message as one of the stream; its offset is assigned later."""
         stream = self._stream
         assert stream is not None  # admit() came before
         return KeptMessage(
@@ -156,6 +156,6 @@ class _StreamTarget(Target):
         )
 
     def put(self, message: Message, sender: Principal | None) -> None:
-        """Store the message, although no session waits for it."""
+        """Store the message; no session is notified of the result."""
         self.admit()
         self._history.group_commit.commit([self.stored(message)], None, message.frame)

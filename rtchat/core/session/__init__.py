@@ -1,1 +1,1 @@
-"""One client's STOMP conversation."""
+"""The session layer: one client's STOMP session, from CONNECT to the end."""

@@ -1,4 +1,4 @@
-"""ACK and NACK: which deliveries a frame is about, and what becomes of them."""
+"""ACK and NACK: look up the deliveries of a frame, and report them to their source."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def acknowledge(
     is_ack: bool,
     requeue: bool,
 ) -> None:
-    """Act on an ACK or NACK, or let it wait for its transaction's COMMIT.
+    """Process an ACK or NACK, or add it to its transaction.
 
     Args:
         frame: The frame.
         subscriptions: The session's subscriptions.
         transactions: The session's open transactions.
-        is_ack: Whether it is an ACK.
-        requeue: Whether another consumer may have a message that is refused.
+        is_ack: True for an ACK, false for a NACK.
+        requeue: Whether a rejected message may be redelivered.
 
     Raises:
         ProtocolError: There is no such delivery, or no such transaction.
@@ -57,10 +57,14 @@ def acknowledge(
 
 
 def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> None:
-    """Act on several ACKs that say no more than which delivery they are about.
+    """Process several ACKs without headers other than ``id``.
+
+    Args:
+        ack_ids: The ``id`` of each ACK, in order.
+        subscriptions: The session's subscriptions.
 
     Raises:
-        ProtocolError: One is of no such delivery; those before it have had their effect.
+        ProtocolError: There is no such delivery; the ACKs before that one have taken effect.
     """
     while ack_ids:
         subscription = subscriptions.get(subscription_number(ack_ids[0]))

@@ -1,6 +1,6 @@
-"""What a connected client may ask for beside SEND: subscriptions, acknowledgements, transactions.
+"""The commands of a connected client other than SEND.
 
-Each command is a function of a session and a frame. What it returns is part of the RECEIPT.
+Each command is a function of a session and a frame. It may return headers to add to the RECEIPT.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class _Session(Publisher, Protocol):
-    """What the commands need of a session."""
+    """The part of a session that the commands use."""
 
     broker: Broker
     subscriptions: Subscriptions
@@ -41,7 +41,7 @@ class _Session(Publisher, Protocol):
     committing: tuple[Frame, Sequence[Action]] | None
 
     def wait_for_storage(self) -> None:
-        """Raise ``MustWait`` until all messages that the client has sent before are stored."""
+        """Raise ``MustWait`` unless all earlier messages of the client are stored."""
 
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Raise ``MustWait`` if a queue of the route is full."""
@@ -60,12 +60,12 @@ def unsubscribe(session: _Session, frame: Frame) -> None:
 
 
 def ack(session: _Session, frame: Frame) -> None:
-    """Take note that the client is done with a message."""
+    """Acknowledge a delivery."""
     acknowledge(frame, session.subscriptions, session.transactions, is_ack=True, requeue=False)
 
 
 def nack(session: _Session, frame: Frame) -> None:
-    """Take note that the client does not want a message."""
+    """Reject a delivery."""
     requeue = wants_requeue(frame)
     acknowledge(frame, session.subscriptions, session.transactions, is_ack=False, requeue=requeue)
 
@@ -76,14 +76,19 @@ def begin(session: _Session, frame: Frame) -> None:
 
 
 def commit(session: _Session, frame: Frame) -> None:
-    """Let everything in a transaction take effect."""
+    """Commit a transaction; retried from the start when a full queue has capacity again.
+
+    Raises:
+        MustWait: A queue is full, or messages have to be stored first.
+        ProtocolError: There is no such transaction, or a target refuses a message.
+    """
     name = required(frame, "transaction")
     actions = session.transactions.actions(name)
     relieved = relieved_by(actions)
     for action in actions:
         if isinstance(action, Publication):
             session.wait_for_capacity(action.route, relieved)
-    # Everything was checked when it came, so all of it takes effect.
+    # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
     parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
     try:
@@ -97,12 +102,12 @@ def commit(session: _Session, frame: Frame) -> None:
 
 
 def abort(session: _Session, frame: Frame) -> None:
-    """Let nothing in a transaction take effect."""
+    """Abort a transaction: drop its SENDs, and leave its deliveries unacknowledged."""
     undone = undo(session.transactions.take(required(frame, "transaction")))
     ended = (one for one in undone if session.subscriptions.get(one.number) is None)
     session.broker.return_unacked(ended)
 
 
 def disconnect(session: _Session, frame: Frame) -> None:
-    """Do nothing but the receipt and the close, which follow."""
+    """Wait for the storage. The session sends the RECEIPT and closes."""
     session.wait_for_storage()

@@ -1,4 +1,4 @@
-"""What a session asks of the connection underneath."""
+"""The interface between a session and the connection underneath."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["CloseReason", "HeartBeat", "SessionTransport"]
 
 
 class CloseReason(Enum):
-    """Why the server closes a connection; adapters know its close code."""
+    """Why the server closes a connection; adapters map it to a WebSocket close code."""
 
     DONE = "disconnected"
     PROTOCOL = "protocol error"
@@ -25,11 +25,11 @@ class CloseReason(Enum):
 
 
 class HeartBeat(NamedTuple):
-    """What both sides agreed on; 0 means never.
+    """The negotiated heart-beat intervals; 0 means no heart-beats.
 
     Attributes:
-        send_ms: The server sends something at least this often.
-        receive_ms: The client sends something at least this often.
+        send_ms: The longest interval between two transmissions of the server, in milliseconds.
+        receive_ms: The longest interval between two transmissions of the client, in milliseconds.
     """
 
     send_ms: int
@@ -37,23 +37,28 @@ class HeartBeat(NamedTuple):
 
 
 class SessionTransport(Protocol):
-    """What a session asks of the connection it is on."""
+    """The connection of a session."""
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
-        """The client is logged in: end the login time-out, begin with heart-beats."""
+        """The client is logged in: cancel the login timeout and start heart-beats."""
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
-        """Nothing follows: close once what was gathered is out. ``text`` is for people."""
+        """The session has ended: send the pending output, then close the connection.
+
+        Args:
+            reason: Why it closes.
+            text: A description in plain English, or "".
+        """
 
     def pause_reading(self) -> None:
-        """The client has to wait: read no more from it."""
+        """Stop reading: the client has to wait."""
 
     def resume_reading(self) -> None:
-        """The client need not wait any longer."""
+        """Continue reading: the wait is over."""
 
     def resume_after(self, delay_s: float) -> None:
-        """The client sends faster than it may: call the session's ``resume`` after this time."""
+        """Call ``Session.resume()`` after a delay: the client has exceeded its rate limit."""
 
     def resume_session(self) -> None:
-        """What the client waits for has happened, in somebody else's turn: call the session's
-        ``resume``, and answer for its bugs as for those of ``receive``."""
+        """The wait is over. Call ``Session.resume()``, handling exceptions as ``dataReceived()``
+        does. Called in a turn that another connection may have caused."""

@@ -1,4 +1,4 @@
-"""CONNECT: the version and the heart-beats that both sides agree on."""
+"""CONNECT: negotiation of the version and the heart-beats."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ __all__ = ["NoCommonVersion", "agree_on_heartbeat", "negotiate"]
 
 
 class NoCommonVersion(ProtocolError):
-    """The client accepts no version that the server speaks."""
+    """The client accepts none of the server's versions."""
 
 
 def negotiate(accept_version: str | None) -> Version:
-    """Return the highest version that both sides speak.
+    """Return the highest version that both sides support.
 
     Args:
-        accept_version: The header of CONNECT; None is a client of STOMP 1.0, which lacks it.
+        accept_version: The ``accept-version`` header of CONNECT. None stands for STOMP 1.0, which
+            has no such header.
 
     Raises:
-        NoCommonVersion: There is none.
+        NoCommonVersion: There is no common version.
     """
     if accept_version is None:
         return Version.V10
@@ -37,11 +38,11 @@ def negotiate(accept_version: str | None) -> Version:
 
 
 def agree_on_heartbeat(text: str, limits: Limits) -> tuple[HeartBeat, str]:
-    """Return what both sides have agreed on, and the ``heart-beat`` header of CONNECTED.
+    """Return the negotiated intervals and the ``heart-beat`` header of CONNECTED.
 
     Args:
-        text: The ``heart-beat`` header of CONNECT, two numbers of milliseconds.
-        limits: What the server offers.
+        text: The ``heart-beat`` header of CONNECT: two numbers of milliseconds.
+        limits: The intervals that the server offers.
 
     Raises:
         ProtocolError: The header is not two numbers.
@@ -66,7 +67,7 @@ def agree_on_heartbeat(text: str, limits: Limits) -> tuple[HeartBeat, str]:
 
 
 def _offer(usual_ms: int, wished_ms: int, limits: Limits) -> int:
-    """Return less than usual for a client that wishes it, down to the minimum."""
+    """Return the server's interval in ms: shortened if the client asks, down to the minimum."""
     if not usual_ms or not wished_ms or wished_ms >= usual_ms:
         return usual_ms
     return max(wished_ms, min(usual_ms, limits.min_heartbeat_ms))

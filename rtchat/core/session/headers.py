@@ -1,4 +1,4 @@
-"""Reading the headers of frames: what a SUBSCRIBE asks for, what an ACK names."""
+"""Parsing the headers of client frames, SUBSCRIBE, ACK and NACK in particular."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _MAX_PREFETCH = 65535  # as in AMQP, whose prefetch-count this is
 
 
 def required(frame: Frame, name: str) -> str:
-    """Give a header that the frame must have.
+    """Return the value of a required header.
 
     Raises:
-        ProtocolError: It is missing or empty.
+        ProtocolError: The header is missing or empty.
     """
     value = frame.headers.get(name)
     if not value:
@@ -49,10 +49,10 @@ def required(frame: Frame, name: str) -> str:
 
 
 def milliseconds(text: str) -> int:
-    """Read a whole number of milliseconds.
+    """Return a non-negative whole number of milliseconds.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is not such a number.
     """
     number = parse_digits(text.strip(), 18)
     if number is None:
@@ -61,10 +61,14 @@ def milliseconds(text: str) -> int:
 
 
 def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
-    """Read what a SUBSCRIBE asks for.
+    """Return the options of a SUBSCRIBE.
+
+    Args:
+        frame: The SUBSCRIBE.
+        limits: The limits of the session, for the default prefetch.
 
     Raises:
-        ProtocolError: A header says something that cannot be done.
+        ProtocolError: A header has an invalid value, or the selector cannot be parsed.
     """
     headers = frame.headers
     # "If the header is not set, it defaults to auto."
@@ -76,7 +80,7 @@ def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
         raise ProtocolError("unknown x-slow", f"x-slow is one of {', '.join(_SLOW_POLICIES)}.")
     selector = None
     if headers.get("selector"):
-        # Nobody has to wait for the language of selectors who does not speak it.
+        # Imported on first use, so that the start of the server does not pay for it.
         from rtchat.core.selector.selector import Selector
 
         selector = Selector.parse(headers["selector"])
@@ -91,7 +95,7 @@ def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
 
 
 def _start(text: str) -> StreamStart:
-    """Read where in a history a subscription begins."""
+    """Return the position in a history that an ``x-stream-offset`` header stands for."""
     plain = _PLAIN_STARTS.get(text)
     if plain is not None:
         return plain
@@ -125,10 +129,10 @@ def _prefetch(frame: Frame, limits: Limits) -> int:
 
 
 def ack_id(frame: Frame, version: Version) -> str:
-    """Read which delivery an ACK or NACK is about.
+    """Return the ack id of an ACK or NACK: its ``id``, or ``message-id`` before STOMP 1.2.
 
     Raises:
-        ProtocolError: The header that names it is missing.
+        ProtocolError: A required header is missing.
     """
     if version is Version.V12:
         return frame.headers.get("id") or required(frame, "id")
@@ -139,17 +143,17 @@ def ack_id(frame: Frame, version: Version) -> str:
 
 
 def subscription_number(ack_id: str) -> int:
-    """Give the number of the subscription that an ack id says it is of; 0, which none has."""
+    """Return the subscription's number in an ack id; 0, which no subscription has, if invalid."""
     number = ack_id.rpartition("@")[2].partition(".")[0]
-    # As parse_digits() does it, without its call: this is asked for every ACK.
+    # parse_digits(), inlined to save a call for each ACK.
     return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
 
 
 def wants_requeue(frame: Frame) -> bool:
-    """Tell whether a NACK lets somebody else have the message.
+    """Return whether the message of a NACK may be redelivered.
 
     Raises:
-        ProtocolError: ``requeue`` is neither true nor false.
+        ProtocolError: The header ``requeue`` is neither true nor false.
     """
     text = frame.headers.get("requeue", "true").lower()
     if text not in ("true", "false"):

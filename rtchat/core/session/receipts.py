@@ -1,4 +1,4 @@
-"""What a session waits for, and the RECEIPTs that it owes until then."""
+"""Reasons for a session to wait, and RECEIPTs that are deferred until messages are stored."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rtchat.core.stomp.frames import Frame
 __all__ = ["DONE", "MustWait", "ReceiptLedger", "TooFast"]
 
 DONE = Frame("")
-"""Stands for a frame that has had its effect, but whose message has to be stored first."""
+"""Stands for a frame that was processed, but whose messages have yet to be stored."""
 
 
 class MustWait(Exception):
-    """The client has to wait, and its next frames with it.
+    """The session has to wait before it processes further frames.
 
     Attributes:
-        queue: The queue that has to have capacity; None is the storage, which has to have all
-            that the client has sent.
-        is_done: Whether the frame has had its effect otherwise. If not, none of it has.
+        queue: The full queue to wait for, or None to wait until the storage has all messages that
+            the client has sent.
+        is_done: Whether the frame was processed. If not, it had no effect and is retried.
     """
 
     def __init__(self, queue: Queue | None = None, *, is_done: bool = False) -> None:
@@ -31,10 +31,10 @@ class MustWait(Exception):
 
 
 class TooFast(Exception):
-    """A frame came too early; it has had no effect.
+    """A SEND exceeds the rate limit. It had no effect and is retried.
 
     Attributes:
-        delay_s: After how many seconds it may be tried again.
+        delay_s: The time in seconds after which to retry it.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -44,15 +44,15 @@ class TooFast(Exception):
 
 @dataclass(slots=True)
 class ReceiptLedger:
-    """Counts a session's messages on their way to the storage, and keeps its RECEIPTs in order.
+    """Counts a session's frames that wait for the storage, and sends RECEIPTs in order.
 
-    A RECEIPT follows those of all frames before it. It is owed until as many messages are settled
-    as had been accepted when its frame came.
+    RECEIPTs are sent in the order of the frames. A RECEIPT is owed until as many frames are settled
+    as were accepted when its own frame was processed.
 
     Attributes:
-        accepted: How many frames with messages to store there were.
-        settled: How many of them are stored, or failed.
-        owed: The headers of each RECEIPT that is owed, with the number to wait for.
+        accepted: The number of frames with messages to store.
+        settled: The number of these frames whose messages are stored, or failed.
+        owed: For each RECEIPT owed: the value of ``settled`` to wait for, and its headers.
     """
 
     accepted: int = 0
@@ -60,11 +60,11 @@ class ReceiptLedger:
     owed: deque[tuple[int, Mapping[str, str]]] = field(default_factory=deque)
 
     def owe(self, headers: Mapping[str, str]) -> None:
-        """Keep a RECEIPT until all that was accepted is settled."""
+        """Defer a RECEIPT until all frames accepted so far are settled."""
         self.owed.append((self.accepted, headers))
 
     def take_due(self) -> list[Mapping[str, str]]:
-        """Return the RECEIPTs that are owed no longer, and forget them."""
+        """Remove the RECEIPTs that are due; return their headers, in order."""
         due = []
         while self.owed and self.owed[0][0] <= self.settled:
             due.append(self.owed.popleft()[1])

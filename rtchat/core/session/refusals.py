@@ -1,4 +1,4 @@
-"""What a client is told that broke the protocol or a limit, and why its connection closes."""
+"""ERROR frames, and the reasons for closing a connection after them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def error_frame(error: ProtocolError, cause: Frame | None) -> tuple[dict[str, st
     """Return the headers and the body of the ERROR frame for an error.
 
     Args:
-        error: What is wrong.
-        cause: The frame that caused it, if one did.
+        error: The error.
+        cause: The frame that caused it, or None.
     """
     headers = {"message": error.message, "content-type": "text/plain"}
     if isinstance(error, NoCommonVersion):
@@ -48,7 +48,7 @@ def error_frame(error: ProtocolError, cause: Frame | None) -> tuple[dict[str, st
 
 
 def reason_of(error: ProtocolError) -> CloseReason:
-    """Return why the connection closes after an error."""
+    """Return the close reason for an error."""
     if isinstance(error, LimitExceeded):
         return CloseReason.LIMIT
     if isinstance(error, NotAllowed):
@@ -57,9 +57,9 @@ def reason_of(error: ProtocolError) -> CloseReason:
 
 
 def unexpected(command: str, state: State) -> ProtocolError:
-    """Return the error for a command that a session does not take in its state."""
+    """Return the error for a command that is unknown, or not allowed in the session's state."""
     if command not in _COMMANDS:
-        # The text is not repeated: it may be anything, of any length.
+        # The command is not quoted: it may be any text of any length.
         return ProtocolError(
             "unknown command",
             "A frame begins with a STOMP command in capitals on a line of its own.",
@@ -72,12 +72,12 @@ def unexpected(command: str, state: State) -> ProtocolError:
 
 
 def shutting_down() -> ProtocolError:
-    """Return the error for every client when the server stops."""
+    """Return the error that every session gets when the server stops."""
     return ProtocolError("server shutting down", "Connect again in a moment.")
 
 
 def replaced() -> ProtocolError:
-    """Return the error for a session whose person has connected again in the same window."""
+    """Return the error for a session that a newer one of the same person and window replaces."""
     return ProtocolError(
         "replaced by a newer connection",
         "Another connection came with the same x-presence-token and x-presence-window.",

@@ -1,8 +1,8 @@
-"""One client's STOMP conversation, from CONNECT to the end.
+"""One client's STOMP session, from CONNECT to the end.
 
-A session is fed bytes and answers through its :class:`~rtchat.core.flow.outbound.Outbound`; it
-knows neither sockets nor clocks nor logs. What the connection has to do (start heart-beats, close)
-it tells its :class:`~rtchat.core.session.connection.SessionTransport`.
+A session is fed bytes and replies through its :class:`~rtchat.core.flow.outbound.Outbound`. It uses
+no socket, clock or log: its :class:`~rtchat.core.session.connection.SessionTransport` starts
+heart-beats and closes the connection.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
 
 class Session:
-    """One client's conversation with the broker, and the principal that it acts for.
+    """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
-        broker: Where to subscribe and publish.
-        limits: What the client may use.
-        outbound: The client's way out.
+        broker: The broker.
+        limits: The limits of the session.
+        outbound: The client's output buffer.
         transport: The connection underneath.
 
     Attributes:
-        broker: Where to subscribe and publish.
-        committing: The COMMIT whose messages are on their way to the storage, and its actions.
+        broker: The broker.
+        committing: The COMMIT whose messages are being stored, and its actions, or None.
         id: The ``session`` header of CONNECTED.
-        login: The ``login`` header of CONNECT, "" without one.
-        user: The name of the authenticated user; "" is anonymous.
-        state: Where the conversation is.
-        is_closed: Whether it is over, whatever the connection still does.
+        login: The ``login`` header of CONNECT, or "".
+        user: The name of the authenticated user; "" means anonymous.
+        state: The state, which decides which commands are allowed.
+        is_closed: Whether the session has ended; the connection may still be open.
         is_lost: Whether the connection broke without a DISCONNECT: the client may soon be back.
-        subscriptions: What the client listens to.
-        transactions: What it has begun and not committed.
-        version: The version agreed on; 1.0 until then, which every client can read.
-        has_published: Whether it has sent a message since the flag was last cleared.
+        subscriptions: The open subscriptions.
+        transactions: The open transactions.
+        version: The negotiated version. Before CONNECT it is 1.0, which every client can parse.
+        has_published: Whether the client has sent a message since the flag was last cleared.
     """
 
     __slots__ = (
@@ -112,31 +112,30 @@ class Session:
         self.transactions = Transactions(limits, broker.account)
         self._acts = _COMMANDS[State.NEW]
         self._bucket: TokenBucket | None = None
-        self._held: Frame | None = None  # the frame that has to wait
-        self._waits_for_storage = False  # it waits for that, not for a queue
+        self._held: Frame | None = None  # the frame that waits, or DONE
+        self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
-        self._is_pausing = False  # the client sends faster than the storage writes
+        self._is_pausing = False  # reading is paused because the storage is slower than the client
         self.committing: tuple[Frame, Sequence[Action]] | None = None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the client is not read because it waits for a queue, the storage or its rate."""
+        """Whether a frame waits for a queue, the storage or the rate limit; reading is paused."""
         return self._held is not None
 
     def receive(self, data: bytes) -> None:
-        """Act on every frame that the client's next bytes complete.
+        """Process the next bytes of the client; call it within a turn of the broker.
 
-        A client that breaks the protocol gets an ERROR and is closed; nothing is raised. Call it
-        within a turn of the broker.
+        A protocol violation is answered with ERROR and ends the session; it is not raised.
         """
         if self.is_closed:
             return
         parser = self._parser
         if not parser.has_more and self._held is None:
-            # What comes alone is mostly a heart-beat, or a message like the one before.
+            # A chunk is often a heart-beat, or a message with the same head as the last one.
             if data == HEARTBEAT:
                 return
-            frame = parser.whole(data)
+            frame = parser.next_if_same_head(data)
             if frame is not None:
                 self._act(frame)
                 return
@@ -145,14 +144,14 @@ class Session:
             self._act(None)
 
     def resume(self) -> None:
-        """Try the frame that had to wait again, unless it is done, and act on those after it."""
+        """Retry the frame that had to wait, unless it is done, and process those after it."""
         held, self._held = self._held, None
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
 
     def _act(self, frame: Frame | None) -> None:
-        """Act on the frame, if there is one, and on all that follow as far as they are here."""
+        """Process the frame, if any, and all complete frames after it."""
         parser = self._parser
         try:
             while not self.is_closed:
@@ -160,22 +159,22 @@ class Session:
                     frame = parser.next_frame() if parser.has_more else None
                     if frame is None:
                         return
-                # Most frames are SENDs that only say where to and what: when the head came
-                # before, all that _act_on would look for is known not to be there.
+                # Fast path: a SEND whose cached head has a route, and no header that needs
+                # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
                 if type(route) is not Route or self._bucket is not None:
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
-                        frame = None  # it is not to blame for what those after it say
-                        ack_ids = parser.more_acks()
+                        frame = None  # an error in a later ACK must not refer to this one
+                        ack_ids = parser.short_acks()
                         if ack_ids:
                             acknowledge_run(ack_ids, self.subscriptions)
                 else:
                     self.has_published = True
                     publishing = self.broker.publishing
                     most = publishing.max_run(route, frame) if parser.has_more else 0
-                    bodies = parser.more_like(frame, most - 1) if most > 1 else None
+                    bodies = parser.same_head_bodies(frame, most - 1) if most > 1 else None
                     if bodies:
                         publishing.publish_run(route, frame, [frame.body, *bodies])
                     else:
@@ -199,7 +198,7 @@ class Session:
         except ProtocolError as error:
             self.fail(error, frame)
 
-    # How it ends
+    # The end of the session
 
     def fail(
         self,
@@ -207,12 +206,12 @@ class Session:
         cause: Frame | None = None,
         reason: CloseReason | None = None,
     ) -> None:
-        """Tell the client what is wrong, then close.
+        """Send an ERROR frame and end the session.
 
         Args:
-            error: What to say.
-            cause: The frame that caused it, if one did.
-            reason: Why the connection closes; taken from the error when left out.
+            error: The error.
+            cause: The frame that caused it, or None.
+            reason: The close reason; by default derived from the error.
         """
         if self.is_closed:
             return
@@ -221,26 +220,26 @@ class Session:
         self._close(reason or reason_of(error), error.message)
 
     def shut_down(self) -> None:
-        """Tell the client that the server stops, and close."""
+        """End the session because the server stops."""
         self.fail(shutting_down(), reason=CloseReason.SHUTDOWN)
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""
         self.fail(replaced(), reason=CloseReason.REPLACED)
 
-    def lost(self, *, said_goodbye: bool = False) -> None:
-        """Leave nothing behind: the connection is gone, after a DISCONNECT or without one."""
+    def lost(self, *, after_disconnect: bool = False) -> None:
+        """Release everything: the connection is gone, or going, with or without a DISCONNECT."""
         if self.is_closed:
             return
         self.is_closed = True
-        self.is_lost = not said_goodbye
+        self.is_lost = not after_disconnect
         self.state = State.CLOSED
         self._acts = _COMMANDS[State.CLOSED]
         broker = self.broker
         if self._held is not None:
             self._held = None
             broker.full_queues.cancel(self._transport.resume_session)
-        # First nothing is handed to this session any more; then others get what it had.
+        # End all subscriptions before returning their messages: none may come back here.
         ended = self.subscriptions.end_all()
         for name in self.transactions.names():
             ended += undo(self.transactions.take(name))
@@ -248,34 +247,34 @@ class Session:
         broker.leave(self)
 
     def _refuse(self, problem: ProtocolError) -> None:
-        """End the session because a subscription cannot go on."""
+        """End the session because a subscription cannot continue."""
         is_slow = isinstance(problem, LimitExceeded)
         self.fail(problem, reason=CloseReason.SLOW if is_slow else CloseReason.STORAGE)
 
     def _close(self, reason: CloseReason, text: str) -> None:
-        self.lost(said_goodbye=reason is CloseReason.DONE)
+        self.lost(after_disconnect=reason is CloseReason.DONE)
         self._transport.session_closed(reason, text)
 
-    # How frames are answered
+    # Commands
 
     def _act_on(self, frame: Frame) -> None:
         act = self._acts.get(frame.command)
         if act is None:
             raise unexpected(frame.command, self.state)
         # "Only the SEND, MESSAGE, and ERROR frames MAY have a body. All other frames MUST NOT
-        # have a body." Line ends before the NUL, which old clients write, harm nothing.
+        # have a body." Line ends before the NUL, as some old clients write, are ignored.
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
         more = act(self, frame)
         if self.is_closed:
-            return  # it was too slow for its own message; nothing follows the ERROR
+            return  # its own message overflowed its backlog; no frame may follow the ERROR
         if "receipt" in frame.headers and act is not Session._connect:
             self._confirm(frame, more)
         if act is commands.disconnect:
             self._close(CloseReason.DONE, "")
 
     def _confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
-        """Send the RECEIPT that a frame asks for, after those that are owed already."""
+        """Send the RECEIPT that a frame requests, if any, after those that are owed already."""
         # "If a server receives a receipt header, [it] MUST acknowledge the processing ..."
         receipt = None if frame is None else frame.headers.get("receipt")
         if receipt is None:
@@ -312,7 +311,7 @@ class Session:
         self._transport.session_opened(heartbeat)
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
-        """Take what the broker's gates grant; they may refuse the session."""
+        """Apply what the broker's gates grant; a gate may refuse the session with an error."""
         for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
             if admission.rate is not None:
@@ -344,17 +343,17 @@ class Session:
         self.transactions.add(transaction, publication)
 
     def _route_of(self, frame: Frame) -> Route:
-        """Return where a SEND goes; for all SENDs with the same head it is looked up once.
+        """Return the route of a SEND, which is cached in its head.
 
         Raises:
-            ProtocolError: Nothing can be sent there.
+            ProtocolError: The destination is missing, or cannot be sent to.
         """
         head = frame.head
         route = None if head is None else head.route
         if type(route) is not Route:
             destination = frame.headers.get("destination") or required(frame, "destination")
             if destination.startswith(_TEMP_QUEUE):
-                # Another session may have a temporary queue of that name: the head is shared.
+                # Not cached: sessions share the head, but not the names of temporary queues.
                 address = self.subscriptions.address_of(destination)
                 return self.broker.router.resolve(address)
             route = self.broker.router.resolve(destination)
@@ -363,9 +362,9 @@ class Session:
         return route
 
     def _send_at_rate(self, frame: Frame) -> None:
-        """Take a SEND unless it is too early; then the client is not read for a while."""
+        """Process a SEND, or raise ``TooFast`` if it exceeds the rate limit."""
         bucket = self._bucket
-        assert bucket is not None  # or another function would act on SEND
+        assert bucket is not None  # otherwise SEND is handled by _send_message
         if delay_s := bucket.wait_s(self.broker.cork.now):
             raise TooFast(delay_s)
         try:
@@ -377,21 +376,21 @@ class Session:
         bucket.take()
 
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
-        """Let the client wait, before its frame has any effect, if a queue is full."""
+        """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
         queue = self.broker.publishing.full_queue(route, but)
         if queue is not None:
             raise MustWait(queue)
 
     def wait_for_storage(self) -> None:
-        """Let the frame wait until all messages that the client has sent before are stored."""
+        """Raise ``MustWait`` unless all earlier messages of the client are stored."""
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait
 
-    # What the storage tells
+    # Called by the storage
 
     def message_accepted(self, *, is_much: bool) -> None:
-        """Take note that a message is on its way; with ``is_much`` the client is not read."""
+        """Count a frame whose messages are being stored; pause reading if ``is_much``."""
         if self._ledger is None:
             self._ledger = ReceiptLedger()
         self._ledger.accepted += 1
@@ -400,7 +399,7 @@ class Session:
             self._transport.pause_reading()
 
     def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
-        """Take note that the first message on its way is stored, or cannot be."""
+        """Count the first frame in progress as settled: its messages are stored, or failed."""
         ledger = self._ledger
         assert ledger is not None  # message_accepted() came before
         ledger.settled += 1
@@ -426,7 +425,7 @@ class Session:
 
 
 _Act = Callable[[Session, Frame], Mapping[str, str] | None]
-"""Acts on a frame; what it returns is part of the RECEIPT."""
+"""Executes a command; returns headers to add to the RECEIPT, or None."""
 
 _NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
 

@@ -1,4 +1,4 @@
-"""Where a session is in its conversation."""
+"""The states of a session."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["State"]
 
 
 class State(Enum):
-    """Where a session is; the table in :mod:`rtchat.core.session.session` has its commands."""
+    """A state of a session; :mod:`rtchat.core.session.session` has the commands of each."""
 
     NEW = "before CONNECT"
     OPEN = "connected"
     CLOSED = "closed"
 
-    # States are keys on the way of every message; an enum's own hash is a Python function.
+    # States are dict keys, and Enum.__hash__ is a Python function.
     __hash__ = object.__hash__

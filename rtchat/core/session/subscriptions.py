@@ -1,4 +1,4 @@
-"""The subscriptions of one session, its temporary queues among them."""
+"""The subscriptions of one session, including its temporary queues."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class _TempQueue(NamedTuple):
     """A temporary queue of this session.
 
     Attributes:
-        address: Under which everybody reaches it.
-        subscription: How its messages arrive.
+        address: The address that other sessions send to.
+        subscription: The subscription that receives its messages.
     """
 
     address: str
@@ -40,17 +40,17 @@ class _TempQueue(NamedTuple):
 
 
 class Subscriptions:
-    """What one session listens to.
+    """The open subscriptions of one session, by id and by number.
 
     Args:
-        broker: Where destinations are.
-        limits: How many there may be.
-        outbound: The client's way out.
+        broker: The broker.
+        limits: The limits of the session.
+        outbound: The client's output buffer.
         principal: The session.
-        refuse: Ends the session because a subscription cannot go on.
+        refuse: Ends the session with an error because a subscription cannot continue.
 
     Attributes:
-        version: The version the client speaks; set it before the first subscription.
+        version: The client's version; set it before the first subscription.
     """
 
     __slots__ = (
@@ -90,12 +90,12 @@ class Subscriptions:
 
     @property
     def topic_consumer_bytes(self) -> int:
-        """How much waits in subscriptions that may lag."""
+        """The number of bytes in the backlogs of topic consumers."""
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
 
     def subscribe(self, frame: Frame) -> Mapping[str, str]:
-        """Act on a SUBSCRIBE; return what its RECEIPT says.
+        """Process a SUBSCRIBE; return headers to add to its RECEIPT.
 
         Raises:
             ProtocolError: A header is missing or wrong, or :meth:`open` refuses.
@@ -107,7 +107,7 @@ class Subscriptions:
         return self.open(subscription_id, destination, subscribe_options(frame, self._limits))
 
     def unsubscribe(self, frame: Frame) -> None:
-        """Act on an UNSUBSCRIBE.
+        """Process an UNSUBSCRIBE.
 
         Raises:
             ProtocolError: A header is missing, or there is no such subscription.
@@ -123,11 +123,16 @@ class Subscriptions:
     def open(
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Mapping[str, str]:
-        """Listen to a destination; give what the RECEIPT says about it.
+        """Open a subscription; return headers to add to the RECEIPT.
+
+        Args:
+            subscription_id: The id chosen by the client; may be "" in STOMP 1.0.
+            destination: The destination, or the name of a temporary queue.
+            options: The options.
 
         Raises:
-            ProtocolError: The id is in use, or nobody can subscribe to this.
-            LimitExceeded: There are too many.
+            ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
+            LimitExceeded: The session has too many subscriptions.
         """
         key = self._key(subscription_id, destination)
         if key in self._by_key or self._temp_queue_name(key) is not None:
@@ -152,10 +157,10 @@ class Subscriptions:
             raise
 
     def end(self, subscription_id: str, destination: str) -> None:
-        """End the subscription with this id, or without one to this destination.
+        """End the subscription with this id or, if the id is "", to this destination.
 
         Raises:
-            ProtocolError: There is none.
+            ProtocolError: There is no such subscription.
         """
         key = self._key(subscription_id, destination)
         subscription = self._by_key.pop(key, None)
@@ -172,7 +177,11 @@ class Subscriptions:
         self._broker.reply_queues.close(self._temp_queues.pop(name).address)
 
     def end_all(self) -> list[Subscription]:
-        """End everything because the session goes; what comes back is the caller's to return."""
+        """End all subscriptions because the session ends.
+
+        Returns:
+            The subscriptions. The caller passes them to ``Broker.return_unacked``.
+        """
         ended = list(self._by_key.values())
         self._by_key.clear()
         self._by_number.clear()
@@ -183,18 +192,19 @@ class Subscriptions:
         return ended
 
     def get(self, number: int) -> Subscription | None:
-        """Give the open subscription with this number, if there is one."""
+        """Return the open subscription with this number, or None."""
         return self._by_number.get(number)
 
     def reply_address(self, reply_to: str) -> str:
-        """Give what a ``reply-to`` says to others.
+        """Return the value of a ``reply-to`` header as other sessions see it.
 
-        A temporary queue begins to exist when its name is used, with the subscription id
-        ``/temp-queue/NAME``, as in RabbitMQ; others know it by an address nobody can guess.
+        The name of a temporary queue becomes the queue's address, which cannot be guessed. A queue
+        that does not exist is created, with the subscription id ``/temp-queue/NAME``, as in
+        RabbitMQ.
 
         Raises:
-            ProtocolError: It has no name.
-            LimitExceeded: There are too many.
+            ProtocolError: The temporary queue has no name.
+            LimitExceeded: The session has too many subscriptions.
         """
         if not reply_to.startswith(_TEMP_QUEUE):
             return reply_to
@@ -207,7 +217,7 @@ class Subscriptions:
         return temp_queue.address
 
     def address_of(self, destination: str) -> str:
-        """Give the address of a temporary queue of this session, any other name as it is."""
+        """Return the address of a temporary queue of this session; any other name unchanged."""
         temp_queue = self._temp_queues.get(destination)
         return destination if temp_queue is None else temp_queue.address
 
@@ -252,17 +262,17 @@ class Subscriptions:
         return temp_queue
 
     def _temp_queue_name(self, key: str) -> str | None:
-        """Give the temporary queue whose subscription is known by the key."""
+        """Return the name of the temporary queue whose subscription has the key, or None."""
         for name, temp_queue in self._temp_queues.items():
             if key == self._key(temp_queue.subscription.id, name):
                 return name
         return None
 
     def _key(self, subscription_id: str, destination: str) -> str:
-        """Give what a subscription is known by within its session.
+        """Return the key of a subscription within its session.
 
-        Ids are one when their MESSAGE frames would be: 1.0 cannot write all that it can read.
-        A 1.0 client may subscribe without an id; then the destination stands for it.
+        Ids are equal if they are written alike in MESSAGE frames: STOMP 1.0 cannot escape every
+        character. A 1.0 client may subscribe without an id; then the destination is the key.
         """
         if subscription_id:
             return f"id:{escape(subscription_id, self.version)}"

@@ -1,4 +1,4 @@
-"""What a session has begun and not yet committed."""
+"""The open transactions of a session."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Acknowledgement(NamedTuple):
     """An ACK or NACK that waits for COMMIT.
 
     Attributes:
-        subscription: Whose deliveries it is about.
-        deliveries: Them, taken out of the subscription's ``unacked``.
-        is_ack: ACK rather than NACK.
-        requeue: Whether a NACK lets somebody else have them.
+        subscription: The subscription of the deliveries.
+        deliveries: The deliveries by ack id, removed from the subscription's ``unacked``.
+        is_ack: True for an ACK, false for a NACK.
+        requeue: Whether messages rejected by a NACK may be redelivered.
     """
 
     subscription: Subscription
@@ -29,10 +29,10 @@ class Acknowledgement(NamedTuple):
     requeue: bool
 
     def take_effect(self) -> None:
-        """Tell the source what became of its messages."""
+        """Report the deliveries to their source as acknowledged or returned."""
         self.subscription.reserved -= len(self.deliveries)
         source = self.subscription.source
-        assert source is not None  # nobody else delivers what has to be acknowledged
+        assert source is not None  # only a source delivers what has to be acknowledged
         entries = [entry for _, entry in self.deliveries]
         if self.is_ack:
             source.acknowledged(entries)
@@ -40,7 +40,7 @@ class Acknowledgement(NamedTuple):
             source.returned(entries, requeue=self.requeue)
 
     def undo(self) -> None:
-        """Leave the deliveries as they were before, unacknowledged."""
+        """Make the deliveries unacknowledged again."""
         self.subscription.reserved -= len(self.deliveries)
         self.subscription.put_back(self.deliveries)
 
@@ -52,8 +52,8 @@ class Transactions:
     """The open transactions of one session, by name.
 
     Args:
-        limits: How many, and how large.
-        account: Called with every change of the bytes that wait for a COMMIT.
+        limits: The limits on the number and size of transactions.
+        account: Called with each change in the number of bytes in open transactions.
     """
 
     __slots__ = ("_account", "_limits", "_open")
@@ -67,7 +67,8 @@ class Transactions:
         """Open a transaction.
 
         Raises:
-            ProtocolError: It is open already, or too many are.
+            ProtocolError: It is open already.
+            LimitExceeded: Too many are open.
         """
         if name in self._open:
             raise ProtocolError(
@@ -82,10 +83,11 @@ class Transactions:
         self._open[name] = []
 
     def check(self, name: str) -> None:
-        """Refuse what cannot take one more action.
+        """Make sure that a transaction can take one more action.
 
         Raises:
-            ProtocolError: No such transaction is open, or it is full.
+            ProtocolError: No such transaction is open.
+            LimitExceeded: It has the largest allowed number of actions.
         """
         limit = self._limits.max_transaction_actions
         if len(self.actions(name)) >= limit:
@@ -95,13 +97,13 @@ class Transactions:
             )
 
     def add(self, name: str, action: Action) -> None:
-        """Let an action wait for COMMIT; :meth:`check` came before."""
+        """Add an action to a transaction; call :meth:`check` before."""
         self._open[name].append(action)
         if not isinstance(action, Acknowledgement):
             self._account(action.size)
 
     def actions(self, name: str) -> list[Action]:
-        """Give what waits in a transaction.
+        """Return the actions of a transaction, in order.
 
         Raises:
             ProtocolError: No such transaction is open.
@@ -112,7 +114,7 @@ class Transactions:
         return actions
 
     def take(self, name: str) -> list[Action]:
-        """Close a transaction and give what waited in it, in order.
+        """Close a transaction; return its actions, in order.
 
         Raises:
             ProtocolError: No such transaction is open.
@@ -125,12 +127,12 @@ class Transactions:
         return actions
 
     def names(self) -> list[str]:
-        """Give the names of all open transactions."""
+        """Return the names of all open transactions."""
         return list(self._open)
 
 
 def relieved_by(actions: Sequence[Action]) -> set[Source | None]:
-    """Return the sources that get capacity because a transaction acknowledges their messages."""
+    """Return the sources that a transaction gives capacity by acknowledging their messages."""
     return {
         action.subscription.source
         for action in actions
@@ -139,7 +141,7 @@ def relieved_by(actions: Sequence[Action]) -> set[Source | None]:
 
 
 def undo(actions: Sequence[Action]) -> list[Subscription]:
-    """Undo acknowledgements, and return the subscriptions that they were about."""
+    """Undo the acknowledgements among the actions; return their subscriptions."""
     acknowledgements = [action for action in actions if isinstance(action, Acknowledgement)]
     for action in acknowledgements:
         action.undo()

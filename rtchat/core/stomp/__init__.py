@@ -1,1 +1,1 @@
-"""STOMP on the wire: frames, the parser, limits of a session."""
+"""STOMP on the wire: frames, the parser, the limits of a session."""

@@ -1,6 +1,6 @@
-"""STOMP frames: their shape, the header escapes of each version, and their bytes.
+"""STOMP frames: data types, header escapes of each version, and encoding.
 
-This is the only place where wire bytes become ``str`` and back.
+Conversion between wire bytes and ``str`` happens only here and in the parser beside it.
 Specification: https://stomp.github.io/stomp-specification-1.2.html
 """
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 HEARTBEAT = b"\n"
-"""A heart-beat on the wire: one end of line between frames."""
+"""A heart-beat on the wire: one line feed between frames."""
 
 
 class Version(Enum):
@@ -38,29 +38,29 @@ class Version(Enum):
     V11 = "1.1"
     V12 = "1.2"
 
-    # Versions are keys on the way of every message; an enum's own hash is a Python function.
+    # Every message looks up a dict by version, and Enum.__hash__ is a Python function.
     __hash__ = object.__hash__
 
 
 @dataclass(slots=True, eq=False)
 class Head:
-    """A frame's command and headers, and what was derived from them.
+    """A frame's command and headers, and the values derived from them.
 
-    Frames that arrive with byte-identical header blocks share one head, so a publisher that
-    repeats its header block pays for each derived value once.
+    Frames that arrive with byte-identical header blocks share one head, so each derived value is
+    computed once for a publisher that repeats its header block.
 
     Attributes:
         command: ``SEND``, ``MESSAGE``, …
-        headers: Unescaped header values by name. Never change the mapping: frames share it.
-        content_length: The body's length in bytes as the header announces it, or None.
-        size: The length of the header block in bytes, as it came (escapes included).
+        headers: Unescaped header values by name. Do not modify: frames share the mapping.
+        content_length: The body's length in bytes according to ``content-length``, or None.
+        size: The length of the header block in bytes as received, escapes included.
         encoded: For each version, the destination and the header lines that follow ``message-id``
-            in MESSAGE frames (:class:`~rtchat.core.broker.encoder.StompEncoder` fills it).
-        passed_on: The publisher's headers as header lines of STOMP 1.2, once they were needed.
-        is_plain: Whether a SEND with this head asks for no more than to be delivered to one topic
-            or queue, so that the short way may be taken.
-        route: Where SENDs with this head go, once it was resolved. The type is
-            :class:`~rtchat.core.broker.router.Route`, which this package does not know.
+            in MESSAGE frames. Filled by :class:`~rtchat.core.broker.encoder.StompEncoder`.
+        passed_on: The publisher's headers as header lines of STOMP 1.2, or None before first use.
+        is_plain: Whether a SEND with this head only has to be delivered to one topic or queue, so
+            that the fast path applies.
+        route: The resolved route of SENDs with this head, or None. The type is
+            :class:`~rtchat.core.broker.router.Route`, which this package does not import.
     """
 
     command: str
@@ -79,11 +79,11 @@ class Frame:
 
     Attributes:
         command: ``SEND``, ``MESSAGE``, …
-        headers: Unescaped header values by name. Frames that came with the same bytes share one
-            mapping: never change it.
+        headers: Unescaped header values by name. Do not modify: frames with byte-identical
+            header blocks share one mapping.
         body: The body's bytes.
-        head: What the parser derived from the header block; None for a frame that was made by
-            hand, until :func:`head_of` makes it.
+        head: The head that the parser made of the header block. None for a frame constructed in
+            code, until :func:`head_of` adds it.
     """
 
     command: str
@@ -107,11 +107,11 @@ class Frame:
 
 
 def head_of(frame: Frame) -> Head:
-    """Return the frame's head; one is made, and kept, for a frame that was made by hand."""
+    """Return the frame's head. A frame constructed in code gets one at the first call."""
     head = frame.head
     if head is None:
         block = encode_headers(frame.headers.items(), Version.V12)
-        size = len(frame.command) + len(block)  # with a line end after the command, none at the end
+        size = len(frame.command) + len(block)  # the command's line end replaces the last one
         head = frame.head = Head(frame.command, frame.headers, None, size)
     return head
 
@@ -138,14 +138,14 @@ _NAME_BREAKS = str.maketrans("\r\n:", "   ")
 
 
 def escape(text: str, version: Version, *, is_name: bool = False) -> str:
-    """Make a header name or value fit for the wire.
+    """Return a header name or value as it is written on the wire.
 
-    In 1.0, which has no escapes, line breaks (and a colon in a name) become spaces: nothing
-    that a 1.2 publisher writes may forge a header for a 1.0 subscriber.
+    STOMP 1.0 has no escapes, so line breaks (and a colon in a name) become spaces: a 1.2
+    publisher must not be able to forge a header for a 1.0 subscriber.
 
     Args:
         text: The plain text.
-        version: The version the receiver speaks.
+        version: The receiver's version.
         is_name: Whether the text is a header's name.
     """
     if SPECIAL.search(text) is None:
@@ -156,10 +156,10 @@ def escape(text: str, version: Version, *, is_name: bool = False) -> str:
 
 
 def unescape(text: str, version: Version) -> str:
-    """Undo :func:`escape`.
+    """Return a header name or value without its escapes; the inverse of :func:`escape`.
 
     Raises:
-        ProtocolError: For an escape that the version does not define.
+        ProtocolError: The text contains an escape that the version does not define.
     """
     if "\\" not in text or version is Version.V10:
         return text
@@ -180,7 +180,7 @@ def unescape(text: str, version: Version) -> str:
 
 
 def encode_headers(headers: Iterable[tuple[str, str]], version: Version) -> bytes:
-    """Return the header lines in UTF-8, escaped for the version, each with its end of line."""
+    """Return the header lines in UTF-8, escaped for the version, each ending with a line feed."""
     return "".join(
         f"{escape(name, version, is_name=True)}:{escape(value, version)}\n"
         for name, value in headers
@@ -193,14 +193,14 @@ def encode(
     body: bytes = b"",
     version: Version = Version.V12,
 ) -> bytes:
-    """Give a frame's bytes, the closing NUL included.
+    """Return a frame's bytes, including the terminating NUL.
 
     Args:
         command: The frame's command.
-        headers: Plain header values; ``content-length`` is the caller's to add.
+        headers: Unescaped header values. The caller adds ``content-length``.
         body: The body's bytes.
-        version: The version the receiver speaks. CONNECT, STOMP and CONNECTED are never
-            escaped, whatever it is.
+        version: The receiver's version. CONNECT, STOMP and CONNECTED are never escaped,
+            whatever the version.
     """
     if command in NEVER_ESCAPED:
         version = Version.V10

@@ -1,4 +1,4 @@
-"""A cache of parsed SEND header blocks, by their bytes."""
+"""A cache of parsed SEND heads, keyed by the bytes of their header block."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["HeadCache"]
 
 
 class HeadCache:
-    """Remembers parsed SEND heads by their bytes, for all parsers of one server.
+    """Maps header blocks to parsed SEND heads; one cache serves all parsers of a server.
 
-    A publisher repeats its header block with every message. Parsers keep SEND heads of up to
-    ``max_head_bytes`` here, at most ``max_heads`` of each version; a full cache starts anew, which
-    costs less than any bookkeeping of age.
+    Publishers tend to repeat their header block with every message. Parsers store the heads of
+    SEND frames of up to ``max_head_bytes`` here, at most ``max_heads`` for each version. A full
+    cache is cleared, which costs less than tracking the age of its entries.
     """
 
     __slots__ = ("_heads", "max_head_bytes", "max_heads")
@@ -23,5 +23,5 @@ class HeadCache:
         self._heads: dict[Version, dict[bytes, Head]] = {version: {} for version in Version}
 
     def of(self, version: Version) -> dict[bytes, Head]:
-        """Return the heads of one version; the same mapping every time."""
+        """Return the mapping of header blocks to heads for one version, always the same object."""
         return self._heads[version]

@@ -1,4 +1,4 @@
-"""Limits and heart-beats of one STOMP session."""
+"""Limits and heart-beat settings of one STOMP session."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one STOMP session may use, and the heart-beats that the server offers.
+    """The limits of one STOMP session, and the heart-beats that the server offers.
 
     Attributes:
-        login_timeout_s: Seconds from connecting to a complete CONNECT frame.
-        max_login_bytes: Size of a frame, headers and body, before the client is logged in. A
-            CONNECT needs a few hundred bytes; a client that is not known yet gets no more than
-            this.
-        max_frame_bytes: Size of a frame's body after login.
-        max_headers: Header lines in one frame.
-        max_header_bytes: Length of one header line.
-        max_subscriptions: Subscriptions that are open at once in one session.
-        max_backlog_bytes: Bytes that may wait for a client that does not read.
-        max_transactions: Transactions that are open at once in one session.
-        max_transaction_actions: SEND, ACK and NACK frames in one transaction.
-        prefetch: Unacknowledged messages of a subscription that does not say
-            ``prefetch-count``; 0 is no limit.
-        heartbeat_send_ms: How often the server can send a heart-beat; 0 is never.
-        heartbeat_receive_ms: How often the server would like to get one; 0 is never.
+        login_timeout_s: Time from the connection to a complete CONNECT frame, in seconds.
+        max_login_bytes: Size of a frame (headers and body) before login, in bytes. A CONNECT
+            takes a few hundred bytes; an unknown client may not use more memory than this.
+        max_frame_bytes: Size of a frame's body after login, in bytes.
+        max_headers: Number of header lines in a frame.
+        max_header_bytes: Length of a header line, in bytes.
+        max_subscriptions: Number of open subscriptions.
+        max_backlog_bytes: Size of the backlog of a client that does not read, in bytes.
+        max_transactions: Number of open transactions.
+        max_transaction_actions: Number of SEND, ACK and NACK frames in a transaction.
+        prefetch: Number of unacknowledged messages of a subscription without
+            ``prefetch-count``; 0 means no limit.
+        heartbeat_send_ms: Interval at which the server can send heart-beats; 0 means never.
+        heartbeat_receive_ms: Interval at which the server wants heart-beats; 0 means never.
         min_heartbeat_ms: The shortest interval that the server agrees to.
         show_server: Whether CONNECTED carries the ``server`` header.
     """

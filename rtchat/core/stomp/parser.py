@@ -1,8 +1,7 @@
-"""Bytes in any chunking become frames; every size limit is kept here.
+"""An incremental parser: chunks of bytes in, STOMP frames out. Enforces all size limits.
 
-A parser is fed bytes and asked for frames, one at a time, so that the caller may change the
-version and the limits between two frames of the same chunk (the frame after CONNECT is read
-with the terms that CONNECT agreed on).
+The caller feeds bytes and pulls frames one at a time, so that it can change version and limits
+between two frames of one chunk: the frame after CONNECT is parsed with what CONNECT negotiated.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ _CR, _LF = b"\r\n"
 _ACK_BEGIN, _ACK_ID, _ACK_END = "ACK\nid:", "[-+@./0-9A-Za-z_]{1,64}", "\n\n\0"
 
 _SHORT_ACK = re.compile(f"{_ACK_BEGIN}({_ACK_ID}){_ACK_END}".encode())
-"""The ACK of a consumer that says nothing else; a new head each time, so no cache knows it."""
+"""An ACK with an ``id`` header only. Every id is new, so the head cache never has its head."""
 
 _SHORT_ACKS = re.compile(f"(?:{_ACK_BEGIN}{_ACK_ID}{_ACK_END})+".encode())
 
 _SMALL_BYTES = 4096
-"""The beginning of a frame up to this size is copied with every read until the frame is whole;
-one that is larger than that, and than what was read, is appended to instead."""
+"""An incomplete frame of up to this size, or no larger than the new chunk, is copied and joined
+with the chunk; a larger one is moved to a bytearray, which grows in place."""
 
-_NOTHING: tuple[bytes, Head | None] = (b"\0", None)  # no frame begins like this
+_NO_HEAD: tuple[bytes, Head | None] = (b"\0", None)  # matches no frame: none begins with NUL
 
 
 class FrameParser:
-    """Cuts a client's bytes into frames.
+    """Parses the byte stream of one client into frames.
 
     Args:
-        limits: The sizes allowed. Until :meth:`log_in` a whole frame has to fit into
-            ``max_login_bytes``; afterwards the head's lines and the body have limits of
-            their own.
-        cache: Where parsed heads are remembered; one for all parsers of a server.
+        limits: The size limits. Before :meth:`log_in` an entire frame has to fit into
+            ``max_login_bytes``; afterwards header lines and body have separate limits.
+        cache: The cache of parsed heads, shared by all parsers of a server.
 
     Attributes:
-        has_more: Whether :meth:`next_frame` may have a frame. If not, none has begun either.
+        has_more: Whether :meth:`next_frame` may return a frame. If false, the buffer does not
+            contain the beginning of a frame either.
     """
 
     __slots__ = (
@@ -73,21 +72,21 @@ class FrameParser:
         self._cache = HeadCache() if cache is None else cache
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
-        # CONNECT may carry a passcode, so nothing is remembered before login.
+        # CONNECT may carry a passcode, so no head is cached before login.
         self._heads: dict[bytes, Head] | None = None
         self._max_body_bytes = limits.max_login_bytes
         self._buffer: bytes | bytearray = b""
         self.has_more = False
-        self._position = 0  # where the frame, or its body once the head is known, begins
-        self._scanned = 0  # up to where its end has been looked for in vain
-        self._line_start = 0  # where the last line of an unfinished head begins
-        self._lines = 0  # how many of its lines came before
+        self._position = 0  # start of the frame, or of its body once the head is parsed
+        self._scanned = 0  # no end of the frame was found before this position
+        self._line_start = 0  # start of the last line of an incomplete head
+        self._lines = 0  # number of complete lines before it
         self._head: Head | None = None
         self._reads_short_acks = False
-        self._repeated: tuple[bytes, Head | None] = _NOTHING  # the last head of the usual way
+        self._repeated: tuple[bytes, Head | None] = _NO_HEAD  # the last cached block and head
 
     def log_in(self, version: Version) -> None:
-        """Read what follows with the version agreed on and the limits of a known client."""
+        """Parse the following frames with the negotiated version and the limits after login."""
         self._version = version
         self._heads = self._cache.of(version)
         self._max_body_bytes = self._limits.max_frame_bytes
@@ -95,19 +94,19 @@ class FrameParser:
 
     @property
     def buffered_bytes(self) -> int:
-        """How many bytes wait for the rest of their frame."""
+        """The number of buffered bytes that no frame has been made of yet."""
         return len(self._buffer) - self._position
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream; then ask :meth:`next_frame` until it has none."""
+        """Buffer the next chunk of the stream; then call :meth:`next_frame` until it is None."""
         self.has_more = True
         rest = len(self._buffer) - self._position
         if rest <= 0:
             self._buffer = data
             self._position = self._scanned = self._line_start = 0
         elif rest <= _SMALL_BYTES or rest <= len(data):
-            # Most reads end in the middle of a frame, and bytes are faster to cut than a
-            # bytearray; the copy is linear because the rest is no larger than what is new.
+            # Most reads end within a frame, and bytes are faster to slice than a bytearray. The
+            # total cost stays linear: the rest is small, or no larger than the chunk.
             self._scanned -= self._position
             self._line_start -= self._position
             self._buffer = bytes(self._buffer[self._position :]) + data
@@ -121,17 +120,17 @@ class FrameParser:
             self._buffer += data
 
     def next_frame(self) -> Frame | None:
-        """Give the next whole frame, or None when more bytes are needed.
+        """Return the next complete frame, or None if more bytes are needed.
 
         Raises:
-            ProtocolError: The bytes are not STOMP. The stream cannot be read any further.
-            LimitExceeded: The frame is, or is announced to be, over a limit.
+            ProtocolError: The bytes are not STOMP. The rest of the stream cannot be parsed.
+            LimitExceeded: The frame exceeds a limit, or its ``content-length`` does.
         """
         head = self._head
         if head is None:
             buffer, start = self._buffer, self._position
-            # The usual frame, whole and with a head that came before, takes a few look-ups;
-            # whatever is unusual about it is left to the careful way below.
+            # Fast path: a complete frame with a cached head takes a few look-ups. All other
+            # frames take the general path below.
             if type(buffer) is bytes:
                 block, known = self._repeated
                 if buffer.startswith(block, start):
@@ -151,7 +150,7 @@ class FrameParser:
                         self._position = self._scanned = end + 1
                         if end + 1 == size:
                             self.has_more = False
-                            self._buffer = b""  # an idle connection must not hold what it sent
+                            self._buffer = b""  # free the memory of an idle connection
                             self._position = self._scanned = 0
                         return Frame(known.command, known.headers, buffer[begins:end], known)
                 elif self._reads_short_acks:
@@ -159,12 +158,12 @@ class FrameParser:
                     if ack is not None:
                         self._position = self._scanned = ack.end()
                         return Frame("ACK", {"id": ack[1].decode("ascii")})
-            # "The frame ... may be followed by multiple EOLs": heart-beats, too.
+            # "The frame ... may be followed by multiple EOLs". Heart-beats are EOLs as well.
             if start < len(buffer) and buffer[start] in (_LF, _CR):
                 begin = _NOT_AN_END_OF_LINE.search(buffer, start)
                 self._position = start = len(buffer) if begin is None else begin.start()
             if start >= len(buffer):
-                # An idle connection must not hold the last large frame that it sent.
+                # Free the memory: an idle connection must not retain its last large frame.
                 self._buffer = b""
                 self._position = self._scanned = 0
                 self.has_more = False
@@ -179,10 +178,15 @@ class FrameParser:
         self._head = None
         return Frame(head.command, head.headers, body, head)
 
-    def whole(self, data: bytes) -> Frame | None:
-        """Give the frame that the next bytes of the stream are, instead of feeding them.
+    def next_if_same_head(self, data: bytes) -> Frame | None:
+        """Return the next chunk as a frame, without buffering it.
 
-        None if they are anything but one frame with the head of the one before: then feed them.
+        Args:
+            data: The next chunk of the stream.
+
+        Returns:
+            The frame, if the chunk is exactly one frame with the cached head of the previous one.
+            Otherwise None, and the chunk has to be passed to :meth:`feed`.
         """
         block, known = self._repeated
         if known is None or self.has_more or not data.startswith(block):
@@ -192,8 +196,8 @@ class FrameParser:
             return None
         return Frame(known.command, known.headers, data[start:end], known)
 
-    def more_acks(self) -> list[str]:
-        """Give the ids of those whole ACKs that come next and say nothing else."""
+    def short_acks(self) -> list[str]:
+        """Consume the complete ACKs that come next and have an ``id`` only; return their ids."""
         buffer, start = self._buffer, self._position
         if not self._reads_short_acks or not isinstance(buffer, bytes):
             return []
@@ -204,14 +208,15 @@ class FrameParser:
         ids = buffer[start + len(_ACK_BEGIN) : end - len(_ACK_END)].decode("ascii")
         return ids.split(_ACK_END + _ACK_BEGIN)
 
-    def more_like(self, frame: Frame, most: int) -> list[bytes]:
-        """Give the bodies of those whole frames that follow and repeat the last one's head.
-
-        The head says how long each of them is.
+    def same_head_bodies(self, frame: Frame, most: int) -> list[bytes]:
+        """Consume the complete frames that come next and repeat the last frame's head.
 
         Args:
-            frame: The last one.
-            most: Of no more than so many.
+            frame: The last frame that :meth:`next_frame` returned.
+            most: The largest number of frames to consume.
+
+        Returns:
+            Their bodies, all of the same length. Empty if the head has no ``content-length``.
         """
         block, known = self._repeated
         buffer, at = self._buffer, self._position
@@ -245,7 +250,7 @@ class FrameParser:
         match = _END_OF_HEAD.search(buffer, max(start, self._scanned))
         if match is None:
             self._check_unfinished_head(start)
-            # The end itself may have come in part: "\n\r" of "\n\r\n".
+            # The last two bytes may be the beginning of the end: "\n\r" of "\n\r\n".
             self._scanned = max(start, len(buffer) - 2)
             return None
         end = match.start()
@@ -265,8 +270,8 @@ class FrameParser:
             if len(heads) >= self._cache.max_heads:
                 heads.clear()
             heads[block] = head
-        # A NUL where a header would begin ends a frame whose blank line was forgotten, as
-        # stomper's DISCONNECT does: leave the NUL for the (empty) body to end with.
+        # A NUL in place of a header line ends a frame that lacks the blank line, such as
+        # stomper's DISCONNECT. Leave the NUL in the buffer: it ends the (empty) body.
         ends_without_blank_line = buffer[match.end() - 1] == 0
         self._position = self._scanned = match.end() - ends_without_blank_line
         return head
@@ -290,7 +295,7 @@ class FrameParser:
             if buffer[end] != 0:
                 raise ProtocolError(
                     "content-length does not fit the body",
-                    f"content-length says {length} bytes, but no NUL byte follows them.",
+                    f"content-length is {length} bytes, but no NUL byte follows them.",
                 )
         self._position = self._scanned = end + 1
         if isinstance(buffer, bytes):
@@ -335,10 +340,14 @@ class FrameParser:
             self._check_lines(block.split(b"\n"))
 
     def _check_unfinished_head(self, start: int) -> None:
-        """Refuse a head while it arrives, not after: strangers may never end it."""
+        """Apply the limits to an incomplete head: a client might never complete it.
+
+        Raises:
+            LimitExceeded: The head has too many bytes or lines, or too long a line.
+        """
         buffer, limits = self._buffer, self._limits
         length = len(buffer) - start
-        # Two bytes more may be a part of the head's end, "\n\r" of "\n\r\n".
+        # Two extra bytes may belong to the end of the head: "\n\r" of "\n\r\n".
         if self._heads is None and length > limits.max_login_bytes + 2:
             raise self._too_large(length)
         if self._line_start <= start:
@@ -349,11 +358,11 @@ class FrameParser:
             lines = bytes(buffer[self._line_start : end]).split(b"\n")
             self._lines += len(lines)
             self._line_start = end + 1
-            # The first of the lines is the command.
+            # The first line is the command.
             if self._lines - 1 > limits.max_headers:
                 raise self._too_many_headers(self._lines - 1)
             self._check_lines(lines)
-        # One byte more may be the "\r" of the line's end.
+        # One extra byte may be the "\r" of the line's end.
         if len(buffer) - self._line_start > limits.max_header_bytes + 1:
             raise self._header_too_long()
 
@@ -375,18 +384,18 @@ class FrameParser:
 
 
 def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
-    """Read a frame's command and headers.
+    """Parse a frame's command and headers.
 
     Args:
-        block: Everything before the blank line, without the last end of line.
-        version: The version the client speaks; CONNECT frames are never unescaped.
+        block: The bytes before the blank line, without the last line's end.
+        version: The client's version. CONNECT frames are never unescaped.
 
     Returns:
-        The command and the unescaped headers; the first of repeated headers wins.
+        The command, and the unescaped headers by name. Of repeated headers the first one counts.
 
     Raises:
-        ProtocolError: For bytes that are not UTF-8, a line without a colon, or an undefined
-            escape.
+        ProtocolError: The bytes are not UTF-8, a line has no name or no colon, or an escape is
+            undefined.
     """
     try:
         text = block.decode("utf-8")

@@ -132,7 +132,7 @@ def parser_after(data: bytes, frames: int) -> tuple[FrameParser, list[bytes]]:
     parser.feed(data)
     *_, last = (parser.next_frame() for _ in range(frames))
     assert last is not None
-    return parser, parser.more_like(last, 100)
+    return parser, parser.same_head_bodies(last, 100)
 
 
 def test_only_frames_that_begin_with_the_very_head_are_like_the_last() -> None:
@@ -144,7 +144,7 @@ def test_only_frames_that_begin_with_the_very_head_are_like_the_last() -> None:
     frame = parser.next_frame()
     assert frame is not None
     assert frame.body == b"2"
-    assert parser.more_like(frame, 100) == []
+    assert parser.same_head_bodies(frame, 100) == []
 
 
 def test_a_frame_that_is_not_whole_yet_is_left_for_later() -> None:

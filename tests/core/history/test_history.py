@@ -173,7 +173,7 @@ def test_a_message_that_cannot_be_written_was_never_there(server: Keeper) -> Non
     [error] = publisher.received()
     assert errors([error]) == ["history cannot be written"]
     assert error.headers["receipt-id"] == "1"
-    assert b"nobody has seen it" in error.body
+    assert b"no client has received it" in error.body
     assert publisher.close_reason is CloseReason.STORAGE
     assert reader.received() == []
     assert server.broker.budget.used == 0
