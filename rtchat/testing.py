@@ -1,4 +1,4 @@
-"""A broker for test suites: in this process, in memory, with a clock that the test moves.
+"""An in-memory broker for test suites, in the process of the test and with a simulated clock.
 
 ::
 
@@ -9,13 +9,13 @@
     worker.subscribe("/queue/jobs", ack="client-individual")
     broker.connect().send("/queue/jobs", "job 1")
     job = worker.receive()
-    worker.drop()                                   # the worker dies before its ACK
+    worker.drop()                                   # the worker crashes before its ACK
     again = broker.connect()
     again.subscribe("/queue/jobs")
     assert again.receive().headers["redelivered"] == "true"
 
-Everything but the socket and the time is the server's own: the same sessions, queues, limits and
-timers. Nothing sleeps: ``broker.advance(30)`` is half a minute of heart-beats.
+Except for sockets and time, everything is the code of the server: sessions, queues, limits, timers.
+No test has to sleep: ``broker.advance(30)`` simulates half a minute, heart-beats included.
 """
 
 from __future__ import annotations
@@ -43,22 +43,25 @@ from rtchat.net.stomp.server import StompFactory
 __all__ = ["Broker", "Client", "Closed", "NothingReceived", "Notice", "Refused"]
 
 _SOCKET_BYTES = 256 * 1024
-"""What a stalled client's socket takes before the server notices that nobody reads."""
+"""The simulated socket buffer of a stalled client, in bytes: more pauses the server's output."""
 
 
 class NothingReceived(RtchatError, AssertionError):
-    """A test waits for a frame, and the server has not sent one."""
+    """The server has not sent the frame that the test expects."""
 
 
 class Closed(RtchatError, AssertionError):
-    """A test uses a connection that the server has closed."""
+    """The test sends on a connection that is closed."""
 
 
 class Refused(RtchatError):
     """The server answered ERROR.
 
     Args:
-        frame: The ERROR.
+        frame: The ERROR frame.
+
+    Attributes:
+        frame: The ERROR frame.
     """
 
     def __init__(self, frame: Frame) -> None:
@@ -70,14 +73,15 @@ class Broker:
     """A STOMP broker without sockets.
 
     Args:
-        limits: What each client may use; the server's defaults when left out.
-        broker_limits: What all clients share.
-        chat: What holds for people and rooms.
-        start_s: What time it is, in seconds since 1970.
+        limits: The limits of each session; by default those of a server without settings.
+        broker_limits: The limits that all sessions share; the default has no memory budget.
+        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
+        chat: The rules for people and rooms.
+        start_s: The initial time of the clock, in seconds since 1970.
 
     Attributes:
-        clock: The time; :meth:`advance` moves it.
-        notices: What the server would have logged about queues, in order.
+        clock: The simulated clock; :meth:`advance` moves it.
+        notices: Events of queues that the server would have logged, in order.
     """
 
     def __init__(
@@ -108,10 +112,10 @@ class Broker:
         """Connect a client and log it in.
 
         Args:
-            version: The STOMP version to speak.
-            heartbeat: What the client offers and wants, in milliseconds. It sends none by
-                itself: call :meth:`Client.beat`.
-            headers: More headers for CONNECT.
+            version: The client's STOMP version.
+            heartbeat: The two intervals that the client offers and wants, in milliseconds. The
+                client sends no heart-beats by itself: call :meth:`Client.beat`.
+            headers: Additional headers for CONNECT.
 
         Raises:
             Refused: The server answered ERROR.
@@ -121,12 +125,12 @@ class Broker:
         return client
 
     def connect_raw(self) -> Client:
-        """Connect a client that has not said CONNECT yet."""
+        """Connect a client without sending CONNECT."""
         self._clients += 1
         return Client(self._factory, self._clients)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; every timer that is due runs when it is due."""
+        """Advance the clock, running each timer at the time at which it is due."""
         end = self.clock.seconds() + seconds
         while True:
             due = [call.getTime() for call in self.clock.getDelayedCalls()]
@@ -140,25 +144,25 @@ class Broker:
 
     @property
     def held_messages(self) -> int:
-        """How many messages all queues hold, unacknowledged ones included."""
+        """The number of messages in all queues, unacknowledged ones included."""
         return self._core.statistics.queued_count
 
     @property
     def subscriptions(self) -> int:
-        """How many subscriptions there are."""
+        """The number of subscriptions."""
         return self._core.statistics.subscription_count
 
     @property
     def clients(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         return len(self._factory.protocols)
 
 
 class Client:
-    """One connection to a :class:`Broker`; made by :meth:`Broker.connect`.
+    """A connection to a :class:`Broker`, created by :meth:`Broker.connect`.
 
     Attributes:
-        session: The id the server gave at login.
+        session: The ``session`` header of CONNECTED; "" before login.
     """
 
     def __init__(self, factory: StompFactory, number: int) -> None:
@@ -174,13 +178,13 @@ class Client:
         )
         self._frames: list[Frame] = []
         self._counter = 0
-        self._framing = _MemoryWire(number)
-        self._protocol = factory.buildProtocol(self._framing.getPeer())
-        self._framing.close = self._lost
-        self._protocol.makeConnection(self._framing)
+        self._transport = _MemoryTransport(number)
+        self._protocol = factory.buildProtocol(self._transport.getPeer())
+        self._transport.on_close = self._connection_lost
+        self._protocol.makeConnection(self._transport)
 
     def log_in(self, version: str, heartbeat: tuple[int, int], headers: Mapping[str, str]) -> None:
-        """Send CONNECT and take CONNECTED.
+        """Send CONNECT and receive CONNECTED.
 
         Raises:
             Refused: The server answered ERROR.
@@ -199,10 +203,10 @@ class Client:
         self._parser.log_in(self._version)
         self.session = connected.headers["session"]
 
-    # What a client does
+    # Sending
 
     def send(self, destination: str, body: bytes | str = b"", **headers: str) -> None:
-        """Send a message; ``reply_to="…"`` becomes the header ``reply-to``."""
+        """Send a message. Underscores in the names of headers become hyphens (``reply_to``)."""
         data = body.encode() if isinstance(body, str) else body
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.transmit(
@@ -210,7 +214,7 @@ class Client:
         )
 
     def subscribe(self, destination: str, subscription_id: str = "", **headers: str) -> str:
-        """Subscribe; give the subscription's id."""
+        """Subscribe to a destination; return the subscription's id, by default a new one."""
         self._counter += 1
         subscription_id = subscription_id or f"sub-{self._counter}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -223,11 +227,11 @@ class Client:
 
     def ack(self, message: Frame, transaction: str = "") -> None:
         """Acknowledge a message."""
-        self.transmit("ACK", self._naming(message, transaction))
+        self.transmit("ACK", self._ack_headers(message, transaction))
 
     def nack(self, message: Frame, transaction: str = "", *, requeue: bool = True) -> None:
-        """Give a message back."""
-        headers = self._naming(message, transaction)
+        """Reject a message; with ``requeue`` it may be redelivered."""
+        headers = self._ack_headers(message, transaction)
         self.transmit("NACK", headers if requeue else {**headers, "requeue": "false"})
 
     def beat(self) -> None:
@@ -235,7 +239,7 @@ class Client:
         self.transmit_bytes(b"\n")
 
     def disconnect(self) -> None:
-        """Leave politely: DISCONNECT, and wait for its receipt.
+        """Send DISCONNECT, receive its RECEIPT, and close the connection.
 
         Raises:
             Refused: The server answered ERROR.
@@ -245,19 +249,19 @@ class Client:
         self.drop()
 
     def drop(self) -> None:
-        """Break the connection without a word."""
-        if not self._framing.is_closed:
-            self._framing.is_closed = True
-            self._lost(Failure(ConnectionLost()))
+        """Break the connection without DISCONNECT."""
+        if not self._transport.is_closed:
+            self._transport.is_closed = True
+            self._connection_lost(Failure(ConnectionLost()))
 
     def stall(self) -> None:
-        """Stop reading: what the server sends piles up."""
-        self._framing.is_stalled = True
+        """Stop reading, so that the server's output is buffered."""
+        self._transport.is_stalled = True
 
     def read_on(self) -> None:
-        """Read again, all that piled up first."""
-        self._framing.is_stalled = False
-        self._framing.drain()
+        """Continue reading, beginning with the buffered output."""
+        self._transport.is_stalled = False
+        self._transport.drain()
 
     def transmit(
         self, command: str, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -275,18 +279,21 @@ class Client:
         Raises:
             Closed: The server has closed the connection.
         """
-        if self._framing.is_closed:
+        if self._transport.is_closed:
             raise Closed("the server has closed this connection")
-        self._framing.to_server(data, self._protocol.dataReceived)
+        self._transport.to_server(data, self._protocol.dataReceived)
 
-    # What a client gets
+    # Receiving
 
     def receive(self, command: str = "MESSAGE") -> Frame:
-        """Take the next frame.
+        """Remove and return the next frame from the server.
+
+        Args:
+            command: The expected command.
 
         Raises:
-            Refused: It is an ERROR, and the test waits for something else.
-            NothingReceived: There is none, or it is of another kind.
+            Refused: The frame is an ERROR, and the test expects another command.
+            NothingReceived: There is no frame, or it has another command.
         """
         self._collect()
         if not self._frames:
@@ -299,31 +306,31 @@ class Client:
         return self._frames.pop(0)
 
     def received(self) -> Iterator[Frame]:
-        """Take all frames that are there."""
+        """Remove and return all frames that the server has sent."""
         self._collect()
         frames, self._frames = self._frames, []
         return iter(frames)
 
     @property
     def is_closed(self) -> bool:
-        """Whether the connection has ended."""
-        return self._framing.is_closed
+        """Whether the connection is closed."""
+        return self._transport.is_closed
 
     @property
     def is_paused(self) -> bool:
-        """Whether the server does not read from this client now: a queue is full."""
-        return self._framing.is_paused
+        """Whether the server has stopped reading from this client, as when a queue is full."""
+        return self._transport.is_paused
 
     @property
     def heartbeats(self) -> int:
-        """How many heart-beats the server has sent."""
-        return self._framing.heartbeats
+        """The number of heart-beats that the server has sent."""
+        return self._transport.heartbeats
 
     def _collect(self) -> None:
-        if self._framing.is_stalled:
+        if self._transport.is_stalled:
             return
-        data = bytes(self._framing.from_server)
-        self._framing.from_server.clear()
+        data = bytes(self._transport.from_server)
+        self._transport.from_server.clear()
         if data:
             self._parser.feed(data)
         frame = self._parser.next_frame()
@@ -331,7 +338,7 @@ class Client:
             self._frames.append(frame)
             frame = self._parser.next_frame()
 
-    def _naming(self, message: Frame, transaction: str) -> dict[str, str]:
+    def _ack_headers(self, message: Frame, transaction: str) -> dict[str, str]:
         headers = {"transaction": transaction} if transaction else {}
         if self._version is Version.V12:
             return {"id": message.headers["ack"], **headers}
@@ -341,12 +348,12 @@ class Client:
             **headers,
         }
 
-    def _lost(self, reason: Failure) -> None:
+    def _connection_lost(self, reason: Failure) -> None:
         self._protocol.connectionLost(reason)
 
 
-class _MemoryWire:
-    """A transport whose other end is the test."""
+class _MemoryTransport:
+    """The server's transport of an in-memory connection to a :class:`Client`."""
 
     def __init__(self, number: int) -> None:
         self.from_server = bytearray()
@@ -355,7 +362,7 @@ class _MemoryWire:
         self.is_closed = False
         self.is_paused = False
         self.disconnecting = False
-        self.close = _ignore
+        self.on_close = _ignore
         self._number = number
         self._to_server: list[bytes] = []
         self._producer: IPushProducer | None = None
@@ -363,25 +370,25 @@ class _MemoryWire:
         self._receive = _ignore_bytes
 
     def to_server(self, data: bytes, receive: object) -> None:
-        """Carry the client's bytes, now or when the server reads again."""
+        """Pass the client's bytes to the server, now or when the server continues reading."""
         self._receive = receive  # type: ignore[assignment]
         self._to_server.append(data)
-        self._carry()
+        self._pass_input()
 
     def drain(self) -> None:
-        """The client has read everything."""
+        """Resume the server's producer: the client has read all output."""
         if self._producer is not None and self._is_producer_paused:
             self._is_producer_paused = False
             self._producer.resumeProducing()
 
-    def _carry(self) -> None:
+    def _pass_input(self) -> None:
         while self._to_server and not (self.is_paused or self.is_closed):
             self._receive(self._to_server.pop(0))
 
-    # What the server sees
+    # The interface of a Twisted transport
 
     def write(self, data: bytes) -> None:
-        """Take the server's bytes."""
+        """Buffer output of the server."""
         self.from_server += data
         if data == HEARTBEAT:
             self.heartbeats += 1
@@ -391,51 +398,51 @@ class _MemoryWire:
             self._producer.pauseProducing()
 
     def writeSequence(self, data: list[bytes]) -> None:
-        """Take the server's bytes in pieces."""
+        """Buffer output of the server, in pieces."""
         self.write(b"".join(data))
 
     def loseConnection(self) -> None:
-        """The server closes."""
+        """Close the connection."""
         self.disconnecting = True
         if not self.is_closed:
             self.is_closed = True
-            self.close(Failure(ConnectionDone()))
+            self.on_close(Failure(ConnectionDone()))
 
     def loseWriteConnection(self) -> None:
-        """The server closes its direction; in memory that is the end."""
+        """Close the connection: half-closed connections are not simulated."""
         self.loseConnection()
 
     def abortConnection(self) -> None:
-        """The server cuts."""
+        """Close the connection."""
         self.loseConnection()
 
     def pauseProducing(self) -> None:
-        """The server does not read."""
+        """Hold the client's bytes back: the server stops reading."""
         self.is_paused = True
 
     def resumeProducing(self) -> None:
-        """The server reads again."""
+        """Pass the client's bytes again: the server continues reading."""
         self.is_paused = False
-        self._carry()
+        self._pass_input()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Remember whom to pause."""
+        """Register the producer to pause when the client stalls."""
         self._producer = IPushProducer(producer)
 
     def unregisterProducer(self) -> None:
-        """Forget whom to pause."""
+        """Unregister the producer."""
         self._producer = None
 
     def getPeer(self) -> IAddress:
-        """Give an address that shows in logs."""
+        """Return the client's address, which is made up; its port is the client's number."""
         return IPv4Address("TCP", "127.0.0.1", self._number)
 
     getHost = getPeer
 
 
 def _ignore(reason: Failure) -> None:
-    """Nobody has asked yet."""
+    """Ignore the close before a callback is set."""
 
 
 def _ignore_bytes(data: bytes) -> None:
-    """Nobody has asked yet."""
+    """Ignore bytes before the server's callback is known."""

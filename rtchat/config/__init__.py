@@ -1,1 +1,1 @@
-"""How chat.ini is written and read; which sections and keys there are, the features say."""
+"""The format of chat.ini and its readers; each feature declares its own sections and keys."""

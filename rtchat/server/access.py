@@ -103,7 +103,7 @@ class AccessPart(Part[AccessSettings], Service):
         return self._stomp_targets
 
     def add_stomp_port(self, address: object) -> None:
-        """Take note of a STOMP port that is open.
+        """Record an open STOMP port.
 
         Args:
             address: Where it listens; only an address with host and port can stand in a rule.

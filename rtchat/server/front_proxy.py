@@ -1,4 +1,4 @@
-"""``[front]``: reverse proxies whose word about a client's address is believed."""
+"""``[front]``: trusted reverse proxies, which name the address of the client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _read_protocol(source_line: SourceLine) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FrontSettings:
-    """The reverse proxies that may name the client whom they speak for.
+    """The trusted reverse proxies, and how they name the client.
 
     Attributes:
         trusted: Their addresses; by default no proxy is trusted.
@@ -57,7 +57,7 @@ class FrontSettings:
 
 
 class FrontProxyPart(Part[FrontSettings]):
-    """Knows the reverse proxies; ports and web server ask it."""
+    """Provides the trusted reverse proxies to the ports and the web server."""
 
     reads = (FrontSettings,)
 

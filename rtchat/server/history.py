@@ -1,4 +1,4 @@
-"""``[history]``: topics whose messages are kept."""
+"""``[history]``: topics whose messages are stored and can be replayed."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class HistorySettings:
 
 
 class HistoryPart(Part["HistorySettings | None"], Service):
-    """Keeps messages, if the configuration says of which topics."""
+    """Stores the messages of the topics that the configuration names, if any."""
 
     reads = (HistorySettings, HistoryLimits)
 
@@ -192,7 +192,7 @@ class HistoryPart(Part["HistorySettings | None"], Service):
 
     @override
     def close(self) -> Deferred[None] | None:
-        """Write what is on its way and close the file."""
+        """Finish all queued writes and close the file."""
         store, history = self._store, self._history
         if store is None or history is None:
             return None
@@ -205,7 +205,7 @@ class HistoryPart(Part["HistorySettings | None"], Service):
         return closed
 
     def _run_in_reactor(self, turn: Callable[[], None]) -> None:
-        """Run an answer of the file's thread as a turn of the broker."""
+        """Run a callback of the writer thread in the reactor, as a turn of the broker."""
 
         def run() -> None:
             with self._broker.turn:

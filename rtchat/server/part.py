@@ -89,7 +89,7 @@ class Part(Generic[_S]):
         return False
 
     def drain(self) -> Deferred[Any] | None:
-        """Tell the clients that the server stops; the ports are closed.
+        """End all connections because the server stops; the ports are closed already.
 
         Returns:
             Fires when the clients have gone. None if there is nothing to wait for.
@@ -97,7 +97,7 @@ class Part(Generic[_S]):
         return None
 
     def close(self) -> Deferred[Any] | None:
-        """Write and close what has to outlive the clients; all of them have gone.
+        """Flush and close files; all clients are gone.
 
         Returns:
             Fires when it is closed. None if there is nothing to wait for.

@@ -40,7 +40,7 @@ class PrivilegeSettings:
 
 
 class PrivilegesPart(Part[PrivilegeSettings], Service):
-    """Gives up root once the ports are open; starts before all parts that open files."""
+    """Drops root privileges once the ports are open; starts before all parts that open files."""
 
     reads = (PrivilegeSettings,)
 

@@ -126,8 +126,7 @@ class People:
             nick: The ``nick`` header of CONNECT, or "".
             token: The ``x-presence-token`` header, a secret of the client, or "".
             login: The ``login`` header, or "".
-            renamed: Called if a known person takes another nick, with the person and the previous
-                nick.
+            renamed: Called with a person that takes another nick, and the previous nick.
             evict: Called with the nick's previous holder, which has to be removed.
 
         Returns:
@@ -151,8 +150,7 @@ class People:
             person = self._by_id.get(person_id)
         else:
             person_id = self._id_of("session", self._new_token())
-            # Without a token the client's identity is not certain. But the nick's previous holder
-            # has none either and is not connected, so the client is taken for that person.
+            # A holder with neither token nor sessions: take the client for that person.
             is_free = holder is not None and not (holder.has_token or holder.sessions)
             person = holder if is_free else None
         if holder is not None and holder is not person:

@@ -127,7 +127,7 @@ class StompProtocol(Protocol):
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
-        """Tell the client that the server is stopping, and close."""
+        """Send ERROR ``server shutting down``, then close the connection."""
         with self.factory.broker.turn:
             self.session.shut_down()
 
@@ -371,7 +371,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         return StompProtocol(self)
 
     def shut_down(self) -> Deferred[None]:
-        """Tell every client that the server is stopping, and close its connection.
+        """End every session with ERROR ``server shutting down``, and close its connection.
 
         Returns:
             Fires when all are gone: at the latest after the grace period, when those that do not
