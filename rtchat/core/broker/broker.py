@@ -40,6 +40,7 @@ __all__ = ["Broker"]
 
 _DEAD_LETTERS = "/queue/DLQ."
 _MAX_ENCODERS = 1024
+_MAX_CACHED_ID_CHARS = 64
 
 
 class Broker:
@@ -253,10 +254,12 @@ class Broker:
             source.returned(entries, requeue=True)
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
-        """Return a new encoder for subscriptions with this id and version, and cache it."""
-        if len(self.encoders) >= _MAX_ENCODERS:
-            self.encoders.clear()
-        encoder = self.encoders[subscription_id, version] = StompEncoder(subscription_id, version)
+        """Return a new encoder for this subscription id and version; cached if the id is short."""
+        encoder = StompEncoder(subscription_id, version)
+        if len(subscription_id) <= _MAX_CACHED_ID_CHARS:
+            if len(self.encoders) >= _MAX_ENCODERS:
+                self.encoders.clear()
+            self.encoders[subscription_id, version] = encoder
         return encoder
 
     def expire(self) -> None:

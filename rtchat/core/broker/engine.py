@@ -76,15 +76,19 @@ class EngineStorage:
         The arguments are those of ``Storage.commit``. If a message fails, no other step is run.
         """
         messages = [step for step in steps if isinstance(step, Message)]
-        problems: list[ProtocolError | None] = []
+        waiting = len(messages)
+        first: ProtocolError | None = None
         if publisher is not None:
             publisher.message_accepted(is_much=False)
 
         def completed(problem: ProtocolError | None) -> None:
-            problems.append(problem)
-            if len(problems) < len(messages):
-                return
-            first = next((one for one in problems if one is not None), None)
+            nonlocal first, waiting
+            first = first or problem
+            waiting -= 1
+            if waiting <= 0:
+                settle()
+
+        def settle() -> None:
             if first is None:
                 for step in steps:
                     if not isinstance(step, Message):
@@ -94,3 +98,5 @@ class EngineStorage:
 
         for message in messages:
             self._engine.publish(message, completed)
+        if not messages:
+            settle()

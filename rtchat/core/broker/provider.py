@@ -59,12 +59,14 @@ class Target(ABC):
     """One destination of a SEND.
 
     Attributes:
+        drops_expired: Whether :meth:`put` itself drops expired messages, so that it gets them.
         name: The destination.
         storage: Stores messages before they are delivered; None delivers them at once.
     """
 
     __slots__ = ("name", "storage")
 
+    drops_expired = False
     name: str
     storage: Storage | None
 

@@ -10,7 +10,7 @@ from rtchat.core.broker.message import Message, size_of, time_to_live_ms, with_e
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import Publisher, Step, Target
 from rtchat.core.broker.queue import Queue
-from rtchat.core.broker.router import Publication, Route, Router, TopicTarget
+from rtchat.core.broker.router import Publication, Route, Router, TopicTarget, common_storage
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
@@ -202,7 +202,7 @@ class Publishing:
         message_id = f"{self._epoch}-{self.message_count}"
         for target in route.targets:
             message = Message(message_id, target.name, frame, reply_to)
-            if "expires" in headers and message.is_expired(self._cork.now):
+            if "expires" in headers and self._is_expired(message, target):
                 continue
             target.put(message, sender)
         return False
@@ -228,11 +228,11 @@ class Publishing:
             ProtocolError: A SEND is refused; no part was carried out.
         """
         sends = [part for part in parts if isinstance(part, Publication)]
-        storages = [send.route.storage for send in sends if send.route.storage is not None]
-        if storages:
-            for send in sends:
-                for target in send.route.targets:
-                    target.admit()
+        targets = [target for send in sends for target in send.route.targets]
+        storage = common_storage(targets)
+        if storage is not None:
+            for target in targets:
+                target.admit()
         steps: list[Step] = []
         for part in parts:
             if isinstance(part, Publication):
@@ -242,8 +242,8 @@ class Publishing:
                 steps += self._steps(part.route, frame, part.reply_to, part.sender)
             else:
                 steps.append(part)
-        if storages:
-            storages[0].commit(steps, publisher, cause)
+        if storage is not None:
+            storage.commit(steps, publisher, cause)
             return True
         for step in steps:
             assert not isinstance(step, Message)  # only stored messages are steps
@@ -256,6 +256,9 @@ class Publishing:
 
     # Small helpers
 
+    def _is_expired(self, message: Message, target: Target) -> bool:
+        return not target.drops_expired and message.is_expired(self._cork.now)
+
     def _steps(
         self, route: Route, frame: Frame, reply_to: str, sender: Principal | None
     ) -> list[Step]:
@@ -265,7 +268,7 @@ class Publishing:
         message_id = f"{self._epoch}-{self.message_count}"
         for target in route.targets:
             message = Message(message_id, target.name, frame, reply_to)
-            if "expires" in frame.headers and message.is_expired(self._cork.now):
+            if "expires" in frame.headers and self._is_expired(message, target):
                 continue
             if target.storage is None:
                 steps.append(partial(_put_or_fail, target, message, sender))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.destinations import (
@@ -23,9 +23,11 @@ from rtchat.core.broker.topic import Topic
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
-__all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget"]
+__all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget", "common_storage"]
 
 _MAX_ROUTES = 4096
+_MAX_CACHED_CHARS = 512
+_MAX_CACHED_TARGETS = 16
 
 _PUBSUB = DestinationKind.PUBSUB.value
 _OTHER_THAN_TOPICS = tuple(
@@ -34,11 +36,31 @@ _OTHER_THAN_TOPICS = tuple(
 _USUAL = (DestinationKind.TOPIC.value, DestinationKind.QUEUE.value)
 
 
+def common_storage(targets: Iterable[Target]) -> Storage | None:
+    """Return the storage of all targets that have one, or None if none has.
+
+    Raises:
+        ProtocolError: They have different storages, which cannot store messages all or none.
+    """
+    storage: Storage | None = None
+    for target in targets:
+        if target.storage is not storage and target.storage is not None:
+            if storage is not None:
+                raise ProtocolError(
+                    "destinations that are stored in different places",
+                    "The server cannot store all of these messages or none. Send a SEND, or a "
+                    "transaction, for each of them.",
+                )
+            storage = target.storage
+    return storage
+
+
 class Route:
     """The targets and checks of SENDs to a destination, which may be composite.
 
     Attributes:
         destination: The ``destination`` header of the SENDs.
+        is_small: Whether the route is small enough to be cached.
         targets: The targets, each once, in order.
         checks: The checks that a SEND has to pass.
         storage: Stores the messages before they are delivered, or None.
@@ -47,7 +69,15 @@ class Route:
             ``/queue/`` and without checks.
     """
 
-    __slots__ = ("checks", "destination", "is_usual", "storage", "targets", "topic")
+    __slots__ = (
+        "checks",
+        "destination",
+        "is_small",
+        "is_usual",
+        "storage",
+        "targets",
+        "topic",
+    )
 
     def __init__(
         self, destination: str, targets: Sequence[Target], checks: Sequence[Check]
@@ -55,11 +85,10 @@ class Route:
         self.destination = destination
         self.targets = tuple(targets)
         self.checks = tuple(checks)
-        self.storage: Storage | None = None
-        for target in targets:
-            if target.storage is not None:
-                self.storage = target.storage
-                break
+        self.storage = common_storage(targets)
+        self.is_small = (
+            len(targets) <= _MAX_CACHED_TARGETS and len(destination) <= _MAX_CACHED_CHARS
+        )
         only = targets[0] if len(targets) == 1 else None
         self.topic = only if isinstance(only, TopicTarget) and self.storage is None else None
         self.is_usual = (
@@ -190,7 +219,7 @@ class Router:
         self.topics: dict[str, Topic] = {}
 
     def resolve(self, destination: str) -> Route:
-        """Return the route of a destination, which is cached.
+        """Return the route of a destination, which is cached if it is small.
 
         Raises:
             ProtocolError: The destination cannot be sent to.
@@ -207,9 +236,10 @@ class Router:
             if any(name.startswith(_PUBSUB) for name in names):
                 names = self._copies(names)
             route = Route(destination, [self._target(name) for name in names], checks)
-            if len(self._routes) >= _MAX_ROUTES:
-                self._routes.clear()
-            self._routes[destination] = route
+            if route.is_small:
+                if len(self._routes) >= _MAX_ROUTES:
+                    self._routes.clear()
+                self._routes[destination] = route
         return route
 
     def forget_routes(self) -> None:
@@ -248,18 +278,17 @@ class Router:
     def renew(self, target: TopicTarget) -> None:
         """Update the cached values of a target."""
         name = target.name
+        target.topics = found = self.receivers(name)
+        target.direct = self.topics.get(name) if len(found) == 1 else None
+        target.generation = self.generation
+
+    def receivers(self, name: str) -> tuple[Topic, ...]:
+        """Return the topic of a name, if it has subscriptions, and the patterns that match it."""
         exact = self.topics.get(name)
         found: tuple[Topic, ...] = () if exact is None else (exact,)
         if self.has_patterns:
-            found += tuple(self.matching(name))
-        target.topics = found
-        target.direct = exact if len(found) == 1 else None
-        target.generation = self.generation
-
-    def matching(self, name: str) -> list[Topic]:
-        """Return the patterns with subscriptions that match a name, other than the name itself."""
-        exact = self.topics.get(name)
-        return [topic for topic in self._patterns.matching(name) if topic is not exact]
+            found += tuple(one for one in self._patterns.matching(name) if one is not exact)
+        return found
 
     # Small helpers
 

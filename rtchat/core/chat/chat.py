@@ -238,7 +238,8 @@ class Chat(DestinationProvider, BrokerEvents):
     def send_private(self, message: Message, sender: Principal | None) -> None:
         """Deliver a private message to its receiver, or else return it to its sender.
 
-        It is delivered to every session of the receiver that is subscribed to :data:`PRIVATE`.
+        Every session of the receiver that is subscribed to :data:`PRIVATE` receives it, unless it
+        has expired.
 
         Raises:
             NotAllowed: The sender has no name; or there is no such receiver, and the sender is
@@ -258,6 +259,8 @@ class Chat(DestinationProvider, BrokerEvents):
                     f"A subscription to {PRIVATE} gets back what cannot be delivered.",
                 )
             topics, headers["x-undelivered"] = [own], "true"
+        if message.is_expired(self._broker.cork.now):
+            return
         private = ServerMessage(self._new_id(), PRIVATE, headers, message.body)
         for topic in topics:
             topic.publish(private)
@@ -290,6 +293,8 @@ class _PrivateTarget(Target):
     """The destination of private messages to one nick."""
 
     __slots__ = ("_chat",)
+
+    drops_expired = True  # the sender learns of an unknown receiver also if it has
 
     def __init__(self, name: str, chat: Chat) -> None:
         self.name = name

@@ -112,7 +112,7 @@ class GroupCommit:
         for step in steps:
             if isinstance(step, KeptMessage):
                 step.stream.waiting += 1
-                size += step.row_size
+                size += step.held_size
         if not self._units and not self._is_writing:
             self._cork.woken[self._write_batch] = None
         self._units.append(_Unit(steps, publisher, cause, size))
@@ -172,9 +172,30 @@ class GroupCommit:
         size = sum(unit.size for unit in units)
         self._waiting_bytes -= size
         self._account(-size)
-        if not problem:
-            self._listener.batch_written(batch)
+        # A bug in one step must not stop the other units and the batches after this one.
+        bugs: list[Exception] = []
+        if error is None:
+            try:
+                self._listener.batch_written(batch)
+            except Exception as bug:
+                bugs.append(bug)
         for unit in units:
+            try:
+                self._settle_unit(unit, error)
+            except Exception as bug:
+                bugs.append(bug)
+        if self._units:
+            # Messages that arrive in the rest of this turn join the next batch.
+            self._cork.woken[self._write_batch] = None
+        elif self._when_idle is not None:
+            call, self._when_idle = self._when_idle, None
+            call()
+        if bugs:
+            raise bugs[0]
+
+    def _settle_unit(self, unit: _Unit, error: ProtocolError | None) -> None:
+        """Run the steps of a unit if it was written, and notify its publisher in any case."""
+        try:
             for step in unit.steps:
                 if isinstance(step, KeptMessage):
                     step.stream.waiting -= 1
@@ -182,14 +203,9 @@ class GroupCommit:
                         self._listener.message_written(step)
                 elif error is None and not isinstance(step, Message):
                     step()
+        finally:
             if unit.publisher is not None:
                 unit.publisher.message_settled(unit.cause, error)
-        if self._units:
-            # Messages that arrive in the rest of this turn join the next batch.
-            self._cork.woken[self._write_batch] = None
-        elif self._when_idle is not None:
-            call, self._when_idle = self._when_idle, None
-            call()
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call the function once no message is queued or being written; now, if none is."""

@@ -64,6 +64,7 @@ class History:
         "_owner",
         "_pages",
         "_replays",
+        "_reserved",
         "_store",
         "_stored",
         "_streams",
@@ -97,6 +98,7 @@ class History:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
         self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
+        self._reserved: dict[Stream, None] = {}
         self._is_trimming = False
         self._overgrown = False
         self._sweep_at_s = 0.0
@@ -192,16 +194,20 @@ class History:
     def admit(self, stream: Stream) -> None:
         """Reserve a place in the store for the stream; the next batch creates it.
 
-        If the store is full, the place of an empty stream without subscriptions is reused.
+        If the store is full, the place of an empty stream without subscriptions is reused; but not
+        that of a stream admitted earlier in the turn, because its message may not be queued yet.
 
         Raises:
             LimitExceeded: The store has the largest allowed number of streams.
         """
         if stream.is_stored:
+            if _is_spare(stream):
+                self._reserve(stream)
             return
         limit = self._limits.max_destinations
         if self._stored >= limit:
-            empty = next((s for s in self._streams.values() if _is_spare(s)), None)
+            spare = (one for one in self._streams.values() if _is_spare(one))
+            empty = next((one for one in spare if one not in self._reserved), None)
             if empty is None:
                 self._forget_if_unused(stream)
                 raise LimitExceeded(
@@ -215,6 +221,12 @@ class History:
             self._forget(empty)
         stream.is_stored = True
         self._stored += 1
+        self._reserve(stream)
+
+    def _reserve(self, stream: Stream) -> None:
+        """Keep an empty stream in the store until the end of the turn."""
+        self._reserved[stream] = None
+        self._owner.cork.woken[self._reserved.clear] = None
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.name]
@@ -338,4 +350,4 @@ class History:
 
 def _is_spare(stream: Stream) -> bool:
     """Return whether a stream's place in the store can be reused for another one."""
-    return stream.is_stored and not (len(stream) or stream.users or stream.waiting)
+    return stream.is_stored and stream.next == stream.first and not (stream.users or stream.waiting)

@@ -62,7 +62,7 @@ class PageCache:
         if offset in page.messages:
             return
         page.messages[offset] = message
-        size = message.row_size
+        size = message.held_size
         page.bytes += size
         self.bytes += size
         while self.bytes > self._max_bytes and len(self._pages) > 1:

@@ -23,18 +23,20 @@ class KeptMessage(Message):
         stream: The stream.
         offset: Its offset in the stream, from 0; -1 before it is assigned.
         time_s: The time at which it was accepted, in seconds since 1970.
-        row_size: The size that counts towards limits, in bytes, in memory and in the store.
+        row_size: The size of its row in the store, in bytes.
+        held_size: The size that counts towards the limits of memory, in bytes.
     """
 
     stream: Stream
     offset: int = -1
     time_s: float = 0.0
     row_size: int
+    held_size: int
 
     @property
     def size(self) -> int:
-        """The size that counts towards limits, in bytes: that of its row in the store."""
-        return self.row_size
+        """The size that counts towards the limits of memory, in bytes."""
+        return self.held_size
 
 
 def message_of(row: Row, stream: Stream) -> KeptMessage:
@@ -54,6 +56,7 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
         offset=row.offset,
         time_s=row.time_s,
         row_size=row.size,
+        held_size=row.size,
     )
 
 

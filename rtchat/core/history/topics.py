@@ -100,7 +100,8 @@ class HistoryTopics(DestinationProvider):
         if stream.topic is not None:
             stream.topic.publish(message)
         if broker.router.has_patterns:
-            for topic in broker.router.matching(stream.name):
+            # The router has no topic of this name, but it may be the text of a pattern.
+            for topic in broker.router.receivers(stream.name):
                 topic.publish(message)
 
     def stream_emptied(self, stream: Stream) -> None:
@@ -145,6 +146,9 @@ class _StreamTarget(Target):
         """Return the message as one of the stream; its offset is assigned later."""
         stream = self._stream
         assert stream is not None  # admit() came before
+        lines = passed_on_lines(message)
+        head = message.frame.head  # it may have headers that are not passed on, nor stored
+        body_size = len(message.frame.body) + OVERHEAD_BYTES
         return KeptMessage(
             message.id,
             message.destination,
@@ -152,7 +156,8 @@ class _StreamTarget(Target):
             message.reply_to,
             stream=stream,
             time_s=self._cork.now,
-            row_size=len(passed_on_lines(message)) + len(message.frame.body) + OVERHEAD_BYTES,
+            row_size=len(lines) + body_size,
+            held_size=(len(lines) if head is None else head.size) + body_size,
         )
 
     def put(self, message: Message, sender: Principal | None) -> None:

@@ -14,7 +14,6 @@ from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.session.acks import acknowledge
 from rtchat.core.session.headers import required, wants_requeue
-from rtchat.core.session.receipts import MustWait
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, relieved_by, undo
 from rtchat.core.stomp.frames import Frame
@@ -40,8 +39,8 @@ class _Session(Publisher, Protocol):
     transactions: Transactions
     committing: tuple[Frame, Sequence[Action]] | None
 
-    def wait_for_storage(self) -> None:
-        """Raise ``MustWait`` unless all earlier messages of the client are stored."""
+    def wait_for_storage(self, *, is_done: bool = False) -> None:
+        """Raise ``MustWait`` unless all messages of the client are stored."""
 
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Raise ``MustWait`` if a queue of the route is full."""
@@ -91,14 +90,16 @@ def commit(session: _Session, frame: Frame) -> None:
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
     parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
+    session.committing = frame, actions
     try:
         must_wait = session.broker.publishing.commit(parts, session, frame)
     except ProtocolError:
+        session.committing = None
         undo(actions)
         raise
     if must_wait:
-        session.committing = frame, actions
-        raise MustWait(is_done=True)
+        session.wait_for_storage(is_done=True)
+    session.committing = None
 
 
 def abort(session: _Session, frame: Frame) -> None:

@@ -34,6 +34,7 @@ from rtchat.core.session.state import State
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, undo
 from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
+from rtchat.core.stomp.head_cache import MAX_HEAD_BYTES
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded, ProtocolError
@@ -335,7 +336,7 @@ class Session:
             if head is not None and route.is_usual and _NOT_PLAIN.isdisjoint(headers):
                 head.is_plain = True
             if broker.publishing.publish(route, frame, reply_to, self, self):
-                raise MustWait(is_done=True)
+                self.wait_for_storage(is_done=True)
             return
         self.transactions.check(transaction)
         broker.publishing.check(route, frame)
@@ -354,10 +355,11 @@ class Session:
             destination = frame.headers.get("destination") or required(frame, "destination")
             if destination.startswith(_TEMP_QUEUE):
                 # Not cached: sessions share the head, but not the names of temporary queues.
+                self.subscriptions.reply_address(frame.headers.get("reply-to", ""))
                 address = self.subscriptions.address_of(destination)
                 return self.broker.router.resolve(address)
             route = self.broker.router.resolve(destination)
-            if head is not None:
+            if head is not None and route.is_small and head.size <= MAX_HEAD_BYTES:
                 head.route = route
         return route
 
@@ -381,11 +383,11 @@ class Session:
         if queue is not None:
             raise MustWait(queue)
 
-    def wait_for_storage(self) -> None:
-        """Raise ``MustWait`` unless all earlier messages of the client are stored."""
+    def wait_for_storage(self, *, is_done: bool = False) -> None:
+        """Raise ``MustWait`` (see there for ``is_done``) unless all messages so far are stored."""
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
-            raise MustWait
+            raise MustWait(is_done=is_done)
 
     # Called by the storage
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from rtchat.core.stomp.frames import Head, Version
 
-__all__ = ["HeadCache"]
+__all__ = ["MAX_HEAD_BYTES", "HeadCache"]
+
+MAX_HEAD_BYTES = 512
+"""Larger heads are not cached, nor is anything in them that other objects can share."""
 
 
 class HeadCache:
@@ -17,7 +20,7 @@ class HeadCache:
 
     __slots__ = ("_heads", "max_head_bytes", "max_heads")
 
-    def __init__(self, max_heads: int = 1024, max_head_bytes: int = 512) -> None:
+    def __init__(self, max_heads: int = 1024, max_head_bytes: int = MAX_HEAD_BYTES) -> None:
         self.max_heads = max_heads
         self.max_head_bytes = max_head_bytes
         self._heads: dict[Version, dict[bytes, Head]] = {version: {} for version in Version}

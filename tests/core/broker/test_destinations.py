@@ -17,7 +17,7 @@ from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern,
 from rtchat.core.broker.encoder import selectable_headers
 from rtchat.core.broker.message import Message
 from rtchat.core.session.connection import CloseReason
-from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.frames import Frame, Head, Version
 from rtchat.errors import ProtocolError
 
 VERSIONS = list(Version)
@@ -487,6 +487,44 @@ def test_a_client_may_write_to_its_own_temporary_queue(server: Server) -> None:
     client.subscribe("/temp-queue/mine")
     client.publish("/temp-queue/mine", "note")
     assert client.bodies() == ["note"]
+
+
+def test_a_question_to_oneself_opens_the_queue_that_answers(server: Server) -> None:
+    client = server.client()
+    client.publish("/temp-queue/mine", "note", reply_to="/temp-queue/mine")
+    assert client.bodies() == ["note"]
+
+
+def test_a_route_with_many_targets_is_not_kept(server: Server) -> None:
+    """A client that names a thousand destinations at a time must not fill the memory with them."""
+    client = server.client()
+    for names, is_kept in ((16, True), (17, False)):
+        destination = ",".join(f"/topic/{number}" for number in range(names))
+        router = server.broker.router
+        client.publish(destination, "x")
+        assert (router.resolve(destination) is router.resolve(destination)) is is_kept
+    name = "/topic/" + "x" * 600
+    client.publish(name, "x")
+    assert server.broker.router.resolve(name) is not server.broker.router.resolve(name)
+
+
+def test_a_large_head_holds_no_route(server: Server) -> None:
+    heads: list[Head | None] = []
+    listener = Listener(lambda message: heads.append(message.frame.head))
+    server.broker.events.add(listener)
+    client = server.client()
+    client.publish("/topic/a", "x", note="n" * 100)
+    client.publish("/topic/a", "x", note="n" * 600)
+    assert [head is not None and head.route is not None for head in heads] == [True, False]
+
+
+def test_a_long_subscription_id_is_not_shared(server: Server) -> None:
+    for length, is_shared in ((64, True), (65, False)):
+        client = server.client()
+        client.subscribe("/topic/a", "i" * length)
+        assert (("i" * length, Version.V12) in server.broker.encoders) is is_shared
+        client.publish("/topic/a", "x")
+        assert client.message().headers["subscription"] == "i" * length
 
 
 def test_a_composite_may_hold_an_answer(server: Server) -> None:

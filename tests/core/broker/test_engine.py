@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from support.core import Client, Server, errors
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.engine import Completion, LocalEngine
+from rtchat.core.broker.destinations import Glob
+from rtchat.core.broker.engine import Completion, EngineStorage, LocalEngine
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
+from rtchat.core.broker.router import QueueTarget
+from rtchat.core.broker.subscription import Subscription
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
@@ -115,6 +121,85 @@ def test_a_commit_takes_effect_when_its_last_message_was_carried(node: Node) -> 
     assert (node.size_of("/queue/b"), receipts(client)) == (0, [])
     node.carry()
     assert (node.size_of("/queue/b"), receipts(client)) == (1, ["r"])
+
+
+class Instant(Slow):
+    """Carries messages at once."""
+
+    broker: Broker
+
+    def publish(self, message: Message, completion: Completion) -> None:
+        self.broker.publishing.received(message)
+        completion(None)
+
+
+@pytest.fixture
+def instant() -> Server:
+    engine = Instant()
+    engine.broker = Broker("run", engine=engine)
+    return Server(engine.broker)
+
+
+def test_an_engine_may_answer_at_once(instant: Server) -> None:
+    reader, client = instant.client(), instant.client()
+    reader.subscribe("/topic/a")
+    client.say("SEND", "1", destination="/topic/a", receipt="1")
+    client.say("SEND", "2", destination="/topic/a,/topic/b", receipt="2")
+    client.say("BEGIN", transaction="t")
+    client.say("SEND", "3", destination="/topic/a", transaction="t")
+    client.say("COMMIT", transaction="t", receipt="3")
+    client.say("SEND", "4", destination="/topic/a", receipt="4")
+    assert (client.receipts(), reader.bodies()) == (list("1234"), list("1234"))
+    assert not client.is_waiting
+
+
+def test_a_commit_whose_messages_have_expired_has_its_other_effects(node: Node) -> None:
+    client = node.client()
+    node.advance(1)
+    client.say("BEGIN", transaction="t")
+    client.say("SEND", "x", destination="/topic/a", transaction="t", expires="1")
+    client.say("SEND", "y", destination="/queue/b", transaction="t")
+    client.say("COMMIT", transaction="t", receipt="r")
+    assert (receipts(client), node.size_of("/queue/b")) == (["r"], 1)
+    assert node.engine.carried == []
+    assert not client.is_waiting
+
+
+class Elsewhere(DestinationProvider):
+    """Stores what is sent to its topics in a place of its own."""
+
+    claims = Glob(("/topic/kept*",))
+
+    def __init__(self) -> None:
+        self.storage = EngineStorage(Slow())
+
+    def subscribe(
+        self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
+    ) -> Mapping[str, str]:
+        return {}
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        pass
+
+    def target(self, name: str) -> Target:
+        target = QueueTarget(name, lambda _: pytest.fail("delivered"))
+        target.storage = self.storage
+        return target
+
+
+@pytest.mark.parametrize("is_transaction", [False, True])
+def test_two_storages_cannot_promise_all_or_nothing(node: Node, is_transaction: bool) -> None:
+    node.broker.add_provider(Elsewhere())
+    client = node.client()
+    if is_transaction:
+        client.say("BEGIN", transaction="t")
+        for name in ("/topic/kept", "/queue/c", "/topic/a"):
+            client.say("SEND", "x", destination=name, transaction="t")
+        client.say("COMMIT", transaction="t", receipt="r")
+    else:
+        client.say("SEND", "x", destination="/topic/kept,/queue/c,/topic/a", receipt="r")
+    assert errors(client.received()) == ["destinations that are stored in different places"]
+    assert (node.engine.carried, node.size_of("/queue/c")) == ([], 0)
 
 
 def test_one_node_carries_nothing() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from support.chat import ROOM, Party, chat_body
-from support.core import Client, Listener
+from support.core import Client, Listener, errors
 
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame
@@ -315,6 +315,24 @@ def test_who_is_not_there_gets_nothing_and_the_sender_is_told(party: Party) -> N
         assert back.headers["x-undelivered"] == "true"
         assert back.headers["x-sender"] == "anna"
         assert back.body == chat_body("anna", "hi", id="7")
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_message_that_has_expired_is_an_error_for_nobody_and_nothing_for_somebody(
+    party: Party, in_transaction: bool
+) -> None:
+    bob = with_letters(party, "bob")
+    for nick, answers in (("bob", []), ("nobody", ["nobody is called so"])):
+        client = party.client(f"anna-{nick}")
+        more = {"expires": "1"}
+        if in_transaction:
+            client.say("BEGIN", transaction="t")
+            more["transaction"] = "t"
+        client.say("SEND", "x", destination=f"/user/{nick}/queue/private", **more)
+        if in_transaction:
+            client.say("COMMIT", transaction="t")
+        assert errors(client.received()) == answers
+    assert letters(bob) == []
 
 
 def test_who_was_lost_is_not_there_until_back(party: Party) -> None:

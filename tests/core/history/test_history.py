@@ -577,6 +577,26 @@ def test_subscribers_of_the_name_and_of_a_pattern_get_one_copy_each(server: Keep
     assert one.message().headers == {**other.message().headers, "message-id": "run1-1"}
 
 
+@pytest.mark.parametrize("pattern", ["/topic/chat.*", "/topic/chat.#"])
+def test_a_message_to_the_text_of_a_pattern_reaches_it_once(server: Keeper, pattern: str) -> None:
+    reader, other = server.client(), server.client()
+    reader.subscribe(pattern)
+    other.subscribe("/topic/#")
+    server.fill(pattern, 1)
+    assert reader.bodies() == other.bodies() == ["0"]
+
+
+def test_headers_that_are_not_stored_count_while_they_are_held(server: Keeper) -> None:
+    publisher = server.client()
+    publisher.say("SEND", "x", destination=CHAT, receipt="r" * 4000)
+    assert server.broker.budget.used > 4000
+    server.settle()
+    assert server.history._pages.bytes > 4000
+    stream = server.history.known(CHAT)
+    assert stream is not None
+    assert stream.bytes < 1000
+
+
 def test_a_composite_destination_is_all_or_nothing(server: Keeper) -> None:
     reader, worker, publisher = server.client(), server.client(), server.client()
     reader.subscribe(CHAT)
@@ -782,6 +802,68 @@ def test_there_are_no_more_destinations_than_the_limit(tmp_path: Path) -> None:
     server = server.stop()
     names = [stream.name for stream in server.store.file.snapshot.streams]
     assert names == ["/topic/chat.b", "/topic/chat.c"]
+
+
+@pytest.mark.parametrize("is_transaction", [False, True])
+def test_one_frame_does_not_take_the_same_place_twice(tmp_path: Path, is_transaction: bool) -> None:
+    limits = HistoryLimits(max_destinations=2)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9)], limits)
+    server.fill("/topic/chat.a", 1)
+    publisher, other = server.client(), server.client()
+    if is_transaction:
+        publisher.say("BEGIN", transaction="t")
+        for name in ("/topic/chat.b", "/topic/chat.c"):
+            publisher.say("SEND", "x", destination=name, transaction="t")
+        publisher.say("COMMIT", transaction="t", receipt="r")
+    else:
+        publisher.say("SEND", "x", destination="/topic/chat.b,/topic/chat.c", receipt="r")
+    other.say("SEND", "y", destination="/topic/chat.a", receipt="1")
+    server.settle()
+    assert errors(publisher.received()) == ["more than 2 destinations with history"]
+    assert other.receipts() == ["1"]
+    # The place that was reserved for nothing is there for the next one.
+    other.say("SEND", "z", destination="/topic/chat.c", receipt="2")
+    server.settle()
+    assert other.receipts() == ["2"]
+    assert sorted(server.history.names()) == ["/topic/chat.a", "/topic/chat.c"]
+
+
+def test_an_empty_place_that_a_frame_needs_is_not_given_away(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_destinations=1)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9, 1.0)], limits)
+    server.fill("/topic/chat.a", 1)
+    server.advance(60)
+    server.expire()
+    server.settle()
+    publisher = server.client()
+    publisher.say("SEND", "x", destination="/topic/chat.a,/topic/chat.b", receipt="r")
+    server.settle()
+    assert errors(publisher.received()) == ["more than 1 destinations with history"]
+    assert server.history.names() == []
+
+
+def test_a_bug_while_one_message_is_delivered_stops_no_other(server: Keeper) -> None:
+    def fail(message: Message) -> None:
+        if message.body == b"1":
+            raise ZeroDivisionError
+
+    listener = Listener(fail)
+    server.broker.events.add(listener)
+    reader, publisher, idle = server.client(), server.client(), list[int]()
+    reader.subscribe(CHAT)
+    for number in range(4):
+        publisher.say("SEND", str(number), destination=CHAT, receipt=str(number))
+    assert server.store.step()  # the batch of the first message
+    with pytest.raises(ZeroDivisionError):
+        server.store.step()
+    server.end_turn()
+    publisher.say("SEND", "4", destination=CHAT, receipt="4")
+    server.history.group_commit.when_idle(lambda: idle.append(1))
+    server.settle()
+    assert reader.bodies() == list("0234")
+    assert publisher.receipts() == list("01234")  # it is stored: whoever reads it later gets it
+    assert idle == [1]
+    assert server.listen(CHAT).bodies() == list("01234")
 
 
 def test_a_destination_that_never_had_a_message_is_forgotten(server: Keeper) -> None:
