@@ -1,4 +1,4 @@
-"""What needs a fresh server of its own: how fast it starts, and what idle connections cost."""
+"""Measurements that need a fresh server: its start, and the cost of idle connections."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ HEARTBEAT_TITLE = (
 )
 # RabbitMQ takes many milliseconds for each connection, and as long to close it.
 _PEER_CONNECTIONS = 1000
-# Connecting this many first loads what the server imports late, so that it is not counted.
+# Connect this many first: the server then imports what it loads lazily, and that is not counted.
 WARM_UP_CONNECTIONS = 50
-# Files that a server opens beside its connections, amply.
+# An upper bound of the files that a server opens besides its connections.
 _OTHER_FILES = 100
-# One address has some 28,000 ports to connect from, and other runs have just used some.
+# An address has about 28,000 source ports, and earlier runs have just used some of them.
 _SOURCES = 4
 
 
 def measure_start(directory: Path, rounds: int, others: list[Server]) -> Verdict:
-    """Start rtchat several times, and say how long the others took."""
+    """Start rtchat and its peers several times; report how long the starts took."""
     say("start to listening")
     seconds, cpu = [], []
     for attempt in range(rounds + 1):
         with Rtchat(directory / f"start-{attempt}") as server:
             seconds.append(server.started_s)
             cpu.append(server.started_cpu_s)
-    # The first may have had to compile modules or read them from the disk.
+    # Skip the first start: it may compile modules, or read them from disk.
     spread = Spread.of(seconds[1:])
     theirs = [f"{server.name} {server.started_s:.2f} s" for server in others]
     if Nats.find():
@@ -66,7 +66,7 @@ def measure_start(directory: Path, rounds: int, others: list[Server]) -> Verdict
 def measure_memory(
     directory: Path, blast: Blast, connections: int, rounds: int, rabbitmq: Server | None
 ) -> Verdict:
-    """Divide what a fresh server grew by with so many idle connections."""
+    """Return the memory of a fresh server per idle connection."""
     say(f"memory of {connections} idle connections")
 
     def of(server: Server, connections: int) -> float:
@@ -97,10 +97,10 @@ def measure_memory(
 def measure_heartbeats(
     directory: Path, blast: Blast, connections: int, hold_s: float
 ) -> Iterator[Verdict]:
-    """Hold many connections over WebSocket, both sides sending heart-beats every 10 s.
+    """Hold many WebSocket connections with heart-beats every 10 s in both directions.
 
-    As many as may be open: a limit on open files below 20,000 is said, and the share of a core
-    is multiplied up.
+    The limit on open files may reduce their number. If it is below 20,000, the report says so,
+    and the share of a core is scaled up.
     """
     connections = min(connections, raise_open_files() - _OTHER_FILES)
     say(f"{connections} connections with heart-beats, {hold_s:g} s")

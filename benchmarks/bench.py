@@ -1,8 +1,8 @@
-"""Measures one real server on this machine and prints one table.
+"""Measures one real server on this machine, and prints a table.
 
 Starts ``twistd -n rtchat`` on free loopback ports, loads it with ``blast`` (compiled here from
-``blast/``), reads the server's processor time and memory from ``/proc``, and stops it again.
-``benchmarks/README.md`` says how to read the table. Linux only.
+``blast/``), reads the server's processor time and memory from ``/proc``, and stops it.
+``benchmarks/README.md`` explains the table. Linux only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Load", "Memory", "Row", "main"]
 
 Number = TypeVar("Number", int, float)
 
-# Connecting this many first loads what the server imports late, so that it is not counted.
+# Connect this many first: the server then imports what it loads lazily, and that is not counted.
 WARM_UP_CONNECTIONS = 50
 
 
@@ -40,10 +40,10 @@ class Load:
     Attributes:
         name: The row's title.
         wire: ``tcp`` or ``ws``.
-        subscribers: How many receive each message.
-        rate: Messages a second, or 0 for as many as the server takes.
-        history: ``on`` for a destination of which messages are kept, ``beside`` for another one of
-            a server that keeps some, ``off`` for a server that keeps nothing.
+        subscribers: The number of subscribers that receive each message.
+        rate: Messages per second, or 0 for as many as the server accepts.
+        history: ``on`` for a destination with a history, ``beside`` for another destination of a
+            server with a history, ``off`` for a server without one.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Memory:
     Attributes:
         name: The row's title.
         wire: ``tcp`` or ``ws``.
-        connections: How many are open at once.
+        connections: The number of open connections.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Row:
-    """What one line of the table says; a figure that was not measured is None."""
+    """One line of the table; a figure that was not measured is None."""
 
     name: str
     per_cpu_s: float | None = None
@@ -98,7 +98,7 @@ PLAN: tuple[Load | Memory, ...] = (
 
 
 def measure_memory(memory: Memory, blast: Blast, directory: Path) -> Row:
-    """Open idle connections to a fresh server and divide what it grew by."""
+    """Open idle connections to a fresh server; return its growth per connection."""
     idle = {"publishers": 0, "messages": 0}
     with Rtchat(directory) as server:
         blast.run(server, memory.wire, subscribers=WARM_UP_CONNECTIONS, **idle)
@@ -108,14 +108,14 @@ def measure_memory(memory: Memory, blast: Blast, directory: Path) -> Row:
 
 
 def measure_load(load: Load, blast: Blast, server: Server, options: argparse.Namespace) -> Row:
-    """Load the server several times and take the median of each figure."""
+    """Load the server several times; return the median of each figure."""
     settings: dict[str, float | str] = {"subscribers": load.subscribers}
     if load.history == "on":
         settings["destination"] = "/topic/kept"
     if load.rate:
         messages = max(1, round(load.rate * options.seconds))
     else:
-        # A short first run, not counted, warms up and tells how many messages fill the time.
+        # A short first run, not counted, warms up and determines the number of messages.
         few = min(30_000, 300_000 // load.subscribers)
         probe = blast.run(server, load.wire, body=options.body, messages=few, **settings)
         messages = max(1, round(probe.messages / probe.wall_s * options.seconds))
@@ -133,7 +133,7 @@ def measure_load(load: Load, blast: Blast, server: Server, options: argparse.Nam
         load.name,
         per_cpu_s=median(lambda run: run.per_cpu_s),
         per_wall_s=median(lambda run: run.per_wall_s),
-        # Flat out, a message waits in the queue that the test itself keeps full.
+        # Without a rate, latency would measure the queue that the test itself keeps full.
         p50_ms=median(lambda run: run.p50_ms) if load.rate else None,
         p99_ms=median(lambda run: run.p99_ms) if load.rate else None,
         generator_cpu_percent=100 * median(lambda run: run.generator_share),
@@ -166,7 +166,7 @@ COLUMNS = (
 
 
 def figures(row: Row) -> list[str]:
-    """Write a row's figures as the table shows them."""
+    """Format the figures of a row for the table."""
 
     def cell(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
@@ -182,7 +182,7 @@ def figures(row: Row) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Lay the rows out as a Markdown table that is readable as it stands."""
+    """Return the rows as an aligned Markdown table."""
     lines = [["", *COLUMNS], *([row.name, *figures(row)] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
 
@@ -196,7 +196,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def environment() -> str:
-    """Say in one line what the figures were taken on."""
+    """Return one line about the machine and the versions that were measured."""
     versions = [f"{name} {metadata.version(name)}" for name in ("Twisted", "websockets")]
     versions.insert(0, f"rtchat {__version__}")
     python = f"{platform.python_implementation()} {platform.python_version()}"
@@ -204,7 +204,7 @@ def environment() -> str:
 
 
 def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
-    """Make an argparse type that takes numbers above zero."""
+    """Return an argparse type that accepts numbers above zero."""
 
     def convert(text: str) -> Number:
         value = kind(text)
@@ -217,7 +217,7 @@ def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__)
     parser.add_argument(
         "--rounds", type=positive(int), default=3, help="runs of each row; the median counts (3)"

@@ -1,4 +1,4 @@
-"""The peers of rtchat, each with the settings that cost it least for the work at hand.
+"""The peers of rtchat, each configured for least overhead.
 
 That is: no persistence, no management interface, no limit that would drop messages.
 """
@@ -29,7 +29,7 @@ __all__ = ["PEERS", "ActiveMQ", "CoilMQ", "Mosquitto", "Nats", "RabbitMQ"]
 
 
 class RabbitMQ(Server):
-    """RabbitMQ with its STOMP and Web STOMP plug-ins, its node name and epmd its own."""
+    """RabbitMQ with its STOMP and Web STOMP plug-ins, and a separate node name and epmd."""
 
     name = "RabbitMQ"
     program = "rabbitmq-server"
@@ -199,7 +199,7 @@ class Nats(Server):
 
 
 class Mosquitto(Server):
-    """Mosquitto: MQTT 3.1.1, QoS 0, no limit on what waits for a client."""
+    """Mosquitto: MQTT 3.1.1, QoS 0, no limit on a client's backlog."""
 
     name = "Mosquitto"
     program = "mosquitto"
@@ -256,11 +256,11 @@ class CoilMQ(Server):
 
 
 PEERS: tuple[type[Server], ...] = (RabbitMQ, ActiveMQ, Nats, Mosquitto, CoilMQ)
-"""All the servers that rtchat is compared with."""
+"""The servers that rtchat is compared with."""
 
 
 def _debian_version(package: str) -> str:
-    """Give the upstream version of a Debian package; starting an Erlang or a JVM takes long."""
+    """Return the upstream version of a Debian package, without starting Erlang or a JVM."""
     program = shutil.which("dpkg-query")
     if program is None:
         return "of unknown version"
@@ -270,7 +270,7 @@ def _debian_version(package: str) -> str:
 
 
 def _said_version(command: Sequence[str]) -> str:
-    """Give the first number with dots that a program says."""
+    """Return the first dotted number in a program's output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
     return found.group() if found else "of unknown version"

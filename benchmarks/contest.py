@@ -1,4 +1,4 @@
-"""The comparison itself: each server in turn, several rounds, and what the ratios say."""
+"""The comparison: each server in turn, in several rounds, judged by ratios."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Field", "Series", "Spread", "Verdict", "judge", "measure_work", "say
 
 MIN_RATE = 5.0
 _PROBE_COPIES = 20_000
-# A probe that lasts at least this long tells how many messages fill a run.
+# A probe of at least this duration determines the number of messages of a run.
 _PROBE_S = 0.4
 _LATE = 1.2
 _MAX_WAIT = 3
 
 
 def say(text: str) -> None:
-    """Tell how far it is; the results go to standard output."""
+    """Write progress to standard error; the results go to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -31,9 +31,9 @@ class Spread:
     """A figure of several rounds.
 
     Attributes:
-        median: The middle one.
-        low: The least.
-        high: The most.
+        median: The median.
+        low: The smallest value.
+        high: The largest value.
     """
 
     median: float
@@ -42,18 +42,18 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Take the figures of all rounds."""
+        """Return the spread of the figures of all rounds."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass
 class Series:
-    """All rounds of one contestant at one work.
+    """All rounds of one contestant with one load.
 
     Attributes:
-        rate: Messages a second it was given; 0 is flat out.
-        runs: What each round measured.
-        failure: Why it could not do the work; "" if it could.
+        rate: Messages per second sent to it; 0 means as many as it accepts.
+        runs: The results of each round.
+        failure: Why it failed, or "".
     """
 
     rate: float = 0.0
@@ -61,19 +61,19 @@ class Series:
     failure: str = ""
 
     def spread(self, of: Callable[[Run], float]) -> Spread:
-        """Give a figure of all rounds."""
+        """Return the spread of one figure over all rounds."""
         return Spread.of([of(run) for run in self.runs])
 
 
 @dataclass(frozen=True)
 class Field:
-    """Who is here.
+    """The contestants that take part, and how they are measured.
 
     Attributes:
-        servers: The servers that run, by name.
+        servers: The running servers, by name.
         blast: The load generator.
-        rounds: How often each work is done.
-        seconds: How long each round takes, roughly.
+        rounds: The number of rounds of each load.
+        seconds: The approximate duration of a round.
     """
 
     servers: Mapping[str, Server]
@@ -82,21 +82,21 @@ class Field:
     seconds: float
 
     def present(self, contestants: Sequence[Contestant]) -> list[Contestant]:
-        """Give those whose server runs."""
+        """Return the contestants whose server runs."""
         return [one for one in contestants if one.server in self.servers]
 
     def run(self, contestant: Contestant, **settings: float) -> Run:
-        """Load one of them once."""
+        """Load one contestant once."""
         server = self.servers[contestant.server]
         body = int(settings.pop("body", 100))
         return self.blast.run(server, contestant.wire, body=body, **settings)
 
 
 def measure_work(work: Work, field: Field) -> dict[Contestant, Series]:
-    """Let each contestant do the work in turn, round after round.
+    """Measure each contestant in turn, round after round.
 
     Raises:
-        BenchError: Ours could not do it. A peer that cannot has a Series that says why.
+        BenchError: rtchat has failed. If a peer fails, its Series has the reason.
     """
     all_series: dict[Contestant, Series] = {}
     messages: dict[Contestant, int] = {}
@@ -108,7 +108,7 @@ def measure_work(work: Work, field: Field) -> dict[Contestant, Series]:
             _give_up(contestant, series, error)
     for number in range(field.rounds):
         order = [one for one, series in all_series.items() if not series.failure]
-        # Whoever comes first in one round comes later in the next.
+        # Rotate the order: the first contestant of a round comes later in the next one.
         shift = number % len(order)
         for contestant in order[shift:] + order[:shift]:
             series = all_series[contestant]
@@ -129,7 +129,7 @@ def _give_up(contestant: Contestant, series: Series, error: BenchError) -> None:
 
 
 def _warm_up(work: Work, contestant: Contestant, series: Series, field: Field) -> int:
-    """Find a pace that the server can keep and give how many messages a round takes."""
+    """Lower ``series.rate`` until the server sustains it; return the messages of a round."""
     receivers = 1 if work.settings.get("prefetch") else work.settings["subscribers"]
     if not work.rate:
         messages = max(2, int(_PROBE_COPIES / receivers))
@@ -142,7 +142,7 @@ def _warm_up(work: Work, contestant: Contestant, series: Series, field: Field) -
             messages = max(2 * messages, int(run.messages / run.wall_s * field.seconds / 2))
             run = field.run(contestant, **work.settings, messages=messages)
         run = field.run(contestant, **work.settings, messages=run.messages)
-        # Where others use the machine as well, a second on the clock is less of a run.
+        # On a shared machine, a second of wall-clock time contains less work.
         busy_s = max(run.server_cpu_s, run.wall_s / _MAX_WAIT)
         return max(2, round(run.messages / busy_s * field.seconds))
     while series.rate > MIN_RATE:
@@ -160,12 +160,12 @@ class Verdict:
     """One line of the table of targets.
 
     Attributes:
-        work: What was done.
-        target: What is expected.
-        measured: What came of it.
-        ours: Our own figure.
-        peer: Theirs, and whose.
-        is_met: Whether it is as good as expected; None if it was not measured.
+        work: The load.
+        target: The target.
+        measured: The ratio.
+        ours: The figure of rtchat.
+        peer: The best peer's figure and name.
+        is_met: Whether the target is met; None if it was not measured.
     """
 
     work: str
@@ -177,7 +177,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """Say it in a word."""
+        """Return the verdict as one word."""
         return {True: "PASS", False: "SHORT", None: "not measured"}[self.is_met]
 
     def __str__(self) -> str:
@@ -185,7 +185,7 @@ class Verdict:
 
 
 def judge(work: Work, target: Target, all_series: Mapping[Contestant, Series]) -> Verdict:
-    """Compare, round by round, and let the middle ratio decide."""
+    """Compare round by round; the median of the ratios decides."""
     ours = all_series[target.ours]
     peers = [one for one in target.peers if one in all_series and all_series[one].runs]
     peers = [one for one in peers if not all_series[one].failure]
@@ -214,7 +214,7 @@ def judge(work: Work, target: Target, all_series: Mapping[Contestant, Series]) -
 
 
 def number(value: float) -> str:
-    """Write a ratio with as many digits as it deserves."""
+    """Format a ratio with a sensible number of digits."""
     return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 5 else f"{value:.2f}"
 
 

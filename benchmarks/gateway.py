@@ -2,7 +2,7 @@
 
 Starts ``twistd -n rtchat`` and, where it is found, ``websockify`` on free loopback ports, and
 loads both in turn with ``gateway`` (compiled here from ``gateway.c``), which is the target
-behind them as well. ``benchmarks/README.md`` says how to read the tables. Linux only.
+behind them as well. ``benchmarks/README.md`` explains the tables. Linux only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NO_PEER = f"websockify was not found, so there is nothing to compare with: {REME
 def measure_hold(
     generator: Generator, gateways: Sequence[Gateway], options: argparse.Namespace
 ) -> Iterator[tuple[str, Figures]]:
-    """Let many connections echo once a second, on one gateway after the other."""
+    """Measure many connections that echo once a second, on one gateway after the other."""
     for gateway in gateways:
         is_own = gateway.name == "rtchat"
         count = options.connections if is_own else options.peer_connections
@@ -52,7 +52,7 @@ def measure_hold(
 def measure_rate(
     load: Load, generator: Generator, gateways: Sequence[Gateway], options: argparse.Namespace
 ) -> dict[str, Figures]:
-    """Load the gateways in turn, several rounds, and take the medians."""
+    """Load the gateways in turn, in several rounds; return the medians."""
     runs: dict[str, list[Figures]] = {gateway.name: [] for gateway in gateways}
     for _ in range(options.rounds):
         for gateway in gateways:
@@ -65,7 +65,7 @@ def measure_rate(
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="gateway.py", description=__doc__)
     add = parser.add_argument
     add("--rounds", type=positive(int), default=2, help="runs of each rate; medians count (2)")
@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> tuple[list[str], bool]:
-    """Measure; give the tables, and whether rtchat lost nothing."""
+    """Measure; return the tables, and whether rtchat has lost no connection."""
     held: list[tuple[str, Figures]] = []
     rates: list[tuple[Load, dict[str, Figures]]] = []
     loads = [load for load in RATES if options.only in load.name]

@@ -1,4 +1,4 @@
-"""What the gateway's benchmark found, and the tables that say it."""
+"""Results of the gateway's benchmark, and their tables."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Load:
 
     Attributes:
         name: The row's title.
-        mode: What the generator does, see ``gateway.c``.
-        unit: What is counted.
-        settings: More of the generator's arguments.
+        mode: The generator's mode, see ``gateway.c``.
+        unit: The unit of the figure.
+        settings: Further arguments of the generator.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one gateway did under one load; a figure that was not measured is None."""
+    """The result of one gateway under one load; a figure that was not measured is None."""
 
     connections: int
     lost: int
@@ -45,7 +45,7 @@ class Figures:
 
 
 def median(runs: Sequence[Figures]) -> Figures:
-    """Take the median of each figure; what was lost adds up."""
+    """Return the median of each figure, and the sum of lost connections."""
 
     def of(name: str) -> Any:
         values = [getattr(run, name) for run in runs]
@@ -67,7 +67,7 @@ def median(runs: Sequence[Figures]) -> Figures:
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
-    """Lay lines out as a Markdown table that is readable as it stands; the first is its head."""
+    """Return lines as an aligned Markdown table; the first line is its head."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
 
     def text(line: Sequence[str]) -> str:
@@ -80,7 +80,7 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def hold_table(rows: Sequence[tuple[str, Figures]]) -> str:
-    """Show the connections that were held."""
+    """Return the table of held connections."""
     head = ["gateway", "connections", "seconds", "lost", "KB /connection", "CPU", "echoes /CPU s"]
     lines = [[*head, "p50 ms", "p99 ms", "generator CPU"]]
     for name, row in rows:
@@ -102,7 +102,7 @@ def hold_table(rows: Sequence[tuple[str, Figures]]) -> str:
 
 
 def rate_table(rows: Sequence[tuple[Load, dict[str, Figures]]], names: Sequence[str]) -> str:
-    """Show what was flat out, the gateways side by side."""
+    """Return the table of maximum rates, the gateways side by side."""
     head = [""]
     for unit in ("/CPU s", "/s"):
         head += [f"{name} {unit}" for name in names]
@@ -126,7 +126,7 @@ def rate_table(rows: Sequence[tuple[Load, dict[str, Figures]]], names: Sequence[
 
 
 def problems(rows: Sequence[tuple[str, str, Figures]]) -> str:
-    """Say which connections broke, and the first reason of each kind of load."""
+    """Return how many connections broke, and the first reason for each load."""
     return "".join(
         f"{gateway} lost {row.lost} in {load!r}: {row.problem or 'echoes are missing'}\n"
         for load, gateway, row in rows

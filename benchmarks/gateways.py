@@ -1,4 +1,4 @@
-"""What the gateway's benchmarks run: rtchat's ``/tcp/HOST:PORT``, websockify, and their load.
+"""The programs of the gateway's benchmarks: rtchat, websockify, and the load generator.
 
 Both the generator and the target behind a gateway are ``gateway``, compiled from ``gateway.c``.
 """
@@ -38,11 +38,11 @@ __all__ = [
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
-# The generator gives up by itself after a stall; this is for when it hangs altogether.
+# The generator stops by itself after a stall; this limit applies if it hangs.
 ANSWER_TIMEOUT_S = 120.0
-# What opens first loads what a server imports late, so that it is not counted.
+# Connect these first: the server then imports what it loads lazily, and that is not counted.
 WARM_UP_CONNECTIONS = 20
-# Files that a gateway opens beside its connections, amply.
+# An upper bound of the files that a gateway opens besides its connections.
 SPARE_FILES = 100
 QUIET_S = 0.1
 QUIET_TIMEOUT_S = 5.0
@@ -79,14 +79,14 @@ RATES: tuple[Load, ...] = (
 
 
 class Gateway:
-    """A gateway that runs, as a context manager.
+    """A running gateway, as a context manager.
 
     Args:
-        name: What the tables call it.
-        command: What starts it.
-        directory: Where; its log is written there.
-        port: Where it will listen.
-        path: The WebSocket's address that leads to the target.
+        name: Its name in tables.
+        command: The command line.
+        directory: Its working directory, and the folder of its log.
+        port: The port that it will listen on.
+        path: The path of the WebSocket that leads to the target.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Gateway:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._directory,
-                # This source tree, whatever else is installed.
+                # Run this source tree, not an installed version.
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -146,7 +146,7 @@ class Gateway:
         return "\n".join(lines[-15:])
 
     def wait_until_quiet(self) -> None:
-        """Wait until nothing is done any more, and no child is about to end."""
+        """Wait until the gateway is idle and none of its children is about to end."""
         deadline = time.monotonic() + QUIET_TIMEOUT_S
         before = None
         while time.monotonic() < deadline:
@@ -158,7 +158,7 @@ class Gateway:
 
 
 class Generator:
-    """The compiled load generator, and its other self as the target."""
+    """The compiled load generator, which is also the target."""
 
     def __init__(self, directory: Path) -> None:
         """Compile ``gateway.c`` into ``directory``."""
@@ -238,7 +238,7 @@ class Generator:
 
 
 def go_on(process: subprocess.Popen[bytes]) -> None:
-    """Let the generator begin, or end."""
+    """Send the generator the command to begin or to end."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has ended; what it says next tells why
         process.stdin.write(b"\n")
@@ -246,10 +246,10 @@ def go_on(process: subprocess.Popen[bytes]) -> None:
 
 
 def answer_of(process: subprocess.Popen[bytes], seconds: float = 0.0) -> dict[str, Any]:
-    """Read what the generator says next.
+    """Return the generator's next line.
 
     Raises:
-        BenchError: It ended, or says nothing for much longer than the load should take.
+        BenchError: It has ended, or hangs: no line for much longer than the load should take.
     """
     assert process.stdout is not None
     if not select.select([process.stdout], [], [], seconds + ANSWER_TIMEOUT_S)[0]:
@@ -264,7 +264,7 @@ def answer_of(process: subprocess.Popen[bytes], seconds: float = 0.0) -> dict[st
 
 
 def rtchat(directory: Path, target_port: int) -> Gateway:
-    """Prepare ``twistd -n rtchat`` with one rule, for the target."""
+    """Return ``twistd -n rtchat`` with one rule, for the target."""
     (port,) = free_ports(1)
     directory.mkdir()
     (directory / "chat.ini").write_text(
@@ -277,7 +277,7 @@ def rtchat(directory: Path, target_port: int) -> Gateway:
 
 
 def websockify(program: str, directory: Path, target_port: int) -> Gateway:
-    """Prepare websockify for the target."""
+    """Return websockify for the target."""
     (port,) = free_ports(1)
     directory.mkdir()
     command = [program, f"{HOST}:{port}", f"{HOST}:{target_port}"]
@@ -285,10 +285,10 @@ def websockify(program: str, directory: Path, target_port: int) -> Gateway:
 
 
 def find_websockify(named: str | None) -> str | None:
-    """Find websockify's program: as named, in this Python's environment, on the path.
+    """Return websockify's path: the given one, or from this Python's environment, or from PATH.
 
     Raises:
-        BenchError: The one that was named does not exist.
+        BenchError: The given path does not exist.
     """
     named = named or os.environ.get("WEBSOCKIFY")
     if named:
@@ -301,7 +301,7 @@ def find_websockify(named: str | None) -> str | None:
 
 
 def version_of(program: str) -> str:
-    """Say which websockify it is; numpy makes it several times faster."""
+    """Return the versions of websockify and of numpy, which makes it several times faster."""
     ask = (
         "from importlib.metadata import PackageNotFoundError, version\n"
         "print('websockify', version('websockify'), end='')\n"
@@ -318,7 +318,7 @@ def version_of(program: str) -> str:
 
 
 def hold(generator: Generator, gateway: Gateway, connections: int, seconds: float) -> Figures:
-    """Let many connections echo once a second."""
+    """Measure many connections that echo once a second."""
     generator.run(gateway, "open", 0.5, {"parallel": WARM_UP_CONNECTIONS})
     settings = {"connections": connections, "parallel": 32}
     return generator.run(gateway, "hold", seconds, settings)

@@ -1,4 +1,4 @@
-"""The load generator: ``blast``, compiled from ``blast/*.c``, and what one run of it measured."""
+"""The load generator: ``blast``, compiled from ``blast/*.c``, and the results of a run."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from benchmarks.servers import HOST, BenchError, Server
 __all__ = ["Blast", "Run", "raise_open_files"]
 
 TIMEOUT_S = 120.0
-# Bytes a subscriber may be behind; half of the server's default send backlog of 1 MiB.
+# The largest lag of a subscriber in bytes: half of the server's default backlog limit of 1 MiB.
 MAX_BEHIND_BYTES = 512 * 1024
-# A MESSAGE's command, headers and WebSocket header, roughly.
+# The approximate size of a MESSAGE's command, headers and WebSocket header.
 FRAME_OVERHEAD_BYTES = 200
 _MAX_SAID = 400
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run measured; ``benchmarks/blast/blast.c`` prints these.
+    """The results of one run, as printed by ``benchmarks/blast/blast.c``.
 
     Attributes:
         messages: Messages that were published.
         copies: Copies that arrived.
-        copies_due: Copies that should have.
-        wall_s: From the first message to the last copy.
-        server_cpu_s: What all processes of the server used in that time, user and system.
-        generator_cpu_s: What the generator used.
-        p50_ms: Half the copies were faster.
-        p99_ms: 99 in 100 copies were faster.
-        max_ms: The slowest.
-        connections: How many were open.
-        connect_s: How long opening them took.
-        connect_cpu_s: What that cost the server.
-        hold_s: How long they were idle.
-        hold_cpu_s: What that cost the server.
-        hold_generator_cpu_s: And the generator.
-        rss_before_kb: The server's memory before the first connection.
-        rss_connected_kb: With all of them, after the idle time.
-        rss_end_kb: At the end.
+        copies_due: Copies that should have arrived.
+        wall_s: Time from the first message to the last copy.
+        server_cpu_s: CPU time of all processes of the server in that time, user and system.
+        generator_cpu_s: CPU time of the generator in that time.
+        p50_ms: Median latency.
+        p99_ms: 99th percentile of the latency.
+        max_ms: Largest latency.
+        connections: Number of open connections.
+        connect_s: Time to open them.
+        connect_cpu_s: CPU time of the server for that.
+        hold_s: Time during which they were idle.
+        hold_cpu_s: CPU time of the server in that time.
+        hold_generator_cpu_s: CPU time of the generator in that time.
+        rss_before_kb: Memory of the server before the first connection.
+        rss_connected_kb: Memory of the server with all connections, after the idle time.
+        rss_end_kb: Memory of the server at the end.
     """
 
     messages: int
@@ -69,22 +69,22 @@ class Run:
 
     @property
     def per_cpu_s(self) -> float:
-        """Copies for each second of the server's processor time."""
+        """Copies per second of the server's CPU time."""
         return self.copies / max(self.server_cpu_s, 1e-9)
 
     @property
     def per_wall_s(self) -> float:
-        """Copies for each second on the clock."""
+        """Copies per second of wall-clock time."""
         return self.copies / max(self.wall_s, 1e-9)
 
     @property
     def generator_share(self) -> float:
-        """How much of one core the generator used."""
+        """The share of one core that the generator used."""
         return self.generator_cpu_s / max(self.wall_s, 1e-9)
 
     @property
     def server_share(self) -> float:
-        """How much of one core the server used; more than 1 is more than one core."""
+        """The share of one core that the server used; may be more than 1."""
         return self.server_cpu_s / max(self.wall_s, 1e-9)
 
 
@@ -92,7 +92,7 @@ class Blast:
     """The compiled load generator.
 
     Args:
-        directory: Where to put the program.
+        directory: The folder for the program.
 
     Raises:
         BenchError: There is no C compiler, or it fails.
@@ -111,13 +111,13 @@ class Blast:
             raise BenchError(f"compiling the load generator failed: {done.stderr.strip()}")
 
     def run(self, server: Server, wire: str, *, body: int = 100, **settings: float | str) -> Run:
-        """Load the server once, on a destination that no run before has used.
+        """Load the server once, on a destination that no earlier run has used.
 
         Args:
-            server: Which; it is running.
-            wire: Which of its wires.
-            body: Bytes in a message.
-            settings: More of ``blast``'s arguments; ``prefetch`` makes it a queue.
+            server: The running server.
+            wire: The name of one of its wires.
+            body: The size of a message's body in bytes.
+            settings: Further arguments of ``blast``; with ``prefetch`` the destination is a queue.
 
         Raises:
             BenchError: Not all copies arrived, or the server closed a connection.
@@ -149,13 +149,13 @@ class Blast:
 
 
 def _printable(text: str) -> str:
-    """Give what a program said; it may quote a server's bytes."""
+    """Return a program's output as text; it may contain arbitrary bytes of a server."""
     shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     return " ".join(shown.split())[:_MAX_SAID]
 
 
 def raise_open_files() -> int:
-    """Let this process and what it starts open as many files as they may; give how many."""
+    """Raise the limit on open files for this process and its children; return the limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

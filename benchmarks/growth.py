@@ -25,9 +25,9 @@ __all__ = ["GROWTHS", "Curves", "Growth", "measure_growth"]
 # RabbitMQ and ActiveMQ take many milliseconds for each connection: fewer points, and a lower top.
 _SLOW = frozenset({RABBITMQ, RABBITMQ_WS, ACTIVEMQ})
 _SLOW_TOP = 1000
-# Whoever takes longer for a run, connections included, does a point once …
+# A contestant that takes longer for a run, connections included, is measured once per point.
 _LONG_S = 8.0
-# … and whoever takes longer than this does no greater one.
+# A contestant that takes longer than this is not measured at greater points.
 _TOO_LONG_S = 30.0
 _PACED_COPIES_PER_S = 10_000
 _MAX_RATE = 100.0
@@ -43,18 +43,18 @@ _FEW_POINTS = 4
 
 @dataclass(frozen=True)
 class Growth:
-    """One thing that grows while the rest stays.
+    """One parameter that grows while all others are constant.
 
     Attributes:
-        name: What it is called in files.
-        title: What is done.
-        x_label: What grows.
-        points: How much of it.
-        contestants: Who does it.
-        settings: ``blast``'s arguments for a point.
-        copies: How many copies a message makes at a point.
-        is_paced: Whether at a steady pace, for the sake of the latency.
-        slow_top: The last point of those that connect slowly; 0 for no such limit.
+        name: Its name in files.
+        title: The title of its picture.
+        x_label: The parameter.
+        points: The values of the parameter.
+        contestants: The contestants.
+        settings: Returns ``blast``'s arguments for a point.
+        copies: Returns the number of copies of a message at a point.
+        is_paced: Whether messages are sent at a constant rate, to measure latency.
+        slow_top: The last point for servers that connect slowly; 0 means no such limit.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Growth:
 
     @property
     def note(self) -> str:
-        """Say what the slow ones are spared; "" if they are spared nothing here."""
+        """Return a note about points that slow servers skip, or ""."""
         slow = [one.label for one in self.contestants if one in _SLOW]
         if not slow or not self.slow_top:
             return ""
@@ -81,11 +81,11 @@ class Growth:
 
 @dataclass
 class Curves:
-    """What was measured of a growth, as far as it has come.
+    """The results of a growth so far.
 
     Attributes:
-        runs: Of each contestant by their point: at each the one with the median of the rounds.
-        notes: Who was left out where, and why.
+        runs: For each contestant, the median run at each point.
+        notes: Which contestants were left out, where, and why.
     """
 
     runs: dict[Contestant, list[tuple[int, Run]]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Curves:
 
 _EVERYBODY = (OURS, OURS_WS, NATS, MOSQUITTO, ACTIVEMQ, RABBITMQ, RABBITMQ_WS)
 _SUBSCRIBERS = (1, 3, 10, 30, 100, 300, 1000, 3000, 5000)
-# A steady pace takes its time: fewer points.
+# Runs at a constant rate take long: fewer points.
 _PACED_SUBSCRIBERS = (1, 10, 100, 300, 1000, 3000, 5000)
 
 GROWTHS: tuple[Growth, ...] = (
@@ -151,20 +151,20 @@ GROWTHS: tuple[Growth, ...] = (
         lambda _: 100.0,
     ),
 )
-"""Everything that grows, in the order of the pictures."""
+"""The growths, in the order of the pictures."""
 
 
 def measure_growth(growth: Growth, field: Field, points: Sequence[int], curves: Curves) -> None:
     """Measure each contestant at each point, those of one point in turn.
 
     Args:
-        growth: What grows.
-        field: Who is there.
-        points: Where to measure.
-        curves: What comes of it goes there, point by point.
+        growth: The growth.
+        field: The contestants that take part.
+        points: The points to measure.
+        curves: Collects the results, point by point.
 
     Raises:
-        BenchError: Ours could not do it. A peer that cannot has a note that says why.
+        BenchError: rtchat has failed. If a peer fails, a note has the reason.
     """
     guesses: dict[Contestant, float] = {}
     lost: set[Contestant] = set()
@@ -206,7 +206,7 @@ def measure_growth(growth: Growth, field: Field, points: Sequence[int], curves: 
 
 
 def _middle(runs: list[Run], growth: Growth) -> Run:
-    """Give the run in the middle, so that all its figures belong together."""
+    """Return the median run, so that all of its figures belong together."""
     ordered = sorted(runs, key=lambda run: run.p99_ms if growth.is_paced else run.per_cpu_s)
     return ordered[(len(ordered) - 1) // 2]
 
@@ -224,16 +224,16 @@ def _run(
         rate = max(_MIN_RATE, min(_MAX_RATE, _PACED_COPIES_PER_S / copies))
         messages = max(4, round(rate * field.seconds))
         return field.run(contestant, **settings, messages=messages, rate=rate)
-    # The last point says how many messages fill the time at this one, more or less.
+    # The last point determines the approximate number of messages at this one.
     guess = guesses.get(contestant, 20_000.0)
     seconds = field.seconds * (_MANY_LONGER if copies >= _MANY else 1)
     start = monotonic()
     for _ in range(5):
-        # Whole rounds through all topics, so that each topic has as many.
+        # A multiple of the number of topics, so that each topic gets as many messages.
         turns = settings.get("topics", 1)
         messages = max(2, int(turns * -(-guess / copies * seconds // turns)))
         run = field.run(contestant, **settings, messages=messages)
-        # Where others use the machine as well, a second on the clock is less of a run.
+        # On a shared machine, a second of wall-clock time contains less work.
         busy_s = max(run.server_cpu_s, run.wall_s / _MAX_WAIT, 1e-3)
         guess = run.copies / busy_s
         if busy_s >= _ENOUGH * seconds or monotonic() - start > _TOO_LONG_S / 2:

@@ -1,11 +1,11 @@
 """Counts what fixed work costs in calls and bytecode instructions, and compares with the record.
 
-    python -m benchmarks.guard             # compare; exit code 1 if the way got longer
-    python -m benchmarks.guard --record    # keep what is counted now as the record
-    python -m benchmarks.guard --table     # print it
+    python -m benchmarks.guard             # compare; exit code 1 if a job costs more
+    python -m benchmarks.guard --record    # record the current counts
+    python -m benchmarks.guard --table     # print the current counts
 
-Nothing is timed and nothing is random: the same source on the same Python version counts the same
-on every machine, however busy. ``jobs.py`` has the work.
+Nothing is timed and nothing is random: the counts of a source tree on a Python version are the same
+on every machine, however busy. ``jobs.py`` has the jobs.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["NO_RECORD", "RECORD", "VERSION", "Count", "compare", "count", "main"
 RECORD = Path(__file__).resolve().with_name("path_length.json")
 ROOT = RECORD.parent.parent
 LONGER = 0.02
-"""So much longer than recorded is let pass: point releases of Python differ by little."""
+"""The tolerated increase over the record: point releases of Python differ slightly."""
 SHORTER = 0.10
-"""So much shorter has to be recorded, or it could grow back unnoticed."""
+"""A decrease by this factor has to be recorded; otherwise it could be lost unnoticed."""
 UNUSED = 0.002
-"""So much may what is there and not used cost: nothing, but for a rounding."""
+"""The tolerated cost of unused features: none, except for rounding."""
 FEW = 0.005
 """Functions with a smaller share are not recorded by name."""
 NO_RECORD = 3
@@ -44,12 +44,12 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(frozen=True)
 class Count:
-    """What one job costs.
+    """The cost of one job.
 
     Attributes:
-        calls: Calls of functions, those of C included.
+        calls: Function calls, including those of C functions.
         instructions: Bytecode instructions.
-        functions: The instructions by file and function, where they are not few.
+        functions: The instructions by file and function, except for small shares.
     """
 
     calls: int
@@ -58,7 +58,7 @@ class Count:
 
 
 def count(job: Job) -> Count:
-    """Do the job twice, once for the calls and once for the instructions."""
+    """Run the job twice: count calls, then instructions."""
     work = job.prepare()
     gc.collect()
     gc.disable()
@@ -142,7 +142,7 @@ def _watch_by_monitoring(work: Work, counts: Counter[CodeType]) -> None:
 
 
 def compare(counts: dict[str, Count], recorded: dict[str, Count]) -> list[str]:
-    """Say what is not as it was, and whether anything unused costs."""
+    """Return the differences from the record, and unused features that have a cost."""
     complaints = []
     for title, now in counts.items():
         before = recorded.get(title)
@@ -194,7 +194,7 @@ def _read(path: Path) -> dict[str, dict[str, Count]]:
 
 
 def _write(path: Path, all_counts: dict[str, dict[str, Count]]) -> None:
-    """Write the record, a line for each job: a change of it can be read."""
+    """Write the record, one line per job, so that its diffs are readable."""
     versions = []
     for version in sorted(all_counts, key=lambda text: [int(part) for part in text.split(".")]):
         lines = [

@@ -1,7 +1,7 @@
-"""Fixed work for the guard to count: fake connections, real everything else.
+"""Fixed work for the guard to count: simulated connections, everything else is real.
 
-The connections take every byte, so what is done is the way from ``dataReceived`` to the socket's
-``send``. Nothing is random, and no clock moves.
+The connections accept all bytes, so a job covers the code from ``dataReceived`` to the socket's
+``send``. Nothing is random, and no clock advances.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class _NoReactor:
         """Do nothing."""
 
     def removeAll(self) -> list[Any]:  # noqa: N802
-        """Give nothing."""
+        """Return nothing."""
         return []
 
     getReaders = getWriters = removeAll  # noqa: N815
 
 
 class _Socket(FileDescriptor):
-    """A plain socket whose other side reads everything at once."""
+    """A plain socket whose peer reads everything at once."""
 
     def __init__(self) -> None:
         super().__init__(_NoReactor())
@@ -113,7 +113,7 @@ class Client:
         self.socket.sent.clear()
 
     def pack(self, *frames: bytes) -> bytes:
-        """Give what these frames are on the wire: one read of the server's."""
+        """Return the frames as bytes on the wire, to be received in one read."""
         if self._wire == "tcp":
             return b"".join(frames)
         return b"".join(map(_masked, frames))
@@ -123,7 +123,7 @@ class Client:
         self.receive(self.pack(*frames))
 
     def receive(self, data: bytes) -> None:
-        """Let the server read these bytes."""
+        """Pass bytes to the server."""
         self._protocol.dataReceived(data)
 
     def subscribe(self, destination: str, headers: str = "", name: str = "sub-0") -> None:
@@ -132,12 +132,12 @@ class Client:
 
     @property
     def messages(self) -> int:
-        """How many MESSAGE frames it has received."""
+        """The number of MESSAGE frames received."""
         return sum(data.count(b"MESSAGE\n") for data in self.socket.sent)
 
 
 def _masked(payload: bytes) -> bytes:
-    """Give a text message as a browser sends it."""
+    """Return a text message as a browser sends it."""
     size = len(payload)
     head = bytes([0x81, 0x80 | size]) if size < 126 else struct.pack(">BBH", 0x81, 0xFE, size)
     mask = (_MASK * (size // 4 + 1))[:size]
@@ -174,10 +174,10 @@ class Job:
 
     Attributes:
         title: What is done.
-        prepare: Builds everything and gives the work, which may be done several times.
-        deliveries: How many messages arrive at clients each time, or how often else what the
-            title says is done.
-        same_as: The title of a job that must cost the same: what this one has more is unused.
+        prepare: Sets everything up; returns the work, which may be repeated.
+        deliveries: The number of messages that clients receive each time, or of repetitions of
+            what the title says.
+        same_as: The title of a job with the same cost: what this job adds is unused.
     """
 
     title: str
@@ -187,7 +187,7 @@ class Job:
 
 
 def _checked(work: Work, receivers: Sequence[Client], deliveries: int) -> Work:
-    """Do it once, so that caches are full, and see that it is what it says."""
+    """Do the work once, to fill caches and to verify the number of deliveries."""
     work()
     arrived = sum(client.messages for client in receivers)
     assert arrived == deliveries, f"{arrived} deliveries, not {deliveries}"
@@ -206,7 +206,7 @@ def _fan_out(
     pattern: str = "",
     neighbours: Callable[[Place], object] = lambda _: None,
 ) -> Work:
-    """One publisher; all its messages in one read, or each in a read of its own."""
+    """One publisher, with all messages in one read or each in a separate read."""
     place = Place()
     neighbours(place)  # the place holds them
     receivers = [place.client(wire) for _ in range(subscribers)]
@@ -230,7 +230,7 @@ def _fan_out(
 
 
 def _queue() -> Work:
-    """Four publishers, four consumers who acknowledge each message, in reads of ten frames."""
+    """Four publishers, and four consumers that acknowledge each message, in reads of ten frames."""
     place = Place()
     consumers = [place.client() for _ in range(4)]
     publishers = [place.client() for _ in range(4)]
@@ -262,7 +262,7 @@ def _acks_in(data: bytes) -> list[bytes]:
 
 
 def _neighbours(place: Place) -> object:
-    """Everything that a server may hold beside the work and that the work does not use."""
+    """Features of a server that the work does not use."""
     clients = [place.client() for _ in range(6)] + [place.client("deflate")]
     clients[0].subscribe("/topic/elsewhere", "selector:colour = 'red'\n")
     clients[1].subscribe("/topic/elsewhere", "x-slow:latest\n")
@@ -367,4 +367,4 @@ JOBS: tuple[Job, ...] = (
         same_as=_WS_TOGETHER,
     ),
 )
-"""All the work, in the order of the table."""
+"""The jobs, in the order of the table."""

@@ -1,8 +1,8 @@
-"""Measures rtchat beside other servers on this machine and says which targets it meets.
+"""Compares rtchat with other servers on this machine, and reports which targets it meets.
 
-Installs nothing: takes what is there of RabbitMQ, ActiveMQ, NATS, Mosquitto, CoilMQ and
-websockify, and says how to get what is not. Starts each on free loopback ports, loads them in
-turn, stops them. A full run takes about 25 minutes and writes RESULTS.md. Linux only.
+Uses those of RabbitMQ, ActiveMQ, NATS, Mosquitto, CoilMQ and websockify that are installed, and
+reports how to install the others. Starts each on free loopback ports, loads them in turn, and
+stops them. A full run takes about 25 minutes and writes RESULTS.md. Linux only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from benchmarks.servers import BenchError, Rtchat, Server
 __all__ = ["main"]
 
 _START, _MEMORY, _HEARTBEATS = "start to listening", "memory", "heart-beats"
-# A gateway's rate needs no longer run than this to be steady.
+# Runs of this duration are long enough for a gateway's rate to be stable.
 _PROXY_S = 1.5
 TITLES: tuple[tuple[str, ...], ...] = (
     *((work.title,) for work in PLAN),
@@ -42,11 +42,11 @@ TITLES: tuple[tuple[str, ...], ...] = (
     *((row.title,) for row in ROWS),
     *((growth.title, growth.name) for growth in GROWTHS),
 )
-"""What ``--only`` looks at."""
+"""The choices of ``--only``."""
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="peers.py", description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="a few minutes: short rounds, few points, no file"
@@ -82,7 +82,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def find_peers(without: Sequence[str]) -> list[type[Server]]:
-    """Find the peers that are installed, and say how to get the others."""
+    """Return the installed peers, and report how to install the others."""
     found = []
     for peer in PEERS:
         if peer.name in without:
@@ -97,7 +97,7 @@ def find_peers(without: Sequence[str]) -> list[type[Server]]:
 def start(
     peers: Sequence[type[Server]], directory: Path, stack: contextlib.ExitStack
 ) -> dict[str, Server]:
-    """Start ours and the peers; one that does not start is left out by name."""
+    """Start rtchat and the peers; report and leave out a peer that does not start."""
     servers: dict[str, Server] = {"rtchat": stack.enter_context(Rtchat(directory / "rtchat"))}
     for peer in peers:
         try:
@@ -108,12 +108,12 @@ def start(
 
 
 def is_wanted(options: argparse.Namespace, *names: str) -> bool:
-    """Whether ``--only`` takes what has these names."""
+    """Return whether ``--only`` selects something with these names."""
     return any(options.only in name for name in names)
 
 
 def needed(options: argparse.Namespace) -> set[str]:
-    """Give the names of the servers that what was asked for needs."""
+    """Return the names of the servers that the selected stages need."""
     names = {
         one.server for work in PLAN if is_wanted(options, work.title) for one in work.contestants
     }
@@ -129,14 +129,14 @@ def needed(options: argparse.Namespace) -> set[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """All that is compared, stage by stage; what comes of it goes into the report.
+    """The comparison, stage by stage; results go into the report.
 
     Attributes:
-        options: What was asked for.
-        directory: Where files may lie.
-        field: Who is there, and for how long each is loaded.
-        websockify: Its program; None if it is not here.
-        report: What has been measured so far.
+        options: The command line.
+        directory: A folder for temporary files.
+        field: The contestants, and the duration of a round.
+        websockify: The path of websockify; None if it is not installed.
+        report: The results so far.
     """
 
     options: argparse.Namespace
@@ -146,7 +146,7 @@ class Comparison:
     report: Report
 
     def stages(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Give the title of each stage that was asked for, and what does it."""
+        """Yield the title of each selected stage, and a function that runs it."""
         for work in PLAN:
             if is_wanted(self.options, work.title):
                 yield work.title, partial(self.do_work, work)
@@ -190,7 +190,7 @@ class Comparison:
         print(f"{proxy_details(self.report.proxy)}\n", flush=True)
 
     def do_growth(self, growth: Growth) -> None:
-        """Measure how something grows."""
+        """Measure a growth."""
         say(growth.title)
         rounds, seconds = (1, 0.4) if self.options.quick else (3, 0.7)
         if growth.is_paced:
@@ -224,9 +224,9 @@ class Comparison:
 
 
 def measure(options: argparse.Namespace, directory: Path) -> int:
-    """Do all that was asked for; return the process's exit code.
+    """Run all selected stages; return the process's exit code.
 
-    What has been measured is written after each stage, so that it is there whatever comes next.
+    The report is written after each stage, so that a failure later on does not lose results.
     """
     blast = Blast(directory)
     wanted = needed(options)
@@ -267,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         print("peers: needs Linux: it reads the servers' figures in /proc", file=sys.stderr)
         return 2
-    # So that whoever ends us ends the servers as well.
+    # Exit on SIGTERM through the context managers, which stop the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     raise_open_files()
     if not any(is_wanted(options, *names) for names in TITLES):

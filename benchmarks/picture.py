@@ -1,4 +1,4 @@
-"""Draws curves with logarithmic axes as SVG, with nothing but text."""
+"""Draws curves with logarithmic axes as SVG, without any library."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Line:
     """One curve.
 
     Attributes:
-        label: What the legend says.
-        colour: As SVG has it.
-        points: x and y, both above 0.
-        is_dashed: Whether it is drawn in dashes.
-        is_bold: Whether it stands out.
+        label: Its name in the legend.
+        colour: An SVG colour.
+        points: Pairs of x and y, both above 0.
+        is_dashed: Whether it is dashed.
+        is_bold: Whether it is emphasised.
     """
 
     label: str
@@ -41,10 +41,10 @@ class Panel:
     """One diagram.
 
     Attributes:
-        title: Above it.
-        x_label: Below it.
-        y_label: What the vertical axis shows.
-        lines: Its curves.
+        title: The title, above it.
+        x_label: The label of the horizontal axis.
+        y_label: The label of the vertical axis.
+        lines: The curves.
     """
 
     title: str
@@ -99,7 +99,7 @@ class _Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> Iterator[float]:
-        """Give the powers of ten, and 3 times each if there are few of them."""
+        """Yield the powers of ten, and also their triples if there are few."""
         exponents = range(math.floor(self.low), math.ceil(self.high) + 1)
         steps = (1.0, 3.0) if self.high - self.low <= 3 else (1.0,)
         for exponent in exponents:
@@ -128,7 +128,7 @@ def _panel(panel: Panel) -> Iterator[str]:
     yield _text(middle_x, _HEIGHT - 10, panel.x_label, size=13, anchor="middle")
     turned = f"transform='rotate(-90 14 {middle_y:.0f})'"
     yield _text(14, middle_y, panel.y_label, size=13, anchor="middle", more=turned)
-    # What stands out is drawn last, above the others.
+    # Draw emphasised curves last, above the others.
     for line in sorted(panel.lines, key=lambda one: one.is_bold):
         places = [(x.at(at), y.at(value)) for at, value in line.points]
         path = " ".join(f"{left:.1f},{top:.1f}" for left, top in places)
@@ -165,7 +165,7 @@ def _text(
 
 
 def _short(value: float) -> str:
-    """Write a tick: 300, 10 k, 3 M, 0.1."""
+    """Format the label of a tick: 300, 10 k, 3 M, 0.1."""
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:g}{unit}"

@@ -1,4 +1,4 @@
-"""What is compared: the work, who does it, and how far ahead rtchat is meant to be."""
+"""The plan of the comparison: loads, contestants, and the targets of rtchat."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Measure = Literal["per_cpu_s", "p50_ms", "p99_ms"]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server by one of its wires.
+    """A server with one of its wires.
 
     Attributes:
-        label: What it is called in tables and pictures.
+        label: Its name in tables and pictures.
         server: The server's name.
         wire: The wire's name.
     """
@@ -54,14 +54,14 @@ _STOMP = (RABBITMQ, ACTIVEMQ, COILMQ)
 
 @dataclass(frozen=True)
 class Target:
-    """How far ahead one of ours is meant to be.
+    """A target: the ratio of a figure of rtchat to that of its peers.
 
     Attributes:
-        ours: Which of ours.
-        peers: Against the best of these.
-        ratio: Ours divided by theirs: at least this, or at most for milliseconds.
-        text: Whom that is, in words.
-        measure: What is compared.
+        ours: The label of the contestant of rtchat.
+        peers: The labels of the peers; the best one counts.
+        ratio: Ours divided by theirs: the minimum, or the maximum for milliseconds.
+        text: The peers in words.
+        measure: The figure that is compared.
     """
 
     ours: Contestant
@@ -72,7 +72,7 @@ class Target:
 
     @property
     def is_time(self) -> bool:
-        """Whether less is better."""
+        """Whether smaller figures are better."""
         return self.measure != "per_cpu_s"
 
     def __str__(self) -> str:
@@ -86,11 +86,11 @@ class Work:
 
     Attributes:
         title: The row's title.
-        contestants: Who does it.
-        targets: What is expected.
+        contestants: The contestants.
+        targets: The targets.
         settings: ``blast``'s arguments.
-        rate: Messages a second, or 0 for as many as the server takes. A server that cannot
-            keep the pace is measured at half of it, and half of that, …
+        rate: Messages per second, or 0 for as many as the server accepts. For a server that
+            cannot sustain the rate, it is halved until it can.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What a process and all that it begot use: processor time and memory, from ``/proc``."""
+"""CPU time and memory of a process and its descendants, from ``/proc``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRIES = 10
 
 
 def processes_of(root: int) -> list[int]:
-    """Find a process and all that it begot, directly or not, and that still live."""
+    """Return a process and all of its living descendants."""
     parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (fields := stat_of(int(entry))):
@@ -25,7 +25,7 @@ def processes_of(root: int) -> list[int]:
 
 
 def stat_of(pid: int) -> list[str]:
-    """Read a process's status fields, from the third on; empty when it has gone."""
+    """Return a process's status fields from the third on; empty if the process has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -35,7 +35,7 @@ def stat_of(pid: int) -> list[str]:
 
 
 def cpu_s(root: int) -> float:
-    """Sum the processor time of a process, its living family, and its dead children."""
+    """Return the CPU time of a process, its living descendants, and its ended children."""
     used_s = 0.0
     for _ in range(_TRIES):
         family = processes_of(root)
@@ -46,16 +46,16 @@ def cpu_s(root: int) -> float:
                 exact_s = run_s(pid)
                 used_s += sum(dead) / TICKS_A_SECOND
                 used_s += (user + system) / TICKS_A_SECOND if exact_s is None else exact_s
-        # One that ended in between is counted twice, or not at all.
+        # A process that ends in between is counted twice, or not at all.
         if processes_of(root) == family:
             break
     return used_s
 
 
 def run_s(pid: int) -> float | None:
-    """Give the exact processor time of a process's threads, or None without CONFIG_SCHEDSTATS.
+    """Return the exact CPU time of a process's threads, or None without CONFIG_SCHEDSTATS.
 
-    The usual one counts in steps of 10 ms: too coarse for hundreds of processes.
+    The usual counter has steps of 10 ms, which is too coarse for hundreds of processes.
     """
     try:
         tasks = [f"/proc/{pid}/task/{task}" for task in os.listdir(f"/proc/{pid}/task")]
@@ -66,10 +66,9 @@ def run_s(pid: int) -> float | None:
 
 
 def memory_kb(root: int) -> int:
-    """Sum the proportional memory (PSS) of a process and its family.
+    """Return the proportional memory (PSS) of a process and its descendants.
 
-    What processes share counts once, so a server that forks is not charged for what its
-    children have in common.
+    Memory that processes share counts once, also for a server that forks.
     """
     total = 0
     for pid in processes_of(root):

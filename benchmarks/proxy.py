@@ -1,7 +1,7 @@
-"""The proxy, ``/tcp/HOST:PORT``, beside websockify in ``make bench-peers``: rounds, and verdicts.
+"""The gateway, ``/tcp/HOST:PORT``, compared with websockify in ``make bench-peers``.
 
-The loads are those of ``gateway.py``; here both gateways are loaded in turn, round after round,
-and the ratios of the rounds are judged as those of the brokers are.
+The loads are those of ``gateway.py``. Both gateways are loaded in turn, round after round, and the
+ratios of the rounds are judged like those of the brokers.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _WARM_UP_S = 0.5
 
 @dataclass(frozen=True)
 class Held:
-    """How many connections are held, and for how long.
+    """A load of held connections.
 
     Attributes:
-        connections: Through rtchat.
-        peer_connections: Through websockify, where each is a process.
-        seconds: How long each gateway holds them.
-        rounds: How often, each time through gateways that have just been started.
+        connections: Number of connections through rtchat.
+        peer_connections: Number of connections through websockify, each of which is a process.
+        seconds: Duration for which each gateway holds them.
+        rounds: Number of rounds, each with newly started gateways.
     """
 
     connections: int
@@ -66,10 +66,10 @@ class Row:
     """One line of the comparison.
 
     Attributes:
-        title: What is done.
-        mode: What the generator does, see ``gateway.c``.
-        unit: What is counted.
-        load: How the gateway is loaded; None to hold connections.
+        title: Its title.
+        mode: The generator's mode, see ``gateway.c``.
+        unit: The unit of the figure.
+        load: The load; None to hold connections.
     """
 
     title: str
@@ -79,7 +79,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times better than websockify rtchat is meant to be."""
+        """The target: how many times better than websockify rtchat has to be."""
         return _TARGETS[self.mode]
 
     @property
@@ -92,17 +92,17 @@ ROWS: tuple[Row, ...] = (
     Row("/tcp proxy: memory a connection, theirs divided by ours", "hold", "KB /connection", None),
     *(Row(f"/tcp proxy: {load.name}", load.mode, load.unit, load) for load in RATES),
 )
-"""The lines, in the order in which they are measured."""
+"""The rows, in the order of measurement."""
 
 
 @dataclass
 class Pairs:
-    """What both gateways did in each round of a row.
+    """The results of both gateways in each round of a row.
 
     Attributes:
         ours: rtchat, round by round.
         theirs: websockify, in the same rounds.
-        failure: Why websockify could not do it; "" if it could.
+        failure: Why websockify failed, or "".
     """
 
     ours: list[Figures] = field(default_factory=list)
@@ -110,18 +110,18 @@ class Pairs:
     failure: str = ""
 
     def ratios(self, figure: Callable[[Figures], float]) -> Spread:
-        """Divide ours by theirs, round by round."""
+        """Return the ratio of ours to theirs, round by round."""
         pairs = zip(self.ours, self.theirs, strict=True)
         return Spread.of([figure(ours) / max(figure(theirs), 1e-9) for ours, theirs in pairs])
 
     @property
     def lost(self) -> int:
-        """How many connections rtchat lost."""
+        """The number of connections that rtchat lost."""
         return sum(figures.lost for figures in self.ours)
 
     @property
     def problems(self) -> list[str]:
-        """Say who lost how many connections, and why."""
+        """Return how many connections each gateway lost, and why."""
         texts = [f"{PEER}: {self.failure}"] if self.failure else []
         for name, several in (("rtchat", self.ours), (PEER, self.theirs)):
             if lost := sum(figures.lost for figures in several):
@@ -131,7 +131,7 @@ class Pairs:
 
 
 def find_peer(without: Sequence[str]) -> str | None:
-    """Find websockify's program, or say how to get it."""
+    """Return websockify's path, or report how to install it."""
     if PEER in without:
         return None
     program = find_websockify(None)
@@ -141,12 +141,12 @@ def find_peer(without: Sequence[str]) -> str | None:
 
 
 def kept_for(figures: Figures) -> float:
-    """Give how many connections a KB is enough for: more is better, as with the other rows."""
+    """Return the number of connections per KB, so that more is better, as in the other rows."""
     return 1 / max(figures.kb_per_connection or 0.0, 1e-3)
 
 
 def judge_row(row: Row, pairs: Pairs | None) -> Verdict:
-    """Compare, round by round, and let the middle ratio decide; who loses connections is short."""
+    """Compare round by round; the median ratio decides. Lost connections fail the row."""
     if pairs is None or pairs.failure or not pairs.theirs:
         why = f": {pairs.failure}" if pairs is not None and pairs.failure else ""
         return Verdict(row.title, row.target, f"nothing to compare with: {PEER}{why}")
@@ -184,7 +184,7 @@ def measure_proxy(
     """Measure the rows, one after the other.
 
     Raises:
-        BenchError: rtchat could not be loaded. A row that websockify could not do says why.
+        BenchError: rtchat has failed. If websockify fails, the row has the reason.
     """
     directory.mkdir(exist_ok=True)
     with Generator(directory) as generator:
@@ -221,7 +221,7 @@ def _load_in_turn(
     pairs = Pairs()
     for turn in range(rounds):
         done: dict[str, Figures] = {}
-        # Whoever comes first in one round comes last in the next.
+        # Alternate the order of the gateways between rounds.
         for gateway in gateways if turn % 2 == 0 else gateways[::-1]:
             try:
                 done[gateway.name] = generator.run(gateway, load.mode, seconds, load.settings)

@@ -1,4 +1,4 @@
-"""The tables of the proxy beside websockify, for the terminal and RESULTS.md."""
+"""The tables of the comparison with websockify, for the terminal and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = ("rtchat", PEER)
 
 
 def proxy_details(measured: Mapping[Row, Pairs]) -> str:
-    """Lay out what both gateways did."""
+    """Return the table of both gateways."""
     done = [(row, pairs) for row, pairs in measured.items() if pairs.ours]
     parts = []
     if rates := [(row, pairs) for row, pairs in done if row.load is not None]:
@@ -47,7 +47,7 @@ def _rates(rows: Sequence[tuple[Row, Pairs]]) -> str:
 
 
 def _compare(pairs: Pairs, figure: Callable[[Figures], float]) -> list[str]:
-    """Give the ratio, its range, and both figures."""
+    """Return the ratio, its range, and both figures."""
     ratio = pairs.ratios(figure)
     return [
         number(ratio.median),
@@ -90,7 +90,7 @@ def _times(rows: Sequence[tuple[Row, Pairs]]) -> str:
 
 
 def _held(pairs: Pairs) -> str:
-    """Show the connections that were held, an echo of 64 bytes a second on each."""
+    """Return the table of held connections, with an echo of 64 bytes a second on each."""
     head = ["connections held", "how many", "seconds", "KB /connection", "range"]
     lines = [[*head, "echoes /CPU s", "p50 ms", "p99 ms"]]
     for name, several in zip(_NAMES, (pairs.ours, pairs.theirs), strict=True):

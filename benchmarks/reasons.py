@@ -1,4 +1,4 @@
-"""Why a row of the targets may be SHORT: a line for RESULTS.md, by the row's title and target."""
+"""Reasons why a row of the targets may be SHORT, for RESULTS.md."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ REASONS: dict[tuple[str, str], str] = {
 
 
 def reason_of(verdict: Verdict) -> str:
-    """Say why a row is SHORT, and where to read more; "" for any other row."""
+    """Return why a row is SHORT, and where to read more; "" for any other row."""
     if verdict.is_met is not False:
         return ""
     reason = REASONS.get((verdict.work, verdict.target))

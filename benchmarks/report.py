@@ -1,4 +1,4 @@
-"""What a comparison has measured so far, and RESULTS.md with its pictures, written from it."""
+"""The results of a comparison so far, and RESULTS.md with its pictures."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ are seconds apart. The middle round decides; the range is that of all rounds.
 
 @dataclass
 class Report:
-    """What has been measured so far.
+    """The results so far.
 
     Attributes:
-        environment: What it was measured on.
-        rounds: How often each row was done.
-        seconds: How long a round took, roughly.
+        environment: The machine and the versions.
+        rounds: The number of rounds of each row.
+        seconds: The approximate duration of a round.
         works: The rows of brokers.
         proxy: The rows of the proxy.
-        growths: The curves, by their growth's name.
-        verdicts: What is to be said of the targets.
+        growths: The curves, by the name of the growth.
+        verdicts: The verdicts on the targets.
         failures: What could not be measured, and why.
-        is_complete: Whether nothing is left to do.
+        is_complete: Whether all stages are done.
     """
 
     environment: str
@@ -89,12 +89,12 @@ class Report:
     _start: float = field(default_factory=time.monotonic)
 
     def took(self) -> str:
-        """Say how long it has taken so far."""
+        """Return how long the comparison has taken so far."""
         minutes, seconds = divmod(round(time.monotonic() - self._start), 60)
         return f"{minutes} min {seconds} s"
 
     def write(self, directory: Path) -> Path:
-        """Write RESULTS.md and its pictures; give its path."""
+        """Write RESULTS.md and its pictures; return the path of RESULTS.md."""
         growths = {name: curves for name, curves in self.growths.items() if curves.runs}
         pictures = _pictures(growths)
         folder = directory / "results"
@@ -142,7 +142,7 @@ class Report:
         return parts
 
     def keep_figures(self, path: Path) -> None:
-        """Keep every single run, for whoever wants to compute something else."""
+        """Write every single run to a file, as raw data for other evaluations."""
         figures = {
             "works": {
                 work.title: {one.label: dataclasses.asdict(series) for one, series in each.items()}
@@ -183,7 +183,7 @@ def _lines(curves: Curves, figure: Callable[[Run], float]) -> list[Line]:
 
 
 def _pictures(growths: Mapping[str, Curves]) -> dict[str, str]:
-    """Draw what was measured; by file name."""
+    """Return the pictures as SVG, by file name."""
 
     def panel(name: str, y_label: str, figure: Callable[[Run], float], title: str = "") -> Panel:
         growth = next(one for one in GROWTHS if one.name == name)

@@ -1,4 +1,4 @@
-"""Tables of what was measured, for the terminal and RESULTS.md."""
+"""Tables of the results, for the terminal and RESULTS.md."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["details", "environment", "growth_table", "summary", "table"]
 
 
 def environment(servers: Sequence[type[Server]], more: Sequence[str] = ()) -> str:
-    """Say in a few lines what the figures were taken on.
+    """Return a few lines about the machine and the versions.
 
     Args:
         servers: The peers.
-        more: Others that take part, with their versions.
+        more: Other programs, with their versions.
     """
     packages = [f"{name} {metadata.version(name)}" for name in ("Twisted", "websockets")]
     ours = ", ".join([f"rtchat {__version__}", *packages])
@@ -45,11 +45,11 @@ def _processor() -> str:
 
 
 def table(lines: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Lay lines out as a Markdown table that is readable as it stands.
+    """Return lines as an aligned Markdown table.
 
     Args:
         lines: The cells; the first line is the head.
-        left: So many columns are words, the others figures.
+        left: The number of left-aligned columns; the others are figures.
     """
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
 
@@ -68,7 +68,7 @@ def table(lines: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """Lay out the table of targets."""
+    """Return the table of targets."""
     lines = [["work", "target", "measured", "rtchat", "peer", ""]]
     lines += [
         [one.work, one.target, one.measured, one.ours, one.peer, one.word] for one in verdicts
@@ -77,7 +77,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 
 def details(work: Work, all_series: Mapping[Contestant, Series]) -> str:
-    """Lay out what each contestant did at one work."""
+    """Return the table of one load, with a line for each contestant."""
     lines = [
         [
             "",
@@ -120,7 +120,7 @@ def details(work: Work, all_series: Mapping[Contestant, Series]) -> str:
 
 
 def growth_table(name: str, curves: Curves) -> str:
-    """Lay out microseconds of the server's processor time for each delivery, or p50 and p99."""
+    """Return the table of a growth: CPU time of the server per delivery in µs, or p50 and p99."""
     growth = next(one for one in GROWTHS if one.name == name)
     points = sorted({point for curve in curves.runs.values() for point, _ in curve})
     lines = [[growth.x_label, *(f"{point:,}" for point in points)]]

@@ -1,6 +1,6 @@
-"""A server to measure, started on free loopback ports and stopped again; and rtchat as one.
+"""Servers to measure, started on free loopback ports; and rtchat as one of them.
 
-Each runs in a temporary directory of its own, with nothing on disk that outlives it.
+Each runs in its own temporary directory and leaves no files behind.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ _MORE_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/rabbitmq/bin")
 
 
 class BenchError(Exception):
-    """The benchmark cannot go on; the text says why and what to do."""
+    """The benchmark cannot continue; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """One way to reach a server.
+    """A protocol and port of a server.
 
     Attributes:
-        kind: What ``blast`` calls it: ``tcp``, ``ws``, ``nats`` or ``mqtt``.
-        port: Where it listens.
-        settings: More of ``blast``'s arguments: path, login, …
-        topic: How the name of a topic begins.
-        queue: How the name of a queue begins; "" if there are none.
+        kind: Its name for ``blast``: ``tcp``, ``ws``, ``nats`` or ``mqtt``.
+        port: The port.
+        settings: Further arguments of ``blast``: path, login, …
+        topic: The prefix of topics.
+        queue: The prefix of queues, or "" if the server has none.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class Wire:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find loopback ports that nobody listens on at the moment."""
+    """Return free loopback ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -74,27 +74,27 @@ def free_ports(count: int) -> list[int]:
 
 
 def find_program(name: str) -> str | None:
-    """Find a program in PATH, where Debian keeps servers, or beside this Python."""
+    """Return a program's path: from PATH, Debian's folders of servers, or beside this Python."""
     places = [os.environ.get("PATH", os.defpath), *_MORE_PLACES, str(Path(sys.executable).parent)]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
 class Server(ABC):
-    """A server of our own, as a context manager.
+    """A server that is started for the benchmark, as a context manager.
 
     Args:
-        directory: Where its files may lie; it is created.
+        directory: The folder of its files; it is created.
 
     Attributes:
-        wires: How it can be reached, by the name of the wire.
-        started_s: How long it took from its start until all its ports were open.
-        started_cpu_s: The processor time of its first process in that time.
+        wires: Its wires, by name.
+        started_s: The time from its start until all its ports were open.
+        started_cpu_s: The CPU time of its first process in that time.
     """
 
     name: str
-    """What it is called in tables."""
+    """Its name in tables."""
     program: str
-    """What has to be installed."""
+    """The program or package that has to be installed."""
     remedy: str
     """How to install it."""
     start_timeout_s = 90.0
@@ -111,13 +111,13 @@ class Server(ABC):
 
     @classmethod
     def find(cls) -> str | None:
-        """Give the program's path, or None when it is not installed."""
+        """Return the program's path, or None when it is not installed."""
         return find_program(cls.program)
 
     @classmethod
     @abstractmethod
     def version(cls) -> str:
-        """Say which version is installed."""
+        """Return the installed version."""
 
     @abstractmethod
     def prepare(self) -> None:
@@ -125,10 +125,10 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """Give the command line."""
+        """Return the command line."""
 
     def environment(self) -> Mapping[str, str]:
-        """Give what has to be added to the environment."""
+        """Return additional environment variables."""
         return {}
 
     def __enter__(self) -> Self:
@@ -141,7 +141,7 @@ class Server(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A group of its own: Ctrl-C is for us, and all it starts can be ended with it.
+                # A group of its own: Ctrl-C does not reach it, and killpg stops its children.
                 start_new_session=True,
             )
         try:
@@ -165,7 +165,7 @@ class Server(ABC):
         self.stop()
 
     def stop(self) -> None:
-        """End it, and whatever it has started."""
+        """Stop the server and all its descendants."""
         self.process.terminate()
         try:
             self.process.wait(STOP_TIMEOUT_S)
@@ -176,7 +176,7 @@ class Server(ABC):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def pids(self) -> list[int]:
-        """Give the process and all its descendants, itself first."""
+        """Return the process and all its descendants, itself first."""
         parents: dict[int, list[int]] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -212,11 +212,11 @@ class Server(ABC):
 
 
 class Rtchat(Server):
-    """``twistd -n rtchat`` of this source tree, with the Python that runs this.
+    """``twistd -n rtchat`` of this source tree, with the current Python.
 
     Args:
-        directory: Where its files may lie.
-        extra: More lines for chat.ini.
+        directory: The folder of its files.
+        extra: Further lines of chat.ini.
     """
 
     name = "rtchat"
@@ -240,7 +240,7 @@ class Rtchat(Server):
 
     @override
     def environment(self) -> Mapping[str, str]:
-        # This source tree, whatever else is installed; and compiled, as any installation is.
+        # Run this source tree, not an installed version, and compiled like an installation.
         source = str(Path(__file__).resolve().parent.parent)
         return {"PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": ""}
 

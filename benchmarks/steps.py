@@ -1,10 +1,10 @@
-"""What each step of a message's way costs, measured inside one process.
+"""Measures the cost of each step of a message's delivery, within one process.
 
     python benchmarks/steps.py
 
-Every step is run many times; the best of several rounds counts, so that what else the machine
-does shows as little as it can. Function calls are counted in a run of their own. What the steps
-are, and what follows from the figures, is in docs/performance.md.
+Every step is repeated many times, and the best of several rounds counts, to reduce the influence of
+other load. Function calls are counted in a separate run. docs/performance.md explains the steps
+and the figures.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__: list[str] = []
 
 _ROUNDS = 7
 _FRAMES = 500
-"""Frames in one read: what a publisher that sends flat out fills 64 KiB with."""
+"""Frames in one read: as many as fill 64 KiB, as with a publisher that sends without pause."""
 _BODY = b"x" * 100
 _CONNECT = b"CONNECT\naccept-version:1.2\nhost:localhost\n\n\0"
 _SEND = b"SEND\ndestination:%b\ncontent-length:100\n\n" + _BODY + b"\0"
 
 
 class Cost(NamedTuple):
-    """What one repetition of a step takes.
+    """The cost of one repetition of a step.
 
     Attributes:
-        time_us: Processor time, in microseconds.
+        time_us: CPU time in microseconds.
         calls: Calls of Python functions.
     """
 
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
 
 
 class Sink(Outbound):
-    """An outlet that joins what it gathers, as a real one does, and sends it nowhere."""
+    """An outbound that joins the gathered bytes, like a real one, but does not send them."""
 
     __slots__ = ("sent",)
 
@@ -68,7 +68,7 @@ class Sink(Outbound):
         self.gathered_bytes = 0
 
     def overflow(self, waiting_bytes: int) -> None:
-        """Nothing waits here."""
+        """Ignore the overflow, which does not happen."""
 
 
 class SessionTransport:
@@ -95,7 +95,7 @@ class SessionTransport:
 
 
 class Client:
-    """A session that is logged in, and its outlet."""
+    """A session that is logged in, with its outbound."""
 
     def __init__(self, broker: Broker, framing: Framing = RAW) -> None:
         self.broker = broker
@@ -104,7 +104,7 @@ class Client:
         self.receive(_CONNECT)
 
     def receive(self, data: bytes) -> None:
-        """Be one read's turn."""
+        """Pass one read to the session, as a turn."""
         self.session.receive(data)
         self.broker.cork.flush()
 
@@ -114,7 +114,7 @@ class Client:
 
 
 def cost(step: Callable[[], object], repetitions: int) -> Cost:
-    """Measure a step that repeats something so many times."""
+    """Measure a step; its cost is divided by the number of repetitions in it."""
     step()
     best_s = float("inf")
     for _ in range(_ROUNDS):
@@ -137,7 +137,7 @@ def cost(step: Callable[[], object], repetitions: int) -> Cost:
 
 
 def parsing() -> Cost:
-    """Cut a read into frames whose head came before."""
+    """Parse a read into frames with a cached head."""
     parser = FrameParser(Limits(), HeadCache())
     parser.log_in(Version.V12)
     data = _SEND % b"/topic/a" * _FRAMES
@@ -151,7 +151,7 @@ def parsing() -> Cost:
 
 
 def websocket_reading() -> Cost:
-    """Take a masked message of one STOMP frame out of its WebSocket frame."""
+    """Read the message, one STOMP frame, in a masked WebSocket frame."""
     key = b"\x01\x02\x03\x04"
     payload = _SEND % b"/topic/a"
     header = bytearray(frame_header(2, len(payload)))
@@ -167,7 +167,7 @@ def websocket_reading() -> Cost:
 
 
 def fan_out(subscribers: int, framing: Framing = RAW, more: bytes = b"") -> Cost:
-    """Bring a message from the publisher's bytes into every subscriber's."""
+    """Deliver a message from the publisher's bytes to those of each subscriber."""
     broker = Broker("bench")
     publisher = Client(broker)
     for _ in range(subscribers):
@@ -178,7 +178,7 @@ def fan_out(subscribers: int, framing: Framing = RAW, more: bytes = b"") -> Cost
 
 
 def queued() -> Cost:
-    """Bring a message through a queue to a consumer that acknowledges it by itself."""
+    """Deliver a message through a queue to a consumer with automatic acknowledgement."""
     broker = Broker("bench")
     publisher, consumer = Client(broker), Client(broker)
     consumer.subscribe(b"/queue/a", b"ack:client-individual\nprefetch-count:100\n")
@@ -197,7 +197,7 @@ def queued() -> Cost:
 
 
 def system_call() -> Cost:
-    """Send 150 bytes over loopback and read them at the other end: what the kernel takes."""
+    """Send 150 bytes over loopback and read them at the other end: the cost of the kernel."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()

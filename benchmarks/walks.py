@@ -1,10 +1,10 @@
-"""Which files a frame enters on its way through the server, and how many calls it takes.
+"""Counts the files that the processing of a frame involves, and its function calls.
 
     python -m benchmarks.walks
 
-Fake connections, real everything else, as in ``jobs.py``; a chat and a history are open, as with
-the built-in settings. The history's file is read and written by a thread of its own in the server,
-so what it does is not part of a walk.
+Connections are simulated, everything else is real, as in ``jobs.py``. A chat and a history are
+open, as with the built-in settings. In the server a separate thread reads and writes the history's
+file, so its work is not part of a walk.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PACKAGE = Path(__file__).resolve().parent.parent / "rtchat"
 
 @dataclass(frozen=True)
 class Walk:
-    """What was entered.
+    """The calls and files of a walk.
 
     Attributes:
-        calls: Calls of functions of rtchat.
-        files: The files they are in, relative to the package.
+        calls: The number of calls of functions of rtchat.
+        files: The files of these functions, relative to the package.
     """
 
     calls: int
@@ -44,7 +44,7 @@ class Walk:
 
 
 def walk(work: Callable[[], object]) -> Walk:
-    """Do the work once, and note the functions of rtchat that are called."""
+    """Do the work once; return its calls of functions of rtchat, and their files."""
     entered: list[str] = []
 
     def seen(frame: FrameType, event: str, _argument: object) -> None:
@@ -79,7 +79,7 @@ class _Server(Place):
         self.publisher = self.client()
 
     def send(self, destination: str, note: str, *, is_kept: bool = False) -> None:
-        """Let the publisher send a message, and wait until it is stored if it has to be."""
+        """Publish a message, and wait until it is stored if the topic has a history."""
         body = b"hello"
         head = f"SEND\ndestination:{destination}\nnote:{note}\ncontent-length:{len(body)}\n\n"
         self.publisher.receive(head.encode() + body + b"\0")
@@ -125,7 +125,7 @@ WALKS: dict[str, Callable[[], Walk]] = {
     "third SEND with the same head": _repeated_send,
     "SEND to a topic with a history": _kept_send,
 }
-"""Each walk by its name."""
+"""The walks, by name."""
 
 
 def main() -> None:

@@ -46,12 +46,12 @@ PASSED_ON = Figures(
 
 
 def row_of(mode: str) -> Row:
-    """Give the first row of the proxy that is of this mode."""
+    """Return the first row of the proxy that is of this mode."""
     return next(row for row in ROWS if row.mode == mode)
 
 
 def pairs_of(ours: list[float], theirs: list[float]) -> Pairs:
-    """Give rounds in which the gateways did so much for each CPU second."""
+    """Return rounds in which the gateways did so much for each CPU second."""
     return Pairs(
         [dataclasses.replace(PASSED_ON, per_cpu_s=one) for one in ours],
         [dataclasses.replace(PASSED_ON, per_cpu_s=one) for one in theirs],

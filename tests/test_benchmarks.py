@@ -55,13 +55,13 @@ PLAIN = Run(
 
 
 def series(*copies: int, p99_ms: float = 3.0) -> Series:
-    """Give rounds with so many copies each, in half a CPU second."""
+    """Return rounds with so many copies each, in half a CPU second."""
     runs = [dataclasses.replace(PLAIN, copies=one, p99_ms=p99_ms) for one in copies]
     return Series(runs=runs)
 
 
 def work(*targets: Target) -> Work:
-    """Give a row with these targets."""
+    """Return a row with these targets."""
     return Work("a row", (OURS, NATS), targets)
 
 

@@ -123,7 +123,8 @@ def complaints(path: Path, source: str) -> list[str]:
 
 def files() -> list[Path]:
     """Return every file that is held to the rules."""
-    found = [path for folder in ("rtchat", "examples") for path in (ROOT / folder).rglob("*.py")]
+    folders = ("rtchat", "examples", "benchmarks", "tests")
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     found += [path for path in (ROOT / "static").rglob("*") if path.suffix in _COMMENTS]
     found += [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     found += [*(ROOT / "examples").rglob("*.md"), ROOT / "benchmarks/README.md"]

@@ -249,7 +249,7 @@ class House:
         return cls(sources, frozenset(packages))
 
     def target(self, one: Import) -> str | None:
-        """Tell which module of ours an import reaches, or None when it leaves the house."""
+        """Return the module of rtchat that an import reaches, or None for another package."""
         if one.path in self.sources:
             return one.path
         return one.module if one.module.split(".")[0] == "rtchat" else None
@@ -270,7 +270,7 @@ def room_of(module: str) -> str:
 
 
 def wrong_arrows(house: House) -> list[str]:
-    """List the imports that go up, sideways, or to a room that nobody planned."""
+    """List the imports that go up, sideways, or to a package that is not in the plan."""
     wrong = []
     for module, found in house.imports.items():
         room = room_of(module)
@@ -495,7 +495,7 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def anchors_of(text: str) -> set[str]:
-    """Give the names that a page's headings have in links to them."""
+    """Return the names that a page's headings have in links to them."""
     headings = HEADING.findall(FENCED.sub("", text))
     return {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in headings}
 

@@ -29,7 +29,7 @@ def guard(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def altered_record(tmp_path: Path) -> Callable[[float], Path]:
-    """Give a record in which everything was shorter or longer by a factor."""
+    """Return a record in which everything was shorter or longer by a factor."""
 
     def alter(factor: float) -> Path:
         record = json.loads(RECORD.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""What daily use of brokers has taught people to expect, beyond the letter of STOMP 1.2.
+"""Customs of STOMP brokers that clients rely on, beyond the letter of STOMP 1.2.
 
-The first paragraph of each docstring names the custom, after those whose it is. With another
-broker, customs that are not its own are skipped: a test that only rtchat's name stands at shows
-our own mind, and nobody else has to be of it.
+The first paragraph of each docstring names the brokers with the custom, then the custom. When
+another broker is tested, customs that are not its own are skipped. A custom of rtchat alone is a
+decision of rtchat, which no other broker has to share.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _consumer(stomp: Stomp, queue: str, **headers: str) -> Client:
 
 
 def test_a_queue_keeps_messages_in_order(stomp: Stomp) -> None:
-    """RabbitMQ, ActiveMQ: a queue keeps messages, in order, while nobody listens."""
+    """RabbitMQ, ActiveMQ: a queue keeps messages, in order, while it has no consumer."""
     queue, publisher = stomp.queue(), stomp.connect()
     for number in range(50):
         publisher.publish(queue, b"%d" % number)
@@ -141,7 +141,7 @@ def test_priority(stomp: Stomp) -> None:
 
 
 def test_expires(stomp: Stomp) -> None:
-    """ActiveMQ: expires is a time in ms since 1970; after it nobody gets the message."""
+    """ActiveMQ: expires is a time in ms since 1970; after it the message is not delivered."""
     queue, publisher = stomp.queue(), stomp.connect()
     now_ms = int(time.time() * 1000)
     client, topic = stomp.connect(), stomp.topic()
@@ -307,7 +307,7 @@ def test_acks_on_topics(stomp: Stomp) -> None:
 
 
 def test_unknown_ack_modes(stomp: Stomp) -> None:
-    """rtchat: an ack mode or a prefetch-count that nobody knows is an ERROR, not a guess."""
+    """rtchat: an unknown ack mode or prefetch-count is an ERROR, not a guess."""
     for headers in ({"ack": "later"}, {"prefetch-count": "many"}, {"x-slow": "hurry"}):
         client = stomp.connect()
         client.send("SUBSCRIBE", {"id": "1", "destination": stomp.queue(), **headers})
@@ -404,7 +404,7 @@ def test_reply_to_with_subscribe(stomp: Stomp) -> None:
 
 
 def test_reply_queues_cannot_be_guessed(stomp: Stomp) -> None:
-    """rtchat: a reply-to reaches one connection only, under a name that nobody can guess."""
+    """rtchat: a reply-to reaches one connection only, under a name that cannot be guessed."""
     queue, server = stomp.queue(), stomp.connect()
     server.subscribe(queue)
     clients = [stomp.connect(), stomp.connect()]
@@ -850,7 +850,7 @@ def test_websocket_subprotocol_and_close_codes(stomp: Stomp) -> None:
 
 def test_a_publisher_waits_for_a_full_queue(stomp: Stomp) -> None:
     """rtchat: the publisher to a full queue (10,000 messages) is not read until there is room;
-    nothing is lost, and nobody else has to wait.
+    nothing is lost, and no other client has to wait.
     """
     queue, publisher, other = stomp.queue(), stomp.connect(), stomp.connect()
     frame = wire_frame("SEND", {"destination": queue})

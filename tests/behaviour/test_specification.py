@@ -199,7 +199,7 @@ def test_a_body_without_content_type_is_a_blob(stomp: Stomp) -> None:
     blob = bytes(range(256))
     message = stomp.relay(blob)
     assert message.body == blob
-    # Whoever passes it on must not make text of it.
+    # A client that relays the message must not treat it as text.
     assert not (message.get("content-type") or "").startswith("text/")
 
 
@@ -1096,7 +1096,7 @@ def test_frames_before_the_end_are_processed(stomp: Stomp) -> None:
 
 
 def _an_error(stomp: Stomp) -> Frame:
-    """Give the ERROR for a frame that is wrong with every server."""
+    """Return the ERROR for a frame that is wrong with every server."""
     client = stomp.connect()
     client.send("SEND", {"receipt": "r-1"}, b"where to?")
     return client.expect_error()

@@ -81,7 +81,7 @@ class Gateway:
     nobody: int
 
     def path(self, port: int) -> str:
-        """Give the way to a target."""
+        """Return the way to a target."""
         return f"tcp/localhost:{port}"
 
 
@@ -155,7 +155,7 @@ def connect(gateway: Gateway, browser: Browser) -> Iterator[Callable[..., Socket
 
 @pytest.fixture
 def watched(gateway: Gateway) -> Iterator[tuple[str, Relay]]:
-    """Give the address of a relay to the gateway, and what goes through it."""
+    """Return the address of a relay to the gateway, and what goes through it."""
     with relay(gateway.server.http, gateway.server.certificate) as found:
         scheme = gateway.server.websocket_url.partition(":")[0]
         yield f"{scheme}://localhost:{found.port}/", found

@@ -44,7 +44,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not."""
+    """A folder that all users may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
         path.chmod(0o755)
@@ -94,7 +94,7 @@ def hang_up(server: Server) -> str:
 
 
 def certificate_of(server: Server) -> Certificate:
-    """Give what the server shows at first."""
+    """Return what the server shows at first."""
     assert server.certificate is not None
     return server.certificate
 
@@ -125,7 +125,7 @@ def test_new_connections_get_the_new_certificate_and_old_ones_notice_nothing(sta
         )
         assert "SIGHUP received: message log reopened" in server.log()
         assert {shown(server.http), shown(server.stomp)} == {new.serial}
-        # Whoever trusts but the new one gets in, and the old one's clients are there.
+        # A client that trusts the new certificate only can connect; old connections stay.
         with Wire(server.stomp, new.trusted()) as newcomer:
             newcomer.connect()
             newcomer.subscribe("/topic/chat")

@@ -78,7 +78,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
 
 @pytest.fixture(scope="module")
 def server(gateway: Callable[..., Server], request: pytest.FixtureRequest) -> Callable[..., Server]:
-    """Give the gateway to a service, the same for every test."""
+    """Return the gateway to a service, the same for every test."""
     servers: dict[tuple[str, bool], Server] = {}
 
     def to(name: str, is_tls: bool = False) -> Server:
@@ -96,7 +96,7 @@ def demo(server: Server, name: str) -> str:
 
 
 def message(window: Window, text: str) -> Locator:
-    """Give the one message or notice that begins with this text, once it is there."""
+    """Return the one message or notice that begins with this text, once it is there."""
     lines = window.page.locator("#log .message-text, #log .notice")
     found = lines.filter(has_text=re.compile(rf"^{re.escape(text)}"))
     expect(found).to_have_count(1)

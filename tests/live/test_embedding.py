@@ -47,14 +47,14 @@ addEventListener("securitypolicyviolation", (event) => {
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    """Somebody's web server, which the access list names."""
+    """Another web server, which the access list names."""
     with Host() as host:
         yield host
 
 
 @pytest.fixture(scope="module")
 def stranger() -> Iterator[Host]:
-    """Somebody else's."""
+    """Another web server, which it does not name."""
     with Host() as host:
         yield host
 
@@ -71,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Ser
 
 
 class Visitor:
-    """Somebody with a browser who visits pages that have a chat in them."""
+    """A visitor of pages with an embedded chat."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.context = context
@@ -100,11 +100,11 @@ class Visitor:
         return self
 
     def chat(self, index: int = 0) -> FrameLocator:
-        """Give one of the chats on the page."""
+        """Return one of the chats on the page."""
         return self.page.frame_locator("iframe").nth(index)
 
     def frame(self, index: int = 0) -> Frame:
-        """Give the document in it, once it is there."""
+        """Return the document in it, once it is there."""
         handle = self.page.locator("iframe").nth(index).element_handle()
         frame = handle.content_frame()
         assert frame is not None
@@ -158,7 +158,7 @@ Visit = Callable[..., Visitor]
 
 
 def embed(server: Server, **data: str) -> str:
-    """Give the line that puts the chat into a page."""
+    """Return the line that puts the chat into a page."""
     attributes = "".join(f' data-{name}="{value}"' for name, value in data.items())
     return f'<script src="{server.url}static/embed.js"{attributes}></script>'
 
@@ -176,7 +176,7 @@ def test_an_allowed_page_has_the_chat_where_its_script_stands(
 ) -> None:
     ada = visit(host.page("/shop", html(embed(server, room="shop")), name="localhost"))
     bob = open_window(f"{server.url}#shop", "Bob")
-    # Nobody is asked for a name, and nothing is connected, before somebody wants to come in.
+    # The visitor is not asked for a name, and nothing is connected, before the button is pressed.
     expect(ada.chat().get_by_role("button", name="Join the conversation")).to_be_visible()
     assert ada.sockets == []
     frame = ada.page.locator("iframe")
@@ -254,7 +254,7 @@ def test_the_page_keeps_its_focus_and_its_place(
     ada.page.wait_for_timeout(300)
     assert ada.page.evaluate(where) == ["field", 0]
 
-    # Now somebody else has the name: that is a question, but not before somebody comes.
+    # Now another person has the name: that is a question, but not before a visitor comes.
     bob = visit(url)
     while not bob.closed:
         bob.page.wait_for_timeout(50)
@@ -405,7 +405,7 @@ def test_a_page_that_forbids_the_frame_says_after_a_while_what_is_wrong(
     visitor.page.clock.install()
     visitor.go(url)
     expect(visitor.page.locator("iframe")).to_have_count(1)
-    # That somebody else says it is ready changes nothing.
+    # A *ready* from another window changes nothing.
     visitor.page.evaluate("postMessage({ rtchat: 'ready' }, '*')")
     visitor.page.clock.run_for(16_000)
     note = visitor.page.get_by_role("status")

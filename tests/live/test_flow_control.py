@@ -35,7 +35,7 @@ over_both = pytest.mark.parametrize("kind", WIRES)
 
 
 def peak_bytes(server: Server) -> int:
-    """Give the most memory that the process ever had in use."""
+    """Return the most memory that the process ever had in use."""
     status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
     found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
     assert found is not None, status
@@ -47,14 +47,14 @@ def lines_about(server: Server, text: str) -> list[str]:
 
 
 def number_of(frame: Frame) -> tuple[str, int]:
-    """Give a publisher's name and the message's number."""
+    """Return a publisher's name and the message's number."""
     assert frame.command == "MESSAGE", frame
     name, number, _ = frame.body.split(b" ", 2)
     return name.decode(), int(number)
 
 
 def round_trip_s(wire: Wire, times: int = 20) -> float:
-    """Give how long the slowest of some answers takes."""
+    """Return how long the slowest of some answers takes."""
     slowest = 0.0
     for _ in range(times):
         begun_s = time.monotonic()
@@ -105,7 +105,7 @@ def test_publishers_wait_for_room_and_go_on_by_themselves(
         one_more = 1 if counted == "queued_messages" else 3 * _KIB
         assert full <= health[counted] < full + one_more
 
-        # Nobody else has to wait, not even for other queues.
+        # No other client has to wait, nor does anyone for other queues.
         other = stack.enter_context(open_wire(server, kind))
         assert round_trip_s(other) < 2
         other.ask("SEND", destination="/queue/other")
@@ -212,7 +212,7 @@ class Rate:
             self.subscribers.append(wire)
 
     def p99_s(self) -> float:
-        """Publish at a steady rate; see that everybody gets everything in order, and how late."""
+        """Publish at a steady rate; check that all messages arrive in order, and how late."""
         late: list[float] = []
         numbers: dict[Wire, list[int]] = {wire: [] for wire in self.subscribers}
         sent, next_s = 0, time.perf_counter()

@@ -42,7 +42,7 @@ _UPGRADE = (
 
 
 def random_string(dice: random.Random) -> bytes:
-    """Give noise, or frames with a few bytes of them replaced, doubled or taken out."""
+    """Return noise, or frames with a few bytes of them replaced, doubled or taken out."""
     if dice.random() < 0.5:
         return dice.randbytes(dice.randint(1, 300))
     data = bytearray(b"".join(dice.choices(_FRAMES, k=dice.randint(1, 3))))
@@ -56,7 +56,7 @@ def random_string(dice: random.Random) -> bytes:
 
 
 def websocket_message(dice: random.Random, data: bytes) -> bytes:
-    """Give a client's frame, now and then with a header that is noise, too."""
+    """Return a client's frame, now and then with a header that is noise, too."""
     opcode = dice.choice((1, 2, 2, 2, 2, 0, 8, 9, 10, 3)) if dice.random() < 0.3 else 2
     first = bytes((0x80 | opcode,)) if dice.random() < 0.9 else dice.randbytes(1)
     mask = b"\0\0\0\0"  # the masked bytes are the bytes themselves
@@ -89,7 +89,7 @@ def websocket(dice: random.Random, strings: list[bytes]) -> bytes:
 def connections(
     dice: random.Random, server: Server, count: int
 ) -> Iterator[tuple[int, bytes, int]]:
-    """Give ports, what to send there, and how many random strings are in it."""
+    """Yield ports, what to send there, and how many random strings are in it."""
     doors: tuple[tuple[int, Callable[[random.Random, list[bytes]], bytes], int], ...] = (
         (server.stomp, stranger, 1),
         (server.stomp, guest, 4),

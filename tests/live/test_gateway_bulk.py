@@ -90,7 +90,7 @@ class Place:
         self.server = Server(folder, ini, http=http, stomp=stomp).start()
 
     def pair(self, kind: str = "tcp", **headers: Any) -> Pair:
-        """Give both ends of a connection through the gateway."""
+        """Return both ends of a connection through the gateway."""
         browser = RealWebSocket(self.server.http, self._paths[kind], **headers)
         self._stack.enter_context(browser)
         target, _ = self._listeners[kind].accept()
@@ -99,7 +99,7 @@ class Place:
         return Pair(browser, target)
 
     def lines_about(self, port: int) -> list[str]:
-        """Give what the log says about a browser."""
+        """Return what the log says about a browser."""
         return [line for line in self.server.log().splitlines() if re.search(rf":{port}\b", line)]
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ def reset(target: socket.socket) -> None:
 
 
 def unacknowledged(target: socket.socket) -> int:
-    """Give how much of what it sent is not yet at the other end."""
+    """Return how much of what it sent is not yet at the other end."""
     (size,) = struct.unpack("i", fcntl.ioctl(target, termios.TIOCOUTQ, bytes(4)))
     return int(size)
 

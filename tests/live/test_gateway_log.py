@@ -56,7 +56,7 @@ NAMES = {
     "metadata.example": "169.254.169.254",
 }
 
-# Names mean here what the test says; nobody outside is asked.
+# Names mean here what the test says; no resolver outside is asked.
 RESOLVER = """\
 import json, pathlib, socket
 
@@ -105,7 +105,7 @@ class Place:
         self._begin = len(self.server.log())
 
     def _hanging(self) -> int:
-        """Open a port whose queue is full: whoever connects gets no answer."""
+        """Open a port whose queue is full: a client that connects gets no answer."""
         listener = self.stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -117,12 +117,12 @@ class Place:
         return port
 
     def lines(self) -> list[str]:
-        """Give what it said since it was ready, without time and place in the code."""
+        """Return what it said since it was ready, without time and place in the code."""
         lines = self.server.log()[self._begin :].splitlines()
         return [match["text"] if (match := LINE.match(line)) else line for line in lines]
 
     def lines_about(self, port: int) -> list[str]:
-        """Give the lines that name a client's port."""
+        """Return the lines that name a client's port."""
         return [line for line in self.lines() if re.search(rf":{port}\b", line)]
 
     def expect(self, port: int, *words: str) -> None:
@@ -355,7 +355,7 @@ def test_a_browser_that_keeps_its_connection_and_goes_leaves_none(place: Place) 
 
 
 def trusting() -> ssl.SSLContext:
-    """Give what takes any certificate."""
+    """Return what takes any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -49,7 +49,7 @@ session.ping_timeout = 30
 
 @pytest.fixture
 def dice(request: pytest.FixtureRequest) -> random.Random:
-    """Give random numbers; a failure says how to have the same ones again."""
+    """Return random numbers; a failure says how to have the same ones again."""
     seed = int(os.environ.get("RTCHAT_SEED") or random.randrange(1 << 32))
     request.node.add_report_section("setup", "seed", f"RTCHAT_SEED={seed} repeats this run")
     return random.Random(seed)
@@ -59,7 +59,7 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 
 def text_of(dice: random.Random, size: int) -> bytes:
-    """Give text of so many bytes, with characters of each length."""
+    """Return text of so many bytes, with characters of each length."""
     piece = "".join(dice.choices("aäß世🌍\n", k=min(size, 20_000) + 1)).encode()
     data = (piece * (size // len(piece) + 1))[:size]
     whole = data.decode("utf-8", "ignore").encode()
@@ -67,7 +67,7 @@ def text_of(dice: random.Random, size: int) -> bytes:
 
 
 def bytes_of(dice: random.Random, size: int) -> bytes:
-    """Give bytes of which half can be made smaller."""
+    """Return bytes of which half can be made smaller."""
     noise = dice.randbytes(size // 2)
     return noise + bytes(size - len(noise))
 
@@ -91,7 +91,7 @@ def cut(dice: random.Random, data: bytes, cuts: int) -> Iterator[bytes]:
 
 
 def frame(dice: random.Random, first: int, data: bytes) -> bytes:
-    """Give a client's frame."""
+    """Return a client's frame."""
     size, key = len(data), dice.randbytes(4)
     if size < 126:
         head = bytes((first, 0x80 | size))
@@ -146,7 +146,7 @@ class Frames:
         self._needs = 2
 
     def feed(self, data: bytes) -> Iterator[tuple[WsFrame, int]]:
-        """Give frames and their reserved bits."""
+        """Yield frames and their reserved bits."""
         self._pieces.append(data)
         self._size += len(data)
         while self._size >= self._needs:

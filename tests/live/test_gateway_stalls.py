@@ -1,6 +1,6 @@
-"""Whoever does not read costs a real server no more than 256 KiB a direction.
+"""A peer that does not read costs a real server no more than 256 KiB a direction.
 
-What the process holds is what nobody else has: of the bytes that a sender got rid of, those that
+What the process holds is what is nowhere else: of the bytes that a sender got rid of, those that
 wait in the kernel's queues (``/proc/net/tcp``) and those that have come out at the other end are
 taken away; the rest is inside. The heads of frames and TLS's own bytes are not counted.
 """
@@ -31,7 +31,7 @@ KIB, MIB = 1024, 1024 * 1024
 LIMIT_BYTES = 256 * KIB
 
 QUIET_S = 0.4
-"""So long does nobody take anything: it is a stall."""
+"""A stall: for this time in seconds, no end takes anything."""
 
 DRIP_BYTES = 16 * KIB
 MOST_BYTES = 128 * MIB
@@ -83,7 +83,7 @@ class Place:
         self.server = Server(folder, ini, http=http, stomp=stomp).start()
 
     def connect(self, stack: ExitStack, scheme: str, kind: str) -> tuple[RawBrowser, socket.socket]:
-        """Give both ends of a connection through the gateway."""
+        """Return both ends of a connection through the gateway."""
         browser = RawBrowser(
             self.ports[scheme],
             self.paths[kind],
@@ -123,7 +123,7 @@ Pair = tuple[RawBrowser, socket.socket]
 
 
 def tcp_queues() -> dict[tuple[int, int], tuple[int, int]]:
-    """Give (bytes to be sent or acknowledged, bytes to be read) by own and other port."""
+    """Return (bytes to be sent or acknowledged, bytes to be read) by own and other port."""
     queues = {}
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, own, other, _, waiting, *_ = line.split()
@@ -134,7 +134,7 @@ def tcp_queues() -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def ports_of(end: socket.socket) -> tuple[int, int]:
-    """Give the port of the test's end, and the server's."""
+    """Return the port of the test's end, and the server's."""
     return end.getsockname()[1], end.getpeername()[1]
 
 
@@ -180,7 +180,7 @@ def at_rest(server: Server, pairs: Collection[Pair]) -> list[Waiting]:
 
 
 class Stream:
-    """Bytes that one end sends, again and again the same, until nobody takes them.
+    """Bytes that one end sends, again and again the same, until the other end takes no more.
 
     Args:
         end: The socket.
@@ -222,7 +222,7 @@ class Stream:
                 self.sent += size
 
     def plain_bytes(self, wire_bytes: int, *, whole: bool = False) -> int:
-        """Give how much was in the first bytes of the wire; of TLS's records in whole ones."""
+        """Return how much was in the first bytes of the wire; of TLS's records in whole ones."""
         if self._seal is bytes:
             return wire_bytes
         at = plain = 0
@@ -237,7 +237,7 @@ class Stream:
 
 
 def record_lengths(wire: bytes) -> Iterator[int]:
-    """Give the lengths of TLS's records."""
+    """Yield the lengths of TLS's records."""
     at = 0
     while at < len(wire):
         length = int.from_bytes(wire[at + 3 : at + 5], "big")
@@ -246,7 +246,7 @@ def record_lengths(wire: bytes) -> Iterator[int]:
 
 
 def push(streams: Iterable[Stream]) -> None:
-    """Send all streams until nobody has taken anything for a while."""
+    """Send all streams until no end has taken anything for a while."""
     ends = {stream.end: stream for stream in streams}
     while ready := select.select([], ends, [], QUIET_S)[1]:
         for end in ready:
@@ -279,7 +279,7 @@ class Messages(NamedTuple):
 
     @cache  # noqa: B019  # there are but a few
     def block(self) -> bytes:
-        """Give some of them."""
+        """Return some of them."""
         data = bytes(self.frame_size)
         count = self.size // self.frame_size
         if count == 1:
@@ -290,7 +290,7 @@ class Messages(NamedTuple):
         return message * (-(-256 * KIB // len(message)))
 
     def payload_in(self, sent: int) -> int:
-        """Give how much of so many bytes of the stream is payload."""
+        """Return how much of so many bytes of the stream is payload."""
         frame = len(ws_frame(BINARY, bytes(self.frame_size)))
         whole, rest = divmod(sent, frame)
         return whole * self.frame_size + max(0, rest - (frame - self.frame_size))
@@ -409,7 +409,7 @@ def test_a_browser_that_stalls(place: Place) -> None:
 
 def test_a_browser_that_stalls_before_a_flood(place: Place) -> None:
     # What just does not make the server stop may wait already when much more comes. It is TLS
-    # behind which nobody knows to the byte how much waits.
+    # behind which the number of waiting bytes is not known exactly.
     for drop in (50_000, 56_000, 62_000):
         with ExitStack() as stack:
             pair = browser, target = place.connect(stack, "https", "tcp")

@@ -25,7 +25,7 @@ Starter = Callable[..., Server]
 
 
 def new_server(folder: Path, lines: str = f"{CHAT}* = 20000, 7 days", **more: object) -> Server:
-    """Give a server that keeps messages; it is not started."""
+    """Return a server that keeps messages; it is not started."""
     http, stomp = free_port(), free_port()
     text = (
         f"[listen]\nhttp://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}\n"
@@ -36,7 +36,7 @@ def new_server(folder: Path, lines: str = f"{CHAT}* = 20000, 7 days", **more: ob
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Starter]:
-    """Give what starts a server."""
+    """Return what starts a server."""
     servers: list[Server] = []
 
     def start(lines: str = f"{CHAT}* = 20000, 7 days", **more: object) -> Server:
@@ -50,7 +50,7 @@ def start(tmp_path: Path) -> Iterator[Starter]:
 
 
 def connected(server: Server) -> Wire:
-    """Give a client that has logged in."""
+    """Return a client that has logged in."""
     wire = Wire(server.stomp)
     wire.connect()
     return wire
@@ -71,7 +71,7 @@ def publish(wire: Wire, *bodies: str) -> None:
 
 
 def messages(wire: Wire, count: int, within_s: float = 20.0) -> list[Frame]:
-    """Give so many messages; a receipt is passed over."""
+    """Return so many messages; a receipt is passed over."""
     frames: list[Frame] = []
     while len(frames) < count:
         frame = wire.frame(within_s)
@@ -82,7 +82,7 @@ def messages(wire: Wire, count: int, within_s: float = 20.0) -> list[Frame]:
 
 
 def offsets(frames: list[Frame]) -> list[int]:
-    """Give the messages' offsets."""
+    """Return the messages' offsets."""
     return [int(frame.headers["x-stream-offset"]) for frame in frames]
 
 
@@ -377,7 +377,7 @@ def test_a_full_disk_is_told_and_stops_nothing_else(
             writer.send(f"SEND\ndestination:{CHAT}\nreceipt:r\n\n{body}\0")
             assert writer.frame().command == "ERROR"
     assert server.log().count("history cannot be written: ") == 1
-    # Nobody saw what was refused; everything else goes on.
+    # What was refused was not delivered; everything else goes on.
     assert offsets(messages(reader, confirmed)) == list(range(confirmed))
     with connected(server) as wire:
         wire.subscribe("/topic/other")

@@ -64,7 +64,7 @@ def judge(server: Server) -> Iterator[Wire]:
 
 
 def settle(judge: Wire) -> list[Frame]:
-    """Give what came for the judge, once the server has done all it was asked before."""
+    """Return what came for the judge, once the server has done all it was asked before."""
     judge.send("SEND\ndestination:/topic/nobody.listens.here\nreceipt:settled\n\n\0")
     frames = []
     while (frame := judge.frame()).headers.get("receipt-id") != "settled":
@@ -332,7 +332,7 @@ def test_one_library_asks_and_another_answers(
         service.expect_silence()
         peer.expect_silence()
         peer.leave()
-        # Nobody is there any more: the answer is dropped, and that is no error.
+        # The requester is gone: the answer is dropped, and that is no error.
         service.answer(question, "too late")
         service.settle()
         assert service.errors.empty()
@@ -348,7 +348,7 @@ def test_heart_beats_keep_every_library_alive_both_ways(server: Server) -> None:
         peers = [
             stack.enter_context(open_peer(server, library, heartbeat_ms=1000)) for library in PEERS
         ]
-        # Both sides cut after a silence of two seconds or so; nobody says anything else.
+        # Both sides cut after a silence of two seconds or so; neither says anything else.
         until(
             "fifth heart-beat for each",
             lambda: all(peer.heartbeats >= 5 for peer in peers),

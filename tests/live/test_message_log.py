@@ -1,4 +1,4 @@
-"""Every message sent is a line of JSON in the message log, whoever sent it, and none is lost."""
+"""Every message sent is a line of JSON in the message log, for every sender, and none is lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def logged(server: Server) -> list[dict[str, Any]]:
-    """Read the server's log, without what the page says about somebody's typing."""
+    """Read the server's log, without the page's typing notices."""
     found = records(server.folder / "messages.jsonl")
     return [record for record in found if record["destination"] != "/topic/typing"]
 

@@ -245,7 +245,7 @@ def test_a_hostile_nick_and_text(serve: Serve, open_window: OpenWindow) -> None:
         assert window.page.evaluate("[window.injected, window.x, ({}).nick]") == [None] * 3
         wide = window.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide[0] <= wide[1]
-    # Nobody else's name can be taken in a message's body.
+    # A message's body cannot take another person's name.
     with Wire(server.stomp) as wire:
         wire.connect()
         wire.publish("/topic/chat", json.dumps({"nick": "Ada", "text": "I am Ada"}))

@@ -43,7 +43,7 @@ def publish(wire: Wire, nick: str, texts: list[str], room: str = "/topic/chat") 
 
 
 def kept(server: Server, count: int, room: str = "/topic/chat") -> list[str]:
-    """Give the texts that the server keeps of a room, asked by a plain STOMP client."""
+    """Return the texts that the server keeps of a room, asked by a plain STOMP client."""
     with Wire(server.stomp) as wire:
         wire.connect()
         wire.send(f"SUBSCRIBE\nid:1\ndestination:{room}\nx-stream-offset:first\n\n\0")
@@ -136,7 +136,7 @@ def test_a_laptop_lid_closed_for_a_minute(serve: Serve, open_window: OpenWindow)
         for text in texts[:25]:
             bob.say(text)
         ada.say("from under the lid")
-        # Nobody tells the page: the missing heart-beats do.
+        # The page gets no close: it notices the missing heart-beats.
         ada.wait_for_state("offline", within_s=30)
         for text in texts[25:]:
             bob.say(text)

@@ -95,7 +95,7 @@ class Watcher:
         self.program.__exit__()
 
     def hear(self, within_s: float = 10.0) -> str:
-        """Give the next event, as short words; it has to fit to those before."""
+        """Return the next event, as short words; it has to fit to those before."""
         frame = self.program.messages.get(timeout=within_s)
         value: dict[str, Any] = json.loads(frame.body)
         kind = frame.headers["x-presence"]
@@ -119,7 +119,7 @@ class Watcher:
         return words
 
     def hears_nothing(self, seconds: float) -> bool:
-        """Tell whether all is quiet for a while."""
+        """Return whether all is quiet for a while."""
         try:
             self.hear(seconds)
         except queue.Empty:
@@ -172,7 +172,7 @@ def test_a_client_that_hangs_leaves_within_its_heart_beats_and_the_grace(
         process = start_client("anna", "t1", "500,500")
         assert [watcher.hear() for _ in range(2)] == ["here", "join anna"]
         assert watcher.hears_nothing(2)
-        # The connection stands, and its system takes what is sent: nobody reads, nobody writes.
+        # The connection is open and the system accepts bytes, but the process does nothing.
         process.send_signal(signal.SIGSTOP)
         assert watcher.hear(2 * 0.5 + GRACE_S + 5) == "leave anna"
         assert "no heart-beat" in place.log()
@@ -248,14 +248,15 @@ def test_the_manuals_example_runs(place: Server) -> None:
     text = (ROOT / "docs" / "presence.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert "61613" in example
+    assert example.count("input(") == 1
     with Watcher(place) as watcher:
         ended = subprocess.run(
             [
                 sys.executable,
                 "-c",
                 "import time\n"
-                + example.replace("61613", str(place.stomp)).replace(
-                    'input("Enter ends it.\\n")', "time.sleep(1)"
+                + re.sub(
+                    r"input\(.*\)", "time.sleep(1)", example.replace("61613", str(place.stomp))
                 ),
             ],
             capture_output=True,
@@ -343,7 +344,7 @@ def test_a_rate_delays_and_loses_nothing(serve: Serve, kind: str) -> None:
         frames: list[Frame] = [listener.frame() for _ in range(count + 1)]
         took_s = time.monotonic() - begun_s
         bodies = [frame.body for frame in frames]
-        # Somebody else does not wait behind the one who is fast.
+        # Another client does not wait behind the fast one.
         assert bodies.index(b"calm") < count
         bodies.remove(b"calm")
         assert bodies == [b"%d" % number for number in range(count)]

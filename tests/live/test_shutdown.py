@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: everybody is told, what waits goes out, exit code 0 within six seconds."""
+"""SIGTERM and Ctrl-C: clients are told, pending output is sent, exit code 0 within six seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def websocket(server: Server, path: str) -> Iterator[ClientConnection]:
 
 
 def last_words(client: ClientConnection) -> tuple[str, int, str]:
-    """Give what still came, the close code and its reason."""
+    """Return what still came, the close code and its reason."""
     words = ""
     while True:
         try:
@@ -113,7 +113,7 @@ def test_clients_that_do_not_read_or_answer_cannot_hold_it_up(serve: Serve, numb
         begun_s = time.monotonic()
         server.send_signal(number)
 
-        # Nobody gets in meanwhile.
+        # No new client gets in meanwhile.
         until("line in the log", lambda: "received: stopping" in server.log())
         for port in (server.stomp, server.http):
             with pytest.raises(ConnectionRefusedError):

@@ -29,7 +29,7 @@ both_wires = pytest.mark.parametrize("kind", WIRES)
 
 
 def body_of(size: int) -> bytes:
-    """Give bytes of every value, the same for the same size."""
+    """Return bytes of every value, the same for the same size."""
     return random.Random(size).randbytes(size)
 
 

@@ -279,7 +279,7 @@ def test_a_name_that_moves_is_followed_neither_at_once_nor_later(tmp_path: Path)
         stack.callback(server.close)
         server.start()
         path = f"/tcp/moves.example:{port}".encode()
-        # Between the check and the connection nobody is asked again.
+        # Between the check and the connection the name is not resolved again.
         with speaking(first):
             status, data = ask(server, path)
         assert status == 101

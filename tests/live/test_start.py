@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.live]
 
 NOBODY = 65534
 
-# The interpreter may stand in root's own folder, so this nobody may read and write every file,
+# The interpreter may stand in root's own folder, so this ``nobody`` may read and write every file,
 # and is no root all the same.
 AS_NOBODY = (
     "setpriv",
@@ -74,7 +74,7 @@ def sentence(folder: Path, *words: str, prefix: Sequence[str] = ()) -> str:
 
 
 def sentence_about(folder: Path, chat_ini: str, prefix: Sequence[str] = ()) -> str:
-    """Give the sentence that a configuration causes."""
+    """Return the sentence that a configuration causes."""
     (folder / "chat.ini").write_text(chat_ini, encoding="utf-8")
     return sentence(folder, "rtchat", "--config", "chat.ini", prefix=prefix)
 
@@ -149,7 +149,7 @@ def chats(server: Server) -> None:
 
 
 def listening_addresses(port: int) -> set[str]:
-    """Give the local addresses, in hexadecimal, that listen on a port."""
+    """Return the local addresses, in hexadecimal, that listen on a port."""
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
@@ -363,7 +363,7 @@ def test_a_slip_on_the_command_line(tmp_path: Path, words: list[str]) -> None:
 
 
 def prefix_of_nobody() -> Sequence[str]:
-    """Give the words that run a command without root."""
+    """Return the words that run a command without root."""
     return AS_NOBODY if is_root else ()
 
 
@@ -388,7 +388,7 @@ def test_a_port_that_needs_root(tmp_path: Path) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may enter, which pytest's own are not."""
+    """A folder that all users may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -396,7 +396,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def privileged_port() -> int:
-    """Give a port that only root may open and nobody has."""
+    """Return a free port that only root may open."""
     for port in range(1023, 600, -1):
         with socket.socket() as probe:
             try:

@@ -112,7 +112,7 @@ def start(folder: Path, chat_ini: str) -> Start:
 
 
 def beside_the_point(modules: frozenset[str]) -> set[str]:
-    """Give those of the modules that no start needs."""
+    """Return those of the modules that no start needs."""
     return {
         module
         for module in modules

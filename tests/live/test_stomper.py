@@ -64,7 +64,7 @@ def test_an_error_is_one_that_stomper_can_read(server: Server) -> None:
 
 
 def _text(wire: Wire) -> str:
-    """Give the next frame as the text that stomper's ``unpack_frame`` takes."""
+    """Return the next frame as the text that stomper's ``unpack_frame`` takes."""
     frame = wire.frame()
     head = "".join(f"{name}:{value}\n" for name, value in frame.headers.items())
     return f"{frame.command}\n{head}\n{frame.body.decode()}\0\n"

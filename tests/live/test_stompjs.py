@@ -38,7 +38,7 @@ def server(
 
 
 def place(server: Server, path: str) -> str:
-    """Give a way into the broker."""
+    """Return a way into the broker."""
     return path.replace("PORT", str(server.stomp))
 
 

@@ -27,9 +27,9 @@ KEYS = [key for kind in KINDS for key in keys_of(kind).values()]
 IN_WORDS = {
     "[broker] memory.max_bytes": "a quarter of the machine's memory",
     "[front] trusted": "none",
-    "[global] group": "stays",
+    "[global] group": "unchanged",
     "[global] hosts": "none",
-    "[global] user": "stays who started it",
+    "[global] user": "unchanged",
     "[log] messages": "none: no message is logged",
     "[rate] burst": "five seconds' worth",
     "[ssl] chain": "none",

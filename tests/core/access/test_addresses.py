@@ -59,7 +59,7 @@ def test_each_address_has_its_kind(address: str, kind: AddressKind) -> None:
 
 
 def hiding_places(inside: str) -> dict[str, IPv6Address]:
-    """Give every IPv6 form that stands for an IPv4 address."""
+    """Return every IPv6 form that stands for an IPv4 address."""
     number = int(IPv4Address(inside))
     return {
         "mapped": IPv6Address(0xFFFF << 32 | number),

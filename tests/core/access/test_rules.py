@@ -156,7 +156,7 @@ def test_same_origin_is_the_same_host_and_port(
     ],
 )
 def test_our_own_page_on_a_tls_port_came_over_tls(origin: str, is_secure: bool, same: bool) -> None:
-    """Somebody on the way can show a browser any page under ``http://`` and our name."""
+    """An attacker on the network can serve a browser any page under ``http://`` and our name."""
     assert Source(origin, "chat.example", is_secure).is_same_origin is same
 
 

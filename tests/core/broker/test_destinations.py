@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
 
 
 def listener(server: Server, *destinations: str, **headers: str) -> Client:
-    """Give a client with a subscription for each destination, called like it."""
+    """Return a client with a subscription for each destination, called like it."""
     client = server.client()
     for destination in destinations:
         client.subscribe(destination, destination, **headers)
@@ -37,7 +37,7 @@ def listener(server: Server, *destinations: str, **headers: str) -> Client:
 
 
 def ids(client: Client) -> list[str]:
-    """Give the ids of the subscriptions that got messages, sorted."""
+    """Return the ids of the subscriptions that got messages, sorted."""
     return sorted(frame.headers["subscription"] for frame in client.messages())
 
 
@@ -1035,7 +1035,7 @@ def test_selectors_and_expiry_go_together(server: Server) -> None:
 
 
 def test_publishing_raises_before_anybody_gets_anything() -> None:
-    """Whoever calls the broker directly (a page, a plug-in) gets the same treatment."""
+    """Code that calls the broker directly gets the same treatment."""
     broker = Broker("run")
     with pytest.raises(ProtocolError, match="no such temporary queue"):
         publish(broker, "/queue/a,/temp-queue/x", Frame("SEND"))

@@ -201,20 +201,20 @@ class Model:
     # What there is
 
     def alive(self) -> list[Peer]:
-        """Give those who are connected."""
+        """Return the clients that are connected."""
         return [peer for peer in self.peers.values() if not peer.is_gone]
 
     def subs(self) -> list[Sub]:
-        """Give all open subscriptions."""
+        """Return all open subscriptions."""
         return [sub for peer in self.alive() for sub in peer.subs.values()]
 
     def settlements(self) -> list[Settlement]:
-        """Give all acknowledgements in open transactions."""
+        """Return all acknowledgements in open transactions."""
         actions = [a for p in self.alive() for t in p.transactions.values() for a in t]
         return [action for action in actions if isinstance(action, Settlement)]
 
     def held(self) -> list[Msg]:
-        """Give every message that a queue holds."""
+        """Return every message that a queue holds."""
         held = [msg for msgs in self.ready.values() for msg in msgs]
         held += [msg for sub in self.subs() for msg in sub.unacked.values()]
         held += [msg for settlement in self.settlements() for msg in settlement.taken.values()]
@@ -226,7 +226,7 @@ class Model:
         return len(held) >= MAX_MESSAGES or sum(msg.size for msg in held) >= MAX_BYTES
 
     def first_for(self, sub: Sub) -> Msg | None:
-        """Give the message that the subscription would get; look away from expired ones."""
+        """Return the message that the subscription would get; look away from expired ones."""
         ready = self.ready.get(sub.queue, [])
         for msg in sorted(filter(sub.wants, ready), key=lambda msg: msg.place):
             if not self.is_expired(msg.expires_s):
@@ -240,7 +240,7 @@ class Model:
         return 0 < expires_s <= self.server.broker.now
 
     def next_pairs(self, queues: Iterable[str] | None) -> list[tuple[Sub, Msg]]:
-        """Give who has to get something now, and what."""
+        """Return the consumers that have to get a message now, each with it."""
         pairs = []
         for sub in self.subs():
             if sub.is_served and (queues is None or sub.queue in queues):
@@ -263,7 +263,7 @@ class Model:
                 assert self._must_wait(peer, peer.waits_with), "it has room and was not told"
 
     def settle(self, queues: Iterable[str] | None = None) -> None:
-        """See that everybody gets what there is, each what is first for it."""
+        """See that each consumer gets the first message for it, until none is left."""
         while pairs := self.next_pairs(queues):
             assert self.journal, f"nobody got any of {pairs}"
             event = self.journal.popleft()
@@ -525,7 +525,7 @@ PREFETCH = st.sampled_from(["0", "1", "2", "3"])
 
 
 def anybody(machine: QueueMachine) -> bool:
-    """Whether there is somebody."""
+    """Return whether a client is connected."""
     return bool(machine.model.alive())
 
 
@@ -535,12 +535,12 @@ def has_something(peer: Peer) -> bool:
 
 
 def somebody_has_something(machine: QueueMachine) -> bool:
-    """Whether somebody has messages to acknowledge."""
+    """Return whether a client has messages to acknowledge."""
     return any(map(has_something, machine.model.alive()))
 
 
 def crowd(machine: QueueMachine) -> bool:
-    """Whether somebody may leave."""
+    """Return whether a client may leave: the largest number is connected."""
     return len(machine.model.alive()) == MAX_PEERS
 
 
@@ -604,7 +604,7 @@ class QueueMachine(RuleBasedStateMachine):
         prefetch=PREFETCH,
     )
     def begin(self, versions: list[Version], acks: list[str], prefetch: str) -> None:
-        """There is somebody who does something."""
+        """Connect the first clients."""
         for version in versions:
             self.connect(version)
         for number, ack in enumerate(acks):
@@ -613,7 +613,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.alive()) < MAX_PEERS)
     @rule(version=st.sampled_from(list(Version)))
     def connect(self, version: Version) -> None:
-        """Somebody comes."""
+        """A client connects."""
         client = self.server.noted_client(version)
         self.model.peers[client] = Peer(client)
 
@@ -637,7 +637,7 @@ class QueueMachine(RuleBasedStateMachine):
         life_s: int,
         name: str,
     ) -> None:
-        """Somebody sends something, perhaps in a transaction."""
+        """A client sends a message, perhaps in a transaction."""
         peer = self.pick(who)
         if name not in peer.transactions:
             name = ""
@@ -646,7 +646,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(anybody)
     @rule(who=PICK, destination=DESTINATION, count=st.integers(2, 7), colors=st.lists(COLOR))
     def send_some(self, who: int, destination: str, count: int, colors: list[str]) -> None:
-        """Somebody sends a lot at once."""
+        """A client sends many messages in one read."""
         peer = self.pick(who)
         some = [*colors, *["red"] * count][:count]
         sends = [self.a_send(peer, destination, "4", color, 0, 0, "") for color in some]
@@ -657,7 +657,7 @@ class QueueMachine(RuleBasedStateMachine):
         who=PICK, destination=DESTINATION, name=st.sampled_from(["t", "u"]), count=st.integers(1, 3)
     )
     def send_in_transaction(self, who: int, destination: str, name: str, count: int) -> None:
-        """Somebody sends something that nobody may see yet."""
+        """A client sends a message in a transaction, so no consumer may get it yet."""
         peer = self.pick(who)
         begin = [] if name in peer.transactions else [self.frame(peer, "BEGIN", transaction=name)]
         sends = [self.a_send(peer, destination, "4", "red", 0, 0, name) for _ in range(count)]
@@ -672,7 +672,7 @@ class QueueMachine(RuleBasedStateMachine):
         color=st.sampled_from(["", "", "red"]),
     )
     def subscribe(self, who: int, destination: str, ack: str, prefetch: str, color: str) -> None:
-        """Somebody listens."""
+        """A client subscribes."""
         peer = self.pick(who)
         peer.names += 1
         selector = f"color = '{color}'" if color else ""
@@ -691,7 +691,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.subs())
     @rule(who=PICK, which=PICK)
     def unsubscribe(self, who: int, which: int) -> None:
-        """Somebody stops listening."""
+        """A client unsubscribes."""
         peer = self.pick(who, lambda peer: peer.subs)
         name = list(peer.subs)[which % len(peer.subs)]
         self.say(peer, self.frame(peer, "UNSUBSCRIBE", id=name))
@@ -699,7 +699,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(somebody_has_something)
     @rule(who=PICK, which=PICK, name=TRANSACTION, again=st.sampled_from([False] * 9 + [True]))
     def ack(self, who: int, which: int, name: str, again: bool) -> None:
-        """Somebody has done its work, and perhaps says so twice."""
+        """A client acknowledges a delivery, perhaps twice."""
         self._acknowledge("ACK", who, which, name, "", again)
 
     @precondition(somebody_has_something)
@@ -713,13 +713,13 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(somebody_has_something)
     @rule(who=PICK, which=PICK, name=TRANSACTION, requeue=st.sampled_from(["", "true", "false"]))
     def nack(self, who: int, which: int, name: str, requeue: str) -> None:
-        """Somebody cannot do its work."""
+        """A client rejects a delivery."""
         self._acknowledge("NACK", who, which, name, requeue)
 
     @precondition(somebody_has_something)
     @rule(who=PICK, which=PICK, name=st.sampled_from(["t", "u"]))
     def ack_in_transaction(self, who: int, which: int, name: str) -> None:
-        """Somebody does its work all or not at all."""
+        """A client acknowledges or rejects deliveries in a transaction."""
         peer = self.pick(who, has_something)
         if name not in peer.transactions:
             self.say(peer, self.frame(peer, "BEGIN", transaction=name))
@@ -749,7 +749,7 @@ class QueueMachine(RuleBasedStateMachine):
         verb=st.sampled_from(["COMMIT", "COMMIT", "ABORT"]),
     )
     def begin_or_end(self, who: int, name: str, verb: str) -> None:
-        """Somebody begins a transaction, or ends it."""
+        """A client begins a transaction, or ends it."""
         peer = self.pick(who)
         command = verb if name in peer.transactions else "BEGIN"
         self.say(peer, self.frame(peer, command, transaction=name))
@@ -760,7 +760,7 @@ class QueueMachine(RuleBasedStateMachine):
         command=st.sampled_from(["DISCONNECT", "BEGIN", "COMMIT", "ABORT", "UNSUBSCRIBE", "ACK"]),
     )
     def end_or_err(self, who: int, command: str) -> None:
-        """Somebody leaves, or makes a mistake that ends its session."""
+        """A client disconnects, or makes a mistake that ends its session."""
         peer = self.pick(who)
         headers = {"id": "x", "message_id": "x", "subscription": "x", "transaction": "x"}
         frames = [self.frame(peer, command, **headers)]
@@ -784,7 +784,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(anybody)
     @rule(who=PICK)
     def stall_or_read_on(self, who: int) -> None:
-        """Somebody stops reading, or reads again."""
+        """A client stops reading, or reads again."""
         peer = self.pick(who)
         peer.is_stalled = not peer.is_stalled
         if peer.is_stalled:
@@ -807,7 +807,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def everybody_has_what_there_is(self) -> None:
-        """Nothing is left in the journal, and nobody could be given more."""
+        """Nothing is left in the journal, and no consumer could be given more."""
         assert not self.model.journal
         assert not self.model.next_pairs(None)
 

@@ -122,7 +122,7 @@ def test_wildcards_in_a_queue_s_name_are_letters(server: Server) -> None:
     assert worker.bodies() == ["star"]
 
 
-# ---------------------------------------------------------------- while nobody listens
+# ---------------------------------------------------------------- without consumers
 
 
 def test_messages_wait_for_the_first_consumer_in_order(server: Server) -> None:
@@ -347,7 +347,7 @@ def test_what_has_no_room_stays_in_the_queue_for_others(server: Server) -> None:
 
 
 def test_two_full_queues_share_the_room_of_a_connection(server: Server) -> None:
-    """Whoever was not served is served first the next time."""
+    """A consumer that was not served is served first the next time."""
     worker, publisher = server.client(), server.client()
     worker.stall()
     for queue in ("/queue/one", "/queue/two"):

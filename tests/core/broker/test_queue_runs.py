@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
 
 
 def sends(*texts: str, **headers: str) -> bytes:
-    """Give SENDs with the same head."""
+    """Return SENDs with the same head."""
     return b"".join(
         frame_bytes("SEND", text.encode(), destination=Q, content_length=str(len(text)), **headers)
         for text in texts
@@ -39,7 +39,7 @@ def sends(*texts: str, **headers: str) -> bytes:
 
 
 def acks(*messages: Frame) -> bytes:
-    """Give ACKs that say nothing else."""
+    """Return ACKs that say nothing else."""
     return b"".join(frame_bytes("ACK", id=message.headers["ack"]) for message in messages)
 
 
@@ -233,7 +233,7 @@ def outcome(
     most: int = 1000,
     acks_together: bool = True,
 ) -> tuple[list[tuple[str, str]], list[str], int]:
-    """Give what a worker gets, the publisher's receipts, and how much is left of it."""
+    """Return what a worker gets, the publisher's receipts, and how much is left of it."""
     with contextmanager(clean_server)() as server:
         server.limit(max_queue_messages=most)
         worker, publisher = server.client(version), server.client()

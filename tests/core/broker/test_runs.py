@@ -1,4 +1,4 @@
-"""SENDs that repeat a head take a short way together; nobody can tell that from what arrives."""
+"""SENDs that repeat a head take a fast path together, which has no visible effect."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ sends = st.lists(
 
 
 def stream_of(frames: list[tuple[dict[str, str], bytes, int, bool]]) -> list[bytes]:
-    """Give the frames' bytes, each repeated as often as it says."""
+    """Return the frames' bytes, each repeated as often as it says."""
     stream = []
     for headers, body, times, has_length in frames:
         length = {"content-length": str(len(body))} if has_length or b"\0" in body else {}
@@ -57,7 +57,7 @@ def stream_of(frames: list[tuple[dict[str, str], bytes, int, bool]]) -> list[byt
 
 
 def received(pieces: list[bytes], subscriptions: list[int]) -> tuple[list[bytes], bytes]:
-    """Give what each subscriber and the publisher get when the pieces are the publisher's reads."""
+    """Return what each subscriber and the publisher get; each piece is a read of the publisher."""
     broker = Broker("epoch")
     broker.now = 10.0
     publisher, *readers = connected(broker, *[V12] * (len(subscriptions) + 1))
@@ -121,12 +121,12 @@ def test_a_broken_frame_after_a_run_is_refused_and_the_run_delivered(broker: Bro
 
 @pytest.fixture
 def broker() -> Broker:
-    """Give a broker whose ids begin with ``epoch``."""
+    """Return a broker whose ids begin with ``epoch``."""
     return Broker("epoch")
 
 
 def parser_after(data: bytes, frames: int) -> tuple[FrameParser, list[bytes]]:
-    """Give a parser that has given so many frames, and what it then says is like the last."""
+    """Return a parser that has given so many frames, and what it then says is like the last."""
     parser = FrameParser(Limits(), HeadCache())
     parser.log_in(V12)
     parser.feed(data)

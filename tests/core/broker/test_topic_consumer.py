@@ -20,7 +20,7 @@ def server() -> Iterator[Server]:
 
 
 def slow(server: Server, policy: str, /, *, room: int = 3, **headers: str) -> Client:
-    """Give a subscriber that does not read, for whom so many small messages may wait."""
+    """Return a subscriber that does not read, for whom so many small messages may wait."""
     client = server.client(max_backlog_bytes=SIZE * room)
     client.subscribe(T, x_slow=policy, **headers)
     client.stall()

@@ -1,4 +1,4 @@
-"""Rules of rooms, and private messages: nobody speaks as somebody else."""
+"""Rules of rooms, and private messages: no client can speak as another person."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_a_sender_cannot_be_forged(party: Party) -> None:
     [letter] = letters(bob)
     assert letter.headers["x-sender"] == "anna"
     assert "x-undelivered" not in letter.headers
-    # The same head again, to the byte, from somebody else.
+    # The same head again, to the byte, from another client.
     eve = with_letters(party, "eve")
     eve.publish(
         "/user/bob/queue/private",

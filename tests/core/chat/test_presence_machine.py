@@ -187,13 +187,13 @@ class PresenceMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.wait(GRACE_S)
         for room, watcher in self.watchers:
-            # After the grace: whoever has an open subscription, and nobody else.
+            # After the grace time: exactly the people with an open subscription.
             there = {
                 id(one.who): one.who.nick for one in self.sessions if room in one.rooms.values()
             }
             assert watcher.look().nicks == sorted(there.values())
         for room, watcher in self.watchers:
-            # Whoever came later was told the rest of the very same story.
+            # A watcher that subscribed later got the rest of the same events.
             changes = watcher.roll.events[1:]
             first = next(one for name, one in self.watchers if name == room)
             assert first.roll.events[len(first.roll.events) - len(changes) :] == changes

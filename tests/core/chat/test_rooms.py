@@ -15,14 +15,14 @@ def party() -> Party:
 
 
 class Rooms:
-    """Somebody who asks which rooms there are."""
+    """A client that watches the list of rooms."""
 
     def __init__(self, party: Party) -> None:
         self.client = party.client()
         self.client.say("SUBSCRIBE", id="r", destination="/presence/rooms")
 
     def news(self) -> list[tuple[str, dict[str, int]]]:
-        """Give what was told since."""
+        """Return the events since the last call."""
         told = []
         for frame in self.client.received():
             value = event(frame)

@@ -230,7 +230,7 @@ def test_a_member_with_bytes_of_its_own_gets_all_in_order() -> None:
 
 
 def test_last_words_in_a_flush_come_after_what_was_gathered_before() -> None:
-    """Whoever is served first may end somebody who is not served yet."""
+    """Serving one member may end another one that has not been served yet."""
     cork = Cork()
     first, second, third = (Sharing(cork) for _ in range(3))
     group = group_of(cork, first, second, third)

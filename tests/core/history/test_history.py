@@ -1,4 +1,4 @@
-"""Messages that are kept: nobody sees one before it is written, and nobody misses one then."""
+"""Stored messages: none is delivered before it is written, and none is missed afterwards."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_who_comes_back_learns_whether_anything_is_missing(
     assert offsets(messages) == [*expected, 5, 6]
     marks = [message.headers.get("x-stream-recovered") for message in messages]
     assert marks == [text, *[None] * (len(messages) - 1)]
-    # From its second message on it takes part like everybody else.
+    # From its second message on it takes part like all other subscribers.
     assert not server.history._replays
 
 

@@ -42,7 +42,7 @@ def selects(text: str, headers: Mapping[str, str] = BLUE) -> bool:
 
 
 def truth(condition: str, headers: Mapping[str, str] = BLUE) -> bool | None:
-    """Tell TRUE, FALSE and unknown apart by asking three times."""
+    """Return TRUE, FALSE or unknown, found by three evaluations."""
     answers = (
         selects(condition, headers),
         selects(f"NOT ({condition})", headers),
@@ -1007,7 +1007,7 @@ class Writer:
         return self.random.choice([word.upper(), word.lower(), word.title()])
 
     def words(self, tree: Tree, loosest: int) -> list[str]:
-        """Give the words; in parentheses when the tree binds looser than is allowed here."""
+        """Return the words; in parentheses when the tree binds looser than is allowed here."""
         precedence, words = self.bare(tree)
         if precedence < loosest or self.random.random() < 0.1:
             return ["(", *words, ")"]

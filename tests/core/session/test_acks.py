@@ -36,12 +36,12 @@ def publish(server: Server, texts: str, **headers: str) -> None:
 
 
 def left(server: Server, queue: str = Q) -> str:
-    """Give what is ready in a queue, in order, and take it."""
+    """Return what is ready in a queue, in order, and take it."""
     return "".join(bodies(server.drain(queue)))
 
 
 def numbers(message: Frame) -> tuple[str, str, str]:
-    """Give body, ``redelivered`` and ``x-delivery-count``."""
+    """Return body, ``redelivered`` and ``x-delivery-count``."""
     headers = message.headers
     return (
         message.body.decode(),
@@ -624,7 +624,7 @@ def test_who_refuses_a_dead_letter_for_good_is_rid_of_it(server: Server) -> None
 
 
 def test_dead_letters_go_where_there_is_no_room() -> None:
-    """Whoever gives up a message cannot wait; publishers of that queue do."""
+    """Rejecting a message never waits for a full queue; publishers of that queue do."""
     for server in clean_server():
         server.limit(max_queue_messages=2)
         client = worker(server, "client-individual")

@@ -38,7 +38,7 @@ def client(broker: Broker) -> Client:
 
 
 def error_of(client: Client) -> Frame:
-    """Give the one ERROR that the client received, and see that its session is over."""
+    """Return the one ERROR that the client received, and see that its session is over."""
     received = client.received()
     assert [frame.command for frame in received] == ["ERROR"]
     assert client.session.is_closed

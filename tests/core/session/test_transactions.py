@@ -38,7 +38,7 @@ def end(client: Client, command: str, name: str = "t") -> None:
 def worker(
     server: Server, texts: str = "", ack: str = "client-individual", **headers: str
 ) -> Client:
-    """Give a consumer to whom these messages were delivered, with a transaction begun."""
+    """Return a consumer to whom these messages were delivered, with a transaction begun."""
     client = begun(server.client())
     client.subscribe(Q, ack=ack, **headers)
     for text in texts:

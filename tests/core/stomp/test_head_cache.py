@@ -1,4 +1,4 @@
-"""Heads that come again are parsed once, and nobody can tell but by the time it takes."""
+"""Repeated heads are parsed once, which has no visible effect but for the time it takes."""
 
 from __future__ import annotations
 

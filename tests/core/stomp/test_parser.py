@@ -359,7 +359,7 @@ NARROW = replace(SMALL, max_frame_bytes=10)
 
 
 def login(size: int, eol: str = "\n") -> bytes:
-    """Give a CONNECT whose head has that many bytes."""
+    """Return a CONNECT whose head has that many bytes."""
     start = f"CONNECT{eol}login:"
     end = "\r" if eol == "\r\n" else ""
     return f"{start}{'x' * (size - len(start) - len(end))}{eol}{eol}\0".encode()
@@ -385,7 +385,7 @@ def test_a_login_over_the_limit_is_refused_while_it_comes(read: Reader) -> None:
 
 
 def login_with_body(size: int, *, has_length: bool) -> bytes:
-    """Give a CONNECT whose head and body have that many bytes together."""
+    """Return a CONNECT whose head and body have that many bytes together."""
     head = b"CONNECT\ncontent-length:%03d" if has_length else b"CONNECT"
     length = size - (len(head % 0) if has_length else len(head))
     return (head % length if has_length else head) + b"\n\n" + b"x" * length + b"\0"
@@ -551,7 +551,7 @@ def in_chunks(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def fits(version: Version, text: str) -> str:
-    """Give the text as the version can carry it."""
+    """Return the text as the version can carry it."""
     if version is V10:
         return " ".join(text.replace("\r", "\n").split("\n")).strip()
     # 1.1 has no escape for a carriage return, and takes one at a line's end for its end.

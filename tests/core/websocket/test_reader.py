@@ -32,7 +32,7 @@ def frame(
     mask: bytes | None = b"\x37\xfa\x21\x3d",
     width: int | None = None,
 ) -> bytes:
-    """Give a client's frame; ``width`` writes the length in 0, 2 or 8 more bytes."""
+    """Return a client's frame; ``width`` writes the length in 0, 2 or 8 more bytes."""
     size = len(payload)
     if width is None:
         width = 0 if size < 126 else 2 if size < 65536 else 8
@@ -303,7 +303,7 @@ def test_fragments_are_counted_together() -> None:
 
 
 def earliest_fault(data: bytes) -> int | None:
-    """Give after how many bytes no UTF-8 text can begin so any more (Unicode 15, table 3-7)."""
+    """Return after how many bytes no UTF-8 text can begin so any more (Unicode 15, table 3-7)."""
     low, high, left = 0x80, 0xBF, 0
     for number, byte in enumerate(data, 1):
         if left:

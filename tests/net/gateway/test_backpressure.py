@@ -285,7 +285,7 @@ def test_a_stalled_browser_is_cut_like_a_stalled_stomp_client(tmp_path: Path) ->
                 for _ in range(1500):
                     publisher.send(frame_bytes("SEND", body, destination="/topic/flood"))
                 server.until_logged("too slow: more than 1048576 bytes wait to be read")
-            # Whoever wakes up in time still learns why.
+            # A client that reads again in time still learns why.
             while (frame := stalled.read()).opcode != CLOSE:
                 last = frame
             assert b"too slow" in last.payload

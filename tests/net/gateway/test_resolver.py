@@ -47,7 +47,7 @@ class Resolution:
 
 @implementer(IHostnameResolver)
 class Resolver:
-    """Gives one answer after the other, or none until it is told to.
+    """Returns one answer after the other, or none until it is told to.
 
     Attributes:
         asked: The names that were looked up.

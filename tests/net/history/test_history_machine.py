@@ -50,7 +50,7 @@ class Place:
 
 @dataclass
 class Reader:
-    """Somebody who comes back again and again."""
+    """A subscriber that reconnects again and again."""
 
     places: dict[str, Place] = field(default_factory=dict)
     client: Client | None = None
@@ -61,7 +61,7 @@ class Reader:
 
 @dataclass
 class Publisher:
-    """Somebody who publishes; ``sent`` is all of this connection."""
+    """A publisher; ``sent`` has all messages of this connection."""
 
     client: Client | None = None
     sent: list[tuple[str, str]] = field(default_factory=list)
@@ -274,7 +274,7 @@ class HistoryMachine(RuleBasedStateMachine):
         for order in self.orders:
             kept = [place[body] for _, body in order if body in place]
             assert kept == sorted(kept), "a publisher's order"
-        # Whoever comes later finds the same.
+        # A later subscriber finds the same.
         late = self.server.listen(ALL)
         self.server.settle()
         assert [frame.body.decode().strip() for frame in late.messages()] == bodies

@@ -38,7 +38,7 @@ class Turns:
             self._waiting.get(timeout=10)()
 
     def is_quiet(self) -> bool:
-        """Tell whether no answer comes."""
+        """Return whether no answer comes."""
         try:
             self._waiting.get(timeout=0.05)
         except Empty:

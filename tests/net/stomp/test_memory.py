@@ -107,7 +107,7 @@ def test_the_one_that_added_most_is_cut(broker: Broker) -> None:
     broker.advance(SLOW_PUBLISHER_S)
     put(least, 400_000)
     assert error_of(most).startswith("too much: ")
-    # Whoever goes on adding is the next, and not before.
+    # The next one is closed only if it goes on adding.
     assert not least.is_closed
     broker.advance(SLOW_PUBLISHER_S)
     put(least, 1)

@@ -25,7 +25,7 @@ class Wire(Protocol):
         """Send bytes in one read of the server's."""
 
     def received(self) -> list[Frame]:
-        """Give the frames that came."""
+        """Return the frames that came."""
 
     @property
     def heartbeats(self) -> int:
@@ -141,7 +141,7 @@ def room(request: pytest.FixtureRequest) -> Room:
 
 
 def expect(client: Wire, *commands: str) -> Frame:
-    """Give the last of the frames that came, which have to be these."""
+    """Return the last of the frames that came, which have to be these."""
     frames = client.received()
     assert [frame.command for frame in frames] == list(commands)
     return frames[-1]

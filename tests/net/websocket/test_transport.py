@@ -44,7 +44,7 @@ GRACE_S = 5
 
 
 class Above(Protocol):
-    """The protocol on top: takes note of what it gets."""
+    """The protocol on top: records its input, and obeys commands such as ``lose``."""
 
     transport: WebSocket
 
@@ -66,6 +66,8 @@ class Above(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.received += data
         self.reads.append(data)
+        if not self.tests.obeys:
+            return
         if data == b"echo":
             self.transport.write(data)
         elif data == b"lose":
@@ -84,6 +86,7 @@ class Uppers(Factory):
     def __init__(self) -> None:
         self.says_at_once: list[bytes] = []
         self.closes_at_once = False
+        self.obeys = True
         self.built: list[Above] = []
 
     @override
@@ -207,6 +210,7 @@ def test_any_messages_in_any_fragments_and_any_chunks_arrive(
     messages: list[tuple[int, list[str]]], cut: int
 ) -> None:
     both = Open()
+    both.factory.obeys = False  # the messages may be anything, commands included
     framing, expected = b"", b""
     for opcode, parts in messages:
         for index, part in enumerate(parts):

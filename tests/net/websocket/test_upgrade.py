@@ -430,7 +430,7 @@ def test_every_refusal_has_the_same_text() -> None:
 
 
 def test_a_refusal_comes_before_the_upgrade_and_before_any_other_answer() -> None:
-    # Whoever may not come learns nothing of how the handshake would have gone.
+    # A refused client learns nothing about the rest of the handshake.
     assert ask("/tcp/irc.example:1", RULE).status == 403
     site = FakeSite(rules=[RULE])
     answer = site.browser().ask(upgrade_request("/tcp/irc.example:1", upgrade=None))
