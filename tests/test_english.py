@@ -19,9 +19,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Files and folders that have not been edited yet; to be removed one by one.
-UNFINISHED: tuple[str, ...] = ("docs/design.md",)
-
 MAX_PROSE_CHARACTERS = 110
 
 _VAGUE_ACTOR = re.compile(r"\b(whoever|nobody|somebody|everybody)\b", re.IGNORECASE)
@@ -131,18 +128,11 @@ def files() -> list[Path]:
     return sorted(found)
 
 
-def is_finished(path: Path) -> bool:
-    """Return whether a file is not listed as unfinished, by itself or by its folder."""
-    name = path.relative_to(ROOT).as_posix()
-    return not any(name == one or name.startswith(f"{one}/") for one in UNFINISHED)
-
-
 def test_the_language_is_plain() -> None:
     """Every complaint names file and line."""
     wrong = [
         f"{path.relative_to(ROOT)}:{text}"
         for path in files()
-        if is_finished(path)
         for text in complaints(path, path.read_text(encoding="utf-8"))
     ]
     assert not wrong, "\n".join(wrong)

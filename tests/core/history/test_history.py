@@ -861,7 +861,7 @@ def test_a_bug_while_one_message_is_delivered_stops_no_other(server: Keeper) -> 
     server.history.group_commit.when_idle(lambda: idle.append(1))
     server.settle()
     assert reader.bodies() == list("0234")
-    assert publisher.receipts() == list("01234")  # it is stored: whoever reads it later gets it
+    assert publisher.receipts() == list("01234")  # all are stored, as a later reader sees
     assert idle == [1]
     assert server.listen(CHAT).bodies() == list("01234")
 
