@@ -21,8 +21,8 @@ __all__ = ["DrainPart", "LateModulesPart", "ReadyPart", "SignalsPart"]
 _log = Logger(__package__)
 
 
-class SignalsPart(Part[None], Service):
-    """SIGTERM and Ctrl-C stop the server with exit code 0; SIGHUP reloads the parts."""
+class _ServicePart(Part[None], Service):
+    """A part without settings that is a service itself."""
 
     def __init__(self, settings: None, server: Server) -> None:
         super().__init__(settings, server)
@@ -32,6 +32,10 @@ class SignalsPart(Part[None], Service):
     @override
     def service(self) -> IService:
         return self
+
+
+class SignalsPart(_ServicePart):
+    """SIGTERM and Ctrl-C stop the server with exit code 0; SIGHUP reloads the parts."""
 
     @override
     def startService(self) -> None:
@@ -70,7 +74,7 @@ class SignalsPart(Part[None], Service):
             )
 
 
-class DrainPart(Part[None], Service):
+class DrainPart(_ServicePart):
     """Stops the parts in two steps: first the clients go, then files are closed.
 
     Children of a MultiService stop in the reverse of their order, and a port closes a turn of the
@@ -78,18 +82,10 @@ class DrainPart(Part[None], Service):
     once finds no server, rather than this one.
     """
 
-    def __init__(self, settings: None, server: Server) -> None:
-        super().__init__(settings, server)
-        self._server = server
-
-    @override
-    def service(self) -> IService:
-        return self
-
     @override
     def stopService(self) -> Deferred[Any]:
         super().stopService()
-        return deferLater(self._server.reactor, 0, self._drain)
+        return deferLater(self._reactor, 0, self._drain)
 
     def _drain(self) -> Deferred[Any]:
         parts = self._server.parts
@@ -97,16 +93,8 @@ class DrainPart(Part[None], Service):
         return drained.addCallback(lambda _: _all_done(part.close for part in parts))
 
 
-class LateModulesPart(Part[None], Service):
+class LateModulesPart(_ServicePart):
     """Lets the parts load modules that can wait until the ports are open."""
-
-    def __init__(self, settings: None, server: Server) -> None:
-        super().__init__(settings, server)
-        self._server = server
-
-    @override
-    def service(self) -> IService:
-        return self
 
     @override
     def privilegedStartService(self) -> None:
@@ -115,23 +103,15 @@ class LateModulesPart(Part[None], Service):
             part.load_late()
 
 
-class ReadyPart(Part[None], Service):
+class ReadyPart(_ServicePart):
     """Logs that the server is ready; the last part."""
-
-    def __init__(self, settings: None, server: Server) -> None:
-        super().__init__(settings, server)
-        self._server = server
-
-    @override
-    def service(self) -> IService:
-        return self
 
     @override
     def startService(self) -> None:
         super().startService()
         # A program that waits for this line may send a signal at once: the handlers have to be
         # in place.
-        self._server.reactor.callWhenRunning(self._log_ready)
+        self._reactor.callWhenRunning(self._log_ready)
 
     def _log_ready(self) -> None:
         _log.info(

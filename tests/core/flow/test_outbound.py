@@ -52,7 +52,7 @@ def test_every_frame_is_packed_for_the_wire() -> None:
     assert outbound.writes == [b"[a][b]"]
 
 
-def test_an_outlet_without_bytes_is_left_alone() -> None:
+def test_an_outbound_without_bytes_is_left_alone() -> None:
     cork = Cork()
     busy, idle = RecordingOutbound(cork), RecordingOutbound(cork)
     group_of(cork, busy, idle)
@@ -86,7 +86,7 @@ def test_a_group_takes_bytes_that_are_packed_already() -> None:
     assert outbound.writes == [b"[a]"]
 
 
-def test_an_outlet_in_many_groups_is_flushed_once_and_in_order() -> None:
+def test_an_outbound_in_many_groups_is_flushed_once_and_in_order() -> None:
     cork = Cork()
     outbound = RecordingOutbound(cork)
     one, other = group_of(cork, outbound), group_of(cork, outbound)
@@ -137,7 +137,7 @@ def test_a_flush_may_cut_others_out_of_the_group() -> None:
     assert list(group.members) == [outbounds[0], outbounds[3]]
 
 
-def test_a_flush_may_cut_its_own_outlet_and_add_last_words() -> None:
+def test_a_flush_may_cut_its_own_outbound_and_add_last_words() -> None:
     cork = Cork()
     outbound = RecordingOutbound(cork)
     group = group_of(cork, outbound)
@@ -185,7 +185,7 @@ def test_the_pending_list_is_one_object_for_life() -> None:
 
 
 class Sharing(RecordingOutbound):
-    """An outlet that tells what was sent to it as one of a group."""
+    """An outbound that records what was sent to it as one of a group."""
 
     __slots__ = ("shared",)
 
