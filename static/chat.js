@@ -103,8 +103,21 @@ function rememberRooms() {
   local.setJson("rooms", names.slice(0, MAX_REMEMBERED_ROOMS));
 }
 
+/** The part of the address that names the open conversation. */
+let openHash = null;
+
+/**
+ * Go to the conversation that a hash names, at once: the browser reports a new address only after the keys that
+ * were pressed meanwhile, and what they send belongs to the new conversation.
+ */
+function goTo(hash) {
+  location.hash = hash;
+  open();
+}
+
 /** Open the conversation that the page's address names. */
 function open() {
+  openHash = location.hash;
   const address = addressOf(location.hash);
   const isPrivate = address.nick !== undefined;
   const isSelf = isPrivate && sameNick(address.nick, session.nick);
@@ -130,7 +143,7 @@ function leave(conversation) {
   const next = conversations.find((one) => one !== conversation && !one.isPrivate);
   session.leave(conversation);
   rememberRooms();
-  if (conversation === view.conversation) location.hash = hashOf(next);
+  if (conversation === view.conversation) goTo(hashOf(next));
   composer.focus();
 }
 
@@ -138,26 +151,26 @@ function leave(conversation) {
 function step(by) {
   const { conversations } = session;
   const index = conversations.indexOf(view.conversation);
-  location.hash = hashOf(conversations[(index + by + conversations.length) % conversations.length]);
+  goTo(hashOf(conversations[(index + by + conversations.length) % conversations.length]));
 }
 
-window.addEventListener("hashchange", open);
+window.addEventListener("hashchange", () => {
+  if (location.hash !== openHash) open();
+});
 document.addEventListener("keydown", (event) => {
   const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || dialog.isOpen) return;
   event.preventDefault();
   step(by);
 });
-notifications.onclick = (hash) => {
-  location.hash = hash;
-};
+notifications.onclick = goTo;
 sidebar.onleave = leave;
 sidebar.onjoin = (name) => {
-  location.hash = roomHash(roomOf(roomHash(name)).name);
+  goTo(roomHash(roomOf(roomHash(name)).name));
   composer.focus();
 };
 sidebar.ontalk = view.rows.onnick = (nick) => {
-  location.hash = privateHash(nick);
+  goTo(privateHash(nick));
   composer.focus();
 };
 session.onconversations = () => {
@@ -292,7 +305,7 @@ function talkTo(nick, text) {
   if (sameNick(to, session.nick)) session.onnotice(view.conversation, "toYourself");
   else if (session.connection.isOnline && !session.features.people) session.onnotice(view.conversation, "noPrivate");
   else {
-    location.hash = privateHash(to);
+    goTo(privateHash(to));
     const conversation = session.openPrivate(to);
     if (conversation !== null && text !== "") say(conversation, text);
     return true;

@@ -177,6 +177,19 @@ def test_who_is_too_fast_waits_and_loses_nothing(serve: Serve, open_window: Open
     expect(ada.page.locator(".message.waiting")).to_have_count(0)
 
 
+def test_what_follows_a_change_of_room_at_once_goes_to_the_new_room(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    ada = open_window(serve(more=HISTORY).url, "Ada")
+    ada.say_at_once(["in the lobby", "/join tea", "in tea", "/leave", "in the lobby again"])
+    ada.line("in the lobby again")
+    assert ada.whole_log() == ["in the lobby", "in the lobby again"]
+    ada.say_at_once(["/join milk", "in milk", "/join tea"])
+    ada.line("in tea")
+    ada.go_to("milk")
+    ada.line("in milk")
+
+
 def test_a_server_that_stops_says_so(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
