@@ -69,7 +69,15 @@ export class Composer {
       announce(STRINGS.saidTooLong(over));
       return;
     }
-    if (this.onsubmit(text) !== false) this.set("");
+    const key = this.#conversation;
+    if (this.onsubmit(text) === false) return;
+    if (key === this.#conversation) {
+      this.set("");
+      return;
+    }
+    // The text was a command that opened another conversation; the field has the draft of that one.
+    delete this.#drafts[key];
+    this.#store.setJson("drafts", this.#drafts);
   }
 
   #changed() {

@@ -188,6 +188,13 @@ def test_what_follows_a_change_of_room_at_once_goes_to_the_new_room(
     ada.line("in tea")
     ada.go_to("milk")
     ada.line("in milk")
+    text = ada.page.locator("#text")
+    text.fill("a draft")
+    ada.go_to("")
+    ada.say("/join milk")
+    expect(text).to_have_value("a draft")
+    ada.go_to("")
+    expect(text).to_have_value("")
 
 
 def test_a_server_that_stops_says_so(serve: Serve, open_window: OpenWindow) -> None:
