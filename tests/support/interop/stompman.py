@@ -94,7 +94,8 @@ class StompmanPeer(Peer):
         """Subscribe, to acknowledge by hand."""
 
         async def take(frame: Any) -> None:
-            self.messages.put(Message(frame.body.decode(), dict(frame.headers), frame))
+            body = frame.body.decode(errors="replace")
+            self.messages.put(Message(body, dict(frame.headers), frame, frame.body))
 
         self._subscriptions[name] = self._wait(
             self._client.subscribe_with_manual_ack(
@@ -111,6 +112,10 @@ class StompmanPeer(Peer):
         """Send, through the transaction's ``send`` if it is in one."""
         sender = self._transactions[transaction][1] if transaction else self._client
         self._wait(sender.send(body.encode(), destination, headers=dashed(headers)))
+
+    def send_bytes(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """Send."""
+        self._wait(self._client.send(body, destination, headers=headers))
 
     def send_confirmed(self, destination: str, body: str) -> None:
         """Send with a receipt."""
