@@ -190,7 +190,7 @@ class Session:
                 self.broker.full_queues.wait_for(wait.queue, self._transport.resume_session)
             elif wait.is_done:
                 self._held = DONE
-                self._confirm(frame)
+                self.confirm(frame)
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
@@ -266,15 +266,15 @@ class Session:
         # have a body." Line ends before the NUL, as some old clients write, are ignored.
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
-        more = act(self, frame)
+        act(self, frame)
         if self.is_closed:
             return  # its own message overflowed its backlog; no frame may follow the ERROR
-        if "receipt" in frame.headers and act is not Session._connect:
-            self._confirm(frame, more)
+        if "receipt" in frame.headers and act not in _CONFIRMED:
+            self.confirm(frame)
         if act is commands.disconnect:
             self._close(CloseReason.DONE, "")
 
-    def _confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
+    def confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
         """Send the RECEIPT that a frame requests, if any, after those that are owed already."""
         # "If a server receives a receipt header, [it] MUST acknowledge the processing ..."
         receipt = None if frame is None else frame.headers.get("receipt")
@@ -426,8 +426,8 @@ class Session:
             self._transport.resume_reading()
 
 
-_Act = Callable[[Session, Frame], Mapping[str, str] | None]
-"""Executes a command; returns headers to add to the RECEIPT, or None."""
+_Act = Callable[[Session, Frame], None]
+_CONFIRMED = (Session._connect, commands.subscribe)  # no RECEIPT, and the command sends it itself
 
 _NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
 
