@@ -35,7 +35,7 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
-from rtchat.net.connection.liveness import Liveness
+from rtchat.net.connection.liveness import Liveness, Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
 from rtchat.net.connection.writer import IFramedTransport
@@ -372,6 +372,10 @@ class WebSocket(ClosingConnection):
     def can_hear(self) -> bool:
         """Whether an answer to a ping would be heard now."""
         return self._is_reading and not self.disconnecting
+
+    def taken(self) -> Taken | None:
+        """Return what the other side has taken, or None where the system does not say."""
+        return taken_by_peer(self.transport, self.writer.waiting_bytes)
 
     def suspend_pings(self, send_s: float, hear_s: float) -> None:
         """Send no pings from now on if the protocol above has heart-beats that are as frequent.
