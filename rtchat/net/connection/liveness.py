@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from struct import Struct
 from typing import NamedTuple
 
@@ -124,9 +125,9 @@ class Silence:
     def __init__(self, measure: Callable[[], Taken | None]) -> None:
         self._measure = measure
         self._last = Taken(0, 0)
-        self._took_s = 0.0  # when it had taken something
-        self._moved_s = 0.0  # the same, while more than a few bytes waited
-        self._heard_s = 0.0
+        self._took_s = -inf  # when it had taken something
+        self._moved_s = -inf  # the same, while more than a few bytes waited
+        self._heard_s = -inf
         self._heard_total = 0  # what it had taken when it was heard, or less
 
     def note(self, now_s: float, heard_s: float) -> None:
