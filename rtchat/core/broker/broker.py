@@ -30,6 +30,7 @@ from rtchat.core.broker.subscription import (
 )
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.broker.waiting import WaitingLines
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
@@ -64,7 +65,7 @@ class Broker:
         cork: The work that is deferred to the end of the turn.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
-        full_queues: The full queues, and the publishers that wait for them.
+        full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
         new_token: As above.
         publishing: Delivers SENDs to their targets.
@@ -95,6 +96,7 @@ class Broker:
         "router",
         "statistics",
         "turn",
+        "waiting",
     )
 
     def __init__(
@@ -116,7 +118,8 @@ class Broker:
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
-        self.full_queues = FullQueues(self.queues, self.cork, self.events)
+        self.waiting = WaitingLines()
+        self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
@@ -269,6 +272,7 @@ class Broker:
             provider.expire(now)
         for queue in list(self.queues.values()):
             queue.expire()
+        self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
 
     # Called by queues and providers

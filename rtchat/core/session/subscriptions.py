@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker
@@ -87,6 +87,15 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Return the open subscriptions, without those of temporary queues."""
+        return iter(self._by_key.values())
+
+    @property
+    def is_acknowledging(self) -> bool:
+        """Whether any subscription has to acknowledge its deliveries."""
+        return any(one.options.ack is not AckMode.AUTO for one in self._by_key.values())
 
     @property
     def topic_consumer_bytes(self) -> int:
