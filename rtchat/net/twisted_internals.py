@@ -22,6 +22,7 @@ __all__ = [
     "HTTPConnection",
     "Send",
     "direct_send",
+    "held_bytes",
     "is_plain_socket",
     "override_peer",
     "override_read",
@@ -65,6 +66,13 @@ def direct_send(transport: Any) -> tuple[Send | None, socket | None]:
         handle: Any = transport.getHandle()
         return handle.send, handle
     return transport.writeSomeData, None
+
+
+def held_bytes(transport: object) -> int:
+    """Return how many bytes wait in a plain socket's transport; 0 for other transports."""
+    if not isinstance(transport, FileDescriptor):
+        return 0
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
 def socket_of(transport: object) -> socket | None:

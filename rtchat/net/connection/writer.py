@@ -47,6 +47,10 @@ class IFramedTransport(Interface):
 
     peer: str = Attribute("The name of the other end, for the log.")
 
+    on_gone: Callable[[bool], None] | None = Attribute(
+        "Called with whether the connection broke, if the other end goes while reading is paused."
+    )
+
     def suspend_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
         """Stop pings: the protocol above sends and hears something this often, in seconds."""
 
