@@ -235,23 +235,33 @@ class Broker:
         return receipt
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
-        """Stop delivering to subscriptions; call :meth:`return_unacked` afterwards.
+        """Stop delivering to subscriptions; their unacknowledged messages stay with the session.
 
-        Two steps, because a session that ends must not get its own messages again: it detaches
-        all of its subscriptions before it returns any message.
+        A session that ends must not get its own messages again: it detaches all of its
+        subscriptions before it calls :meth:`return_unacked`.
         """
         for subscription in subscriptions:
             for listener in self.events.unsubscribed:
                 listener(subscription)
             self._detach(subscription)
 
-    def return_unacked(self, subscriptions: Iterable[Subscription]) -> None:
-        """Return the unacknowledged messages of ended subscriptions to their sources."""
+    def return_unacked(
+        self, subscriptions: Iterable[Subscription], *, has_failed: bool = False
+    ) -> None:
+        """Return the unacknowledged messages of a session that has ended to their sources.
+
+        Args:
+            subscriptions: The subscriptions of the session, all of them detached.
+            has_failed: Whether the oldest delivery of each subscription may have been the reason
+                for the end.
+        """
         # One call for each queue: the next consumer gets the messages in their original order.
         returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
             unacked, subscription.unacked = subscription.unacked, {}
             if unacked and subscription.source is not None:
+                if has_failed:
+                    next(iter(unacked.values())).failures += 1
                 returned.setdefault(subscription.source, []).extend(unacked.values())
         for source, entries in returned.items():
             source.returned(entries, requeue=True)
@@ -308,7 +318,7 @@ class Broker:
         Args:
             queue: The queue of the message.
             message: The message.
-            tries: The number of deliveries, or 0 if a consumer rejected it for good.
+            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
 
         Returns:
             Whether the queue has to remove the message.

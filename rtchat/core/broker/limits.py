@@ -17,8 +17,8 @@ class BrokerLimits:
         max_queue_messages: Number of messages in a queue, unacknowledged ones included, from which
             its publishers have to wait.
         max_queue_bytes: The same in bytes of bodies and headers.
-        max_deliveries: Number of deliveries of a message before it goes to the dead-letter queue;
-            0 means no limit.
+        max_deliveries: Number of failed deliveries of a message before it goes to the dead-letter
+            queue; 0 means no limit.
         max_bytes: The memory budget of all queues, transactions and backlogs, in bytes; 0 means no
             limit. A server has another default: a quarter of the machine's memory.
     """

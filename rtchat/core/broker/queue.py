@@ -37,7 +37,7 @@ class QueueOwner(Protocol):
         Args:
             queue: The queue.
             message: The message.
-            tries: The number of deliveries, or 0 if a consumer rejected it for good.
+            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
 
         Returns:
             Whether the queue has to remove the message.
@@ -55,7 +55,7 @@ class Queue:
 
     Args:
         name: The destination.
-        limits: The capacity, and the number of deliveries of a message.
+        limits: The capacity, and the number of failed deliveries of a message.
         owner: The broker.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         store: Stores messages that have to survive the process.
@@ -193,8 +193,8 @@ class Queue:
         limit = self._limits.max_deliveries
         for entry in sorted(entries, key=_seq_of):
             entry.deliveries += 1
-            is_over = not requeue or (limit and entry.deliveries >= limit)
-            tries = entry.deliveries if requeue else 0
+            is_over = not requeue or (limit and entry.failures >= limit)
+            tries = entry.failures if requeue else 0
             if is_over and self._owner.queue_rejected(self, entry.message, tries=tries):
                 self._forget([entry])
             else:
@@ -220,7 +220,7 @@ class Queue:
         self.dispatch()
 
     def remove(self, consumer: Subscription) -> None:
-        """Remove a consumer; :meth:`returned` follows for its unacknowledged messages."""
+        """Remove a consumer; its unacknowledged messages stay with its session."""
         self._consumers.remove(consumer)
         self._report_if_unused()
 

@@ -104,9 +104,7 @@ def commit(session: _Session, frame: Frame) -> None:
 
 def abort(session: _Session, frame: Frame) -> None:
     """Abort a transaction: drop its SENDs, and leave its deliveries unacknowledged."""
-    undone = undo(session.transactions.take(required(frame, "transaction")))
-    ended = (one for one in undone if session.subscriptions.get(one.number) is None)
-    session.broker.return_unacked(ended)
+    undo(session.transactions.take(required(frame, "transaction")))
 
 
 def disconnect(session: _Session, frame: Frame) -> None:

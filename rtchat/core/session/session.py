@@ -245,7 +245,7 @@ class Session(DeliveryHolder):
         ended = self.subscriptions.end_all()
         for name in self.transactions.names():
             ended += undo(self.transactions.take(name))
-        broker.return_unacked(ended)
+        broker.return_unacked(ended, has_failed=not after_disconnect)
         broker.leave(self)
 
     def _refuse(self, problem: ProtocolError) -> None:

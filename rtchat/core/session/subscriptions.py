@@ -1,4 +1,4 @@
-"""The subscriptions of one session, including its temporary queues."""
+"""The subscriptions of one session, including its temporary queues and those that have ended."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import (
     AckMode,
     StartAt,
@@ -18,9 +19,12 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.session.headers import required, subscribe_options
+from rtchat.core.session.message_ids import MessageIds
+from rtchat.core.session.past import PastSubscriptions
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
 
@@ -40,7 +44,10 @@ class _TempQueue(NamedTuple):
 
 
 class Subscriptions:
-    """The open subscriptions of one session, by id and by number.
+    """The subscriptions of one session: open ones by id, and by number all that hold deliveries.
+
+    Deliveries of a queue stay with the session when their subscription ends, until they are
+    acknowledged or the session ends. Meanwhile the subscription counts towards the limit.
 
     Args:
         broker: The broker.
@@ -57,9 +64,12 @@ class Subscriptions:
         "_broker",
         "_by_key",
         "_by_number",
+        "_ended",
         "_last_number",
         "_limits",
+        "_message_ids",
         "_outbound",
+        "_past",
         "_principal",
         "_refuse",
         "_temp_queues",
@@ -82,6 +92,9 @@ class Subscriptions:
         self._outbound = outbound
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
+        self._ended: dict[int, Subscription] = {}  # those that ended and held deliveries then
+        self._past: PastSubscriptions | None = None  # None until the first one ends
+        self._message_ids: MessageIds | None = None  # None until an ACK needs it
         self._temp_queues: dict[str, _TempQueue] = {}
         self._last_number = 0
 
@@ -168,22 +181,27 @@ class Subscriptions:
     def end(self, subscription_id: str, destination: str) -> None:
         """End the subscription with this id or, if the id is "", to this destination.
 
+        Nothing happens if the subscription has ended before.
+
         Raises:
-            ProtocolError: There is no such subscription.
+            ProtocolError: There was no such subscription.
         """
         key = self._key(subscription_id, destination)
+        past = self._past
+        if past is None:
+            past = self._past = PastSubscriptions(self._limits.max_subscriptions)
         subscription = self._by_key.pop(key, None)
+        name = self._temp_queue_name(key) if subscription is None else None
         if subscription is not None:
-            del self._by_number[subscription.number]
             self._broker.detach([subscription])
-            self._broker.return_unacked([subscription])
-            return
-        name = self._temp_queue_name(key)
-        if name is None:
+            self._keep_or_forget(subscription)
+        elif name is not None:
+            self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+        elif not past.had(key):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+        past.add(key)
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -198,11 +216,51 @@ class Subscriptions:
             self._broker.reply_queues.close(temp_queue.address)
         self._temp_queues.clear()
         self._broker.detach(ended)
+        ended += self._ended.values()
+        self._ended.clear()
         return ended
 
     def get(self, number: int) -> Subscription | None:
-        """Return the open subscription with this number, or None."""
+        """Return the subscription with this number, open or with deliveries, or None."""
         return self._by_number.get(number)
+
+    def find(self, ack_id: str, named: str | None) -> tuple[Subscription, str] | None:
+        """Return the delivery that an ACK or NACK is about; None if it is not pending any more.
+
+        It takes longer than :meth:`get`, and finds what :meth:`get` does not: a STOMP 1.2 client
+        may give the message's id.
+
+        Args:
+            ack_id: The ack id, or the message's id.
+            named: The id of the subscription, if the frame has it.
+
+        Returns:
+            The subscription, and the ack id of the delivery.
+
+        Raises:
+            KeyError: The session has had no such delivery.
+        """
+        rest, _, place = ack_id.rpartition("@")
+        message_id, _, session_id = rest.rpartition("@")
+        if session_id != self._principal.id or not message_id:
+            if self.version is not Version.V12:
+                raise KeyError(ack_id)
+            if self._message_ids is None:
+                self._message_ids = MessageIds()
+            return self._message_ids.find(ack_id, named, self._by_number)
+        digits = place.split(".")
+        number, delivery = (parse_digits(text, 18) or 0 for text in (*digits, "", "")[:2])
+        subscription = self._by_number.get(number)
+        if subscription is not None:
+            had = 0 < delivery <= subscription.deliveries
+            had = had and (self.version is not Version.V11 or named == subscription.id)
+        else:
+            past = self._past
+            had = 0 < number <= self._last_number and past is not None
+            had = had and past is not None and past.had_delivery(delivery)
+        if not had or place != f"{number}.{delivery}":
+            raise KeyError(ack_id)
+        return None
 
     def reply_address(self, reply_to: str) -> str:
         """Return the value of a ``reply-to`` header as other sessions see it.
@@ -234,7 +292,8 @@ class Subscriptions:
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limit = self._limits.max_subscriptions
-        if len(self._by_key) + len(self._temp_queues) >= limit:
+        self._forget_empty()
+        if len(self._by_number) + len(self._temp_queues) >= limit:
             raise LimitExceeded(
                 f"more than {limit} subscriptions",
                 "The limit is subscription.max_count of the server, for one session.",
@@ -254,6 +313,31 @@ class Subscriptions:
             encoder,
             self._principal,
         )
+
+    def _keep_or_forget(self, subscription: Subscription) -> None:
+        """Keep an ended subscription if it has deliveries that may return to their queue."""
+        self._forget_empty()
+        if isinstance(subscription.source, Queue):
+            self._ended[subscription.number] = subscription
+            self._forget_empty()
+        else:
+            self._forget(subscription)
+
+    def _forget_empty(self) -> None:
+        """Forget the ended subscriptions whose deliveries are all acknowledged."""
+        for subscription in list(self._ended.values()):
+            if not (subscription.unacked or subscription.reserved):
+                del self._ended[subscription.number]
+                self._forget(subscription)
+
+    def _forget(self, subscription: Subscription) -> None:
+        del self._by_number[subscription.number]
+        assert self._past is not None  # a subscription has ended
+        self._past.add_deliveries(subscription.deliveries)
+        if self.version is Version.V12 and subscription.unacked:
+            if self._message_ids is None:
+                self._message_ids = MessageIds()
+            self._message_ids.add(subscription, self._by_number)
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.options.ack is not AckMode.AUTO:

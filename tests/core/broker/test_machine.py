@@ -123,6 +123,7 @@ class Msg:
     dead_size: int
     expires_s: float
     returns: int = 0
+    failures: int = 0
 
     @property
     def place(self) -> tuple[int, int]:
@@ -183,6 +184,13 @@ class Peer:
     is_gone: bool = False
     receipts: int = 0
     names: int = 0
+    had: set[str] = field(default_factory=set)
+    ended: list[Sub] = field(default_factory=list)
+    ended_names: set[str] = field(default_factory=set)
+
+    def holders(self) -> list[Sub]:
+        """Return all that may hold deliveries, ended or not."""
+        return [*self.subs.values(), *self.ended]
 
 
 class Refused(Exception):
@@ -219,7 +227,8 @@ class Model:
     def held(self) -> list[Msg]:
         """Return every message that a queue holds."""
         held = [msg for msgs in self.ready.values() for msg in msgs]
-        held += [msg for sub in self.subs() for msg in sub.unacked.values()]
+        holders = [sub for peer in self.alive() for sub in peer.holders()]
+        held += [msg for sub in holders for msg in sub.unacked.values()]
         held += [msg for settlement in self.settlements() for msg in settlement.taken.values()]
         return held
 
@@ -296,6 +305,7 @@ class Model:
             name = headers["ack" if is_1_2 else "message-id"]
             assert name not in sub.unacked
             sub.unacked[name] = msg
+            sub.owner.had.add(name)
 
     def _begin(self, peer: Peer, frame: Frame) -> None:
         follows = self.journal[0] if self.journal else None
@@ -320,7 +330,7 @@ class Model:
             return
         self._expect(peer, "RECEIPT", frame.headers["receipt"])
         if frame.command == "DISCONNECT":
-            self.lose(peer)
+            self.lose(peer, has_failed=False)
 
     def _expect(self, peer: Peer, command: str, receipt: str = "") -> None:
         assert self.journal, f"no {command}"
@@ -397,9 +407,11 @@ class Model:
             self.settle()
         elif command == "UNSUBSCRIBE":
             ended = peer.subs.pop(headers["id"], None)
-            if ended is None:
+            if ended is not None:
+                peer.ended.append(ended)
+                peer.ended_names.add(ended.id)
+            elif headers["id"] not in peer.ended_names:
                 raise Refused
-            self._take_back([ended])
         elif command in ("ACK", "NACK"):
             self._acknowledge(peer, frame, name)
         elif command == "BEGIN":
@@ -413,15 +425,16 @@ class Model:
             if command == "COMMIT":
                 self._commit(actions)
             else:
-                undone = self._undo(actions)
-                self._take_back(sub for sub in undone if peer.subs.get(sub.id) is not sub)
+                self._undo(actions)
         else:
             assert command == "DISCONNECT"
 
+    def _takes_more(self, peer: Peer, name: str) -> bool:
+        actions = peer.transactions.get(name)
+        return actions is not None and len(actions) < LIMITS.max_transaction_actions
+
     def _join(self, peer: Peer, name: str, action: Action) -> None:
-        if name not in peer.transactions:
-            raise Refused
-        if len(peer.transactions[name]) >= LIMITS.max_transaction_actions:
+        if not self._takes_more(peer, name):
             raise Refused
         peer.transactions[name].append(action)
 
@@ -457,9 +470,11 @@ class Model:
 
     def _acknowledge(self, peer: Peer, frame: Frame, name: str) -> None:
         key = frame.headers["id" if peer.client.version is Version.V12 else "message-id"]
-        found = [sub for sub in peer.subs.values() if key in sub.unacked]
+        found = [sub for sub in peer.holders() if key in sub.unacked]
         if not found:
-            raise Refused
+            if key not in peer.had or (name and not self._takes_more(peer, name)):
+                raise Refused
+            return
         [sub] = found
         taken = {}
         for each in list(sub.unacked) if sub.ack == "client" else [key]:
@@ -485,6 +500,8 @@ class Model:
                 self.done[msg.copy] += 1
             self.settle()
         else:
+            for msg in msgs:
+                msg.failures += 1
             self._return(settlement.sub.queue, msgs, settlement.requeue)
 
     def _commit(self, actions: list[Action]) -> None:
@@ -495,22 +512,21 @@ class Model:
                 action.sub.reserved -= len(action.taken)
                 self._settle(action)
 
-    def _undo(self, actions: list[Action]) -> list[Sub]:
-        subs = []
+    def _undo(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Settlement):
                 sub = action.sub
                 sub.reserved -= len(action.taken)
                 both = {**sub.unacked, **action.taken}
                 sub.unacked = {name: both[name] for name in sorted(both, key=_delivery)}
-                subs.append(sub)
-        return subs
 
-    def _take_back(self, subs: Iterable[Sub]) -> None:
+    def _take_back(self, subs: Iterable[Sub], *, has_failed: bool) -> None:
         returned: dict[str, list[Msg]] = {}
         for sub in subs:
             if sub.unacked:
-                returned.setdefault(sub.queue, []).extend(sub.unacked.values())
+                msgs = list(sub.unacked.values())
+                msgs[0].failures += has_failed
+                returned.setdefault(sub.queue, []).extend(msgs)
                 sub.unacked = {}
         for queue, msgs in returned.items():
             self._return(queue, msgs, requeue=True)
@@ -519,11 +535,11 @@ class Model:
         kept = []
         for msg in sorted(msgs, key=lambda msg: msg.seq):
             msg.returns += 1
-            if requeue and msg.returns < MAX_DELIVERIES:
+            if requeue and msg.failures < MAX_DELIVERIES:
                 kept.append(msg)
             elif not queue.startswith(DEAD):
                 msg.queue = DEAD + queue.removeprefix("/queue/")
-                msg.size, msg.expires_s, msg.returns = msg.dead_size, 0, 0
+                msg.size, msg.expires_s, msg.returns, msg.failures = msg.dead_size, 0, 0, 0
                 self._put(msg)
             elif requeue:
                 kept.append(msg)
@@ -532,14 +548,13 @@ class Model:
         self.ready.setdefault(queue, []).extend(kept)
         self.settle([queue])
 
-    def lose(self, peer: Peer) -> None:
+    def lose(self, peer: Peer, *, has_failed: bool = True) -> None:
         """The session ends: its transactions are undone, and others get what it had."""
         peer.is_gone = True
         peer.waits_with = None
-        ended = list(peer.subs.values())
         for actions in peer.transactions.values():
-            ended += self._undo(actions)
-        self._take_back(ended)
+            self._undo(actions)
+        self._take_back(peer.holders(), has_failed=has_failed)
 
     def expire(self) -> None:
         """Drop what has expired while it was ready."""
@@ -579,7 +594,7 @@ def anybody(machine: QueueMachine) -> bool:
 
 def has_something(peer: Peer) -> bool:
     """Whether it has messages to acknowledge."""
-    return any(sub.unacked for sub in peer.subs.values())
+    return any(sub.unacked for sub in peer.holders())
 
 
 def somebody_has_something(machine: QueueMachine) -> bool:
@@ -737,12 +752,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.say(peer, frame)
 
     @precondition(lambda self: self.model.subs())
-    @rule(who=PICK, which=PICK)
-    def unsubscribe(self, who: int, which: int) -> None:
-        """A client unsubscribes."""
+    @rule(who=PICK, which=PICK, again=st.sampled_from([False] * 4 + [True]))
+    def unsubscribe(self, who: int, which: int, again: bool) -> None:
+        """A client unsubscribes, perhaps twice."""
         peer = self.pick(who, lambda peer: peer.subs)
         name = list(peer.subs)[which % len(peer.subs)]
         self.say(peer, self.frame(peer, "UNSUBSCRIBE", id=name))
+        if again:
+            self.say(peer, self.frame(peer, "UNSUBSCRIBE", id=name))
 
     @precondition(somebody_has_something)
     @rule(who=PICK, which=PICK, name=TRANSACTION, again=st.sampled_from([False] * 9 + [True]))
@@ -780,7 +797,7 @@ class QueueMachine(RuleBasedStateMachine):
         peer = self.pick(who, has_something)
         if name not in peer.transactions:
             name = ""
-        waiting = [(sub, key) for sub in peer.subs.values() for key in sub.unacked]
+        waiting = [(sub, key) for sub in peer.holders() for key in sub.unacked]
         sub, key = waiting[which % len(waiting)]
         headers = {"transaction": name, "requeue": requeue}
         if peer.client.version is Version.V12:
