@@ -102,13 +102,13 @@ class Subscriptions:
         return len(self._by_key)
 
     def __iter__(self) -> Iterator[Subscription]:
-        """Return the open subscriptions, without those of temporary queues."""
-        return iter(self._by_key.values())
+        """Return the subscriptions, open or with deliveries, without those of temporary queues."""
+        return iter(self._by_number.values())
 
     @property
     def is_acknowledging(self) -> bool:
         """Whether any subscription has to acknowledge its deliveries."""
-        return any(one.options.ack is not AckMode.AUTO for one in self._by_key.values())
+        return any(one.options.ack is not AckMode.AUTO for one in self._by_number.values())
 
     @property
     def topic_consumer_bytes(self) -> int:

@@ -73,7 +73,7 @@ def test_a_worker_stops_with_unsubscribe_and_disconnect_behind_its_send(server: 
     client.say("DISCONNECT", receipt="bye")
     assert client.receipts() == ["bye"]
     assert client.close_reason is CloseReason.DONE
-    # What it had goes back to its place.
+    # What it still had goes back to its place.
     assert bodies(server.drain(A)) == ["a1", "a2", "next", "one more"]
 
 
@@ -93,6 +93,16 @@ def test_it_may_hold_them_by_another_subscription(server: Server) -> None:
     client.subscribe(A, "second", ack="client", selector="never = 'true'")
     client.publish(A, "next")
     assert not client.is_waiting
+
+
+def test_it_may_hold_them_after_unsubscribe(server: Server) -> None:
+    fill(server)
+    client, [job] = worker(server)
+    client.say("UNSUBSCRIBE", id=A)
+    client.publish(A, "next")
+    assert not client.is_waiting
+    client.ack(job)
+    assert bodies(server.drain(A)) == ["a1", "a2", "next"]
 
 
 def test_an_acknowledgement_in_an_open_transaction_is_still_to_come(server: Server) -> None:

@@ -364,7 +364,7 @@ class Model:
 
     def _held_by(self, peer: Peer) -> Counter[str]:
         """Return how many deliveries of each queue a client has yet to acknowledge."""
-        held = Counter(msg.queue for sub in peer.subs.values() for msg in sub.unacked.values())
+        held = Counter(msg.queue for sub in peer.holders() for msg in sub.unacked.values())
         for actions in peer.transactions.values():
             for action in actions:
                 if isinstance(action, Settlement):

@@ -546,7 +546,7 @@ def test_a_commit_needs_no_room_where_it_acknowledges(server: Server) -> None:
     worker.say("COMMIT", transaction="t")
     assert not worker.is_waiting
     worker.stall()
-    worker.unsubscribe()
+    worker.drop()
     assert bodies(server.drain(Q)) == ["1", "2", "again"]
 
 
