@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
@@ -62,6 +63,7 @@ class Broker:
 
     Attributes:
         budget: The memory budget.
+        congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
@@ -75,6 +77,7 @@ class Broker:
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
+        waiting: The sessions that wait for a full queue, or for lagging subscribers.
     """
 
     __slots__ = (
@@ -82,6 +85,7 @@ class Broker:
         "_queue_store",
         "_sessions",
         "budget",
+        "congestion",
         "cork",
         "encoders",
         "epoch",
@@ -123,7 +127,10 @@ class Broker:
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
-        self.publishing = Publishing(epoch, self.router, self.queues, self.full_queues, self.cork)
+        self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
+        self.publishing = Publishing(
+            epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
+        )
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
@@ -179,6 +186,8 @@ class Broker:
 
     def leave(self, principal: Principal) -> None:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
+        if self.congestion.readers:
+            self.congestion.end(principal)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -282,6 +291,7 @@ class Broker:
             provider.expire(now)
         for queue in list(self.queues.values()):
             queue.expire()
+        self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
 

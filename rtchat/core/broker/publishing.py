@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.message import Message, size_of, time_to_live_ms, with_expires
 from rtchat.core.broker.principal import Principal
@@ -35,6 +36,7 @@ class Publishing:
         router: Resolves destinations.
         queues: The queues, by name.
         full_queues: Tracks full queues.
+        congestion: Tracks subscribers of topics that lag.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
 
     Attributes:
@@ -42,6 +44,8 @@ class Publishing:
     """
 
     __slots__ = (
+        "_congested",
+        "_congestion",
         "_cork",
         "_epoch",
         "_full_queues",
@@ -57,12 +61,15 @@ class Publishing:
         router: Router,
         queues: Mapping[str, Queue],
         full_queues: FullQueues,
+        congestion: Congestion,
         cork: Cork,
     ) -> None:
         self._epoch = epoch
         self._router = router
         self._queues = queues
         self._full_queues = full_queues
+        self._congestion = congestion
+        self._congested = congestion.active
         self._cork = cork
         self._published = router.published
         self.message_count = 0
@@ -89,7 +96,7 @@ class Publishing:
                 and self._full_queues.must_wait(queue, publisher)
             ):
                 return queue.name
-        return ""
+        return self._congestion.place_to_wait(route, publisher) if self._congested else ""
 
     def check(self, route: Route, frame: Frame) -> None:
         """Check a SEND without publishing it.
@@ -125,7 +132,11 @@ class Publishing:
             queue.put(Message(f"{self._epoch}-{number}", name, frame))
             return ""
         target = route.topic
-        if target is None or self._published:
+        if target is None or self._published or self._congested:
+            if self._congested and publisher is not None:
+                place = self._congestion.place_to_wait(route, publisher)
+                if place:
+                    return place
             self.publish(route, frame, "", None, publisher)
             return ""
         router = self._router
@@ -148,7 +159,7 @@ class Publishing:
         if queue is not None:
             return queue.capacity_for(size_of(frame))
         target = route.topic
-        if target is None or self._published:
+        if target is None or self._published or self._congested:
             return 0
         if target.generation != self._router.generation:
             self._router.renew(target)
@@ -204,6 +215,8 @@ class Publishing:
             ProtocolError: The SEND is refused; no target has received it.
         """
         headers = frame.headers
+        if self._congested:
+            self._congestion.spend(route, size_of(frame))
         if "expiration" in headers:
             frame = with_expires(frame, self._cork.now)
             headers = frame.headers
@@ -253,6 +266,8 @@ class Publishing:
         for part in parts:
             if isinstance(part, Publication):
                 frame = part.frame
+                if self._congested:
+                    self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
                     frame = with_expires(frame, self._cork.now)
                 steps += self._steps(part.route, frame, part.reply_to, part.sender)

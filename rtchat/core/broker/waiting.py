@@ -67,6 +67,10 @@ class WaitingLines:
         """Resume the session that has waited longest for a destination."""
         self.resume(next(iter(self._lines[name])))
 
+    def line(self, name: str) -> list[Waiter]:
+        """Return the sessions that wait for a destination, in order."""
+        return list(self._lines.get(name, ()))
+
     def holders(self) -> list[tuple[Waiter, str]]:
         """Return the waiting sessions that may hold deliveries, and what each waits for."""
         return list(self._holders.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rtchat.core.broker.subscription import Source
 from rtchat.core.session.connection import SessionTransport
@@ -14,7 +14,7 @@ __all__ = ["DeliveryHolder"]
 
 
 class DeliveryHolder:
-    """The part of a session that implements :class:`rtchat.core.broker.waiting.Waiter`."""
+    """The part of a session that implements ``Waiter`` and ``Reader`` of the broker."""
 
     __slots__ = ()
 
@@ -40,6 +40,18 @@ class DeliveryHolder:
             if subscription.source is not None:
                 held[subscription.source] += count
         return held
+
+    def congestible_names(self) -> Collection[str]:
+        """Return the destinations and patterns whose messages add to its backlog.
+
+        Queues are not among them: they give a connection no more than it takes.
+        """
+        return self.subscriptions.congestible_names()
+
+    @property
+    def unacknowledged_backlog_bytes(self) -> int:
+        """The bytes of messages to topics that wait for its acknowledgements."""
+        return self.subscriptions.congesting_bytes
 
     def stop_waiting(self) -> None:
         """Retry the frame that had to wait."""

@@ -326,7 +326,7 @@ class Session(DeliveryHolder):
         for check in route.checks:
             check(self, frame)
         broker, transaction = self.broker, headers.get("transaction")
-        if transaction is None and broker.queues:
+        if transaction is None and (broker.queues or broker.congestion.active):
             self.wait_for_capacity(route)
         reply_to = headers.get("reply-to", "")
         if reply_to:

@@ -11,6 +11,7 @@ from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import (
     AckMode,
+    SlowPolicy,
     StartAt,
     SubscribeOptions,
     Subscription,
@@ -115,6 +116,40 @@ class Subscriptions:
         """The number of bytes in the backlogs of topic consumers."""
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of deliveries of topics that were not acknowledged."""
+        return sum(
+            len(one.unacked)
+            for one in self._by_key.values()
+            if isinstance(one.source, TopicConsumer)
+        )
+
+    @property
+    def congesting_bytes(self) -> int:
+        """The same, without those that drop messages."""
+        sources = (subscription.source for subscription in self._by_key.values())
+        return sum(
+            source.waiting_bytes
+            for source in sources
+            if isinstance(source, TopicConsumer)
+            and source.subscription.options.slow is SlowPolicy.CLOSE
+        )
+
+    def congestible_names(self) -> list[str]:
+        """Return the destinations and patterns whose messages add to the session's backlog.
+
+        They are those of topics, unless ``x-slow`` says that messages may be dropped, and the
+        addresses of temporary queues.
+        """
+        names = [
+            one.destination
+            for one in self._by_key.values()
+            if one.options.slow is SlowPolicy.CLOSE
+            and (one.source is None or isinstance(one.source, TopicConsumer))
+        ]
+        return [*names, *(queue.address for queue in self._temp_queues.values())]
 
     def subscribe(self, frame: Frame) -> Mapping[str, str]:
         """Process a SUBSCRIBE; return headers to add to its RECEIPT.

@@ -335,6 +335,8 @@ class ConnectionWriter(Outbound):
         if change:
             self._accounted_bytes += change
             self.cork.budget.used += change
+            if self.waiting_bytes > self.watched_bytes:
+                self.cork.flushed[self.on_backlog] = None
 
     def _exempt(self, size: int) -> None:
         """Exempt the rest of the message just written from the limit, if it is about as large."""

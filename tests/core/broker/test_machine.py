@@ -279,8 +279,7 @@ class Model:
         """See that no chain of waiting clients is closed."""
         for peer in self.alive():
             if peer.waits_with is not None:
-                for queue in self._full_queues(peer, peer.waits_with)[:1]:
-                    assert not self._would_wait_for_itself(peer, queue)
+                assert not self._would_wait_for_itself(peer, peer.waits_for)
 
     def settle(self, queues: Iterable[str] | None = None) -> None:
         """See that each consumer gets the first message for it, until none is left."""
