@@ -75,7 +75,7 @@ class TopicConsumer:
             self._count(-entry.message.size)
             if not self._entries:
                 outbound = self.subscription.outbound
-                outbound.cork.flushed[outbound.on_backlog] = None
+                outbound.cork.woken[outbound.on_backlog] = None
             if not entry.message.is_expired(self._cork.now):
                 self._deliver(entry)
 
@@ -117,7 +117,7 @@ class TopicConsumer:
             if self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
                 outbound.overflow(self._waiting_bytes)
             elif self._waiting_bytes > outbound.watched_bytes:
-                outbound.cork.flushed[outbound.on_backlog] = None
+                outbound.cork.woken[outbound.on_backlog] = None
             return
         while self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
             _, oldest = self._entries.popitem(last=False)

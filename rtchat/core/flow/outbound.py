@@ -268,8 +268,8 @@ class Outbound(ABC):
         framing: The framing of the connection.
         cork: The cork of the server.
         watched_bytes: A backlog of more than this is watched.
-        on_backlog: Called after each flush that leaves a watched backlog, and when a topic
-            consumer has none any more.
+        on_backlog: Called at the end of a turn that leaves a watched backlog, and of one in which
+            a topic consumer has lost its own.
     """
 
     __slots__ = (

@@ -54,24 +54,19 @@ class _Progress:
 
     Attributes:
         since_s: The time.
-        taken: What it had taken by then; None where the system does not say.
-        waiting_bytes: What waited for it at the last look.
     """
 
-    __slots__ = ("since_s", "taken", "waiting_bytes")
+    __slots__ = ("_taken", "since_s")
 
     def __init__(self, client: Client, now_s: float) -> None:
         self.since_s = now_s
-        self.taken = client.taken_bytes()
-        self.waiting_bytes = client.writer.waiting_bytes
+        self._taken = (client.taken_bytes(), client.writer.drains)
 
     def note(self, client: Client, now_s: float) -> None:
         """Look at the client again."""
-        taken, waiting_bytes = client.taken_bytes(), client.writer.waiting_bytes
-        is_less = taken is None and waiting_bytes < self.waiting_bytes
-        if taken != self.taken or is_less or client.is_held_up:
-            self.since_s = now_s
-        self.taken, self.waiting_bytes = taken, waiting_bytes
+        taken = (client.taken_bytes(), client.writer.drains)
+        if taken != self._taken or client.is_held_up:
+            self._taken, self.since_s = taken, now_s
 
 
 class BacklogWatch:
