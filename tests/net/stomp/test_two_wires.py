@@ -79,6 +79,8 @@ class WebSocketWire:
                 self._was_told = True
             else:
                 assert message.opcode in (TEXT, BINARY)
+                # A frame's line feed comes with it; on its own it would be a heart-beat.
+                assert message.payload == b"\n" or message.payload.endswith(b"\0\n")
                 frames += self._reader.read(message.payload)
         return frames
 

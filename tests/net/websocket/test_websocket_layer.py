@@ -368,7 +368,7 @@ def test_one_compressed_message_serves_every_subscriber(monkeypatch: pytest.Monk
     [(first, payload)] = raw_frames(frames.pop())
     assert first == 0xC1
     assert len(payload) < len(body) / 4
-    assert inflated(payload).endswith(body + b"\0")
+    assert inflated(payload).endswith(body + b"\0\n")
     assert compressions == [1]
 
 
