@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: connections are closed, pending output is sent, exit code 0 within six seconds."""
+"""SIGTERM and Ctrl-C: connections are closed, pending output is sent, exit 0 within 6 seconds."""
 
 from __future__ import annotations
 

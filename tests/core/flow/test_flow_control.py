@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from support.core import Client, Server, bodies, clean_server, errors, message_size
+from support.core import Client, Server, bodies, clean_server, message_size
 from support.stomp import frame_bytes
 
 from rtchat.core.flow.memory import Budget
