@@ -7,15 +7,8 @@ txWS answers the handshake (:mod:`rtchat.net.websocket.txws_adapter`). Frames ar
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Protocol
 
-from twisted.internet.interfaces import (
-    IConsumer,
-    IDelayedCall,
-    IProducer,
-    IPushProducer,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,7 +16,7 @@ from typing_extensions import override
 from websockets.utils import apply_mask
 from zope.interface import implementer
 
-from rtchat.core.flow.outbound import Cork, Framing
+from rtchat.core.flow.outbound import Framing
 from rtchat.core.websocket.deflate import Deflate
 from rtchat.core.websocket.framing import (
     PLAIN,
@@ -40,6 +33,7 @@ from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size
 from rtchat.net.websocket.keepalive import KeepAlive
 from rtchat.net.websocket.messages import MessageProtocol
+from rtchat.net.websocket.settings import WebSocketSettings
 from rtchat.net.websocket.txws_adapter import TxwsConnection
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
@@ -62,17 +56,6 @@ _TURN_BYTES = 64 * 1024
 """Decompressed data is passed up in pieces of about this size, so that back-pressure can act."""
 
 
-class _Factory(Protocol):
-    """What a WebSocket takes from its factory; see :class:`rtchat.net.websocket.factory`."""
-
-    clock: IReactorTime
-    cork: Cork
-    ping_interval_s: float
-    ping_timeout_s: float
-    max_message_bytes: int
-    deflate: bool
-
-
 @implementer(IFramedTransport, IConsumer, IPushProducer)
 class WebSocket(TxwsConnection):
     """One WebSocket: a protocol on a connection, and the transport of the wrapped protocol.
@@ -83,7 +66,7 @@ class WebSocket(TxwsConnection):
     chooses text or binary for each.
     """
 
-    factory: _Factory
+    factory: WebSocketSettings
     transport: StreamTransport
     disconnecting: bool
 
@@ -203,6 +186,7 @@ class WebSocket(TxwsConnection):
                 self._has_received
                 and self._messages is None
                 and (self.is_open or self.receives_after_close)
+                and not pongs
             ):
                 # Most reads begin and end within a message; those between are complete.
                 stream += reader.plain_messages()
@@ -211,6 +195,9 @@ class WebSocket(TxwsConnection):
                 break
             opcode, data, _ = piece
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
+                if pongs:
+                    self._keep_alive.answer(pongs)
+                    pongs = []
                 if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close frame
                 if not self._has_received:
@@ -228,6 +215,12 @@ class WebSocket(TxwsConnection):
                         stream.clear()
                         size = 0
             elif opcode == Opcode.PING:
+                # Answers go out in the order of what they answer: first those to the data before
+                # the ping, then its pong, then those to the data behind it.
+                if stream:
+                    self.wrappedProtocol.dataReceived(b"".join(stream))
+                    stream.clear()
+                    size = 0
                 pongs.append(frame_header(Opcode.PONG, len(data)) + data)
             elif opcode == Opcode.CLOSE:
                 close = data

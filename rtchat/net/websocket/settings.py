@@ -1,0 +1,22 @@
+"""What a WebSocket takes from its factory, :class:`rtchat.net.websocket.factory.WebSockets`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from rtchat.core.flow.outbound import Cork
+
+__all__ = ["WebSocketSettings"]
+
+
+class WebSocketSettings(Protocol):
+    """The settings, which are explained there."""
+
+    clock: IReactorTime
+    cork: Cork
+    ping_interval_s: float
+    ping_timeout_s: float
+    max_message_bytes: int
+    deflate: bool
