@@ -522,7 +522,7 @@ def test_under_tls_messages_are_echoed_too() -> None:
     transport = PushTransport()
     websocket = sockets.buildProtocol(None)
     websocket.makeConnection(transport)
-    websocket.accept(upgrade_request(), None, agree(OFFER))
+    websocket.accept(upgrade_request(), None, agree(OFFER).deflate)
     head = transport.drain()
     assert f"\r\nSec-WebSocket-Extensions: {ANSWER}\r\n".encode() in head
     websocket.dataReceived(ws_frame(BINARY, bytes(1000)))
