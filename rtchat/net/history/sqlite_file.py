@@ -95,13 +95,13 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(_remedy(error)) from None
+            raise StoreUnusable(_remedy(error, path)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(_remedy(error)) from None
+            raise StoreUnusable(_remedy(error, path)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -273,15 +273,43 @@ def _boot_id() -> str:
         return ""
 
 
-def _remedy(error: OSError | sqlite3.Error) -> str:
+def _remedy(error: OSError | sqlite3.Error, path: Path | None) -> str:
     """Return what SQLite or the system reports as a sentence with a remedy."""
     if isinstance(error, OSError):
-        return f"{error.strerror}; change the permissions or the path"
+        if path is None or error.filename in (None, str(path), path):
+            return f"{error.strerror}; change the permissions or the path"
+        return _companion_remedy(Path(error.filename), error.strerror or "")
     text = str(error)
+    if path is not None and ("unable to open" in text or "readonly" in text):
+        # SQLite does not say which of its files it means.
+        for companion in (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal")):
+            if companion.exists() and not (companion.is_file() and _may_write(companion)):
+                return _companion_remedy(companion, "Permission denied")
+        if not _may_write(path.parent):
+            return f"its folder {path.parent} cannot be written; change its permissions or the path"
     for sign, words in _REMEDIES.items():
         if sign in text:
             return words
     return f"{text}; name another file"
+
+
+def _companion_remedy(companion: Path, reason: str) -> str:
+    """Return what to do about a file beside the database: its lock, or one of SQLite's."""
+    if not companion.exists():
+        return (
+            f"{companion} beside it cannot be created ({reason}); change the permissions of the "
+            "folder or the path"
+        )
+    if companion.is_dir():
+        return f"{companion} beside it is a folder; move it away"
+    return (
+        f"{companion} beside it cannot be opened for writing ({reason}); change the owner or the "
+        "permissions of that file, too"
+    )
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 _REMEDIES = {
