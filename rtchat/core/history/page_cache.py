@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from rtchat.core.history.stream import KeptMessage, Stream
+from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream
 
-__all__ = ["PAGE_MESSAGES", "PageCache"]
-
-PAGE_MESSAGES = 256
-"""The number of offsets in a page; at most this many messages are read from the file at once."""
+__all__ = ["PageCache"]
 
 
 class _Page:
