@@ -220,7 +220,7 @@ class History:
             if evicted is None:
                 self._forget_if_unused(stream)
                 raise LimitExceeded(
-                    f"more than {limit} destinations with history at once",
+                    f"more than {limit} destinations with history",
                     "The limit is destinations.max_count in [history] of the server.",
                 )
             self._evict(evicted)
@@ -288,15 +288,16 @@ class History:
         """Return a message from the page cache, or None; :meth:`load` brings it there."""
         return self._pages.get(stream, offset)
 
-    def load(self, stream: Stream, offset: int, done: Callable[[int], None]) -> None:
+    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
         """Read the page that contains a message into the page cache.
 
         Args:
             stream: The stream.
             offset: The message's offset.
             done: Called in a later turn, once the page was read, with the offset of the first
-                message that could be read, from the given one on. If none of the page can be,
-                that is the end of the page.
+                message that could be read, from the given one on, and a description of the
+                problem ("" on success). If the rest of the page is damaged, the offset is its
+                end.
         """
         page = offset // PAGE_MESSAGES
         first = max(page * PAGE_MESSAGES, stream.first)
@@ -305,7 +306,10 @@ class History:
 
         def take(rows: Sequence[Row], problem: str) -> None:
             if stream.number != number:  # evicted meanwhile: the rows are of the past
-                done(offset)
+                done(offset, "")
+                return
+            if problem:
+                done(offset, problem)
                 return
             readable = set()
             for row in rows:
@@ -318,7 +322,7 @@ class History:
                 stream.damaged_pages.discard(page)
             else:
                 stream.damaged_pages.add(page)
-            done(min((one for one in readable if one >= offset), default=end))
+            done(min((one for one in readable if one >= offset), default=end), "")
 
         self._store.read(number, first, end, take)
 
@@ -383,4 +387,3 @@ class History:
     def _trim_soon(self) -> None:
         self._overgrown = True
         self._owner.cork.woken[self.expire] = None
-

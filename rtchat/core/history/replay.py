@@ -19,7 +19,7 @@ class KeptMessages(Protocol):
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
         """Return a message if it is in memory, else None."""
 
-    def load(self, stream: Stream, offset: int, done: Callable[[int], None]) -> None:
+    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
         """Read a message into memory; call ``done`` in a later turn with the next readable one."""
 
     def find_time(
@@ -91,6 +91,8 @@ class Replay:
         """Begin where the subscription asks for; return headers to add to the RECEIPT."""
         stream, options = self.stream, self.subscription.options
         receipt = {"x-stream-epoch": stream.epoch, "x-stream-offset": str(stream.next)}
+        if stream.damaged_pages:
+            receipt["x-stream-damaged"] = "true"
         start = options.start
         if start.at is StartAt.FIRST:
             self._position = stream.first
@@ -172,7 +174,7 @@ class Replay:
         self.on_drain()
 
     def _finish(self) -> None:
-        if self._mark or self._unreadable:
+        if self._mark or self._unreadable or self._dropped:
             # The next message needs a header for this subscription alone.
             self.stream.followers[self] = None
             return
@@ -194,8 +196,11 @@ class Replay:
         self._dropped += lost
         self._position = self.stream.first
 
-    def _loaded(self, found: int) -> None:
+    def _loaded(self, found: int, problem: str) -> None:
         """Continue, from the first message on that could be read."""
+        if problem and self._is_answer_wanted():
+            self._refuse(_not_readable())
+            return
         lost = found - max(self._position, self.stream.first)
         if lost > 0 and self._is_answer_wanted():
             # The store is damaged there. What can be read comes, and the gap is announced.
@@ -226,3 +231,10 @@ class Replay:
 
 def _mark(is_recovered: str) -> bytes:
     return f"x-stream-recovered:{is_recovered}\n".encode()
+
+
+def _not_readable() -> ProtocolError:
+    """Return the error for a subscriber whose messages cannot be read from the store now."""
+    return ProtocolError(
+        "history cannot be read", "Subscribe again later. The server's log has the reason."
+    )

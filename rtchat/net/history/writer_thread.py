@@ -25,6 +25,9 @@ __all__ = ["HistoryStore"]
 
 _log = Logger(__package__)
 
+_MIN_FREE_BYTES = 4 * 1024 * 1024
+"""As much as may wait to be written at once."""
+
 T = TypeVar("T")
 
 InReactor = Callable[[Callable[[], None]], None]
@@ -42,6 +45,10 @@ class HistoryStore:
 
     Raises:
         StoreUnusable: The file cannot be opened; the text says why and what to do.
+
+    Attributes:
+        write_problem: Why the last write failed; "" if it did not.
+        disk_problem: What :meth:`check` has found wrong with the disk or the path; "" if nothing.
     """
 
     def __init__(
@@ -55,7 +62,16 @@ class HistoryStore:
         self.name = ":memory:" if path is None else str(path)
         self._in_reactor = in_reactor
         self._file = HistoryFile(path, is_power_safe=is_power_safe, max_bytes=max_bytes)
-        self._is_failing = False
+        if self._file.is_copy:
+            _log.warn(
+                "{file}: this is not the file as rtchat left it, but an older copy or one from "
+                "elsewhere. Its messages have a new epoch: clients that resume are told that some "
+                "may be missing.",
+                file=self.name,
+            )
+        self.write_problem = ""
+        self.disk_problem = ""
+        self._read_problem = ""
         self._operations: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._closed: Deferred[None] = Deferred()
         # A daemon: if the process ends without closing, what was written is safe.
@@ -71,27 +87,57 @@ class HistoryStore:
         """Write a batch; ``done`` is called with "" or the problem."""
 
         def answer(_: None, problem: str) -> None:
-            if problem and not self._is_failing:
-                _log.error(
-                    "{file}: history cannot be written: {problem}. Publishers get an ERROR until "
-                    "it can; every message is tried.",
-                    file=self.name,
-                    problem=problem,
-                )
-            elif self._is_failing and not problem:
-                _log.info("{file}: history can be written again", file=self.name)
-            self._is_failing = bool(problem)
+            self._written(problem)
             done(problem)
 
         self._submit(lambda: self._file.write(batch), None, answer)
+
+    def check(self, done: Callable[[], None]) -> None:
+        """Look whether the file is in its place and the disk has room; try again what failed.
+
+        ``done`` is called in a later turn; the attributes have the result.
+        """
+        is_failing = bool(self.write_problem)
+
+        def look() -> tuple[str, str]:
+            disk_problem = _disk_problem(self._file)
+            if is_failing:
+                try:
+                    self._file.probe()
+                except sqlite3.Error as error:
+                    return disk_problem, str(error)
+            return disk_problem, ""
+
+        def answer(found: tuple[str, str], problem: str) -> None:
+            self.disk_problem, write_problem = found
+            if is_failing:
+                self._written(write_problem or problem)
+            done()
+
+        self._submit(look, ("", ""), answer)
+
+    def _written(self, problem: str) -> None:
+        """Take the result of a write; log when it is another than before."""
+        if problem and not self.write_problem:
+            _log.error(
+                "{file}: history cannot be written: {problem}. Publishers get an ERROR until "
+                "it can; every message is tried.",
+                file=self.name,
+                problem=problem,
+            )
+        elif self.write_problem and not problem:
+            _log.info("{file}: history can be written again", file=self.name)
+        self.write_problem = problem
 
     def read(
         self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
     ) -> None:
         """Read the messages of a stream with offsets from ``first`` to before ``end``."""
-        nothing: Sequence[Row] = ()
+        nothing: tuple[Sequence[Row], str] = ((), "")
         self._submit(
-            lambda: self._file.read(stream, first, end), nothing, self._logging_problems(done)
+            lambda: self._file.read_what_can_be(stream, first, end),
+            nothing,
+            self._logging_damage(done),
         )
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
@@ -100,8 +146,8 @@ class HistoryStore:
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
         """Delete the oldest messages of streams."""
-        nothing: Sequence[Trimmed] = ()
-        self._submit(lambda: self._file.trim(trims), nothing, self._logging_problems(done))
+        nothing: tuple[Sequence[Trimmed], str] = ((), "")
+        self._submit(lambda: self._file.trim(trims), nothing, self._logging_damage(done))
 
     def close(self) -> Deferred[None]:
         """Finish all queued operations and close the file; fires when that is done."""
@@ -109,14 +155,30 @@ class HistoryStore:
         return self._closed
 
     def _logging_problems(self, done: Callable[[T, str], None]) -> Callable[[T, str], None]:
+        """Return the callback with a log of each new problem; damage would fill the log."""
+
         def answer(result: T, problem: str) -> None:
-            if problem:
+            if problem and problem != self._read_problem:
                 _log.error(
-                    "{file}: history cannot be read or cleaned up: {problem}",
+                    "{file}: history cannot be read or cleaned up: {problem}. Subscribers get "
+                    "what can be read.",
                     file=self.name,
                     problem=problem,
                 )
+                self._read_problem = problem
             done(result, problem)
+
+        return answer
+
+    def _logging_damage(
+        self, done: Callable[[T, str], None]
+    ) -> Callable[[tuple[T, str], str], None]:
+        """Return the callback for an operation that succeeds in part where there is damage."""
+        log = self._logging_problems(lambda result, problem: None)
+
+        def answer(result: tuple[T, str], problem: str) -> None:
+            log(result[0], problem or result[1])
+            done(result[0], problem)
 
         return answer
 
@@ -148,3 +210,16 @@ class HistoryStore:
                 )
             )
         self._in_reactor(lambda: self._closed.callback(None))
+
+
+def _disk_problem(file: HistoryFile) -> str:
+    """Return what is wrong with the file's disk or path; "" if nothing is."""
+    try:
+        free_bytes = file.free_bytes()
+        if not file.is_in_place():
+            return "the file was moved or deleted; start the server again"
+    except OSError as error:
+        return f"{error.strerror}"
+    if free_bytes is not None and free_bytes < _MIN_FREE_BYTES:
+        return "the disk is full"
+    return ""
