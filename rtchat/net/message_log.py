@@ -147,7 +147,7 @@ class MessageLog:
                 path=self.path,
                 error=error,
             )
-        self.problem = str(error)
+        self.problem = str(getattr(error, "strerror", None) or error)
 
     def _report_lost(self, lost: int) -> None:
         self._lost = 0

@@ -40,19 +40,23 @@ class EvictionOrder:
             if len(heap) > 2 * len(stored) + _SPARE_ENTRIES:
                 self._build(stored)
 
-    def next(self, streams: Iterable[Stream], unit: int) -> Stream | None:
-        """Return the stream to evict, or None if none can be.
+    def next(self, streams: Iterable[Stream], unit: int, most: int = 16) -> Stream | None:
+        """Return the stream to evict, or None if none should be now.
+
+        Streams with messages on their way are passed over. They can be evicted in a moment, so
+        meanwhile no stream has to go that has more than one message.
 
         Args:
             streams: All streams.
             unit: The unit that is being admitted; streams that it needs are not evicted.
+            most: How many streams may be passed over.
         """
         heap = self._heap
         if heap is None:
             heap = self._build(streams)
         passed_over: list[_Entry] = []
         found = None
-        while heap and found is None:
+        while heap and found is None and len(passed_over) < most:
             entry = heappop(heap)
             stream = entry[3]
             if stream.is_forgotten or not stream.is_stored or stream.number != entry[2]:
@@ -62,6 +66,9 @@ class EvictionOrder:
                 heappush(heap, now)
             elif _is_needed(stream, unit):
                 passed_over.append(now)
+            elif passed_over and len(stream) > 1:
+                passed_over.append(now)
+                break
             else:
                 found = stream
         for entry in passed_over:

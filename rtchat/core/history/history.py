@@ -15,11 +15,12 @@ from rtchat.core.history.replay import Replay
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
 from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot, Trim, Trimmed
 from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream, message_of
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import ProtocolError
 
 __all__ = ["History", "HistoryOwner"]
 
 _SWEEP_EVERY_S = 10.0
+_EVICTIONS_AT_ONCE = 2
 _OVERGROWN = 2
 """A stream that exceeds its limits by this factor is trimmed at once."""
 
@@ -174,6 +175,7 @@ class History:
 
         def join(replay: Replay) -> None:
             del self._replays[replay.subscription]
+            del stream.replays[replay]
             replay.subscription.source = None
             if stream.topic is None:
                 stream.topic = new_topic()
@@ -182,6 +184,7 @@ class History:
         replay = Replay(subscription, stream, self, self._owner.cork, join, refuse)
         subscription.source = replay
         self._replays[subscription] = replay
+        stream.replays[replay] = None
         stream.users += 1
         return replay.start()
 
@@ -190,6 +193,7 @@ class History:
         replay = self._replays.pop(subscription, None)
         if replay is not None:
             replay.close()
+            del stream.replays[replay]
         elif stream.topic is not None:
             stream.topic.remove(subscription)
             if not len(stream.topic):
@@ -206,27 +210,26 @@ class History:
         """Give the stream a place in the store; the next batch creates it.
 
         If the store is full, another stream gives up its place: see :class:`EvictionOrder`. A
-        client that returns to that one is told that something is missing.
-
-        Raises:
-            LimitExceeded: Messages that are being written need all places.
+        client that returns to that one is told that something is missing. What is on its way to
+        the store is never evicted, so there may be more streams than the limit for a moment.
         """
-        stream.unit = unit = self.group_commit.unit
+        stream.unit = self.group_commit.unit
         if stream.is_stored:
             return
-        limit = self._limits.max_destinations
-        if self._stored >= limit:
-            evicted = self._eviction.next(self._streams.values(), unit)
-            if evicted is None:
-                self._forget_if_unused(stream)
-                raise LimitExceeded(
-                    f"more than {limit} destinations with history",
-                    "The limit is destinations.max_count in [history] of the server.",
-                )
-            self._evict(evicted)
+        self._make_room(_EVICTIONS_AT_ONCE)
         stream.is_stored = True
         self._stored += 1
         self._eviction.changed(stream, self._streams.values())
+
+    def _make_room(self, most: int, passing_over: int = 16) -> None:
+        """Evict streams until there is a place for one more, or as many as may be at once."""
+        unit = self.group_commit.unit
+        while most and self._stored >= self._limits.max_destinations:
+            evicted = self._eviction.next(self._streams.values(), unit, passing_over)
+            if evicted is None:
+                return
+            self._evict(evicted)
+            most -= 1
 
     def _evict(self, stream: Stream) -> None:
         """Delete the messages of a stream. With subscriptions it goes on, numbered from 0."""
@@ -243,9 +246,8 @@ class History:
             self._last_number += 1
             end = stream.next
             stream.restart(self._last_number, commit.epoch)
-            for replay in self._replays.values():
-                if replay.stream is stream:
-                    replay.restart(end)
+            for replay in stream.replays:
+                replay.restart(end)
         if had_messages:
             self._owner.stream_emptied(stream)
 
@@ -344,6 +346,9 @@ class History:
     def expire(self) -> None:
         """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
         now = self._owner.cork.now
+        if self._stored > self._limits.max_destinations:
+            excess = self._stored - self._limits.max_destinations
+            self._make_room(excess, passing_over=len(self._streams))
         if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
             return
         self._sweep_at_s = now + _SWEEP_EVERY_S

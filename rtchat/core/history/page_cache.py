@@ -67,8 +67,9 @@ class PageCache:
 
     def forget(self, stream: Stream) -> None:
         """Evict all pages of a stream."""
-        for key in [key for key in self._pages if key[0] == stream.number]:
-            self._forget_page(key)
+        first, last = stream.stored_first // PAGE_MESSAGES, stream.next // PAGE_MESSAGES
+        for page in range(first, last + 1):
+            self._forget_page((stream.number, page))
 
     def _forget_page(self, key: tuple[int, int]) -> None:
         page = self._pages.pop(key, None)

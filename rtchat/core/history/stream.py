@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.topic import Topic
@@ -63,6 +64,13 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     )
 
 
+class Restartable(Protocol):
+    """A replay, as far as its stream knows it."""
+
+    def restart(self, end: int) -> None:
+        """Begin anew with the stream; the messages before ``end`` are gone."""
+
+
 class Stream:
     """The messages of one destination with a history.
 
@@ -70,6 +78,7 @@ class Stream:
         number: The number that identifies the stream in the store.
         name: The destination.
         epoch: Text that identifies this incarnation of the destination's stream.
+        replays: The subscriptions that have not caught up yet.
         rule: The retention.
         first: The offset of the oldest message that may be replayed.
         next: The offset of the next message; all messages before it are durable.
@@ -101,6 +110,7 @@ class Stream:
         "number",
         "oldest_s",
         "position_prefix",
+        "replays",
         "rule",
         "stored_first",
         "topic",
@@ -124,6 +134,7 @@ class Stream:
         self.waiting = 0
         self.topic: Topic | None = None
         self.followers: dict[PausedSource, None] = {}
+        self.replays: dict[Restartable, None] = {}
         self.unit = -1
         self.users = 0
         self.damaged_pages: set[int] = set()

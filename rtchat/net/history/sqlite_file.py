@@ -301,8 +301,10 @@ class HistoryFile:
                 execute("INSERT INTO server VALUES (?, ?, 0, '')", (token_hex(8), _boot_id()))
             epoch = self._begin_life(is_power_safe)
         streams = [
-            StoredStream(*row, oldest_s=self._oldest_s(row[0], row[3]))
-            for row in execute(_STREAMS).fetchall()
+            StoredStream(
+                number, name, stream_epoch, first, end, size, self._oldest_s(number, first)
+            )
+            for number, name, stream_epoch, first, end, size in execute(_STREAMS).fetchall()
         ]
         return StoreSnapshot(epoch, streams)
 

@@ -48,6 +48,7 @@ class HistoryStore:
 
     Attributes:
         write_problem: Why the last write failed; "" if it did not.
+        read_problem: Why the last read failed; "" if it did not. Damage is no failure.
         disk_problem: What :meth:`check` has found wrong with the disk or the path; "" if nothing.
     """
 
@@ -70,8 +71,10 @@ class HistoryStore:
                 file=self.name,
             )
         self.write_problem = ""
+        self.read_problem = ""
         self.disk_problem = ""
-        self._read_problem = ""
+        self._unread: tuple[int, int, int] | None = None  # stream, first, end of a failed read
+        self._problem_said = ""
         self._operations: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._closed: Deferred[None] = Deferred()
         # A daemon: if the process ends without closing, what was written is safe.
@@ -97,24 +100,30 @@ class HistoryStore:
 
         ``done`` is called in a later turn; the attributes have the result.
         """
-        is_failing = bool(self.write_problem)
+        is_failing, unread = bool(self.write_problem), self._unread
 
-        def look() -> tuple[str, str]:
-            disk_problem = _disk_problem(self._file)
+        def look() -> tuple[str, str, str]:
+            write_problem = read_problem = ""
             if is_failing:
-                try:
-                    self._file.probe()
-                except sqlite3.Error as error:
-                    return disk_problem, str(error)
-            return disk_problem, ""
+                write_problem = _problem_of(self._file.probe)
+            if unread is not None:
+                read_problem = _problem_of(lambda: self._file.read_what_can_be(*unread))
+            return _disk_problem(self._file), write_problem, read_problem
 
-        def answer(found: tuple[str, str], problem: str) -> None:
-            self.disk_problem, write_problem = found
+        def answer(found: tuple[str, str, str], problem: str) -> None:
+            self.disk_problem, write_problem, read_problem = found
             if is_failing:
                 self._written(write_problem or problem)
+            if unread is not None:
+                self._read(read_problem or problem, unread)
             done()
 
-        self._submit(look, ("", ""), answer)
+        self._submit(look, ("", "", ""), answer)
+
+    def _read(self, problem: str, place: tuple[int, int, int]) -> None:
+        """Take the result of a read."""
+        self.read_problem = problem
+        self._unread = place if problem else None
 
     def _written(self, problem: str) -> None:
         """Take the result of a write; log when it is another than before."""
@@ -134,10 +143,15 @@ class HistoryStore:
     ) -> None:
         """Read the messages of a stream with offsets from ``first`` to before ``end``."""
         nothing: tuple[Sequence[Row], str] = ((), "")
+
+        def answer(rows: Sequence[Row], problem: str) -> None:
+            self._read(problem, (stream, first, end))
+            done(rows, problem)
+
         self._submit(
             lambda: self._file.read_what_can_be(stream, first, end),
             nothing,
-            self._logging_damage(done),
+            self._logging_damage(answer),
         )
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
@@ -158,14 +172,14 @@ class HistoryStore:
         """Return the callback with a log of each new problem; damage would fill the log."""
 
         def answer(result: T, problem: str) -> None:
-            if problem and problem != self._read_problem:
+            if problem and problem != self._problem_said:
                 _log.error(
                     "{file}: history cannot be read or cleaned up: {problem}. Subscribers get "
                     "what can be read.",
                     file=self.name,
                     problem=problem,
                 )
-                self._read_problem = problem
+                self._problem_said = problem
             done(result, problem)
 
         return answer
@@ -210,6 +224,15 @@ class HistoryStore:
                 )
             )
         self._in_reactor(lambda: self._closed.callback(None))
+
+
+def _problem_of(operation: Callable[[], object]) -> str:
+    """Return why an operation on the file fails; "" if it does not."""
+    try:
+        operation()
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
 
 
 def _disk_problem(file: HistoryFile) -> str:

@@ -871,20 +871,6 @@ def test_a_single_message_over_the_limit_of_bytes_is_delivered_and_not_kept(tmp_
     assert offsets(server.listen(CHAT).messages()) == [1]
 
 
-def test_an_empty_place_that_a_frame_needs_is_not_given_away(tmp_path: Path) -> None:
-    limits = HistoryLimits(max_destinations=1)
-    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9, 1.0)], limits)
-    server.fill("/topic/chat.a", 1)
-    server.advance(60)
-    server.expire()
-    server.settle()
-    publisher = server.client()
-    publisher.say("SEND", "x", destination="/topic/chat.a,/topic/chat.b", receipt="r")
-    server.settle()
-    assert errors(publisher.received()) == ["more than 1 destinations with history"]
-    assert server.history.names() == []
-
-
 def test_a_bug_while_one_message_is_delivered_stops_no_other(server: Keeper) -> None:
     def fail(message: Message) -> None:
         if message.body == b"1":
