@@ -134,6 +134,7 @@ export const STRINGS = {
   joined: (room) => `You are in ${room} now.`,
   notices: {
     gap: "Messages may be missing here: the server does not have everything that was said while you were away.",
+    damaged: "Messages are missing here: the server's history is damaged. New messages arrive as usual.",
     privateNotKept: "Private messages are not kept anywhere: they end with this window.",
     senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,

@@ -33,7 +33,9 @@ _SET_BY_THE_SERVER = frozenset(
         "x-sender-id",
         "x-stream-epoch",
         "x-stream-offset",
+        "x-stream-damaged",
         "x-stream-recovered",
+        "x-stream-unreadable",
         "x-undelivered",
     }
 )

@@ -135,11 +135,7 @@ class _StreamTarget(Target):
         self._stream: Stream | None = None
 
     def admit(self) -> None:
-        """Reserve a place in the store for the stream.
-
-        Raises:
-            LimitExceeded: The store has the largest allowed number of streams.
-        """
+        """Give the stream a place in the store."""
         stream = self._stream
         if stream is None or stream.is_forgotten:
             stream = self._stream = self._history.find(self.name)
