@@ -1,14 +1,16 @@
 /** The chat page: joins the session to the view. */
 
 import "./stomp.js";
-import { sharedStorageOf, storageOf, windowHeaders } from "./embed/context.js";
+import { sharedStorageOf, storageOf } from "./embed/context.js";
 import { addressOf, privateHash, roomHash, roomOf } from "./model/addresses.js";
 import { parseLine } from "./model/commands.js";
+import { Identity } from "./model/identity.js";
 import { cleanNick, sameNick } from "./model/nicknames.js";
+import { ReadNotes } from "./model/read-notes.js";
 import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
-import { SendQueue, newId } from "./protocol/send-queue.js";
+import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
 import { Composer } from "./view/composer.js";
@@ -23,7 +25,6 @@ import { Status } from "./view/status.js";
 
 const MAX_REMEMBERED_ROOMS = 50;
 const TYPING_REFRESH_MS = 1000;
-const SAVE_READ_AFTER_MS = 500;
 
 fillIn();
 
@@ -31,25 +32,11 @@ const local = new Store(sharedStorageOf("localStorage"));
 const perTab = new Store(sharedStorageOf("sessionStorage"));
 const sendQueue = new SendQueue(storageOf("sessionStorage"), storageOf("localStorage"));
 const readPositions = new ReadPositions(local);
+const readNotes = new ReadNotes(readPositions);
+const person = new Identity(local);
 
-/** Return the token by which the server recognises this window after a reconnect; each window has its own. */
-function tokenOfTab() {
-  const token = perTab.get("token") || newId();
-  perTab.set("token", token);
-  return token;
-}
-
-const client = new globalThis.STOMPClient({
-  url: "/ws",
-  connectHeaders: () => ({ ...session.connectHeaders(), ...windowHeaders() }),
-});
-const session = new ChatSession({
-  client,
-  sendQueue,
-  readPositions,
-  token: tokenOfTab(),
-  nick: cleanNick(local.get("nick")),
-});
+const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
+const session = new ChatSession({ client, sendQueue, readPositions, person });
 const status = new Status();
 const view = new LogView();
 const composer = new Composer(perTab);
@@ -87,6 +74,11 @@ status.onretry = () => {
   composer.focus();
 };
 window.addEventListener("online", reconnectNow);
+window.addEventListener("pagehide", () => {
+  readNotes.store();
+  session.connection.sleep();
+});
+window.addEventListener("pageshow", () => session.connection.wake());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();
 });
@@ -186,25 +178,11 @@ session.onpeople = () => {
 
 // ---- incoming messages ----
 
-let readTimer = null;
 view.onread = (conversation) => {
   sidebar.changed();
   showTitle();
-  readTimer ??= setTimeout(() => {
-    readTimer = null;
-    noteRead(conversation);
-  }, SAVE_READ_AFTER_MS);
+  readNotes.note(conversation);
 };
-
-/** Remember how far the room was read. */
-function noteRead(conversation) {
-  const epoch = session.room(conversation.destination)?.stream.epoch ?? null;
-  if (epoch !== null && conversation.lastOffset !== null && conversation.unread === 0) {
-    readPositions.note(conversation.destination, epoch, conversation.lastOffset);
-  }
-}
-
-window.addEventListener("pagehide", () => noteRead(view.conversation));
 view.onneartop = (conversation) => {
   session.loadOlder(conversation).then((isMore) => {
     if (isMore) search.changed();
@@ -353,7 +331,6 @@ let wished = null; // a new nickname that the server has not confirmed
 session.onnick = (what, nick, reason) => {
   if (what === "set") {
     wasIn = true;
-    local.set("nick", nick);
     $("nick-shown").textContent = nick;
     $("nick-change").title = STRINGS.changeNick;
     $("nick-change").hidden = nick === "";
@@ -378,6 +355,17 @@ session.onnick = (what, nick, reason) => {
 };
 dialog.onchosen = changeNick;
 dialog.onclosed = () => composer.focus();
+
+/** The person is called otherwise now, because of what was done in another window. */
+window.addEventListener("storage", () => {
+  if (person.nick === "" || person.nick === session.nick) return;
+  if (!dialog.isNeeded) {
+    session.follow();
+    return;
+  }
+  dialog.dismiss();
+  changeNick(person.nick);
+});
 
 // ---- the demo pages ----
 

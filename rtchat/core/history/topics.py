@@ -7,9 +7,9 @@ from functools import partial
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
-from rtchat.core.broker.message import OVERHEAD_BYTES, Message
 from rtchat.core.broker.encoder import passed_on_lines
 from rtchat.core.broker.gate import SenderLines
+from rtchat.core.broker.message import OVERHEAD_BYTES, Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
