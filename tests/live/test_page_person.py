@@ -170,6 +170,29 @@ def test_what_was_ones_own_is_so_after_the_server_was_killed(
 # ---------------------------------------------------------------- a page that is left
 
 
+def test_a_page_in_the_back_forward_cache_is_no_ghost(
+    serve: Serve, open_window: OpenWindow, engine: str
+) -> None:
+    server = serve(more=IN_MEMORY)
+    ada, bob = open_window(server.url, "Ada"), open_window(server.url, "Bob")
+    see_people(bob, "Ada", "Bob")
+    ada.page.evaluate("window.isSamePage = true")
+    ada.page.goto(f"{server.url}health")
+    # After the time in which a reload would be back, not after that of a lost connection.
+    see_people(bob, "Bob", within_s=15)
+    bob.say("meanwhile")
+    bob.line("meanwhile")
+    ada.page.evaluate("history.back()")
+    see_people(bob, "Ada", "Bob")
+    ada.wait_for_state("online")
+    ada.line("meanwhile")
+    ada.say("back again")
+    bob.line("back again")
+    # A Firefox that a program drives loads the page anew.
+    if engine == "chromium":
+        assert ada.page.evaluate("window.isSamePage") is True
+
+
 def test_what_was_read_in_several_rooms_at_once_is_read_after_a_reload(
     serve: Serve, open_window: OpenWindow
 ) -> None:
