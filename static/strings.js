@@ -32,6 +32,8 @@ export const STRINGS = {
   menuUnread: (count, isSome) => (isSome ? `Rooms and people, ${count} unread` : "Rooms and people"),
   rooms: "Rooms",
   moreRooms: "More rooms",
+  foldedRooms: (count) => (count === 1 ? "1 more room" : `${count} more rooms`),
+  fewerRooms: "Fewer rooms",
   privateTalks: "Private",
   peopleHere: "People here",
   joinRoom: "Join or make a room",

@@ -91,10 +91,11 @@ export class Rows {
     return li;
   }
 
-  #head({ nick, isOwn, at }) {
+  #head({ nick, isOwn, at, isContinued }) {
     const head = make("div", "message-head");
     if (nick === null) head.append(make("span", "unseen", STRINGS.noNick));
-    else if (isOwn) head.append(make("bdi", "message-nick", nick));
+    // Under the first of several messages the name is for screen readers only: a button would hide the focus.
+    else if (isOwn || isContinued) head.append(make("bdi", "message-nick", nick));
     else head.append(this.#nickButton(nick));
     if (isOwn) head.append(make("span", "unseen", STRINGS.you));
     if (at !== null) {
