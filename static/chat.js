@@ -20,6 +20,7 @@ import { shownText } from "./view/rows.js";
 import { Search } from "./view/search.js";
 import { Sidebar, hashOf, titleOf } from "./view/sidebar.js";
 import { Status } from "./view/status.js";
+import { Visits } from "./view/visits.js";
 
 const MAX_REMEMBERED_ROOMS = 50;
 const TYPING_REFRESH_MS = 1000;
@@ -50,6 +51,7 @@ const session = new ChatSession({
   token: tokenOfTab(),
   nick: cleanNick(local.get("nick")),
 });
+const visits = new Visits();
 const status = new Status();
 const view = new LogView();
 const composer = new Composer(perTab);
@@ -63,17 +65,16 @@ const search = new Search({
   loadOlder: (conversation) => session.loadOlder(conversation),
 });
 let saidNotKept = false;
-let isReplaced = false;
 
 // ---- the connection ----
 
 session.onstate = (state, next) => {
   status.show(state, next);
-  if (isReplaced && state === "offline") status.explain(STRINGS.elsewhere, STRINGS.useHere);
+  const isDown = state === "offline" && (next.retryAt !== null || next.final);
+  if (isDown) dialog.done(); // the nickname is asked for with the next connection
+  if (isDown || state === "online") view.setOnline(!isDown);
 };
-session.onreplaced = () => {
-  isReplaced = true;
-};
+session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
 
 /** Make the next attempt to connect now instead of later. */
 function reconnectNow() {
@@ -81,7 +82,6 @@ function reconnectNow() {
 }
 
 status.onretry = () => {
-  isReplaced = false;
   if (session.nick === "") dialog.ask("", { isNeeded: true });
   else session.connect();
   composer.focus();
@@ -115,15 +115,34 @@ function goTo(hash) {
   open();
 }
 
+/** Put another conversation into the place that this one has in the browser's history. */
+function replaceWith(conversation) {
+  visits.replace(hashOf(conversation));
+  open();
+}
+
+/** Return whether an address is that of a room that was left, or of a closed conversation. */
+function isLeft(address) {
+  return !session.conversations.some((one) =>
+    address.nick === undefined ? one.destination === address.destination : one.isPrivate && sameNick(one.nick, address.nick));
+}
+
 /** Open the conversation that the page's address names. */
 function open() {
   openHash = location.hash;
   const address = addressOf(location.hash);
   const isPrivate = address.nick !== undefined;
+  if (visits.isReturn && view.conversation !== null && isLeft(address)) {
+    replaceWith(view.conversation); // Back does not undo /leave
+    return;
+  }
+  visits.mark();
   const isSelf = isPrivate && sameNick(address.nick, session.nick);
   let conversation = isPrivate && !isSelf ? session.openPrivate(address.nick) : null;
+  const isOneTooMany = isPrivate && !isSelf && conversation === null;
   conversation ??= session.join(isPrivate ? roomOf("") : address);
   if (isSelf) conversation.addNotice(STRINGS.notices.toYourself);
+  if (isOneTooMany) conversation.addNotice(STRINGS.notices.tooManyTalks);
   if (conversation === view.conversation) return;
   const isFirst = view.conversation === null;
   view.show(conversation);
@@ -137,14 +156,28 @@ function open() {
   showTitle();
 }
 
+/** Leave a room or close a private conversation. Return false if it is the lobby, and there is no other room. */
 function leave(conversation) {
-  const { conversations } = session;
-  if (!conversation.isPrivate && conversations.filter(({ isPrivate }) => !isPrivate).length === 1) return;
-  const next = conversations.find((one) => one !== conversation && !one.isPrivate);
+  const others = session.conversations.filter((one) => one !== conversation && !one.isPrivate);
+  if (others.length === 0 && conversation.name === null && !conversation.isPrivate) return false;
+  const next = others[0] ?? session.join(roomOf(""));
   session.leave(conversation);
   rememberRooms();
-  if (conversation === view.conversation) goTo(hashOf(next));
+  if (conversation === view.conversation) replaceWith(next);
   composer.focus();
+  return true;
+}
+
+/** Leave the room with this name, or without one the conversation on display. Return whether that was possible. */
+function leaveNamed(name) {
+  const { destination } = roomOf(roomHash(name));
+  const rooms = session.conversations.filter(({ isPrivate }) => !isPrivate);
+  const named = rooms.find((one) => one.destination === destination || sameNick(titleOf(one), name));
+  const conversation = name === "" ? view.conversation : named;
+  if (conversation === undefined) session.onnotice(view.conversation, "notInRoom", name);
+  else if (!leave(conversation)) session.onnotice(conversation, "onlyRoom");
+  else return true;
+  return false;
 }
 
 /** Go to the conversation above or below in the list. */
@@ -278,14 +311,12 @@ function runCommand({ command, ...what }) {
     case "me":
       return say(conversation, what.text, true);
     case "nick":
-      changeNick(cleanNick(what.nick));
-      break;
+      return renameTo(cleanNick(what.nick));
     case "join":
       sidebar.onjoin(what.room);
       break;
     case "leave":
-      leave(conversation);
-      break;
+      return leaveNamed(what.room);
     case "help":
       notice("help");
       break;
@@ -304,10 +335,11 @@ function talkTo(nick, text) {
   const to = cleanNick(nick);
   if (sameNick(to, session.nick)) session.onnotice(view.conversation, "toYourself");
   else if (session.connection.isOnline && !session.features.people) session.onnotice(view.conversation, "noPrivate");
+  else if (session.openPrivate(to) === null) session.onnotice(view.conversation, "tooManyTalks");
   else {
     goTo(privateHash(to));
     const conversation = session.openPrivate(to);
-    if (conversation !== null && text !== "") say(conversation, text);
+    if (text !== "") say(conversation, text);
     return true;
   }
   return false;
@@ -340,11 +372,21 @@ view.rows.ontakeback = ({ id }) => {
 
 // ---- the nickname ----
 
+/** Ask the server for another nickname. Return whether its answer is still to come. */
 function changeNick(nick) {
-  if (nick === "") return;
   const isNew = wasIn && nick !== session.nick;
-  session.setNick(nick);
   if (isNew) wished = nick;
+  session.setNick(nick);
+  return isNew && wished === nick;
+}
+
+/** Carry out /nick. Return false if nothing is left of the name. */
+function renameTo(nick) {
+  if (nick === "") session.onnotice(view.conversation, "noNickGiven");
+  else if (nick === session.nick) session.onnotice(view.conversation, "nickSet", nick);
+  else changeNick(nick);
+  view.list.toBottom();
+  return nick !== "";
 }
 
 let wasIn = false; // has logged in at least once
@@ -358,7 +400,10 @@ session.onnick = (what, nick, reason) => {
     $("nick-change").title = STRINGS.changeNick;
     $("nick-change").hidden = nick === "";
     view.setNick(nick);
-    if (wished === nick) session.onnotice(view.conversation, "nickSet", nick);
+    if (wished === nick) {
+      session.onnotice(view.conversation, "nickSet", nick);
+      dialog.done();
+    }
     wished = null;
     sidebar.changed();
     return;
@@ -370,7 +415,10 @@ session.onnick = (what, nick, reason) => {
       isNeeded: true,
       problem: isFree ? STRINGS.nickRefused(nick, reason) : STRINGS.nickTaken(nick, other),
     });
-    status.explain(STRINGS.needNick);
+    status.expectEnd(STRINGS.needNick);
+  } else if (dialog.isWaiting) {
+    const other = what === "taken" ? otherNick(nick) : nick;
+    dialog.refuse(other, what === "taken" ? STRINGS.nickTakenStill(nick, other) : STRINGS.nickRefused(nick, reason));
   } else {
     session.onnotice(view.conversation, what === "taken" ? "nickTaken" : "nickRefused", nick, reason);
   }

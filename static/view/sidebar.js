@@ -134,7 +134,7 @@ export class Sidebar {
       badge.title = STRINGS.unreadHere(talk.unread);
       badge.classList.toggle("loud", talk.mentions > 0 || talk.isPrivate);
       const leave = li.querySelector(".leave");
-      leave.hidden = talks.length === 1 && !talk.isPrivate;
+      leave.hidden = talks.length === 1 && !talk.isPrivate && talk.name === null;
       leave.setAttribute("aria-label", talk.isPrivate ? STRINGS.closePrivate(talk.nick) : STRINGS.leaveRoom(titleOf(talk)));
     });
   }
