@@ -1,20 +1,22 @@
 /** The chat page: joins the session to the view. */
 
 import "./stomp.js";
-import { sharedStorageOf, storageOf, windowHeaders } from "./embed/context.js";
+import { sharedStorageOf, storageOf } from "./embed/context.js";
 import { addressOf, privateHash, roomHash, roomOf } from "./model/addresses.js";
 import { parseLine } from "./model/commands.js";
+import { Identity } from "./model/identity.js";
 import { cleanNick, sameNick } from "./model/nicknames.js";
+import { ReadNotes } from "./model/read-notes.js";
 import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
-import { SendQueue, newId } from "./protocol/send-queue.js";
+import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
 import { Composer } from "./view/composer.js";
 import { $, announce, fillIn, make, oncePerFrame } from "./view/dom.js";
 import { LogView } from "./view/log-view.js";
-import { NickDialog, otherNick } from "./view/nick-dialog.js";
+import { Naming } from "./view/naming.js";
 import { Notifications } from "./view/notify.js";
 import { shownText } from "./view/rows.js";
 import { Search } from "./view/search.js";
@@ -24,7 +26,6 @@ import { Visits } from "./view/visits.js";
 
 const MAX_REMEMBERED_ROOMS = 50;
 const TYPING_REFRESH_MS = 1000;
-const SAVE_READ_AFTER_MS = 500;
 
 fillIn();
 
@@ -32,31 +33,17 @@ const local = new Store(sharedStorageOf("localStorage"));
 const perTab = new Store(sharedStorageOf("sessionStorage"));
 const sendQueue = new SendQueue(storageOf("sessionStorage"), storageOf("localStorage"));
 const readPositions = new ReadPositions(local);
+const readNotes = new ReadNotes(readPositions);
+const person = new Identity(local);
 
-/** Return the token by which the server recognises this window after a reconnect; each window has its own. */
-function tokenOfTab() {
-  const token = perTab.get("token") || newId();
-  perTab.set("token", token);
-  return token;
-}
-
-const client = new globalThis.STOMPClient({
-  url: "/ws",
-  connectHeaders: () => ({ ...session.connectHeaders(), ...windowHeaders() }),
-});
-const session = new ChatSession({
-  client,
-  sendQueue,
-  readPositions,
-  token: tokenOfTab(),
-  nick: cleanNick(local.get("nick")),
-});
+const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
+const session = new ChatSession({ client, sendQueue, readPositions, person });
 const visits = new Visits();
 const status = new Status();
 const view = new LogView();
 const composer = new Composer(perTab);
 const sidebar = new Sidebar(session);
-const dialog = new NickDialog();
+const naming = new Naming(session, status, (...notice) => session.onnotice(view.conversation, ...notice));
 const notifications = new Notifications(local);
 const search = new Search({
   rows: view.rows,
@@ -71,7 +58,7 @@ let saidNotKept = false;
 session.onstate = (state, next) => {
   status.show(state, next);
   const isDown = state === "offline" && (next.retryAt !== null || next.final);
-  if (isDown) dialog.done(); // the nickname is asked for with the next connection
+  if (isDown) naming.postpone();
   if (isDown || state === "online") view.setOnline(!isDown);
 };
 session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
@@ -82,11 +69,16 @@ function reconnectNow() {
 }
 
 status.onretry = () => {
-  if (session.nick === "") dialog.ask("", { isNeeded: true });
+  if (session.nick === "") naming.askFirst();
   else session.connect();
   composer.focus();
 };
 window.addEventListener("online", reconnectNow);
+window.addEventListener("pagehide", () => {
+  readNotes.store();
+  session.connection.sleep();
+});
+window.addEventListener("pageshow", () => session.connection.wake());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();
 });
@@ -192,7 +184,7 @@ window.addEventListener("hashchange", () => {
 });
 document.addEventListener("keydown", (event) => {
   const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || dialog.isOpen) return;
+  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || naming.isOpen) return;
   event.preventDefault();
   step(by);
 });
@@ -219,25 +211,11 @@ session.onpeople = () => {
 
 // ---- incoming messages ----
 
-let readTimer = null;
 view.onread = (conversation) => {
   sidebar.changed();
   showTitle();
-  readTimer ??= setTimeout(() => {
-    readTimer = null;
-    noteRead(conversation);
-  }, SAVE_READ_AFTER_MS);
+  readNotes.note(conversation);
 };
-
-/** Remember how far the room was read. */
-function noteRead(conversation) {
-  const epoch = session.room(conversation.destination)?.stream.epoch ?? null;
-  if (epoch !== null && conversation.lastOffset !== null && conversation.unread === 0) {
-    readPositions.note(conversation.destination, epoch, conversation.lastOffset);
-  }
-}
-
-window.addEventListener("pagehide", () => noteRead(view.conversation));
 view.onneartop = (conversation) => {
   session.loadOlder(conversation).then((isMore) => {
     if (isMore) search.changed();
@@ -291,7 +269,7 @@ composer.nicks = () => {
 composer.ontype = () => session.type();
 composer.onsubmit = (text) => {
   if (session.nick === "") {
-    dialog.ask("", { isNeeded: true });
+    naming.askFirst();
     return false;
   }
   return runCommand(parseLine(text));
@@ -311,7 +289,8 @@ function runCommand({ command, ...what }) {
     case "me":
       return say(conversation, what.text, true);
     case "nick":
-      return renameTo(cleanNick(what.nick));
+      view.list.toBottom();
+      return naming.command(cleanNick(what.nick));
     case "join":
       sidebar.onjoin(what.room);
       break;
@@ -372,60 +351,12 @@ view.rows.ontakeback = ({ id }) => {
 
 // ---- the nickname ----
 
-/** Ask the server for another nickname. Return whether its answer is still to come. */
-function changeNick(nick) {
-  const isNew = wasIn && nick !== session.nick;
-  if (isNew) wished = nick;
-  session.setNick(nick);
-  return isNew && wished === nick;
-}
-
-/** Carry out /nick. Return false if nothing is left of the name. */
-function renameTo(nick) {
-  if (nick === "") session.onnotice(view.conversation, "noNickGiven");
-  else if (nick === session.nick) session.onnotice(view.conversation, "nickSet", nick);
-  else changeNick(nick);
-  view.list.toBottom();
-  return nick !== "";
-}
-
-let wasIn = false; // has logged in at least once
-let wished = null; // a new nickname that the server has not confirmed
-
-session.onnick = (what, nick, reason) => {
-  if (what === "set") {
-    wasIn = true;
-    local.set("nick", nick);
-    $("nick-shown").textContent = nick;
-    $("nick-change").title = STRINGS.changeNick;
-    $("nick-change").hidden = nick === "";
-    view.setNick(nick);
-    if (wished === nick) {
-      session.onnotice(view.conversation, "nickSet", nick);
-      dialog.done();
-    }
-    wished = null;
-    sidebar.changed();
-    return;
-  }
-  const isFree = what === "refused" && wished === null;
-  if (what === "needed" || isFree) {
-    const other = otherNick(nick);
-    dialog.ask(isFree ? nick : other, {
-      isNeeded: true,
-      problem: isFree ? STRINGS.nickRefused(nick, reason) : STRINGS.nickTaken(nick, other),
-    });
-    status.expectEnd(STRINGS.needNick);
-  } else if (dialog.isWaiting) {
-    const other = what === "taken" ? otherNick(nick) : nick;
-    dialog.refuse(other, what === "taken" ? STRINGS.nickTakenStill(nick, other) : STRINGS.nickRefused(nick, reason));
-  } else {
-    session.onnotice(view.conversation, what === "taken" ? "nickTaken" : "nickRefused", nick, reason);
-  }
-  wished = null;
+naming.onset = (nick) => {
+  view.setNick(nick);
+  sidebar.changed();
 };
-dialog.onchosen = changeNick;
-dialog.onclosed = () => composer.focus();
+naming.onclosed = () => composer.focus();
+window.addEventListener("storage", () => naming.follow(person.nick));
 
 // ---- the demo pages ----
 
@@ -449,10 +380,9 @@ for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
 }
 open();
 if (session.nick === "") {
-  dialog.ask("", { isNeeded: true });
+  naming.askFirst();
 } else {
-  $("nick-shown").textContent = session.nick;
-  $("nick-change").hidden = false;
+  naming.show(session.nick);
   session.connect();
   composer.focus();
 }

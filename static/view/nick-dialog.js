@@ -53,6 +53,17 @@ export class NickDialog {
     return this.#dialog.open;
   }
 
+  /** Whether the page waits for a nickname. */
+  get isNeeded() {
+    return this.#isNeeded;
+  }
+
+  /** Close the dialog: the question is answered. */
+  dismiss() {
+    this.#isNeeded = false;
+    this.#dialog.close();
+  }
+
   /** Open the dialog. `isNeeded`: it cannot be cancelled. `problem` says why the last nickname was refused. */
   ask(nick, { isNeeded = false, problem = "" } = {}) {
     this.#isNeeded = isNeeded;

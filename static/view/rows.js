@@ -81,7 +81,7 @@ export class Rows {
     li.classList.toggle("refused", state === "refused" || state === "undelivered");
     li.classList.toggle("found", row === this.found);
     li.classList.toggle("names-me", !isOwn && mentions(row.text, this.nick));
-    li.classList.toggle("arriving", isNew && row.live && at !== null && Date.now() - at < ARRIVING_MS);
+    li.classList.toggle("arriving", isNew && row.live && Date.now() - row.arrivedAt < ARRIVING_MS);
 
     const avatar = make("span", "avatar", nick === null ? "#" : [...nick][0].toUpperCase());
     avatar.setAttribute("aria-hidden", "true");
