@@ -213,7 +213,7 @@ def test_offline_a_message_says_what_becomes_of_it(serve: Serve, open_window: Op
 
 def test_stacked_marks_paint_over_nobody_else(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=HISTORY)
-    zalgo = "H" + "\u030d\u0311\u0310\u0352\u0357" * 12 + "\u0316\u0317\u0318\u0323\u0324" * 12
+    zalgo = "A" + "\u0301" * 20 + "\u0323" * 20
     with Wire(server.stomp) as wire:
         wire.connect()
         ada = open_window(server.url, "Ada", reduced_motion="reduce")
