@@ -2,7 +2,7 @@
 
 import "./stomp.js";
 import { sharedStorageOf, storageOf } from "./embed/context.js";
-import { addressOf, privateHash, roomHash, roomOf } from "./model/addresses.js";
+import { addressOf, privateHash, roomHash, roomNamed, roomOf } from "./model/addresses.js";
 import { parseLine } from "./model/commands.js";
 import { Identity } from "./model/identity.js";
 import { cleanNick, sameNick } from "./model/nicknames.js";
@@ -119,6 +119,14 @@ function isLeft(address) {
     address.nick === undefined ? one.destination === address.destination : one.isPrivate && sameNick(one.nick, address.nick));
 }
 
+/** A room has one address, whatever was typed or linked: show that. */
+function showAddress({ name }) {
+  const hash = name === null ? "" : roomHash(name);
+  if (location.hash === hash) return;
+  history.replaceState(history.state, "", `${location.pathname}${location.search}${hash}`);
+  openHash = location.hash;
+}
+
 /** Open the conversation that the page's address names. */
 function open() {
   openHash = location.hash;
@@ -130,11 +138,13 @@ function open() {
   }
   visits.mark();
   const isSelf = isPrivate && sameNick(address.nick, session.nick);
+  if (!isPrivate) showAddress(address);
   let conversation = isPrivate && !isSelf ? session.openPrivate(address.nick) : null;
   const isOneTooMany = isPrivate && !isSelf && conversation === null;
   conversation ??= session.join(isPrivate ? roomOf("") : address);
   if (isSelf) conversation.addNotice(STRINGS.notices.toYourself);
   if (isOneTooMany) conversation.addNotice(STRINGS.notices.tooManyTalks);
+  if (address.isRefused) conversation.addNotice(STRINGS.notices.noRoomName);
   if (conversation === view.conversation) return;
   const isFirst = view.conversation === null;
   view.show(conversation);
@@ -190,9 +200,16 @@ document.addEventListener("keydown", (event) => {
 });
 notifications.onclick = goTo;
 sidebar.onleave = leave;
-sidebar.onjoin = (name) => {
-  goTo(roomHash(roomOf(roomHash(name)).name));
+sidebar.onjoin = (text) => {
+  const { name, isRefused } = roomNamed(text);
   composer.focus();
+  if (isRefused) {
+    session.onnotice(null, "noRoomName");
+    announce(STRINGS.notices.noRoomName);
+    return false;
+  }
+  goTo(roomHash(name === roomNamed(STRINGS.lobby).name ? null : name));
+  return true;
 };
 sidebar.ontalk = view.rows.onnick = (nick) => {
   goTo(privateHash(nick));
@@ -292,7 +309,7 @@ function runCommand({ command, ...what }) {
       view.list.toBottom();
       return naming.command(cleanNick(what.nick));
     case "join":
-      sidebar.onjoin(what.room);
+      if (!sidebar.onjoin(what.room)) return false;
       break;
     case "leave":
       return leaveNamed(what.room);
@@ -376,7 +393,7 @@ async function linkDemos() {
 
 view.rows.nick = session.nick;
 for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
-  if (typeof name === "string") session.join(roomOf(roomHash(name === "" ? null : name)));
+  if (typeof name === "string") session.join(roomNamed(name));
 }
 open();
 if (session.nick === "") {

@@ -10,7 +10,7 @@ export const STRINGS = {
   messages: "Messages",
   newMessagesHeard: "New messages",
   emptyTitle: "It is quiet here",
-  emptyText: "Say hello, or open this page in a second window and talk to yourself.",
+  emptyText: "Say hello. To try it out with a second person, open this page in another browser or in a private window.",
   emptyPrivate: (nick) => `What you write here goes to ${nick} alone.`,
   yourMessage: "Your message",
   messageHint: "Write a message",
@@ -131,8 +131,7 @@ export const STRINGS = {
   },
 
   // The nickname
-  nickTaken: (nick, other) => `${nick} is taken, maybe by another window of yours. How about ${other}?`,
-  nickTakenStill: (nick, other) => `${nick} is taken by somebody else. How about ${other}?`,
+  nickTaken: (nick, other) => `${nick} is taken by another person. How about ${other}?`,
   nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
   askingNick: "One moment …",
   noNickGiven: "A nickname needs at least one letter or sign.",
@@ -148,6 +147,7 @@ export const STRINGS = {
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
     nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
     nickSet: (nick) => `You are called ${nick} now.`,
+    noRoomName: "No room can be called so: its name needs a letter, a digit or a symbol, such as an emoji.",
     notKept: "This browser does not keep the waiting messages over a reload; leave the page open until they are sent.",
     unknownCommand: (name) => `There is no command /${name}. /help lists what there is.`,
     missing: (name) => `/${name} needs more words. /help shows how it is used.`,

@@ -96,7 +96,7 @@ export class Naming {
     } else if (this.#dialog.isWaiting) {
       const isOwnName = sameNick(proposal, this.#session.nick);
       const other = isOwnName ? otherNick(proposal) : proposal; // "Ada" is taken, and the reader is "Ada2" already
-      this.#dialog.refuse(other, isTaken ? STRINGS.nickTakenStill(nick, other) : STRINGS.nickRefused(nick, reason));
+      this.#dialog.refuse(other, isTaken ? STRINGS.nickTaken(nick, other) : STRINGS.nickRefused(nick, reason));
     } else {
       this.#notice(isTaken ? "nickTaken" : "nickRefused", nick, reason);
     }

@@ -43,7 +43,7 @@ export class Sidebar {
   constructor(session) {
     this.#session = session;
     this.onleave = () => {}; // (conversation)
-    this.onjoin = () => {}; // (name)
+    this.onjoin = () => {}; // (text) returns false if no room can be called so
     this.ontalk = () => {}; // (nick)
     $("side-open").addEventListener("click", () => this.#setOpen(true));
     $("side-close").addEventListener("click", () => this.#setOpen(false));
@@ -58,9 +58,8 @@ export class Sidebar {
       event.preventDefault();
       const name = $("join-room").value.trim().replace(/^#/, "");
       if (name === "") return;
-      $("join-room").value = "";
       if (this.#isOpen) this.#setOpen(false, false);
-      this.onjoin(name);
+      if (this.onjoin(name) !== false) $("join-room").value = "";
     });
     $("rooms-fold").addEventListener("click", () => {
       this.#isUnfolded = !this.#isUnfolded;

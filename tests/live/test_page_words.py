@@ -70,7 +70,7 @@ def test_the_dialog_stays_open_when_the_new_name_is_taken(
     page.locator("#nick").fill("ada")
     page.locator("#nick").press("Enter")
     problem = page.get_by_role("alert")
-    expect(problem).to_have_text("ada is taken by somebody else. How about ada2?")
+    expect(problem).to_have_text("ada is taken by another person. How about ada2?")
     expect(page.locator("#nick-dialog")).to_be_visible()
     expect(page.locator("#nick")).to_have_value("ada2")
     expect(page.locator("#nick-save")).to_be_enabled()

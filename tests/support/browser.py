@@ -108,7 +108,9 @@ class Browsers:
     def _chromium(self, playwright: Playwright) -> Browser:
         trusted = f"--ignore-certificate-errors-spki-list={browser_pin()}"
         return playwright.chromium.launch(
-            executable_path=require("chromium"), args=[*_ARGUMENTS, trusted]
+            executable_path=require("chromium"),
+            args=[*_ARGUMENTS, trusted],
+            ignore_default_args=["--disable-back-forward-cache"],  # people have it
         )
 
     def _firefox(self, playwright: Playwright) -> Browser:
