@@ -16,12 +16,13 @@ import { STRINGS } from "./strings.js";
 import { Composer } from "./view/composer.js";
 import { $, announce, fillIn, make, oncePerFrame } from "./view/dom.js";
 import { LogView } from "./view/log-view.js";
-import { NickDialog, otherNick } from "./view/nick-dialog.js";
+import { Naming } from "./view/naming.js";
 import { Notifications } from "./view/notify.js";
 import { shownText } from "./view/rows.js";
 import { Search } from "./view/search.js";
 import { Sidebar, hashOf, titleOf } from "./view/sidebar.js";
 import { Status } from "./view/status.js";
+import { Visits } from "./view/visits.js";
 
 const MAX_REMEMBERED_ROOMS = 50;
 const TYPING_REFRESH_MS = 1000;
@@ -37,11 +38,12 @@ const person = new Identity(local);
 
 const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
 const session = new ChatSession({ client, sendQueue, readPositions, person });
+const visits = new Visits();
 const status = new Status();
 const view = new LogView();
 const composer = new Composer(perTab);
 const sidebar = new Sidebar(session);
-const dialog = new NickDialog();
+const naming = new Naming(session, status, (...notice) => session.onnotice(view.conversation, ...notice));
 const notifications = new Notifications(local);
 const search = new Search({
   rows: view.rows,
@@ -50,17 +52,16 @@ const search = new Search({
   loadOlder: (conversation) => session.loadOlder(conversation),
 });
 let saidNotKept = false;
-let isReplaced = false;
 
 // ---- the connection ----
 
 session.onstate = (state, next) => {
   status.show(state, next);
-  if (isReplaced && state === "offline") status.explain(STRINGS.elsewhere, STRINGS.useHere);
+  const isDown = state === "offline" && (next.retryAt !== null || next.final);
+  if (isDown) naming.postpone();
+  if (isDown || state === "online") view.setOnline(!isDown);
 };
-session.onreplaced = () => {
-  isReplaced = true;
-};
+session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
 
 /** Make the next attempt to connect now instead of later. */
 function reconnectNow() {
@@ -68,8 +69,7 @@ function reconnectNow() {
 }
 
 status.onretry = () => {
-  isReplaced = false;
-  if (session.nick === "") dialog.ask("", { isNeeded: true });
+  if (session.nick === "") naming.askFirst();
   else session.connect();
   composer.focus();
 };
@@ -107,6 +107,18 @@ function goTo(hash) {
   open();
 }
 
+/** Put another conversation into the place that this one has in the browser's history. */
+function replaceWith(conversation) {
+  visits.replace(hashOf(conversation));
+  open();
+}
+
+/** Return whether an address is that of a room that was left, or of a closed conversation. */
+function isLeft(address) {
+  return !session.conversations.some((one) =>
+    address.nick === undefined ? one.destination === address.destination : one.isPrivate && sameNick(one.nick, address.nick));
+}
+
 /** A room has one address, whatever was typed or linked: show that. */
 function showAddress({ name }) {
   const hash = name === null ? "" : roomHash(name);
@@ -120,11 +132,18 @@ function open() {
   openHash = location.hash;
   const address = addressOf(location.hash);
   const isPrivate = address.nick !== undefined;
+  if (visits.isReturn && view.conversation !== null && isLeft(address)) {
+    replaceWith(view.conversation); // Back does not undo /leave
+    return;
+  }
+  visits.mark();
   const isSelf = isPrivate && sameNick(address.nick, session.nick);
   if (!isPrivate) showAddress(address);
   let conversation = isPrivate && !isSelf ? session.openPrivate(address.nick) : null;
+  const isOneTooMany = isPrivate && !isSelf && conversation === null;
   conversation ??= session.join(isPrivate ? roomOf("") : address);
   if (isSelf) conversation.addNotice(STRINGS.notices.toYourself);
+  if (isOneTooMany) conversation.addNotice(STRINGS.notices.tooManyTalks);
   if (address.isRefused) conversation.addNotice(STRINGS.notices.noRoomName);
   if (conversation === view.conversation) return;
   const isFirst = view.conversation === null;
@@ -139,14 +158,28 @@ function open() {
   showTitle();
 }
 
+/** Leave a room or close a private conversation. Return false if it is the lobby, and there is no other room. */
 function leave(conversation) {
-  const { conversations } = session;
-  if (!conversation.isPrivate && conversations.filter(({ isPrivate }) => !isPrivate).length === 1) return;
-  const next = conversations.find((one) => one !== conversation && !one.isPrivate);
+  const others = session.conversations.filter((one) => one !== conversation && !one.isPrivate);
+  if (others.length === 0 && conversation.name === null && !conversation.isPrivate) return false;
+  const next = others[0] ?? session.join(roomOf(""));
   session.leave(conversation);
   rememberRooms();
-  if (conversation === view.conversation) goTo(hashOf(next));
+  if (conversation === view.conversation) replaceWith(next);
   composer.focus();
+  return true;
+}
+
+/** Leave the room with this name, or without one the conversation on display. Return whether that was possible. */
+function leaveNamed(name) {
+  const { destination } = roomOf(roomHash(name));
+  const rooms = session.conversations.filter(({ isPrivate }) => !isPrivate);
+  const named = rooms.find((one) => one.destination === destination || sameNick(titleOf(one), name));
+  const conversation = name === "" ? view.conversation : named;
+  if (conversation === undefined) session.onnotice(view.conversation, "notInRoom", name);
+  else if (!leave(conversation)) session.onnotice(conversation, "onlyRoom");
+  else return true;
+  return false;
 }
 
 /** Go to the conversation above or below in the list. */
@@ -161,7 +194,7 @@ window.addEventListener("hashchange", () => {
 });
 document.addEventListener("keydown", (event) => {
   const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || dialog.isOpen) return;
+  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || naming.isOpen) return;
   event.preventDefault();
   step(by);
 });
@@ -253,7 +286,7 @@ composer.nicks = () => {
 composer.ontype = () => session.type();
 composer.onsubmit = (text) => {
   if (session.nick === "") {
-    dialog.ask("", { isNeeded: true });
+    naming.askFirst();
     return false;
   }
   return runCommand(parseLine(text));
@@ -273,14 +306,13 @@ function runCommand({ command, ...what }) {
     case "me":
       return say(conversation, what.text, true);
     case "nick":
-      changeNick(cleanNick(what.nick));
-      break;
+      view.list.toBottom();
+      return naming.command(cleanNick(what.nick));
     case "join":
       if (!sidebar.onjoin(what.room)) return false;
       break;
     case "leave":
-      leave(conversation);
-      break;
+      return leaveNamed(what.room);
     case "help":
       notice("help");
       break;
@@ -299,10 +331,11 @@ function talkTo(nick, text) {
   const to = cleanNick(nick);
   if (sameNick(to, session.nick)) session.onnotice(view.conversation, "toYourself");
   else if (session.connection.isOnline && !session.features.people) session.onnotice(view.conversation, "noPrivate");
+  else if (session.openPrivate(to) === null) session.onnotice(view.conversation, "tooManyTalks");
   else {
     goTo(privateHash(to));
     const conversation = session.openPrivate(to);
-    if (conversation !== null && text !== "") say(conversation, text);
+    if (text !== "") say(conversation, text);
     return true;
   }
   return false;
@@ -335,54 +368,12 @@ view.rows.ontakeback = ({ id }) => {
 
 // ---- the nickname ----
 
-function changeNick(nick) {
-  if (nick === "") return;
-  const isNew = wasIn && nick !== session.nick;
-  session.setNick(nick);
-  if (isNew) wished = nick;
-}
-
-let wasIn = false; // has logged in at least once
-let wished = null; // a new nickname that the server has not confirmed
-
-session.onnick = (what, nick, reason) => {
-  if (what === "set") {
-    wasIn = true;
-    $("nick-shown").textContent = nick;
-    $("nick-change").title = STRINGS.changeNick;
-    $("nick-change").hidden = nick === "";
-    view.setNick(nick);
-    if (wished === nick) session.onnotice(view.conversation, "nickSet", nick);
-    wished = null;
-    sidebar.changed();
-    return;
-  }
-  const isFree = what === "refused" && wished === null;
-  if (what === "needed" || isFree) {
-    const other = otherNick(nick);
-    dialog.ask(isFree ? nick : other, {
-      isNeeded: true,
-      problem: isFree ? STRINGS.nickRefused(nick, reason) : STRINGS.nickTaken(nick, other),
-    });
-    status.explain(STRINGS.needNick);
-  } else {
-    session.onnotice(view.conversation, what === "taken" ? "nickTaken" : "nickRefused", nick, reason);
-  }
-  wished = null;
+naming.onset = (nick) => {
+  view.setNick(nick);
+  sidebar.changed();
 };
-dialog.onchosen = changeNick;
-dialog.onclosed = () => composer.focus();
-
-/** The person is called otherwise now, because of what was done in another window. */
-window.addEventListener("storage", () => {
-  if (person.nick === "" || person.nick === session.nick) return;
-  if (!dialog.isNeeded) {
-    session.follow();
-    return;
-  }
-  dialog.dismiss();
-  changeNick(person.nick);
-});
+naming.onclosed = () => composer.focus();
+window.addEventListener("storage", () => naming.follow(person.nick));
 
 // ---- the demo pages ----
 
@@ -406,10 +397,9 @@ for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
 }
 open();
 if (session.nick === "") {
-  dialog.ask("", { isNeeded: true });
+  naming.askFirst();
 } else {
-  $("nick-shown").textContent = session.nick;
-  $("nick-change").hidden = false;
+  naming.show(session.nick);
   session.connect();
   composer.focus();
 }

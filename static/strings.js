@@ -32,6 +32,8 @@ export const STRINGS = {
   menuUnread: (count, isSome) => (isSome ? `Rooms and people, ${count} unread` : "Rooms and people"),
   rooms: "Rooms",
   moreRooms: "More rooms",
+  foldedRooms: (count) => (count === 1 ? "1 more room" : `${count} more rooms`),
+  fewerRooms: "Fewer rooms",
   privateTalks: "Private",
   peopleHere: "People here",
   joinRoom: "Join or make a room",
@@ -63,6 +65,7 @@ export const STRINGS = {
   notifyOn: "Notifications on",
   notifyOff: "Notifications off",
   notifyBlocked: "Notifications are blocked for this page in the browser's settings.",
+  notifyInsecure: "Browsers allow notifications only for pages on https or on localhost.",
   mentionedYou: (nick, room) => `${nick ?? "Somebody"} in ${room}`,
   wroteToYou: (nick) => `${nick}, privately`,
 
@@ -94,7 +97,8 @@ export const STRINGS = {
   you: "You",
   noNick: "Message without a nickname",
   waiting: "sending …",
-  undelivered: (nick) => `Not delivered: nobody called ${nick} is here now.`,
+  waitingOffline: "Not sent yet: goes out as soon as you are online again.",
+  undelivered: (nick) => `Not delivered: ${nick} is not here now.`,
   notSent: (reason) => `Not sent. The server said: ${reason}`,
   // Reasons of the server for which the page has words of its own.
   reasons: [
@@ -107,6 +111,8 @@ export const STRINGS = {
   takeBack: "Take back",
   binary: (bytes) => (bytes === 1 ? "1 byte that is not text" : `${bytes} bytes that are not text`),
   cutOff: " … (the rest is too long to show)",
+  showMore: "Show more",
+  showLess: "Show less",
   newMessages: (count) => (count === 1 ? "1 new message" : `${count} new messages`),
   toNewest: "To the newest message",
   newSince: "New since you left",
@@ -127,6 +133,7 @@ export const STRINGS = {
   // The nickname
   nickTaken: (nick, other) => `${nick} is taken by another person. How about ${other}?`,
   nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
+  askingNick: "One moment …",
   noNickGiven: "A nickname needs at least one letter or sign.",
 
   // Notices in the conversation
@@ -146,12 +153,16 @@ export const STRINGS = {
     missing: (name) => `/${name} needs more words. /help shows how it is used.`,
     noPrivate: "This server has no private messages.",
     toYourself: "That is you.",
+    onlyRoom: "This is the only room you are in; /join ROOM goes to another one.",
+    notInRoom: (name) => `You are in no room called ${name}.`,
+    tooManyTalks: "There are too many private conversations; close one first.",
+    noNickGiven: "A nickname needs at least one letter or sign.",
     renamed: (before, nick) => `${before} is called ${nick} now.`,
     help: [
       "/me waves – says what you do",
       "/nick NAME – changes your nickname",
       "/join ROOM – goes to a room, or makes one",
-      "/leave – leaves this room, or closes this conversation",
+      "/leave – leaves this room, or closes this conversation; /leave ROOM leaves another room",
       "/msg NAME TEXT – says something to one person alone; \"NAME WITH BLANKS\" goes into quotation marks",
       "//text – says something that begins with a slash",
       "Alt+Up and Alt+Down change the room, Ctrl+F searches all messages, Tab behind @ab completes a name",

@@ -147,6 +147,12 @@ export class Conversation {
     if (row !== undefined) this.#set(row, "waiting");
   }
 
+  /** What is said of the messages that wait has changed. */
+  redrawWaiting() {
+    for (const row of this.#pending) if (row.state === "waiting") row.version += 1;
+    this.#changed();
+  }
+
   /** The server has refused the message. */
   refuse(id, reason) {
     const row = this.#find(id);
