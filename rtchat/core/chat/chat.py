@@ -8,7 +8,7 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob, is_pattern
 from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.events import BrokerEvents
-from rtchat.core.broker.message import Message, ServerMessage
+from rtchat.core.broker.message import SENDER_ID, Message, ServerMessage, sender_line
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
@@ -72,6 +72,7 @@ class Chat(DestinationProvider, BrokerEvents):
         people: The connected people.
         presence: The occupancy of destinations.
         rooms: The names of rooms.
+        sender_lines: The header line with the person's id, by session; messages to rooms get it.
     """
 
     namespaces = (PRIVATE_PREFIX,)
@@ -92,6 +93,7 @@ class Chat(DestinationProvider, BrokerEvents):
         )
         self.presence.retained_rooms = broker.retained_names
         self._broker = broker
+        self.sender_lines: dict[Principal | None, bytes] = {}
         self._sessions: dict[Principal, PersonSession] = {}
         self._private_topics: dict[PersonSession, Topic] = {}
         self._messages = 0
@@ -138,6 +140,7 @@ class Chat(DestinationProvider, BrokerEvents):
             return None
         older = [one for one in person.sessions if one.window == window and person.holds_nick]
         session = self._sessions[principal] = PersonSession(person, principal, window)
+        self.sender_lines[principal] = sender_line(person.id)
         person.sessions[session] = None
         self.presence.connect(person)
         for old in older:
@@ -154,6 +157,7 @@ class Chat(DestinationProvider, BrokerEvents):
         """
         session = self._sessions.pop(principal, None)
         if session is not None:
+            del self.sender_lines[principal]
             del session.person.sessions[session]
             self.presence.disconnect(session.person, now if principal.is_lost else None)
 
@@ -254,7 +258,12 @@ class Chat(DestinationProvider, BrokerEvents):
         session = require_name(self.session_of(sender))
         person = session.person
         receiver = self.people.by_nick(receiver_of(message.destination))
-        headers = {**passed_on_headers(message), "x-sender": person.nick, "x-sender-id": person.id}
+        headers = {
+            **passed_on_headers(message),
+            "x-sender": person.nick,
+            SENDER_ID: person.id,
+            "timestamp": str(int(self._broker.cork.now * 1000)),
+        }
         sessions = () if receiver is None else receiver.sessions
         topics = [self._private_topics[one] for one in sessions if one in self._private_topics]
         if not topics:

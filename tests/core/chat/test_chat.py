@@ -239,6 +239,7 @@ def test_a_private_message_reaches_one_and_says_who_sent_it(party: Party) -> Non
             "correlation-id": "7",
             "x-sender": "anna",
             "x-sender-id": sender.id,
+            "timestamp": "1000000",
         },
         b"psst",
     )
