@@ -118,9 +118,7 @@ class Broker:
         self.queues: dict[str, Queue] = {}
         self.full_queues = FullQueues(self.queues, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
-        self.router = Router(
-            pubsub or {}, self._queue, self.reply_queues, self.events, self.cork
-        )
+        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
         self.publishing = Publishing(epoch, self.router, self.queues, self.full_queues, self.cork)
         self._sessions = 0
