@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 # Addressed to the server; not passed on to subscribers.
-_FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
+_FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction", "x-copy"})
 _WRITTEN_ANEW = frozenset({"destination", "reply-to"})
 # "Server-set headers cannot be forged by a publisher."
 _SET_BY_THE_SERVER = frozenset(
@@ -29,6 +29,8 @@ _SET_BY_THE_SERVER = frozenset(
         "x-delivery-count",
         "x-dropped",
         "x-presence",
+        "x-receiver",
+        "x-receiver-id",
         "x-sender",
         "x-sender-id",
         "x-stream-epoch",
