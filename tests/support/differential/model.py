@@ -1,7 +1,7 @@
 """What a broker has to do: a model of queues, topics, acknowledgements and transactions.
 
-The model leaves open which of several consumers gets a message; all else is fixed. A player tells it
-each step and each delivery, and it says what a broker did that the model does not allow.
+The model leaves open which of several consumers gets a message; all else is fixed. A player tells
+it each step and each delivery, and it says what a broker did that the model does not allow.
 """
 
 from __future__ import annotations
@@ -241,9 +241,7 @@ class Model:
         if sub.credit <= 0:
             raise Difference(f"{what}, more than its prefetch of {sub.prefetch}")
         is_redelivered = headers.get("redelivered") == "true"
-        if is_redelivered != item.was_delivered and self.traits.marks_redelivery(
-            is_topic=sub.source.is_topic
-        ):
+        if is_redelivered != item.was_delivered:
             raise Difference(f"{what} with redelivered:{is_redelivered}")
         expected.remove(item)
         sub.source.ready.remove(item)

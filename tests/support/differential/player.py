@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import ClassVar
 from uuid import uuid4
 
 from support.differential.model import Delivery, Difference, Model, Sub, Transaction
@@ -136,7 +137,10 @@ class Player:
             return False
         name = f"s{next(self._names)}"
         destination = self._destinations[step.pick(0, 3)]
-        mode, prefetch = MODES[step.pick(1, len(MODES))], _PREFETCHES[step.pick(2, len(_PREFETCHES))]
+        mode, prefetch = (
+            MODES[step.pick(1, len(MODES))],
+            _PREFETCHES[step.pick(2, len(_PREFETCHES))],
+        )
         self._note(f"{session} subscribes {name} to {destination[-1]}, {mode}, {prefetch}")
         # What waits is let loose by the frame, so the model comes first.
         self.model.subscribe(session, name, destination, mode, prefetch)
@@ -250,7 +254,7 @@ class Player:
         self._clients[session] = _Client(self.port, self.script.versions[session])
         return True
 
-    _STEPS: dict[str, Callable[[Player, Step], bool]] = {
+    _STEPS: ClassVar[dict[str, Callable[[Player, Step], bool]]] = {
         "send": _send,
         "subscribe": _subscribe,
         "unsubscribe": _unsubscribe,

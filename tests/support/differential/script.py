@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-__all__ = ["MODES", "Script", "Step", "random_script"]
+__all__ = ["KINDS", "MODES", "Script", "Step", "random_script"]
 
 MODES = ("auto", "client", "client", "client-individual", "client-individual")
 """The ``ack`` headers, the interesting ones twice."""
@@ -17,15 +17,17 @@ _WEIGHTS = {
     "nack": 2,
     "unsubscribe": 2,
     "settle again": 2,
-    "begin": 2,
+    "begin": 3,
     "send in transaction": 3,
-    "ack in transaction": 3,
-    "nack in transaction": 1,
+    "ack in transaction": 5,
+    "nack in transaction": 2,
     "commit": 2,
     "abort": 1,
     "disconnect": 1,
     "drop": 1,
 }
+KINDS = tuple(_WEIGHTS)
+"""All kinds of steps."""
 
 
 @dataclass(frozen=True)

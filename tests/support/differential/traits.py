@@ -1,15 +1,15 @@
 """Where RabbitMQ and ActiveMQ differ from the model, and from rtchat; each is explained.
 
-The names of the explanations are the rows of the table in docs/protocol.md, "Differences from RabbitMQ
-and ActiveMQ"; a test compares them.
+The explanations are rows of the table in docs/protocol.md, "Acknowledgements beside RabbitMQ and
+ActiveMQ"; a test compares them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-__all__ = ["ACTIVEMQ", "RABBITMQ", "RTCHAT", "Nack", "Traits"]
+__all__ = ["ACTIVEMQ", "EXPLAINED", "RABBITMQ", "RTCHAT", "Nack", "Traits"]
 
 
 class Nack(Enum):
@@ -40,7 +40,6 @@ class Traits:
         acknowledges_sessions: Whether an ACK or NACK with ``ack:client`` is about earlier
             deliveries of the session's other subscriptions, too.
         keeps_order_of_returned: Whether messages that come back take their old places.
-        marks_topics: Whether a message of a topic that comes again has ``redelivered:true``.
         settle_s: How long it takes until the end of a connection has its effect.
     """
 
@@ -57,12 +56,19 @@ class Traits:
     nacks_cumulatively: bool = True
     acknowledges_sessions: bool = False
     keeps_order_of_returned: bool = True
-    marks_topics: bool = True
     settle_s: float = 0.0
 
-    def marks_redelivery(self, *, is_topic: bool) -> bool:
-        """Return whether the header ``redelivered`` is to be trusted."""
-        return self.marks_topics or not is_topic
+    def may_play(self, kind: str) -> bool:
+        """Return whether scripts may have this kind of step."""
+        return {
+            "settle again": self.can_settle_twice,
+            "nack in transaction": self.can_nack_in_transactions,
+        }.get(kind, True)
+
+    def with_opposite_nack(self) -> Traits:
+        """Return traits that are wrong about NACK."""
+        wrong = Nack.GONE if self.nack_on_queue is Nack.REQUEUED else Nack.REQUEUED
+        return replace(self, nack_on_queue=wrong)
 
 
 RTCHAT = Traits("rtchat")
@@ -80,7 +86,6 @@ ACTIVEMQ = Traits(
     "ActiveMQ",
     nack_on_queue=Nack.GONE,
     unsubscribe_returns=True,
-    can_settle_after_unsubscribe=False,
     can_settle_twice=False,
     can_nack_in_transactions=False,
     transactions_extend_prefetch=True,
@@ -89,3 +94,19 @@ ACTIVEMQ = Traits(
     spares_transactions=False,
     settle_s=0.05,
 )
+
+EXPLAINED = {
+    "nack_on_queue": "NACK of a queue's message",
+    "nack_on_topic": "NACK of a topic's message",
+    "unsubscribe_returns": "deliveries that UNSUBSCRIBE leaves behind",
+    "can_settle_after_unsubscribe": "ACK after UNSUBSCRIBE",
+    "can_settle_twice": "ACK or NACK a second time",
+    "can_nack_in_transactions": "NACK in a transaction",
+    "confirms_transacted_sends": "RECEIPT of a SEND in a transaction",
+    "spares_transactions": "cumulative ACK over deliveries that an open transaction acknowledges",
+    "transactions_extend_prefetch": "prefetch while a transaction is open",
+    "nacks_cumulatively": "NACK with `ack:client`",
+    "acknowledges_sessions": "ACK with `ack:client` and several subscriptions",
+    "keeps_order_of_returned": "order of messages that come back",
+}
+"""For each trait that differs, the row of the table in docs/protocol.md."""

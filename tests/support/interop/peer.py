@@ -67,6 +67,8 @@ class Peer(ABC):
     """Whether it escapes header values, so that they may hold colons and line ends."""
     has_heartbeats: ClassVar[bool] = True
     """Whether it can have heart-beats."""
+    errors_of_coming_back: ClassVar[tuple[str, ...]] = ()
+    """Errors that it causes, and gets over, while it connects again."""
     needs_a_subscription_for_answers: ClassVar[bool] = False
     """Whether it drops messages that it has no subscription for."""
 

@@ -217,21 +217,23 @@ class RxStompPeer(_NodePeer):
 
 
 class WebstompPeer(_NodePeer):
-    """webstomp-client, over ``/ws``. It knows text only, and does not come back by itself."""
+    """webstomp-client, over ``/ws``. It knows text only, and no escapes."""
 
     driver = "webstomp.mjs"
     packages = ("webstomp-client", "ws")
     is_websocket = True
     can_send_bytes = False
+    can_have_any_header = False
 
 
 class StompJs2Peer(_NodePeer):
-    """stompjs 2.3.3, the library of many tutorials, over ``/ws``. It knows text only."""
+    """stompjs 2.3.3, the library of many tutorials, over ``/ws``. It knows text, and no escapes."""
 
     driver = "stompjs2.mjs"
     packages = ("stompjs", "ws")
     is_websocket = True
     can_send_bytes = False
+    can_have_any_header = False
 
 
 class StompitPeer(_NodePeer):
@@ -252,7 +254,14 @@ class RubyStompPeer(ScriptedPeer):
 
 
 class NetStompPeer(ScriptedPeer):
-    """Debian's libnet-stomp-perl."""
+    """Debian's libnet-stomp-perl, which comes back by itself and knows no heart-beats or escapes.
+
+    A connection that fails while it is made anew is made once more, with each SUBSCRIBE twice.
+    """
+
+    has_heartbeats = False
+    can_have_any_header = False
+    errors_of_coming_back = ("subscription id in use",)
 
     @override
     def command(self) -> Sequence[str]:
@@ -261,7 +270,10 @@ class NetStompPeer(ScriptedPeer):
 
 
 class PhpStompPeer(ScriptedPeer):
-    """Debian's php-stomp."""
+    """Debian's php-stomp, which knows no heart-beats or escapes."""
+
+    has_heartbeats = False
+    can_have_any_header = False
 
     @override
     def command(self) -> Sequence[str]:
@@ -293,7 +305,10 @@ class StompPy8Peer(_TargetPeer):
 
 
 class StompestPeer(_TargetPeer):
-    """stompest, its synchronous client."""
+    """stompest, its synchronous client. Its ACK and NACK take no headers."""
+
+    can_acknowledge_in_transactions = False
+    can_refuse_for_good = False
 
     driver = "stompest_sync.py"
     target = "stompest"

@@ -154,7 +154,9 @@ class StompmanPeer(Peer):
 
 
 class StompmanWebSocketPeer(StompmanPeer):
-    """stompman over ``/ws``."""
+    """stompman over ``/ws``. All its WebSocket messages are text."""
+
+    can_send_bytes = False
 
     def _address(self, stompman: Any) -> Any:
         return stompman.ConnectionParameters(

@@ -15,6 +15,7 @@ my $json = JSON::PP->new->utf8->canonical;
 my $stdin = IO::Select->new(\*STDIN);
 my (@messages, %names);
 my $session = "";
+my $count = 0;
 $| = 1;
 
 sub tell_test {
@@ -24,7 +25,7 @@ sub tell_test {
 
 sub receipt {
     my ($name) = @_;
-    my $id = "receipt-" . scalar keys %names;
+    my $id = "receipt-" . ++$count;
     $names{$id} = $name;
     return (receipt => $id);
 }
@@ -33,7 +34,7 @@ my $stomp = Net::Stomp->new({
     hostname => $host,
     port => $port,
     reconnect_attempts => $comes_back ? 0 : 1,
-    connect_delay => 0.2,
+    connect_delay => 1,
     logger => Quiet->new,
 });
 $stomp->connect({ "accept-version" => "1.1", host => "localhost" });
@@ -46,7 +47,9 @@ sub take {
         tell_test("message", number => $#messages, headers => $headers,
             base64 => encode_base64($frame->body, ""));
     } elsif ($frame->command eq "RECEIPT") {
-        tell_test("receipt", name => $names{ $headers->{"receipt-id"} });
+        # A SUBSCRIBE that is repeated asks for its receipt again.
+        my $name = delete $names{ $headers->{"receipt-id"} };
+        tell_test("receipt", name => $name) if defined $name;
     } elsif ($frame->command eq "ERROR") {
         tell_test("error", message => $headers->{message});
     }
@@ -87,7 +90,8 @@ while (1) {
         $session = $stomp->session_id;
         tell_test("connected");
     }
-    if ($stomp->can_read({ timeout => 0.02 })) {
+    # A connection that has ended is made anew by the next call that reads or writes.
+    if ($stomp->can_read({ timeout => 0.02 }) || !$stomp->socket->connected) {
         my $frame = $stomp->receive_frame({ timeout => 1 });
         take($frame) if $frame;
     }

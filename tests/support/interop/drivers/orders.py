@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import select
 import sys
 import threading
@@ -44,7 +45,7 @@ class Orders:
     def waiting(self, within_s: float) -> Iterator[dict[str, Any]]:
         """Yield the orders that are there; wait for the first one for a time."""
         while select.select([sys.stdin], [], [], within_s)[0]:
-            data = sys.stdin.buffer.raw.read(65536)  # type: ignore[attr-defined]
+            data = os.read(sys.stdin.fileno(), 65536)
             if not data:
                 self.is_over = True
                 return

@@ -120,6 +120,8 @@ while (true) {
         if ($line === false) {
             exit;
         }
+        $stomp->setReadTimeout(10); // for receipts
         obey(json_decode($line, true));
+        $stomp->setReadTimeout(0, 20000); // for a look at what has come
     }
 }

@@ -39,6 +39,7 @@ connection = Stomp::Connection.new(
 
 messages = []
 names = {}
+count = 0
 is_leaving = false
 
 Thread.new do
@@ -52,7 +53,8 @@ Thread.new do
       number = messages.size - 1
       tell("message", number: number, headers: headers, base64: Base64.strict_encode64(message.body))
     when "RECEIPT"
-      tell("receipt", name: names[headers["receipt-id"]])
+      name = names.delete(headers["receipt-id"]) # a SUBSCRIBE that is repeated asks for it again
+      tell("receipt", name: name) unless name.nil?
     when "ERROR"
       tell("error", message: headers["message"])
     end
@@ -62,19 +64,21 @@ rescue StandardError => e
 end
 
 if heartbeat != "0"
+  # Its own count leaves out the heart-beats that come while receive() waits; the time of the last
+  # line that it read does not.
   Thread.new do
-    known = 0
+    known = nil
     loop do
-      sleep 0.1
-      count = connection.hbrecv_count
-      (count - known).times { tell("heartbeat") } if count > known
-      known = count
+      sleep 0.05
+      last = connection.instance_variable_get(:@lr)
+      tell("heartbeat") if known && last != known
+      known = last
     end
   end
 end
 
 receipt = lambda do |name|
-  id = "receipt-#{names.size}"
+  id = "receipt-#{count += 1}"
   names[id] = name
   { "receipt" => id }
 end

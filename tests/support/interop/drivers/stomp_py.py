@@ -10,11 +10,11 @@ import threading
 import time
 from typing import Any
 
-import stomp
+import stomp  # type: ignore[import-untyped]
 from orders import Orders, body_of, tell, tell_message
 
 
-class Listener(stomp.ConnectionListener):
+class Listener(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has no types
     """Tells what the library hands over, and comes back as its documentation shows."""
 
     def __init__(self, driver: Driver) -> None:
@@ -72,7 +72,9 @@ class Driver:
                 try:
                     self.connection.connect(wait=True)
                     for name, (destination, headers) in self.wanted.items():
-                        self.connection.subscribe(destination, name, headers=headers)
+                        self.connection.subscribe(
+                            destination, name, ack=headers["ack"], headers=headers
+                        )
                 except (stomp.exception.StompException, OSError, TypeError):
                     time.sleep(0.2)
 

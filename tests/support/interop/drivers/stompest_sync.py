@@ -76,7 +76,9 @@ class Driver:
             client.unsubscribe(self.tokens.pop(order["id"]), self._receipt(order["id"]))
         elif op == "send":
             receipt = None if order["confirm"] is None else self._receipt(order["confirm"])
-            client.send(order["destination"], body_of(order), headers, receipt)
+            body = body_of(order)
+            headers["content-length"] = str(len(body))  # it adds none, even for bytes with NULs
+            client.send(order["destination"], body, headers, receipt)
         elif op in ("ack", "nack"):
             # It copies what it needs from the frame's headers; more headers go in there.
             frame = self.messages[order["message"]]
