@@ -291,11 +291,26 @@ class TestBodies:
             Frame("RECEIPT", {"receipt-id": "r"})
         ]
 
-    def test_content_length_0_is_no_body(
-        self, client: Client, command: str, headers: dict[str, str]
+    @pytest.mark.parametrize("version", list(Version))
+    @pytest.mark.parametrize("length", ["0", "5", "99999999", "none"])
+    def test_a_content_length_is_no_body(
+        self, broker: Broker, version: Version, length: str, command: str, headers: dict[str, str]
     ) -> None:
+        [client] = connected(broker, version)
+        client.received()
         client.subscribe("/topic/x")
-        assert client.ask(command, content_length="0", receipt="r", **headers) == [
+        assert client.ask(command, content_length=length, receipt="r", **headers) == [
+            Frame("RECEIPT", {"receipt-id": "r"})
+        ]
+
+    def test_in_1_0_a_body_is_ignored(
+        self, broker: Broker, command: str, headers: dict[str, str]
+    ) -> None:
+        """STOMP 1.0: "the body of the SUBSCRIBE command is ignored"."""
+        [client] = connected(broker, Version.V10)
+        client.received()
+        client.subscribe("/topic/x")
+        assert client.ask(command, b"body", receipt="r", **headers) == [
             Frame("RECEIPT", {"receipt-id": "r"})
         ]
 
@@ -303,6 +318,11 @@ class TestBodies:
 def test_connect_may_have_no_body(stranger: Client) -> None:
     stranger.say("CONNECT", b"body", accept_version="1.2")
     assert error_of(stranger).headers["message"] == "CONNECT with a body"
+
+
+def test_in_1_0_the_body_of_connect_is_ignored(stranger: Client) -> None:
+    [answer] = stranger.ask("CONNECT", b"body")
+    assert (answer.command, answer.headers["version"]) == ("CONNECTED", "1.0")
 
 
 # ---------------------------------------------------------------- receipts
