@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Protocol
 
@@ -295,7 +296,8 @@ class Queue:
         """Make messages ready again, in their original order, and deliver what can be delivered."""
         self._ready.restore(entries)
         for consumer in self._consumers:
-            consumer.cursors.clear()
+            if consumer.cursors:
+                self._ready.look_again(consumer, entries)
         self.dispatch()
 
     def _load(self) -> None:
@@ -330,6 +332,16 @@ class _Ready:
         for priority, returned in by_priority.items():
             self._level(priority).restore(returned)
             self.count += len(returned)
+
+    def look_again(self, consumer: Subscription, entries: Sequence[Entry]) -> None:
+        """Let a consumer with a selector look at restored messages that it has passed."""
+        for entry in entries:
+            priority = entry.message.priority
+            if entry.seq <= consumer.cursors.get(priority, 0):
+                heappush(consumer.returned.setdefault(priority, []), entry.seq)
+        for priority in [one for one, seqs in consumer.returned.items() if len(seqs) > self.count]:
+            # It may not have looked for long. To look at all messages is less now.
+            del consumer.returned[priority], consumer.cursors[priority]
 
     def take_first(self, consumer: Subscription) -> Entry | None:
         for level in self._levels:
@@ -392,17 +404,23 @@ class _Level:
             entry = self.entries[self.head]
             self._drop_head()
             return entry
-        # The messages up to the cursor do not match this consumer's selector.
+        # The messages up to the cursor do not match this consumer's selector, except for returned
+        # ones: those did not stand here then, or have another x-delivery-count now.
+        returned = consumer.returned.get(self.priority)
+        while returned:
+            seq = heappop(returned)
+            if returned and returned[0] == seq:
+                continue  # returned twice since the last look
+            index = bisect_left(self.entries, seq, self.head, key=_seq_of)
+            entry = self.entries[index] if index < len(self.entries) else _TAKEN
+            if entry.seq == seq and consumer.wants(entry.message, entry.deliveries):
+                return self._take(index)
         seen = consumer.cursors.get(self.priority, 0)
         start = bisect_right(self.entries, seen, self.head, key=_seq_of)
         for index in range(start, len(self.entries)):
             entry = self.entries[index]
             if consumer.wants(entry.message, entry.deliveries):
-                if index == self.head:
-                    self._drop_head()
-                else:
-                    del self.entries[index]
-                return entry
+                return self._take(index)
             consumer.cursors[self.priority] = entry.seq
         return None
 
@@ -412,6 +430,14 @@ class _Level:
             self.entries = [entry for entry in self.entries[self.head :] if not is_over(entry)]
             self.head = 0
         return removed
+
+    def _take(self, index: int) -> Entry:
+        entry = self.entries[index]
+        if index == self.head:
+            self._drop_head()
+        else:
+            del self.entries[index]
+        return entry
 
     def _drop_head(self) -> None:
         # Drop the reference: the memory of a removed message is no longer accounted for.

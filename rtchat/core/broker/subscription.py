@@ -153,6 +153,8 @@ class Subscription:
         reserved: The number of deliveries that open transactions acknowledge or reject.
         cursors: For each priority of a queue, the sequence number up to which its selector has
             searched.
+        returned: For each priority, the sequence numbers up to the cursor that were returned to the
+            queue after the search, as a heap.
     """
 
     __slots__ = (
@@ -167,6 +169,7 @@ class Subscription:
         "outbound",
         "principal",
         "reserved",
+        "returned",
         "source",
         "unacked",
         "version",
@@ -197,6 +200,7 @@ class Subscription:
         self.unacked: dict[str, Entry] = {}
         self.reserved = 0
         self.cursors: dict[int, int] = {}
+        self.returned: dict[int, list[int]] = {}
         self.deliveries = 0
         # The ack id includes the ids of message and session, so that an ack id from an earlier
         # connection is not valid on this one.
