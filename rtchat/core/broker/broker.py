@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
@@ -30,6 +31,7 @@ from rtchat.core.broker.subscription import (
 )
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.broker.waiting import WaitingLines
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
@@ -64,10 +66,11 @@ class Broker:
 
     Attributes:
         budget: The memory budget.
+        congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
-        full_queues: The full queues, and the publishers that wait for them.
+        full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
         new_token: As above.
         publishing: Delivers SENDs to their targets.
@@ -77,6 +80,7 @@ class Broker:
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
+        waiting: The sessions that wait for a full queue, or for lagging subscribers.
     """
 
     __slots__ = (
@@ -84,6 +88,7 @@ class Broker:
         "_queue_store",
         "_sessions",
         "budget",
+        "congestion",
         "cork",
         "encoders",
         "epoch",
@@ -98,6 +103,7 @@ class Broker:
         "router",
         "statistics",
         "turn",
+        "waiting",
     )
 
     def __init__(
@@ -119,11 +125,15 @@ class Broker:
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
-        self.full_queues = FullQueues(self.queues, self.cork, self.events)
+        self.waiting = WaitingLines()
+        self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
-        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events)
+        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
-        self.publishing = Publishing(epoch, self.router, self.queues, self.full_queues, self.cork)
+        self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
+        self.publishing = Publishing(
+            epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
+        )
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
@@ -179,6 +189,8 @@ class Broker:
 
     def leave(self, principal: Principal) -> None:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
+        if self.congestion.readers:
+            self.congestion.end(principal)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -293,6 +305,8 @@ class Broker:
             provider.expire(now)
         for queue in list(self.queues.values()):
             queue.expire()
+        self.congestion.tick()
+        self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
 
     # Called by queues and providers

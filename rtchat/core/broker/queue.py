@@ -119,6 +119,19 @@ class Queue:
         )
         return self._was_full
 
+    @property
+    def is_doubly_full(self) -> bool:
+        """Whether it holds twice what it may: then no session may exceed its limits further."""
+        limits = self._limits
+        return (
+            self._held >= 2 * limits.max_queue_messages or self.bytes >= 2 * limits.max_queue_bytes
+        )
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of messages that are delivered, and neither acknowledged nor returned."""
+        return self._held - self._ready.count
+
     def capacity_for(self, size: int) -> int:
         """Return how many messages of a size in bytes :meth:`put_run` may take; 0 if none."""
         if self._store is not NO_STORE:

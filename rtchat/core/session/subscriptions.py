@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker, Confirm
@@ -11,6 +11,7 @@ from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import (
     AckMode,
+    SlowPolicy,
     StartAt,
     SubscribeOptions,
     Subscription,
@@ -101,11 +102,54 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._by_key)
 
+    def __iter__(self) -> Iterator[Subscription]:
+        """Return the subscriptions, open or with deliveries, without those of temporary queues."""
+        return iter(self._by_number.values())
+
+    @property
+    def is_acknowledging(self) -> bool:
+        """Whether any subscription has to acknowledge its deliveries."""
+        return any(one.options.ack is not AckMode.AUTO for one in self._by_number.values())
+
     @property
     def topic_consumer_bytes(self) -> int:
         """The number of bytes in the backlogs of topic consumers."""
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of deliveries of topics that were not acknowledged."""
+        return sum(
+            len(one.unacked)
+            for one in self._by_key.values()
+            if isinstance(one.source, TopicConsumer)
+        )
+
+    @property
+    def congesting_bytes(self) -> int:
+        """The same, without those that drop messages."""
+        sources = (subscription.source for subscription in self._by_key.values())
+        return sum(
+            source.waiting_bytes
+            for source in sources
+            if isinstance(source, TopicConsumer)
+            and source.subscription.options.slow is SlowPolicy.CLOSE
+        )
+
+    def congestible_names(self) -> list[str]:
+        """Return the destinations and patterns whose messages add to the session's backlog.
+
+        They are those of topics, unless ``x-slow`` says that messages may be dropped, and the
+        addresses of temporary queues.
+        """
+        names = [
+            one.destination
+            for one in self._by_key.values()
+            if one.options.slow is SlowPolicy.CLOSE
+            and (one.source is None or isinstance(one.source, TopicConsumer))
+        ]
+        return [*names, *(queue.address for queue in self._temp_queues.values())]
 
     def subscribe(self, frame: Frame, confirm: Confirm) -> None:
         """Process a SUBSCRIBE.
@@ -179,12 +223,14 @@ class Subscriptions:
     def end(self, subscription_id: str, destination: str) -> None:
         """End the subscription with this id or, if the id is "", to this destination.
 
-        Nothing happens if the subscription has ended before.
+        Among several to the destination it is the one without an id, or else the oldest. Nothing happens if the subscription has ended before.
 
         Raises:
             ProtocolError: There was no such subscription.
         """
-        key = self._key(subscription_id, destination)
+        key = wanted = self._key(subscription_id, destination)
+        if destination and key not in self._by_key and self._temp_queue_name(key) is None:
+            key = self._key_of(destination) or key
         past = self._past
         if past is None:
             past = self._past = PastSubscriptions(self._limits.max_subscriptions)
@@ -195,11 +241,11 @@ class Subscriptions:
             self._keep_or_forget(subscription)
         elif name is not None:
             self._broker.reply_queues.close(self._temp_queues.pop(name).address)
-        elif not past.had(key):
+        elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        past.add(key)
+        past.add(key, wanted)
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -358,6 +404,14 @@ class Subscriptions:
             if key == self._key(temp_queue.subscription.id, name):
                 return name
         return None
+
+    def _key_of(self, destination: str) -> str | None:
+        """Return the key of the oldest subscription to a destination, which has an id; or None."""
+        for key, subscription in self._by_key.items():
+            if subscription.destination == destination:
+                return key
+        temp_queue = self._temp_queues.get(destination)
+        return None if temp_queue is None else self._key(temp_queue.subscription.id, destination)
 
     def _key(self, subscription_id: str, destination: str) -> str:
         """Return the key of a subscription within its session.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.router import Publication
@@ -134,6 +134,13 @@ class Transactions:
             -sum(action.size for action in actions if not isinstance(action, Acknowledgement))
         )
         return actions
+
+    def reserved(self) -> Iterator[tuple[Subscription, int]]:
+        """Return the subscriptions with ACKs or NACKs in open transactions, and their number."""
+        for actions in self._open.values():
+            for action in actions:
+                if isinstance(action, Acknowledgement):
+                    yield action.subscription, len(action.deliveries)
 
     def names(self) -> list[str]:
         """Return the names of all open transactions."""

@@ -9,6 +9,8 @@ whether it may happen now, and at the end of each frame whether something had to
 - a consumer gets the first message it wants, by priority and then by original order;
 - a frame's receipt comes after all that its effect causes, but that of SUBSCRIBE before;
 - who has to wait, waits before any effect, and for as long as a queue is full and no longer;
+- nobody waits for itself, directly or through others that wait, and no queue holds more than twice
+  its limits because of that;
 - the broker's counts of messages and bytes are the model's.
 
 ``make soak`` looks longer than ``make test``; ``RTCHAT_EXAMPLES=2000`` says how long.
@@ -178,6 +180,7 @@ class Peer:
     transactions: dict[str, list[Action]] = field(default_factory=dict)
     is_stalled: bool = False
     waits_with: Frame | None = None
+    waits_for: str = ""
     is_gone: bool = False
     receipts: int = 0
     names: int = 0
@@ -229,10 +232,11 @@ class Model:
         held += [msg for settlement in self.settlements() for msg in settlement.taken.values()]
         return held
 
-    def is_full(self, queue: str) -> bool:
-        """Whether publishers have to wait."""
+    def is_full(self, queue: str, times: int = 1) -> bool:
+        """Whether publishers have to wait; whether it holds so many times as much."""
         held = [msg for msg in self.held() if msg.queue == queue]
-        return len(held) >= MAX_MESSAGES or sum(msg.size for msg in held) >= MAX_BYTES
+        size = sum(msg.size for msg in held)
+        return len(held) >= times * MAX_MESSAGES or size >= times * MAX_BYTES
 
     def first_for(self, sub: Sub) -> Msg | None:
         """Return the message that the subscription would get; look away from expired ones."""
@@ -269,7 +273,13 @@ class Model:
         for peer in self.alive():
             assert peer.client.is_waiting == (peer.waits_with is not None)
             if peer.waits_with is not None:
-                assert self._must_wait(peer, peer.waits_with), "it has room and was not told"
+                assert self._full_queues(peer, peer.waits_with), "it has room and was not told"
+
+    def nobody_waits_for_itself(self) -> None:
+        """See that no chain of waiting clients is closed."""
+        for peer in self.alive():
+            if peer.waits_with is not None:
+                assert not self._would_wait_for_itself(peer, peer.waits_for)
 
     def settle(self, queues: Iterable[str] | None = None) -> None:
         """See that each consumer gets the first message for it, until none is left."""
@@ -298,14 +308,19 @@ class Model:
 
     def _begin(self, peer: Peer, frame: Frame) -> None:
         follows = self.journal[0] if self.journal else None
-        must_wait = self._must_wait(peer, frame)
-        if must_wait:
+        peer.waits_with = None
+        try:
+            peer.waits_for = self._place_to_wait(peer, frame)
+        except Refused:
+            self._expect(peer, "ERROR")
+            self.lose(peer)
+            return
+        if peer.waits_for:
             assert follows is not None
             assert (follows.kind, follows.client) == ("wait", peer.client)
             self.journal.popleft()
             peer.waits_with = frame
             return
-        peer.waits_with = None
         try:
             self._effect(peer, frame)
         except Refused:
@@ -325,17 +340,49 @@ class Model:
         if receipt:
             assert event.frame.headers["receipt-id"] == receipt
 
-    def _must_wait(self, peer: Peer, frame: Frame) -> bool:
+    def _place_to_wait(self, peer: Peer, frame: Frame) -> str:
+        for queue in self._full_queues(peer, frame):
+            if not self._would_wait_for_itself(peer, queue):
+                return queue
+            if self.is_full(queue, 2):
+                raise Refused
+        return ""
+
+    def _would_wait_for_itself(self, peer: Peer, queue: str) -> bool:
+        """Whether only clients that wait, for each other and in the end for it, can make room."""
+        stuck, queues = {peer}, {queue}
+        for _ in self.alive():
+            for other in self.alive():
+                if other.waits_with is not None and queues & set(self._held_by(other)):
+                    stuck.add(other)
+                    queues.add(other.waits_for)
+        if not queues & set(self._held_by(peer)):
+            return False
+        in_stuck_hands = sum(self._held_by(each)[queue] for each in stuck)
+        unacked = sum(msg.queue == queue for msg in self.held()) - len(self.ready.get(queue, []))
+        return not self.is_full(queue, 2) or in_stuck_hands == unacked
+
+    def _held_by(self, peer: Peer) -> Counter[str]:
+        """Return how many deliveries of each queue a client has yet to acknowledge."""
+        held = Counter(msg.queue for sub in peer.holders() for msg in sub.unacked.values())
+        for actions in peer.transactions.values():
+            for action in actions:
+                if isinstance(action, Settlement):
+                    held.update(msg.queue for msg in action.taken.values())
+        return held
+
+    def _full_queues(self, peer: Peer, frame: Frame) -> list[str]:
+        """Return the full queues that a frame adds messages to, in order."""
         name = frame.headers.get("transaction")
         if frame.command == "SEND" and name is None:
-            return any(self.is_full(queue) for queue in _targets(frame))
+            return [queue for queue in _targets(frame) if self.is_full(queue)]
         if frame.command == "COMMIT" and name in peer.transactions:
             actions = peer.transactions[name]
             acked = {a.sub.queue for a in actions if isinstance(a, Settlement) and a.is_ack}
             sends = [action for action in actions if isinstance(action, Frame)]
-            queues = {queue for send in sends for queue in _targets(send)}
-            return any(self.is_full(queue) for queue in queues - acked)
-        return False
+            queues = [queue for send in sends for queue in _targets(send)]
+            return [queue for queue in queues if self.is_full(queue) and queue not in acked]
+        return []
 
     def _effect(self, peer: Peer, frame: Frame) -> None:
         command, headers = frame.command, frame.headers
@@ -821,6 +868,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.server.expire()
             self.model.expire()
             self.model.run()
+            self.model.nobody_waits_for_itself()
 
     # What is true after each of it
 
@@ -885,7 +933,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(self.model.accepted.values()) <= {1}
         broker = self.server.broker
         assert broker.statistics.queue_count == broker.budget.used == 0
-        assert not broker.full_queues._waiting
+        assert not broker.waiting._places
 
 
 def _plain(queue: str) -> dict[str, str]:
