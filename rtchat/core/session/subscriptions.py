@@ -223,7 +223,8 @@ class Subscriptions:
     def end(self, subscription_id: str, destination: str) -> None:
         """End the subscription with this id or, if the id is "", to this destination.
 
-        Among several to the destination it is the one without an id, or else the oldest. Nothing happens if the subscription has ended before.
+        Among several to the destination it is the one without an id, or else the oldest. Nothing
+        happens if the subscription has ended before.
 
         Raises:
             ProtocolError: There was no such subscription.
