@@ -202,9 +202,10 @@ class Subscription:
         self.cursors: dict[int, int] = {}
         self.returned: dict[int, list[int]] = {}
         self.deliveries = 0
-        # The ack id includes the ids of message and session, so that an ack id from an earlier
-        # connection is not valid on this one.
-        self._mark = f"@{'' if principal is None else principal.id}@{number}."
+        if options.ack is not AckMode.AUTO:
+            # The ack id includes the ids of message and session, so that an ack id from an earlier
+            # connection is not valid on this one.
+            self._mark = f"@{'' if principal is None else principal.id}@{number}."
 
     @property
     def is_plain(self) -> bool:

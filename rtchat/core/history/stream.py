@@ -10,7 +10,8 @@ from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
 from rtchat.core.history.store import Row, StoredStream
-from rtchat.core.stomp.frames import Frame, Version, parse_head
+from rtchat.core.stomp.frames import Frame, Version
+from rtchat.core.stomp.parser import parse_head
 
 __all__ = ["PAGE_MESSAGES", "KeptMessage", "Stream", "message_of"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from rtchat.core.stomp.frames import NEVER_ESCAPED, Frame, Head, Version, parse_head
+from rtchat.core.stomp.frames import NEVER_ESCAPED, Frame, Head, Version, unescape
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.limits import Limits, header_too_long, too_many_headers
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["CLIENT_BODIES", "FrameParser", "parse_head"]
@@ -371,7 +371,7 @@ class FrameParser:
             raise self._too_large(len(block))
         headers = block.count(b"\n")
         if headers > limits.max_headers:
-            raise self._too_many_headers(headers)
+            raise too_many_headers(limits, headers)
         if len(block) > limits.max_header_bytes:
             self._check_lines(block.split(b"\n"))
 
@@ -396,24 +396,55 @@ class FrameParser:
             self._line_start = end + 1
             # The first line is the command.
             if self._lines - 1 > limits.max_headers:
-                raise self._too_many_headers(self._lines - 1)
+                raise too_many_headers(limits, self._lines - 1)
             self._check_lines(lines)
         # One extra byte may be the "\r" of the line's end.
         if len(buffer) - self._line_start > limits.max_header_bytes + 1:
-            raise self._header_too_long()
+            raise header_too_long(self._limits)
 
     def _check_lines(self, lines: list[bytes]) -> None:
         if max(len(line.removesuffix(b"\r")) for line in lines) > self._limits.max_header_bytes:
-            raise self._header_too_long()
+            raise header_too_long(self._limits)
 
-    def _too_many_headers(self, count: int) -> LimitExceeded:
-        return LimitExceeded(
-            f"more than {self._limits.max_headers} headers",
-            f"The frame has {count} or more. The limit is header.max_count of the server.",
-        )
 
-    def _header_too_long(self) -> LimitExceeded:
-        return LimitExceeded(
-            f"header over the limit of {self._limits.max_header_bytes} bytes",
-            "The limit is header.max_bytes of the server.",
-        )
+def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
+    """Parse a frame's command and headers.
+
+    Args:
+        block: The bytes before the blank line, without the last line's end.
+        version: The client's version. CONNECT frames are never unescaped.
+
+    Returns:
+        The command, and the unescaped headers by name. Of repeated headers the first one counts.
+
+    Raises:
+        ProtocolError: The bytes are not UTF-8, a line has no name or no colon, or an escape is
+            undefined.
+    """
+    try:
+        text = block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(
+            "headers are not UTF-8", f"Byte {error.start} of the frame is not valid UTF-8."
+        ) from None
+    lines = text.split("\n")
+    command = lines[0].removesuffix("\r")
+    escapes = "\\" in text and command not in NEVER_ESCAPED
+    trims = version is Version.V10
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.removesuffix("\r").partition(":")
+        if trims:
+            # STOMP 1.0 writes "login: <username>" in its own examples.
+            name, value = name.strip(), value.strip()
+        if not colon or not name:
+            raise ProtocolError(
+                "a header line without a name and a colon",
+                "Every header is one line, NAME:VALUE; a blank line ends the headers.",
+            )
+        if escapes:
+            name, value = unescape(name, version), unescape(value, version)
+        # "If a client or a server receives repeated frame header entries, only the first
+        # header entry SHOULD be used as the value of header entry."
+        headers.setdefault(name, value)
+    return command, headers
