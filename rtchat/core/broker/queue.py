@@ -103,6 +103,23 @@ class Queue:
         return self._held
 
     @property
+    def last_seq(self) -> int:
+        """The sequence number of the latest message."""
+        return self._seq
+
+    def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
+        """Return a ready message without taking it.
+
+        Args:
+            place: The place before it: the negative priority, and the sequence number.
+            last_seq: The largest sequence number that it may have.
+
+        Returns:
+            The first message after that place, or None.
+        """
+        return self._ready.first_after(place, last_seq)
+
+    @property
     def consumer_count(self) -> int:
         """The number of consumers."""
         return len(self._consumers)

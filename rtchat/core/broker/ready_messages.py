@@ -65,6 +65,16 @@ class ReadyMessages:
                 return entry
         return None
 
+    def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
+        """Return the first message after a place; the arguments are those of ``Queue``."""
+        for level in self._levels:
+            if -level.priority >= place[0]:
+                seq = place[1] if -level.priority == place[0] else 0
+                index = bisect_right(level.entries, seq, level.head, key=_seq_of)
+                if index < len(level.entries) and level.entries[index].seq <= last_seq:
+                    return level.entries[index]
+        return None
+
     def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
         """Remove and return the messages for which a function returns true."""
         removed: list[Entry] = []

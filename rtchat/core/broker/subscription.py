@@ -78,6 +78,7 @@ class SubscribeOptions(NamedTuple):
         selector: Selects messages; None selects all.
         start: The position in a history at which to begin.
         epoch: The epoch of the offset in ``start``, or "" if unknown.
+        browses: Whether it reads the messages of a queue and leaves them in place.
     """
 
     ack: AckMode = AckMode.AUTO
@@ -86,6 +87,7 @@ class SubscribeOptions(NamedTuple):
     selector: Selector | None = None
     start: StreamStart = StreamStart()
     epoch: str = ""
+    browses: bool = False
 
 
 _DEFAULT_OPTIONS = SubscribeOptions()

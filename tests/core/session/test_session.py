@@ -630,6 +630,37 @@ def test_a_destination_is_required(
     assert error_of(client).headers["message"] == f"{command} without destination"
 
 
+@pytest.mark.parametrize("destination", ["/topic/a", "/queue/a", "/temp-queue/a"])
+def test_1_0_ends_a_subscription_with_an_id_by_its_destination(
+    broker: Broker, destination: str
+) -> None:
+    client = Client(broker, V10)
+    client.subscribe(destination, "one")
+    for receipt in "ab":
+        frames = client.ask("UNSUBSCRIBE", destination=destination, receipt=receipt)
+        assert [frame.headers.get("receipt-id") for frame in frames[-1:]] == [receipt]
+        assert broker.statistics.subscription_count == 0
+    client.say("UNSUBSCRIBE", destination="/topic/other")
+    assert error_of(client).headers["message"] == "no such subscription"
+
+
+def test_1_0_ends_one_subscription_at_a_time(broker: Broker) -> None:
+    """That without an id first, then the oldest one."""
+    client = Client(broker, V10)
+    client.received()
+    for name in ("one", "two"):
+        client.subscribe("/topic/a", name)
+    client.say("SUBSCRIBE", destination="/topic/a")
+    left = []
+    for _ in range(3):
+        client.say("UNSUBSCRIBE", destination="/topic/a")
+        client.publish("/topic/a", b"x")
+        left.append([frame.headers["subscription"] for frame in client.received()])
+    assert left == [["one", "two"], ["two"], []]
+    client.say("UNSUBSCRIBE", id="two", receipt="r")
+    assert client.received()[0].command == "RECEIPT"
+
+
 class TestWithoutId:
     """A 1.0 client may subscribe by destination alone."""
 
@@ -669,6 +700,11 @@ class TestWithoutId:
     def test_an_id_does_not_end_it(self, client: Client) -> None:
         client.say("UNSUBSCRIBE", id="/topic/a")
         assert error_of(client).headers["message"] == "no such subscription"
+
+    def test_twice_is_no_error(self, client: Client) -> None:
+        for receipt in "ab":
+            [answer] = client.ask("UNSUBSCRIBE", destination="/topic/a", receipt=receipt)
+            assert answer.headers == {"receipt-id": receipt}
 
     def test_unsubscribe_needs_one_of_both(self, client: Client) -> None:
         client.say("UNSUBSCRIBE")
