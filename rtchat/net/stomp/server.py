@@ -260,9 +260,10 @@ class StompProtocol(Protocol):
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
-            self._linger = Linger(self._clock, self._progress, self.abort)
-            self._linger.wait(CLOSE_GRACE_S)
             self._writer.close(linger=reason is not CloseReason.DONE)
+            if self in self.factory.protocols:
+                self._linger = Linger(self._clock, self._progress, self.abort)
+                self._linger.wait(CLOSE_GRACE_S)
 
     # Flow control
 
