@@ -26,6 +26,7 @@ from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Silence, Taken, progress_of, taken_by_peer
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
+from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
 
 __all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
@@ -91,8 +92,9 @@ class StompProtocol(Protocol):
             self._writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
             factory.liveness.windows.watch(transport)
-        self._writer.max_backlog_bytes = factory.limits.max_backlog_bytes
+        factory.backlogs.start(self)
         self._writer.on_overflow = self._backlog_overflowed
+        self._writer.on_backlog = self._backlog_grew
         self.session = Session(factory.broker, factory.limits, self._writer, self)
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
@@ -121,6 +123,7 @@ class StompProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
         self.factory.memory_pressure.growth.pop(self, None)
+        self.factory.backlogs.forget(self)
         self._cancel_timers()
         self._writer.stopProducing()
         if self._linger is not None:
@@ -144,6 +147,28 @@ class StompProtocol(Protocol):
             # Also if it was closing already, and its client takes the last bytes slowly.
             self._schedule(CLOSE_GRACE_S, self.abort)
 
+    # Looked at by the backlog watch
+
+    @property
+    def writer(self) -> ConnectionWriter:
+        """The send side."""
+        return self._writer
+
+    @property
+    def peer(self) -> str:
+        """The name of the client's address."""
+        return self._peer
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the client is not read."""
+        return bool(self._pauses)
+
+    def taken_bytes(self) -> int | None:
+        """Return what grows as the client takes bytes, or None where the system does not say."""
+        taken = self._taken()
+        return None if taken is None else taken.total
+
     def abort(self) -> None:
         """Close the connection at once; unsent bytes are lost."""
         self._stream.abortConnection()
@@ -157,15 +182,12 @@ class StompProtocol(Protocol):
         """Close, because memory is used up and this client has the largest backlog."""
         held, budget = self.held_bytes, self.factory.broker.budget
         used = budget.used
+        self.close_as_slow(too_slow_by_far(held, used, budget.max_bytes))
+
+    def close_as_slow(self, problem: LimitExceeded) -> None:
+        """Drop the backlog, and end the session."""
         self._writer.discard_backlog()
-        self.session.fail(
-            LimitExceeded(
-                f"too slow: {held} bytes wait for this client, more than for any other, and the "
-                f"server's memory limit of {budget.max_bytes} bytes is reached",
-                f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
-            ),
-            reason=CloseReason.SLOW,
-        )
+        self.session.fail(problem, reason=CloseReason.SLOW)
 
     def close_for_memory_growth(self, left_behind: int) -> None:
         """Close, because memory is used up and this client goes on filling it.
@@ -174,13 +196,7 @@ class StompProtocol(Protocol):
             left_behind: How many bytes it added to queues and transactions meanwhile.
         """
         budget = self.factory.broker.budget
-        problem = LimitExceeded(
-            f"too much: {left_behind} bytes of this client were added to queues and "
-            "transactions while memory was short, more than of any other, and the server's "
-            f"memory limit of {budget.max_bytes} bytes is reached",
-            f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
-            "The limit is memory.max_bytes of the server.",
-        )
+        problem = too_much_added(left_behind, budget.used, budget.max_bytes)
         with self.factory.broker.turn:
             self.session.fail(problem)
 
@@ -368,16 +384,15 @@ class StompProtocol(Protocol):
     def _progress(self) -> object:
         return progress_of(self._stream, self._writer.waiting_bytes)
 
-    def _backlog_overflowed(self, waiting: int) -> None:
+    def _backlog_overflowed(self, waiting_bytes: int) -> None:
         limit = self.factory.limits.max_backlog_bytes
-        self._writer.discard_backlog()
-        self.session.fail(
-            LimitExceeded(
-                f"too slow: more than {limit} bytes wait to be read",
-                f"{waiting} bytes were waiting. The limit is backlog.max_bytes of the server.",
-            ),
-            reason=CloseReason.SLOW,
-        )
+        # If it has read all, what waits is what it has to acknowledge first.
+        is_read = self._writer.is_writable
+        unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
+        self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
+
+    def _backlog_grew(self) -> None:
+        self.factory.backlogs.note(self)
 
     def _handle_bug(self) -> None:
         _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
@@ -408,6 +423,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
+        self.backlogs = BacklogWatch(broker, limits, clock)
         self.protocols: set[StompProtocol] = set()
         self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
         broker.budget.on_over = self._relieve
