@@ -27,8 +27,9 @@ from rtchat.net.connection.liveness import Liveness, Silence, Taken, progress_of
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
+from rtchat.net.stomp.close_codes import CLOSE_CODES
 
-__all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
+__all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
 _log = Logger(__package__)
 
@@ -43,21 +44,6 @@ _HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
 
 _SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
 _SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
-
-CLOSE_CODES = {
-    CloseReason.DONE: 1000,
-    CloseReason.PROTOCOL: 1007,
-    CloseReason.LIMIT: 1009,
-    CloseReason.REFUSED: 1008,
-    CloseReason.REPLACED: 3500,
-    CloseReason.LOGIN_TIMEOUT: 1008,
-    CloseReason.SILENT: 3012,
-    CloseReason.SLOW: 3008,
-    CloseReason.STORAGE: 1013,
-    CloseReason.SHUTDOWN: 1012,
-    CloseReason.BUG: 1011,
-}
-"""The WebSocket close code for each reason."""
 
 
 class StompProtocol(Protocol):
@@ -85,17 +71,18 @@ class StompProtocol(Protocol):
         self._framed: IFramedTransport | None = None
         if IFramedTransport.providedBy(transport):
             self._framed = cast(IFramedTransport, transport)
-            self._writer = self._framed.writer
+            self._writer = writer = self._framed.writer
             self._peer = self._framed.peer
         else:
             set_no_delay(transport)
-            self._writer = ConnectionWriter(transport, factory.broker.cork)
+            self._writer = writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
             factory.liveness.windows.watch(transport)
-        factory.backlogs.start(self)
-        self._writer.on_overflow = self._backlog_overflowed
-        self._writer.on_backlog = self._backlog_grew
-        self.session = Session(factory.broker, factory.limits, self._writer, self)
+        writer.max_backlog_bytes = factory.limits.max_backlog_bytes
+        writer.on_overflow = self._backlog_overflowed
+        writer.watched_bytes = factory.backlogs.watched_bytes
+        writer.on_backlog = self._backlog_grew
+        self.session = Session(factory.broker, factory.limits, writer, self)
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 

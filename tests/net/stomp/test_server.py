@@ -21,7 +21,8 @@ from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.transport import address_name, as_stream
 from rtchat.net.connection.writer import ConnectionWriter
-from rtchat.net.stomp.server import CLOSE_CODES, StompFactory, StompProtocol
+from rtchat.net.stomp.close_codes import CLOSE_CODES
+from rtchat.net.stomp.server import StompFactory, StompProtocol
 
 GRACE_S = 5
 
