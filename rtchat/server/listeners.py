@@ -32,6 +32,7 @@ from rtchat.core.access.hosts import normal_host
 from rtchat.net.connection.transport import set_up_port
 from rtchat.server.access import ANY_HOST, AccessPart
 from rtchat.server.front_proxy import FrontProxyPart
+from rtchat.server.left_sockets import remove_left_socket
 from rtchat.server.part import Part, Server
 from rtchat.server.stomp import BrokerPart
 from rtchat.server.tls import TlsPart
@@ -237,11 +238,9 @@ class _Port(Service):
     @override
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
-        outcome: list[IListeningPort | Failure] = []
-        self._endpoint.listen(self._factory).addBoth(outcome.append)
-        if not outcome:
-            raise SystemExit(f"rtchat: {self._listener.source_line.error('did not open at once.')}")
-        port = outcome[0]
+        port = self._open()
+        if isinstance(port, Failure) and remove_left_socket(port.value):
+            port = self._open()
         if isinstance(port, Failure):
             problem = _why_not_listening(port, self._listener)
             raise SystemExit(f"rtchat: {self._listener.source_line.error(problem)}")
@@ -249,6 +248,13 @@ class _Port(Service):
         set_up_port(port, is_http=self._listener.is_http)
         if not self._listener.is_http:
             self._access.add_stomp_port(port.getHost())
+
+    def _open(self) -> IListeningPort | Failure:
+        outcome: list[IListeningPort | Failure] = []
+        self._endpoint.listen(self._factory).addBoth(outcome.append)
+        if not outcome:
+            raise SystemExit(f"rtchat: {self._listener.source_line.error('did not open at once.')}")
+        return outcome[0]
 
     @override
     def stopService(self) -> Deferred[Any] | None:

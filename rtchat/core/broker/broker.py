@@ -128,7 +128,7 @@ class Broker:
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
-        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events)
+        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
         self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
         self.publishing = Publishing(

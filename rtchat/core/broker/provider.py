@@ -78,8 +78,13 @@ class Target(ABC):
         """
         return
 
-    def stored(self, message: Message) -> Message:
-        """Return the message to pass to the storage in place of a message."""
+    def stored(self, message: Message, sender: Principal | None) -> Message:
+        """Return the message to pass to the storage in place of a message.
+
+        Args:
+            message: The message.
+            sender: The session it comes from, or None.
+        """
         return message
 
     @abstractmethod

@@ -28,7 +28,6 @@ from rtchat.core.session.refusals import (
     error_frame,
     reason_of,
     replaced,
-    shutting_down,
     unexpected,
 )
 from rtchat.core.session.state import State
@@ -222,8 +221,9 @@ class Session(DeliveryHolder):
         self._close(reason or reason_of(error), error.message)
 
     def shut_down(self) -> None:
-        """End the session because the server stops."""
-        self.fail(shutting_down(), reason=CloseReason.SHUTDOWN)
+        """End the session because the server stops: without a word, as clients reconnect then."""
+        if not self.is_closed:
+            self._close(CloseReason.SHUTDOWN, "")
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""

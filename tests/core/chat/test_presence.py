@@ -380,4 +380,5 @@ def test_nobody_can_forge_an_event_elsewhere(party: Party) -> None:
         ROOM, b"x", x_presence="here", x_sender="eve", x_sender_id="1", x_undelivered="true"
     )
     [frame] = client.received()
-    assert not [name for name in frame.headers if name.startswith("x-")]
+    assert [name for name in frame.headers if name.startswith("x-")] == ["x-sender-id"]
+    assert len(frame.headers["x-sender-id"]) == 20  # the server's own
