@@ -165,6 +165,11 @@ class Silence:
             if max(now.left, before.left) > _FEW_BYTES:
                 self._moved_s = now_s
 
+    @property
+    def left_bytes(self) -> int:
+        """How many bytes waited for the peer at the latest note."""
+        return self._last.left
+
     def left_s(self, now_s: float, quiet_s: float, allowed_s: float, heard_s: float) -> float:
         """Return when to ask again, in seconds; 0 or less means that the peer is gone.
 
