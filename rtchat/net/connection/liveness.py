@@ -22,7 +22,7 @@ from rtchat.net.connection.transport import StreamTransport, expect_life
 from rtchat.net.connection.window_watch import WindowWatch
 from rtchat.net.twisted_internals import held_bytes, socket_of
 
-__all__ = ["Liveness", "Silence", "Taken", "progress_of", "taken_by_peer", "unread_bytes"]
+__all__ = ["Liveness", "Silence", "Taken", "peek", "progress_of", "taken_by_peer", "unread_bytes"]
 
 _SLOWEST_BYTES_PER_S = 32 * 1024
 """A peer that has everything may still be reading it, from its own buffers or a proxy's, at least
@@ -119,6 +119,15 @@ def unread_bytes(transport: object) -> int:
             size: int = _INT.unpack(ioctl(connection, FIONREAD, bytes(_INT.size)))[0]
             return size
     return 0
+
+
+def peek(transport: object) -> bytes:
+    """Return what has come and was not read, and leave it there."""
+    connection, size = socket_of(transport), unread_bytes(transport)
+    if connection is not None and size:
+        with suppress(OSError):
+            return connection.recv(size, socket.MSG_PEEK)
+    return b""
 
 
 def progress_of(transport: object, waiting_bytes: int) -> object:
