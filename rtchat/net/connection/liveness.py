@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import StreamTransport, expect_life
 from rtchat.net.connection.window_watch import WindowWatch
-from rtchat.net.twisted_internals import held_bytes, socket_of
+from rtchat.net.twisted_internals import held_bytes, is_plain_socket, socket_of
 
 __all__ = ["Liveness", "Silence", "Taken", "peek", "progress_of", "taken_by_peer", "unread_bytes"]
 
@@ -122,9 +122,9 @@ def unread_bytes(transport: object) -> int:
 
 
 def peek(transport: object) -> bytes:
-    """Return what has come and was not read, and leave it there."""
+    """Return what has come and was not read, and leave it there; b"" unless it is in the clear."""
     connection, size = socket_of(transport), unread_bytes(transport)
-    if connection is not None and size:
+    if connection is not None and size and is_plain_socket(transport):
         with suppress(OSError):
             return connection.recv(size, socket.MSG_PEEK)
     return b""

@@ -6,7 +6,6 @@ import re
 
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.net.connection.liveness import peek
-from rtchat.net.twisted_internals import is_plain_socket
 
 __all__ = ["has_said_goodbye"]
 
@@ -23,6 +22,5 @@ def has_said_goodbye(parser: FrameParser, transport: object) -> bool:
         transport: The connection, which holds what was not read. Inside TLS and WebSockets it
             cannot be looked at, so the answer is about what was read.
     """
-    unread = peek(transport) if is_plain_socket(transport) else b""
-    end = (parser.rest(_END_BYTES) + unread[-_END_BYTES:])[-_END_BYTES:]
+    end = (parser.rest(_END_BYTES) + peek(transport)[-_END_BYTES:])[-_END_BYTES:]
     return _DISCONNECT.search(end) is not None
