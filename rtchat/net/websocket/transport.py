@@ -30,9 +30,15 @@ from rtchat.core.websocket.framing import (
 from rtchat.core.websocket.reader import FrameReader, Piece
 from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
-from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
+from rtchat.net.connection.transport import (
+    SLOW_UNSENT_BYTES,
+    PauseForwarder,
+    StreamTransport,
+    limit_unsent,
+    peer_name,
+)
 from rtchat.net.connection.writer import IFramedTransport
-from rtchat.net.twisted_internals import set_read_size
+from rtchat.net.twisted_internals import set_read_size, socket_of
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
 from rtchat.net.websocket.messages import MessageProtocol
@@ -368,6 +374,10 @@ class WebSocket(ClosingConnection):
     def taken(self) -> Taken | None:
         """Return what the other side has taken, or None where the system does not say."""
         return taken_by_peer(self.transport, self.writer.waiting_bytes)
+
+    def note_slow_line(self) -> None:
+        """Let the system hold little for the other side, so that pings do not come late."""
+        limit_unsent(socket_of(self.transport), SLOW_UNSENT_BYTES)
 
     def suspend_pings(self, send_s: float, hear_s: float) -> None:
         """Send no pings from now on if the protocol above has heart-beats that are as frequent.
