@@ -340,6 +340,16 @@ def test_unknown_ack_modes(stomp: Stomp) -> None:
         client.expect_error_and_close()
 
 
+def test_receipt_before_what_waits(stomp: Stomp) -> None:
+    """RabbitMQ, ActiveMQ: a SUBSCRIBE's RECEIPT comes before the messages that it lets loose."""
+    queue, client = stomp.queue(), stomp.connect()
+    for number in range(3):
+        client.publish(queue, b"%d" % number)
+    client.send("SUBSCRIBE", {"id": "1", "destination": queue, "receipt": "r"})
+    assert client.frame()["receipt-id"] == "r"
+    assert _bodies(client.messages(3)) == [b"0", b"1", b"2"]
+
+
 # Transactions
 
 

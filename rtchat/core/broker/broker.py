@@ -38,7 +38,10 @@ from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
 
-__all__ = ["Broker"]
+__all__ = ["Broker", "Confirm"]
+
+Confirm = Callable[[Mapping[str, str]], None]
+"""Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
 _DEAD_LETTERS = "/queue/DLQ."
 _MAX_ENCODERS = 1024
@@ -125,7 +128,7 @@ class Broker:
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
-        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events)
+        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
         self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
         self.publishing = Publishing(
@@ -198,6 +201,7 @@ class Broker:
         subscription: Subscription,
         max_backlog_bytes: int,
         refuse: Refuse | None = None,
+        confirm: Confirm | None = None,
     ) -> Mapping[str, str]:
         """Deliver messages, stored and new ones, to a subscription.
 
@@ -205,6 +209,7 @@ class Broker:
             subscription: The subscription.
             max_backlog_bytes: Its largest backlog in bytes, if it is served one by one.
             refuse: Ends its session with an error, if delivery becomes impossible later.
+            confirm: Called once the subscription is in place, before the first delivery.
 
         Returns:
             Headers to add to the RECEIPT.
@@ -220,13 +225,15 @@ class Broker:
                 "Send a SUBSCRIBE for each of them.",
             )
         receipt: Mapping[str, str] = {}
+        queue: Queue | None = None
         provider = self.router.provider_of(name) if kind is DestinationKind.TOPIC else None
         if provider is not None:
             receipt = provider.subscribe(subscription, max_backlog_bytes, refuse or _no_session)
         elif subscription.options.start.at is not StartAt.NEXT:
             raise nothing_kept()
         elif kind is DestinationKind.QUEUE:
-            self._queue(name).add(subscription)
+            queue = self._queue(name)
+            queue.add(subscription)
         elif kind is DestinationKind.TOPIC:
             topic = self.router.topics.get(name)
             if topic is None:
@@ -239,6 +246,13 @@ class Broker:
                 f"{kind.value} cannot be subscribed to",
                 "Subscribe to /topic/NAME or /queue/NAME; answers come by themselves.",
             )
+        # Clients that read one frame as their RECEIPT must not find a message there.
+        if confirm is not None:
+            confirm(receipt)
+        if queue is not None:
+            queue.dispatch()
+        elif provider is not None:
+            provider.begin(subscription)
         for listener in self.events.subscribed:
             listener(subscription)
         return receipt

@@ -306,7 +306,7 @@ class Publishing:
             if target.storage is None:
                 steps.append(partial(_put_or_fail, target, message, sender))
             else:
-                steps.append(target.stored(message))
+                steps.append(target.stored(message, sender))
         return steps
 
 

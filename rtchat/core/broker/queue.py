@@ -214,10 +214,9 @@ class Queue:
     # Consumers
 
     def add(self, consumer: Subscription) -> None:
-        """Add a subscription to the consumers."""
+        """Add a subscription to the consumers; call :meth:`dispatch` afterwards."""
         consumer.source = self
         self._consumers.append(consumer)
-        self.dispatch()
 
     def remove(self, consumer: Subscription) -> None:
         """Remove a consumer; its unacknowledged messages stay with its session."""

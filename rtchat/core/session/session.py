@@ -28,7 +28,6 @@ from rtchat.core.session.refusals import (
     error_frame,
     reason_of,
     replaced,
-    shutting_down,
     unexpected,
 )
 from rtchat.core.session.state import State
@@ -191,7 +190,7 @@ class Session(DeliveryHolder):
                 self.broker.waiting.join(wait.place, self)
             elif wait.is_done:
                 self._held = DONE
-                self._confirm(frame)
+                self.confirm(frame)
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
@@ -222,8 +221,9 @@ class Session(DeliveryHolder):
         self._close(reason or reason_of(error), error.message)
 
     def shut_down(self) -> None:
-        """End the session because the server stops."""
-        self.fail(shutting_down(), reason=CloseReason.SHUTDOWN)
+        """End the session because the server stops: without a word, as clients reconnect then."""
+        if not self.is_closed:
+            self._close(CloseReason.SHUTDOWN, "")
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""
@@ -267,15 +267,15 @@ class Session(DeliveryHolder):
         # have a body." Line ends before the NUL, as some old clients write, are ignored.
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
-        more = act(self, frame)
+        act(self, frame)
         if self.is_closed:
             return  # its own message overflowed its backlog; no frame may follow the ERROR
-        if "receipt" in frame.headers and act is not Session._connect:
-            self._confirm(frame, more)
+        if "receipt" in frame.headers and act not in _CONFIRMED:
+            self.confirm(frame)
         if act is commands.disconnect:
             self._close(CloseReason.DONE, "")
 
-    def _confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
+    def confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
         """Send the RECEIPT that a frame requests, if any, after those that are owed already."""
         # "If a server receives a receipt header, [it] MUST acknowledge the processing ..."
         receipt = None if frame is None else frame.headers.get("receipt")
@@ -427,8 +427,8 @@ class Session(DeliveryHolder):
             self._transport.resume_reading()
 
 
-_Act = Callable[[Session, Frame], Mapping[str, str] | None]
-"""Executes a command; returns headers to add to the RECEIPT, or None."""
+_Act = Callable[[Session, Frame], None]
+_CONFIRMED = (Session._connect, commands.subscribe)  # no RECEIPT, and the command sends it itself
 
 _NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.broker import Broker, Confirm
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.queue import Queue
@@ -151,8 +151,12 @@ class Subscriptions:
         ]
         return [*names, *(queue.address for queue in self._temp_queues.values())]
 
-    def subscribe(self, frame: Frame) -> Mapping[str, str]:
-        """Process a SUBSCRIBE; return headers to add to its RECEIPT.
+    def subscribe(self, frame: Frame, confirm: Confirm) -> None:
+        """Process a SUBSCRIBE.
+
+        Args:
+            frame: The frame.
+            confirm: Sends its RECEIPT, before the messages that it lets loose.
 
         Raises:
             ProtocolError: A header is missing or wrong, or :meth:`open` refuses.
@@ -161,7 +165,8 @@ class Subscriptions:
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
-        return self.open(subscription_id, destination, subscribe_options(frame, self._limits))
+        options = subscribe_options(frame, self._limits)
+        self.open(subscription_id, destination, options, confirm)
 
     def unsubscribe(self, frame: Frame) -> None:
         """Process an UNSUBSCRIBE.
@@ -178,14 +183,15 @@ class Subscriptions:
         self.end(subscription_id, destination)
 
     def open(
-        self, subscription_id: str, destination: str, options: SubscribeOptions
-    ) -> Mapping[str, str]:
-        """Open a subscription; return headers to add to the RECEIPT.
+        self, subscription_id: str, destination: str, options: SubscribeOptions, confirm: Confirm
+    ) -> None:
+        """Open a subscription.
 
         Args:
             subscription_id: The id chosen by the client; may be "" in STOMP 1.0.
             destination: The destination, or the name of a temporary queue.
             options: The options.
+            confirm: Called once the subscription is in place, before the first delivery.
 
         Raises:
             ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
@@ -202,12 +208,13 @@ class Subscriptions:
             if options.start.at is not StartAt.NEXT:
                 raise nothing_kept()
             self._open_temp_queue(destination, subscription)
-            return {}
+            confirm({})
+            return
         self._by_number[subscription.number] = subscription
         self._by_key[key] = subscription
         try:
-            return self._broker.subscribe(
-                subscription, self._limits.max_backlog_bytes, self._refuse
+            self._broker.subscribe(
+                subscription, self._limits.max_backlog_bytes, self._refuse, confirm
             )
         except ProtocolError:
             del self._by_key[key], self._by_number[subscription.number]

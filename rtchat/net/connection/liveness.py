@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from struct import Struct
 from typing import NamedTuple
 
@@ -119,34 +120,37 @@ class Silence:
         measure: Returns what the peer has taken by now; see :func:`taken_by_peer`.
     """
 
-    __slots__ = ("_base", "_heard_s", "_last", "_measure", "_moved_s")
+    __slots__ = ("_heard_s", "_heard_total", "_last", "_measure", "_moved_s", "_took_s")
 
     def __init__(self, measure: Callable[[], Taken | None]) -> None:
         self._measure = measure
-        self._heard_s = self._moved_s = 0.0
         self._last = Taken(0, 0)
-        self._base = 0  # what it had taken at the latest when it was heard last
+        self._took_s = -inf  # when it had taken something
+        self._moved_s = -inf  # the same, while more than a few bytes waited
+        self._heard_s = -inf
+        self._heard_total = 0  # what it had taken when it was heard, or less
 
-    def note(self, heard_s: float) -> Taken | None:
-        """Take note of what was taken by now; call it from time to time.
+    def note(self, now_s: float, heard_s: float) -> None:
+        """Take note of what was taken by now; call it from time to time, and before a ping.
 
         Args:
-            heard_s: When the peer was last heard, by the clock.
-
-        Returns:
-            What was taken at the previous call; None where the system does not say.
+            now_s: The time.
+            heard_s: When the peer was last heard.
         """
-        now = self._measure()
+        now, before = self._measure(), self._last
         if now is None:
-            return None
-        before, self._last = self._last, now
+            return
+        self._last = now
         if heard_s > self._heard_s:
             self._heard_s = heard_s
-            self._base = before.total
-        return before
+            self._heard_total = before.total
+        if now.total > before.total:
+            self._took_s = now_s
+            if max(now.left, before.left) > _FEW_BYTES:
+                self._moved_s = now_s
 
     def left_s(self, now_s: float, quiet_s: float, allowed_s: float, heard_s: float) -> float:
-        """Return how many more seconds the peer may be silent; 0 or less means that it is gone.
+        """Return when to ask again, in seconds; 0 or less means that the peer is gone.
 
         Args:
             now_s: The time.
@@ -154,14 +158,10 @@ class Silence:
             allowed_s: How long an answer may take if nothing stands before it.
             heard_s: When the peer was last heard.
         """
-        before = self.note(heard_s)
-        reading_s = 0.0
-        if before is not None:
-            now = self._last
-            is_moving = now.total > before.total
-            if is_moving and max(now.left, before.left) > _FEW_BYTES:
-                self._moved_s = now_s
-            if is_moving or not now.left:
-                unread = min(now.total - self._base, _MOST_UNREAD_BYTES)
-                reading_s = max(unread, 0) / _SLOWEST_BYTES_PER_S
-        return max(quiet_s, self._moved_s) + allowed_s + reading_s - now_s
+        self.note(now_s, heard_s)
+        reading_s, (total, left) = 0.0, self._last
+        if not left or now_s < self._took_s + allowed_s:
+            unread = min(total - self._heard_total, _MOST_UNREAD_BYTES)
+            reading_s = max(unread, 0) / _SLOWEST_BYTES_PER_S
+        left_s = max(quiet_s, self._moved_s) + allowed_s + reading_s - now_s
+        return min(left_s, allowed_s)

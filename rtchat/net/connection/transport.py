@@ -13,6 +13,7 @@ from rtchat.net.twisted_internals import socket_of
 from rtchat.text import escaped
 
 __all__ = [
+    "UNSENT_BYTES",
     "USER_TIMEOUT_S",
     "PauseForwarder",
     "StreamTransport",
@@ -22,10 +23,15 @@ __all__ = [
     "keep_alive",
     "peer_name",
     "set_no_delay",
+    "set_up_port",
 ]
 
 USER_TIMEOUT_S = 90
 """How long sent bytes may stay unacknowledged: as long as keep-alive waits when all is silent."""
+
+UNSENT_BYTES = 256 * 1024
+"""How much the system may hold unsent for a browser: little stands before a ping on a slow line,
+and what a frozen one costs is counted here. With 128 KiB, bulk data takes a sixth longer."""
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -134,6 +140,21 @@ def expect_life(connection: socket.socket) -> None:
     for name, value in options.items():
         if hasattr(socket, name):  # not all systems have all of them
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def set_up_port(port: object, *, is_http: bool) -> None:
+    """Set the options of the connections that a listening port accepts.
+
+    Args:
+        port: The port; nothing happens unless it is TCP.
+        is_http: Whether web browsers come, rather than STOMP clients.
+    """
+    listening = socket_of(port)
+    if listening is None or listening.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    expect_life(listening)
+    if is_http and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def address_name(address: object) -> str:

@@ -171,7 +171,7 @@ class ProxyProtocol(Protocol):
         # Nothing takes what the browser sends now; only its close frame is waited for.
         self.transport.receives_after_close = False
         self.transport.resumeProducing()
-        if is_broken and outgoing is not None and not outgoing.has_taken_all:
+        if is_broken and outgoing is not None and outgoing.has_lost_bytes:
             self._close(_UNREACHABLE, "target broke off, bytes for it are lost", LINGER_S)
         else:
             self._close(_DONE, "target closed the connection", LINGER_S)

@@ -66,6 +66,25 @@ class BrowserSide(typing.Protocol):
         """The connection to the target has ended."""
 
 
+class _TargetWriter(ConnectionWriter):
+    """Knows afterwards what it could not send.
+
+    Attributes:
+        lost_bytes: How many bytes waited when the connection was lost.
+    """
+
+    __slots__ = ("lost_bytes",)
+
+    def __init__(self, transport: StreamTransport, cork: Cork) -> None:
+        super().__init__(transport, cork)
+        self.lost_bytes = 0
+
+    @override
+    def stopProducing(self) -> None:
+        self.lost_bytes = self.waiting_bytes
+        super().stopProducing()
+
+
 @implementer(IHalfCloseableProtocol)
 class TargetProtocol(Protocol):
     """The target's side of the gateway.
@@ -93,7 +112,7 @@ class TargetProtocol(Protocol):
         self._stream = as_stream(self.transport)
         keep_alive(self._stream)
         self._liveness.windows.watch(self._stream)
-        self.writer = ConnectionWriter(self._stream, self._cork)
+        self.writer = _TargetWriter(self._stream, self._cork)
         self._is_draining = False
 
     def pair_with(self, browser: BrowserSide) -> None:
@@ -137,9 +156,9 @@ class TargetProtocol(Protocol):
         return progress_of(self._stream, self.writer.waiting_bytes)
 
     @property
-    def has_taken_all(self) -> bool:
-        """Whether nothing waits in this process for the target."""
-        return not self.writer.waiting_bytes
+    def has_lost_bytes(self) -> bool:
+        """Whether the connection ended while bytes waited for the target."""
+        return self.writer.lost_bytes > 0
 
     def abort(self) -> None:
         """Close at once."""

@@ -127,7 +127,7 @@ class StompProtocol(Protocol):
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
-        """Send ERROR ``server shutting down``, then close the connection."""
+        """Send what waits, then close the connection."""
         with self.factory.broker.turn:
             self.session.shut_down()
         if self in self.factory.protocols:
@@ -420,7 +420,9 @@ class StompFactory(Drain[StompProtocol], Factory):
         return StompProtocol(self)
 
     def shut_down(self) -> Deferred[None]:
-        """End every session with ERROR ``server shutting down``, and close its connection.
+        """End every session, and close its connection once what waits is out.
+
+        No ERROR is sent: clients take it for their own mistake, and do not come back.
 
         Returns:
             Fires when all are gone: at the latest after the grace period, when those that do not

@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
-from twisted.internet.interfaces import (
-    IConsumer,
-    IDelayedCall,
-    IProducer,
-    IPushProducer,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,7 +17,7 @@ from typing_extensions import override
 from websockets.utils import apply_mask
 from zope.interface import implementer
 
-from rtchat.core.flow.outbound import Cork, Framing
+from rtchat.core.flow.outbound import Framing
 from rtchat.core.websocket.deflate import Deflate
 from rtchat.core.websocket.framing import (
     PLAIN,
@@ -35,7 +28,7 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
-from rtchat.net.connection.liveness import Liveness
+from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
 from rtchat.net.connection.writer import IFramedTransport
@@ -43,6 +36,7 @@ from rtchat.net.twisted_internals import set_read_size
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
 from rtchat.net.websocket.messages import MessageProtocol
+from rtchat.net.websocket.settings import WebSocketSettings
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
     from websockets.speedups import apply_mask
@@ -61,18 +55,6 @@ _TURN_BYTES = 64 * 1024
 """Decompressed data is passed up in pieces of about this size, so that back-pressure can act."""
 
 
-class _Factory(Protocol):
-    """What a WebSocket takes from its factory; see :class:`rtchat.net.websocket.factory`."""
-
-    clock: IReactorTime
-    cork: Cork
-    liveness: Liveness
-    ping_interval_s: float
-    ping_timeout_s: float
-    max_message_bytes: int
-    deflate: bool
-
-
 @implementer(IFramedTransport, IConsumer, IPushProducer)
 class WebSocket(ClosingConnection):
     """One WebSocket: a protocol on a connection, and the transport of the wrapped protocol.
@@ -83,7 +65,7 @@ class WebSocket(ClosingConnection):
     chooses text or binary for each.
     """
 
-    factory: _Factory
+    factory: WebSocketSettings
     writer: SplicingWriter
 
     is_end_logged = False
@@ -195,6 +177,7 @@ class WebSocket(ClosingConnection):
                 self._has_received
                 and self._messages is None
                 and (self.is_open or self.receives_after_close)
+                and not pongs
             ):
                 # Most reads begin and end within a message; those between are complete.
                 stream += reader.plain_messages()
@@ -203,6 +186,9 @@ class WebSocket(ClosingConnection):
                 break
             opcode, data, _ = piece
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
+                if pongs:
+                    self._keep_alive.answer(pongs)
+                    pongs = []
                 if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close frame
                 if not self._has_received:
@@ -220,6 +206,12 @@ class WebSocket(ClosingConnection):
                         stream.clear()
                         size = 0
             elif opcode == Opcode.PING:
+                # Answers go out in the order of what they answer: first those to the data before
+                # the ping, then its pong, then those to the data behind it.
+                if stream:
+                    self.wrappedProtocol.dataReceived(b"".join(stream))
+                    stream.clear()
+                    size = 0
                 pongs.append(frame_header(Opcode.PONG, len(data)) + data)
             elif opcode == Opcode.CLOSE:
                 close = data
@@ -372,6 +364,10 @@ class WebSocket(ClosingConnection):
     def can_hear(self) -> bool:
         """Whether an answer to a ping would be heard now."""
         return self._is_reading and not self.disconnecting
+
+    def taken(self) -> Taken | None:
+        """Return what the other side has taken, or None where the system does not say."""
+        return taken_by_peer(self.transport, self.writer.waiting_bytes)
 
     def suspend_pings(self, send_s: float, hear_s: float) -> None:
         """Send no pings from now on if the protocol above has heart-beats that are as frequent.

@@ -7,7 +7,7 @@ whether it may happen now, and at the end of each frame whether something had to
 - every accepted message is in exactly one place: ready, unacknowledged somewhere, in an open
   transaction, dead-lettered, or done with; nothing is delivered twice without ``redelivered:true``;
 - a consumer gets the first message it wants, by priority and then by original order;
-- a frame's receipt comes after all that its effect causes;
+- a frame's receipt comes after all that its effect causes, but that of SUBSCRIBE before;
 - who has to wait, waits before any effect, and for as long as a queue is full and no longer;
 - no client waits for itself, directly or through others that wait, and no queue holds more than
   twice its limits because of that;
@@ -327,7 +327,8 @@ class Model:
             self._expect(peer, "ERROR")
             self.lose(peer)
             return
-        self._expect(peer, "RECEIPT", frame.headers["receipt"])
+        if frame.command != "SUBSCRIBE":
+            self._expect(peer, "RECEIPT", frame.headers["receipt"])
         if frame.command == "DISCONNECT":
             self.lose(peer, has_failed=False)
 
@@ -403,6 +404,7 @@ class Model:
                 headers.get("x-color", ""),
             )
             peer.subs[sub.id] = sub
+            self._expect(peer, "RECEIPT", headers["receipt"])
             self.settle()
         elif command == "UNSUBSCRIBE":
             ended = peer.subs.pop(headers["id"], None)
