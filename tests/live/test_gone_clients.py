@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from support.certificate import write_certificate
@@ -180,3 +181,22 @@ def test_a_publisher_that_is_killed_while_it_waits_for_room_is_noticed(server: S
         server.until_logged(f"{waiting.full} is full")
         killed.send_signal(signal.SIGKILL)
     waiting.expect_return()
+
+
+def test_a_publisher_that_goes_while_its_rate_makes_it_wait_is_noticed(tmp_path: Path) -> None:
+    config = "[rate]\nmessages_per_second = 0.1\nburst = 1\n"
+    with Server.on_free_ports(tmp_path, config) as server:
+        with Wire(server.stomp) as publisher:
+            publisher.connect()
+            publisher.ask("SEND", destination="/queue/jobs")
+        worker = Wire(server.stomp)
+        worker.connect()
+        worker.send(subscription("/queue/jobs"))
+        assert worker.frame().command == "MESSAGE"
+        worker.send(message_bytes("/topic/follow-up", b"x") * 10)
+        server.until_logged("is read more slowly")
+        finish(worker.socket)
+        with Wire(server.stomp) as other:
+            other.connect()
+            other.send(subscription("/queue/jobs"))
+            assert other.frame(_WITHIN_S)["redelivered"] == "true"

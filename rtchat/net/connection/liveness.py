@@ -14,9 +14,11 @@ from math import inf
 from struct import Struct
 from typing import NamedTuple
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 
 from rtchat.net.connection.pause_watch import PauseWatch
+from rtchat.net.connection.transport import StreamTransport, expect_life
 from rtchat.net.connection.window_watch import WindowWatch
 from rtchat.net.twisted_internals import held_bytes, socket_of
 
@@ -66,6 +68,20 @@ class Liveness:
     def __init__(self, clock: IReactorTime) -> None:
         self.pauses = PauseWatch(clock)
         self.windows = WindowWatch(clock)
+
+    def keep_alive(self, stream: StreamTransport) -> None:
+        """Notice it if the peer's machine vanishes, on a port that is not ours, too.
+
+        Ports that this server opens give their options to what they accept.
+        """
+        method = getattr(stream, "setTcpKeepAlive", None)
+        if method is None or isinstance(stream.getPeer(), UNIXAddress):
+            return
+        method(True)
+        connection = socket_of(stream)
+        if connection is not None:
+            expect_life(connection)
+            self.windows.watch(stream)
 
 
 def taken_by_peer(transport: object, waiting_bytes: int = 0) -> Taken | None:

@@ -20,7 +20,6 @@ __all__ = [
     "address_name",
     "as_stream",
     "expect_life",
-    "keep_alive",
     "peer_name",
     "set_no_delay",
     "set_up_port",
@@ -112,17 +111,6 @@ def set_no_delay(stream: StreamTransport) -> None:
     method = getattr(stream, "setTcpNoDelay", None)
     if method is not None and not isinstance(stream.getPeer(), UNIXAddress):
         method(True)
-
-
-def keep_alive(stream: StreamTransport) -> None:
-    """Let the system notice that the peer has vanished; see :func:`expect_life`."""
-    method = getattr(stream, "setTcpKeepAlive", None)
-    if method is None or isinstance(stream.getPeer(), UNIXAddress):
-        return
-    method(True)
-    tcp = socket_of(stream)
-    if tcp is not None:
-        expect_life(tcp)
 
 
 def expect_life(connection: socket.socket) -> None:
