@@ -753,6 +753,19 @@ def test_commands_and_headers_are_case_sensitive(stomp: Stomp) -> None:
     client.expect_error()
 
 
+def test_content_length_of_an_ack(stomp: Stomp) -> None:
+    """RabbitMQ, ActiveMQ: content-length counts on SEND only; an ACK may copy its MESSAGE's."""
+    for version in ("1.0", "1.1", "1.2"):
+        queue, client, other = stomp.queue(), stomp.connect(version), stomp.connect()
+        client.subscribe(queue, {"ack": "client"})
+        client.publish(queue, b"five!")
+        message = client.message()
+        client.ask("ACK", {**message.headers, "id": message.get("ack") or ""})
+        client.close()
+        other.subscribe(queue)
+        other.expect_nothing(ABSENCE_S / 3)
+
+
 def test_content_length_that_lies(stomp: Stomp) -> None:
     """rtchat: a content-length that does not end at a NUL is an ERROR, not a guess."""
     client = stomp.connect()
