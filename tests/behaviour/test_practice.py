@@ -715,7 +715,7 @@ def test_drop_oldest_keeps_the_newest(stomp: Stomp) -> None:
     first = subscriber.message()
     sent = 24
     for number in range(sent):
-        publisher.publish(topic, b"%d " % number + b"x" * 100_000)  # of 1 MiB in all
+        publisher.publish(topic, b"%d " % number + b"x" * 1_000_000)  # of 16 MiB in all
     subscriber.ack(first)
     message = subscriber.message()
     lost = int(message["x-dropped"])
