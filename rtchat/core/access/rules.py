@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rtchat.core.access.hosts import UNIX, Target, bracketed, split_port
+from rtchat.core.access.hosts import UNIX, Target, bracketed, split_host_header, split_port
 from rtchat.errors import AccessDenied
 from rtchat.text import printable
 
@@ -66,7 +66,7 @@ class Source:
         if self.is_secure and scheme != "https":
             return False
         try:
-            own_host, own_port = split_port(self.host)
+            own_host, own_port = split_host_header(self.host)
         except ValueError:
             return False
         return (host, port) == (own_host, _DEFAULT_PORTS[scheme] if own_port is None else own_port)

@@ -133,6 +133,8 @@ def test_a_list_knows_the_first_rule_for_a_target() -> None:
         ("http://chat.example.com:9000", None, False),
         ("http://chat.example.com:9000", "", False),
         ("http://chat.example.com:9000", "me@chat.example.com:9000", False),
+        ("http://localhost", "localhost:", True),
+        ("http://localhost:9000", "localhost:", False),
         ("null", "null", False),
         ("", "", False),
         (None, "chat.example.com:9000", False),

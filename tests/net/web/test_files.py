@@ -234,7 +234,7 @@ def test_a_date_has_to_be_that_of_the_file(browser: FakeBrowser, date: str, stat
 
 def test_a_roll_back_reaches_browsers(browser: FakeBrowser, folder: Path) -> None:
     path = folder / "script.js"
-    seen = []
+    seen: list[Answer] = []
     for content, written_s in ((b"new", WRITTEN_S), (b"old", WRITTEN_S - 1000)):
         path.write_bytes(content)
         os.utime(path, (written_s, written_s))
