@@ -8,6 +8,8 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 from support.process import Server, free_port, until
@@ -153,13 +155,9 @@ def test_haproxy_finds_the_server_alive(mounted: Server, tmp_path: Path, check: 
 def check_status(about: int) -> str:
     """Return what HAProxy's latest check found; "" before there is one."""
     try:
-        with socket.create_connection(("127.0.0.1", about), 5) as connection:
-            connection.sendall(b"GET /about;csv HTTP/1.0\r\n\r\n")
-            data = b""
-            while piece := connection.recv(1 << 16):
-                data += piece
-    except ConnectionError:
+        with urlopen(f"http://127.0.0.1:{about}/about;csv", timeout=5) as answer:
+            head, *lines = answer.read().decode().splitlines()
+    except URLError:
         return ""
-    head, *lines = data.decode().partition("\r\n\r\n")[2].splitlines()
     [row] = [line.split(",") for line in lines if line.startswith("back,one,")]
     return row[head.removeprefix("# ").split(",").index("check_status")].lstrip("* ")
