@@ -19,6 +19,7 @@ from twisted.web.http import RESPONSES
 from typing_extensions import override
 from zope.interface import implementer
 
+from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import address_name, as_stream
 from rtchat.net.twisted_internals import HTTPConnection, replace_protocol
 from rtchat.net.web.limiter import HttpLimiter
@@ -35,6 +36,7 @@ class _Site(Protocol):
     """What a connection needs of its site."""
 
     clock: IReactorTime
+    liveness: Liveness
     handshake_timeout_s: float
     limiter: HttpLimiter
 
@@ -64,6 +66,7 @@ class UpgradableConnection(HTTPConnection):
         if self._source is None:
             stream.abortConnection()
         else:
+            self.site.liveness.windows.watch(stream)
             super().connectionMade()
 
     @override
@@ -150,6 +153,7 @@ class UpgradableConnection(HTTPConnection):
         elif not self._has_request and _is_shaking_hands(self.transport):
             self._log_end("broke off", f"during the TLS handshake ({reason.getErrorMessage()})")
         self._stop_head_timer()
+        self.site.liveness.windows.forget(as_stream(self.transport))
         self._leave_limiter()
         super().connectionLost(reason)
 
@@ -202,6 +206,7 @@ class UpgradableConnection(HTTPConnection):
     def upgrade_to(self, protocol: IProtocol) -> None:
         """Hand the connection over to a protocol, with all bytes that were read already."""
         transport: Any = self.transport
+        self.site.liveness.windows.forget(transport)
         self._leave_limiter()
         self.setTimeout(None)
         transport.unregisterProducer()

@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.liveness import Liveness
 
 __all__ = ["WebSocketSettings"]
 
@@ -16,6 +17,7 @@ class WebSocketSettings(Protocol):
 
     clock: IReactorTime
     cork: Cork
+    liveness: Liveness
     ping_interval_s: float
     ping_timeout_s: float
     max_message_bytes: int

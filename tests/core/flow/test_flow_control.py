@@ -381,19 +381,6 @@ def test_messages_that_come_back_make_no_room(server: Server) -> None:
     assert server.size_of(Q) == 3
 
 
-def test_a_client_that_waits_for_its_own_consumer_waits_until_others_help(server: Server) -> None:
-    worker = server.client()
-    worker.subscribe(Q, ack="client-individual", prefetch_count="2")
-    full(server)
-    first, _second = worker.messages()
-    worker.publish(Q, "again")
-    worker.ack(first)
-    assert worker.is_waiting
-    take(server)
-    assert not worker.is_waiting
-    assert worker.bodies() == ["again"]
-
-
 # ---------------------------------------------------------------- those who go
 
 
@@ -560,19 +547,8 @@ def test_a_commit_needs_no_room_where_it_acknowledges(server: Server) -> None:
     worker.say("COMMIT", transaction="t")
     assert not worker.is_waiting
     worker.stall()
-    worker.unsubscribe()
+    worker.drop()
     assert bodies(server.drain(Q)) == ["1", "2", "again"]
-
-
-def test_a_commit_needs_room_where_it_only_gives_back(server: Server) -> None:
-    worker = server.client()
-    worker.subscribe(Q, ack="client-individual", prefetch_count="1")
-    full(server)
-    worker.say("BEGIN", transaction="t")
-    worker.nack(worker.message(), transaction="t")
-    worker.publish(Q, "more", transaction="t")
-    worker.say("COMMIT", transaction="t")
-    assert worker.is_waiting
 
 
 def test_a_transaction_on_a_topic_waits_for_nobody(server: Server) -> None:

@@ -233,6 +233,7 @@ def test_messages_of_one_read_wait_while_the_client_does_not_read() -> None:
     both.clock.advance(0)
     assert [len(payload) for _, payload in both.sent()] == [50_000] * 10 + [1]
     assert both.socket.is_reading
+    both.clock.advance(1)
     assert both.clock.getDelayedCalls() == []
 
 
