@@ -111,8 +111,10 @@ class PageSite(Site):
         if not self._is_own_name(host):
             name = (host or "").rpartition(":")[0] or host or ""
             _log.warn(
-                "{peer}: refused {path}: Host {host} is none of this server's names. If it is "
-                "one, add it to the configuration: [global] hosts = {name}",
+                "{peer}: refused {path}: Host {host} is none of this server's names. If browsers "
+                "use another name, a front proxy has changed it; let that pass Host on (nginx: "
+                "proxy_set_header Host $http_host). If it is one, add it to the configuration: "
+                "[global] hosts = {name}",
                 peer=peer_name(request),
                 path=printable_path(request),
                 host=printable(", ".join(given), SHOWN_CHARACTERS),
