@@ -160,4 +160,5 @@ def check_status(about: int) -> str:
     except URLError:
         return ""
     [row] = [line.split(",") for line in lines if line.startswith("back,one,")]
-    return row[head.removeprefix("# ").split(",").index("check_status")].lstrip("* ")
+    found: str = row[head.removeprefix("# ").split(",").index("check_status")].lstrip("* ")
+    return found

@@ -27,7 +27,7 @@ def cure_in(server: Server, page: str) -> str:
     until("refusal in the log", lambda: re.search(pattern, server.log()) is not None)
     found = re.search(pattern, server.log())
     assert found is not None
-    return found[1]
+    return str(found[1])
 
 
 def apply(server: Server, line: str) -> None:
@@ -92,20 +92,17 @@ def readme_page(server: Server) -> str:
     """Return README's page with the server's ports."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     [page] = [block for block in re.findall(r"```html\n(.*?)```", readme, re.S) if "STOMP" in block]
-    return page.replace("9000", str(server.http)).replace("61613", str(server.stomp))
+    return str(page).replace("9000", str(server.http)).replace("61613", str(server.stomp))
 
 
-def test_readme_s_page_works_where_readme_says(
-    serve: Serve, browser: Browser, tmp_path: Path
-) -> None:
-    pages = tmp_path / "pages"
-    pages.mkdir()
-    server = serve(OWN_PAGES + f"[static]\npages = {pages}\n")
-    (pages / "hello.html").write_text(readme_page(server), encoding="utf-8")
+def test_readme_s_page_works_where_readme_says(serve: Serve, browser: Browser) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [ini] = [text for text in re.findall(r"```ini\n(.*?)```", readme, re.S) if "[static]" in text]
+    server = serve(ini.replace("9000", "{http}").replace("61613", "{stomp}"), makes=["pages"])
+    (server.folder / "pages" / "hello.html").write_text(readme_page(server), encoding="utf-8")
     said: list[str] = []
     page = browser.new_page()
     page.on("console", lambda message: said.append(message.text))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     [address] = re.findall(r"`(http://[^`]+/pages/hello\.html)`", readme)
     page.goto(address.replace("9000", str(server.http)))
     until("subscription", lambda: server.health()["subscriptions"] == 1)
