@@ -301,5 +301,5 @@ def test_bodies_of_programs_become_bytes() -> None:
     other: Any = bytearray(b"x")
     assert [body_bytes(body) for body in ("ü", b"x", other)] == [b"\xc3\xbc", b"x", b"x"]
     wrong: Any = 5
-    with pytest.raises(TypeError, match="^the body is of type int; give bytes or a str$"):
+    with pytest.raises(TypeError, match=r"^the body is of type int; give bytes or a str$"):
         body_bytes(wrong)
