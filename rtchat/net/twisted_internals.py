@@ -25,6 +25,7 @@ __all__ = [
     "HTTPConnection",
     "Send",
     "direct_send",
+    "held_bytes",
     "is_daemonizing",
     "is_log_on_screen",
     "is_plain_socket",
@@ -70,6 +71,13 @@ def direct_send(transport: Any) -> tuple[Send | None, socket | None]:
         handle: Any = transport.getHandle()
         return handle.send, handle
     return transport.writeSomeData, None
+
+
+def held_bytes(transport: object) -> int:
+    """Return how many bytes wait in a plain socket's transport; 0 for other transports."""
+    if not isinstance(transport, FileDescriptor):
+        return 0
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
 def socket_of(transport: object) -> socket | None:

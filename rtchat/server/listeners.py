@@ -29,6 +29,7 @@ from rtchat.config.ini import SourceLine
 from rtchat.config.keys import lines
 from rtchat.config.schema import ChatIni, nearest
 from rtchat.core.access.hosts import normal_host
+from rtchat.net.connection.transport import set_up_port
 from rtchat.server.access import ANY_HOST, AccessPart
 from rtchat.server.front_proxy import FrontProxyPart
 from rtchat.server.left_sockets import remove_left_socket
@@ -244,6 +245,7 @@ class _Port(Service):
             problem = _why_not_listening(port, self._listener)
             raise SystemExit(f"rtchat: {self._listener.source_line.error(problem)}")
         self._port = port
+        set_up_port(port, is_http=self._listener.is_http)
         if not self._listener.is_http:
             self._access.add_stomp_port(port.getHost())
 

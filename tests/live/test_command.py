@@ -111,6 +111,7 @@ def test_a_server_that_stops_ends_listening_with_a_sentence(tmp_path: Path) -> N
         server.stop()
         _, said = process.communicate(timeout=WITHIN_S)
     assert_says(server, process.returncode, said)
+    assert b"the server closed the connection" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

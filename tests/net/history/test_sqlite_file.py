@@ -14,6 +14,7 @@ from support.history import batch, open_file
 
 from rtchat.core.history.store import Batch, StoredStream, Trim, Trimmed
 from rtchat.errors import StoreUnusable
+from rtchat.net.history import salvage
 from rtchat.net.history import sqlite_file as historyfile
 from rtchat.net.history.sqlite_file import HistoryFile
 
@@ -109,7 +110,7 @@ def test_a_trim_leaves_what_is_within_all_limits(
     file = open_file(path)
     file.write(batch(0, 10))
     file.write(batch(0, 2, stream=2))
-    assert file.trim([trim]) == [Trimmed(1, first, 513 * (10 - first), oldest_s)]
+    assert file.trim([trim]) == ([Trimmed(1, first, 513 * (10 - first), oldest_s)], "")
     assert [row.offset for row in file.read(1, 0, 99)] == list(range(first, 10))
     assert len(file.read(2, 0, 99)) == 2
     file.close()
@@ -268,3 +269,123 @@ def test_an_error_leaves_no_lock_behind(path: Path) -> None:
     assert reason(path) == "it is no SQLite database; name another file"
     path.unlink()
     open_file(path).close()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def damaged(path: Path, first: int, pages: int = 1) -> None:
+    """Overwrite the pages of the closed file from the one on that has a message's body."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"body %06d" % first) // 4096 * 4096
+    data[start : start + 4096 * pages] = b"\x5a" * 4096 * pages
+    path.write_bytes(data)
+
+
+def filled(path: Path, count: int = 256) -> None:
+    file = open_file(path)
+    for number in range(count):
+        file.write(batch(number, 1, body=b"body %06d %s" % (number, b"x" * 300)))
+    file.close()
+
+
+def test_around_a_damaged_page_all_messages_are_read(path: Path) -> None:
+    filled(path)
+    damaged(path, 100)
+    file = open_file(path)
+    rows, problem = file.read_what_can_be(1, 0, 256)
+    assert "malformed" in problem
+    found = [row.offset for row in rows]
+    lost = sorted(set(range(256)) - set(found))
+    assert found == sorted(found)
+    assert 5 < len(lost) < 15
+    assert 100 in lost
+    assert lost == list(range(lost[0], lost[-1] + 1))
+    assert file.read_what_can_be(1, 0, lost[0]) == (rows[: lost[0]], "")
+    # New messages are written as ever.
+    file.write(batch(256, 3))
+    assert file.read_what_can_be(1, 256, 259) == (list(batch(256, 3).rows), "")
+    file.close()
+
+
+def test_a_file_that_is_damaged_at_the_first_messages_opens(path: Path) -> None:
+    filled(path)
+    damaged(path, 0)
+    file = open_file(path)
+    [stream] = file.snapshot.streams
+    assert (stream.first, stream.next, stream.oldest_s) == (0, 256, 0.0)
+    file.close()
+
+
+def test_a_row_that_damage_has_made_is_no_message(path: Path) -> None:
+    file = open_file(path)
+    file.write(batch(0, 3))
+    file._db.execute("UPDATE message SET body = 'text' WHERE place & 0xff = 1")
+    rows, problem = file.read_what_can_be(1, 0, 3)
+    assert [row.offset for row in rows] == [0, 2]
+    assert problem == "messages are missing or damaged"
+    file._db.execute("UPDATE message SET message_id = CAST(x'ff' AS TEXT) WHERE place & 0xff = 2")
+    rows, problem = file.read_what_can_be(1, 0, 3)
+    assert [row.offset for row in rows] == [0]
+    assert "decode" in problem
+    file.close()
+
+
+def test_what_fails_for_another_reason_is_an_error(path: Path) -> None:
+    file = open_file(path)
+    file._db.execute("DROP TABLE message")
+    with pytest.raises(sqlite3.OperationalError):
+        file.read_what_can_be(1, 0, 3)
+
+
+def test_reading_around_damage_has_an_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(path)
+    damaged(path, 100)
+    monkeypatch.setattr(salvage, "_LONGEST_S", 0.0)
+    file = open_file(path)
+    assert file.read_what_can_be(1, 0, 256)[0] == []
+    file.close()
+
+
+def test_damage_in_one_stream_keeps_no_other_from_being_trimmed(path: Path) -> None:
+    filled(path)
+    file = open_file(path)
+    file.write(batch(0, 10, stream=2))
+    file.close()
+    damaged(path, 100)
+    file = open_file(path)
+    results, problem = file.trim([Trim(1, 200, 0, MIB), Trim(2, 4, 0, MIB)])
+    assert results == [Trimmed(2, 4, 513 * 6, 104.0)]
+    assert "malformed" in problem
+    file.close()
+    assert len(open_file(path).read(2, 0, 10)) == 6
+
+
+# ---------------------------------------------------------------- whether it can be written
+
+
+def test_a_probe_says_whether_the_file_takes_messages_and_leaves_nothing(path: Path) -> None:
+    file = open_file(path, max_bytes=MIB)
+    number = 40
+    file.write(batch(0, number, body=bytes(20_000)))
+    with pytest.raises(sqlite3.OperationalError, match="is full"):
+        file.write(batch(number, 20, body=bytes(20_000)))
+    file.write(batch(number, 7, body=bytes(20_000)))
+    number += 7
+    with pytest.raises(sqlite3.OperationalError, match="is full"):
+        file.probe()
+    file.trim([Trim(1, number, 0, MIB)])
+    file.probe()
+    assert file._read_number("SELECT count(*) FROM message", ()) == 0
+    file.close()
+
+
+def test_a_file_that_was_moved_away_is_not_in_place(path: Path) -> None:
+    file = open_file(path)
+    assert file.is_in_place()
+    assert (file.free_bytes() or 0) > 0
+    path.rename(path.with_name("away"))
+    assert not file.is_in_place()
+    path.write_bytes(b"")
+    assert not file.is_in_place()
+    file.close()
