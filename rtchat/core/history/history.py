@@ -207,7 +207,7 @@ class History:
             self._forget(stream)
 
     def admit(self, stream: Stream) -> None:
-        """Give the stream a place in the store; the next batch creates it.
+        """Reserve a place in the store for the stream; the next batch creates it.
 
         If the store is full, another stream gives up its place: see :class:`EvictionOrder`. A
         client that returns to that one is told that something is missing. What is on its way to
