@@ -1,10 +1,11 @@
-"""The command ``rtchat``: publish and receive STOMP messages from a shell."""
+"""The command ``rtchat``: STOMP messages from a shell, and copies of a history."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from twisted.internet.task import react
 
 from rtchat import __version__
 from rtchat.core.stomp.frames import Frame
-from rtchat.errors import ServerRefused
+from rtchat.errors import ServerRefused, StoreUnusable
 from rtchat.net.stomp.client import StompClient
 
 __all__ = ["main"]
@@ -22,6 +23,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit with 0, or with 1 and one sentence on standard error."""
     options = _parser().parse_args(arguments)
+    if options.command in ("backup", "restore"):
+        _copy(options)
+        return
     react(_run, (options,))
 
 
@@ -42,7 +46,27 @@ def _parser() -> argparse.ArgumentParser:
     listen = commands.add_parser("listen", help="print messages until Ctrl-C")
     listen.add_argument("destination", help="for example /topic/chat")
     listen.add_argument("--count", type=int, default=0, help="stop after COUNT messages")
+    backup = commands.add_parser("backup", help="copy a history file; the server may run")
+    backup.add_argument("file", type=Path, help="the file of [history]")
+    backup.add_argument("copy", type=Path, help="the copy, a new file")
+    restore = commands.add_parser("restore", help="put a copy back; the server is stopped")
+    restore.add_argument("copy", type=Path, help="the copy")
+    restore.add_argument("file", type=Path, help="the file of [history]")
     return parser
+
+
+def _copy(options: argparse.Namespace) -> None:
+    """Copy a history file, or put a copy back."""
+    from rtchat.net.history.backup import back_up, restore  # SQLite is for these commands only
+
+    try:
+        if options.command == "backup":
+            count, path = back_up(options.file, options.copy), options.copy
+        else:
+            count, path = restore(options.copy, options.file), options.file
+    except StoreUnusable as error:
+        raise SystemExit(f"rtchat: {error}") from None
+    sys.stdout.write(f"{path}: {count} messages\n")
 
 
 def _run(reactor: Any, options: argparse.Namespace) -> Deferred[None]:

@@ -49,7 +49,7 @@ SHOWN = {
     "README.md": 0,
     "benchmarks/README.md": 4,
     "docs/comparing.md": 10,
-    "docs/configuration.md": 3,
+    "docs/configuration.md": 4,
     "docs/design.md": 1,
     "docs/embedding.md": 3,
     "docs/gateway.md": 6,

@@ -30,7 +30,7 @@ from rtchat.errors import StoreUnusable
 from rtchat.net.history.salvage import is_damage, read_around_damage
 from rtchat.net.history.witness import Witness
 
-__all__ = ["HistoryFile"]
+__all__ = ["HistoryFile", "check_kind", "lock_file", "remedy"]
 
 _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
@@ -103,7 +103,7 @@ class HistoryFile:
         self.is_copy = False
         try:
             if path is not None:
-                self._lock = _lock(path)
+                self._lock = lock_file(path)
                 self._witness = Witness(self._lock, path)
             self._db = sqlite3.connect(
                 ":memory:" if path is None else path,
@@ -113,7 +113,7 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(_remedy(error)) from None
+            raise StoreUnusable(remedy(error)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
             if self._witness is not None:
@@ -121,7 +121,7 @@ class HistoryFile:
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(_remedy(error)) from None
+            raise StoreUnusable(remedy(error)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -278,14 +278,9 @@ class HistoryFile:
     def _open(self, is_power_safe: bool, max_bytes: int) -> StoreSnapshot:
         execute = self._db.execute
         # Nothing is written until the file is known to be ours.
-        kind = self._read_number("PRAGMA application_id", ())
         is_empty = not self._read_number("SELECT count(*) FROM sqlite_master", ())
-        if not is_empty and kind != _APPLICATION_ID:
-            raise StoreUnusable("it is the database of another program; name another file")
-        if not is_empty and self._read_number("PRAGMA user_version", ()) != _FORMAT:
-            raise StoreUnusable(
-                "it was written by a newer rtchat; start that one, or name another file"
-            )
+        if not is_empty:
+            check_kind(self._db)
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if is_power_safe else 'NORMAL'}")
         page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
@@ -377,7 +372,21 @@ def _span(stream: int) -> tuple[int, int]:
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
 
 
-def _lock(path: Path) -> int:
+def check_kind(db: sqlite3.Connection) -> None:
+    """Check that a database is a history of this format.
+
+    Raises:
+        StoreUnusable: It is not.
+    """
+    if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        raise StoreUnusable("it is the database of another program; name another file")
+    if db.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+        raise StoreUnusable(
+            "it was written by a newer rtchat; start that one, or name another file"
+        )
+
+
+def lock_file(path: Path) -> int:
     """Create the file if necessary, and lock it against other processes; return the lock.
 
     Raises:
@@ -404,7 +413,7 @@ def _boot_id() -> str:
         return ""
 
 
-def _remedy(error: OSError | sqlite3.Error) -> str:
+def remedy(error: OSError | sqlite3.Error) -> str:
     """Return what SQLite or the system reports as a sentence with a remedy."""
     if isinstance(error, OSError):
         return f"{error.strerror}; change the permissions or the path"
