@@ -21,6 +21,8 @@ __all__ = ["History", "HistoryOwner"]
 
 _SWEEP_EVERY_S = 10.0
 _EVICTIONS_AT_ONCE = 2
+_PATIENCE_S = 10.0
+"""How long subscribers are refused because a part of the store cannot be read."""
 _OVERGROWN = 2
 """A stream that exceeds its limits by this factor is trimmed at once."""
 
@@ -311,8 +313,13 @@ class History:
                 done(offset, "")
                 return
             if problem:
-                done(offset, problem)
-                return
+                now = self._owner.cork.now
+                if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
+                    done(offset, problem)
+                    return
+                # It is no passing trouble: without this page the rest comes, and new messages.
+            else:
+                stream.failed_pages.pop(page, None)
             readable = set()
             for row in rows:
                 try:
