@@ -1,29 +1,31 @@
 /** The chat page: joins the session to the view. */
 
 import "./stomp.js";
-import { sharedStorageOf, storageOf, windowHeaders } from "./embed/context.js";
-import { addressOf, privateHash, roomHash, roomOf } from "./model/addresses.js";
+import { sharedStorageOf, storageOf } from "./embed/context.js";
+import { addressOf, privateHash, roomHash, roomNamed, roomOf } from "./model/addresses.js";
 import { parseLine } from "./model/commands.js";
+import { Identity } from "./model/identity.js";
 import { cleanNick, sameNick } from "./model/nicknames.js";
+import { ReadNotes } from "./model/read-notes.js";
 import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
-import { SendQueue, newId } from "./protocol/send-queue.js";
+import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
 import { Composer } from "./view/composer.js";
 import { $, announce, fillIn, make, oncePerFrame } from "./view/dom.js";
 import { LogView } from "./view/log-view.js";
-import { NickDialog, otherNick } from "./view/nick-dialog.js";
+import { Naming } from "./view/naming.js";
 import { Notifications } from "./view/notify.js";
 import { shownText } from "./view/rows.js";
 import { Search } from "./view/search.js";
 import { Sidebar, hashOf, titleOf } from "./view/sidebar.js";
 import { Status } from "./view/status.js";
+import { Visits } from "./view/visits.js";
 
 const MAX_REMEMBERED_ROOMS = 50;
 const TYPING_REFRESH_MS = 1000;
-const SAVE_READ_AFTER_MS = 500;
 
 fillIn();
 
@@ -31,30 +33,17 @@ const local = new Store(sharedStorageOf("localStorage"));
 const perTab = new Store(sharedStorageOf("sessionStorage"));
 const sendQueue = new SendQueue(storageOf("sessionStorage"), storageOf("localStorage"));
 const readPositions = new ReadPositions(local);
+const readNotes = new ReadNotes(readPositions);
+const person = new Identity(local);
 
-/** Return the token by which the server recognises this window after a reconnect; each window has its own. */
-function tokenOfTab() {
-  const token = perTab.get("token") || newId();
-  perTab.set("token", token);
-  return token;
-}
-
-const client = new globalThis.STOMPClient({
-  url: "/ws",
-  connectHeaders: () => ({ ...session.connectHeaders(), ...windowHeaders() }),
-});
-const session = new ChatSession({
-  client,
-  sendQueue,
-  readPositions,
-  token: tokenOfTab(),
-  nick: cleanNick(local.get("nick")),
-});
+const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
+const session = new ChatSession({ client, sendQueue, readPositions, person });
+const visits = new Visits();
 const status = new Status();
 const view = new LogView();
 const composer = new Composer(perTab);
 const sidebar = new Sidebar(session);
-const dialog = new NickDialog();
+const naming = new Naming(session, status, (...notice) => session.onnotice(view.conversation, ...notice));
 const notifications = new Notifications(local);
 const search = new Search({
   rows: view.rows,
@@ -63,17 +52,16 @@ const search = new Search({
   loadOlder: (conversation) => session.loadOlder(conversation),
 });
 let saidNotKept = false;
-let isReplaced = false;
 
 // ---- the connection ----
 
 session.onstate = (state, next) => {
   status.show(state, next);
-  if (isReplaced && state === "offline") status.explain(STRINGS.elsewhere, STRINGS.useHere);
+  const isDown = state === "offline" && (next.retryAt !== null || next.final);
+  if (isDown) naming.postpone();
+  if (isDown || state === "online") view.setOnline(!isDown);
 };
-session.onreplaced = () => {
-  isReplaced = true;
-};
+session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
 
 /** Make the next attempt to connect now instead of later. */
 function reconnectNow() {
@@ -81,12 +69,16 @@ function reconnectNow() {
 }
 
 status.onretry = () => {
-  isReplaced = false;
-  if (session.nick === "") dialog.ask("", { isNeeded: true });
+  if (session.nick === "") naming.askFirst();
   else session.connect();
   composer.focus();
 };
 window.addEventListener("online", reconnectNow);
+window.addEventListener("pagehide", () => {
+  readNotes.store();
+  session.connection.sleep();
+});
+window.addEventListener("pageshow", () => session.connection.wake());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();
 });
@@ -115,15 +107,44 @@ function goTo(hash) {
   open();
 }
 
+/** Put another conversation into the place that this one has in the browser's history. */
+function replaceWith(conversation) {
+  visits.replace(hashOf(conversation));
+  open();
+}
+
+/** Return whether an address is that of a room that was left, or of a closed conversation. */
+function isLeft(address) {
+  return !session.conversations.some((one) =>
+    address.nick === undefined ? one.destination === address.destination : one.isPrivate && sameNick(one.nick, address.nick));
+}
+
+/** A room has one address, whatever was typed or linked: show that. */
+function showAddress({ name }) {
+  const hash = name === null ? "" : roomHash(name);
+  if (location.hash === hash) return;
+  history.replaceState(history.state, "", `${location.pathname}${location.search}${hash}`);
+  openHash = location.hash;
+}
+
 /** Open the conversation that the page's address names. */
 function open() {
   openHash = location.hash;
   const address = addressOf(location.hash);
   const isPrivate = address.nick !== undefined;
+  if (visits.isReturn && view.conversation !== null && isLeft(address)) {
+    replaceWith(view.conversation); // Back does not undo /leave
+    return;
+  }
+  visits.mark();
   const isSelf = isPrivate && sameNick(address.nick, session.nick);
+  if (!isPrivate) showAddress(address);
   let conversation = isPrivate && !isSelf ? session.openPrivate(address.nick) : null;
+  const isOneTooMany = isPrivate && !isSelf && conversation === null;
   conversation ??= session.join(isPrivate ? roomOf("") : address);
   if (isSelf) conversation.addNotice(STRINGS.notices.toYourself);
+  if (isOneTooMany) conversation.addNotice(STRINGS.notices.tooManyTalks);
+  if (address.isRefused) conversation.addNotice(STRINGS.notices.noRoomName);
   if (conversation === view.conversation) return;
   const isFirst = view.conversation === null;
   view.show(conversation);
@@ -137,14 +158,28 @@ function open() {
   showTitle();
 }
 
+/** Leave a room or close a private conversation. Return false if it is the lobby, and there is no other room. */
 function leave(conversation) {
-  const { conversations } = session;
-  if (!conversation.isPrivate && conversations.filter(({ isPrivate }) => !isPrivate).length === 1) return;
-  const next = conversations.find((one) => one !== conversation && !one.isPrivate);
+  const others = session.conversations.filter((one) => one !== conversation && !one.isPrivate);
+  if (others.length === 0 && conversation.name === null && !conversation.isPrivate) return false;
+  const next = others[0] ?? session.join(roomOf(""));
   session.leave(conversation);
   rememberRooms();
-  if (conversation === view.conversation) goTo(hashOf(next));
+  if (conversation === view.conversation) replaceWith(next);
   composer.focus();
+  return true;
+}
+
+/** Leave the room with this name, or without one the conversation on display. Return whether that was possible. */
+function leaveNamed(name) {
+  const { destination } = roomOf(roomHash(name));
+  const rooms = session.conversations.filter(({ isPrivate }) => !isPrivate);
+  const named = rooms.find((one) => one.destination === destination || sameNick(titleOf(one), name));
+  const conversation = name === "" ? view.conversation : named;
+  if (conversation === undefined) session.onnotice(view.conversation, "notInRoom", name);
+  else if (!leave(conversation)) session.onnotice(conversation, "onlyRoom");
+  else return true;
+  return false;
 }
 
 /** Go to the conversation above or below in the list. */
@@ -159,15 +194,22 @@ window.addEventListener("hashchange", () => {
 });
 document.addEventListener("keydown", (event) => {
   const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || dialog.isOpen) return;
+  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || naming.isOpen) return;
   event.preventDefault();
   step(by);
 });
 notifications.onclick = goTo;
 sidebar.onleave = leave;
-sidebar.onjoin = (name) => {
-  goTo(roomHash(roomOf(roomHash(name)).name));
+sidebar.onjoin = (text) => {
+  const { name, isRefused } = roomNamed(text);
   composer.focus();
+  if (isRefused) {
+    session.onnotice(null, "noRoomName");
+    announce(STRINGS.notices.noRoomName);
+    return false;
+  }
+  goTo(roomHash(name === roomNamed(STRINGS.lobby).name ? null : name));
+  return true;
 };
 sidebar.ontalk = view.rows.onnick = (nick) => {
   goTo(privateHash(nick));
@@ -186,25 +228,11 @@ session.onpeople = () => {
 
 // ---- incoming messages ----
 
-let readTimer = null;
 view.onread = (conversation) => {
   sidebar.changed();
   showTitle();
-  readTimer ??= setTimeout(() => {
-    readTimer = null;
-    noteRead(conversation);
-  }, SAVE_READ_AFTER_MS);
+  readNotes.note(conversation);
 };
-
-/** Remember how far the room was read. */
-function noteRead(conversation) {
-  const epoch = session.room(conversation.destination)?.stream.epoch ?? null;
-  if (epoch !== null && conversation.lastOffset !== null && conversation.unread === 0) {
-    readPositions.note(conversation.destination, epoch, conversation.lastOffset);
-  }
-}
-
-window.addEventListener("pagehide", () => noteRead(view.conversation));
 view.onneartop = (conversation) => {
   session.loadOlder(conversation).then((isMore) => {
     if (isMore) search.changed();
@@ -258,7 +286,7 @@ composer.nicks = () => {
 composer.ontype = () => session.type();
 composer.onsubmit = (text) => {
   if (session.nick === "") {
-    dialog.ask("", { isNeeded: true });
+    naming.askFirst();
     return false;
   }
   return runCommand(parseLine(text));
@@ -278,14 +306,13 @@ function runCommand({ command, ...what }) {
     case "me":
       return say(conversation, what.text, true);
     case "nick":
-      changeNick(cleanNick(what.nick));
-      break;
+      view.list.toBottom();
+      return naming.command(cleanNick(what.nick));
     case "join":
-      sidebar.onjoin(what.room);
+      if (!sidebar.onjoin(what.room)) return false;
       break;
     case "leave":
-      leave(conversation);
-      break;
+      return leaveNamed(what.room);
     case "help":
       notice("help");
       break;
@@ -304,10 +331,11 @@ function talkTo(nick, text) {
   const to = cleanNick(nick);
   if (sameNick(to, session.nick)) session.onnotice(view.conversation, "toYourself");
   else if (session.connection.isOnline && !session.features.people) session.onnotice(view.conversation, "noPrivate");
+  else if (session.openPrivate(to) === null) session.onnotice(view.conversation, "tooManyTalks");
   else {
     goTo(privateHash(to));
     const conversation = session.openPrivate(to);
-    if (conversation !== null && text !== "") say(conversation, text);
+    if (text !== "") say(conversation, text);
     return true;
   }
   return false;
@@ -340,44 +368,12 @@ view.rows.ontakeback = ({ id }) => {
 
 // ---- the nickname ----
 
-function changeNick(nick) {
-  if (nick === "") return;
-  const isNew = wasIn && nick !== session.nick;
-  session.setNick(nick);
-  if (isNew) wished = nick;
-}
-
-let wasIn = false; // has logged in at least once
-let wished = null; // a new nickname that the server has not confirmed
-
-session.onnick = (what, nick, reason) => {
-  if (what === "set") {
-    wasIn = true;
-    local.set("nick", nick);
-    $("nick-shown").textContent = nick;
-    $("nick-change").title = STRINGS.changeNick;
-    $("nick-change").hidden = nick === "";
-    view.setNick(nick);
-    if (wished === nick) session.onnotice(view.conversation, "nickSet", nick);
-    wished = null;
-    sidebar.changed();
-    return;
-  }
-  const isFree = what === "refused" && wished === null;
-  if (what === "needed" || isFree) {
-    const other = otherNick(nick);
-    dialog.ask(isFree ? nick : other, {
-      isNeeded: true,
-      problem: isFree ? STRINGS.nickRefused(nick, reason) : STRINGS.nickTaken(nick, other),
-    });
-    status.explain(STRINGS.needNick);
-  } else {
-    session.onnotice(view.conversation, what === "taken" ? "nickTaken" : "nickRefused", nick, reason);
-  }
-  wished = null;
+naming.onset = (nick) => {
+  view.setNick(nick);
+  sidebar.changed();
 };
-dialog.onchosen = changeNick;
-dialog.onclosed = () => composer.focus();
+naming.onclosed = () => composer.focus();
+window.addEventListener("storage", () => naming.follow(person.nick));
 
 // ---- the demo pages ----
 
@@ -397,14 +393,13 @@ async function linkDemos() {
 
 view.rows.nick = session.nick;
 for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
-  if (typeof name === "string") session.join(roomOf(roomHash(name === "" ? null : name)));
+  if (typeof name === "string") session.join(roomNamed(name));
 }
 open();
 if (session.nick === "") {
-  dialog.ask("", { isNeeded: true });
+  naming.askFirst();
 } else {
-  $("nick-shown").textContent = session.nick;
-  $("nick-change").hidden = false;
+  naming.show(session.nick);
   session.connect();
   composer.focus();
 }

@@ -5,6 +5,7 @@
  */
 
 import { embedContext, sharedStorageOf } from "./embed/context.js";
+import { roomNamed } from "./model/addresses.js";
 import { cleanNick } from "./model/nicknames.js";
 import { Store } from "./model/storage.js";
 import { STRINGS } from "./strings.js";
@@ -72,7 +73,8 @@ async function start() {
   const nick = cleanNick(embedContext.nick);
   if (nick !== "") store.set("nick", nick);
   // A visitor without a nickname is asked for one only after pressing the button.
-  const roomName = embedContext.room === "" ? STRINGS.lobby : `#${embedContext.room}`;
+  const { name } = roomNamed(embedContext.room);
+  const roomName = name === null ? STRINGS.lobby : `#${name}`;
   if (store.get("nick") === "") await waitFor(roomName, STRINGS.joinHere);
   let elements = null;
   while (elements === null) {

@@ -396,6 +396,11 @@
       this.#open();
     }
 
+    /** Drop the connection at once, without DISCONNECT and without onclose, as when the page is left. */
+    close() {
+      this.#drop(CODE_DONE);
+    }
+
     /** Send DISCONNECT, wait for its RECEIPT (2 s at most) and close; onclose(1000) follows. */
     disconnect(headers = {}) {
       const link = this.#link;

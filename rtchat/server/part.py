@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from rtchat.config.schema import ChatIni
 from rtchat.net.connection.coalescing_clock import CoalescingClock
+from rtchat.server.start import StartService
 
 __all__ = ["Check", "Checks", "Gauges", "Part", "Server"]
 
@@ -150,7 +151,7 @@ class Server:
         self.clock = CoalescingClock(reactor)
         self.source = source
         self.parts: list[Part[Any]] = []
-        self.service = MultiService()
+        self.service = StartService()
 
     def add(self, kind: type[Part[_S]], settings: _S) -> None:
         """Build a part from those that are there already."""

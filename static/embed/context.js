@@ -2,8 +2,8 @@
 
 import { storageOf as browserStorageOf } from "../model/storage.js";
 
-/** What all frames of a browser tab share, because they belong to one person. */
-const SHARED_KEYS = ["rtchat.token", "rtchat.nick"];
+/** What all frames share that belong to one person; see model/identity.js. */
+const SHARED_KEYS = ["rtchat.token", "rtchat.nick", "rtchat.ids"];
 /** The property of a frame's window that holds transient storages for all frames of the page. */
 const TRANSIENT_STORAGES = Symbol.for("rtchat.passing");
 
@@ -42,9 +42,9 @@ export class ScopedStorage {
 
   #scoped(key) {
     const { host, room, window, nick } = this.#context;
-    // A nickname that a page suggests holds for that page.
-    const isShared = SHARED_KEYS.includes(key) && !(key === "rtchat.nick" && nick !== "");
-    return isShared ? key : `rtchat.in ${host} ${window} ${room} ${key}`;
+    if (!SHARED_KEYS.includes(key)) return `rtchat.in ${host} ${window} ${room} ${key}`;
+    // A nickname that a page suggests holds for that page: who is called so there is a person of its own.
+    return nick === "" ? key : `rtchat.as ${host} ${nick} ${key}`;
   }
 }
 
@@ -96,9 +96,4 @@ class TransientStorage {
   removeItem(key) {
     this.#values.delete(key);
   }
-}
-
-/** Return the headers of CONNECT that distinguish one person's frames. */
-export function windowHeaders() {
-  return embedContext === null || embedContext.window === "" ? {} : { "x-presence-window": embedContext.window };
 }

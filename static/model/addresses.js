@@ -4,7 +4,14 @@ import { cleanNick } from "./nicknames.js";
 import { cut } from "./text.js";
 
 const LOBBY = "/topic/chat";
+/** The lobby has this name, too: a room of the same name would be taken for it. */
+const LOBBY_NAME = "lobby";
 const MAX_ROOM_CHARS = 64;
+/** Joiners between the parts of one emoji; other invisible characters make no difference that people could see. */
+const UNSEEN = /(?<!\p{Extended_Pictographic}\p{Emoji_Modifier}?)\u200d|\u200d(?!\p{Extended_Pictographic})|(?!\u200d)\p{Cf}/gu;
+const VARIATION_SELECTORS = /[\ufe00-\ufe0f]/g;
+/** Wildcards of SUBSCRIBE ("*", "#", ">") and whatever else cannot be part of a name. */
+const NOT_IN_NAMES = /(?:[^\p{L}\p{M}\p{N}\p{S}\u200d._-]|[<>^`|])+/gu;
 
 /** Return the text after "#" without percent escapes, or unchanged where it is not validly escaped. */
 function decoded(hash) {
@@ -16,13 +23,34 @@ function decoded(hash) {
   }
 }
 
-/** Return `{destination, name}` of the room that "#NAME" addresses; `name` is null in the lobby. */
-export function roomOf(hash) {
-  // Wildcards of SUBSCRIBE ("*", "#", ">") and whatever else cannot be part of a word become "-".
-  const name = cut(decoded(hash).replace(/[^\p{L}\p{M}\p{N}._-]+/gu, "-"), MAX_ROOM_CHARS)
+/** Return a text in small letters; texts that differ in the case of letters give the same. */
+function small(text) {
+  // "ß" is "SS" in capitals. The small letter "ı" has the capital of another one, so it is left alone.
+  return text.split("ı").map((part) => part.toLowerCase().toUpperCase().toLowerCase()).join("ı");
+}
+
+/** Return the name of a room as everybody sees it, whatever the case and the Unicode form in which it is written. */
+function canonical(text) {
+  const letters = small(text.replace(VARIATION_SELECTORS, "").normalize("NFKC")).normalize("NFKC");
+  return cut(letters.replace(UNSEEN, "").replace(NOT_IN_NAMES, "-"), MAX_ROOM_CHARS)
     .replace(/\.{2,}/g, ".")
-    .replace(/^[.-]+|[.-]+$/g, "");
-  return name === "" ? { destination: LOBBY, name: null } : { destination: `${LOBBY}.${name}`, name };
+    .replace(/^[.\p{M}\u200d-]+|[.\u200d-]+$/gu, "");
+}
+
+/**
+ * Return `{destination, name}` of the room that is called so; `name` is null in the lobby. If the text has nothing that
+ * can be part of a name, the result is the lobby with `isRefused`.
+ */
+export function roomNamed(text) {
+  const name = canonical(text);
+  if (name !== "" && name !== LOBBY_NAME) return { destination: `${LOBBY}.${name}`, name };
+  const lobby = { destination: LOBBY, name: null };
+  return name === "" && text.trim() !== "" ? { ...lobby, isRefused: true } : lobby;
+}
+
+/** Return what roomNamed() returns for "#NAME". */
+export function roomOf(hash) {
+  return roomNamed(decoded(hash));
 }
 
 /** Return `{nick}` for "#@NICK", a private conversation; for any other address what roomOf() returns. */
@@ -47,5 +75,5 @@ export function roomAt(destination) {
   if (destination === LOBBY) return { destination, name: null };
   if (!destination.startsWith(`${LOBBY}.`)) return null;
   const name = destination.slice(LOBBY.length + 1);
-  return roomOf(`#${encodeURIComponent(name)}`).name === name ? { destination, name } : null;
+  return roomNamed(name).name === name ? { destination, name } : null;
 }

@@ -1,7 +1,8 @@
 /** The commands that a user types: "/me waves", "/join tea". */
 
 /**
- * Return `{command, …}` of a typed text: "say" (text), "me" (text), "nick" (nick), "join" (room), "leave", "msg" (nick,
+ * Return `{command, …}` of a typed text: "say" (text), "me" (text), "nick" (nick), "join" (room), "leave" (room, "" for
+ * this one), "msg" (nick,
  * text), "help", or "unknown" (name). `missing` is true if a command lacks an argument. "//x" says "/x".
  */
 export function parseLine(line) {
@@ -22,7 +23,7 @@ export function parseLine(line) {
       return { command: "join", room: rest.replace(/^#/, ""), missing: rest === "" };
     case "leave":
     case "part":
-      return { command: "leave" };
+      return { command: "leave", room: rest.replace(/^#/, "") };
     case "msg":
     case "w":
     case "query":

@@ -2,8 +2,9 @@
  * A room, or a private conversation, as its reader sees it: the messages in the server's order, the unsent ones behind
  * them, what is unread, and where "New since you left" stands.
  *
- * A message is {kind: "message", id, nick, text, bytes, at, offset, isOwn, isAction, state, reason, live}; `state` is
- * "sent", "waiting", "refused" or "undelivered". A notice of the page itself is {kind: "notice", text, at}.
+ * A message is {kind: "message", id, senderId, nick, text, bytes, at, arrivedAt, epoch, offset, isOwn, isAction, state,
+ * reason, live}; `at` is the server's time, `arrivedAt` that of this browser, `state` is "sent", "waiting", "refused" or
+ * "undelivered". A notice of the page itself is {kind: "notice", text, at: null}.
  * display() adds rows of the kinds "day" and "mark". `version` changes whenever a row has to be drawn again.
  */
 
@@ -15,9 +16,17 @@ const CUT_ITEMS = 2000;
 
 const MINUTE_MS = 60000;
 
+/** Return the beginning of the reader's day, in ms since 1970. */
 function dayOf(at) {
-  const date = new Date(at);
-  return `${date.getFullYear()}-${date.getMonth()}-${date.getDate()}`;
+  return new Date(at).setHours(0, 0, 0, 0);
+}
+
+/** Return whether the message `one` belongs behind `other`, which arrived later. */
+function isBehind(one, other) {
+  if (one.offset !== null && other.offset !== null && one.epoch === other.epoch) return one.offset > other.offset;
+  // Without numbers, the server delivers in the order of its time.
+  if (one.offset === null && other.offset === null) return false;
+  return one.at !== null && other.at !== null && one.at > other.at;
 }
 
 /** Return whether `row` continues the message above it under the same name: same person, same minute. */
@@ -25,6 +34,7 @@ function continues(above, row) {
   if (above === null || above.kind !== "message" || row.kind !== "message") return false;
   if (row.isAction || above.isAction || row.nick === null) return false;
   if (above.isOwn !== row.isOwn || above.nick !== row.nick) return false;
+  if (!row.isOwn && above.senderId !== row.senderId) return false; // the name has passed to another person
   if (above.at === null || row.at === null) return above.at === row.at;
   return Math.floor(above.at / MINUTE_MS) === Math.floor(row.at / MINUTE_MS);
 }
@@ -33,7 +43,7 @@ export class Conversation {
   #items = [];
   #pending = [];
   #seen = new SeenIds(MAX_ITEMS);
-  #days = new Map(); // day -> its row
+  #days = new Map(); // day, and how many lines of that day stand above -> the row
   #display = null;
   #markRow = { kind: "mark", version: 0 };
 
@@ -69,19 +79,17 @@ export class Conversation {
     return this.#pending.length === 0 && !this.#items.some(({ kind }) => kind === "message");
   }
 
-  /** The highest offset, or null without history. */
-  get lastOffset() {
-    for (let i = this.#items.length - 1; i >= 0; i--) {
-      if (this.#items[i].offset !== null && this.#items[i].offset !== undefined) return this.#items[i].offset;
-    }
-    return null;
+  /** {epoch, offset} of the last message, or null without history. */
+  get lastPosition() {
+    const row = this.#items.findLast(({ kind, offset }) => kind === "message" && offset !== null);
+    return row === undefined ? null : { epoch: row.epoch, offset: row.offset };
   }
 
   /** Add a message that arrived. Return its row, or null if its id is known already. */
   add(message) {
     if (!this.#seen.add(message.id)) return null;
-    const row = { kind: "message", state: "sent", reason: null, version: 0, ...message };
-    this.#push(row);
+    const row = this.#received(message);
+    this.#insert(row);
     return row;
   }
 
@@ -89,34 +97,36 @@ export class Conversation {
   addOlder(messages) {
     const rows = messages
       .filter(({ id }) => this.#seen.add(id))
-      .map((message) => ({ kind: "message", state: "sent", reason: null, version: 0, ...message }));
+      .map((message) => this.#received(message));
     this.#items.unshift(...rows);
     this.#changed();
   }
 
   /** Add a notice of the page itself. */
-  addNotice(text, at = Date.now()) {
-    this.#push({ kind: "notice", text, at, version: 0, live: true });
+  addNotice(text) {
+    this.#insert({ kind: "notice", text, at: null, version: 0, live: true });
   }
 
   /** Add an own message that is unsent or unconfirmed; it stays behind all others until settle(). */
   addPending(entry, nick) {
     const { id, text, isAction, at, refused } = entry;
     const state = refused === null ? "waiting" : "refused";
-    const row = { kind: "message", id, nick, text, bytes: null, at, offset: null, isOwn: true, isAction, state };
-    this.#pending.push({ ...row, reason: refused, version: 0, live: true });
+    const row = this.#received({ id, nick, text, bytes: null, at, offset: null, isOwn: true, isAction, live: true });
+    this.#pending.push({ ...row, state, reason: refused });
     this.#changed();
   }
 
-  /** Move an own message to its place in the room. Return false if it was not pending here. */
-  settle(id, { offset = null, nick = null } = {}) {
+  /**
+   * Move an own message to its place in the room; `message` is what came back from the server, if anything did. Return
+   * false if it was not pending here.
+   */
+  settle(id, { offset = null, epoch = null, at = null, nick = null, senderId = null } = {}) {
     const row = this.#take(id);
     if (row === null) return false;
     this.#seen.add(id);
-    if (nick !== null) row.nick = nick;
-    row.offset = offset;
+    Object.assign(row, { offset, epoch, senderId, nick: nick ?? row.nick, at: at ?? row.at });
     if (row.state !== "undelivered") this.#set(row, "sent");
-    this.#push(row);
+    this.#insert(row);
     return true;
   }
 
@@ -135,6 +145,12 @@ export class Conversation {
   wait(id) {
     const row = this.#find(id);
     if (row !== undefined) this.#set(row, "waiting");
+  }
+
+  /** What is said of the messages that wait has changed. */
+  redrawWaiting() {
+    for (const row of this.#pending) if (row.state === "waiting") row.version += 1;
+    this.#changed();
   }
 
   /** The server has refused the message. */
@@ -163,9 +179,10 @@ export class Conversation {
     this.#changed();
   }
 
-  /** Mark the loaded messages behind `offset` as new to the reader. */
-  markFrom(offset) {
-    const fresh = this.#items.filter((row) => row.kind === "message" && !row.isOwn && row.offset > offset);
+  /** Mark the loaded messages behind a position as new to the reader. */
+  markFrom({ epoch, offset }) {
+    const isFresh = (row) => row.kind === "message" && !row.isOwn && row.epoch === epoch && row.offset > offset;
+    const fresh = this.#items.filter(isFresh);
     if (fresh.length === 0) return;
     this.#setMark(fresh[0]);
     this.unread = fresh.length;
@@ -193,8 +210,23 @@ export class Conversation {
     this.mark = row;
   }
 
-  #push(row) {
-    this.#items.push(row);
+  #received(message) {
+    const rest = { kind: "message", senderId: null, epoch: null, offset: null, state: "sent", reason: null, version: 0 };
+    return { ...rest, arrivedAt: Date.now(), ...message };
+  }
+
+  /** Put a row behind all others, or before the messages that belong behind it. */
+  #insert(row) {
+    const items = this.#items;
+    let place = items.length;
+    if (row.kind === "message") {
+      for (let i = items.length - 1; i >= 0; i--) {
+        if (items[i].kind !== "message") continue;
+        if (!isBehind(items[i], row)) break;
+        place = i;
+      }
+    }
+    items.splice(place, 0, row);
     if (this.#items.length > MAX_ITEMS) this.#items.splice(0, CUT_ITEMS);
     this.#changed();
   }
@@ -222,16 +254,18 @@ export class Conversation {
 
   #build() {
     const rows = [];
+    const lines = new Map(); // day -> how many lines it has so far
     let above = null;
     let day = null;
     for (const list of [this.#items, this.#pending]) {
       for (const row of list) {
-        if (row.at !== null) {
-          const next = dayOf(row.at);
-          if (next !== day) {
-            rows.push(this.#dayRow(next, row.at));
-            above = null;
-          }
+        // What waits to be sent stands behind everything, so also under a later day than that on which it was written.
+        const next = row.at === null || (list === this.#pending && dayOf(row.at) < day) ? day : dayOf(row.at);
+        if (next !== day) {
+          const count = lines.get(next) ?? 0;
+          lines.set(next, count + 1);
+          rows.push(this.#dayRow(next, count));
+          above = null;
           day = next;
         }
         if (row === this.mark) {
@@ -250,11 +284,13 @@ export class Conversation {
     return rows;
   }
 
-  #dayRow(day, at) {
-    let row = this.#days.get(day);
+  /** Return the line of a day. Each place needs a row of its own: the list shows a row once. */
+  #dayRow(day, count) {
+    const key = `${day} ${count}`;
+    let row = this.#days.get(key);
     if (row === undefined) {
-      row = { kind: "day", at, version: 0 };
-      this.#days.set(day, row);
+      row = { kind: "day", at: day, version: 0 };
+      this.#days.set(key, row);
     }
     return row;
   }

@@ -30,6 +30,7 @@ export class Connection {
   #retryTimer = null;
   #stableTimer = null;
   #isHeld = false;
+  #isAsleep = false;
 
   constructor(client, { timers = globalThis, random = Math.random } = {}) {
     this.#client = client;
@@ -63,8 +64,8 @@ export class Connection {
   connect() {
     if (this.state !== "offline") return;
     this.#isHeld = false;
-    this.#timers.clearTimeout(this.#retryTimer);
-    this.#retryTimer = null;
+    this.#isAsleep = false;
+    this.#stopTimers();
     this.#enter("connecting");
     this.#client.connect();
   }
@@ -75,9 +76,25 @@ export class Connection {
       this.connect();
       return;
     }
-    this.#timers.clearTimeout(this.#stableTimer);
     this.#enter("offline");
     this.connect();
+  }
+
+  /**
+   * Close the connection because the page is left, and do not retry: a page that the browser keeps in its back/forward
+   * cache would look present, and might never come back.
+   */
+  sleep() {
+    if (this.state === "offline" && this.#retryTimer === null) return;
+    this.#isAsleep = true;
+    this.#stopTimers();
+    this.#client.close();
+    this.#enter("offline");
+  }
+
+  /** The page is back: undo sleep(). */
+  wake() {
+    if (this.#isAsleep) this.connect();
   }
 
   /** Do not reconnect when this connection ends, until the next connect(). */
@@ -123,6 +140,12 @@ export class Connection {
     const delayMs = retryDelayMs(this.#attempt++, this.#random);
     this.#retryTimer = this.#timers.setTimeout(() => this.connect(), delayMs);
     this.#enter("offline", { retryAt: Date.now() + delayMs, code });
+  }
+
+  #stopTimers() {
+    this.#timers.clearTimeout(this.#stableTimer);
+    this.#timers.clearTimeout(this.#retryTimer);
+    this.#retryTimer = null;
   }
 
   #enter(state, { retryAt = null, final = false, code = null } = {}) {

@@ -32,11 +32,7 @@ export function readBody(frame) {
   return { nick: cleanNick(value.nick) || null, text: value.text, bytes: null, id, isAction: value.kind === "action" };
 }
 
-/**
- * Return when a message was sent according to its `timestamp` header, in ms since 1970 and never later than `now`;
- * null without a valid header.
- */
-export function sentAt(headers, now) {
-  const at = /^\d{1,15}$/.test(headers.timestamp ?? "") ? Number(headers.timestamp) : 0;
-  return at > 0 ? Math.min(at, now) : null;
+/** Return the time that the server has stamped on a frame, in ms since 1970; null if there is none. */
+export function stampedAt({ timestamp }) {
+  return /^[1-9]\d{0,14}$/.test(timestamp ?? "") ? Number(timestamp) : null;
 }

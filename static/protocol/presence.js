@@ -3,6 +3,8 @@
 import { cleanNick } from "../model/nicknames.js";
 
 const MAX_PEOPLE = 5000;
+/** Anyone can write to any name, so of the rooms without people only the latest are remembered. */
+const MAX_EMPTY_ROOMS = 100;
 
 /** Return the object in the body of a frame, or null. */
 function readJson(frame) {
@@ -93,8 +95,11 @@ export class RoomDirectory {
     }
     for (const room of value.rooms) {
       if (typeof room?.destination !== "string" || !Number.isInteger(room.people)) continue;
+      this.#counts.delete(room.destination);
       this.#counts.set(room.destination, Math.max(0, room.people));
     }
+    const empty = this.destinations.filter((destination) => this.peopleIn(destination) === 0);
+    for (const destination of empty.slice(0, -MAX_EMPTY_ROOMS)) this.#counts.delete(destination);
     return true;
   }
 

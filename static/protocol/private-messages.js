@@ -2,7 +2,7 @@
 
 import { Conversation } from "../model/conversation.js";
 import { cleanNick, foldNick } from "../model/nicknames.js";
-import { readBody } from "./messages.js";
+import { readBody, stampedAt } from "./messages.js";
 
 /** Where the server delivers this session's private messages. */
 export const PRIVATE_QUEUE = "/user/queue/private";
@@ -55,7 +55,7 @@ export class PrivateMessages {
     const senderId = frame.headers["x-sender-id"] ?? null;
     if (known.senderId !== null && known.senderId !== senderId) this.onsenderchange(conversation, nick);
     known.senderId = senderId;
-    const row = conversation.add({ ...body, nick, at: now, offset: null, isOwn: false, live: true });
+    const row = conversation.add({ ...body, senderId, nick, at: stampedAt(frame.headers) ?? now, offset: null, isOwn: false, live: true });
     return row === null ? null : { conversation, row };
   }
 }

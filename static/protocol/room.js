@@ -1,7 +1,7 @@
 /** A room that the page has joined: its conversation, its position in the stream, its people. */
 
 import { Conversation } from "../model/conversation.js";
-import { readBody, sentAt } from "./messages.js";
+import { readBody, stampedAt } from "./messages.js";
 import { People } from "./presence.js";
 import { Stream } from "./stream.js";
 import { Typing } from "./typing.js";
@@ -28,15 +28,21 @@ export class Room {
     this.cancelLoading = null;
   }
 
-  /** Return the message in a MESSAGE frame of this room. `at` is null if the time of sending is unknown. */
-  read(frame, sendQueue, now) {
+  /**
+   * Return the message in a MESSAGE frame of this room. `isOwn(senderId, id)` returns whether the reader sent it.
+   * `at` is null if the time is unknown.
+   */
+  read(frame, isOwn, now) {
     const body = readBody(frame);
     const offset = frame.headers["x-stream-offset"];
+    const senderId = frame.headers["x-sender-id"] ?? null;
     return {
       ...body,
-      at: sentAt(frame.headers, now) ?? (this.isIn ? now : null),
+      at: stampedAt(frame.headers) ?? (this.isIn ? now : null),
+      epoch: frame.headers["x-stream-epoch"] ?? null,
       offset: offset === undefined ? null : Number(offset),
-      isOwn: body.id !== null && sendQueue.isOwn(body.id),
+      senderId,
+      isOwn: isOwn(senderId, body.id),
       live: this.wasIn,
     };
   }

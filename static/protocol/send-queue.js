@@ -6,14 +6,10 @@
  * again under the same id, and pages that have seen the id drop it: nothing is lost and nothing is shown twice.
  */
 
+import { newId } from "../model/ids.js";
+
 const MAX_OWN_IDS = 1000;
 const OWN_KEY = "rtchat.own";
-
-/** Return 128 random bits in hex. Unlike crypto.randomUUID, getRandomValues also works on plain http. */
-export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 function isEntry(value) {
   return (
@@ -27,9 +23,10 @@ function isEntry(value) {
 }
 
 /**
- * An entry has `id`, `destination`, `text`, `isAction`, `at` (ms since 1970) and `refused` (why the server refused it,
- * or null). `storage` keeps the entries, as sessionStorage does; if it throws or is null, they do not survive a reload.
- * `ownStorage`, as localStorage, keeps the ids of this browser's own messages.
+ * An entry has `id`, `destination`, `text`, `isAction`, `at` (ms since 1970), `refused` (why the server refused it, or
+ * null), and once it was sent `sentAs`, the nickname in it. `storage` keeps the entries, as sessionStorage does; if it
+ * throws or is null, they do not survive a reload. `ownStorage`, as localStorage, keeps the ids of this browser's own
+ * messages, for servers that do not say who sent a message.
  */
 export class SendQueue {
   #storage;

@@ -1,15 +1,17 @@
 /**
- * One person's chat: rooms and private conversations over one connection that comes and goes. Subscribes, resumes,
+ * One window of a person's chat: rooms and private conversations over one connection that comes and goes. Subscribes, resumes,
  * sends the queued messages and puts those that arrive into the conversations. It knows neither DOM nor words.
  *
  * Works with servers without history or presence, too; see `features`.
  */
 
+import { newId } from "../model/ids.js";
 import { cleanNick, sameNick } from "../model/nicknames.js";
+import { ServerClock } from "../model/server-clock.js";
 import { Connection } from "./connection.js";
 import { readError } from "./errors.js";
 import { loadOlder } from "./history-loader.js";
-import { writeBody } from "./messages.js";
+import { stampedAt, writeBody } from "./messages.js";
 import { RoomDirectory } from "./presence.js";
 import { PRIVATE_QUEUE, PrivateMessages, isPrivateDestination } from "./private-messages.js";
 import { RoomWatcher } from "./room-watcher.js";
@@ -24,23 +26,28 @@ const CATCH_UP_MS = 3000;
 export class ChatSession {
   #sendQueue;
   #readPositions;
-  #token;
+  #person;
+  #windowId = newId(); // tells the windows of a person apart
   #timers;
   #now;
+  #clock;
   #rooms = new Map(); // destination -> Room
   #privateMessages = new PrivateMessages();
   #watcher;
   #subscriptions;
   #acceptedNick = ""; // the nickname of the last login
   #refused = new Set(); // features that this server has refused
+  #misnamed = null; // the entry of a message that was refused for its nickname
 
-  constructor({ client, sendQueue, readPositions, token, nick = "", timers = globalThis, now = Date.now }) {
+  /** `person` is an Identity, which all windows of the browser share. */
+  constructor({ client, sendQueue, readPositions, person, timers = globalThis, now = Date.now }) {
     this.#sendQueue = sendQueue;
     this.#readPositions = readPositions;
-    this.#token = token;
+    this.#person = person;
     this.#timers = timers;
     this.#now = now;
-    this.nick = nick;
+    this.#clock = new ServerClock(now);
+    this.nick = person.nick;
     this.id = null;
     this.rooms = new RoomDirectory();
     this.current = null; // a Conversation
@@ -88,7 +95,9 @@ export class ChatSession {
 
   /** Return the headers of CONNECT that identify this person. */
   connectHeaders() {
-    return this.nick === "" ? {} : { nick: this.nick, "x-presence-token": this.#token };
+    this.follow();
+    if (this.nick === "") return {};
+    return { nick: this.nick, "x-presence-token": this.#person.token, "x-presence-window": this.#windowId };
   }
 
   connect() {
@@ -155,7 +164,7 @@ export class ChatSession {
   loadOlder(conversation) {
     const room = this.#rooms.get(conversation.destination);
     if (room === undefined || !this.connection.isConnected) return Promise.resolve(false);
-    const read = (frame) => room.read(frame, this.#sendQueue, this.#now());
+    const read = (frame) => this.#read(room, frame);
     return loadOlder(room, this.#subscriptions, read, { timers: this.#timers });
   }
 
@@ -166,12 +175,20 @@ export class ChatSession {
     if (nick === this.nick && this.connection.state !== "offline") return;
     this.nick = nick;
     if (this.connection.state === "offline" || this.features.people) this.connection.reconnect();
-    else this.onnick("set", nick);
+    else this.#renamed(nick);
   }
 
-  /** Another window of the same person has changed the nickname. */
+  /** Take the nickname over that the person has chosen in another window. */
+  follow() {
+    const { nick } = this.#person;
+    // A nickname that was chosen here, and that the server has not confirmed, is newer.
+    if (nick !== "" && this.#acceptedNick !== "" && this.nick === this.#acceptedNick) this.#renamed(nick);
+  }
+
   #renamed(nick) {
+    if (nick === this.#acceptedNick && nick === this.nick) return;
     this.nick = this.#acceptedNick = nick;
+    this.#person.nick = nick;
     this.onnick("set", nick);
   }
 
@@ -180,7 +197,7 @@ export class ChatSession {
   /** Send a text to a conversation, now or once there is a connection. */
   say(conversation, text, isAction = false) {
     const { destination } = conversation;
-    const entry = this.#sendQueue.add({ destination, text, at: this.#now(), isAction });
+    const entry = this.#sendQueue.add({ destination, text, at: this.#clock.now(), isAction });
     conversation.addPending(entry, this.nick);
     this.flush();
   }
@@ -203,9 +220,9 @@ export class ChatSession {
     }
     const may = ({ destination }) => this.#rooms.get(destination)?.isIn ?? true;
     this.#sendQueue.flush((entry) => {
+      entry.sentAs = this.nick;
       this.connection.send(writeBody({ ...entry, nick: this.nick }), entry.destination, {
         "content-type": "application/json",
-        timestamp: String(entry.at),
         receipt: entry.id,
       });
     }, may);
@@ -231,10 +248,14 @@ export class ChatSession {
   #login(frame) {
     const nick = cleanNick(frame.headers.nick ?? "");
     if (nick !== "") this.nick = nick;
-    this.#acceptedNick = this.nick;
+    this.#person.nick = this.#acceptedNick = this.nick;
     this.id = frame.headers["x-presence-id"] ?? null;
+    if (this.id !== null) this.#person.learn(this.id);
+    const serverMs = stampedAt(frame.headers);
+    if (serverMs !== null) this.#clock.set(serverMs);
     this.features.people = this.id !== null && !this.#refused.has("people");
     this.onnick("set", this.nick);
+    this.#sendMisnamed();
     for (const room of this.#rooms.values()) this.#enter(room);
     if (this.features.people) {
       const onprivate = (message) => this.#privateMessage(message);
@@ -339,7 +360,7 @@ export class ChatSession {
     if (!room.wasIn) {
       room.wasIn = true;
       const read = this.#readPositions.of(room.destination);
-      if (read !== null && read.epoch === room.stream.epoch) room.conversation.markFrom(read.offset);
+      if (read !== null && read.epoch === room.stream.epoch) room.conversation.markFrom(read);
       this.onentered(room.conversation);
     }
     this.onconversations();
@@ -349,7 +370,7 @@ export class ChatSession {
   #roomMessage(room, frame) {
     if (room.subscription !== frame.headers.subscription || !room.stream.take(frame.headers)) return;
     if (frame.headers["x-stream-unreadable"]) this.onnotice(room.conversation, "damaged");
-    const message = room.read(frame, this.#sendQueue, this.#now());
+    const message = this.#read(room, frame);
     if (message.isOwn) this.#sendQueue.confirm(message.id);
     if (!message.isOwn || !room.conversation.settle(message.id, message)) {
       const row = room.conversation.add(message);
@@ -362,8 +383,18 @@ export class ChatSession {
     this.#settle(room);
   }
 
+  #read(room, frame) {
+    return room.read(frame, (senderId, id) => this.#isOwn(senderId, id), this.#clock.now());
+  }
+
+  /** Return whether this person sent the message. Only a server without presence leaves that to the message's id. */
+  #isOwn(senderId, id) {
+    if (this.id !== null) return senderId !== null && this.#person.owns(senderId);
+    return id !== null && this.#sendQueue.isOwn(id);
+  }
+
   #privateMessage(frame) {
-    const received = this.#privateMessages.take(frame, this.#now());
+    const received = this.#privateMessages.take(frame, this.#clock.now());
     if (received !== null) this.onmessage(received.conversation, received.row);
   }
 
@@ -383,12 +414,22 @@ export class ChatSession {
   #refuse(id, reason) {
     const entry = this.#sendQueue.get(id);
     if (entry === undefined || !this.#sendQueue.refuse(id, reason)) return false;
+    if (/not your nick/i.test(reason)) this.#misnamed = entry;
     const conversation = this.#conversationAt(entry.destination);
     if (conversation !== null) {
       conversation.refuse(id, reason);
       this.onrefused(conversation, id, reason);
     }
     return true;
+  }
+
+  /** Send again what was refused because another window had changed the nickname. */
+  #sendMisnamed() {
+    const entry = this.#misnamed;
+    this.#misnamed = null;
+    if (entry === null || entry.sentAs === this.nick || entry.refused === null) return;
+    this.#sendQueue.retry(entry.id);
+    this.#conversationAt(entry.destination)?.wait(entry.id);
   }
 
   /** Add the queued messages of a conversation to it, as after a reload. */

@@ -27,21 +27,26 @@ export function announce(words) {
   $("announcement").textContent = words;
 }
 
+/** A page without a frame for so long is hidden, or as good as hidden. */
+const NO_FRAME_MS = 250;
+
 /**
- * Return a function that runs `act` once in the next animation frame, however often it is called. In a hidden page,
- * which has no frames, a timer takes their place.
+ * Return a function that runs `act` once in the next animation frame, however often it is called. A hidden page has no
+ * frames, not even the one that it asked for just before; there a timer takes their place.
  */
 export function oncePerFrame(act) {
-  let isPlanned = false;
+  let frame = null;
+  let timer = null;
+  const run = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    frame = timer = null;
+    act();
+  };
   return () => {
-    if (isPlanned) return;
-    isPlanned = true;
-    const run = () => {
-      isPlanned = false;
-      act();
-    };
-    if (document.hidden) setTimeout(run, 0);
-    else requestAnimationFrame(run);
+    if (timer !== null) return;
+    frame = requestAnimationFrame(run);
+    timer = setTimeout(run, document.hidden ? 0 : NO_FRAME_MS);
   };
 }
 

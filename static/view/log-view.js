@@ -1,14 +1,24 @@
 /** The messages of the conversation on display: the scroll position, what was read, what a screen reader hears. */
 
+import { cut } from "../model/text.js";
 import { STRINGS } from "../strings.js";
 import { Copy, logText, toClipboard } from "./copy.js";
-import { $, announce, make, oncePerFrame } from "./dom.js";
+import { $, make, oncePerFrame } from "./dom.js";
 import { MessageList } from "./message-list.js";
 import { Rows, shownText } from "./rows.js";
+import { toast } from "./toast.js";
 
 /** If more messages than this arrive at once, screen readers hear only their number. */
 const MOST_HEARD = 5;
 const MOST_HEARD_LINES = 20;
+/** Of a longer message screen readers hear the beginning. */
+const MOST_HEARD_CHARS = 500;
+
+function heardLine(row) {
+  const text = shownText(row);
+  const part = text.length > MOST_HEARD_CHARS ? `${cut(text, MOST_HEARD_CHARS)} …` : text;
+  return (row.isAction ? STRINGS.heardAction : STRINGS.heard)(row.nick, part);
+}
 
 export class LogView {
   #heard = [];
@@ -20,6 +30,7 @@ export class LogView {
     this.rows = new Rows();
     this.list = new MessageList($("log"), $("rows"), (row) => this.rows.build(row));
     this.copy = new Copy(this.list, $("rows"), () => this.conversation.display());
+    this.rows.onheight = () => this.list.changed();
     this.onread = () => {}; // (conversation) the reader has seen its newest message
     this.onneartop = () => {}; // (conversation) older messages are wanted
     this.list.onmove = () => this.#moved();
@@ -72,6 +83,13 @@ export class LogView {
     this.list.rebuild();
   }
 
+  /** Say of the messages that wait whether there is a connection that they could go out on. */
+  setOnline(isOnline) {
+    if (this.rows.isOnline === isOnline) return;
+    this.rows.isOnline = isOnline;
+    this.conversation?.redrawWaiting();
+  }
+
   /** Let screen readers say a new message of this conversation. */
   hear(row) {
     this.#heard.push(row);
@@ -84,7 +102,7 @@ export class LogView {
     const lines =
       rows.length > MOST_HEARD
         ? [STRINGS.heardMany(rows.length)]
-        : rows.map((row) => (row.isAction ? STRINGS.heardAction : STRINGS.heard)(row.nick, shownText(row)));
+        : rows.map(heardLine);
     $("heard").append(...lines.map((line) => make("p", "", line)));
     while ($("heard").childElementCount > MOST_HEARD_LINES) $("heard").firstElementChild.remove();
   }
@@ -109,6 +127,6 @@ export class LogView {
 
   async #copyAll() {
     const { messages } = this.conversation;
-    announce((await toClipboard(logText(messages))) ? STRINGS.copied(messages.length) : STRINGS.notCopied);
+    toast((await toClipboard(logText(messages))) ? STRINGS.copied(messages.length) : STRINGS.notCopied);
   }
 }

@@ -161,7 +161,8 @@ export class MessageList {
     const last = this.#offsets.indexAt(scrollTop - PADDING_PX + clientHeight + over);
     const wanted = new Set();
     for (let i = Math.max(0, first); i <= last; i++) wanted.add(i);
-    for (const row of this.pinned()) {
+    // An element with the focus stays one: without it, the next Tab would start at the top of the page.
+    for (const row of [...this.pinned(), this.rowOf(document.activeElement)]) {
       const index = this.#rows.indexOf(row);
       if (index >= 0) wanted.add(index);
     }

@@ -18,7 +18,9 @@ export class NickDialog {
   #isNeeded = false;
 
   constructor() {
-    this.onchosen = () => {}; // (nick)
+    this.onchosen = () => {}; // (nick) returns whether the dialog has to wait for done() or refuse()
+    /** The server has been asked for the name. */
+    this.isWaiting = false;
     this.onclosed = () => {};
     this.#input.maxLength = MAX_NICK_CHARS;
     $("nick-form").addEventListener("submit", (event) => {
@@ -29,9 +31,10 @@ export class NickDialog {
         return;
       }
       this.#isNeeded = false;
-      this.#dialog.close();
-      this.onchosen(nick);
-      this.onclosed(); // now rather than at the later close event: the user may already be typing
+      if (this.isWaiting) return;
+      this.isWaiting = true; // done() may be called at once
+      if (!this.onchosen(nick)) this.done();
+      else if (this.isWaiting) this.#showWaiting();
     });
     $("nick-cancel").addEventListener("click", () => this.#dialog.close());
     $("nick-change").addEventListener("click", () => this.ask($("nick-shown").textContent));
@@ -42,11 +45,23 @@ export class NickDialog {
       // Browsers close a dialog on a second Escape, even if the page has prevented it.
       if (this.#isNeeded) this.#open();
       else this.onclosed();
+      this.#endWaiting(); // cancelled: the answer comes as a notice
     });
   }
 
   get isOpen() {
     return this.#dialog.open;
+  }
+
+  /** Whether the page waits for a nickname. */
+  get isNeeded() {
+    return this.#isNeeded;
+  }
+
+  /** Close the dialog: the question is answered. */
+  dismiss() {
+    this.#isNeeded = false;
+    this.#dialog.close();
   }
 
   /** Open the dialog. `isNeeded`: it cannot be cancelled. `problem` says why the last nickname was refused. */
@@ -59,6 +74,31 @@ export class NickDialog {
     $("nick-save").textContent = isFirst ? STRINGS.enterRoom : STRINGS.saveNick;
     $("nick-problem").textContent = problem;
     this.#open();
+  }
+
+  /** The name was accepted, or nothing is known of it yet: close the dialog if it waits. */
+  done() {
+    if (!this.isWaiting) return;
+    this.#endWaiting();
+    this.#dialog.close();
+    this.onclosed(); // now rather than at the later close event: the user may already be typing
+  }
+
+  /** The server has refused the name: stay open, propose another one and say why. */
+  refuse(other, problem) {
+    this.#endWaiting();
+    this.ask(other, { problem });
+  }
+
+  #showWaiting() {
+    $("nick-problem").textContent = "";
+    $("nick-save").textContent = STRINGS.askingNick;
+    $("nick-save").disabled = true;
+  }
+
+  #endWaiting() {
+    this.isWaiting = false;
+    $("nick-save").disabled = false;
   }
 
   #open() {

@@ -1,7 +1,8 @@
 /** Desktop notifications. The page asks for permission only when its button is pressed. */
 
 import { STRINGS } from "../strings.js";
-import { $, announce } from "./dom.js";
+import { $ } from "./dom.js";
+import { toast } from "./toast.js";
 
 const MAX_BODY_CHARS = 200;
 
@@ -39,15 +40,17 @@ export class Notifications {
 
   async #toggle() {
     if (this.isOn) this.#store.set("notify", "off");
+    else if (!isSecureContext) toast(STRINGS.notifyInsecure);
     else if ((await Notification.requestPermission()) === "granted") this.#store.set("notify", "on");
-    else announce(STRINGS.notifyBlocked);
+    else toast(STRINGS.notifyBlocked);
     this.#show();
   }
 
   #show() {
-    const isBlocked = Notification.permission === "denied";
+    // Without https a browser denies them to every page, whatever its settings are.
+    const isBlocked = Notification.permission === "denied" || !isSecureContext;
     this.#button.textContent = this.isOn ? STRINGS.notifyOn : isBlocked ? STRINGS.notifyOff : STRINGS.notifyAsk;
-    this.#button.title = isBlocked ? STRINGS.notifyBlocked : "";
+    this.#button.title = !isBlocked ? "" : isSecureContext ? STRINGS.notifyBlocked : STRINGS.notifyInsecure;
     this.#button.setAttribute("aria-pressed", String(this.isOn));
   }
 }

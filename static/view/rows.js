@@ -4,7 +4,8 @@ import { hueOf } from "../model/nicknames.js";
 import { mentions, partsOf, split } from "../model/richtext.js";
 import { MAX_SHOWN_CHARS, cut } from "../model/text.js";
 import { STRINGS } from "../strings.js";
-import { make } from "./dom.js";
+import { $, make } from "./dom.js";
+import { fold, isLong } from "./folding.js";
 
 /** A message that is drawn this soon after it arrived is animated; one that is scrolled to is not. */
 const ARRIVING_MS = 1000;
@@ -40,6 +41,9 @@ export class Rows {
     this.pattern = null; // finds the words of the search
     this.found = null; // the row of the current match
     this.partner = ""; // the other person in a private conversation
+    this.isOnline = true; // messages that wait are being sent
+    this.widthPx = () => $("rows").clientWidth; // of the list
+    this.onheight = () => {}; // a row has another height
     this.onretry = () => {}; // (row)
     this.ontakeback = () => {}; // (row)
     this.onnick = () => {}; // (nick) a nickname was pressed
@@ -77,24 +81,27 @@ export class Rows {
     li.classList.toggle("refused", state === "refused" || state === "undelivered");
     li.classList.toggle("found", row === this.found);
     li.classList.toggle("names-me", !isOwn && mentions(row.text, this.nick));
-    li.classList.toggle("arriving", isNew && row.live && at !== null && Date.now() - at < ARRIVING_MS);
+    li.classList.toggle("arriving", isNew && row.live && Date.now() - row.arrivedAt < ARRIVING_MS);
 
     const avatar = make("span", "avatar", nick === null ? "#" : [...nick][0].toUpperCase());
     avatar.setAttribute("aria-hidden", "true");
     if (nick !== null) li.dataset.hue = String(hueOf(nick));
 
     const bubble = make("div", "bubble");
-    bubble.append(this.#head(row), this.#text(row));
+    const content = this.#text(row);
+    bubble.append(this.#head(row), content);
+    if (isLong(shownText(row), this.widthPx())) bubble.append(this.#fold(row, content));
     const note = this.#note(row);
     if (note !== null) bubble.append(note);
     li.append(avatar, bubble);
     return li;
   }
 
-  #head({ nick, isOwn, at }) {
+  #head({ nick, isOwn, at, isContinued }) {
     const head = make("div", "message-head");
     if (nick === null) head.append(make("span", "unseen", STRINGS.noNick));
-    else if (isOwn) head.append(make("bdi", "message-nick", nick));
+    // Under the first of several messages the name is for screen readers only: a button would hide the focus.
+    else if (isOwn || isContinued) head.append(make("bdi", "message-nick", nick));
     else head.append(this.#nickButton(nick));
     if (isOwn) head.append(make("span", "unseen", STRINGS.you));
     if (at !== null) {
@@ -131,6 +138,14 @@ export class Rows {
     return content;
   }
 
+  #fold(row, content) {
+    // What the search has found is shown.
+    return fold(content, row.isUnfolded !== true && row !== this.found, (isFolded) => {
+      row.isUnfolded = !isFolded;
+      this.onheight();
+    });
+  }
+
   #partElement(part, content) {
     if (part.url === undefined && !part.isMention) return content;
     const element = make(part.url === undefined ? "strong" : "a", part.isMention ? "mention" : "");
@@ -143,8 +158,13 @@ export class Rows {
     return element;
   }
 
+  #waitingNote() {
+    if (this.isOnline) return make("div", "message-note", STRINGS.waiting);
+    return make("div", "message-note offline", STRINGS.waitingOffline);
+  }
+
   #note(row) {
-    if (row.state === "waiting") return make("div", "message-note", STRINGS.waiting);
+    if (row.state === "waiting") return this.#waitingNote();
     if (row.state === "undelivered") return make("div", "message-note", STRINGS.undelivered(this.partner));
     if (row.state !== "refused") return null;
     const note = make("div", "message-note");

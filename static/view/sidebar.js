@@ -6,7 +6,9 @@ import { STRINGS } from "../strings.js";
 import { $, make, oncePerFrame, syncChildren } from "./dom.js";
 
 const MOST_PEOPLE = 200;
-const MOST_ROOMS = 50;
+/** Of the rooms that the reader has not joined, so many with people are shown; the rest unfolds. */
+const FEW_ROOMS = 5;
+const MOST_ROOMS = 100;
 const CROSS = "m4.5 4.5 7 7m0-7-7 7";
 
 export const roomName = (name) => name ?? STRINGS.lobby;
@@ -36,11 +38,12 @@ export class Sidebar {
   #session;
   #wide = matchMedia("(min-width: 56rem)");
   #plan = oncePerFrame(() => this.#draw());
+  #isUnfolded = false;
 
   constructor(session) {
     this.#session = session;
     this.onleave = () => {}; // (conversation)
-    this.onjoin = () => {}; // (name)
+    this.onjoin = () => {}; // (text) returns false if no room can be called so
     this.ontalk = () => {}; // (nick)
     $("side-open").addEventListener("click", () => this.#setOpen(true));
     $("side-close").addEventListener("click", () => this.#setOpen(false));
@@ -55,9 +58,12 @@ export class Sidebar {
       event.preventDefault();
       const name = $("join-room").value.trim().replace(/^#/, "");
       if (name === "") return;
-      $("join-room").value = "";
       if (this.#isOpen) this.#setOpen(false, false);
-      this.onjoin(name);
+      if (this.onjoin(name) !== false) $("join-room").value = "";
+    });
+    $("rooms-fold").addEventListener("click", () => {
+      this.#isUnfolded = !this.#isUnfolded;
+      this.#draw();
     });
     this.#wide.addEventListener("change", () => this.#setOpen(false, false));
     this.#setOpen(false, false);
@@ -127,7 +133,7 @@ export class Sidebar {
       badge.title = STRINGS.unreadHere(talk.unread);
       badge.classList.toggle("loud", talk.mentions > 0 || talk.isPrivate);
       const leave = li.querySelector(".leave");
-      leave.hidden = talks.length === 1 && !talk.isPrivate;
+      leave.hidden = talks.length === 1 && !talk.isPrivate && talk.name === null;
       leave.setAttribute("aria-label", talk.isPrivate ? STRINGS.closePrivate(talk.nick) : STRINGS.leaveRoom(titleOf(talk)));
     });
   }
@@ -141,7 +147,13 @@ export class Sidebar {
       .map((room) => ({ ...room, count: this.#session.rooms.peopleIn(room.destination) }))
       .sort((a, b) => b.count - a.count || roomName(a.name).localeCompare(roomName(b.name)))
       .slice(0, MOST_ROOMS);
+    const few = others.filter(({ count }) => count > 0).slice(0, FEW_ROOMS);
+    const folded = others.length - few.length;
+    const shown = this.#isUnfolded ? others : few;
     $("more-rooms-part").hidden = others.length === 0;
+    $("rooms-fold").hidden = folded === 0;
+    $("rooms-fold").textContent = this.#isUnfolded ? STRINGS.fewerRooms : STRINGS.foldedRooms(folded);
+    $("rooms-fold").setAttribute("aria-expanded", String(this.#isUnfolded));
     const build = () => {
       const li = make("li");
       const link = make("a", "talk");
@@ -149,7 +161,7 @@ export class Sidebar {
       li.append(link);
       return li;
     };
-    syncChildren($("more-rooms"), others, ({ destination }) => destination, build, (li, room) => {
+    syncChildren($("more-rooms"), shown, ({ destination }) => destination, build, (li, room) => {
       li.querySelector("a").href = roomHash(room.name);
       li.querySelector(".talk-name").textContent = room.name === null ? STRINGS.lobby : `#${room.name}`;
       li.querySelector(".talk-people").textContent = room.count === 0 ? "" : String(room.count);

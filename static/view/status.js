@@ -11,6 +11,7 @@ export class Status {
   #retryAt = null;
   #wasOnline = false;
   #isLost = false;
+  #known = null; // {words, button}: why the connection is about to end
 
   constructor() {
     this.onretry = () => {};
@@ -31,6 +32,7 @@ export class Status {
     this.#retryAt = retryAt;
     document.body.dataset.state = this.#state;
     this.#showState();
+    if (this.#state === "connecting") this.#known = null;
     if (state === "online") this.#online();
     else if (state === "offline" && !isDropped) this.#offline(final, code);
   }
@@ -40,6 +42,12 @@ export class Status {
     $("offline-text").textContent = words;
     $("retry").textContent = button;
     $("offline").hidden = false;
+  }
+
+  /** The connection is about to end for this reason, which is said instead of one that its end would suggest. */
+  expectEnd(words, button = STRINGS.retryNow) {
+    this.#known = { words, button };
+    this.explain(words, button);
   }
 
   #showState() {
@@ -55,6 +63,13 @@ export class Status {
   }
 
   #offline(final, code) {
+    if (this.#known !== null) {
+      const { words, button } = this.#known;
+      this.explain(words, button);
+      announce(words);
+      this.#isLost = true;
+      return;
+    }
     // Announced once per loss, not once per attempt.
     if (!this.#isLost) {
       const seconds = final ? 0 : Math.ceil((this.#retryAt - Date.now()) / 1000);

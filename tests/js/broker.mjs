@@ -6,6 +6,8 @@
 
 export class FakeBroker {
   clients = [];
+  nicks = new Map(); // token -> the nickname of the person with it
+  nowMs = 1_000_000_000_000;
   streams = new Map(); // destination -> {epoch, next, kept: [{offset, body, headers}]}
   constructor({ history = true, people = true } = {}) {
     this.history = history;
@@ -26,8 +28,11 @@ export class FakeBroker {
     return this.streams.get(destination);
   }
 
-  publish(destination, body, headers = {}) {
+  /** `token`: the sender's. */
+  publish(destination, body, { timestamp, ...own } = {}, token = undefined) {
     this.published.push({ destination, body });
+    const sender = this.people && token !== undefined ? { "x-sender-id": `id of ${token}` } : {};
+    const headers = { ...own, ...sender, timestamp: String(this.nowMs) };
     const stream = this.stream(destination);
     const more = {};
     if (stream !== null) {
@@ -69,20 +74,30 @@ class FakeClient {
     this.#headers = connectHeaders;
   }
 
+  get nick() {
+    return this.#broker.nicks.get(this.token);
+  }
+
+  close() {
+    this.#drop();
+  }
+
   connect() {
     this.#drop();
     this.#attempt++;
-    const headers = this.#headers();
-    this.nick = headers.nick;
+    const { nick, "x-presence-token": token } = this.#headers();
+    this.token = token;
     this.#broker.clients.push(this);
-    const other = this.#broker.clients.find((one) => one !== this && one.nick === this.nick && this.nick !== undefined);
+    const other = this.#broker.clients.find((one) => one.token !== token && one.nick === nick && nick !== undefined);
     this.#inbox.push(() => {
       if (this.#broker.people && other !== undefined) {
         this.error("nick in use");
         return;
       }
       this.connected = true;
-      const id = this.#broker.people ? { nick: this.nick, "x-presence-id": `id of ${this.nick}` } : {};
+      this.#broker.nicks.set(token, nick);
+      const time = { timestamp: String(this.#broker.nowMs) };
+      const id = this.#broker.people ? { nick, "x-presence-id": `id of ${token}`, ...time } : {};
       this.onconnectedframe({ headers: { version: "1.2", ...id } });
     });
   }
@@ -128,14 +143,20 @@ class FakeClient {
     if (!this.connected) throw new Error("not connected");
     if (this.isDeaf) return;
     const to = /^\/user\/(.+)\/queue\/private$/.exec(destination);
-    if (to === null) this.#broker.publish(destination, body, headers);
+    const isOther = this.#broker.people && JSON.parse(body).nick !== this.nick;
+    if (isOther) {
+      this.#later(() => this.error("not your nick", receipt));
+      return;
+    }
+    if (to === null) this.#broker.publish(destination, body, headers, this.token);
     else this.#sendTo(to[1], body);
     this.#later(() => this.onreceiptframe({ headers: { "receipt-id": receipt } }));
   }
 
   #sendTo(nick, body) {
     const there = this.#broker.clients.filter((one) => one.nick === nick);
-    const sender = { "x-sender": this.nick, "x-sender-id": `id of ${this.nick}` };
+    const time = { timestamp: String(this.#broker.nowMs) };
+    const sender = { "x-sender": this.nick, "x-sender-id": `id of ${this.token}`, ...time };
     for (const one of there) one.deliver("/user/queue/private", body, sender);
     if (there.length === 0) this.deliver("/user/queue/private", body, { ...sender, "x-undelivered": "true" });
   }

@@ -24,7 +24,8 @@ const MAY_IMPORT = {
   "frame.js": ["chat.js", "embed", "model", "strings.js"],
 };
 const WITHOUT_DOM = ["model", "protocol"];
-const DOM = /\b(document|window|navigator|location|localStorage|sessionStorage|HTML\w*Element|DOMParser)\b/;
+/** "x-presence-window" is the name of a header. */
+const DOM = /(?<!-)\b(document|window|navigator|location|localStorage|sessionStorage|HTML\w*Element|DOMParser)\b/;
 const MAX_LINES = 450;
 /** One file each, so that a page of another server needs one script tag. */
 const MAY_BE_LONG = ["stomp.js"];

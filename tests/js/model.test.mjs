@@ -3,9 +3,11 @@ import { beforeEach, describe, test } from "node:test";
 import { parseLine } from "../../static/model/commands.js";
 import { Conversation } from "../../static/model/conversation.js";
 import { Offsets } from "../../static/model/offsets.js";
+import { ReadNotes } from "../../static/model/read-notes.js";
 import { mentions, partsOf, safeUrl, searchPattern, split } from "../../static/model/richtext.js";
 import { SeenIds } from "../../static/model/seen-ids.js";
 import { ReadPositions, Store } from "../../static/model/storage.js";
+import { FakeTimers } from "./broker.mjs";
 import { FakeStorage } from "./fakes.mjs";
 
 const NOON = new Date(2026, 4, 4, 12, 0, 0).getTime();
@@ -22,7 +24,8 @@ describe("commands", () => {
     ["/ME", { command: "me", text: "", missing: true }],
     ["/nick  Ada Lovelace ", { command: "nick", nick: "Ada Lovelace", missing: false }],
     ["/join #tea", { command: "join", room: "tea", missing: false }],
-    ["/part", { command: "leave" }],
+    ["/part", { command: "leave", room: "" }],
+    ["/leave #tea", { command: "leave", room: "tea" }],
     ["/msg Bob hi there", { command: "msg", nick: "Bob", text: "hi there", missing: false }],
     ["/msg @Bob", { command: "msg", nick: "Bob", text: "", missing: false }],
     ['/msg "Bob B" a\nb', { command: "msg", nick: "Bob B", text: "a\nb", missing: false }],
@@ -153,12 +156,64 @@ describe("a conversation", () => {
     talk.addPending(own("mine"), "Ada");
     talk.add(message("1"));
     assert.deepEqual(shown(), ["day", "1", "mine"]);
-    assert.equal(talk.settle("mine", { offset: 7 }), true);
-    talk.add(message("2", { offset: 8 }));
+    assert.equal(talk.settle("mine", { epoch: "e", offset: 7 }), true);
+    talk.add(message("2", { epoch: "e", offset: 8 }));
     assert.deepEqual(shown(), ["day", "1", "mine", "2"]);
     assert.equal(talk.settle("mine"), false);
     assert.equal(talk.add(message("mine")), null);
-    assert.equal(talk.lastOffset, 8);
+    assert.deepEqual(talk.lastPosition, { epoch: "e", offset: 8 });
+  });
+
+  test("groups what one person said, not what was said under one name", () => {
+    for (const [text, senderId] of [["1", "a"], ["2", "a"], ["3", "b"], ["4", null], ["5", null]]) {
+      talk.add(message(text, { senderId }));
+    }
+    assert.deepEqual(shown(), ["day", "1", "2", "3", "4", "5"]);
+    assert.deepEqual(talk.messages.filter(({ isContinued }) => isContinued).map(({ text }) => text), ["2", "5"]);
+  });
+
+  test("keeps the server's order: its numbers, or where there are none its time", () => {
+    const numbered = (offset, at, epoch = "e") => talk.add(message(`${epoch}${offset}`, { epoch, offset, at }));
+    numbered(5, NOON);
+    numbered(7, NOON + 2);
+    talk.addNotice("something");
+    numbered(6, NOON + 1);
+    assert.deepEqual(shown(), ["day", "e5", "e6", "e7", "notice"]);
+    // Numbers of another epoch tell nothing; the time does.
+    numbered(0, NOON + 1, "f");
+    numbered(1, NOON + 10, "f");
+    assert.deepEqual(shown(), ["day", "e5", "e6", "f0", "e7", "notice", "f1"]);
+    // Without history all come in order, even while the server's clock is set back.
+    talk.add(message("x", { at: NOON + 20 }));
+    talk.add(message("y", { at: NOON + 11 }));
+    assert.deepEqual(shown().slice(-2), ["x", "y"]);
+  });
+
+  test("has one line for each day, at its beginning, and a line of its own for a day that comes again", () => {
+    talk.add(message("1", { at: NOON }));
+    talk.add(message("2", { at: NOON + DAY }));
+    talk.add(message("3", { at: NOON }));
+    talk.add(message("4", { at: NOON + DAY }));
+    assert.deepEqual(shown(), ["day", "1", "day", "2", "day", "3", "day", "4"]);
+    const rows = talk.display();
+    assert.equal(new Set(rows).size, rows.length, "a row cannot stand in two places");
+    assert.equal(talk.display()[0], rows[0]);
+    // Older messages of the same day leave its line where it was: on top.
+    const [line] = rows;
+    talk.addOlder([message("0", { at: NOON - MINUTE })]);
+    assert.equal(talk.display()[0], line);
+    assert.deepEqual(shown().slice(0, 3), ["day", "0", "1"]);
+  });
+
+  test("begins a day with the first message of that day, not with a notice or what waits since yesterday", () => {
+    talk.addPending({ ...own("waits"), at: NOON - DAY }, "Ada");
+    talk.add(message("1"));
+    talk.addNotice("something");
+    assert.deepEqual(shown(), ["day", "1", "notice", "waits"]);
+    talk.addPending({ ...own("after midnight"), at: NOON + DAY }, "Ada");
+    assert.deepEqual(shown(), ["day", "1", "notice", "waits", "day", "after midnight"]);
+    talk.settle("waits", { at: NOON + DAY });
+    assert.deepEqual(shown(), ["day", "1", "notice", "day", "waits", "after midnight"]);
   });
 
   test("marks the first unread message until the reader has been there and left", () => {
@@ -191,6 +246,27 @@ describe("a conversation", () => {
     assert.equal(messages.length, 18001);
     assert.equal(messages.at(-1).text, "20000");
     assert.equal(messages[0].text, "2000");
+  });
+});
+
+describe("what was read", () => {
+  test("is stored for each room, a little later, or when the page is left", () => {
+    const positions = new ReadPositions(new Store(new FakeStorage()));
+    const timers = new FakeTimers();
+    const notes = new ReadNotes(positions, timers);
+    const room = (name, offset) => ({ destination: `/topic/chat.${name}`, lastPosition: { epoch: "e", offset } });
+    notes.note(room("tea", 1));
+    notes.note(room("milk", 2));
+    notes.note(room("tea", 3));
+    notes.note({ destination: "/topic/chat.empty", lastPosition: null });
+    assert.equal(timers.pending.size, 1);
+    assert.equal(positions.of("/topic/chat.tea"), null);
+    timers.run();
+    assert.deepEqual(["tea", "milk"].map((name) => positions.of(`/topic/chat.${name}`).offset), [3, 2]);
+    notes.note(room("tea", 4));
+    notes.store();
+    assert.equal(positions.of("/topic/chat.tea").offset, 4);
+    assert.equal(timers.pending.size, 0);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { addressOf, privateHash, roomAt, roomHash, roomOf } from "../../static/model/addresses.js";
+import { addressOf, privateHash, roomAt, roomHash, roomNamed, roomOf } from "../../static/model/addresses.js";
 import { cleanNick, hueOf, sameNick } from "../../static/model/nicknames.js";
 import { countChars, cut } from "../../static/model/text.js";
 
@@ -37,8 +37,50 @@ test("cut() never leaves half of a character", () => {
 
 describe("rooms", () => {
   test("no name is the lobby", () => {
-    for (const hash of ["", "#", "#%20", "#...", "#*"]) {
+    for (const hash of ["", "#", "#%20", "#lobby", "#Lobby", "#LOBBY"]) {
       assert.deepEqual(roomOf(hash), { destination: "/topic/chat", name: null }, hash);
+    }
+  });
+
+  test("a text without anything for a name is refused", () => {
+    for (const text of ["...", "*", "!?", ">", "#", "\u0301", "\u200d"]) {
+      assert.deepEqual(roomNamed(text), { destination: "/topic/chat", name: null, isRefused: true }, text);
+    }
+  });
+
+  test("one name has one room, in whatever case and Unicode form", () => {
+    for (const [name, others] of [
+      ["tea", ["Tea", "TEA", "ｔｅａ", "t\u200bea", "tea\ufe0f", "\u202etea"]],
+      ["café", ["cafe\u0301", "CAFÉ", "CAFE\u0301"]],
+      ["strasse", ["straße", "STRASSE", "STRAẞE"]],
+      ["οδός", ["ΟΔΌΣ", "οδόσ"]],
+      ["한국", ["\u1112\u1161\u11ab\u1100\u116e\u11a8"]],
+      ["ılık", ["ılık"]],
+      ["green-tea", ["Green Tea", "green  tea", "-Green-Tea-"]],
+      ["👍", ["👍", "👍\ufe0f"]],
+      ["👍🏽", ["👍🏽"]],
+      ["👨‍👩‍👧", ["👨‍👩‍👧"]],
+      ["c++", ["C++"]],
+      ["🇩🇪", ["🇩🇪"]],
+      ["∞", ["∞"]],
+    ]) {
+      for (const text of [name, ...others]) {
+        assert.deepEqual(roomNamed(text), { destination: `/topic/chat.${name}`, name }, JSON.stringify(text));
+        assert.deepEqual(roomOf(`#${encodeURIComponent(text)}`), roomNamed(text));
+      }
+      assert.deepEqual(roomOf(roomHash(name)).name, name);
+    }
+    assert.notEqual(roomNamed("👨‍👩‍👧").name, roomNamed("👨👩👧").name);
+    assert.notEqual(roomNamed("ılık").name, roomNamed("ilik").name);
+  });
+
+  test("a name is the same when it is read again, in capitals or decomposed", () => {
+    for (let code = 0; code <= 0x1ffff; code++) {
+      if (code >= 0xd800 && code <= 0xdfff) continue; // halves of characters
+      const text = `a${String.fromCodePoint(code)}b`;
+      const { name } = roomNamed(text);
+      const others = [name, text.normalize("NFD"), ...(text === "aıb" ? [] : [text.toUpperCase()])];
+      for (const other of others) assert.equal(roomNamed(other).name, name, `U+${code.toString(16)}: ${other}`);
     }
   });
 

@@ -47,6 +47,16 @@ test("rooms have people, change, and are forgotten", () => {
   assert.deepEqual(rooms.destinations, []);
 });
 
+test("of many rooms without people the latest are remembered, and all that have people", () => {
+  const rooms = new RoomDirectory();
+  const room = (number, people) => ({ destination: `/topic/chat.${number}`, people });
+  rooms.take(frame({ event: "here", rooms: [room("full", 3)] }));
+  for (let number = 0; number < 500; number++) rooms.take(frame({ event: "rooms", rooms: [room(number, 0)] }));
+  assert.equal(rooms.destinations.length, 101);
+  assert.equal(rooms.peopleIn("/topic/chat.full"), 3);
+  assert.equal(rooms.destinations.at(-1), "/topic/chat.499");
+});
+
 describe("typing", () => {
   test("is said now and then", () => {
     const typing = new Typing();

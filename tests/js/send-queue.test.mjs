@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
-import { SendQueue, newId } from "../../static/protocol/send-queue.js";
+import { newId } from "../../static/model/ids.js";
+import { SendQueue } from "../../static/protocol/send-queue.js";
 import { FakeStorage } from "./fakes.mjs";
 
 globalThis.crypto ??= webcrypto; // Node 18, Debian's, keeps it to itself

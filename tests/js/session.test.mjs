@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { roomOf } from "../../static/model/addresses.js";
+import { Identity } from "../../static/model/identity.js";
 import { ReadPositions, Store } from "../../static/model/storage.js";
 import { SendQueue } from "../../static/protocol/send-queue.js";
 import { ChatSession } from "../../static/protocol/session.js";
@@ -16,14 +17,16 @@ let broker;
 
 /** One person's window. */
 class Person {
-  constructor(nick, { local = new FakeStorage(), tab = new FakeStorage() } = {}) {
-    Object.assign(this, { local, tab, timers: new FakeTimers(), news: [], notices: [], nicks: [], refused: [] });
+  constructor(nick, { local = new FakeStorage(), tab = new FakeStorage(), now = () => broker.nowMs } = {}) {
+    const person = new Identity(new Store(local));
+    if (person.nick === "") person.nick = nick;
+    Object.assign(this, { local, tab, person, timers: new FakeTimers(), news: [], notices: [], nicks: [], refused: [] });
     this.sendQueue = new SendQueue(tab, local);
     this.readPositions = new ReadPositions(new Store(local));
     const client = broker.client(() => this.session.connectHeaders());
     this.client = client;
     const { sendQueue, readPositions, timers } = this;
-    this.session = new ChatSession({ client, sendQueue, readPositions, token: nick, nick, timers });
+    this.session = new ChatSession({ client, sendQueue, readPositions, person, timers, now });
     this.session.onmessage = (conversation, row) => this.news.push(row.text);
     this.session.onnotice = (conversation, ...notice) => this.notices.push(notice);
     this.session.onnick = (...what) => this.nicks.push(what);
@@ -316,6 +319,166 @@ describe("the nickname", () => {
   });
 });
 
+describe("the windows of one person", () => {
+  const windows = (count) => {
+    const local = new FakeStorage();
+    return Array.from({ length: count }, () => new Person("Ada", { local }).enter());
+  };
+
+  test("have one secret, and each has a number of its own", () => {
+    const [one, two] = windows(2).map(({ session }) => session.connectHeaders());
+    assert.equal(one["x-presence-token"], two["x-presence-token"]);
+    assert.notEqual(one["x-presence-window"], two["x-presence-window"]);
+    assert.deepEqual([one.nick, two.nick], ["Ada", "Ada"]);
+  });
+
+  test("show what either says as the person's own, and what others say as theirs", () => {
+    const [one, two] = windows(2);
+    const bob = new Person("Bob").enter();
+    one.say("from one");
+    bob.say("from Bob");
+    two.say("from two");
+    for (const own of [one, two]) {
+      assert.deepEqual(own.room.messages.map(({ isOwn }) => isOwn), [true, false, true]);
+      assert.deepEqual(own.news, ["from Bob"]);
+    }
+    assert.deepEqual(bob.room.messages.map(({ isOwn }) => isOwn), [false, true, false]);
+  });
+
+  test("take a change of the nickname over, also where nobody watches", () => {
+    const [one, two] = windows(2);
+    one.session.setNick("Countess");
+    broker.settle();
+    two.session.follow();
+    assert.equal(two.session.nick, "Countess");
+    two.say("as the countess");
+    assert.deepEqual(two.states(), ["sent"]);
+    // One that was away does not bring the old name back.
+    one.client.lose();
+    two.session.setNick("Ada");
+    broker.settle();
+    one.comeBack();
+    assert.deepEqual([one.session.nick, two.session.nick, one.client.nick], ["Ada", "Ada", "Ada"]);
+  });
+
+  test("lose nothing that was sent under the old name just then", () => {
+    const [one, two] = windows(2);
+    one.session.setNick("Countess");
+    broker.settle();
+    two.say("in the same moment"); // still as Ada: refused
+    two.comeBack();
+    assert.deepEqual(two.states(), ["sent"]);
+    assert.deepEqual(broker.published.map(({ body }) => JSON.parse(body).nick), ["Countess"]);
+  });
+});
+
+describe("whose a message is", () => {
+  test("does not depend on its id, nor on the name", () => {
+    const local = new FakeStorage();
+    const ada = new Person("Ada", { local }).enter();
+    ada.say("mine");
+    const { id } = JSON.parse(broker.published[0].body);
+    ada.session.setNick("Countess");
+    broker.settle();
+    // Another person takes the name that is free now, and the id.
+    const eve = new Person("Ada").enter();
+    eve.client.send(JSON.stringify({ nick: "Ada", text: "mine too", id }), "/topic/chat", {});
+    eve.say("really");
+    const again = new Person("Countess", { local }).enter();
+    assert.deepEqual(again.room.messages.map(({ text, isOwn }) => [text, isOwn]), [["mine", true], ["really", false]]);
+    assert.deepEqual(eve.room.messages.map(({ text, isOwn }) => [text, isOwn]), [["mine", false], ["really", true]]);
+  });
+
+  test("is known after a restart of the server, which gives everybody another public id", () => {
+    const local = new FakeStorage();
+    const ada = new Person("Ada", { local }).enter();
+    ada.say("before");
+    const bob = new Person("Bob").enter();
+    for (const person of [ada, bob]) person.session.connection.onlogin({ headers: { nick: person.session.nick, "x-presence-id": `other ${person.client.token}` } });
+    const again = new Person("Ada", { local });
+    again.enter();
+    assert.deepEqual(again.room.messages.map(({ isOwn }) => isOwn), [true]);
+    assert.deepEqual(bob.room.messages.map(({ isOwn }) => isOwn), [false]);
+  });
+
+  test("is told by the id alone where the server does not say who sent it", () => {
+    broker = new FakeBroker({ people: false });
+    const local = new FakeStorage();
+    new Person("Ada", { local }).enter().say("mine");
+    publish("Bob", "not mine", "x");
+    const again = new Person("Ada", { local }).enter();
+    assert.deepEqual(again.room.messages.map(({ isOwn }) => isOwn), [true, false]);
+  });
+});
+
+describe("times", () => {
+  test("are the server's, however wrong the readers' clocks are", () => {
+    const slow = new Person("Slow", { now: () => broker.nowMs - 2 * 86400_000 }).enter();
+    const fast = new Person("Fast", { now: () => broker.nowMs + 2 * 86400_000 }).enter();
+    slow.session.say(slow.room, "one");
+    assert.equal(slow.room.messages[0].at, broker.nowMs, "also while it is under way");
+    broker.settle();
+    broker.nowMs += 60_000;
+    fast.say("two");
+    for (const { room } of [slow, fast]) {
+      assert.deepEqual(room.messages.map(({ at }) => at), [broker.nowMs - 60_000, broker.nowMs]);
+      assert.deepEqual(room.display().map(({ kind }) => kind), ["day", "message", "message"]);
+    }
+    const talk = slow.session.openPrivate("Fast");
+    slow.say("psst", talk);
+    assert.equal(fast.session.conversations[1].messages[0].at, broker.nowMs);
+  });
+
+  test("of what waited are those of its arrival", () => {
+    const ada = new Person("Ada").enter();
+    ada.client.lose();
+    ada.session.say(ada.room, "written offline");
+    broker.nowMs += 3 * 86400_000;
+    publish("Bob", "meanwhile");
+    ada.comeBack();
+    assert.deepEqual(ada.texts(), ["meanwhile", "written offline"]);
+    assert.deepEqual(ada.room.messages.map(({ at }) => at), [broker.nowMs, broker.nowMs]);
+  });
+});
+
+describe("a page that is left", () => {
+  test("is gone at once, does not come back by itself, and goes on where it was", () => {
+    const ada = new Person("Ada").enter();
+    const bob = new Person("Bob").enter();
+    ada.session.connection.sleep();
+    assert.deepEqual(broker.clients, [bob.client]);
+    assert.deepEqual([...ada.timers.pending.values()], [], "no timer runs on");
+    bob.say("meanwhile");
+    ada.session.say(ada.room, "written in my sleep");
+    ada.session.connection.wake();
+    broker.settle();
+    assert.deepEqual(ada.texts(), ["meanwhile", "written in my sleep"]);
+    assert.deepEqual(ada.states(), ["sent", "sent"]);
+    ada.session.connection.wake();
+    broker.settle();
+    assert.equal(broker.clients.length, 2, "once is enough");
+  });
+
+  test("while it waited for the next attempt connects when it is back", () => {
+    const ada = new Person("Ada").enter();
+    ada.client.lose();
+    ada.session.connection.sleep();
+    assert.deepEqual([...ada.timers.pending.values()], []);
+    ada.session.connection.wake();
+    broker.settle();
+    assert.equal(ada.session.connection.state, "online");
+  });
+
+  test("does not ask for a name again that was refused", () => {
+    new Person("Ada").enter();
+    const other = new Person("Ada").enter();
+    other.session.connection.sleep();
+    other.session.connection.wake();
+    assert.deepEqual(other.nicks.map(([what]) => what), ["needed"]);
+    assert.equal(other.session.connection.state, "offline");
+  });
+});
+
 describe("what the server refuses", () => {
   for (const [reason, maxChars] of [["not your nick", Infinity], ["text longer than 10 characters", 10]]) {
     test(`"${reason}" stays with its reason and is not sent again by itself`, () => {
@@ -426,9 +589,9 @@ test("typing is told at most every three seconds, and not while offline", () => 
   broker.settle();
   const typing = broker.published.filter(({ destination }) => destination === "/topic/typing");
   assert.deepEqual(typing.map(({ body }) => JSON.parse(body)), [{ nick: "Ada", typing: true }]);
-  assert.deepEqual(bob.session.room("/topic/chat").typing.now(Date.now(), "Bob"), ["Ada"]);
+  assert.deepEqual(bob.session.room("/topic/chat").typing.now(broker.nowMs, "Bob"), ["Ada"]);
   ada.say("done");
-  assert.deepEqual(bob.session.room("/topic/chat").typing.now(Date.now(), "Bob"), []);
+  assert.deepEqual(bob.session.room("/topic/chat").typing.now(broker.nowMs, "Bob"), []);
   // Not while a message is under way, and not while offline.
   const bob2 = new Person("Bob2").enter();
   bob2.session.say(bob2.room, "on its way");

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from support.browser import Window, chromium
+from support.browser import Browsers, Window
 from support.process import Server, free_port, tutorial_ini
 
 Serve = Callable[..., Server]
@@ -53,10 +53,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium; for a module only, because Playwright keeps an event loop in this thread."""
-    with chromium() as browser:
-        yield browser
+def browsers() -> Iterator[Browsers]:
+    """The browsers; for a module only, because Playwright keeps an event loop in this thread."""
+    with Browsers() as browsers:
+        yield browsers
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """Which browser a test uses: Chromium, unless ``in_both_browsers`` marks it."""
+    return str(getattr(request, "param", "chromium"))
+
+
+@pytest.fixture
+def browser(browsers: Browsers, engine: str) -> Browser:
+    """The browser of this test."""
+    return browsers[engine]
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from support.browser import Window
+from support.browser import Window, in_both_browsers
+from support.focus import tab_stops
 from support.needs import require_package
 from support.process import ROOT, Server
 from support.wire import Wire
@@ -81,6 +82,7 @@ def test_the_same_window_twice_goes_on_in_the_newer(serve: Serve, open_window: O
 # ---------------------------------------------------------------- private messages, /me, typing
 
 
+@in_both_browsers
 def test_private_messages_reach_one_person(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada, bob, eve = (open_window(server.url, nick) for nick in ("Ada", "Bob B", "Eve"))
@@ -123,6 +125,7 @@ def test_typing_is_seen_and_goes_away(serve: Serve, open_window: OpenWindow) -> 
         assert json.loads(wire.frame().body)["text"] == "let me think"
 
 
+@in_both_browsers
 def test_commands(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
@@ -197,6 +200,7 @@ def test_what_follows_a_change_of_room_at_once_goes_to_the_new_room(
     expect(text).to_have_value("")
 
 
+@in_both_browsers
 def test_a_server_that_stops_says_so(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
@@ -275,6 +279,7 @@ def test_a_hostile_nick_and_text(serve: Serve, open_window: OpenWindow) -> None:
 # ---------------------------------------------------------------- keyboard, copying, notifications
 
 
+@in_both_browsers
 def test_everything_is_reachable_by_keyboard(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
@@ -282,18 +287,8 @@ def test_everything_is_reachable_by_keyboard(serve: Serve, open_window: OpenWind
     page = ada.page
     bob.say("see https://example.org/")
     ada.line("see https://example.org/")
-    reached: set[str] = set()
-    page.locator("#side-close").evaluate("() => document.body.focus()")
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate(
-                """() => {
-                  const at = document.activeElement;
-                  return at.id || at.closest("#people, #rooms, #rows")?.id + " " + at.localName;
-                }"""
-            )
-        )
+    ada.come_to_front()
+    reached = {stop.name for stop in tab_stops(page)}
     wanted = {
         "rooms a", "join-room", "people button", "copy-all", "search-open", "nick-change", "log",
         "rows button", "rows a", "text", "send", "notify",

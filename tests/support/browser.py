@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Error,
     Locator,
     Page,
+    Playwright,
     expect,
     sync_playwright,
 )
+from support import firefox_bidi
 from support.certificate import browser_pin
 from support.needs import require
 
-__all__ = ["REBOUND_HOST", "Window", "chromium"]
+__all__ = ["ENGINES", "REBOUND_HOST", "Browsers", "Window", "chromium", "in_both_browsers"]
+
+ENGINES = ("chromium", "firefox")
+"""The browsers that a test can be played in."""
+
+in_both_browsers = pytest.mark.parametrize("engine", ENGINES, indirect=True)
+"""Marks a test that is played in each of them; without the mark it is played in Chromium."""
 
 REBOUND_HOST = "rebound.example"
 """A name that the browser takes to be 127.0.0.1, as an attacker's name server could have it."""
@@ -34,8 +48,22 @@ _ARGUMENTS = (
     f"--host-resolver-rules=MAP {REBOUND_HOST} 127.0.0.1",
 )
 
+# Firefox stays on this machine, and takes the same name to be 127.0.0.1.
+_PREFERENCES: dict[str, str | float | bool] = {
+    "browser.region.update.enabled": False,
+    "dom.push.enabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.dns.localDomains": REBOUND_HOST,
+    "network.trr.mode": 5,
+    "services.settings.server": "data:,#remote-settings-dummy/v1",
+}
+
 # A browser reports each failed attempt to connect by itself; no page can keep it from that.
-_EXPECTED_WHILE_OFFLINE = ("WebSocket connection to 'ws://", "WebSocket connection to 'wss://")
+_EXPECTED_WHILE_OFFLINE = re.compile(
+    "WebSocket connection to 'wss?://"  # Chromium
+    "|Firefox can.t establish a connection to the server at wss?://"
+    "|The connection to wss?://[^ ]* was interrupted while the page was loading"
+)
 
 _WATCH = """
 window.violations = [];
@@ -48,12 +76,56 @@ addEventListener("securitypolicyviolation", (event) => {
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Run a Chromium; the only self-signed certificates that it trusts are the tests' own."""
-    path = require("chromium")
-    with sync_playwright() as playwright:
+    with Browsers() as browsers:
+        yield browsers["chromium"]
+
+
+class Browsers:
+    """The browsers of :data:`ENGINES`; each is started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Browser] = {}
+        self._stack = ExitStack()
+        self._playwright: Playwright | None = None
+
+    def __enter__(self) -> Browsers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for browser in self._running.values():
+            browser.close()
+        self._stack.close()
+
+    def __getitem__(self, engine: str) -> Browser:
+        if engine not in self._running:
+            require(engine)
+            if self._playwright is None:
+                self._playwright = self._stack.enter_context(sync_playwright())
+            launch = self._firefox if engine == "firefox" else self._chromium
+            self._running[engine] = launch(self._playwright)
+        return self._running[engine]
+
+    def _chromium(self, playwright: Playwright) -> Browser:
         trusted = f"--ignore-certificate-errors-spki-list={browser_pin()}"
-        browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS, trusted])
-        yield browser
-        browser.close()
+        return playwright.chromium.launch(
+            executable_path=require("chromium"),
+            args=[*_ARGUMENTS, trusted],
+            ignore_default_args=["--disable-back-forward-cache"],  # people have it
+        )
+
+    def _firefox(self, playwright: Playwright) -> Browser:
+        folder = Path(self._stack.enter_context(TemporaryDirectory()))
+        program = folder / "firefox"
+        command = shlex.join([sys.executable, firefox_bidi.__file__, require("firefox")])
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+        # The channel says: a Firefox as distributions have it, not Playwright's own.
+        return playwright.firefox.launch(
+            executable_path=program,
+            channel="moz-firefox",
+            firefox_user_prefs=_PREFERENCES,
+            timeout=120_000,
+        )
 
 
 class Window:
@@ -76,13 +148,17 @@ class Window:
         self.page: Page = context.new_page()
         self.page.set_default_timeout(15_000)
         self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        self.page.on("pageerror", self._on_error)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("websocket", lambda websocket: self.requests.append(websocket.url))
 
     def open(self) -> None:
         """Go to the page."""
         self.page.goto(self.url)
+
+    def come_to_front(self) -> None:
+        """Make this the window that has the focus; in Firefox, as on a desk, only one has it."""
+        self.page.bring_to_front()
 
     def close(self) -> list[str]:
         """Close the window; return what was not as it should be."""
@@ -101,9 +177,13 @@ class Window:
         ]
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type != "error" or message.text.startswith(_EXPECTED_WHILE_OFFLINE):
-            return
-        self.complaints.append(f"console: {message.text}")
+        if message.type == "error" and not _EXPECTED_WHILE_OFFLINE.match(message.text):
+            self.complaints.append(f"console: {message.text}")
+
+    def _on_error(self, error: Error) -> None:
+        # Firefox tells of failed connections in the same way.
+        if not _EXPECTED_WHILE_OFFLINE.search(str(error)):
+            self.complaints.append(f"uncaught: {error}")
 
     # What people do
 

@@ -18,7 +18,7 @@ from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.json_codec import JSON
 
-__all__ = ["Party", "Roll", "chat_body", "event"]
+__all__ = ["Party", "Roll", "chat_body", "event", "refusal"]
 
 ROOM = "/topic/chat"
 
@@ -35,6 +35,14 @@ def event(frame: Frame) -> dict[str, Any]:
 def chat_body(nick: str, text: str = "hello", **more: object) -> bytes:
     """Return the body of a message as the page writes it."""
     return json.dumps({"nick": nick, "text": text, **more}, ensure_ascii=False).encode()
+
+
+def refusal(client: Client, body: bytes, destination: str = ROOM, **headers: str) -> str:
+    """Send what is not taken; give the reason."""
+    length = str(len(body))
+    frames = client.ask("SEND", body, destination=destination, content_length=length, **headers)
+    assert [frame.command for frame in frames] == ["ERROR"]
+    return frames[0].headers["message"]
 
 
 @dataclass

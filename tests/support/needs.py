@@ -74,6 +74,12 @@ NEEDS = (
         "every test marked 'browser': the page, the demos, embedding",
     ),
     Need(
+        "Firefox",
+        ("firefox-esr", "firefox"),
+        ("firefox-esr",),
+        "the scenes of the page that are played in both browsers",
+    ),
+    Need(
         "Node.js",
         ("node",),
         ("nodejs",),

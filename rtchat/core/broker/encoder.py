@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 # Addressed to the server; not passed on to subscribers.
-_FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction"})
+_FOR_THE_SERVER = frozenset({"content-length", "receipt", "transaction", "x-copy"})
 _WRITTEN_ANEW = frozenset({"destination", "reply-to"})
 # "Server-set headers cannot be forged by a publisher."
 _SET_BY_THE_SERVER = frozenset(
@@ -29,6 +29,8 @@ _SET_BY_THE_SERVER = frozenset(
         "x-delivery-count",
         "x-dropped",
         "x-presence",
+        "x-receiver",
+        "x-receiver-id",
         "x-sender",
         "x-sender-id",
         "x-stream-epoch",
@@ -42,6 +44,9 @@ _SET_BY_THE_SERVER = frozenset(
 # A name of spaces and line breaks only cannot be encoded for STOMP 1.0.
 _NO_NAME = frozenset({""})
 _NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
+# Where the server sets the time of messages, it is no publisher's to set.
+_TIMESTAMP = "timestamp"
+_NOT_PASSED_ON_IF_STAMPED = _NOT_PASSED_ON | {_TIMESTAMP}
 
 _SERVER_COMMAND = "MESSAGE"
 
@@ -97,7 +102,7 @@ class StompEncoder:
         self.key = (prefix, version)
 
     def encode(self, message: Message, extra: bytes = b"", mark: bytes = b"") -> bytes:
-        """Return a MESSAGE frame's bytes, including the terminating NUL."""
+        """Return a MESSAGE frame's bytes, including its end: NUL and a line feed."""
         frame, version = message.frame, self.version
         # The header lines that an earlier message with the same head has produced, if any.
         head = frame.head
@@ -114,7 +119,7 @@ class StompEncoder:
                 message.position,
                 known[1],
                 frame.body,
-                b"\0",
+                b"\0\n",
             )
         )
 
@@ -132,11 +137,12 @@ def passed_on_headers(message: Message) -> dict[str, str]:
     else:
         # Names are compared trimmed, because STOMP 1.0 clients trim: a publisher's "message-id "
         # must not pass for the server's header.
+        dropped = _NOT_PASSED_ON_IF_STAMPED if message.position else _NOT_PASSED_ON
         headers = {
             name: value
             for name, value in frame.headers.items()
             if (name if SPECIAL.search(name) is None else _without_breaks(name)).strip()
-            not in _NOT_PASSED_ON
+            not in dropped
         }
     if message.reply_to:
         headers["reply-to"] = message.reply_to
@@ -145,21 +151,27 @@ def passed_on_headers(message: Message) -> dict[str, str]:
 
 def selectable_headers(message: Message) -> dict[str, str]:
     """Return the headers that a selector may refer to."""
-    return {
+    headers = {
         **passed_on_headers(message),
         "message-id": message.id,
         "destination": message.destination,
     }
+    if message.position:
+        for line in message.position[1:].decode().split("\n"):
+            name, _, value = line.partition(":")
+            headers[name] = value
+    return headers
 
 
 def passed_on_lines(message: Message) -> bytes:
     """Return :func:`passed_on_headers` as header lines of STOMP 1.2.
 
     Messages with the same SEND head share the lines, which are cached in the head. A message with
-    a ``reply-to`` is an exception: its address depends on the session.
+    a ``reply-to`` is an exception: its address depends on the session. So is one that gets another
+    ``timestamp``: only some targets of a composite SEND may give it.
     """
     frame = message.frame
-    if message.reply_to:
+    if message.reply_to or (message.position and _TIMESTAMP in frame.headers):
         return _lines(passed_on_headers(message).items(), Version.V12)
     head = frame.head
     if head is None:

@@ -10,10 +10,14 @@ from rtchat.core.broker.principal import Principal
 from rtchat.core.flow.token_bucket import TokenBucket
 from rtchat.core.stomp.frames import Frame
 
-__all__ = ["Admission", "Check", "Gate"]
+__all__ = ["Admission", "Check", "Gate", "SenderLines"]
 
 Check = Callable[[Principal, Frame], None]
 """Raises ``ProtocolError`` if the principal may not send this frame."""
+
+SenderLines = Mapping[Principal | None, bytes]
+"""The header line with the sender's public id, by sender; see
+:func:`~rtchat.core.broker.message.sender_line`."""
 
 
 class Admission(NamedTuple):
@@ -68,5 +72,16 @@ class Gate:
 
         Args:
             destinations: All destinations of a SEND: several if it is composite.
+        """
+        return None
+
+    def sender_lines_for(self, destination: str) -> SenderLines | None:
+        """Return the ids of senders to add to messages to this destination, or None for none.
+
+        The mapping is looked up for each message and may change. The messages also get the
+        server's ``timestamp``. No publisher can set either header.
+
+        Args:
+            destination: One destination of a SEND.
         """
         return None

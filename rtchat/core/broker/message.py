@@ -11,8 +11,10 @@ from rtchat.text import parse_digits
 
 __all__ = [
     "OVERHEAD_BYTES",
+    "SENDER_ID",
     "Message",
     "ServerMessage",
+    "sender_line",
     "size_of",
     "time_to_live_ms",
     "with_expires",
@@ -21,6 +23,9 @@ __all__ = [
 
 OVERHEAD_BYTES = 512
 """The overhead of a message in limits, in bytes, in addition to its body and headers."""
+
+SENDER_ID = "x-sender-id"
+"""The header with the sender's public id; a publisher's own is not passed on."""
 
 _DEFAULT_PRIORITY = 4
 _MAX_PRIORITY = 9
@@ -36,8 +41,9 @@ class Message:
         frame: The SEND. The server's own messages have a frame with the command MESSAGE.
         reply_to: The destination of replies, or "". A publisher's ``/temp-queue/NAME`` is replaced
             by the address of that queue.
-        position: Header lines that follow ``message-id`` in each MESSAGE frame, as set by the
-            destination's provider. Each begins with a line feed; the last one has none after it.
+        position: Header lines that follow ``message-id`` in each MESSAGE frame, set by the server
+            for some destinations: ``timestamp``, the sender's id, the position in a history. Each
+            begins with a line feed; the last one has none after it.
         encoded: As :attr:`~rtchat.core.stomp.frames.Head.encoded`, if the headers of this message
             differ from those of others with the same head.
     """
@@ -90,6 +96,15 @@ def size_of(frame: Frame) -> int:
     if head is None:
         head = head_of(frame)
     return len(frame.body) + head.size + OVERHEAD_BYTES
+
+
+def sender_line(sender_id: str) -> bytes:
+    """Return a sender's public id as a header line.
+
+    Args:
+        sender_id: The id, of characters that need no escapes in a header.
+    """
+    return f"{SENDER_ID}:{sender_id}\n".encode()
 
 
 class ServerMessage(Message):

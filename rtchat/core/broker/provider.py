@@ -78,8 +78,13 @@ class Target(ABC):
         """
         return
 
-    def stored(self, message: Message) -> Message:
-        """Return the message to pass to the storage in place of a message."""
+    def stored(self, message: Message, sender: Principal | None) -> Message:
+        """Return the message to pass to the storage in place of a message.
+
+        Args:
+            message: The message.
+            sender: The session it comes from, or None.
+        """
         return message
 
     @abstractmethod
@@ -112,7 +117,7 @@ class DestinationProvider(ABC):
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
     ) -> Mapping[str, str]:
-        """Deliver to a subscription from now on.
+        """Deliver to a subscription from now on; what waits for it follows with :meth:`begin`.
 
         Args:
             subscription: A subscription to a name that the provider claims.
@@ -125,6 +130,10 @@ class DestinationProvider(ABC):
         Raises:
             ProtocolError: The name cannot be subscribed to, or not with these options.
         """
+
+    def begin(self, subscription: Subscription) -> None:
+        """Deliver what waits for a new subscription, whose RECEIPT has just been sent."""
+        return
 
     @abstractmethod
     def unsubscribe(self, subscription: Subscription) -> None:

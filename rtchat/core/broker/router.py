@@ -13,13 +13,14 @@ from rtchat.core.broker.destinations import (
     split_composite,
 )
 from rtchat.core.broker.events import Events
-from rtchat.core.broker.gate import Check, Gate
+from rtchat.core.broker.gate import Check, Gate, SenderLines
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Storage, Target
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.reply_queues import ReplyQueues, ReplyTarget
 from rtchat.core.broker.topic import Topic
+from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
@@ -148,6 +149,29 @@ class TopicTarget(Target):
             topic.publish(message)
 
 
+class StampedTopicTarget(TopicTarget):
+    """A topic without a history whose messages get the server's time and the sender's id."""
+
+    __slots__ = ("_cork", "_sender_lines")
+
+    def __init__(
+        self, name: str, router: Router, storage: Storage | None, lines: SenderLines, cork: Cork
+    ) -> None:
+        super().__init__(name, router, storage)
+        self._sender_lines = lines
+        self._cork = cork
+
+    def stored(self, message: Message, sender: Principal | None) -> Message:
+        """Return the message with these headers."""
+        sender_id = self._sender_lines.get(sender, b"")
+        message.position = b"\n%btimestamp:%d" % (sender_id, int(self._cork.now * 1000))
+        return message
+
+    def put(self, message: Message, sender: Principal | None) -> None:
+        """Deliver to every subscriber, with these headers."""
+        super().put(self.stored(message, sender), sender)
+
+
 class QueueTarget(Target):
     """A queue. It is created by its first message."""
 
@@ -171,6 +195,7 @@ class Router:
         open_queue: Returns the queue of a name, which may be new.
         reply_queues: The reply queues.
         events: The listeners, those to ``published`` in particular.
+        cork: The cork of the server, whose ``now`` is the time of messages.
 
     Attributes:
         gates: The gates, in order.
@@ -184,6 +209,7 @@ class Router:
     """
 
     __slots__ = (
+        "_cork",
         "_open_queue",
         "_patterns",
         "_pubsub",
@@ -204,7 +230,9 @@ class Router:
         open_queue: Callable[[str], Queue],
         reply_queues: ReplyQueues,
         events: Events,
+        cork: Cork,
     ) -> None:
+        self._cork = cork
         self._pubsub = dict(pubsub)
         self._open_queue = open_queue
         self._reply_queues = reply_queues
@@ -253,6 +281,15 @@ class Router:
                 provider.takes_patterns or not is_pattern(name)
             ):
                 return provider
+        return None
+
+    def sender_lines_of(self, name: str) -> SenderLines | None:
+        """Return the ids of senders that a gate adds to messages to this topic, or None."""
+        for gate in self.gates:
+            if gate.concerns.matches(name) is not None:
+                lines = gate.sender_lines_for(name)
+                if lines is not None:
+                    return lines
         return None
 
     # Topics
@@ -322,6 +359,9 @@ class Router:
             for provider in self.providers:
                 if provider.claims.matches(name) is not None:
                     return provider.target(name)
+            lines = self.sender_lines_of(name)
+            if lines is not None:
+                return StampedTopicTarget(name, self, self.topic_storage, lines, self._cork)
             return TopicTarget(name, self, self.topic_storage)
         kind = destination_kind(name)
         if kind is DestinationKind.QUEUE:

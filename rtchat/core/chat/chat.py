@@ -8,13 +8,13 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob, is_pattern
 from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.events import BrokerEvents
-from rtchat.core.broker.message import Message, ServerMessage
+from rtchat.core.broker.message import SENDER_ID, Message, ServerMessage, sender_line
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.limits import ChatPolicy
-from rtchat.core.chat.people import People, PersonSession
+from rtchat.core.chat.people import People, Person, PersonSession
 from rtchat.core.chat.presence import PRESENCE, Presence
 from rtchat.core.chat.rooms import RoomNames
 from rtchat.errors import NotAllowed, ProtocolError
@@ -38,6 +38,8 @@ PRIVATE_PREFIX = "/user/"
 _PRESENCE_PREFIX = f"{PRESENCE}/"
 _TO_NICK = "/queue/private"
 _MAX_WINDOW_CHARS = 128
+_RECEIVER_ID = "x-receiver-id"
+_WANTS_COPY = "x-copy"
 
 
 class Json:
@@ -72,6 +74,7 @@ class Chat(DestinationProvider, BrokerEvents):
         people: The connected people.
         presence: The occupancy of destinations.
         rooms: The names of rooms.
+        sender_lines: The header line with the person's id, by session; messages to rooms get it.
     """
 
     namespaces = (PRIVATE_PREFIX,)
@@ -92,6 +95,7 @@ class Chat(DestinationProvider, BrokerEvents):
         )
         self.presence.retained_rooms = broker.retained_names
         self._broker = broker
+        self.sender_lines: dict[Principal | None, bytes] = {}
         self._sessions: dict[Principal, PersonSession] = {}
         self._private_topics: dict[PersonSession, Topic] = {}
         self._messages = 0
@@ -138,6 +142,7 @@ class Chat(DestinationProvider, BrokerEvents):
             return None
         older = [one for one in person.sessions if one.window == window and person.holds_nick]
         session = self._sessions[principal] = PersonSession(person, principal, window)
+        self.sender_lines[principal] = sender_line(person.id)
         person.sessions[session] = None
         self.presence.connect(person)
         for old in older:
@@ -154,6 +159,7 @@ class Chat(DestinationProvider, BrokerEvents):
         """
         session = self._sessions.pop(principal, None)
         if session is not None:
+            del self.sender_lines[principal]
             del session.person.sessions[session]
             self.presence.disconnect(session.person, now if principal.is_lost else None)
 
@@ -180,6 +186,12 @@ class Chat(DestinationProvider, BrokerEvents):
         else:
             self._open_private(subscription, max_backlog_bytes)
         return {}
+
+    def begin(self, subscription: Subscription) -> None:
+        """Send the current list to a subscription to presence."""
+        name = subscription.destination
+        if name.startswith(_PRESENCE_PREFIX):
+            self.presence.begin(subscription, name.removeprefix(PRESENCE))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
@@ -239,7 +251,8 @@ class Chat(DestinationProvider, BrokerEvents):
         """Deliver a private message to its receiver, or else return it to its sender.
 
         Every session of the receiver that is subscribed to :data:`PRIVATE` receives it, unless it
-        has expired.
+        has expired; with ``x-copy:true`` those of the sender do, too. With ``x-receiver-id`` the
+        receiver is the person with this id, whatever the nick is now.
 
         Raises:
             NotAllowed: The sender has no name; or there is no such receiver, and the sender is
@@ -247,10 +260,18 @@ class Chat(DestinationProvider, BrokerEvents):
         """
         session = require_name(self.session_of(sender))
         person = session.person
-        receiver = self.people.by_nick(receiver_of(message.destination))
-        headers = {**passed_on_headers(message), "x-sender": person.nick, "x-sender-id": person.id}
-        sessions = () if receiver is None else receiver.sessions
-        topics = [self._private_topics[one] for one in sessions if one in self._private_topics]
+        given = message.frame.headers
+        if _RECEIVER_ID in given:
+            receiver = self.people.by_id(given[_RECEIVER_ID])
+        else:
+            receiver = self.people.by_nick(receiver_of(message.destination))
+        headers = {
+            **passed_on_headers(message),
+            "x-sender": person.nick,
+            SENDER_ID: person.id,
+            "timestamp": str(int(self._broker.cork.now * 1000)),
+        }
+        topics = self._private_topics_of(receiver)
         if not topics:
             own = self._private_topics.get(session)
             if own is None:
@@ -264,8 +285,25 @@ class Chat(DestinationProvider, BrokerEvents):
         private = ServerMessage(self._new_id(), PRIVATE, headers, message.body)
         for topic in topics:
             topic.publish(private)
+        if receiver is None or receiver is person or "x-undelivered" in headers:
+            return
+        if given.get(_WANTS_COPY) == "true":
+            self._publish_copies(person, receiver, headers, message.body)
+
+    def _publish_copies(
+        self, sender: Person, receiver: Person, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """Tell the sender's sessions what was sent to whom, by the receiver's nick of now."""
+        told = {**headers, "x-receiver": receiver.nick, _RECEIVER_ID: receiver.id}
+        copy = ServerMessage(self._new_id(), PRIVATE, told, body)
+        for topic in self._private_topics_of(sender):
+            topic.publish(copy)
 
     # Small helpers
+
+    def _private_topics_of(self, person: Person | None) -> list[Topic]:
+        sessions = () if person is None else person.sessions
+        return [self._private_topics[one] for one in sessions if one in self._private_topics]
 
     def _has_occupancy(self, subscription: Subscription) -> bool:
         """Return whether presence at the destination is tracked: it is no pattern, nor ours."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
-from rtchat.core.broker.gate import Admission, Check, Gate
+from rtchat.core.broker.gate import Admission, Check, Gate, SenderLines
 from rtchat.core.broker.principal import Principal
 from rtchat.core.chat.chat import (
     PRIVATE_PREFIX,
@@ -53,7 +53,12 @@ class ChatGate(Gate):
         if session is None:
             return Admission({}, rate)
         person = session.person
-        return Admission({"nick": person.nick, "x-presence-id": person.id}, rate)
+        headers = {
+            "nick": person.nick,
+            "x-presence-id": person.id,
+            "timestamp": str(int(now * 1000)),
+        }
+        return Admission(headers, rate)
 
     def leave(self, principal: Principal, now: float) -> None:
         """Close the session of a person, if it is one."""
@@ -68,6 +73,10 @@ class ChatGate(Gate):
         if any(name in self._chat.rooms for name in destinations):
             return self._check_text
         return None
+
+    def sender_lines_for(self, destination: str) -> SenderLines | None:
+        """Return the ids of people if the destination is a room, else None."""
+        return self._chat.sender_lines if destination in self._chat.rooms else None
 
     def _check_private(self, principal: Principal, frame: Frame) -> None:
         """Refuse a private message that is invalid whether or not the receiver is connected.

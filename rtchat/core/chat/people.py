@@ -106,6 +106,10 @@ class People:
         """Return the person for whom a nick is reserved, or None."""
         return self._holders.get(nick_key(nick))
 
+    def by_id(self, person_id: str) -> Person | None:
+        """Return the person with a public id, or None."""
+        return self._by_id.get(person_id)
+
     def by_nick(self, nick: str) -> Person | None:
         """Return the holder of a nick, or else the person with such a login, or None."""
         key = nick_key(nick)

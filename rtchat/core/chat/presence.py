@@ -21,6 +21,9 @@ __all__ = ["PRESENCE", "Presence"]
 PRESENCE = "/presence"
 """The prefix of a destination's presence: ``/presence/topic/chat`` is that of ``/topic/chat``."""
 
+_MAX_EMPTY_ROOMS = 50
+"""One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
+
 _SERVER = ""  # stands for the server in the places of a person: each session counts there
 
 MakeTopic = Callable[[str, int], Topic]
@@ -106,7 +109,7 @@ class Presence:
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
         self._occupied: dict[str, _Occupancy] = {}
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, bool] = {}  # whether people have come or gone
 
     @property
     def subscription_count(self) -> int:
@@ -189,7 +192,7 @@ class Presence:
         if destination in self._room_names and destination not in self._occupied:
             self._room_list = None
             if self._rooms is not None:
-                self._changed[destination] = None
+                self._changed.setdefault(destination, False)
 
     def expire(self, now: float) -> None:
         """Remove people whose grace time is over; publish the room list. Call it every second."""
@@ -203,7 +206,7 @@ class Presence:
     # Subscriptions
 
     def subscribe(self, subscription: Subscription, destination: str, max_bytes: int) -> None:
-        """Send the current list to a subscription, and then every change.
+        """Send every change to a subscription; :meth:`begin` has to follow.
 
         Args:
             subscription: The subscription, to presence or to :data:`ROOMS`.
@@ -213,13 +216,21 @@ class Presence:
         if subscription.destination == ROOMS:
             if self._rooms is None:
                 self._rooms = self._new_topic(ROOMS, max_bytes)
-            topic, current = self._rooms, self._room_list_message()
+            self._rooms.add(subscription)
         else:
             occupancy = self._occupancy(destination)
             if occupancy.topic is None:
                 occupancy.topic = self._new_topic(subscription.destination, max_bytes)
+            occupancy.topic.add(subscription)
+
+    def begin(self, subscription: Subscription, destination: str) -> None:
+        """Send the current list to a subscription; the arguments are those of subscribe."""
+        if subscription.destination == ROOMS:
+            topic, current = self._rooms, self._room_list_message()
+        else:
+            occupancy = self._occupancy(destination)
             topic, current = occupancy.topic, self._people_list_message(occupancy)
-        topic.add(subscription)
+        assert topic is not None  # it has this subscription
         topic.publish_to(subscription, current)
 
     def unsubscribe(self, subscription: Subscription, destination: str) -> None:
@@ -323,14 +334,16 @@ class Presence:
             del self._occupied[name]
         self._room_list = None
         if self._rooms is not None:
-            self._changed[name] = None
+            self._changed[name] = True
 
     def _room_list_message(self) -> ServerMessage:
         if self._room_list is None:
-            names = dict.fromkeys(self._occupied)
-            names.update(
-                dict.fromkeys(name for name in self.retained_rooms() if name in self._room_names)
+            empty = (
+                name
+                for name in self.retained_rooms()
+                if name in self._room_names and name not in self._occupied
             )
+            names = [*self._occupied, *deque(empty, _MAX_EMPTY_ROOMS)]
             body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room_json, names))
             self._room_list = self._message(ROOMS, "here", body)
         return self._room_list
@@ -339,7 +352,10 @@ class Presence:
         if self._rooms is None or not self._changed:
             return
         changed, self._changed = self._changed, {}
-        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(map(self._room_json, changed))
+        # Whether people have come or gone is told of every room, whether something is kept is not.
+        kept = deque((name for name, moved in changed.items() if not moved), _MAX_EMPTY_ROOMS)
+        names = [*(name for name, moved in changed.items() if moved), *kept]
+        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(map(self._room_json, names))
         self._publish_in_order(self._rooms, self._message(ROOMS, "rooms", body))
 
     def _room_json(self, name: str) -> bytes:

@@ -141,14 +141,13 @@ class GroupCommit:
                 delta = grown.get(stream)
                 if delta is None:
                     delta = grown[stream] = [stream.next, 0]
-                message.offset = offset = delta[0]
-                message.position = b"%b%d" % (stream.position_prefix, offset)
+                message.place(delta[0])
                 row = Row(
                     stream.number,
-                    offset,
+                    message.offset,
                     message.time_s,
                     message.id,
-                    passed_on_lines(message),
+                    passed_on_lines(message) + message.sender_line,
                     message.frame.body,
                 )
                 rows.append(row)

@@ -163,7 +163,9 @@ class History:
         new_topic: Callable[[], Topic],
         refuse: Callable[[ProtocolError], None],
     ) -> dict[str, str]:
-        """Replay stored messages to a subscription, then add it to the stream's topic.
+        """Prepare to replay stored messages to a subscription; :meth:`begin` has to follow.
+
+        After the replay, the subscription is added to the stream's topic.
 
         Args:
             stream: The stream.
@@ -189,6 +191,10 @@ class History:
         stream.replays[replay] = None
         stream.users += 1
         return replay.start()
+
+    def begin(self, subscription: Subscription) -> None:
+        """Begin the replay to a subscription."""
+        self._replays[subscription].on_drain()
 
     def leave(self, stream: Stream, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""

@@ -88,7 +88,10 @@ class Replay:
         self._position = stream.next
 
     def start(self) -> dict[str, str]:
-        """Begin where the subscription asks for; return headers to add to the RECEIPT."""
+        """Find where the subscription begins; return headers to add to the RECEIPT.
+
+        :meth:`on_drain` has to follow: it delivers the first messages.
+        """
         stream, options = self.stream, self.subscription.options
         receipt = {"x-stream-epoch": stream.epoch, "x-stream-offset": str(stream.next)}
         if stream.damaged_pages:
@@ -115,7 +118,6 @@ class Replay:
         elif start.at is StartAt.TIMESTAMP and len(stream):
             self._is_reading = True
             self._history.find_time(stream, start.value, self._found)
-        self.on_drain()
         return receipt
 
     def on_drain(self) -> None:

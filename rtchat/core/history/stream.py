@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from rtchat.core.broker.message import Message
+from rtchat.core.broker.message import SENDER_ID, Message, sender_line
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
@@ -27,6 +27,7 @@ class KeptMessage(Message):
         stream: The stream.
         offset: Its offset in the stream, from 0; -1 before it is assigned.
         time_s: The time at which it was accepted, in seconds since 1970.
+        sender_line: The header line with the sender's public id, or b"".
         row_size: The size of its row in the store, in bytes.
         held_size: The size that counts towards the limits of memory, in bytes.
     """
@@ -34,6 +35,7 @@ class KeptMessage(Message):
     stream: Stream
     offset: int = -1
     time_s: float = 0.0
+    sender_line: bytes = b""
     row_size: int
     held_size: int
 
@@ -41,6 +43,16 @@ class KeptMessage(Message):
     def size(self) -> int:
         """The size that counts towards the limits of memory, in bytes."""
         return self.held_size
+
+    def place(self, offset: int) -> None:
+        """Assign the offset, and write the message's header lines."""
+        self.offset = offset
+        self.position = b"%b%d\n%btimestamp:%d" % (
+            self.stream.position_prefix,
+            offset,
+            self.sender_line,
+            int(self.time_s * 1000),
+        )
 
 
 def message_of(row: Row, stream: Stream) -> KeptMessage:
@@ -50,18 +62,20 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
         ProtocolError: The row's headers cannot be parsed: the store is damaged.
     """
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
-    return KeptMessage(
+    sender_id = headers.get(SENDER_ID)
+    message = KeptMessage(
         row.message_id,
         stream.name,
         Frame("SEND", headers, row.body),
         headers.get("reply-to", ""),
-        b"%b%d" % (stream.position_prefix, row.offset),
         stream=stream,
-        offset=row.offset,
         time_s=row.time_s,
+        sender_line=b"" if sender_id is None else sender_line(sender_id),
         row_size=row.size,
         held_size=row.size,
     )
+    message.place(row.offset)
+    return message
 
 
 class Restartable(Protocol):

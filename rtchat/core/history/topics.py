@@ -8,6 +8,7 @@ from functools import partial
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.encoder import passed_on_lines
+from rtchat.core.broker.gate import SenderLines
 from rtchat.core.broker.message import OVERHEAD_BYTES, Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
@@ -51,10 +52,14 @@ class HistoryTopics(DestinationProvider):
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
     ) -> Mapping[str, str]:
-        """Replay stored messages to a subscription, then deliver new ones."""
+        """Prepare to replay stored messages to a subscription, and then to deliver new ones."""
         name = subscription.destination
         new_topic = partial(self._broker.new_topic, name, max_backlog_bytes)
         return self.history.subscribe(self._stream(name), subscription, new_topic, refuse)
+
+    def begin(self, subscription: Subscription) -> None:
+        """Begin the replay."""
+        self.history.begin(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
@@ -83,6 +88,10 @@ class HistoryTopics(DestinationProvider):
     def subscription_count(self) -> int:
         """The number of subscriptions to destinations with a history."""
         return self.history.subscription_count
+
+    def sender_lines_of(self, name: str) -> SenderLines | None:
+        """Return the ids of senders that a gate adds to messages to this topic, or None."""
+        return self._broker.router.sender_lines_of(name)
 
     # Called by the history
 
@@ -121,13 +130,14 @@ class HistoryTopics(DestinationProvider):
 class _StreamTarget(Target):
     """A topic with a history: messages are delivered once they are durable."""
 
-    __slots__ = ("_cork", "_history", "_stream")
+    __slots__ = ("_cork", "_history", "_sender_lines", "_stream")
 
     def __init__(self, name: str, topics: HistoryTopics) -> None:
         self.name = name
         self.storage = topics.history.group_commit
         self._cork = topics.cork
         self._history = topics.history
+        self._sender_lines = topics.sender_lines_of(name)
         self._stream: Stream | None = None
 
     def admit(self) -> None:
@@ -138,25 +148,32 @@ class _StreamTarget(Target):
             assert stream is not None  # the claims are derived from the rules
         self._history.admit(stream)
 
-    def stored(self, message: Message) -> Message:
+    def stored(self, message: Message, sender: Principal | None) -> Message:
         """Return the message as one of the stream; its offset is assigned later."""
         stream = self._stream
         assert stream is not None  # admit() came before
-        lines = passed_on_lines(message)
-        head = message.frame.head  # it may have headers that are not passed on, nor stored
-        body_size = len(message.frame.body) + OVERHEAD_BYTES
-        return KeptMessage(
+        senders = self._sender_lines
+        sender_line = b"" if senders is None else senders.get(sender, b"")
+        kept = KeptMessage(
             message.id,
             message.destination,
             message.frame,
             message.reply_to,
+            stream.position_prefix,  # until it has an offset
             stream=stream,
             time_s=self._cork.now,
-            row_size=len(lines) + body_size,
-            held_size=(len(lines) if head is None else head.size) + body_size,
+            sender_line=sender_line,
+            row_size=0,
+            held_size=0,
         )
+        lines = len(passed_on_lines(kept)) + len(sender_line)
+        head = message.frame.head  # it may have headers that are not passed on, nor stored
+        body_size = len(message.frame.body) + OVERHEAD_BYTES
+        kept.row_size = lines + body_size
+        kept.held_size = (lines if head is None else head.size) + body_size
+        return kept
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Store the message; no session is notified of the result."""
         self.admit()
-        self._history.group_commit.commit([self.stored(message)], None, message.frame)
+        self._history.group_commit.commit([self.stored(message, sender)], None, message.frame)

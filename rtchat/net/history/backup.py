@@ -10,7 +10,8 @@ from pathlib import Path
 from secrets import token_hex
 
 from rtchat.errors import StoreUnusable
-from rtchat.net.history.sqlite_file import check_kind, lock_file, remedy
+from rtchat.net.history.opening import lock_file, remedy
+from rtchat.net.history.sqlite_file import check_kind
 
 __all__ = ["back_up", "restore"]
 
@@ -108,6 +109,6 @@ def _reasons(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        raise StoreUnusable(f"{path}: {remedy(error)}") from None
+        raise StoreUnusable(f"{path}: {remedy(error, path)}") from None
     except StoreUnusable as error:
         raise StoreUnusable(f"{path}: {error}") from None

@@ -7,7 +7,6 @@ Python releases the interpreter's lock at every step, and may wait for it while 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +26,11 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.opening import lock_file, remedy
 from rtchat.net.history.salvage import is_damage, read_around_damage
 from rtchat.net.history.witness import Witness
 
-__all__ = ["HistoryFile", "check_kind", "lock_file", "remedy"]
+__all__ = ["HistoryFile", "check_kind"]
 
 _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
@@ -113,7 +113,7 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(remedy(error)) from None
+            raise StoreUnusable(remedy(error, path)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
             if self._witness is not None:
@@ -121,7 +121,7 @@ class HistoryFile:
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(remedy(error)) from None
+            raise StoreUnusable(remedy(error, path)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -386,48 +386,9 @@ def check_kind(db: sqlite3.Connection) -> None:
         )
 
 
-def lock_file(path: Path) -> int:
-    """Create the file if necessary, and lock it against other processes; return the lock.
-
-    Raises:
-        OSError: It cannot be written.
-        StoreUnusable: Another process has locked it.
-    """
-    # SQLite's own locks are released when any code in the process closes the file, so ours is on
-    # a file beside it. The system releases it when the process ends, in whatever way.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
-    lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StoreUnusable("another rtchat uses it; stop that one, or name another file") from None
-    return lock
-
-
 def _boot_id() -> str:
     """Return a text that changes with every boot of the machine, or "" if it is unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def remedy(error: OSError | sqlite3.Error) -> str:
-    """Return what SQLite or the system reports as a sentence with a remedy."""
-    if isinstance(error, OSError):
-        return f"{error.strerror}; change the permissions or the path"
-    text = str(error)
-    for sign, words in _REMEDIES.items():
-        if sign in text:
-            return words
-    return f"{text}; name another file"
-
-
-_REMEDIES = {
-    "not a database": "it is no SQLite database; name another file",
-    "malformed": "it is damaged; move it away, or bring back a copy of it",
-    "locked": "another program is writing to it; stop that one, or name another file",
-    "readonly": "it may not be written; change the permissions or the path",
-    "is full": "the disk is full; make room",
-}

@@ -70,6 +70,26 @@ def test_rooms_that_are_kept_are_listed_with_nobody_in_them(party: Party) -> Non
     assert rooms.news() == [("rooms", {"/topic/chat.new": 0})]
 
 
+def test_of_many_empty_rooms_the_latest_are_listed_and_all_that_have_people(party: Party) -> None:
+    presence = party.chat.presence
+    names = [f"/topic/chat.{number}" for number in range(200)]
+    latest = dict.fromkeys(names[150:], 0)
+    presence.retained_rooms = lambda: names
+    guest = party.in_room("anna", room=names[0])
+    rooms = Rooms(party)
+    assert rooms.news() == [("here", {names[0]: 1, **latest})]
+
+    guest.say("DISCONNECT")
+    party.in_room("bob", room=names[1])
+    for name in names:
+        presence.note_retained_room(name)
+    party.advance(1)
+    [(event, told)] = rooms.news()
+    assert event == "rooms"
+    # Who comes and goes is always told; so a list that was once complete stays right.
+    assert told == {names[0]: 0, names[1]: 1, **latest}
+
+
 def test_which_destinations_are_rooms_is_a_setting() -> None:
     party = Party(rooms=("/topic/team*", "/topic/a.b"))
     for number, name in enumerate(

@@ -804,6 +804,46 @@ def test_a_transaction_whose_client_goes_while_it_is_written_takes_effect(server
     assert server.broker.statistics.queued_count == 0
 
 
+@pytest.mark.parametrize("headers", [{}, {"ack": "client"}, {"x_slow": "latest"}])
+@pytest.mark.parametrize("start", ["first", "last", "offset=1", "timestamp=0"])
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_subscription_s_receipt_comes_before_its_replay(
+    server: Keeper, start: str, headers: dict[str, str], is_cached: bool
+) -> None:
+    publisher = server.client()
+    for text in "abc":
+        publisher.publish(CHAT, text)
+    server.settle()
+    if not is_cached:
+        server.history._pages._pages.clear()
+    reader = server.client()
+    reader.say("SUBSCRIBE", id="0", destination=CHAT, receipt="r", x_stream_offset=start, **headers)
+    server.settle()
+    receipt, *messages = reader.received()
+    assert (receipt.command, receipt.headers["x-stream-offset"]) == ("RECEIPT", "3")
+    assert {message.command for message in messages} == {"MESSAGE"}
+
+
+@pytest.mark.parametrize("before", ["SEND", "COMMIT"])
+def test_a_subscription_s_receipt_waits_for_what_was_sent_before(
+    server: Keeper, before: str
+) -> None:
+    client = server.client()
+    named = {"transaction": "t"} if before == "COMMIT" else {"receipt": "1"}
+    send = frame_bytes("SEND", b"a", destination=CHAT, **named)
+    if before == "COMMIT":
+        begin, end = (frame_bytes(one, transaction="t") for one in ("BEGIN", "COMMIT"))
+        send = begin + send + end.replace(b"\n\n", b"\nreceipt:1\n\n")
+    client.send(
+        send
+        + frame_bytes("SUBSCRIBE", id="0", destination=CHAT, receipt="2", x_stream_offset="first")
+    )
+    assert client.received() == []
+    server.settle()
+    got = [frame.headers.get("receipt-id", frame.command) for frame in client.received()]
+    assert got == ["1", "2", "MESSAGE"]
+
+
 def test_a_transaction_without_kept_messages_waits_for_nothing(server: Keeper) -> None:
     client = server.client()
     client.subscribe("/topic/other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import tempfile
@@ -199,6 +200,66 @@ def test_a_file_that_may_only_be_read() -> None:
         os.seteuid(65534)
         try:
             assert reason(path) == "Permission denied; change the permissions or the path"
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("companion", ["-lock", "-wal", "-shm"])
+def test_a_file_beside_it_that_cannot_be_written_is_named(companion: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.sqlite"
+        file = open_file(path)  # while it is open, all its companions are there
+        for one in (Path(folder), *Path(folder).iterdir()):
+            shutil.copy(one, f"{one}.copy") if one.is_file() else None
+            os.chown(one, 65534, 65534)
+        copies = sorted(Path(folder).glob("*.copy"))
+        file.close()
+        for one in copies:  # as kill -9 leaves them
+            one = one.rename(str(one).removesuffix(".copy"))
+            os.chown(one, 65534, 65534)
+        other = Path(f"{path}{companion}")
+        os.chown(other, 0, 0)
+        other.chmod(0o600)
+        os.seteuid(65534)
+        try:
+            assert reason(path) == (
+                f"{other} beside it cannot be opened for writing (Permission denied); change the "
+                "owner or the permissions of that file, too"
+            )
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("companion", ["-lock", "-wal"])
+def test_a_folder_in_the_place_of_a_file_beside_it_is_named(path: Path, companion: str) -> None:
+    open_file(path).close()
+    other = Path(f"{path}{companion}")
+    other.unlink(missing_ok=True)
+    other.mkdir()
+    assert reason(path) == f"{other} beside it is a folder; move it away"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_a_folder_that_cannot_be_written_is_named(has_lock: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.sqlite"
+        open_file(path).close()
+        lock = Path(f"{path}-lock")
+        for one in (path, lock):
+            os.chown(one, 65534, 65534)
+        if not has_lock:
+            lock.unlink()
+        Path(folder).chmod(0o755)
+        os.seteuid(65534)
+        try:
+            assert reason(path) == (
+                f"its folder {folder} cannot be written; change its permissions or the path"
+                if has_lock
+                else f"{lock} beside it cannot be created (Permission denied); change the "
+                "permissions of the folder or the path"
+            )
         finally:
             os.seteuid(0)
 

@@ -1,0 +1,59 @@
+/**
+ * The person in front of this browser. All windows of a browser profile share one: the same secret, and so the same
+ * name and the same public id at the server.
+ */
+
+import { newId } from "./ids.js";
+import { cleanNick } from "./nicknames.js";
+
+/** The server gives a person another public id each time that it starts. */
+const MAX_PUBLIC_IDS = 200;
+
+export class Identity {
+  #store;
+  #token = newId(); // unless the browser keeps one
+  #publicIds;
+
+  /** `store` is shared by all windows of this browser, as localStorage is. */
+  constructor(store) {
+    this.#store = store;
+    this.#publicIds = new Set(this.#stored());
+  }
+
+  /** The secret by which the server recognises the person. */
+  get token() {
+    // It is read each time, because another window may have been the first to store one.
+    const stored = this.#store.get("token");
+    if (stored !== "") this.#token = stored;
+    else this.#store.set("token", this.#token);
+    return this.#token;
+  }
+
+  /** The nickname that the person had last, in any window; "" before the first one. */
+  get nick() {
+    return cleanNick(this.#store.get("nick"));
+  }
+
+  set nick(nick) {
+    this.#store.set("nick", nick);
+  }
+
+  /** Take the public id that the server has given to this person. */
+  learn(publicId) {
+    this.#publicIds.add(publicId);
+    const all = new Set(this.#stored()).add(publicId);
+    this.#store.setJson("ids", [...all].slice(-MAX_PUBLIC_IDS));
+  }
+
+  /**
+   * Return whether this person has, or had, that public id. The server derives it from the secret and signs messages
+   * with it, so no other person can have it.
+   */
+  owns(publicId) {
+    return this.#publicIds.has(publicId);
+  }
+
+  #stored() {
+    return this.#store.getJson("ids", []).filter((id) => typeof id === "string");
+  }
+}
