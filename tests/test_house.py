@@ -130,7 +130,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "tap": frozenset(
         {"version", "errors", "server", "server.part", "server.settings", "server.start"}
     ),
-    "cli": frozenset({"version", "errors", "core.stomp", "net.stomp"}),
+    "cli": frozenset({"version", "errors", "core.stomp", "net.history", "net.stomp"}),
     # For other people's programs: nothing of ours may need it.
     "blocking": frozenset({"errors", "net.json_codec", "net.stomp"}),
     # For other people's test suites: nothing of ours may need them.
