@@ -141,7 +141,8 @@ export const STRINGS = {
   joined: (room) => `You are in ${room} now.`,
   notices: {
     gap: "Messages may be missing here: the server does not have everything that was said while you were away.",
-    privateNotKept: "Private messages are not kept anywhere: they end with this window.",
+    privateKept: "Private messages are kept in this window alone: they end when it is closed.",
+    privateNotKept: "Private messages are kept nowhere: they end when this page is closed or reloaded.",
     senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
