@@ -406,7 +406,8 @@ def test_a_sign_is_a_room_and_what_is_none_is_refused(
 
     field = bob.page.locator("#join-room")
     reason = (
-        "No room can be called so: its name needs a letter, a digit or a symbol, such as an emoji."
+        "This cannot be the name of a room: a name needs a letter, a digit or a symbol, such as "
+        "an emoji."
     )
     field.fill("!?*")
     field.press("Enter")
