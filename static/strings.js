@@ -148,7 +148,7 @@ export const STRINGS = {
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
     nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
     nickSet: (nick) => `You are called ${nick} now.`,
-    noRoomName: "No room can be called so: its name needs a letter, a digit or a symbol, such as an emoji.",
+    noRoomName: "This cannot be the name of a room: a name needs a letter, a digit or a symbol, such as an emoji.",
     notKept: "This browser does not keep the waiting messages over a reload; leave the page open until they are sent.",
     unknownCommand: (name) => `There is no command /${name}. /help lists what there is.`,
     missing: (name) => `/${name} needs more words. /help shows how it is used.`,
