@@ -187,6 +187,12 @@ class Chat(DestinationProvider, BrokerEvents):
             self._open_private(subscription, max_backlog_bytes)
         return {}
 
+    def begin(self, subscription: Subscription) -> None:
+        """Send the current list to a subscription to presence."""
+        name = subscription.destination
+        if name.startswith(_PRESENCE_PREFIX):
+            self.presence.begin(subscription, name.removeprefix(PRESENCE))
+
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
         name = subscription.destination
