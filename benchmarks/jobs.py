@@ -103,7 +103,7 @@ class Client:
             protocol = place.websockets.buildProtocol(address)
             protocol.makeConnection(self.socket)
             offer = "permessage-deflate" if wire == "deflate" else ""
-            protocol.accept(_UPGRADE, "v12.stomp", agree(offer))
+            protocol.accept(_UPGRADE, "v12.stomp", agree(offer).deflate)
             # The answer to the handshake waits in the transport, as in a real one.
             for _ in range(3):
                 self.socket.doWrite()

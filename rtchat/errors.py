@@ -4,6 +4,7 @@
 
     RtchatError
     ├── ConfigError          chat.ini or the machine prevents the start
+    ├── StartFailed          the start has failed, and the reason was said
     ├── AccessDenied         the access list or the Host check refused a request
     ├── ProtocolError        the client violated STOMP; the text is safe to send
     │   ├── LimitExceeded    the client exceeded a configured limit
@@ -26,6 +27,7 @@ __all__ = [
     "ProtocolError",
     "RtchatError",
     "ServerRefused",
+    "StartFailed",
     "StoreUnusable",
 ]
 
@@ -49,6 +51,18 @@ class ConfigError(RtchatError):
         self.problem = problem
         self.file = file
         self.line = line
+
+
+class StartFailed(RtchatError, SystemExit):
+    """The start has failed, and the reason was said; the process ends with exit code 1.
+
+    Twisted's runners clean up after an ``Exception`` only, and Python ends silently after a
+    ``SystemExit`` only; so this is both.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = 1
 
 
 class AccessDenied(RtchatError):

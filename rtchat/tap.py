@@ -23,6 +23,8 @@ from rtchat.server.listeners import ListenersPart
 from rtchat.server.message_log import MessageLogPart
 from rtchat.server.part import Part, Server
 from rtchat.server.privileges import PrivilegesPart
+from rtchat.server.runner import prepare
+from rtchat.server.start import DaemonWatch
 from rtchat.server.stomp import BrokerPart, StompWebSocketPart
 from rtchat.server.tls import TlsPart
 from rtchat.server.web import WebPart
@@ -101,12 +103,14 @@ class Options(UsageOptions):
 
     @override
     def postOptions(self) -> None:
-        """Read the configuration; a mistake in it ends the start with one sentence."""
+        """Read the configuration and prepare the runner; a mistake ends the start."""
         path = self["config"]
         try:
             self.settings = config.load(Path(path), PARTS) if path else config.defaults(PARTS)
         except ConfigError as error:
             raise SystemExit(f"rtchat: {error}") from None
+        if self.parent is not None:
+            prepare(self.parent)
 
 
 def makeService(options: Options) -> MultiService:
@@ -123,4 +127,5 @@ def makeService(options: Options) -> MultiService:
     server = Server(reactor, options.settings.source)
     for part in PARTS:
         server.add(part, options.settings.of(part))
+    server.service.watch = DaemonWatch()
     return server.service

@@ -141,6 +141,7 @@ export const STRINGS = {
   joined: (room) => `You are in ${room} now.`,
   notices: {
     gap: "Messages may be missing here: the server does not have everything that was said while you were away.",
+    damaged: "Messages are missing here: the server's history is damaged. New messages arrive as usual.",
     privateKept: "Private messages are kept in this window alone: they end when it is closed.",
     privateNotKept: "Private messages are kept nowhere: they end when this page is closed or reloaded.",
     senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,

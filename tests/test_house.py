@@ -99,7 +99,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         }
     ),
     # The parts get their settings handed in; only tap reads a chat.ini.
-    "server.part": frozenset({"config", "net.connection"}),
+    "server.start": frozenset({"errors", "net.twisted_internals"}),
+    "server.part": frozenset({"config", "net.connection", "server.start"}),
     "server.settings": frozenset({"errors", "config", "config.keys", "server.part"}),
     "server": frozenset(
         {
@@ -126,7 +127,9 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "server.part",
         }
     ),
-    "tap": frozenset({"version", "errors", "server", "server.part", "server.settings"}),
+    "tap": frozenset(
+        {"version", "errors", "server", "server.part", "server.settings", "server.start"}
+    ),
     "cli": frozenset({"version", "errors", "core.stomp", "net.stomp"}),
     # For other people's programs: nothing of ours may need it.
     "blocking": frozenset({"errors", "net.json_codec", "net.stomp"}),

@@ -2,7 +2,8 @@
 
 Lines are buffered in memory, and a thread of the reactor's pool writes them, so that a slow disk
 never blocks the reactor. Before each write, the file is looked up by its path: once logrotate (or
-anything else) has moved it away, the next line begins a new file.
+anything else) has moved it away, the next line begins a new file. What a full or broken disk does
+not take waits in memory and is tried again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _log = Logger()
 
 _MAX_WAITING_BYTES = 16 * 1024 * 1024
 _WRITE_EVERY_S = 0.5
+_RETRY_EVERY_S = 5.0
 
 InThread = Callable[[Callable[[], None]], "Deferred[None]"]
 """Runs a function in another thread; fires when it is done."""
@@ -44,10 +46,14 @@ class MessageLog:
 
     Raises:
         OSError: The file cannot be opened.
+
+    Attributes:
+        problem: Why nothing can be written now; "" as long as it works.
     """
 
     def __init__(self, path: Path, clock: IReactorTime, in_thread: InThread) -> None:
         self.path = path
+        self.problem = ""
         self._clock = clock
         self._in_thread = in_thread
         self._lines: list[bytes] = []
@@ -56,13 +62,14 @@ class MessageLog:
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
         self._file: FileIO | None = None
-        self._is_torn = False  # the file ends in the middle of a line
+        self._rest = b""  # what the last write did not take
+        self._is_torn = False  # the file ends in the middle of a line, which the rest goes on with
         self._open()
 
     def record(self, message: Message) -> None:
         """Log a message; it is in the file within about a second.
 
-        While more than 16 MiB wait for a slow disk, messages are dropped and counted.
+        While more than 16 MiB wait for the disk, messages are dropped and counted.
         """
         if self._waiting_bytes > _MAX_WAITING_BYTES:
             self._lost += 1
@@ -70,8 +77,7 @@ class MessageLog:
         line = _line(message, self._clock.seconds())
         self._lines.append(line)
         self._waiting_bytes += len(line)
-        if self._timer is None and self._writing is None:
-            self._timer = self._clock.callLater(_WRITE_EVERY_S, self._write_soon)
+        self._plan_write()
 
     def reopen(self) -> None:
         """Open the file again, because it may have been moved (SIGHUP)."""
@@ -80,6 +86,7 @@ class MessageLog:
                 self._open()
             except OSError as error:
                 self._report(error)
+                self._plan_write()
 
     def close(self) -> Deferred[None]:
         """Write what is buffered and close the file; fires when that is done."""
@@ -90,47 +97,66 @@ class MessageLog:
                 self._timer.cancel()
                 self._timer = None
             try:
-                self._write(b"".join(self._lines))
+                if self._rest or self._lines:
+                    self._write(self._rest + b"".join(self._lines))
             except OSError as error:
                 self._report(error)
             self._lines.clear()
+            self._report_lost(self._lost + self._rest.count(b"\n"))
             if self._file is not None:
                 self._file.close()
                 self._file = None
 
         return done.addCallback(finish)
 
+    def _plan_write(self) -> None:
+        if self._timer is None and self._writing is None and (self._lines or self.problem):
+            delay_s = _RETRY_EVERY_S if self.problem else _WRITE_EVERY_S
+            self._timer = self._clock.callLater(delay_s, self._write_soon)
+
     def _write_soon(self) -> None:
         self._timer = None
-        data = b"".join(self._lines)
+        data = self._rest + b"".join(self._lines)
         self._lines.clear()
-        self._waiting_bytes = 0
         self._writing = self._in_thread(lambda: self._write(data))
         self._writing.addCallbacks(self._written, self._failed)
 
     def _written(self, _: object) -> None:
         self._writing = None
-        if self._lost:
-            _log.error(
-                "{path}: {lost} messages were not logged, because the disk was too slow",
-                path=self.path,
-                lost=self._lost,
-            )
-            self._lost = 0
-        if self._lines and self._timer is None:
-            self._timer = self._clock.callLater(_WRITE_EVERY_S, self._write_soon)
+        if self.problem:
+            self.problem = ""
+            _log.info("{path}: messages can be logged again", path=self.path)
+        self._report_lost(self._lost)
+        self._settle()
 
     def _failed(self, failure: Failure) -> None:
+        self._writing = None
         self._report(failure.value)
-        self._written(None)
+        self._settle()
+
+    def _settle(self) -> None:
+        self._waiting_bytes = len(self._rest) + sum(map(len, self._lines))
+        self._plan_write()
 
     def _report(self, error: BaseException | None) -> None:
-        _log.error(
-            "{path}: messages were not logged: {error}. Free disk space or correct the "
-            "permissions; the next messages will be tried.",
-            path=self.path,
-            error=error,
-        )
+        """Log why messages cannot be logged, once until they can be again."""
+        if not self.problem:
+            _log.error(
+                "{path}: messages cannot be logged: {error}. Free disk space or correct the "
+                "permissions; up to 16 MiB of messages wait for that.",
+                path=self.path,
+                error=error,
+            )
+        self.problem = str(getattr(error, "strerror", None) or error)
+
+    def _report_lost(self, lost: int) -> None:
+        self._lost = 0
+        if lost:
+            _log.error(
+                "{path}: {lost} messages were not logged, because the disk was full or too slow",
+                path=self.path,
+                lost=lost,
+            )
 
     def _open(self) -> None:
         if self._file is not None:
@@ -138,24 +164,23 @@ class MessageLog:
             self._file = None
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         self._file = os.fdopen(descriptor, "ab", buffering=0)
-        self._is_torn = self._is_torn and os.fstat(descriptor).st_size > 0
 
     def _write(self, data: bytes) -> None:
-        """Append to the file; runs in a thread."""
-        if not data:
-            return
-        if self._file is None or self._was_moved():
-            self._open()
-        assert self._file is not None
-        if self._is_torn:
-            data = b"\n" + data
+        """Append to the file; runs in a thread. What the file does not take is the new rest."""
         view = memoryview(data)
         try:
+            if self._file is None or self._was_moved():
+                self._open()
+            assert self._file is not None
+            if self._is_torn and not os.fstat(self._file.fileno()).st_size:
+                # The line began in the file that was moved away.
+                view = view[data.index(b"\n") + 1 :]
             while view:
                 view = view[self._file.write(view) or 0 :]
         finally:
             if len(view) < len(data):
                 self._is_torn = not data[: len(data) - len(view)].endswith(b"\n")
+            self._rest = bytes(view)
 
     def _was_moved(self) -> bool:
         assert self._file is not None

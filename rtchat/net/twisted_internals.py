@@ -8,12 +8,15 @@ tries each function on Twisted's own transports, and lists the releases that eac
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from socket import socket
+from types import FrameType
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IAddress, IProtocol, ISystemHandle
+from twisted.logger import globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
 from typing_extensions import override
@@ -22,6 +25,9 @@ __all__ = [
     "HTTPConnection",
     "Send",
     "direct_send",
+    "held_bytes",
+    "is_daemonizing",
+    "is_log_on_screen",
     "is_plain_socket",
     "override_peer",
     "override_read",
@@ -65,6 +71,13 @@ def direct_send(transport: Any) -> tuple[Send | None, socket | None]:
         handle: Any = transport.getHandle()
         return handle.send, handle
     return transport.writeSomeData, None
+
+
+def held_bytes(transport: object) -> int:
+    """Return how many bytes wait in a plain socket's transport; 0 for other transports."""
+    if not isinstance(transport, FileDescriptor):
+        return 0
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
 def socket_of(transport: object) -> socket | None:
@@ -123,6 +136,23 @@ def restore_read(transport: Any) -> None:
 def read_once(transport: Any) -> object:
     """Do what the reactor does when a plain socket can be read; return what ``doRead`` returns."""
     return transport.doRead()
+
+
+# ---------------------------------------------------------------- runners
+
+
+def is_daemonizing(frame: FrameType) -> bool:
+    """Return whether it is ``twistd`` that forks in this frame, to become a daemon."""
+    twistd = sys.modules.get("twisted.scripts._twistd_unix")
+    runner = getattr(twistd, "UnixApplicationRunner", None)
+    return runner is not None and frame.f_code is runner.daemonize.__code__
+
+
+def is_log_on_screen() -> bool:
+    """Return whether the log goes to standard output or standard error, not to a file."""
+    screen = (sys.__stdout__, sys.__stderr__)
+    observers = getattr(globalLogPublisher, "_observers", ())
+    return any(getattr(observer, "_outFile", observer) in screen for observer in observers)
 
 
 # ---------------------------------------------------------------- HTTP

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from typing_extensions import override
 
@@ -20,7 +21,7 @@ from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.topics import HistoryTopics
 from rtchat.errors import StoreUnusable
-from rtchat.server.part import Part, Server
+from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.process import process_user
 from rtchat.server.stomp import BrokerPart
 from rtchat.text import parse_digits
@@ -37,6 +38,10 @@ _AGE = re.compile(r"(?P<count>[0-9]{1,9})\s*(?P<unit>[a-z]+)", re.I)
 _AGE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 _MAX_AGE_S = 3660 * 86400
 _MAX_KEPT = 1_000_000
+
+_CHECK_EVERY_S = 5.0
+_STALLED_S = 10.0
+_SAY_EVICTIONS_EVERY_S = 60.0
 
 
 def _read_rules(source_lines: Mapping[str, SourceLine]) -> tuple[HistoryRule, ...]:
@@ -119,6 +124,12 @@ class HistoryPart(Part["HistorySettings | None"], Service):
         self._broker = server.part(BrokerPart).broker
         self._store: HistoryStore | None = None
         self._history: History | None = None
+        self._clock = server.clock
+        self._timer: IDelayedCall | None = None
+        self._asked_s: float | None = None  # when the file's thread was asked for a check
+        self._is_closing = False
+        self._evictions_said = 0
+        self._say_evictions_at_s = 0.0
         if settings is not None:
             # Import only if configured, but before privileges are dropped.
             import rtchat.net.history.writer_thread  # noqa: F401
@@ -189,6 +200,64 @@ class HistoryPart(Part["HistorySettings | None"], Service):
                 file=path,
                 messages=history.message_count,
             )
+        self._plan_check()
+
+    @override
+    def checks(self) -> Checks:
+        if self.settings is None:
+            return {}
+        return {
+            "history_writable": Check(self._write_problem, is_vital=True),
+            "history_readable": Check(self._read_problem),
+            "disk": Check(lambda: self._store.disk_problem if self._store else ""),
+        }
+
+    def _write_problem(self) -> str:
+        if self._store is None:
+            return "not open yet"
+        waited_s = 0.0 if self._asked_s is None else self._clock.seconds() - self._asked_s
+        if waited_s > _STALLED_S:
+            return f"the disk has not answered for {waited_s:.0f} s"
+        problem = self._store.write_problem
+        return f"cannot be written: {problem}" if problem else ""
+
+    def _read_problem(self) -> str:
+        names = self._history.damaged_names if self._history else []
+        if self._store and self._store.read_problem:
+            return f"cannot be read: {self._store.read_problem}"
+        if not names:
+            return ""
+        return f"damaged: {len(names)} destinations have messages that cannot be read"
+
+    def _plan_check(self) -> None:
+        self._timer = self._clock.callLater(_CHECK_EVERY_S, self._check)
+
+    def _check(self) -> None:
+        self._timer = None
+        assert self._store is not None
+        self._asked_s = self._clock.seconds()
+        self._store.check(self._checked)
+
+    def _checked(self) -> None:
+        self._asked_s = None
+        self._say_evictions()
+        if not self._is_closing:
+            self._plan_check()
+
+    def _say_evictions(self) -> None:
+        """Log from time to time that destinations lost their history to new ones."""
+        assert self._history is not None
+        assert self.settings is not None
+        now_s, evicted = self._clock.seconds(), self._history.evicted
+        if evicted > self._evictions_said and now_s >= self._say_evictions_at_s:
+            _log.warn(
+                "{count} destinations lost their history, because more than {limit} had one; "
+                "destinations.max_count in [history] is the limit",
+                count=evicted - self._evictions_said,
+                limit=self.settings.limits.max_destinations,
+            )
+            self._evictions_said = evicted
+            self._say_evictions_at_s = now_s + _SAY_EVICTIONS_EVERY_S
 
     @override
     def close(self) -> Deferred[None] | None:
@@ -197,6 +266,10 @@ class HistoryPart(Part["HistorySettings | None"], Service):
         if store is None or history is None:
             return None
         closed: Deferred[None] = Deferred()
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
         def close() -> None:
             store.close().chainDeferred(closed)

@@ -29,8 +29,10 @@ from rtchat.config.ini import SourceLine
 from rtchat.config.keys import lines
 from rtchat.config.schema import ChatIni, nearest
 from rtchat.core.access.hosts import normal_host
+from rtchat.net.connection.transport import set_up_port
 from rtchat.server.access import ANY_HOST, AccessPart
 from rtchat.server.front_proxy import FrontProxyPart
+from rtchat.server.left_sockets import remove_left_socket
 from rtchat.server.part import Part, Server
 from rtchat.server.stomp import BrokerPart
 from rtchat.server.tls import TlsPart
@@ -236,17 +238,23 @@ class _Port(Service):
     @override
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
-        outcome: list[IListeningPort | Failure] = []
-        self._endpoint.listen(self._factory).addBoth(outcome.append)
-        if not outcome:
-            raise SystemExit(f"rtchat: {self._listener.source_line.error('did not open at once.')}")
-        port = outcome[0]
+        port = self._open()
+        if isinstance(port, Failure) and remove_left_socket(port.value):
+            port = self._open()
         if isinstance(port, Failure):
             problem = _why_not_listening(port, self._listener)
             raise SystemExit(f"rtchat: {self._listener.source_line.error(problem)}")
         self._port = port
+        set_up_port(port, is_http=self._listener.is_http)
         if not self._listener.is_http:
             self._access.add_stomp_port(port.getHost())
+
+    def _open(self) -> IListeningPort | Failure:
+        outcome: list[IListeningPort | Failure] = []
+        self._endpoint.listen(self._factory).addBoth(outcome.append)
+        if not outcome:
+            raise SystemExit(f"rtchat: {self._listener.source_line.error('did not open at once.')}")
+        return outcome[0]
 
     @override
     def stopService(self) -> Deferred[Any] | None:

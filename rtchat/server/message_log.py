@@ -17,7 +17,7 @@ from rtchat.config.ini import SourceLine
 from rtchat.config.keys import key
 from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.message import Message
-from rtchat.server.part import Part, Server
+from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.process import process_user
 from rtchat.server.stomp import BrokerPart
 
@@ -100,6 +100,14 @@ class MessageLogPart(Part[LogSettings], Service):
             )
             raise SystemExit(f"rtchat: {source_line.error(problem)}") from None
         self._broker.events.add(_Recording(self._messages))
+
+    @override
+    def checks(self) -> Checks:
+        return {} if self.settings.path is None else {"message_log": Check(self._problem)}
+
+    def _problem(self) -> str:
+        messages = self._messages
+        return f"cannot be written: {messages.problem}" if messages and messages.problem else ""
 
     @override
     def reload(self) -> bool:

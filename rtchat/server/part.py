@@ -16,20 +16,38 @@ shutdown. A class like the one above and a line in ``rtchat.tap.PARTS`` are a fe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from rtchat.config.schema import ChatIni
 from rtchat.net.connection.coalescing_clock import CoalescingClock
+from rtchat.server.start import StartService
 
-__all__ = ["Gauges", "Part", "Server"]
+__all__ = ["Check", "Checks", "Gauges", "Part", "Server"]
 
 _S = TypeVar("_S")
 
 Gauges = Mapping[str, Callable[[], float]]
 """Numbers about the running server by name, each with what returns it now."""
+
+
+class Check(NamedTuple):
+    """A promise of the server that it may be unable to keep at times.
+
+    Attributes:
+        problem: Returns why it cannot be kept now; "" if it can. The text is for everybody: it
+            names no path.
+        is_vital: Whether messages are refused meanwhile.
+    """
+
+    problem: Callable[[], str]
+    is_vital: bool = False
+
+
+Checks = Mapping[str, Check]
+"""The promises of a part by name."""
 
 
 class Part(Generic[_S]):
@@ -78,6 +96,10 @@ class Part(Generic[_S]):
 
     def gauges(self) -> Gauges:
         """Return the numbers that ``/health`` shows."""
+        return {}
+
+    def checks(self) -> Checks:
+        """Return the promises that ``/health`` looks at."""
         return {}
 
     def reload(self) -> bool:
@@ -129,7 +151,7 @@ class Server:
         self.clock = CoalescingClock(reactor)
         self.source = source
         self.parts: list[Part[Any]] = []
-        self.service = MultiService()
+        self.service = StartService()
 
     def add(self, kind: type[Part[_S]], settings: _S) -> None:
         """Build a part from those that are there already."""

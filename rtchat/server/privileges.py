@@ -58,8 +58,17 @@ class PrivilegesPart(Part[PrivilegeSettings], Service):
         if self._uid is not None or self._gid is not None:
             # Host names are encoded with this codec; load it while Python's files can be read.
             "".encode("idna")
-            switchUID(self._uid, self._gid)
             user, group = self.settings.user, self.settings.group
+            try:
+                switchUID(self._uid, self._gid)
+            except OSError as error:
+                source_line = user or group
+                assert source_line is not None
+                problem = (
+                    f"is not permitted ({error.strerror}); give the process the capabilities "
+                    "setuid and setgid, or remove the line."
+                )
+                raise SystemExit(f"rtchat: {source_line.error(problem)}") from None
             _log.info(
                 "privileges dropped: user {user}, group {group}",
                 user="unchanged" if user is None else user.value,

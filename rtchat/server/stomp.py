@@ -26,7 +26,7 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
 from rtchat.server.access import AccessPart
-from rtchat.server.part import Gauges, Part, Server
+from rtchat.server.part import Check, Checks, Gauges, Part, Server
 from rtchat.server.web import WebPart
 from rtchat.server.websocket import WebSocketPart
 from rtchat.text import escaped
@@ -119,6 +119,12 @@ class BrokerPart(Part[BrokerSettings], Service):
             "held_bytes": lambda: broker.budget.used,
             "messages": lambda: broker.publishing.message_count,
         }
+
+    @override
+    def checks(self) -> Checks:
+        budget = self.broker.budget
+        words = "memory.max_bytes is reached: clients are closed to make room"
+        return {"memory": Check(lambda: words if budget.is_over else "")}
 
     @override
     def startService(self) -> None:

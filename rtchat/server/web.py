@@ -151,8 +151,17 @@ class WebPart(Part[WebSettings]):
         """Return the members of ``/health``."""
         gauges = {name: now for part in self._server.parts for name, now in part.gauges().items()}
         order = dict.fromkeys((*filter(gauges.__contains__, _HEALTH_ORDER), *gauges))
+        checks = {
+            name: check for part in self._server.parts for name, check in part.checks().items()
+        }
+        problems = {name: check.problem() for name, check in checks.items()}
+        status = "ok"
+        if any(problems.values()):
+            is_failed = any(problems[name] for name, check in checks.items() if check.is_vital)
+            status = "failed" if is_failed else "degraded"
         return {
-            "status": "ok",
+            "status": status,
+            "checks": {name: problem or "ok" for name, problem in problems.items()},
             "version": __version__,
             "uptime_s": round(self._server.clock.seconds() - self._started_s, 3),
             **{name: gauges[name]() for name in order},

@@ -349,6 +349,7 @@ export class ChatSession {
         if (room.wasIn && !isComplete) this.onnotice(room.conversation, "gap");
         if (room.wasIn && (stream.isKept === false || !isComplete)) room.conversation.settleReceived();
         room.timer = this.#timers.setTimeout(() => {
+          if (!stream.isCaughtUp && headers["x-stream-damaged"]) this.onnotice(room.conversation, "damaged");
           stream.giveUp();
           this.#settle(room);
         }, CATCH_UP_MS);
@@ -377,6 +378,7 @@ export class ChatSession {
 
   #roomMessage(room, frame) {
     if (room.subscription !== frame.headers.subscription || !room.stream.take(frame.headers)) return;
+    if (frame.headers["x-stream-unreadable"]) this.onnotice(room.conversation, "damaged");
     const message = this.#read(room, frame);
     if (message.isOwn) this.#sendQueue.confirm(message.id);
     if (!message.isOwn || !room.conversation.settle(message.id, message)) {

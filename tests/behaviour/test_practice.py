@@ -188,17 +188,19 @@ def test_redelivery_in_order(stomp: Stomp) -> None:
     assert again[4].get("redelivered") != "true"
 
 
-def test_redelivery_after_unsubscribe(stomp: Stomp) -> None:
-    """ActiveMQ: what an ended subscription did not acknowledge goes to another."""
-    queue, client = stomp.queue(), stomp.connect()
-    client.subscribe(queue, {"ack": "client"}, subscription_id="a")
-    client.publish(queue, b"once more")
-    client.message()
+def test_acknowledged_after_unsubscribe(stomp: Stomp) -> None:
+    """RabbitMQ: deliveries stay with their connection after UNSUBSCRIBE, until its ACK."""
+    queue, client, other = stomp.queue(), stomp.connect(), stomp.connect()
+    client.subscribe(queue, {"ack": "client-individual"}, subscription_id="a")
+    client.publish(queue, b"done")
+    client.publish(queue, b"left")
+    messages = client.messages(2)
     client.ask("UNSUBSCRIBE", {"id": "a"})
-    client.subscribe(queue, {"ack": "client"}, subscription_id="b")
-    message = client.message()
-    assert (message.body, message["subscription"]) == (b"once more", "b")
-    client.ack(message)
+    other.subscribe(queue, {"ack": "client-individual"})
+    other.expect_nothing(ABSENCE_S / 3)
+    client.ack(messages[0])
+    client.ask("DISCONNECT")
+    assert other.message().body == b"left"
 
 
 def test_client_acks_are_cumulative(stomp: Stomp) -> None:
@@ -263,14 +265,38 @@ def test_tries_are_counted(stomp: Stomp) -> None:
 
 
 def test_acknowledged_twice(stomp: Stomp) -> None:
-    """RabbitMQ, ActiveMQ: a second ACK of the same message is an ERROR."""
+    """rtchat: a second ACK of the same message changes nothing, nor does a second UNSUBSCRIBE."""
     queue, client = stomp.queue(), stomp.connect()
-    client.subscribe(queue, {"ack": "client-individual"})
+    client.subscribe(queue, {"ack": "client-individual"}, subscription_id="a")
     client.publish(queue)
     message = client.message()
     client.ack(message)
-    client.send("ACK", {"id": message["ack"]})
-    client.expect_error()
+    client.ask("ACK", {"id": message["ack"]})
+    client.ask("NACK", {"id": message["ack"]})
+    client.ask("UNSUBSCRIBE", {"id": "a"})
+    client.ask("UNSUBSCRIBE", {"id": "a"})
+    client.subscribe(queue)
+    client.expect_nothing(ABSENCE_S / 3)
+
+
+def test_acknowledged_what_never_was(stomp: Stomp) -> None:
+    """RabbitMQ, ActiveMQ: an ACK of what this connection never had is an ERROR."""
+    queue, client, other = stomp.queue(), stomp.connect(), stomp.connect()
+    client.subscribe(queue, {"ack": "client-individual"})
+    client.publish(queue)
+    other.send("ACK", {"id": client.message()["ack"]})
+    other.expect_error()
+
+
+def test_acknowledged_by_message_id(stomp: Stomp) -> None:
+    """RabbitMQ: in 1.2 the id of an ACK may be the message-id."""
+    queue, client, other = stomp.queue(), stomp.connect(), stomp.connect()
+    client.subscribe(queue, {"ack": "client-individual"})
+    client.publish(queue)
+    client.ask("ACK", {"id": client.message()["message-id"]})
+    client.close()
+    other.subscribe(queue)
+    other.expect_nothing(ABSENCE_S / 3)
 
 
 def test_acks_of_older_versions(stomp: Stomp) -> None:
@@ -312,6 +338,16 @@ def test_unknown_ack_modes(stomp: Stomp) -> None:
         client = stomp.connect()
         client.send("SUBSCRIBE", {"id": "1", "destination": stomp.queue(), **headers})
         client.expect_error_and_close()
+
+
+def test_receipt_before_what_waits(stomp: Stomp) -> None:
+    """RabbitMQ, ActiveMQ: a SUBSCRIBE's RECEIPT comes before the messages that it lets loose."""
+    queue, client = stomp.queue(), stomp.connect()
+    for number in range(3):
+        client.publish(queue, b"%d" % number)
+    client.send("SUBSCRIBE", {"id": "1", "destination": queue, "receipt": "r"})
+    assert client.frame()["receipt-id"] == "r"
+    assert _bodies(client.messages(3)) == [b"0", b"1", b"2"]
 
 
 # Transactions

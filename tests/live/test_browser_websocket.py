@@ -224,7 +224,7 @@ def test_the_broker_s_messages_are_compressed_both_ways(
     socket.send("SUBSCRIBE\nid:s\ndestination:/topic/x\n\n\0")
     body = "Grüße! " * 10_000
     socket.send(f"SEND\ndestination:/topic/x\n\n{body}\0")
-    assert socket.read().partition("\n\n")[2] == f"{body}\0"
+    assert socket.read().partition("\n\n")[2] == f"{body}\0\n"
     for frames in (through.frames(), through.frames(of_server=True)):
         messages = [frame for frame in frames if frame.opcode == TEXT]
         assert messages[-1].is_compressed

@@ -132,24 +132,34 @@ def test_client_acknowledges_all_up_to_the_message(peer: Peer, judge: Wire, queu
 
 
 @every_library
-def test_a_message_acknowledged_twice_is_an_error_that_the_library_reports(
-    peer: Peer, judge: Wire, queue: str
-) -> None:
-    fill(judge, queue, "a")
-    peer.subscribe(queue, ack="client-individual")
-    message = peer.message()
-    peer.ack(message)
-    peer.ack(message)
-    assert peer.errors.get(timeout=10) == "ACK for an unknown or already acknowledged delivery"
-
-
-@every_library
-def test_an_unsubscribed_message_goes_to_somebody_else(peer: Peer, judge: Wire, queue: str) -> None:
+def test_a_message_acknowledged_twice_is_no_error(peer: Peer, judge: Wire, queue: str) -> None:
     fill(judge, queue, "a", "b")
     peer.subscribe(queue, ack="client-individual")
-    assert peer.bodies(2) == ["a", "b"]
+    messages = [peer.message() for _ in range(2)]
+    peer.ack(messages[0])
+    peer.ack(messages[0])
+    peer.ack(messages[1])
+    peer.settle()
+    peer.leave()
+    assert taken(judge, queue) == []
+    assert peer.errors.empty()
+
+
+@pytest.mark.parametrize(
+    "library", [name for name in PEERS if PEERS[name].can_acknowledge_after_unsubscribe]
+)
+def test_a_worker_finishes_its_jobs_after_unsubscribe(peer: Peer, judge: Wire, queue: str) -> None:
+    fill(judge, queue, "a", "b", "c")
+    peer.subscribe(queue, ack="client-individual")
+    messages = [peer.message() for _ in range(3)]
     peer.unsubscribe()
-    assert taken(judge, queue) == [("a", True), ("b", True)]
+    assert taken(judge, queue) == [], "they are still the worker's"
+    peer.ack(messages[0])
+    peer.ack(messages[2])
+    peer.settle()
+    peer.leave()
+    assert taken(judge, queue) == [("b", True)]
+    assert peer.errors.empty()
 
 
 # ---------------------------------------------------------------- negative acknowledgements
@@ -383,7 +393,7 @@ def test_every_library_comes_back_after_a_restart(serve: Callable[..., Server], 
         if way == "stopped":
             server.stop()
             for peer in peers:
-                assert peer.errors.get(timeout=10) == "server shutting down"
+                assert peer.errors.empty()
         else:
             server.kill()
         server.start()

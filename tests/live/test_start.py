@@ -227,12 +227,17 @@ class UnixListener:
     """A program that runs and has a Unix socket; Twisted marks that with a link to its process."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._lock = FilesystemLock(path + ".lock")
+        self._socket = socket.socket(socket.AF_UNIX)
 
     def __enter__(self) -> None:
         assert self._lock.lock()
+        self._socket.bind(self._path)
+        self._socket.listen()
 
     def __exit__(self, *_: object) -> None:
+        self._socket.close()
         self._lock.unlock()
 
 

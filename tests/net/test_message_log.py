@@ -220,8 +220,11 @@ def test_reopen_that_fails_is_reported_and_later_lines_are_kept(
 ) -> None:
     away = journal.path.parent.rename(journal.path.parent.with_name("away"))
     journal.log.reopen()
-    assert "messages were not logged" in logs.text("error")
+    assert "messages cannot be logged" in logs.text("error")
+    assert "No such file" in journal.log.problem
     away.rename(journal.path.parent)
+    journal.clock.advance(6)
+    assert journal.log.problem == ""
     journal.record(b"2")
     journal.write()
     assert journal.bodies() == ["2"]
@@ -252,50 +255,78 @@ class Full:
         self.file.close()
 
 
-def test_a_full_disk_is_reported_once_per_batch_with_the_remedy(
+def test_a_full_disk_is_reported_once_with_the_remedy_and_so_is_its_end(
     journal: Journal, logs: Logs
 ) -> None:
-    Full(journal, 0)
+    full = Full(journal, 0)
     for _ in range(5):
         journal.record()
-    journal.write()
+        journal.clock.advance(6)
     (line,) = logs.lines("error")
-    assert line.startswith(f"{journal.path}: messages were not logged: ")
+    assert line.startswith(f"{journal.path}: messages cannot be logged: ")
     assert "No space left on device" in line
     assert "Free disk space" in line
+    assert "No space left on device" in journal.log.problem
+    full.room = 1 << 20
+    journal.clock.advance(6)
+    assert journal.log.problem == ""
+    assert "messages can be logged again" in logs.text("info")
 
 
-def test_lines_after_a_full_disk_are_kept(journal: Journal) -> None:
+def test_what_a_full_disk_does_not_take_waits_and_needs_no_later_message(
+    journal: Journal,
+) -> None:
     full = Full(journal, 0)
-    journal.record(b"lost")
+    journal.record(b"waits")
     journal.write()
     full.room = 1 << 20
-    journal.record(b"kept")
+    journal.clock.advance(6)
+    assert journal.bodies() == ["waits"]
+    journal.record(b"next")
     journal.write()
-    assert journal.bodies() == ["kept"]
+    assert journal.bodies() == ["waits", "next"]
 
 
-def test_a_line_that_was_torn_by_a_full_disk_does_not_spoil_the_next(journal: Journal) -> None:
+def test_a_line_that_was_torn_by_a_full_disk_is_completed(journal: Journal) -> None:
     full = Full(journal, 10)
     journal.record(b"torn")
     journal.write()
-    full.room = 1 << 20
+    assert len(journal.path.read_bytes()) == 10
     journal.record(b"kept")
-    journal.record(b"too")
-    journal.write()
-    torn, *lines = journal.path.read_bytes().splitlines()
-    assert len(torn) == 10
-    assert [simplejson.loads(line)["body"] for line in lines] == ["kept", "too"]
+    full.room = 1 << 20
+    journal.clock.advance(6)
+    assert journal.bodies() == ["torn", "kept"]
 
 
-def test_a_torn_line_does_not_spoil_a_new_file(journal: Journal) -> None:
-    Full(journal, 10)
+@pytest.mark.parametrize("is_truncated", [False, True], ids=["moved", "copied and truncated"])
+def test_a_torn_line_does_not_spoil_a_new_file(journal: Journal, is_truncated: bool) -> None:
+    full = Full(journal, 10)
     journal.record(b"torn")
     journal.write()
-    journal.path.rename(journal.path.with_suffix(".1"))
+    if is_truncated:
+        os.truncate(journal.path, 0)
+    else:
+        journal.path.rename(journal.path.with_suffix(".1"))
+    full.room = 1 << 20
     journal.record(b"kept")
-    journal.write()
+    journal.clock.advance(6)
     assert journal.bodies() == ["kept"]
+
+
+def test_while_the_disk_is_full_memory_is_bounded_and_the_loss_is_told(
+    journal: Journal, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messagelog, "_MAX_WAITING_BYTES", 10_000)
+    full = Full(journal, 0)
+    for _ in range(500):
+        journal.record(b"x" * 100)
+        journal.clock.advance(1)
+    assert journal.log._waiting_bytes < 11_000
+    full.room = 1 << 20
+    journal.clock.advance(6)
+    kept = len(journal.records())
+    assert 20 < kept < 100
+    assert f"{500 - kept} messages were not logged" in logs.lines("error")[-1]
 
 
 def test_a_file_that_takes_a_few_bytes_at_a_time_gets_them_all(journal: Journal) -> None:
@@ -337,7 +368,8 @@ def test_while_the_disk_stalls_memory_is_bounded_and_the_loss_is_told(
     journal.write()
     assert len(journal.records()) == 1 + kept
     assert logs.lines("error") == [
-        f"{journal.path}: {500 - kept} messages were not logged, because the disk was too slow"
+        f"{journal.path}: {500 - kept} messages were not logged, because the disk was full or too "
+        "slow"
     ]
     journal.record(b"later")
     journal.write()
@@ -374,6 +406,7 @@ def test_closing_on_a_full_disk_is_reported_and_done(journal: Journal, logs: Log
     journal.record()
     assert journal.close()
     assert "No space left on device" in logs.text("error")
+    assert "1 messages were not logged" in logs.text("error")
 
 
 def test_closing_with_nothing_to_write_is_done_at_once(journal: Journal) -> None:

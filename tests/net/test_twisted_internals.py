@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import socket
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
@@ -29,8 +31,10 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IAddress, ISystemHandle
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -51,6 +55,9 @@ CHECKED: Mapping[str, tuple[str, ...]] = {
     "transport.getPeer": BOTH,
     "transport.socket": BOTH,
     "ProtocolWrapper.wrappedProtocol": BOTH,
+    "UnixApplicationRunner.daemonize": BOTH,
+    "globalLogPublisher._observers": BOTH,
+    "FileLogObserver._outFile": BOTH,
     "HTTPChannel._abortingCall": BOTH,
     "HTTPChannel._path": BOTH,
     "HTTPChannel._receivedHeaderSize": BOTH,
@@ -223,6 +230,37 @@ def test_the_peer_is_overridden(wire: Wire) -> None:
     wrapper = WrappingFactory(Factory.forProtocol(Protocol)).buildProtocol(own)
     wrapper.makeConnection(wire.transport)
     assert wrapper.getPeer() == client, gone("transport.getPeer")
+
+
+# ---------------------------------------------------------------- runners
+
+
+def test_the_fork_of_twistd_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def fork() -> int:
+        seen.append(internals.is_daemonizing(sys._getframe(1)))
+        raise BlockingIOError("no fork in a test")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(BlockingIOError):
+        UnixApplicationRunner(ServerOptions()).daemonize(None)
+    with pytest.raises(BlockingIOError):
+        os.fork()
+    assert seen == [True, False], gone("UnixApplicationRunner.daemonize")
+
+
+def test_a_log_on_the_screen_is_known(tmp_path: Path) -> None:
+    assert not internals.is_log_on_screen()
+    with (tmp_path / "log").open("w") as file:
+        for stream, is_screen in ((file, False), (sys.__stdout__, True), (sys.__stderr__, True)):
+            assert stream is not None
+            observer = textFileLogObserver(stream)
+            globalLogPublisher.addObserver(observer)
+            try:
+                assert internals.is_log_on_screen() is is_screen, gone("FileLogObserver._outFile")
+            finally:
+                globalLogPublisher.removeObserver(observer)
 
 
 # ---------------------------------------------------------------- HTTP

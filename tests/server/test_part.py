@@ -97,6 +97,7 @@ def test_its_gauge_is_in_health_behind_those_that_were_there(in_memory: InMemory
     answer = health(server)
     assert list(answer) == [
         "status",
+        "checks",
         "version",
         "uptime_s",
         "stomp_sessions",
@@ -114,7 +115,8 @@ def test_its_gauge_is_in_health_behind_those_that_were_there(in_memory: InMemory
     assert answer["status"] == "ok"
     assert answer["uptime_s"] == 1.5
     assert answer["idle_limit"] == 7.0
-    assert all(answer[name] == 0 for name in list(answer)[3:-1])
+    assert answer["checks"] == {"memory": "ok"}
+    assert all(answer[name] == 0 for name in list(answer)[4:-1])
 
 
 def test_it_is_reloaded_on_sighup(in_memory: InMemory, log: Log) -> None:

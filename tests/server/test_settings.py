@@ -34,7 +34,7 @@ from rtchat.server.settings import Settings
 from rtchat.server.stomp import BrokerPart, BrokerSettings, StompWebSocketPart, quarter_of_memory
 from rtchat.server.tls import TlsFiles, TlsPart
 from rtchat.server.web import WebPart, WebSettings
-from rtchat.server.websocket import PingSettings, WebSocketPart
+from rtchat.server.websocket import WebSocketPart, WebSocketSettings
 from rtchat.tap import PARTS
 
 
@@ -78,7 +78,7 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         WebPart: WebSettings(
             static={}, handshake_timeout_s=10.0, max_http=20_000, max_http_per_source=10_000
         ),
-        WebSocketPart: PingSettings(interval_s=20.0, timeout_s=20.0),
+        WebSocketPart: WebSocketSettings(interval_s=20.0, timeout_s=20.0, deflate=True),
         BrokerPart: BrokerSettings(
             session=Limits(), shared=BrokerLimits(max_bytes=quarter_of_memory()), pubsub={}
         ),

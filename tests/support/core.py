@@ -443,7 +443,7 @@ def clean_server() -> Iterator[Server]:
         server.drain(queue)
     assert broker.statistics.queue_count == broker.statistics.queued_count == 0
     assert broker.budget.used == 0
-    assert not broker.full_queues._waiting
+    assert not broker.waiting._places
     assert not broker.cork.groups
     assert not broker.cork.outbounds
     assert not broker.cork.woken

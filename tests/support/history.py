@@ -60,8 +60,8 @@ class SteppedStore:
         self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
     ) -> None:
         """Take a question for messages."""
-        nothing: Sequence[Row] = ()
-        self._order(lambda: self.file.read(stream, first, end), nothing, done)
+        nothing: tuple[Sequence[Row], str] = ((), "")
+        self._order(lambda: self.file.read_what_can_be(stream, first, end), nothing, _part(done))
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
         """Take a question for a time."""
@@ -69,8 +69,8 @@ class SteppedStore:
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
         """Take an order to delete."""
-        nothing: Sequence[Trimmed] = ()
-        self._order(lambda: self.file.trim(trims), nothing, done)
+        nothing: tuple[Sequence[Trimmed], str] = ((), "")
+        self._order(lambda: self.file.trim(trims), nothing, _part(done))
 
     def step(self, *, crash: bool = False) -> bool:
         """Fulfil one order, if there is one; with ``crash`` its answer is lost."""
@@ -94,6 +94,11 @@ class SteppedStore:
                 done(result, problem)
 
         self._orders.append(fulfil)
+
+
+def _part(done: Callable[[T, str], None]) -> Callable[[tuple[T, str], str], None]:
+    """Return the callback for an operation that may succeed in part."""
+    return lambda result, problem: done(result[0], problem)
 
 
 class Keeper(Server):
@@ -139,7 +144,7 @@ class Keeper(Server):
     def kill(self, folder: Path) -> Keeper:
         """End as with kill -9, and start again with what lies on the disk."""
         path = folder / f"{self.path.stem.rstrip('0123456789')}{self.run + 1}.sqlite"
-        for end in ("", "-wal"):
+        for end in ("", "-wal", "-lock"):
             if Path(f"{self.path}{end}").exists():
                 shutil.copy(f"{self.path}{end}", f"{path}{end}")
         self.store.file._db.close()

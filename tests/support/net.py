@@ -400,6 +400,7 @@ class FakeSite:
     wrapped: IProtocolFactory | None = None
     wrap_target: Callable[[Target, Clock], IProtocolFactory] | None = None
     children: Mapping[str, IResource] = field(default_factory=dict)
+    deflates_targets: bool = True
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -436,4 +437,5 @@ class FakeSite:
             assert self.wrap_target is not None
             wrapped = self.wrap_target(target, self.clock)
             self.proxied[target] = self._websockets(wrapped, Cork())
+            self.proxied[target].deflate = self.deflates_targets
         return self.proxied[target]

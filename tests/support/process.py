@@ -186,6 +186,7 @@ class Server:
         http: The port of the page.
         stomp: The port of the broker.
         arguments: What ``twistd`` is called with, if not with the usual.
+        program: The runner, if it is not ``twistd``.
         prefix: Words before ``twistd``, to start it in another way.
         is_tls: Let every ``http://`` in the configuration be ``https://``, with a certificate
             that the browser of the tests trusts.
@@ -202,6 +203,7 @@ class Server:
         http: int,
         stomp: int,
         arguments: Sequence[str] | None = None,
+        program: str = "twistd",
         prefix: Sequence[str] = (),
         is_tls: bool = False,
     ) -> None:
@@ -224,7 +226,7 @@ class Server:
             self.certificate.write(folder)
         if chat_ini is not None:
             (folder / "chat.ini").write_text(chat_ini, encoding="utf-8")
-        self._command = [*prefix, str(twistd()), *arguments]
+        self._command = [*prefix, str(twistd().with_name(program)), *arguments]
 
     @classmethod
     def on_free_ports(cls, folder: Path, config: str = "", listen: str = _LISTEN) -> Self:

@@ -15,6 +15,7 @@ _UNESCAPED = {
     "1.2": {"\\r": "\r", "\\n": "\n", "\\c": ":", "\\\\": "\\"},
 }
 _NEVER_ESCAPED = ("CONNECT", "STOMP", "CONNECTED")
+_FRAME_END = b"\n"  # behind the NUL
 _TOLERANT_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
@@ -77,7 +78,8 @@ class StompReader:
 
     Attributes:
         version: As above; set it when CONNECTED says which version it is.
-        eols: How many line ends came between frames: the heart-beats.
+        eols: How many line ends came between frames, beside the one that ends each frame: the
+            heart-beats.
     """
 
     def __init__(self, version: str = "", *, is_tolerant: bool = False) -> None:
@@ -85,6 +87,7 @@ class StompReader:
         self.eols = 0
         self._is_tolerant = is_tolerant
         self._buffer = bytearray()
+        self._is_behind_nul = False
 
     @property
     def rest(self) -> bytes:
@@ -122,15 +125,24 @@ class StompReader:
             headers.setdefault(name, value)
         length = headers.get("content-length")
         stop = buffer.find(0, start) if length is None else start + int(length)
-        if stop < 0 or stop >= len(buffer):
+        if stop < 0 or stop + (not self._is_tolerant) >= len(buffer):
             return None
         assert buffer[stop] == 0, f"no NUL after content-length bytes: {head!r}"
+        assert self._is_tolerant or buffer.startswith(_FRAME_END, stop + 1), (
+            f"no LF after the NUL: {head!r}"
+        )
         frame = Frame(command, headers, bytes(buffer[start:stop]), pairs, head)
         del buffer[: stop + 1]
+        self._is_behind_nul = True
+        self._skip_eols()
         return frame
 
     def _skip_eols(self) -> None:
         ends = b"\r\n" if self._is_tolerant else b"\n"
+        if self._buffer and self._is_behind_nul:
+            self._is_behind_nul = False
+            if self._buffer.startswith(_FRAME_END):
+                del self._buffer[0]
         count = 0
         while count < len(self._buffer) and self._buffer[count] in ends:
             count += 1

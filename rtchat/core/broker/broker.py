@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
@@ -30,13 +31,17 @@ from rtchat.core.broker.subscription import (
 )
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.broker.waiting import WaitingLines
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
 
-__all__ = ["Broker"]
+__all__ = ["Broker", "Confirm"]
+
+Confirm = Callable[[Mapping[str, str]], None]
+"""Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
 _DEAD_LETTERS = "/queue/DLQ."
 _MAX_ENCODERS = 1024
@@ -61,10 +66,11 @@ class Broker:
 
     Attributes:
         budget: The memory budget.
+        congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
-        full_queues: The full queues, and the publishers that wait for them.
+        full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
         new_token: As above.
         publishing: Delivers SENDs to their targets.
@@ -74,6 +80,7 @@ class Broker:
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
+        waiting: The sessions that wait for a full queue, or for lagging subscribers.
     """
 
     __slots__ = (
@@ -81,6 +88,7 @@ class Broker:
         "_queue_store",
         "_sessions",
         "budget",
+        "congestion",
         "cork",
         "encoders",
         "epoch",
@@ -95,6 +103,7 @@ class Broker:
         "router",
         "statistics",
         "turn",
+        "waiting",
     )
 
     def __init__(
@@ -116,11 +125,15 @@ class Broker:
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
-        self.full_queues = FullQueues(self.queues, self.cork, self.events)
+        self.waiting = WaitingLines()
+        self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues)
-        self.publishing = Publishing(epoch, self.router, self.queues, self.full_queues, self.cork)
+        self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
+        self.publishing = Publishing(
+            epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
+        )
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
@@ -176,6 +189,8 @@ class Broker:
 
     def leave(self, principal: Principal) -> None:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
+        if self.congestion.readers:
+            self.congestion.end(principal)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -186,6 +201,7 @@ class Broker:
         subscription: Subscription,
         max_backlog_bytes: int,
         refuse: Refuse | None = None,
+        confirm: Confirm | None = None,
     ) -> Mapping[str, str]:
         """Deliver messages, stored and new ones, to a subscription.
 
@@ -193,6 +209,7 @@ class Broker:
             subscription: The subscription.
             max_backlog_bytes: Its largest backlog in bytes, if it is served one by one.
             refuse: Ends its session with an error, if delivery becomes impossible later.
+            confirm: Called once the subscription is in place, before the first delivery.
 
         Returns:
             Headers to add to the RECEIPT.
@@ -208,13 +225,15 @@ class Broker:
                 "Send a SUBSCRIBE for each of them.",
             )
         receipt: Mapping[str, str] = {}
+        queue: Queue | None = None
         provider = self.router.provider_of(name) if kind is DestinationKind.TOPIC else None
         if provider is not None:
             receipt = provider.subscribe(subscription, max_backlog_bytes, refuse or _no_session)
         elif subscription.options.start.at is not StartAt.NEXT:
             raise nothing_kept()
         elif kind is DestinationKind.QUEUE:
-            self._queue(name).add(subscription)
+            queue = self._queue(name)
+            queue.add(subscription)
         elif kind is DestinationKind.TOPIC:
             topic = self.router.topics.get(name)
             if topic is None:
@@ -227,28 +246,45 @@ class Broker:
                 f"{kind.value} cannot be subscribed to",
                 "Subscribe to /topic/NAME or /queue/NAME; answers come by themselves.",
             )
+        # Clients that read one frame as their RECEIPT must not find a message there.
+        if confirm is not None:
+            confirm(receipt)
+        if queue is not None:
+            queue.dispatch()
+        elif provider is not None:
+            provider.begin(subscription)
         for listener in self.events.subscribed:
             listener(subscription)
         return receipt
 
     def detach(self, subscriptions: Iterable[Subscription]) -> None:
-        """Stop delivering to subscriptions; call :meth:`return_unacked` afterwards.
+        """Stop delivering to subscriptions; their unacknowledged messages stay with the session.
 
-        Two steps, because a session that ends must not get its own messages again: it detaches
-        all of its subscriptions before it returns any message.
+        A session that ends must not get its own messages again: it detaches all of its
+        subscriptions before it calls :meth:`return_unacked`.
         """
         for subscription in subscriptions:
             for listener in self.events.unsubscribed:
                 listener(subscription)
             self._detach(subscription)
 
-    def return_unacked(self, subscriptions: Iterable[Subscription]) -> None:
-        """Return the unacknowledged messages of ended subscriptions to their sources."""
+    def return_unacked(
+        self, subscriptions: Iterable[Subscription], *, has_failed: bool = False
+    ) -> None:
+        """Return the unacknowledged messages of a session that has ended to their sources.
+
+        Args:
+            subscriptions: The subscriptions of the session, all of them detached.
+            has_failed: Whether the oldest delivery of each subscription may have been the reason
+                for the end.
+        """
         # One call for each queue: the next consumer gets the messages in their original order.
         returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
             unacked, subscription.unacked = subscription.unacked, {}
             if unacked and subscription.source is not None:
+                if has_failed:
+                    next(iter(unacked.values())).failures += 1
                 returned.setdefault(subscription.source, []).extend(unacked.values())
         for source, entries in returned.items():
             source.returned(entries, requeue=True)
@@ -269,6 +305,8 @@ class Broker:
             provider.expire(now)
         for queue in list(self.queues.values()):
             queue.expire()
+        self.congestion.tick()
+        self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
 
     # Called by queues and providers
@@ -304,7 +342,7 @@ class Broker:
         Args:
             queue: The queue of the message.
             message: The message.
-            tries: The number of deliveries, or 0 if a consumer rejected it for good.
+            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
 
         Returns:
             Whether the queue has to remove the message.

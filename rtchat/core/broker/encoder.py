@@ -35,7 +35,9 @@ _SET_BY_THE_SERVER = frozenset(
         "x-sender-id",
         "x-stream-epoch",
         "x-stream-offset",
+        "x-stream-damaged",
         "x-stream-recovered",
+        "x-stream-unreadable",
         "x-undelivered",
     }
 )
@@ -100,7 +102,7 @@ class StompEncoder:
         self.key = (prefix, version)
 
     def encode(self, message: Message, extra: bytes = b"", mark: bytes = b"") -> bytes:
-        """Return a MESSAGE frame's bytes, including the terminating NUL."""
+        """Return a MESSAGE frame's bytes, including its end: NUL and a line feed."""
         frame, version = message.frame, self.version
         # The header lines that an earlier message with the same head has produced, if any.
         head = frame.head
@@ -117,7 +119,7 @@ class StompEncoder:
                 message.position,
                 known[1],
                 frame.body,
-                b"\0",
+                b"\0\n",
             )
         )
 

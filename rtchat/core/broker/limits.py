@@ -17,8 +17,10 @@ class BrokerLimits:
         max_queue_messages: Number of messages in a queue, unacknowledged ones included, from which
             its publishers have to wait.
         max_queue_bytes: The same in bytes of bodies and headers.
-        max_deliveries: Number of deliveries of a message before it goes to the dead-letter queue;
-            0 means no limit.
+        min_topic_rate: How many bytes of messages a topic takes each second, however slow its
+            subscribers are.
+        max_deliveries: Number of failed deliveries of a message before it goes to the dead-letter
+            queue; 0 means no limit.
         max_bytes: The memory budget of all queues, transactions and backlogs, in bytes; 0 means no
             limit. A server has another default: a quarter of the machine's memory.
     """
@@ -28,6 +30,9 @@ class BrokerLimits:
     )
     max_queue_bytes: int = key(
         "[broker] queue.max_bytes", 64 * MIB, unit="bytes", low=KIB, high=1024 * GIB
+    )
+    min_topic_rate: int = key(
+        "[broker] backlog.min_rate", 128 * KIB, unit="bytes", low=KIB, high=GIB
     )
     max_deliveries: int = key(
         "[broker] redelivery.max_count", 20, unit="deliveries", low=1, high=1_000_000, or_zero=True

@@ -117,7 +117,7 @@ class DestinationProvider(ABC):
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
     ) -> Mapping[str, str]:
-        """Deliver to a subscription from now on.
+        """Deliver to a subscription from now on; what waits for it follows with :meth:`begin`.
 
         Args:
             subscription: A subscription to a name that the provider claims.
@@ -130,6 +130,10 @@ class DestinationProvider(ABC):
         Raises:
             ProtocolError: The name cannot be subscribed to, or not with these options.
         """
+
+    def begin(self, subscription: Subscription) -> None:
+        """Deliver what waits for a new subscription, whose RECEIPT has just been sent."""
+        return
 
     @abstractmethod
     def unsubscribe(self, subscription: Subscription) -> None:

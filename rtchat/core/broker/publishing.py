@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
+from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.message import Message, size_of, time_to_live_ms, with_expires
 from rtchat.core.broker.principal import Principal
@@ -12,13 +14,18 @@ from rtchat.core.broker.provider import Publisher, Step, Target
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.router import Publication, Route, Router, TopicTarget, common_storage
 from rtchat.core.broker.subscription import Source
+from rtchat.core.broker.waiting import Waiter
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
-__all__ = ["Publishing"]
+__all__ = ["Publishing", "Sender"]
 
 _NO_LIMIT = 1 << 62
+
+
+class Sender(Publisher, Waiter, Protocol):
+    """A session that publishes: it may have to wait for capacity, or for the storage."""
 
 
 class Publishing:
@@ -29,6 +36,7 @@ class Publishing:
         router: Resolves destinations.
         queues: The queues, by name.
         full_queues: Tracks full queues.
+        congestion: Tracks subscribers of topics that lag.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
 
     Attributes:
@@ -36,6 +44,8 @@ class Publishing:
     """
 
     __slots__ = (
+        "_congested",
+        "_congestion",
         "_cork",
         "_epoch",
         "_full_queues",
@@ -51,29 +61,42 @@ class Publishing:
         router: Router,
         queues: Mapping[str, Queue],
         full_queues: FullQueues,
+        congestion: Congestion,
         cork: Cork,
     ) -> None:
         self._epoch = epoch
         self._router = router
         self._queues = queues
         self._full_queues = full_queues
+        self._congestion = congestion
+        self._congested = congestion.active
         self._cork = cork
         self._published = router.published
         self.message_count = 0
 
-    def full_queue(self, route: Route, but: Collection[Source | None] = ()) -> Queue | None:
-        """Return the first full queue that a SEND has to wait for, or None.
+    def place_to_wait(
+        self, route: Route, publisher: Waiter, but: Collection[Source | None] = ()
+    ) -> str:
+        """Return the first destination that a SEND has to wait for, or "".
 
         Args:
             route: The route of the SEND.
+            publisher: The session it comes from.
             but: Queues that may be full.
+
+        Raises:
+            LimitExceeded: A queue is full, and the session would wait for itself.
         """
         for target in route.targets:
             queue = self._queues.get(target.name)
-            if queue is not None and queue.is_full and queue not in but:
-                self._full_queues.note_full(queue)
-                return queue
-        return None
+            if (
+                queue is not None
+                and queue.is_full
+                and queue not in but
+                and self._full_queues.must_wait(queue, publisher)
+            ):
+                return queue.name
+        return self._congestion.place_to_wait(route, publisher) if self._congested else ""
 
     def check(self, route: Route, frame: Frame) -> None:
         """Check a SEND without publishing it.
@@ -86,32 +109,36 @@ class Publishing:
         for target in route.targets:
             target.admit()
 
-    def publish_plain(
-        self, route: Route, frame: Frame, publisher: Publisher | None = None
-    ) -> Queue | None:
+    def publish_plain(self, route: Route, frame: Frame, publisher: Sender | None = None) -> str:
         """Publish a plain SEND; a fast path of :meth:`publish`.
 
         Args:
             route: The route, with ``is_usual`` set (see :class:`Route`).
             frame: The SEND, without headers that need attention (see ``Head.is_plain``).
-            publisher: The session to notify if the message has to be stored.
+            publisher: The session, which is notified if the message has to be stored.
 
         Returns:
-            None; or the full queue that the SEND has to wait for, and then it had no effect.
+            "", or the destination that the SEND has to wait for, and then it had no effect.
+
+        Raises:
+            LimitExceeded: A queue is full, and the session would wait for itself.
         """
         name = route.destination
         queue = self._queues.get(name)
         if queue is not None:
-            if queue.is_full:
-                self._full_queues.note_full(queue)
-                return queue
+            if queue.is_full and self._full_queues.must_wait(queue, publisher):
+                return name
             self.message_count = number = self.message_count + 1
             queue.put(Message(f"{self._epoch}-{number}", name, frame))
-            return None
+            return ""
         target = route.topic
-        if target is None or self._published:
+        if target is None or self._published or self._congested:
+            if self._congested and publisher is not None:
+                place = self._congestion.place_to_wait(route, publisher)
+                if place:
+                    return place
             self.publish(route, frame, "", None, publisher)
-            return None
+            return ""
         router = self._router
         if target.generation != router.generation:
             router.renew(target)
@@ -119,7 +146,7 @@ class Publishing:
         message = Message(f"{self._epoch}-{number}", name, frame)
         for topic in target.topics:
             topic.publish(message)
-        return None
+        return ""
 
     def max_run(self, route: Route, frame: Frame) -> int:
         """Return the number of SENDs with this head that :meth:`publish_run` may take; 0 if none.
@@ -132,7 +159,7 @@ class Publishing:
         if queue is not None:
             return queue.capacity_for(size_of(frame))
         target = route.topic
-        if target is None or self._published:
+        if target is None or self._published or self._congested:
             return 0
         if target.generation != self._router.generation:
             self._router.renew(target)
@@ -188,6 +215,8 @@ class Publishing:
             ProtocolError: The SEND is refused; no target has received it.
         """
         headers = frame.headers
+        if self._congested:
+            self._congestion.spend(route, size_of(frame))
         if "expiration" in headers:
             frame = with_expires(frame, self._cork.now)
             headers = frame.headers
@@ -237,6 +266,8 @@ class Publishing:
         for part in parts:
             if isinstance(part, Publication):
                 frame = part.frame
+                if self._congested:
+                    self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
                     frame = with_expires(frame, self._cork.now)
                 steps += self._steps(part.route, frame, part.reply_to, part.sender)

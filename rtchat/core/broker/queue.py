@@ -37,7 +37,7 @@ class QueueOwner(Protocol):
         Args:
             queue: The queue.
             message: The message.
-            tries: The number of deliveries, or 0 if a consumer rejected it for good.
+            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
 
         Returns:
             Whether the queue has to remove the message.
@@ -55,7 +55,7 @@ class Queue:
 
     Args:
         name: The destination.
-        limits: The capacity, and the number of deliveries of a message.
+        limits: The capacity, and the number of failed deliveries of a message.
         owner: The broker.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         store: Stores messages that have to survive the process.
@@ -117,6 +117,19 @@ class Queue:
             self._held >= limits.max_queue_messages or self.bytes >= limits.max_queue_bytes
         )
         return self._was_full
+
+    @property
+    def is_doubly_full(self) -> bool:
+        """Whether it holds twice what it may: then no session may exceed its limits further."""
+        limits = self._limits
+        return (
+            self._held >= 2 * limits.max_queue_messages or self.bytes >= 2 * limits.max_queue_bytes
+        )
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of messages that are delivered, and neither acknowledged nor returned."""
+        return self._held - self._ready.count
 
     def capacity_for(self, size: int) -> int:
         """Return how many messages of a size in bytes :meth:`put_run` may take; 0 if none."""
@@ -180,8 +193,8 @@ class Queue:
         limit = self._limits.max_deliveries
         for entry in sorted(entries, key=_seq_of):
             entry.deliveries += 1
-            is_over = not requeue or (limit and entry.deliveries >= limit)
-            tries = entry.deliveries if requeue else 0
+            is_over = not requeue or (limit and entry.failures >= limit)
+            tries = entry.failures if requeue else 0
             if is_over and self._owner.queue_rejected(self, entry.message, tries=tries):
                 self._forget([entry])
             else:
@@ -201,13 +214,12 @@ class Queue:
     # Consumers
 
     def add(self, consumer: Subscription) -> None:
-        """Add a subscription to the consumers."""
+        """Add a subscription to the consumers; call :meth:`dispatch` afterwards."""
         consumer.source = self
         self._consumers.append(consumer)
-        self.dispatch()
 
     def remove(self, consumer: Subscription) -> None:
-        """Remove a consumer; :meth:`returned` follows for its unacknowledged messages."""
+        """Remove a consumer; its unacknowledged messages stay with its session."""
         self._consumers.remove(consumer)
         self._report_if_unused()
 

@@ -99,15 +99,17 @@ class Entry:
         message: The message.
         seq: Its sequence number in the source, which never changes.
         deliveries: The number of deliveries that were returned.
+        failures: The number of these deliveries that failed, see :meth:`Source.returned`.
         size: The size in bytes that counts towards the limits of the source; 0 if not counted.
     """
 
-    __slots__ = ("deliveries", "message", "seq", "size")
+    __slots__ = ("deliveries", "failures", "message", "seq", "size")
 
     def __init__(self, message: Message, seq: int, size: int = 0) -> None:
         self.message = message
         self.seq = seq
         self.deliveries = 0
+        self.failures = 0
         self.size = size
 
 
@@ -118,7 +120,10 @@ class Source(Protocol):
         """Called when the subscriber has acknowledged messages."""
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
-        """Called when the subscriber has rejected messages, or has ended without an ACK.
+        """Called when the subscriber has rejected messages, or its session ended without an ACK.
+
+        The caller has counted ``failures``: each message of a NACK has failed; of those that a
+        lost connection had, at most the oldest, since the others may never have been looked at.
 
         Args:
             entries: The messages, in any order.
@@ -141,17 +146,19 @@ class Subscription:
 
     Attributes:
         source: The source of its messages; None if they are sent to its outbound directly.
+        deliveries: The number of deliveries that had to be acknowledged, so far.
         unacked: Deliveries that are neither acknowledged nor returned, by ack id, in order. An ack
-            id is the message's id, ``@``, the subscription's number, ``.`` and the delivery's
-            number in the subscription.
+            id is the message's id, ``@``, the session's id, ``@``, the subscription's number,
+            ``.`` and the delivery's number in the subscription.
         reserved: The number of deliveries that open transactions acknowledge or reject.
         cursors: For each priority of a queue, the sequence number up to which its selector has
             searched.
     """
 
     __slots__ = (
-        "_deliveries",
+        "_mark",
         "cursors",
+        "deliveries",
         "destination",
         "encoder",
         "id",
@@ -190,7 +197,10 @@ class Subscription:
         self.unacked: dict[str, Entry] = {}
         self.reserved = 0
         self.cursors: dict[int, int] = {}
-        self._deliveries = 0
+        self.deliveries = 0
+        # The ack id includes the ids of message and session, so that an ack id from an earlier
+        # connection is not valid on this one.
+        self._mark = f"@{'' if principal is None else principal.id}@{number}."
 
     @property
     def is_plain(self) -> bool:
@@ -245,10 +255,8 @@ class Subscription:
         if self.options.ack is AckMode.AUTO:
             self.outbound.send(self.encoder.encode(message, extra))
             return
-        self._deliveries = number = self._deliveries + 1
-        # The ack id includes the message's id, so that an ack id from an earlier connection is
-        # not valid on this one.
-        mark = f"@{self.number}.{number}"
+        self.deliveries = number = self.deliveries + 1
+        mark = f"{self._mark}{number}"
         ack_id = message.id + mark
         self.unacked[ack_id] = entry
         if self.version is Version.V12:

@@ -107,7 +107,7 @@ class Topic:
             if header:
                 start = header + start
             messages = [
-                b"%b%d%b%b\0" % (start, number, end, body)
+                b"%b%d%b%b\0\n" % (start, number, end, body)
                 for number, body in enumerate(bodies, first)
             ]
             if header is None:
@@ -127,7 +127,7 @@ class Topic:
         digits = len(str(first))
         if framing is not RAW and digits != len(str(first + len(bodies) - 1)):
             return None
-        length = len(start) + digits + len(end) + len(bodies[0]) + 1
+        length = len(start) + digits + len(end) + len(bodies[0]) + 2
         return framing.header_of_all(length, [start, end, *bodies])
 
     def publish(self, message: Message) -> None:

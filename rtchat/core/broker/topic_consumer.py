@@ -73,6 +73,9 @@ class TopicConsumer:
         while self._entries and self.subscription.is_ready_for(self):
             _, entry = self._entries.popitem(last=False)
             self._count(-entry.message.size)
+            if not self._entries:
+                outbound = self.subscription.outbound
+                outbound.cork.woken[outbound.on_backlog] = None
             if not entry.message.is_expired(self._cork.now):
                 self._deliver(entry)
 
@@ -110,8 +113,11 @@ class TopicConsumer:
         self._entries[key] = entry
         self._count(entry.message.size)
         if policy is SlowPolicy.CLOSE:
+            outbound = self.subscription.outbound
             if self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
-                self.subscription.outbound.overflow(self._waiting_bytes)
+                outbound.overflow(self._waiting_bytes)
+            elif self._waiting_bytes > outbound.watched_bytes:
+                outbound.cork.woken[outbound.on_backlog] = None
             return
         while self._waiting_bytes > self._max_bytes and len(self._entries) > 1:
             _, oldest = self._entries.popitem(last=False)

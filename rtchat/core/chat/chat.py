@@ -187,6 +187,12 @@ class Chat(DestinationProvider, BrokerEvents):
             self._open_private(subscription, max_backlog_bytes)
         return {}
 
+    def begin(self, subscription: Subscription) -> None:
+        """Send the current list to a subscription to presence."""
+        name = subscription.destination
+        if name.startswith(_PRESENCE_PREFIX):
+            self.presence.begin(subscription, name.removeprefix(PRESENCE))
+
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
         name = subscription.destination
@@ -287,7 +293,7 @@ class Chat(DestinationProvider, BrokerEvents):
     def _publish_copies(
         self, sender: Person, receiver: Person, headers: Mapping[str, str], body: bytes
     ) -> None:
-        """Tell the sender's sessions what was sent to whom, by the receiver's nick of now."""
+        """Send a copy to the sender's sessions, with the receiver's id and present nick."""
         told = {**headers, "x-receiver": receiver.nick, _RECEIVER_ID: receiver.id}
         copy = ServerMessage(self._new_id(), PRIVATE, told, body)
         for topic in self._private_topics_of(sender):

@@ -206,7 +206,7 @@ class Presence:
     # Subscriptions
 
     def subscribe(self, subscription: Subscription, destination: str, max_bytes: int) -> None:
-        """Send the current list to a subscription, and then every change.
+        """Send every change to a subscription; :meth:`begin` has to follow.
 
         Args:
             subscription: The subscription, to presence or to :data:`ROOMS`.
@@ -216,13 +216,21 @@ class Presence:
         if subscription.destination == ROOMS:
             if self._rooms is None:
                 self._rooms = self._new_topic(ROOMS, max_bytes)
-            topic, current = self._rooms, self._room_list_message()
+            self._rooms.add(subscription)
         else:
             occupancy = self._occupancy(destination)
             if occupancy.topic is None:
                 occupancy.topic = self._new_topic(subscription.destination, max_bytes)
+            occupancy.topic.add(subscription)
+
+    def begin(self, subscription: Subscription, destination: str) -> None:
+        """Send the current list to a subscription; the arguments are those of subscribe."""
+        if subscription.destination == ROOMS:
+            topic, current = self._rooms, self._room_list_message()
+        else:
+            occupancy = self._occupancy(destination)
             topic, current = occupancy.topic, self._people_list_message(occupancy)
-        topic.add(subscription)
+        assert topic is not None  # it has this subscription
         topic.publish_to(subscription, current)
 
     def unsubscribe(self, subscription: Subscription, destination: str) -> None:

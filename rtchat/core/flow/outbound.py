@@ -78,6 +78,7 @@ class Cork:
     Attributes:
         batch: The bytes that the gathering group has gathered, for each of its members.
         budget: The memory budget.
+        flushed: Callbacks to run at the end of the turn, after the flush.
         gathering: The group whose bytes ``batch`` holds, or None.
         groups: Groups that gathered bytes in this turn, in order.
         now: The time at which the turn began, in seconds since 1970.
@@ -93,6 +94,7 @@ class Cork:
     __slots__ = (
         "batch",
         "budget",
+        "flushed",
         "gathering",
         "groups",
         "now",
@@ -109,6 +111,7 @@ class Cork:
         self.outbounds: dict[Outbound, None] = {}
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
+        self.flushed: dict[Callable[[], None], None] = {}
         self.gathering: OutboundGroup | None = None
         self.batch: list[bytes] = []
         self.unserved: dict[Outbound, list[bytes]] = {}
@@ -144,6 +147,10 @@ class Cork:
                     outbound.flush()
                 if outbound.paused_sources and outbound.is_writable:
                     outbound.on_drain()
+            if self.flushed:
+                flushed, self.flushed = self.flushed, {}
+                for call in flushed:
+                    call()
             budget = self.budget
             if budget.used > budget.over_bytes:
                 budget.on_over()
@@ -242,6 +249,8 @@ class PausedSource(Protocol):
         """Continue sending: the outbound is writable again."""
 
 
+_NO_LIMIT = 1 << 62
+
 HIGH_WATER_BYTES = 64 * 1024
 """The high-water mark: with this much buffered, an outbound pauses its sources (queues, topic
 consumers, replays)."""
@@ -258,6 +267,9 @@ class Outbound(ABC):
         paused_sources: Sources to resume once the outbound is writable, in order.
         framing: The framing of the connection.
         cork: The cork of the server.
+        watched_bytes: A backlog of more than this is watched.
+        on_backlog: Called at the end of a turn that leaves a watched backlog, and of one in which
+            a topic consumer has lost its own.
     """
 
     __slots__ = (
@@ -265,9 +277,11 @@ class Outbound(ABC):
         "cork",
         "framing",
         "gathered_bytes",
+        "on_backlog",
         "paused_sources",
         "pending",
         "waiting_bytes",
+        "watched_bytes",
     )
 
     def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
@@ -277,6 +291,8 @@ class Outbound(ABC):
         self.gathered_bytes = 0
         self.waiting_bytes = 0
         self.paused_sources: dict[PausedSource, None] = {}
+        self.watched_bytes = _NO_LIMIT
+        self.on_backlog: Callable[[], None] = _nothing
 
     @property
     def is_writable(self) -> bool:
@@ -332,3 +348,7 @@ class Outbound(ABC):
         Args:
             waiting_bytes: The size of the backlog in bytes.
         """
+
+
+def _nothing() -> None:
+    """Stand in for a callback that was not set."""

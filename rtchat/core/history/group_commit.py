@@ -61,6 +61,7 @@ class GroupCommit:
     Attributes:
         epoch: As above; written with the next batch.
         forgotten: The numbers of streams that the next batch deletes.
+        unit: Identifies the frame whose steps are committed next.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class GroupCommit:
         "_when_idle",
         "epoch",
         "forgotten",
+        "unit",
     )
 
     def __init__(
@@ -86,6 +88,7 @@ class GroupCommit:
     ) -> None:
         self.epoch = epoch
         self.forgotten: list[int] = []
+        self.unit = 0
         self._listener = listener
         self._store = store
         self._cork = cork
@@ -108,6 +111,7 @@ class GroupCommit:
             publisher: The session to notify, or None.
             cause: The frame that caused the steps.
         """
+        self.unit += 1
         size = 0
         for step in steps:
             if isinstance(step, KeptMessage):

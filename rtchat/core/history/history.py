@@ -8,17 +8,19 @@ from typing import Protocol
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.history.eviction import EvictionOrder
 from rtchat.core.history.group_commit import GroupCommit
-from rtchat.core.history.page_cache import PAGE_MESSAGES, PageCache
+from rtchat.core.history.page_cache import PageCache
 from rtchat.core.history.replay import Replay
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
 from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot, Trim, Trimmed
-from rtchat.core.history.stream import KeptMessage, Stream, message_of
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream, message_of
+from rtchat.errors import ProtocolError
 
 __all__ = ["History", "HistoryOwner"]
 
 _SWEEP_EVERY_S = 10.0
+_EVICTIONS_AT_ONCE = 2
 _OVERGROWN = 2
 """A stream that exceeds its limits by this factor is trimmed at once."""
 
@@ -51,11 +53,13 @@ class History:
         new_token: Returns text that was never used before, for new epochs.
 
     Attributes:
+        evicted: The number of streams with messages that were deleted to make a place for others.
         group_commit: The queue of messages to store.
         rules: As above.
     """
 
     __slots__ = (
+        "_eviction",
         "_is_trimming",
         "_last_number",
         "_limits",
@@ -64,11 +68,11 @@ class History:
         "_owner",
         "_pages",
         "_replays",
-        "_reserved",
         "_store",
         "_stored",
         "_streams",
         "_sweep_at_s",
+        "evicted",
         "group_commit",
         "rules",
     )
@@ -98,7 +102,8 @@ class History:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
         self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
-        self._reserved: dict[Stream, None] = {}
+        self._eviction = EvictionOrder()
+        self.evicted = 0
         self._is_trimming = False
         self._overgrown = False
         self._sweep_at_s = 0.0
@@ -113,6 +118,13 @@ class History:
     def message_count(self) -> int:
         """The number of stored messages."""
         return sum(map(len, self._streams.values()))
+
+    @property
+    def damaged_names(self) -> list[str]:
+        """The destinations with stored messages that cannot be read, as far as that is known."""
+        return [
+            stream.name for stream in self._streams.values() if stream.is_damaged_from(stream.first)
+        ]
 
     @property
     def subscription_count(self) -> int:
@@ -149,7 +161,9 @@ class History:
         new_topic: Callable[[], Topic],
         refuse: Callable[[ProtocolError], None],
     ) -> dict[str, str]:
-        """Replay stored messages to a subscription, then add it to the stream's topic.
+        """Prepare to replay stored messages to a subscription; :meth:`begin` has to follow.
+
+        After the replay, the subscription is added to the stream's topic.
 
         Args:
             stream: The stream.
@@ -163,6 +177,7 @@ class History:
 
         def join(replay: Replay) -> None:
             del self._replays[replay.subscription]
+            del stream.replays[replay]
             replay.subscription.source = None
             if stream.topic is None:
                 stream.topic = new_topic()
@@ -171,14 +186,20 @@ class History:
         replay = Replay(subscription, stream, self, self._owner.cork, join, refuse)
         subscription.source = replay
         self._replays[subscription] = replay
+        stream.replays[replay] = None
         stream.users += 1
         return replay.start()
+
+    def begin(self, subscription: Subscription) -> None:
+        """Begin the replay to a subscription."""
+        self._replays[subscription].on_drain()
 
     def leave(self, stream: Stream, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
         replay = self._replays.pop(subscription, None)
         if replay is not None:
             replay.close()
+            del stream.replays[replay]
         elif stream.topic is not None:
             stream.topic.remove(subscription)
             if not len(stream.topic):
@@ -192,41 +213,49 @@ class History:
             self._forget(stream)
 
     def admit(self, stream: Stream) -> None:
-        """Reserve a place in the store for the stream; the next batch creates it.
+        """Give the stream a place in the store; the next batch creates it.
 
-        If the store is full, the place of an empty stream without subscriptions is reused; but not
-        that of a stream admitted earlier in the turn, because its message may not be queued yet.
-
-        Raises:
-            LimitExceeded: The store has the largest allowed number of streams.
+        If the store is full, another stream gives up its place: see :class:`EvictionOrder`. A
+        client that returns to that one is told that something is missing. What is on its way to
+        the store is never evicted, so there may be more streams than the limit for a moment.
         """
+        stream.unit = self.group_commit.unit
         if stream.is_stored:
-            if _is_spare(stream):
-                self._reserve(stream)
             return
-        limit = self._limits.max_destinations
-        if self._stored >= limit:
-            spare = (one for one in self._streams.values() if _is_spare(one))
-            empty = next((one for one in spare if one not in self._reserved), None)
-            if empty is None:
-                self._forget_if_unused(stream)
-                raise LimitExceeded(
-                    f"more than {limit} destinations with history",
-                    "The limit is destinations.max_count in [history] of the server.",
-                )
-            # A client that returns to a stream of that name has to notice that it is a new one.
-            self.group_commit.forgotten.append(empty.number)
-            self.group_commit.epoch = self._new_token()
-            self._stored -= 1
-            self._forget(empty)
+        self._make_room(_EVICTIONS_AT_ONCE)
         stream.is_stored = True
         self._stored += 1
-        self._reserve(stream)
+        self._eviction.changed(stream, self._streams.values())
 
-    def _reserve(self, stream: Stream) -> None:
-        """Keep an empty stream in the store until the end of the turn."""
-        self._reserved[stream] = None
-        self._owner.cork.woken[self._reserved.clear] = None
+    def _make_room(self, most: int, passing_over: int = 16) -> None:
+        """Evict streams until there is a place for one more, or as many as may be at once."""
+        unit = self.group_commit.unit
+        while most and self._stored >= self._limits.max_destinations:
+            evicted = self._eviction.next(self._streams.values(), unit, passing_over)
+            if evicted is None:
+                return
+            self._evict(evicted)
+            most -= 1
+
+    def _evict(self, stream: Stream) -> None:
+        """Delete the messages of a stream. With subscriptions it goes on, numbered from 0."""
+        commit = self.group_commit
+        commit.forgotten.append(stream.number)
+        commit.epoch = self._new_token()
+        self._stored -= 1
+        had_messages = len(stream) > 0
+        self.evicted += had_messages
+        if not stream.users:
+            self._forget(stream)
+        else:
+            self._pages.forget(stream)
+            self._last_number += 1
+            end = stream.next
+            stream.restart(self._last_number, commit.epoch)
+            for replay in stream.replays:
+                replay.restart(end)
+        if had_messages:
+            self._owner.stream_emptied(stream)
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.name]
@@ -267,29 +296,43 @@ class History:
         """Return a message from the page cache, or None; :meth:`load` brings it there."""
         return self._pages.get(stream, offset)
 
-    def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
+    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
         """Read the page that contains a message into the page cache.
 
         Args:
             stream: The stream.
             offset: The message's offset.
-            done: Called in a later turn, once the page was read. Its argument describes the
-                problem, or is "" on success.
+            done: Called in a later turn, once the page was read, with the offset of the first
+                message that could be read, from the given one on, and a description of the
+                problem ("" on success). If the rest of the page is damaged, the offset is its
+                end.
         """
-        page = offset // PAGE_MESSAGES * PAGE_MESSAGES
-        end = min(page + PAGE_MESSAGES, stream.next)
+        page = offset // PAGE_MESSAGES
+        first = max(page * PAGE_MESSAGES, stream.first)
+        end = min((page + 1) * PAGE_MESSAGES, stream.next)
+        number = stream.number
 
         def take(rows: Sequence[Row], problem: str) -> None:
-            try:
-                for row in rows:
+            if stream.number != number:  # evicted meanwhile: the rows are of the past
+                done(offset, "")
+                return
+            if problem:
+                done(offset, problem)
+                return
+            readable = set()
+            for row in rows:
+                try:
                     self._pages.put(message_of(row, stream))
-            except ProtocolError as error:
-                problem = str(error)
-            if not problem and offset >= stream.first and self.get(stream, offset) is None:
-                problem = "a message is missing"
-            done(problem)
+                    readable.add(row.offset)
+                except ProtocolError:
+                    continue
+            if all(one in readable for one in range(max(first, stream.first), end)):
+                stream.damaged_pages.discard(page)
+            else:
+                stream.damaged_pages.add(page)
+            done(min((one for one in readable if one >= offset), default=end), "")
 
-        self._store.read(stream.number, max(page, stream.first), end, take)
+        self._store.read(number, first, end, take)
 
     def find_time(
         self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
@@ -309,6 +352,9 @@ class History:
     def expire(self) -> None:
         """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
         now = self._owner.cork.now
+        if self._stored > self._limits.max_destinations:
+            excess = self._stored - self._limits.max_destinations
+            self._make_room(excess, passing_over=len(self._streams))
         if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
             return
         self._sweep_at_s = now + _SWEEP_EVERY_S
@@ -340,14 +386,15 @@ class History:
                 stream.first = max(stream.first, result.first)
                 stream.bytes = result.bytes
                 stream.oldest_s = result.oldest_s
+                stream.damaged_pages -= {
+                    page
+                    for page in stream.damaged_pages
+                    if (page + 1) * PAGE_MESSAGES <= stream.first
+                }
+                self._eviction.changed(stream, self._streams.values())
                 if not len(stream):
                     self._owner.stream_emptied(stream)
 
     def _trim_soon(self) -> None:
         self._overgrown = True
         self._owner.cork.woken[self.expire] = None
-
-
-def _is_spare(stream: Stream) -> bool:
-    """Return whether a stream's place in the store can be reused for another one."""
-    return stream.is_stored and stream.next == stream.first and not (stream.users or stream.waiting)

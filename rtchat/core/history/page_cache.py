@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from rtchat.core.history.stream import KeptMessage, Stream
+from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream
 
-__all__ = ["PAGE_MESSAGES", "PageCache"]
-
-PAGE_MESSAGES = 256
-"""The number of offsets in a page; at most this many messages are read from the file at once."""
+__all__ = ["PageCache"]
 
 
 class _Page:
@@ -70,8 +67,9 @@ class PageCache:
 
     def forget(self, stream: Stream) -> None:
         """Evict all pages of a stream."""
-        for key in [key for key in self._pages if key[0] == stream.number]:
-            self._forget_page(key)
+        first, last = stream.stored_first // PAGE_MESSAGES, stream.next // PAGE_MESSAGES
+        for page in range(first, last + 1):
+            self._forget_page((stream.number, page))
 
     def _forget_page(self, key: tuple[int, int]) -> None:
         page = self._pages.pop(key, None)

@@ -19,8 +19,8 @@ class KeptMessages(Protocol):
     def get(self, stream: Stream, offset: int) -> KeptMessage | None:
         """Return a message if it is in memory, else None."""
 
-    def load(self, stream: Stream, offset: int, done: Callable[[str], None]) -> None:
-        """Read a message into memory; call ``done`` in a later turn."""
+    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
+        """Read a message into memory; call ``done`` in a later turn with the next readable one."""
 
     def find_time(
         self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
@@ -48,12 +48,16 @@ class Replay:
         "_cork",
         "_dropped",
         "_history",
+        "_ignores_answer",
         "_is_closed",
         "_is_reading",
         "_join",
         "_mark",
+        "_overtaken_by",
         "_position",
         "_refuse",
+        "_since_s",
+        "_unreadable",
         "stream",
         "subscription",
     )
@@ -76,13 +80,22 @@ class Replay:
         self._is_closed = False
         self._is_reading = False
         self._dropped = 0
+        self._unreadable = 0
+        self._overtaken_by = 0
+        self._ignores_answer = False
+        self._since_s = 0.0
         self._mark = b""
         self._position = stream.next
 
     def start(self) -> dict[str, str]:
-        """Begin where the subscription asks for; return headers to add to the RECEIPT."""
+        """Find where the subscription begins; return headers to add to the RECEIPT.
+
+        :meth:`on_drain` has to follow: it delivers the first messages.
+        """
         stream, options = self.stream, self.subscription.options
         receipt = {"x-stream-epoch": stream.epoch, "x-stream-offset": str(stream.next)}
+        if stream.damaged_pages:
+            receipt["x-stream-damaged"] = "true"
         start = options.start
         if start.at is StartAt.FIRST:
             self._position = stream.first
@@ -92,16 +105,19 @@ class Replay:
             offset = int(start.value)
             self._position = min(max(offset, stream.first), stream.next)
             if options.epoch:
-                is_all = options.epoch == stream.epoch and stream.first <= offset <= stream.next
-                if not is_all:
+                is_all = (
+                    options.epoch == stream.epoch
+                    and stream.first <= offset <= stream.next
+                    and not stream.is_damaged_from(offset)
+                )
+                if not (options.epoch == stream.epoch and offset <= stream.next):
                     self._position = stream.first
                 answer = "true" if is_all else "false"
                 receipt["x-stream-recovered"] = answer
-                self._mark = f"x-stream-recovered:{answer}\n".encode()
+                self._mark = _mark(answer)
         elif start.at is StartAt.TIMESTAMP and len(stream):
             self._is_reading = True
             self._history.find_time(stream, start.value, self._found)
-        self.on_drain()
         return receipt
 
     def on_drain(self) -> None:
@@ -110,13 +126,17 @@ class Replay:
             return
         stream, subscription = self.stream, self.subscription
         while not self._is_closed:
+            if self._overtaken_by:
+                lost, self._overtaken_by = self._overtaken_by, 0
+                self._skip(lost)
+                continue
             if self._position >= stream.next:
                 self._finish()
                 return
             if not self.subscription.is_ready_for(self):
                 return
             if self._position < stream.first:
-                self._skip()
+                self._skip(stream.first - self._position)
                 continue
             message = self._history.get(stream, self._position)
             if message is None:
@@ -124,10 +144,22 @@ class Replay:
                 self._history.load(stream, self._position, self._loaded)
                 return
             self._position += 1
+            if message.time_s < self._since_s:
+                continue
             if subscription.wants(message) and not message.is_expired(self._cork.now):
                 mark, self._mark = self._mark, b""
+                if self._unreadable:
+                    mark += b"x-stream-unreadable:%d\n" % self._unreadable
+                    self._unreadable = 0
                 dropped, self._dropped = self._dropped, 0
                 subscription.deliver(Entry(message, message.offset), dropped, mark)
+
+    def restart(self, end: int) -> None:
+        """Go on with a stream that has begun anew; what was yet to come, up to an end, is lost."""
+        self._overtaken_by += max(0, end - self._position)
+        self._position = 0
+        self._ignores_answer = self._is_reading
+        self._cork.woken[self.on_drain] = None
 
     def close(self) -> None:
         """Stop delivering: the subscription has ended, or has caught up."""
@@ -144,16 +176,15 @@ class Replay:
         self.on_drain()
 
     def _finish(self) -> None:
-        if self._mark:
-            # The next message needs an ``x-stream-recovered`` for this subscription alone.
+        if self._mark or self._unreadable or self._dropped:
+            # The next message needs a header for this subscription alone.
             self.stream.followers[self] = None
             return
         self.close()
         self._join(self)
 
-    def _skip(self) -> None:
-        """Skip messages that retention has removed before they were delivered."""
-        lost = self.stream.first - self._position
+    def _skip(self, lost: int) -> None:
+        """Skip messages that were removed before they were delivered."""
         if self.subscription.options.slow is SlowPolicy.CLOSE:
             self.close()
             self._refuse(
@@ -167,23 +198,45 @@ class Replay:
         self._dropped += lost
         self._position = self.stream.first
 
-    def _loaded(self, problem: str) -> None:
-        self._is_reading = False
-        if self._is_closed:
-            return
-        if problem:
+    def _loaded(self, found: int, problem: str) -> None:
+        """Continue, from the first message on that could be read."""
+        if problem and self._is_answer_wanted():
             self._refuse(_not_readable())
-        else:
-            self.on_drain()
+            return
+        lost = found - max(self._position, self.stream.first)
+        if lost > 0 and self._is_answer_wanted():
+            # The store is damaged there. What can be read comes, and the gap is announced.
+            self._unreadable += lost
+            self._position = found
+            if self._mark:
+                self._mark = _mark("false")
+        self._go_on()
 
     def _found(self, offset: int | None, problem: str) -> None:
-        if offset is not None:
-            self._position = max(offset, self.stream.first)
-        self._loaded(problem)
+        """Begin at the first message of the time that was asked for."""
+        if self._is_answer_wanted():
+            if problem:
+                # The place is unknown: look at each message, from the first on.
+                self._since_s = self.subscription.options.start.value
+                self._position = self.stream.first
+            elif offset is not None:
+                self._position = max(offset, self.stream.first)
+        self._go_on()
+
+    def _is_answer_wanted(self) -> bool:
+        return not (self._is_closed or self._ignores_answer)
+
+    def _go_on(self) -> None:
+        self._is_reading = self._ignores_answer = False
+        self.on_drain()
+
+
+def _mark(is_recovered: str) -> bytes:
+    return f"x-stream-recovered:{is_recovered}\n".encode()
 
 
 def _not_readable() -> ProtocolError:
-    """Return the error for a subscriber whose messages cannot be read from the store."""
+    """Return the error for a subscriber whose messages cannot be read from the store now."""
     return ProtocolError(
         "history cannot be read", "Subscribe again later. The server's log has the reason."
     )

@@ -159,7 +159,7 @@ class Store(Protocol):
     ) -> None:
         """Read the messages with offsets from ``first`` up to, but not including, ``end``.
 
-        ``done`` gets those that exist, in order.
+        ``done`` gets those that can be read; damage is no problem in the sense above.
         """
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
@@ -169,4 +169,7 @@ class Store(Protocol):
         """
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
-        """Delete messages that exceed the limits; ``done`` gets what is left of each stream."""
+        """Delete messages that exceed the limits.
+
+        ``done`` gets what is left of each stream, except those that are damaged there.
+        """

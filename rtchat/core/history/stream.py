@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from rtchat.core.broker.message import SENDER_ID, Message, sender_line
 from rtchat.core.broker.topic import Topic
@@ -12,7 +13,10 @@ from rtchat.core.history.store import Row, StoredStream
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.parser import parse_head
 
-__all__ = ["KeptMessage", "Stream", "message_of"]
+__all__ = ["PAGE_MESSAGES", "KeptMessage", "Stream", "message_of"]
+
+PAGE_MESSAGES = 256
+"""The number of offsets in a page; at most this many messages are read from the file at once."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -74,6 +78,13 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     return message
 
 
+class Restartable(Protocol):
+    """A replay, as far as its stream knows it."""
+
+    def restart(self, end: int) -> None:
+        """Begin anew with the stream; the messages before ``end`` are gone."""
+
+
 class Stream:
     """The messages of one destination with a history.
 
@@ -81,6 +92,7 @@ class Stream:
         number: The number that identifies the stream in the store.
         name: The destination.
         epoch: Text that identifies this incarnation of the destination's stream.
+        replays: The subscriptions that have not caught up yet.
         rule: The retention.
         first: The offset of the oldest message that may be replayed.
         next: The offset of the next message; all messages before it are durable.
@@ -88,17 +100,20 @@ class Stream:
         oldest_s: The time of the oldest stored message, in seconds since 1970.
         stored_first: The offset of the oldest stored message. It is at most ``first``, because
             the store is trimmed only from time to time.
+        damaged_pages: The pages of the page cache with messages that could not be read.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
         is_stored: Whether the stream is in the store, or will be with the next batch.
         waiting: The number of messages that wait to be stored.
         topic: The subscriptions that have caught up, or None without any.
         followers: Replays at the end of the stream that have to deliver the next message.
         position_prefix: The header lines of a message's position, up to its offset.
+        unit: The unit of the group commit that was the last to need the stream.
         users: The number of subscriptions.
     """
 
     __slots__ = (
         "bytes",
+        "damaged_pages",
         "epoch",
         "first",
         "followers",
@@ -109,9 +124,11 @@ class Stream:
         "number",
         "oldest_s",
         "position_prefix",
+        "replays",
         "rule",
         "stored_first",
         "topic",
+        "unit",
         "users",
         "waiting",
     )
@@ -131,9 +148,29 @@ class Stream:
         self.waiting = 0
         self.topic: Topic | None = None
         self.followers: dict[PausedSource, None] = {}
+        self.replays: dict[Restartable, None] = {}
+        self.unit = -1
         self.users = 0
-        self.position_prefix = f"\nx-stream-epoch:{stored.epoch}\nx-stream-offset:".encode()
+        self.damaged_pages: set[int] = set()
+        self.position_prefix = _position_prefix(stored.epoch)
 
     def __len__(self) -> int:
         """Return the number of messages that may be replayed."""
         return self.next - self.first
+
+    def is_damaged_from(self, offset: int) -> bool:
+        """Return whether messages from an offset on are known to be unreadable."""
+        return any((page + 1) * PAGE_MESSAGES > offset for page in self.damaged_pages)
+
+    def restart(self, number: int, epoch: str) -> None:
+        """Begin anew, without messages, for the subscriptions that there are."""
+        self.number, self.epoch = number, epoch
+        self.first = self.next = self.stored_first = self.bytes = 0
+        self.oldest_s = 0.0
+        self.is_stored = False
+        self.damaged_pages.clear()
+        self.position_prefix = _position_prefix(epoch)
+
+
+def _position_prefix(epoch: str) -> bytes:
+    return f"\nx-stream-epoch:{epoch}\nx-stream-offset:".encode()

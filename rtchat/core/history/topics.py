@@ -52,10 +52,14 @@ class HistoryTopics(DestinationProvider):
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
     ) -> Mapping[str, str]:
-        """Replay stored messages to a subscription, then deliver new ones."""
+        """Prepare to replay stored messages to a subscription, and then to deliver new ones."""
         name = subscription.destination
         new_topic = partial(self._broker.new_topic, name, max_backlog_bytes)
         return self.history.subscribe(self._stream(name), subscription, new_topic, refuse)
+
+    def begin(self, subscription: Subscription) -> None:
+        """Begin the replay."""
+        self.history.begin(subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
@@ -137,11 +141,7 @@ class _StreamTarget(Target):
         self._stream: Stream | None = None
 
     def admit(self) -> None:
-        """Reserve a place in the store for the stream.
-
-        Raises:
-            LimitExceeded: The store has the largest allowed number of streams.
-        """
+        """Give the stream a place in the store."""
         stream = self._stream
         if stream is None or stream.is_forgotten:
             stream = self._stream = self._history.find(self.name)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rtchat.core.broker.subscription import Subscription
 from rtchat.core.session.headers import ack_id, subscription_number
 from rtchat.core.session.subscriptions import Subscriptions
-from rtchat.core.session.transactions import Acknowledgement, Transactions
+from rtchat.core.session.transactions import Acknowledgement, Transactions, settle
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import ProtocolError
 
@@ -28,8 +29,10 @@ def acknowledge(
         is_ack: True for an ACK, false for a NACK.
         requeue: Whether a rejected message may be redelivered.
 
+    Nothing happens if the session had the delivery and has acknowledged or rejected it before.
+
     Raises:
-        ProtocolError: There is no such delivery, or no such transaction.
+        ProtocolError: There was no such delivery, or there is no such transaction.
     """
     version = subscriptions.version
     delivery = ack_id(frame, version)
@@ -42,18 +45,16 @@ def acknowledge(
         subscription = subscription if subscription.id == named else None
     deliveries, taken = ([], 0) if subscription is None else subscription.take((delivery,))
     if subscription is None or not taken:
-        raise _unknown_delivery(frame.command)
+        found = _find(frame.command, delivery, subscriptions, frame.headers.get("subscription"))
+        if found is None:
+            return
+        subscription, delivery = found
+        deliveries, _ = subscription.take((delivery,))
     if transaction is not None:
         subscription.reserved += len(deliveries)
         transactions.add(transaction, Acknowledgement(subscription, deliveries, is_ack, requeue))
         return
-    source = subscription.source
-    assert source is not None  # only a source delivers what has to be acknowledged
-    entries = [entry for _, entry in deliveries]
-    if is_ack:
-        source.acknowledged(entries)
-    else:
-        source.returned(entries, requeue=requeue)
+    settle(subscription, [entry for _, entry in deliveries], is_ack=is_ack, requeue=requeue)
 
 
 def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> None:
@@ -64,21 +65,36 @@ def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> None:
         subscriptions: The session's subscriptions.
 
     Raises:
-        ProtocolError: There is no such delivery; the ACKs before that one have taken effect.
+        ProtocolError: There was no such delivery; the ACKs before that one have taken effect.
     """
     while ack_ids:
         subscription = subscriptions.get(subscription_number(ack_ids[0]))
         deliveries, taken = ([], 0) if subscription is None else subscription.take(ack_ids)
         if subscription is None or not taken:
-            raise _unknown_delivery("ACK")
+            found, taken = _find("ACK", ack_ids[0], subscriptions), 1
+            if found is None:
+                ack_ids = ack_ids[1:]
+                continue
+            subscription, delivery = found
+            deliveries, _ = subscription.take((delivery,))
         source = subscription.source
         assert source is not None  # only a source delivers what has to be acknowledged
         source.acknowledged([entry for _, entry in deliveries])
         ack_ids = ack_ids[taken:]
 
 
-def _unknown_delivery(command: str) -> ProtocolError:
-    return ProtocolError(
-        f"{command} for an unknown or already acknowledged delivery",
-        "It was acknowledged before, or its subscription has ended, or it was never sent.",
-    )
+def _find(
+    command: str, delivery: str, subscriptions: Subscriptions, named: str | None = None
+) -> tuple[Subscription, str] | None:
+    """Return the delivery that is not found by its ack id; None if it is not pending any more.
+
+    Raises:
+        ProtocolError: There was no such delivery.
+    """
+    try:
+        return subscriptions.find(delivery, named)
+    except KeyError:
+        raise ProtocolError(
+            f"{command} for an unknown or already acknowledged delivery",
+            "This connection never had a delivery with that id that has to be acknowledged.",
+        ) from None

@@ -1,11 +1,12 @@
 """The commands of a connected client other than SEND.
 
-Each command is a function of a session and a frame. It may return headers to add to the RECEIPT.
+Each command is a function of a session and a frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from rtchat.core.broker.broker import Broker
@@ -39,6 +40,9 @@ class _Session(Publisher, Protocol):
     transactions: Transactions
     committing: tuple[Frame, Sequence[Action]] | None
 
+    def confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
+        """Send the RECEIPT that a frame requests, if any."""
+
     def wait_for_storage(self, *, is_done: bool = False) -> None:
         """Raise ``MustWait`` unless all messages of the client are stored."""
 
@@ -46,10 +50,10 @@ class _Session(Publisher, Protocol):
         """Raise ``MustWait`` if a queue of the route is full."""
 
 
-def subscribe(session: _Session, frame: Frame) -> Mapping[str, str]:
-    """Open a subscription."""
+def subscribe(session: _Session, frame: Frame) -> None:
+    """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
     session.wait_for_storage()
-    return session.subscriptions.subscribe(frame)
+    session.subscriptions.subscribe(frame, partial(session.confirm, frame))
 
 
 def unsubscribe(session: _Session, frame: Frame) -> None:
@@ -104,9 +108,7 @@ def commit(session: _Session, frame: Frame) -> None:
 
 def abort(session: _Session, frame: Frame) -> None:
     """Abort a transaction: drop its SENDs, and leave its deliveries unacknowledged."""
-    undone = undo(session.transactions.take(required(frame, "transaction")))
-    ended = (one for one in undone if session.subscriptions.get(one.number) is None)
-    session.broker.return_unacked(ended)
+    undo(session.transactions.take(required(frame, "transaction")))
 
 
 def disconnect(session: _Session, frame: Frame) -> None:

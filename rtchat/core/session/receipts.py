@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtchat.core.broker.queue import Queue
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["DONE", "MustWait", "ReceiptLedger", "TooFast"]
@@ -19,14 +18,14 @@ class MustWait(Exception):
     """The session has to wait before it processes further frames.
 
     Attributes:
-        queue: The full queue to wait for, or None to wait until the storage has all messages that
+        place: The destination to wait for, or "" to wait until the storage has all messages that
             the client has sent.
         is_done: Whether the frame was processed. If not, it had no effect and is retried.
     """
 
-    def __init__(self, queue: Queue | None = None, *, is_done: bool = False) -> None:
+    def __init__(self, place: str = "", *, is_done: bool = False) -> None:
         super().__init__()
-        self.queue = queue
+        self.place = place
         self.is_done = is_done
 
 

@@ -8,7 +8,7 @@ from rtchat.core.session.state import State
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
-__all__ = ["error_frame", "reason_of", "replaced", "shutting_down", "unexpected"]
+__all__ = ["error_frame", "reason_of", "replaced", "unexpected"]
 
 _COMMANDS = frozenset(
     {
@@ -69,11 +69,6 @@ def unexpected(command: str, state: State) -> ProtocolError:
             f"{command} before CONNECT", "The first frame must be CONNECT or STOMP."
         )
     return ProtocolError(f"a second {command}", "This session is connected already.")
-
-
-def shutting_down() -> ProtocolError:
-    """Return the error that every session gets when the server stops."""
-    return ProtocolError("server shutting down", "Connect again in a moment.")
 
 
 def replaced() -> ProtocolError:

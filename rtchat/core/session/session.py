@@ -22,12 +22,12 @@ from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
+from rtchat.core.session.holder import DeliveryHolder
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
     error_frame,
     reason_of,
     replaced,
-    shutting_down,
     unexpected,
 )
 from rtchat.core.session.state import State
@@ -44,7 +44,7 @@ __all__ = ["Session"]
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
 
-class Session:
+class Session(DeliveryHolder):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -179,18 +179,18 @@ class Session:
                     if bodies:
                         publishing.publish_run(route, frame, [frame.body, *bodies])
                     else:
-                        full = publishing.publish_plain(route, frame, self)
-                        if full is not None:
-                            raise MustWait(full)
+                        place = publishing.publish_plain(route, frame, self)
+                        if place:
+                            raise MustWait(place)
                 frame = None
         except MustWait as wait:
             self._held = frame
-            self._waits_for_storage = wait.queue is None
-            if wait.queue is not None:
-                self.broker.full_queues.wait_for(wait.queue, self._transport.resume_session)
+            self._waits_for_storage = not wait.place
+            if wait.place:
+                self.broker.waiting.join(wait.place, self)
             elif wait.is_done:
                 self._held = DONE
-                self._confirm(frame)
+                self.confirm(frame)
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
@@ -221,8 +221,9 @@ class Session:
         self._close(reason or reason_of(error), error.message)
 
     def shut_down(self) -> None:
-        """End the session because the server stops."""
-        self.fail(shutting_down(), reason=CloseReason.SHUTDOWN)
+        """End the session because the server stops: without a word, as clients reconnect then."""
+        if not self.is_closed:
+            self._close(CloseReason.SHUTDOWN, "")
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""
@@ -239,12 +240,12 @@ class Session:
         broker = self.broker
         if self._held is not None:
             self._held = None
-            broker.full_queues.cancel(self._transport.resume_session)
+            broker.waiting.leave(self)
         # End all subscriptions before returning their messages: none may come back here.
         ended = self.subscriptions.end_all()
         for name in self.transactions.names():
             ended += undo(self.transactions.take(name))
-        broker.return_unacked(ended)
+        broker.return_unacked(ended, has_failed=not after_disconnect)
         broker.leave(self)
 
     def _refuse(self, problem: ProtocolError) -> None:
@@ -266,15 +267,15 @@ class Session:
         # have a body." Line ends before the NUL, as some old clients write, are ignored.
         if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
             raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
-        more = act(self, frame)
+        act(self, frame)
         if self.is_closed:
             return  # its own message overflowed its backlog; no frame may follow the ERROR
-        if "receipt" in frame.headers and act is not Session._connect:
-            self._confirm(frame, more)
+        if "receipt" in frame.headers and act not in _CONFIRMED:
+            self.confirm(frame)
         if act is commands.disconnect:
             self._close(CloseReason.DONE, "")
 
-    def _confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
+    def confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
         """Send the RECEIPT that a frame requests, if any, after those that are owed already."""
         # "If a server receives a receipt header, [it] MUST acknowledge the processing ..."
         receipt = None if frame is None else frame.headers.get("receipt")
@@ -325,7 +326,7 @@ class Session:
         for check in route.checks:
             check(self, frame)
         broker, transaction = self.broker, headers.get("transaction")
-        if transaction is None and broker.queues:
+        if transaction is None and (broker.queues or broker.congestion.active):
             self.wait_for_capacity(route)
         reply_to = headers.get("reply-to", "")
         if reply_to:
@@ -379,9 +380,9 @@ class Session:
 
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
-        queue = self.broker.publishing.full_queue(route, but)
-        if queue is not None:
-            raise MustWait(queue)
+        place = self.broker.publishing.place_to_wait(route, self, but)
+        if place:
+            raise MustWait(place)
 
     def wait_for_storage(self, *, is_done: bool = False) -> None:
         """Raise ``MustWait`` (see there for ``is_done``) unless all messages so far are stored."""
@@ -426,8 +427,8 @@ class Session:
             self._transport.resume_reading()
 
 
-_Act = Callable[[Session, Frame], Mapping[str, str] | None]
-"""Executes a command; returns headers to add to the RECEIPT, or None."""
+_Act = Callable[[Session, Frame], None]
+_CONFIRMED = (Session._connect, commands.subscribe)  # no RECEIPT, and the command sends it itself
 
 _NOT_PLAIN = frozenset({"expiration", "expires", "receipt", "reply-to", "transaction"})
 

@@ -1,15 +1,17 @@
-"""The subscriptions of one session, including its temporary queues."""
+"""The subscriptions of one session, including its temporary queues and those that have ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.broker import Broker, Confirm
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import (
     AckMode,
+    SlowPolicy,
     StartAt,
     SubscribeOptions,
     Subscription,
@@ -18,9 +20,12 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.session.headers import required, subscribe_options
+from rtchat.core.session.message_ids import MessageIds
+from rtchat.core.session.past import PastSubscriptions
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
 
@@ -40,7 +45,10 @@ class _TempQueue(NamedTuple):
 
 
 class Subscriptions:
-    """The open subscriptions of one session, by id and by number.
+    """The subscriptions of one session: open ones by id, and by number all that hold deliveries.
+
+    Deliveries of a queue stay with the session when their subscription ends, until they are
+    acknowledged or the session ends. Meanwhile the subscription counts towards the limit.
 
     Args:
         broker: The broker.
@@ -57,9 +65,12 @@ class Subscriptions:
         "_broker",
         "_by_key",
         "_by_number",
+        "_ended",
         "_last_number",
         "_limits",
+        "_message_ids",
         "_outbound",
+        "_past",
         "_principal",
         "_refuse",
         "_temp_queues",
@@ -82,11 +93,23 @@ class Subscriptions:
         self._outbound = outbound
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
+        self._ended: dict[int, Subscription] = {}  # those that ended and held deliveries then
+        self._past: PastSubscriptions | None = None  # None until the first one ends
+        self._message_ids: MessageIds | None = None  # None until an ACK needs it
         self._temp_queues: dict[str, _TempQueue] = {}
         self._last_number = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Return the subscriptions, open or with deliveries, without those of temporary queues."""
+        return iter(self._by_number.values())
+
+    @property
+    def is_acknowledging(self) -> bool:
+        """Whether any subscription has to acknowledge its deliveries."""
+        return any(one.options.ack is not AckMode.AUTO for one in self._by_number.values())
 
     @property
     def topic_consumer_bytes(self) -> int:
@@ -94,8 +117,46 @@ class Subscriptions:
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
 
-    def subscribe(self, frame: Frame) -> Mapping[str, str]:
-        """Process a SUBSCRIBE; return headers to add to its RECEIPT.
+    @property
+    def unacknowledged(self) -> int:
+        """The number of deliveries of topics that were not acknowledged."""
+        return sum(
+            len(one.unacked)
+            for one in self._by_key.values()
+            if isinstance(one.source, TopicConsumer)
+        )
+
+    @property
+    def congesting_bytes(self) -> int:
+        """The same, without those that drop messages."""
+        sources = (subscription.source for subscription in self._by_key.values())
+        return sum(
+            source.waiting_bytes
+            for source in sources
+            if isinstance(source, TopicConsumer)
+            and source.subscription.options.slow is SlowPolicy.CLOSE
+        )
+
+    def congestible_names(self) -> list[str]:
+        """Return the destinations and patterns whose messages add to the session's backlog.
+
+        They are those of topics, unless ``x-slow`` says that messages may be dropped, and the
+        addresses of temporary queues.
+        """
+        names = [
+            one.destination
+            for one in self._by_key.values()
+            if one.options.slow is SlowPolicy.CLOSE
+            and (one.source is None or isinstance(one.source, TopicConsumer))
+        ]
+        return [*names, *(queue.address for queue in self._temp_queues.values())]
+
+    def subscribe(self, frame: Frame, confirm: Confirm) -> None:
+        """Process a SUBSCRIBE.
+
+        Args:
+            frame: The frame.
+            confirm: Sends its RECEIPT, before the messages that it lets loose.
 
         Raises:
             ProtocolError: A header is missing or wrong, or :meth:`open` refuses.
@@ -104,7 +165,8 @@ class Subscriptions:
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
-        return self.open(subscription_id, destination, subscribe_options(frame, self._limits))
+        options = subscribe_options(frame, self._limits)
+        self.open(subscription_id, destination, options, confirm)
 
     def unsubscribe(self, frame: Frame) -> None:
         """Process an UNSUBSCRIBE.
@@ -121,14 +183,15 @@ class Subscriptions:
         self.end(subscription_id, destination)
 
     def open(
-        self, subscription_id: str, destination: str, options: SubscribeOptions
-    ) -> Mapping[str, str]:
-        """Open a subscription; return headers to add to the RECEIPT.
+        self, subscription_id: str, destination: str, options: SubscribeOptions, confirm: Confirm
+    ) -> None:
+        """Open a subscription.
 
         Args:
             subscription_id: The id chosen by the client; may be "" in STOMP 1.0.
             destination: The destination, or the name of a temporary queue.
             options: The options.
+            confirm: Called once the subscription is in place, before the first delivery.
 
         Raises:
             ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
@@ -145,12 +208,13 @@ class Subscriptions:
             if options.start.at is not StartAt.NEXT:
                 raise nothing_kept()
             self._open_temp_queue(destination, subscription)
-            return {}
+            confirm({})
+            return
         self._by_number[subscription.number] = subscription
         self._by_key[key] = subscription
         try:
-            return self._broker.subscribe(
-                subscription, self._limits.max_backlog_bytes, self._refuse
+            self._broker.subscribe(
+                subscription, self._limits.max_backlog_bytes, self._refuse, confirm
             )
         except ProtocolError:
             del self._by_key[key], self._by_number[subscription.number]
@@ -159,22 +223,27 @@ class Subscriptions:
     def end(self, subscription_id: str, destination: str) -> None:
         """End the subscription with this id or, if the id is "", to this destination.
 
+        Nothing happens if the subscription has ended before.
+
         Raises:
-            ProtocolError: There is no such subscription.
+            ProtocolError: There was no such subscription.
         """
         key = self._key(subscription_id, destination)
+        past = self._past
+        if past is None:
+            past = self._past = PastSubscriptions(self._limits.max_subscriptions)
         subscription = self._by_key.pop(key, None)
+        name = self._temp_queue_name(key) if subscription is None else None
         if subscription is not None:
-            del self._by_number[subscription.number]
             self._broker.detach([subscription])
-            self._broker.return_unacked([subscription])
-            return
-        name = self._temp_queue_name(key)
-        if name is None:
+            self._keep_or_forget(subscription)
+        elif name is not None:
+            self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+        elif not past.had(key):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+        past.add(key)
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -189,11 +258,51 @@ class Subscriptions:
             self._broker.reply_queues.close(temp_queue.address)
         self._temp_queues.clear()
         self._broker.detach(ended)
+        ended += self._ended.values()
+        self._ended.clear()
         return ended
 
     def get(self, number: int) -> Subscription | None:
-        """Return the open subscription with this number, or None."""
+        """Return the subscription with this number, open or with deliveries, or None."""
         return self._by_number.get(number)
+
+    def find(self, ack_id: str, named: str | None) -> tuple[Subscription, str] | None:
+        """Return the delivery that an ACK or NACK is about; None if it is not pending any more.
+
+        It takes longer than :meth:`get`, and finds what :meth:`get` does not: a STOMP 1.2 client
+        may give the message's id.
+
+        Args:
+            ack_id: The ack id, or the message's id.
+            named: The id of the subscription, if the frame has it.
+
+        Returns:
+            The subscription, and the ack id of the delivery.
+
+        Raises:
+            KeyError: The session has had no such delivery.
+        """
+        rest, _, place = ack_id.rpartition("@")
+        message_id, _, session_id = rest.rpartition("@")
+        if session_id != self._principal.id or not message_id:
+            if self.version is not Version.V12:
+                raise KeyError(ack_id)
+            if self._message_ids is None:
+                self._message_ids = MessageIds()
+            return self._message_ids.find(ack_id, named, self._by_number)
+        digits = place.split(".")
+        number, delivery = (parse_digits(text, 18) or 0 for text in (*digits, "", "")[:2])
+        subscription = self._by_number.get(number)
+        if subscription is not None:
+            had = 0 < delivery <= subscription.deliveries
+            had = had and (self.version is not Version.V11 or named == subscription.id)
+        else:
+            past = self._past
+            had = 0 < number <= self._last_number and past is not None
+            had = had and past is not None and past.had_delivery(delivery)
+        if not had or place != f"{number}.{delivery}":
+            raise KeyError(ack_id)
+        return None
 
     def reply_address(self, reply_to: str) -> str:
         """Return the value of a ``reply-to`` header as other sessions see it.
@@ -225,7 +334,8 @@ class Subscriptions:
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limit = self._limits.max_subscriptions
-        if len(self._by_key) + len(self._temp_queues) >= limit:
+        self._forget_empty()
+        if len(self._by_number) + len(self._temp_queues) >= limit:
             raise LimitExceeded(
                 f"more than {limit} subscriptions",
                 "The limit is subscription.max_count of the server, for one session.",
@@ -245,6 +355,31 @@ class Subscriptions:
             encoder,
             self._principal,
         )
+
+    def _keep_or_forget(self, subscription: Subscription) -> None:
+        """Keep an ended subscription if it has deliveries that may return to their queue."""
+        self._forget_empty()
+        if isinstance(subscription.source, Queue):
+            self._ended[subscription.number] = subscription
+            self._forget_empty()
+        else:
+            self._forget(subscription)
+
+    def _forget_empty(self) -> None:
+        """Forget the ended subscriptions whose deliveries are all acknowledged."""
+        for subscription in list(self._ended.values()):
+            if not (subscription.unacked or subscription.reserved):
+                del self._ended[subscription.number]
+                self._forget(subscription)
+
+    def _forget(self, subscription: Subscription) -> None:
+        del self._by_number[subscription.number]
+        assert self._past is not None  # a subscription has ended
+        self._past.add_deliveries(subscription.deliveries)
+        if self.version is Version.V12 and subscription.unacked:
+            if self._message_ids is None:
+                self._message_ids = MessageIds()
+            self._message_ids.add(subscription, self._by_number)
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.options.ack is not AckMode.AUTO:

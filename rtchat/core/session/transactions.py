@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.router import Publication
@@ -10,7 +10,21 @@ from rtchat.core.broker.subscription import Entry, Source, Subscription
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Acknowledgement", "Action", "Transactions", "relieved_by", "undo"]
+__all__ = ["Acknowledgement", "Action", "Transactions", "relieved_by", "settle", "undo"]
+
+
+def settle(
+    subscription: Subscription, entries: Sequence[Entry], *, is_ack: bool, requeue: bool
+) -> None:
+    """Report deliveries to their source as acknowledged, or as failed and returned."""
+    source = subscription.source
+    assert source is not None  # only a source delivers what has to be acknowledged
+    if is_ack:
+        source.acknowledged(entries)
+        return
+    for entry in entries:
+        entry.failures += 1
+    source.returned(entries, requeue=requeue)
 
 
 class Acknowledgement(NamedTuple):
@@ -31,13 +45,8 @@ class Acknowledgement(NamedTuple):
     def take_effect(self) -> None:
         """Report the deliveries to their source as acknowledged or returned."""
         self.subscription.reserved -= len(self.deliveries)
-        source = self.subscription.source
-        assert source is not None  # only a source delivers what has to be acknowledged
         entries = [entry for _, entry in self.deliveries]
-        if self.is_ack:
-            source.acknowledged(entries)
-        else:
-            source.returned(entries, requeue=self.requeue)
+        settle(self.subscription, entries, is_ack=self.is_ack, requeue=self.requeue)
 
     def undo(self) -> None:
         """Make the deliveries unacknowledged again."""
@@ -125,6 +134,13 @@ class Transactions:
             -sum(action.size for action in actions if not isinstance(action, Acknowledgement))
         )
         return actions
+
+    def reserved(self) -> Iterator[tuple[Subscription, int]]:
+        """Return the subscriptions with ACKs or NACKs in open transactions, and their number."""
+        for actions in self._open.values():
+            for action in actions:
+                if isinstance(action, Acknowledgement):
+                    yield action.subscription, len(action.deliveries)
 
     def names(self) -> list[str]:
         """Return the names of all open transactions."""

@@ -193,7 +193,10 @@ def encode(
     body: bytes = b"",
     version: Version = Version.V12,
 ) -> bytes:
-    """Return a frame's bytes, including the terminating NUL.
+    """Return a frame's bytes, including its end: NUL and a line feed.
+
+    The line feed is optional ("NUL octets may be followed by multiple EOLs"), but clients that
+    read lines wait for it, and so each other server sends it.
 
     Args:
         command: The frame's command.
@@ -204,7 +207,7 @@ def encode(
     """
     if command in NEVER_ESCAPED:
         version = Version.V10
-    return b"%b\n%b\n%b\0" % (
+    return b"%b\n%b\n%b\0\n" % (
         command.encode("ascii"),
         encode_headers(headers.items(), version),
         body,

@@ -22,6 +22,8 @@ class Limits:
         max_header_bytes: Length of a header line, in bytes.
         max_subscriptions: Number of open subscriptions.
         max_backlog_bytes: Size of the backlog of a client that does not read, in bytes.
+        stalled_backlog_bytes: Size of a backlog of which a client has to read some, in bytes.
+        stall_timeout_s: How long it may read nothing of such a backlog, in seconds.
         max_transactions: Number of open transactions.
         max_transaction_actions: Number of SEND, ACK and NACK frames in a transaction.
         prefetch: Number of unacknowledged messages of a subscription without
@@ -44,7 +46,15 @@ class Limits:
     max_subscriptions: int = key(
         "[broker] subscription.max_count", 1000, unit="subscriptions", low=1, high=1_000_000
     )
-    max_backlog_bytes: int = key("[broker] backlog.max_bytes", MIB, unit="bytes", low=KIB, high=GIB)
+    max_backlog_bytes: int = key(
+        "[broker] backlog.max_bytes", 16 * MIB, unit="bytes", low=KIB, high=GIB
+    )
+    stalled_backlog_bytes: int = key(
+        "[broker] backlog.stalled_bytes", MIB, unit="bytes", low=KIB, high=GIB
+    )
+    stall_timeout_s: float = key(
+        "[broker] backlog.stalled_timeout", 10.0, unit="seconds", low=1, high=3600
+    )
     max_transactions: int = key(
         "[broker] transaction.max_count", 16, unit="transactions", low=1, high=100_000
     )

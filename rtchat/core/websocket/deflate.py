@@ -10,7 +10,15 @@ import re
 import zlib
 from typing import NamedTuple
 
-__all__ = ["DEFLATE_MIN_BYTES", "Deflate", "Inflater", "agree", "deflate", "most_deflated_bytes"]
+__all__ = [
+    "DEFLATE_MIN_BYTES",
+    "Agreement",
+    "Deflate",
+    "Inflater",
+    "agree",
+    "deflate",
+    "most_deflated_bytes",
+]
 
 DEFLATE_MIN_BYTES = 256
 """Smaller messages are sent uncompressed.
@@ -50,28 +58,45 @@ class Deflate(NamedTuple):
     window_bits: int
 
 
-def agree(offers: str) -> Deflate | None:
+class Agreement(NamedTuple):
+    """The answer to a client's offers of extensions.
+
+    Attributes:
+        deflate: The compression to use, or None.
+        unknown: The extensions that the server does not have.
+        unmet: The offers of compression, if none of them can be met.
+    """
+
+    deflate: Deflate | None
+    unknown: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
+
+
+def agree(offers: str) -> Agreement:
     """Accept the first of a client's offers that the server supports.
 
     Args:
         offers: The values of ``Sec-WebSocket-Extensions``, joined with commas.
-
-    Returns:
-        None if no offer is acceptable; then nothing is compressed.
 
     Raises:
         ValueError: The header is not a list of extensions as RFC 6455 defines it; refuse the
             connection.
     """
     at, agreed = 0, None
+    unknown: list[str] = []
+    unmet: list[str] = []
     while at < len(offers):
         found = _OFFER.match(offers, at)
         if found is None:
             raise ValueError("Sec-WebSocket-Extensions is not a list of extensions")
-        if found[1] == "permessage-deflate" and agreed is None:
-            agreed = _accept(_NAME_AND_VALUE.findall(found[2]))
+        if found[1] == "permessage-deflate":
+            if agreed is None:
+                agreed = _accept(_NAME_AND_VALUE.findall(found[2]))
+                unmet.append(found[1] + found[2])
+        elif found[1] is not None:
+            unknown.append(found[1])
         at = found.end()
-    return agreed
+    return Agreement(agreed, tuple(unknown), tuple(unmet) if agreed is None else ())
 
 
 def _accept(parameters: list[tuple[str, str]]) -> Deflate | None:

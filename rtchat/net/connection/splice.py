@@ -15,7 +15,7 @@ from struct import Struct
 from typing_extensions import override
 
 from rtchat.core.flow.outbound import RAW, Cork, Framing
-from rtchat.net.connection.transport import StreamTransport
+from rtchat.net.connection.transport import UNSENT_BYTES, StreamTransport
 from rtchat.net.connection.writer import ConnectionWriter
 
 __all__ = ["Pipe", "PipePool", "SplicingWriter"]
@@ -33,6 +33,7 @@ _MAX_PIPES = 16
 """Pipes per pool, free or held for stalled browsers: 32 open files."""
 
 _MORE = getattr(socket, "MSG_MORE", 0)
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h
 _INT = Struct("i")
 
 
@@ -135,7 +136,9 @@ class PipePool:
 def _free_bytes(sink: socket.socket) -> int:
     """Return how many bytes a socket is sure to take.
 
-    Linux doubles ``SO_SNDBUF`` for its own overhead, so half of it counts, less what is queued.
+    Linux doubles ``SO_SNDBUF`` for its own overhead, so half of it counts, less what is queued. It
+    takes no more once ``UNSENT_BYTES`` were not sent; as long as all is sent at once, that is no
+    limit.
     """
     if sys.platform == "linux":
         from fcntl import ioctl
@@ -144,7 +147,12 @@ def _free_bytes(sink: socket.socket) -> int:
         with suppress(OSError):
             queued: int = _INT.unpack(ioctl(sink, TIOCOUTQ, bytes(_INT.size)))[0]
             size: int = sink.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-            return max(0, size // 2 - queued)
+            free = size // 2 - queued
+            if queued:
+                unsent: int = _INT.unpack(ioctl(sink, _SIOCOUTQNSD, bytes(_INT.size)))[0]
+                if unsent:
+                    free = min(free, UNSENT_BYTES - unsent)
+            return max(0, free)
     return 0
 
 

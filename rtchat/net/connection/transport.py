@@ -13,14 +13,25 @@ from rtchat.net.twisted_internals import socket_of
 from rtchat.text import escaped
 
 __all__ = [
+    "UNSENT_BYTES",
+    "USER_TIMEOUT_S",
     "PauseForwarder",
     "StreamTransport",
     "address_name",
     "as_stream",
+    "expect_life",
     "keep_alive",
     "peer_name",
     "set_no_delay",
+    "set_up_port",
 ]
+
+USER_TIMEOUT_S = 90
+"""How long sent bytes may stay unacknowledged: as long as keep-alive waits when all is silent."""
+
+UNSENT_BYTES = 256 * 1024
+"""How much the system may hold unsent for a browser: little stands before a ping on a slow line,
+and what a frozen one costs is counted here. With 128 KiB, bulk data takes a sixth longer."""
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -104,20 +115,46 @@ def set_no_delay(stream: StreamTransport) -> None:
 
 
 def keep_alive(stream: StreamTransport) -> None:
-    """Set TCP keep-alive, so that the system notices a vanished peer; do nothing without TCP.
-
-    For clients without heart-beats: probes start after 60 s of silence; after three of them, 10 s
-    apart, without an answer the connection is lost.
-    """
+    """Let the system notice that the peer has vanished; see :func:`expect_life`."""
     method = getattr(stream, "setTcpKeepAlive", None)
     if method is None or isinstance(stream.getPeer(), UNIXAddress):
         return
     method(True)
     tcp = socket_of(stream)
     if tcp is not None:
-        for name, value in _KEEP_ALIVE.items():
-            if hasattr(socket, name):  # not all systems have all of them
-                tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        expect_life(tcp)
+
+
+def expect_life(connection: socket.socket) -> None:
+    """Let the system notice that a machine has vanished, within 90 s; do nothing without TCP.
+
+    On a listening socket, this holds for each connection that it accepts. Probes start after 60 s
+    of silence; after three of them, 10 s apart, without an answer the connection is lost. So it is
+    when sent bytes were not acknowledged for as long: while they are sent again, there are no
+    probes. Whose window is closed, must be exempted (:mod:`rtchat.net.connection.window_watch`).
+    """
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {**_KEEP_ALIVE, "TCP_USER_TIMEOUT": USER_TIMEOUT_S * 1000}
+    for name, value in options.items():
+        if hasattr(socket, name):  # not all systems have all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def set_up_port(port: object, *, is_http: bool) -> None:
+    """Set the options of the connections that a listening port accepts.
+
+    Args:
+        port: The port; nothing happens unless it is TCP.
+        is_http: Whether web browsers come, rather than STOMP clients.
+    """
+    listening = socket_of(port)
+    if listening is None or listening.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    expect_life(listening)
+    if is_http and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def address_name(address: object) -> str:

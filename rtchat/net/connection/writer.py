@@ -47,6 +47,10 @@ class IFramedTransport(Interface):
 
     peer: str = Attribute("The name of the other end, for the log.")
 
+    on_gone: Callable[[bool], None] | None = Attribute(
+        "Called with whether the connection broke, if the other end goes while reading is paused."
+    )
+
     def suspend_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
         """Stop pings: the protocol above sends and hears something this often, in seconds."""
 
@@ -72,6 +76,7 @@ class ConnectionWriter(Outbound):
             slowness.
         on_overflow: Called once when more waits, with the number of bytes.
         waiting_bytes: How many bytes wait now, including those that the transport holds.
+        drains: How often the transport has sent everything that it held.
     """
 
     __slots__ = (
@@ -85,6 +90,7 @@ class ConnectionWriter(Outbound):
         "_send",
         "_socket",
         "_transport",
+        "drains",
         "max_backlog_bytes",
         "on_overflow",
     )
@@ -99,6 +105,7 @@ class ConnectionWriter(Outbound):
     ) -> None:
         super().__init__(cork, framing)
         self.max_backlog_bytes: int | None = None
+        self.drains = 0
         self.on_overflow: Callable[[int], None] = _ignore
         self._accounted_bytes = 0  # of the waiting bytes, in the budget
         self._transport = transport
@@ -270,6 +277,7 @@ class ConnectionWriter(Outbound):
     def resumeProducing(self) -> None:
         """The transport has sent everything that it held."""
         self._is_blocked = False
+        self.drains += 1
         self._send_backlog()
         if not self.waiting_bytes:
             self._exempt_bytes = 0
@@ -331,6 +339,8 @@ class ConnectionWriter(Outbound):
         if change:
             self._accounted_bytes += change
             self.cork.budget.used += change
+            if self.waiting_bytes > self.watched_bytes:
+                self.cork.flushed[self.on_backlog] = None
 
     def _exempt(self, size: int) -> None:
         """Exempt the rest of the message just written from the limit, if it is about as large."""

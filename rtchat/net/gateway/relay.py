@@ -32,6 +32,8 @@ from rtchat.core.access.proxy_protocol import write_header
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.connection.linger import Linger
+from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.resolver import Endpoints
 from rtchat.net.gateway.target_side import READ_BYTES, TargetFactory, TargetProtocol
@@ -44,7 +46,7 @@ _log = Logger(__package__)
 
 
 LINGER_S = 30.0
-"""How long one side may take to read the last bytes of the other, which is gone."""
+"""How long one side may take none of the last bytes of the other, which is gone."""
 
 # Close codes (RFC 6455, 7.4.1, and its registry).
 _DONE = 1000
@@ -66,7 +68,7 @@ class ProxyProtocol(Protocol):
         self._route = f"{client} -> {factory.target}"
         self._source = source_key(client.host)
         self._is_counted = False
-        self._linger_timer: IDelayedCall | None = None
+        self._linger: Linger | None = None  # once the browser is gone
         self._connecting: Deferred[IProtocol] | None = None
         self._connect_timer: IDelayedCall | None = None
         self._idle_timer: IDelayedCall | None = None
@@ -84,6 +86,7 @@ class ProxyProtocol(Protocol):
         factory = self.factory
         # The WebSocket's own log lines about this connection name the target, too.
         self.transport.peer = self._route
+        self.transport.on_gone = self._gone
         set_read_size(self.transport.transport, READ_BYTES)
         if (reached := factory.limiter.reached(self._source, self.target)) is not None:
             limit = f"[proxy] connections.{reached.name} = {reached.maximum}"
@@ -128,8 +131,15 @@ class ProxyProtocol(Protocol):
         if outgoing is None:
             self._both_ended()
             return
-        self._linger_timer = self.factory.clock.callLater(LINGER_S, self._abort_target, outgoing)
         outgoing.finish()
+        self._wait_for_target(outgoing)
+
+    def _gone(self, is_broken: bool) -> None:
+        """The browser is gone while it was not read: what it sent still goes to the target."""
+        if self._outgoing is not None:
+            self._wait_for_target(self._outgoing)
+        elif is_broken or self._connecting is None:
+            self.transport.abortConnection()
 
     # The target
 
@@ -142,21 +152,29 @@ class ProxyProtocol(Protocol):
         self.transport.unregisterProducer()
         # Until the browser learns of it, what it sends is meant for the target.
         self.transport.receives_after_close = True
+        if self._outgoing is not None:
+            self.transport.other_progress = self._outgoing.progress
         self._close(_DONE, "target closed the connection", LINGER_S)
 
     def target_lost(self, reason: Failure) -> None:
         """The target is gone: send the browser what is left, then close."""
-        self._outgoing = None
+        outgoing, self._outgoing = self._outgoing, None
         if self._is_lost:
             self._both_ended()
             return
-        if reason.check(ConnectionDone) is None and not self._is_closing:
+        if self._linger is not None:
+            self._linger.stop()
+        is_broken = reason.check(ConnectionDone) is None
+        if is_broken and not self._is_closing:
             self._log_end("target broke off", reason.getErrorMessage())
         self.transport.unregisterProducer()
         # Nothing takes what the browser sends now; only its close frame is waited for.
         self.transport.receives_after_close = False
         self.transport.resumeProducing()
-        self._close(_DONE, "target closed the connection", LINGER_S)
+        if is_broken and outgoing is not None and outgoing.has_lost_bytes:
+            self._close(_UNREACHABLE, "target broke off, bytes for it are lost", LINGER_S)
+        else:
+            self._close(_DONE, "target closed the connection", LINGER_S)
 
     def _connected(self, outgoing: IProtocol) -> None:
         self._end_connecting()
@@ -240,9 +258,19 @@ class ProxyProtocol(Protocol):
         else:
             self.transport.close_with(code, reason, grace_s)
 
+    def _wait_for_target(self, outgoing: TargetProtocol) -> None:
+        """Cut the target, which the browser has left, once it takes nothing any more."""
+        if self._linger is None:
+            self._linger = Linger(
+                self.factory.clock, outgoing.progress, lambda: self._abort_target(outgoing)
+            )
+            self._linger.wait(LINGER_S)
+
     def _abort_target(self, outgoing: TargetProtocol) -> None:
         self._log_end("target cut", f"it did not end within {LINGER_S:g} s after the browser")
         outgoing.abort()
+        if not self._is_lost:
+            self.transport.abortConnection()
 
     def _stop_idle_timer(self) -> None:
         if self._idle_timer is not None and self._idle_timer.active():
@@ -252,8 +280,8 @@ class ProxyProtocol(Protocol):
         """Both sides are gone."""
         self._stop_idle_timer()
         self._end_connecting()
-        if self._linger_timer is not None and self._linger_timer.active():
-            self._linger_timer.cancel()
+        if self._linger is not None:
+            self._linger.stop()
         if self._is_counted:
             self._is_counted = False
             self.factory.limiter.leave(self._source, self.target)
@@ -297,7 +325,7 @@ class ProxyFactory(Factory):
         self.idle_timeout_s = idle_timeout_s
         self.limiter = limiter or ConnectionLimiter()
         self.has_proxy_header = has_proxy_header
-        self.outgoing = TargetFactory(pipes or PipePool())
+        self.outgoing = TargetFactory(pipes or PipePool(), Liveness(clock))
 
     @override
     def buildProtocol(self, addr: IAddress | ClientAddress | None) -> ProxyProtocol:

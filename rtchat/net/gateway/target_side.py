@@ -14,8 +14,16 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.liveness import Liveness, progress_of, unread_bytes
+from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.splice import PipePool
-from rtchat.net.connection.transport import PauseForwarder, as_stream, set_no_delay
+from rtchat.net.connection.transport import (
+    PauseForwarder,
+    StreamTransport,
+    as_stream,
+    keep_alive,
+    set_no_delay,
+)
 from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.twisted_internals import (
     is_plain_socket,
@@ -58,6 +66,25 @@ class BrowserSide(typing.Protocol):
         """The connection to the target has ended."""
 
 
+class _TargetWriter(ConnectionWriter):
+    """Knows afterwards what it could not send.
+
+    Attributes:
+        lost_bytes: How many bytes waited when the connection was lost.
+    """
+
+    __slots__ = ("lost_bytes",)
+
+    def __init__(self, transport: StreamTransport, cork: Cork) -> None:
+        super().__init__(transport, cork)
+        self.lost_bytes = 0
+
+    @override
+    def stopProducing(self) -> None:
+        self.lost_bytes = self.waiting_bytes
+        super().stopProducing()
+
+
 @implementer(IHalfCloseableProtocol)
 class TargetProtocol(Protocol):
     """The target's side of the gateway.
@@ -75,14 +102,17 @@ class TargetProtocol(Protocol):
     _end_reason = Failure(ConnectionLost())
     _can_splice = False
 
-    def __init__(self, cork: Cork, pipes: PipePool) -> None:
+    def __init__(self, cork: Cork, pipes: PipePool, liveness: Liveness) -> None:
         self._cork = cork
         self._pipes = pipes
+        self._liveness = liveness
 
     @override
     def connectionMade(self) -> None:
         self._stream = as_stream(self.transport)
-        self.writer = ConnectionWriter(self._stream, self._cork)
+        keep_alive(self._stream)
+        self._liveness.windows.watch(self._stream)
+        self.writer = _TargetWriter(self._stream, self._cork)
         self._is_draining = False
 
     def pair_with(self, browser: BrowserSide) -> None:
@@ -104,7 +134,7 @@ class TargetProtocol(Protocol):
             set_read_size(self._stream, READ_BYTES)
             self._can_splice = is_plain_socket(self._stream)
         # Each side is the other's producer: if one does not read, the other is not read either.
-        browser.transport.registerProducer(PauseForwarder(self._stream), True)
+        browser.transport.registerProducer(_Pauses(self._stream, self._liveness.pauses), True)
         self.writer.register_producer(PauseForwarder(browser.transport))
         if self._has_finished:
             browser.target_finished()
@@ -120,6 +150,15 @@ class TargetProtocol(Protocol):
         else:
             self._stream.resumeProducing()
             self._stream.loseWriteConnection()
+
+    def progress(self) -> object:
+        """Return what changes whenever the target takes something."""
+        return progress_of(self._stream, self.writer.waiting_bytes)
+
+    @property
+    def has_lost_bytes(self) -> bool:
+        """Whether the connection ended while bytes waited for the target."""
+        return self.writer.lost_bytes > 0
 
     def abort(self) -> None:
         """Close at once."""
@@ -174,9 +213,34 @@ class TargetProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._has_ended = True
         self._end_reason = reason
+        self._liveness.windows.forget(self._stream)
+        self._liveness.pauses.lost(self._stream)
         browser, self.browser = self.browser, None
         if browser is not None:
             browser.target_lost(reason)
+
+
+class _Pauses(PauseForwarder):
+    """Pauses a target whose browser does not read, and notices if it breaks off meanwhile."""
+
+    def __init__(self, stream: StreamTransport, pauses: PauseWatch) -> None:
+        super().__init__(stream)
+        self._pauses = pauses
+
+    @override
+    def pauseProducing(self) -> None:
+        self._pauses.watch(self._stream, self._gone)
+        super().pauseProducing()
+
+    @override
+    def resumeProducing(self) -> None:
+        self._pauses.forget(self._stream)
+        super().resumeProducing()
+
+    def _gone(self, is_broken: bool) -> None:
+        # What it sent before is for the browser; with it the end will be read.
+        if is_broken and not unread_bytes(self._stream):
+            self._stream.abortConnection()
 
 
 class TargetFactory(Factory):
@@ -184,14 +248,16 @@ class TargetFactory(Factory):
 
     Args:
         pipes: Lends pipes for splicing.
+        liveness: Notices targets that are gone.
     """
 
     noisy = False
 
-    def __init__(self, pipes: PipePool) -> None:
+    def __init__(self, pipes: PipePool, liveness: Liveness) -> None:
         self._cork = Cork()
         self._pipes = pipes
+        self._liveness = liveness
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> TargetProtocol:
-        return TargetProtocol(self._cork, self._pipes)
+        return TargetProtocol(self._cork, self._pipes, self._liveness)

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
@@ -26,6 +27,8 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.salvage import is_damage, read_around_damage
+from rtchat.net.history.witness import Witness
 
 __all__ = ["HistoryFile"]
 
@@ -33,10 +36,14 @@ _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
 _OFFSET_BITS = 40
 _LOCK_WAIT_S = 5.0
+_PROBE_PLACE = -1
+_PROBE_BYTES = 64 * 1024
 _ROWS_AT_ONCE = (128, 16, 1)  # with six values each; older SQLite allows 999 in a statement
 
+_ADD_LIFE = "ALTER TABLE server ADD COLUMN life TEXT NOT NULL DEFAULT ''"
 _TABLES = (
     "CREATE TABLE server (epoch TEXT NOT NULL, boot TEXT NOT NULL, is_open INTEGER NOT NULL)",
+    _ADD_LIFE,
     """CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -57,8 +64,10 @@ _INSERTS = {
     count: "INSERT INTO message VALUES " + ", ".join(["((? << 40) + ?, ?, ?, ?, ?)"] * count)
     for count in _ROWS_AT_ONCE
 }
-_STREAMS = """SELECT id, name, epoch, first_offset, next_offset, bytes,
-coalesce((SELECT time_s FROM message WHERE place = (id << 40) + first_offset), 0) FROM stream"""
+_STREAMS = "SELECT id, name, epoch, first_offset, next_offset, bytes FROM stream"
+_TIME = "SELECT time_s FROM message WHERE place = ?"
+_MESSAGES = """SELECT place, time_s, message_id, headers, body FROM message
+WHERE place >= ? AND place < ? ORDER BY place"""
 _SIZE = f"length(headers) + length(body) + {OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
@@ -79,14 +88,23 @@ class HistoryFile:
     Raises:
         StoreUnusable: The file cannot be opened, belongs to another program, or is in use; the text
             says which and what to do.
+
+    Attributes:
+        is_copy: Whether it was not the file as it was left, but an older copy or one from
+            elsewhere; then all its streams have new epochs.
+        snapshot: Its contents when it was opened.
     """
 
     def __init__(self, path: Path | None, *, is_power_safe: bool, max_bytes: int) -> None:
         self._path = path
         self._lock: int | None = None
+        self._witness: Witness | None = None
+        self._damaged: set[int] = set()  # streams that cannot be trimmed
+        self.is_copy = False
         try:
             if path is not None:
                 self._lock = _lock(path)
+                self._witness = Witness(self._lock, path)
             self._db = sqlite3.connect(
                 ":memory:" if path is None else path,
                 timeout=_LOCK_WAIT_S,
@@ -95,13 +113,15 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(_remedy(error)) from None
+            raise StoreUnusable(_remedy(error, path)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
+            if self._witness is not None:
+                self._witness.begin(self._life)
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(_remedy(error)) from None
+            raise StoreUnusable(_remedy(error, path)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -112,8 +132,14 @@ class HistoryFile:
         try:
             self._db.execute("UPDATE server SET is_open = 0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
+        except sqlite3.Error:
             self._db.close()
+            raise
+        else:
+            self._db.close()
+            if self._witness is not None:
+                self._witness.seal()
+        finally:
             self._unlock()
 
     # Operations of the store
@@ -134,26 +160,94 @@ class HistoryFile:
                     some = batch.rows[start : start + count]
                     execute(_INSERTS[count], tuple(chain.from_iterable(some)))
                     start += count
+        if batch.streams:
+            self._note(batch.streams[0].number, batch.streams[0].next)
+        elif batch.forgotten:
+            self._note(0)
 
     def read(self, stream: int, first: int, end: int) -> list[Row]:
         """Return the messages of a stream with offsets from ``first`` to before ``end``."""
         base = stream << _OFFSET_BITS
-        found = self._db.execute(
-            "SELECT place, time_s, message_id, headers, body FROM message "
-            "WHERE place >= ? AND place < ? ORDER BY place",
-            (base + first, base + end),
-        )
-        return [Row(stream, place - base, *rest) for place, *rest in found.fetchall()]
+        cursor = self._db.cursor()
+        try:
+            found = cursor.execute(_MESSAGES, (base + first, base + end)).fetchall()
+        finally:
+            cursor.close()  # one that is left at an error would keep the file from being tidied up
+        return [Row(stream, place - base, *rest) for place, *rest in found]
+
+    def read_what_can_be(self, stream: int, first: int, end: int) -> tuple[list[Row], str]:
+        """Return what can be read of a stream, and why the rest cannot be; "" if nothing is lost.
+
+        Raises:
+            sqlite3.Error: Nothing can be read, but not because of damage; later it may be.
+        """
+        return read_around_damage(partial(self.read, stream), first, end)
 
     def find(self, stream: int, since_s: float) -> int | None:
         """Return the offset of the first message of this time or later, or None."""
         place = self._read_number(_SINCE, (*_span(stream), since_s))
         return None if place is None else place - (stream << _OFFSET_BITS)
 
-    def trim(self, trims: Sequence[Trim]) -> list[Trimmed]:
-        """Delete the oldest messages of streams; return what is left of each."""
-        with _transaction(self._db):
-            return [self._trim(trim) for trim in trims]
+    def trim(self, trims: Sequence[Trim]) -> tuple[list[Trimmed], str]:
+        """Delete the oldest messages of streams.
+
+        Returns:
+            What is left of each stream, and why others could not be trimmed; "" if all were.
+        """
+        sound = [trim for trim in trims if trim.stream not in self._damaged]
+        results: list[Trimmed] = []
+        problem = ""
+        try:
+            with _transaction(self._db):
+                results = [self._trim(trim) for trim in sound]
+        except sqlite3.Error as error:
+            # Damage in one stream must not keep the others from being trimmed.
+            problem = str(error)
+            if not is_damage(problem):
+                raise
+            for trim in sound:
+                try:
+                    with _transaction(self._db):
+                        results.append(self._trim(trim))
+                except sqlite3.Error:
+                    self._damaged.add(trim.stream)
+        self._note()
+        return results, problem
+
+    def probe(self) -> None:
+        """Write and delete something, to see whether that works.
+
+        Raises:
+            sqlite3.Error: It does not.
+        """
+        with _transaction(self._db) as execute:
+            execute(
+                "INSERT OR REPLACE INTO message VALUES (?, 0, '', x'', zeroblob(?))",
+                (_PROBE_PLACE, _PROBE_BYTES),
+            )
+        with _transaction(self._db) as execute:
+            execute("DELETE FROM message WHERE place = ?", (_PROBE_PLACE,))
+        self._note()
+
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to the file."""
+        if self._path is None:
+            return True
+        try:
+            return self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def free_bytes(self) -> int | None:
+        """Return how much may still be written to the disk; None if there is no file."""
+        if self._path is None:
+            return None
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def _note(self, stream: int = -1, end: int = 0) -> None:
+        if self._witness is not None:
+            self._witness.note(stream, end)
 
     def _trim(self, trim: Trim) -> Trimmed:
         execute = self._db.execute
@@ -197,26 +291,63 @@ class HistoryFile:
         page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
         execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
         execute("PRAGMA journal_size_limit = 67108864")
-        boot = _boot_id()
+        self._inode = 0 if self._path is None else self._path.stat().st_ino
         with _transaction(self._db):
             if is_empty:
                 execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {_FORMAT}")
                 for table in _TABLES:
                     execute(table)
-                execute("INSERT INTO server VALUES (?, ?, 0)", (token_hex(8), boot))
-            epoch, last_boot, was_open = execute(
-                "SELECT epoch, boot, is_open FROM server"
-            ).fetchone()
-            if was_open and not is_power_safe and (not boot or boot != last_boot):
-                # The machine may have stopped before everything was on the disk. Then offsets that
-                # clients have seen would be given to other messages; a new epoch tells them.
-                epoch = token_hex(8)
-                execute("UPDATE stream SET epoch = ?", (epoch,))
-            # This also shows that the file can be written.
-            execute("UPDATE server SET epoch = ?, boot = ?, is_open = 1", (epoch, boot))
-        streams = [StoredStream(*row) for row in execute(_STREAMS).fetchall()]
+                execute("INSERT INTO server VALUES (?, ?, 0, '')", (token_hex(8), _boot_id()))
+            epoch = self._begin_life(is_power_safe)
+        streams = [
+            StoredStream(
+                number, name, stream_epoch, first, end, size, self._oldest_s(number, first)
+            )
+            for number, name, stream_epoch, first, end, size in execute(_STREAMS).fetchall()
+        ]
         return StoreSnapshot(epoch, streams)
+
+    def _begin_life(self, is_power_safe: bool) -> str:
+        """Mark the file as open; give new epochs if messages may be gone that clients know.
+
+        Returns:
+            The epoch of destinations that are not in the file.
+        """
+        execute, boot, life = self._db.execute, _boot_id(), token_hex(8)
+        if not any(name == "life" for _, name, *_ in execute("PRAGMA table_info(server)")):
+            execute(_ADD_LIFE)  # written by an older rtchat
+        epoch, last_boot, was_open, last_life = execute(
+            "SELECT epoch, boot, is_open, life FROM server"
+        ).fetchone()
+        # The machine may have stopped before everything was on the disk.
+        may_be_cut = was_open and not is_power_safe and (not boot or boot != last_boot)
+        witness = self._witness
+        self.is_copy = (
+            witness is not None
+            and not may_be_cut
+            and not witness.agrees(last_life, self._next_offset)
+            and bool(self._read_number("SELECT count(*) FROM stream", ()))
+        )
+        if may_be_cut or self.is_copy:
+            # Offsets that clients have seen would be given to other messages; a new epoch tells
+            # them.
+            epoch = token_hex(8)
+            execute("UPDATE stream SET epoch = ?", (epoch,))
+        # This also shows that the file can be written.
+        execute("UPDATE server SET epoch = ?, boot = ?, is_open = 1, life = ?", (epoch, boot, life))
+        self._life = life
+        return str(epoch)
+
+    def _next_offset(self, stream: int) -> int:
+        return self._read_number("SELECT next_offset FROM stream WHERE id = ?", (stream,)) or 0
+
+    def _oldest_s(self, stream: int, first: int) -> float:
+        """Return the time of a stream's first message; 0 if there is none, or it is damaged."""
+        try:
+            return float(self._read_number(_TIME, ((stream << _OFFSET_BITS) + first,)) or 0)
+        except (sqlite3.Error, TypeError, ValueError):
+            return 0.0
 
     def _read_number(self, statement: str, values: tuple[float, ...]) -> int | None:
         row = self._db.execute(statement, values).fetchone()
@@ -273,15 +404,43 @@ def _boot_id() -> str:
         return ""
 
 
-def _remedy(error: OSError | sqlite3.Error) -> str:
+def _remedy(error: OSError | sqlite3.Error, path: Path | None) -> str:
     """Return what SQLite or the system reports as a sentence with a remedy."""
     if isinstance(error, OSError):
-        return f"{error.strerror}; change the permissions or the path"
+        if path is None or error.filename in (None, str(path), path):
+            return f"{error.strerror}; change the permissions or the path"
+        return _companion_remedy(Path(error.filename), error.strerror or "")
     text = str(error)
+    if path is not None and ("unable to open" in text or "readonly" in text):
+        # SQLite does not say which of its files it means.
+        for companion in (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal")):
+            if companion.exists() and not (companion.is_file() and _may_write(companion)):
+                return _companion_remedy(companion, "Permission denied")
+        if not _may_write(path.parent):
+            return f"its folder {path.parent} cannot be written; change its permissions or the path"
     for sign, words in _REMEDIES.items():
         if sign in text:
             return words
     return f"{text}; name another file"
+
+
+def _companion_remedy(companion: Path, reason: str) -> str:
+    """Return what to do about a file beside the database: its lock, or one of SQLite's."""
+    if not companion.exists():
+        return (
+            f"{companion} beside it cannot be created ({reason}); change the permissions of the "
+            "folder or the path"
+        )
+    if companion.is_dir():
+        return f"{companion} beside it is a folder; move it away"
+    return (
+        f"{companion} beside it cannot be opened for writing ({reason}); change the owner or the "
+        "permissions of that file, too"
+    )
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 _REMEDIES = {

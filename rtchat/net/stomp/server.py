@@ -22,15 +22,18 @@ from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.drain import Drain
+from rtchat.net.connection.linger import Linger
+from rtchat.net.connection.liveness import Liveness, Silence, Taken, progress_of, taken_by_peer
 from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
+from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
 
 __all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
 _log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
-"""How long a client may take to read its last frames before the connection is aborted."""
+"""How long a client may take none of its last bytes before the connection is aborted."""
 
 SLOW_PUBLISHER_S = 0.1
 """How long reading from a publisher pauses after each read while memory is nearly used up."""
@@ -72,6 +75,8 @@ class StompProtocol(Protocol):
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # the reasons why reading is paused
         self._is_rate_logged = False
+        self._silence: Silence | None = None  # if heart-beats are expected
+        self._linger: Linger | None = None  # once the session has ended
 
     @override
     def connectionMade(self) -> None:
@@ -86,8 +91,10 @@ class StompProtocol(Protocol):
             set_no_delay(transport)
             self._writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
-        self._writer.max_backlog_bytes = factory.limits.max_backlog_bytes
+            factory.liveness.windows.watch(transport)
+        factory.backlogs.start(self)
         self._writer.on_overflow = self._backlog_overflowed
+        self._writer.on_backlog = self._backlog_grew
         self.session = Session(factory.broker, factory.limits, self._writer, self)
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
@@ -116,8 +123,14 @@ class StompProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
         self.factory.memory_pressure.growth.pop(self, None)
+        self.factory.backlogs.forget(self)
         self._cancel_timers()
         self._writer.stopProducing()
+        if self._linger is not None:
+            self._linger.stop()
+        if self._framed is None:
+            self.factory.liveness.windows.forget(self._stream)
+            self.factory.liveness.pauses.lost(self._stream)
         with self.factory.broker.turn:
             self.session.lost()
         why = self._closed_as
@@ -127,9 +140,34 @@ class StompProtocol(Protocol):
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
-        """Send ERROR ``server shutting down``, then close the connection."""
+        """Send what waits, then close the connection."""
         with self.factory.broker.turn:
             self.session.shut_down()
+        if self in self.factory.protocols:
+            # Also if it was closing already, and its client takes the last bytes slowly.
+            self._schedule(CLOSE_GRACE_S, self.abort)
+
+    # Looked at by the backlog watch
+
+    @property
+    def writer(self) -> ConnectionWriter:
+        """The send side."""
+        return self._writer
+
+    @property
+    def peer(self) -> str:
+        """The name of the client's address."""
+        return self._peer
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the client is not read."""
+        return bool(self._pauses)
+
+    def taken_bytes(self) -> int | None:
+        """Return what grows as the client takes bytes, or None where the system does not say."""
+        taken = self._taken()
+        return None if taken is None else taken.total
 
     def abort(self) -> None:
         """Close the connection at once; unsent bytes are lost."""
@@ -144,15 +182,12 @@ class StompProtocol(Protocol):
         """Close, because memory is used up and this client has the largest backlog."""
         held, budget = self.held_bytes, self.factory.broker.budget
         used = budget.used
+        self.close_as_slow(too_slow_by_far(held, used, budget.max_bytes))
+
+    def close_as_slow(self, problem: LimitExceeded) -> None:
+        """Drop the backlog, and end the session."""
         self._writer.discard_backlog()
-        self.session.fail(
-            LimitExceeded(
-                f"too slow: {held} bytes wait for this client, more than for any other, and the "
-                f"server's memory limit of {budget.max_bytes} bytes is reached",
-                f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
-            ),
-            reason=CloseReason.SLOW,
-        )
+        self.session.fail(problem, reason=CloseReason.SLOW)
 
     def close_for_memory_growth(self, left_behind: int) -> None:
         """Close, because memory is used up and this client goes on filling it.
@@ -161,13 +196,7 @@ class StompProtocol(Protocol):
             left_behind: How many bytes it added to queues and transactions meanwhile.
         """
         budget = self.factory.broker.budget
-        problem = LimitExceeded(
-            f"too much: {left_behind} bytes of this client were added to queues and "
-            "transactions while memory was short, more than of any other, and the server's "
-            f"memory limit of {budget.max_bytes} bytes is reached",
-            f"The server holds {budget.used} bytes. What it has confirmed it keeps. "
-            "The limit is memory.max_bytes of the server.",
-        )
+        problem = too_much_added(left_behind, budget.used, budget.max_bytes)
         with self.factory.broker.turn:
             self.session.fail(problem)
 
@@ -189,6 +218,7 @@ class StompProtocol(Protocol):
                 send_ms * _SEND_SHARE / 1000, self._send_heartbeat
             )
         if receive_ms:
+            self._silence = Silence(self._taken)
             self._check_silence_in(receive_ms * _SILENCE_SHARE / 1000)
         elif self._framed is None:
             keep_alive(self._stream)
@@ -241,12 +271,13 @@ class StompProtocol(Protocol):
                 why=reason.value,
                 text=text,
             )
-        self._schedule(CLOSE_GRACE_S, self.abort)
         for pause in list(self._pauses):
             self._resume(pause)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
+            self._linger = Linger(self._clock, self._progress, self.abort)
+            self._linger.wait(CLOSE_GRACE_S)
             self._writer.close(linger=reason is not CloseReason.DONE)
 
     # Flow control
@@ -254,6 +285,11 @@ class StompProtocol(Protocol):
     def _pause(self, why: str) -> None:
         if not self._pauses:
             self._stream.pauseProducing()
+            if self._framed is None:
+                probe = None if self._heartbeat.send_ms else self._send_line_end
+                self.factory.liveness.pauses.watch(self._stream, self._gone, probe)
+            else:
+                self._framed.on_gone = self._gone
         self._pauses.add(why)
 
     def _resume(self, why: str) -> None:
@@ -262,7 +298,24 @@ class StompProtocol(Protocol):
             if not self._pauses:
                 # The silence was ours, not the client's.
                 self._last_read_s = self._clock.seconds()
+                if self._framed is None:
+                    self.factory.liveness.pauses.forget(self._stream)
                 self._stream.resumeProducing()
+
+    def _gone(self, is_broken: bool) -> None:
+        """The client has closed the connection, or broken it, while a limit made it wait."""
+        how = "broke" if is_broken else "was closed by the client"
+        problem = LimitExceeded(
+            f"the connection {how} while frames waited",
+            "What was sent and has no RECEIPT may have had no effect.",
+        )
+        with self.factory.broker.turn:
+            self.session.fail(problem)
+
+    def _send_line_end(self) -> None:
+        """Send what may stand between any frames, so that the system of a dead client objects."""
+        if not self._writer.waiting_bytes:
+            self._writer.write_now(HEARTBEAT)
 
     def _slow_down(self) -> None:
         """Pause reading from a publisher after each read while memory is nearly used up."""
@@ -312,7 +365,9 @@ class StompProtocol(Protocol):
             # While reading is paused, nothing can be heard.
             self._check_silence_in(allowed_s)
             return
-        left_s = self._last_read_s + allowed_s - self._clock.seconds()
+        silence, heard_s = self._silence, self._last_read_s
+        assert silence is not None
+        left_s = silence.left_s(self._clock.seconds(), heard_s, allowed_s, heard_s)
         if left_s > 0:
             self._check_silence_in(left_s)
             return
@@ -322,16 +377,21 @@ class StompProtocol(Protocol):
             CloseReason.SILENT,
         )
 
-    def _backlog_overflowed(self, waiting: int) -> None:
+    def _taken(self) -> Taken | None:
+        return taken_by_peer(self._stream, self._writer.waiting_bytes)
+
+    def _progress(self) -> object:
+        return progress_of(self._stream, self._writer.waiting_bytes)
+
+    def _backlog_overflowed(self, waiting_bytes: int) -> None:
         limit = self.factory.limits.max_backlog_bytes
-        self._writer.discard_backlog()
-        self.session.fail(
-            LimitExceeded(
-                f"too slow: more than {limit} bytes wait to be read",
-                f"{waiting} bytes were waiting. The limit is backlog.max_bytes of the server.",
-            ),
-            reason=CloseReason.SLOW,
-        )
+        # If it has read all, what waits is what it has to acknowledge first.
+        is_read = self._writer.is_writable
+        unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
+        self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
+
+    def _backlog_grew(self) -> None:
+        self.factory.backlogs.note(self)
 
     def _handle_bug(self) -> None:
         _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
@@ -361,6 +421,8 @@ class StompFactory(Drain[StompProtocol], Factory):
         self.broker = broker
         self.limits = limits
         self.clock = clock
+        self.liveness = Liveness(clock)
+        self.backlogs = BacklogWatch(broker, limits, clock)
         self.protocols: set[StompProtocol] = set()
         self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
         broker.budget.on_over = self._relieve
@@ -371,7 +433,9 @@ class StompFactory(Drain[StompProtocol], Factory):
         return StompProtocol(self)
 
     def shut_down(self) -> Deferred[None]:
-        """End every session with ERROR ``server shutting down``, and close its connection.
+        """End every session, and close its connection once what waits is out.
+
+        No ERROR is sent: clients take it for their own mistake, and do not come back.
 
         Returns:
             Fires when all are gone: at the latest after the grace period, when those that do not

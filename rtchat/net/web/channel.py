@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from typing_extensions import override
 
+from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import address_name, as_stream
 from rtchat.net.twisted_internals import HTTPConnection, replace_protocol
 from rtchat.net.web.limiter import HttpLimiter
@@ -30,6 +31,7 @@ class _Site(Protocol):
     """What a connection needs of its site."""
 
     clock: IReactorTime
+    liveness: Liveness
     handshake_timeout_s: float
     limiter: HttpLimiter
 
@@ -52,6 +54,7 @@ class UpgradableConnection(HTTPConnection):
         if self._source is None:
             stream.abortConnection()
         else:
+            self.site.liveness.windows.watch(stream)
             super().connectionMade()
 
     @override
@@ -115,6 +118,7 @@ class UpgradableConnection(HTTPConnection):
         elif not self._has_request and _is_shaking_hands(self.transport):
             self._log_end("broke off", f"during the TLS handshake ({reason.getErrorMessage()})")
         self._stop_head_timer()
+        self.site.liveness.windows.forget(as_stream(self.transport))
         self._leave_limiter()
         super().connectionLost(reason)
 
@@ -164,6 +168,7 @@ class UpgradableConnection(HTTPConnection):
     def upgrade_to(self, protocol: IProtocol) -> None:
         """Hand the connection over to a protocol, with all bytes that were read already."""
         transport: Any = self.transport
+        self.site.liveness.windows.forget(transport)
         self._leave_limiter()
         self.setTimeout(None)
         transport.unregisterProducer()

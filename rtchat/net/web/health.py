@@ -15,8 +15,10 @@ __all__ = ["Health"]
 class Health(Resource):
     """``/health``: a JSON object; an answer at all shows that the server is alive.
 
+    The status code is 503 if the server cannot keep a promise now.
+
     Args:
-        facts: Returns the object's members.
+        facts: Returns the object's members; ``status`` is "ok", "degraded" or "failed".
     """
 
     isLeaf = True
@@ -28,4 +30,7 @@ class Health(Resource):
     def render_GET(self, request: Request) -> bytes:
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"Cache-Control", b"no-store")
-        return json_line(self._facts())
+        facts = self._facts()
+        if facts.get("status", "ok") != "ok":
+            request.setResponseCode(503)
+        return json_line(facts)

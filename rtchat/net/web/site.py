@@ -13,6 +13,7 @@ from typing_extensions import override
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.net.connection.client_address import forwarded_client
+from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import as_stream
 from rtchat.net.web.channel import UpgradableConnection
 from rtchat.net.web.limiter import HttpLimiter
@@ -64,6 +65,7 @@ class PageSite(Site):
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self.clock = clock
+        self.liveness = Liveness(clock)
         self.handshake_timeout_s = handshake_timeout_s
         self.limiter = limiter or HttpLimiter(clock)
         self._is_own_name = lru_cache(maxsize=256)(hosts.allows)

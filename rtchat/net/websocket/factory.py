@@ -8,6 +8,8 @@ from typing_extensions import override
 
 from rtchat.core.flow.outbound import Cork
 from rtchat.net.connection.drain import Drain
+from rtchat.net.connection.liveness import Liveness
+from rtchat.net.websocket.closing import CLOSE_GRACE_S
 from rtchat.net.websocket.transport import WebSocket
 from rtchat.net.websocket.txws_adapter import TxwsFactory
 
@@ -52,6 +54,7 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
     ) -> None:
         super().__init__(wrapped)
         self.clock = clock
+        self.liveness = Liveness(clock)
         self.cork = Cork() if cork is None else cork
         self.ping_interval_s = ping_interval_s
         self.ping_timeout_s = ping_timeout_s
@@ -62,11 +65,14 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
     def shut_down(self) -> Deferred[None]:
         """Close every WebSocket because the server stops; fire when all are gone."""
         self.is_stopping = True
-        return self.drain(
-            lambda websocket: websocket.close_with(_RESTARTING, "server shutting down")
-        )
+        return self.drain(_shut_down)
 
     @override
     def unregisterProtocol(self, p: WebSocket) -> None:
         super().unregisterProtocol(p)
         self.connection_ended()
+
+
+def _shut_down(websocket: WebSocket) -> None:
+    websocket.close_with(_RESTARTING, "server shutting down")
+    websocket.end_within(CLOSE_GRACE_S)

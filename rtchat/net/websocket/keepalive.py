@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from rtchat.core.websocket.framing import Opcode, frame_header
+from rtchat.net.connection.liveness import Silence, Taken
 from rtchat.net.connection.writer import ConnectionWriter
 
 __all__ = ["KeepAlive", "KeptAlive"]
@@ -25,8 +26,11 @@ class KeptAlive(Protocol):
     def can_hear(self) -> bool:
         """Whether an answer would be heard: reading is not paused and no close was sent."""
 
+    def taken(self) -> Taken | None:
+        """Return what the other side has taken, or None where the system does not say."""
+
     def ping_unanswered(self, timeout_s: float) -> None:
-        """Nothing was heard for this long after a ping."""
+        """Nothing was heard for this long after a ping, or after the bytes before it."""
 
 
 class KeepAlive:
@@ -36,7 +40,8 @@ class KeepAlive:
         connection: The WebSocket.
         clock: Where timers run.
         interval_s: Seconds between pings; 0 sends none.
-        timeout_s: Seconds to wait for any byte after a ping; 0 waits for ever.
+        timeout_s: Seconds to wait for any byte after a ping, and after the bytes that stand before
+            it were taken; 0 waits for ever.
 
     Attributes:
         heard_s: When the other side was last heard, by the clock; the connection sets it with
@@ -50,6 +55,7 @@ class KeepAlive:
         "_late_pong",
         "_ping_timer",
         "_pong_timer",
+        "_silence",
         "_timeout_s",
         "heard_s",
     )
@@ -63,6 +69,7 @@ class KeepAlive:
         self._timeout_s = timeout_s
         self._ping_timer: IDelayedCall | None = None
         self._pong_timer: IDelayedCall | None = None
+        self._silence: Silence | None = None  # once a ping was sent
         self._late_pong = b""
         self.heard_s = 0.0
 
@@ -93,6 +100,10 @@ class KeepAlive:
     def _ping(self) -> None:
         if not self._connection.is_open:
             return
+        if self._timeout_s > 0:
+            if self._silence is None:
+                self._silence = Silence(self._connection.taken)
+            self._silence.note(self._clock.seconds(), self.heard_s)
         self._connection.writer.write_now(frame_header(Opcode.PING, 0))
         self.start()
         is_awaited = self._pong_timer is not None and self._pong_timer.active()
@@ -101,8 +112,14 @@ class KeepAlive:
             self._pong_timer = self._clock.callLater(self._timeout_s, self._expect_pong, now_s)
 
     def _expect_pong(self, asked_s: float) -> None:
-        # Any byte is a sign of life.
-        if self.heard_s < asked_s and self._connection.can_hear:
+        # Any byte is a sign of life, in either direction.
+        if self.heard_s >= asked_s or not self._connection.can_hear:
+            return
+        assert self._silence is not None
+        left_s = self._silence.left_s(self._clock.seconds(), asked_s, self._timeout_s, self.heard_s)
+        if left_s > 0:
+            self._pong_timer = self._clock.callLater(left_s, self._expect_pong, asked_s)
+        else:
             self._connection.ping_unanswered(self._timeout_s)
 
     # Pongs

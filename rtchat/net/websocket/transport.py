@@ -6,16 +6,10 @@ txWS answers the handshake (:mod:`rtchat.net.websocket.txws_adapter`). Frames ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
-from twisted.internet.interfaces import (
-    IConsumer,
-    IDelayedCall,
-    IProducer,
-    IPushProducer,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,7 +17,7 @@ from typing_extensions import override
 from websockets.utils import apply_mask
 from zope.interface import implementer
 
-from rtchat.core.flow.outbound import Cork, Framing
+from rtchat.core.flow.outbound import Framing
 from rtchat.core.websocket.deflate import Deflate
 from rtchat.core.websocket.framing import (
     PLAIN,
@@ -34,13 +28,15 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
+from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
 from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size
+from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
 from rtchat.net.websocket.messages import MessageProtocol
-from rtchat.net.websocket.txws_adapter import TxwsConnection
+from rtchat.net.websocket.settings import WebSocketSettings
 
 with suppress(ImportError):  # PyPy and exotic machines unmask in Python
     from websockets.speedups import apply_mask
@@ -48,9 +44,6 @@ with suppress(ImportError):  # PyPy and exotic machines unmask in Python
 __all__ = ["WebSocket"]
 
 _log = Logger(__package__)
-
-CLOSE_GRACE_S = 5.0
-"""How long the other side may take to answer a close frame."""
 
 _NO_PONG = 3012
 
@@ -62,19 +55,8 @@ _TURN_BYTES = 64 * 1024
 """Decompressed data is passed up in pieces of about this size, so that back-pressure can act."""
 
 
-class _Factory(Protocol):
-    """What a WebSocket takes from its factory; see :class:`rtchat.net.websocket.factory`."""
-
-    clock: IReactorTime
-    cork: Cork
-    ping_interval_s: float
-    ping_timeout_s: float
-    max_message_bytes: int
-    deflate: bool
-
-
 @implementer(IFramedTransport, IConsumer, IPushProducer)
-class WebSocket(TxwsConnection):
+class WebSocket(ClosingConnection):
     """One WebSocket: a protocol on a connection, and the transport of the wrapped protocol.
 
     A wrapped protocol of a byte stream receives the payload of every message, text or binary,
@@ -83,32 +65,20 @@ class WebSocket(TxwsConnection):
     chooses text or binary for each.
     """
 
-    factory: _Factory
-    transport: StreamTransport
-    disconnecting: bool
-
-    receives_after_close = False
-    """Whether data that arrives between our close frame and the other side's is still passed up,
-    and may be paused: for a wrapped protocol that closes only its own direction."""
-
-    has_closed = False
-    """Whether either side has begun the closing handshake; otherwise the connection broke off."""
+    factory: WebSocketSettings
+    writer: SplicingWriter
 
     is_end_logged = False
     """Whether the end of this connection is in the log already, which has one line about it."""
 
-    is_open = False
-    """Whether the handshake is done and no close frame was sent."""
+    on_gone: Callable[[bool], None] | None = None
+    """Called with whether the connection broke, if the other side goes while reading is paused;
+    by default, the connection is aborted."""
 
-    _is_answered = False
-    _is_lost = False
-    _is_reading = True
     _is_processing = False
     _has_received = False
-    _abort_timer: IDelayedCall | None = None
     _process_timer: IDelayedCall | None = None
     _early_messages: list[tuple[Framing, bytes]] | None = None  # written before the handshake
-    _early_close: tuple[int, str, float] | None = None  # asked for before the handshake
 
     @override
     def makeConnection(self, transport: StreamTransport) -> None:
@@ -116,6 +86,7 @@ class WebSocket(TxwsConnection):
         self.peer = peer_name(transport)
         self._framings = PLAIN
         set_read_size(transport, _READ_BYTES)
+        factory.liveness.windows.watch(transport)
         self.writer = SplicingWriter(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._keep_alive = KeepAlive(
             self, factory.clock, factory.ping_interval_s, factory.ping_timeout_s
@@ -184,9 +155,12 @@ class WebSocket(TxwsConnection):
         self.is_open = False
         self.writer.stopProducing()
         self._keep_alive.stop()
-        for timer in (self._abort_timer, self._process_timer):
-            if timer is not None and timer.active():
-                timer.cancel()
+        self.factory.liveness.windows.forget(self.transport)
+        self.factory.liveness.pauses.lost(self.transport)
+        if self._linger is not None:
+            self._linger.stop()
+        if self._process_timer is not None and self._process_timer.active():
+            self._process_timer.cancel()
         super().connectionLost(reason)
 
     def _process_input(self) -> None:
@@ -203,6 +177,7 @@ class WebSocket(TxwsConnection):
                 self._has_received
                 and self._messages is None
                 and (self.is_open or self.receives_after_close)
+                and not pongs
             ):
                 # Most reads begin and end within a message; those between are complete.
                 stream += reader.plain_messages()
@@ -211,6 +186,9 @@ class WebSocket(TxwsConnection):
                 break
             opcode, data, _ = piece
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
+                if pongs:
+                    self._keep_alive.answer(pongs)
+                    pongs = []
                 if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close frame
                 if not self._has_received:
@@ -228,6 +206,12 @@ class WebSocket(TxwsConnection):
                         stream.clear()
                         size = 0
             elif opcode == Opcode.PING:
+                # Answers go out in the order of what they answer: first those to the data before
+                # the ping, then its pong, then those to the data behind it.
+                if stream:
+                    self.wrappedProtocol.dataReceived(b"".join(stream))
+                    stream.clear()
+                    size = 0
                 pongs.append(frame_header(Opcode.PONG, len(data)) + data)
             elif opcode == Opcode.CLOSE:
                 close = data
@@ -320,63 +304,6 @@ class WebSocket(TxwsConnection):
                 self._early_messages = []
             self._early_messages.append((framing, data))
 
-    @override
-    def loseConnection(self) -> None:
-        """Close with the code 1000."""
-        self.close_with(1000, "")
-
-    def close_with(self, code: int, reason: str, grace_s: float = CLOSE_GRACE_S) -> None:
-        """Send what was written, then a close frame; abort if the other side does not answer.
-
-        Of several calls, the first one's code and reason are sent, and the shortest time counts.
-
-        Args:
-            code: A close code of RFC 6455 or of this server.
-            reason: A text for people.
-            grace_s: Seconds that the other side may take to read everything and to answer.
-        """
-        if self._is_lost:
-            return
-        if self.disconnecting:
-            self._abort_after(grace_s)
-            return
-        self.disconnecting = True
-        if self._is_answered:
-            self._send_close(code, reason, grace_s)
-        else:
-            self._early_close = (code, reason, grace_s)
-
-    def _send_close(self, code: int, reason: str, grace_s: float) -> None:
-        self.has_closed = True
-        if self.is_open:
-            self.is_open = False
-            self.writer.write_now(close_frame(code, reason))
-        if not self.receives_after_close:
-            self._resume_reading()
-        self._abort_after(grace_s)
-
-    def abortConnection(self) -> None:
-        """Close TCP at once; unsent bytes are lost."""
-        self.transport.abortConnection()
-
-    def _close_transport(self, *, linger: bool) -> None:
-        """Close TCP once everything is sent; abort if the other side does not read."""
-        self._resume_reading()
-        self._abort_after(CLOSE_GRACE_S)
-        self.writer.close(linger=linger)
-
-    def _resume_reading(self) -> None:
-        """Read on while closing, even if reading was paused, to receive the close frame."""
-        if not self._is_reading:
-            self.resumeProducing()
-
-    def _abort_after(self, grace_s: float) -> None:
-        clock, timer = self.factory.clock, self._abort_timer
-        if timer is None:
-            self._abort_timer = clock.callLater(grace_s, self.abortConnection)
-        elif timer.active() and timer.getTime() > clock.seconds() + grace_s:
-            timer.reset(grace_s)
-
     # Back-pressure
 
     @override
@@ -395,11 +322,13 @@ class WebSocket(TxwsConnection):
         """Stop reading."""
         if not self.disconnecting or self.receives_after_close:
             self._is_reading = False
+            self.factory.liveness.pauses.watch(self.transport, self._peer_gone)
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Resume reading."""
         self._is_reading = True
+        self.factory.liveness.pauses.forget(self.transport)
         clock = self.factory.clock
         self._keep_alive.heard_s = clock.seconds()
         if self._is_lost:
@@ -423,12 +352,22 @@ class WebSocket(TxwsConnection):
         """Close, because the consumer of our data is gone."""
         self.loseConnection()
 
+    def _peer_gone(self, is_broken: bool) -> None:
+        if self.on_gone is not None:
+            self.on_gone(is_broken)
+        else:
+            self.abortConnection()
+
     # Keep-alive
 
     @property
     def can_hear(self) -> bool:
         """Whether an answer to a ping would be heard now."""
         return self._is_reading and not self.disconnecting
+
+    def taken(self) -> Taken | None:
+        """Return what the other side has taken, or None where the system does not say."""
+        return taken_by_peer(self.transport, self.writer.waiting_bytes)
 
     def suspend_pings(self, send_s: float, hear_s: float) -> None:
         """Send no pings from now on if the protocol above has heart-beats that are as frequent.

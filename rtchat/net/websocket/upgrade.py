@@ -14,13 +14,14 @@ from typing_extensions import override
 
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, AccessRule, Source
-from rtchat.core.websocket.deflate import Deflate, agree
+from rtchat.core.websocket.deflate import Agreement, Deflate, agree
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.twisted_internals import override_peer
 from rtchat.net.web.channel import UpgradableConnection
 from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
 from rtchat.net.websocket.factory import WebSockets
+from rtchat.net.websocket.offers import OfferLog, declined_offers
 from rtchat.net.websocket.txws_adapter import clean_request
 
 __all__ = ["STOMP_SUBPROTOCOLS", "UpgradeResource", "WebSocketResource"]
@@ -47,14 +48,18 @@ class _Upgrade:
         key: ``Sec-WebSocket-Key``.
         subprotocol: The best one offered that is known, or None.
         agreed: The compression to agree upon, or None.
+        declined: Sentences about what the client offers and the server cannot take.
     """
 
     key: str
     subprotocol: str | None
     agreed: Deflate | None
+    declined: Sequence[str] = ()
 
 
-def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalPage:
+def _read_upgrade(
+    request: Request, known: Sequence[str], *, may_deflate: bool
+) -> _Upgrade | RefusalPage:
     """Validate a handshake (RFC 6455, 4.2.1); return it, or the page that refuses it."""
 
     def tokens(name: str) -> list[str]:
@@ -82,12 +87,17 @@ def _read_upgrade(request: Request, known: Sequence[str]) -> _Upgrade | RefusalP
         return RefusalPage(400, "Sec-WebSocket-Key must be 16 bytes in base64, once.\n")
     extensions = ",".join(header_values(request, "Sec-WebSocket-Extensions"))
     try:
-        agreed = agree(extensions)
+        agreement = agree(extensions)
     except ValueError as error:
         return RefusalPage(400, f"{error}.\n")
-    offered = set(tokens("Sec-WebSocket-Protocol"))
+    offered = tokens("Sec-WebSocket-Protocol")
     chosen = next((name for name in known if name in offered), None)
-    return _Upgrade(keys[0].strip(), chosen, agreed)
+    declined: Sequence[str] = ()
+    if not may_deflate:
+        agreement = Agreement(None, agreement.unknown)
+    if agreement.unknown or agreement.unmet or (offered and chosen is None):
+        declined = declined_offers(offered if chosen is None else (), known, agreement)
+    return _Upgrade(keys[0].strip(), chosen, agreement.deflate, declined)
 
 
 class UpgradeResource(Resource):
@@ -95,6 +105,10 @@ class UpgradeResource(Resource):
 
     isLeaf = True
     subprotocols: Sequence[str] = STOMP_SUBPROTOCOLS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._offer_log = OfferLog()
 
     @override
     def render(self, request: Request) -> bytes | int:
@@ -109,7 +123,7 @@ class UpgradeResource(Resource):
         except AccessDenied as error:
             log_refusal(request, str(error))
             return RefusalPage(403, _REFUSED).render(request)
-        upgrade = _read_upgrade(request, self.subprotocols)
+        upgrade = _read_upgrade(request, self.subprotocols, may_deflate=websockets.deflate)
         if isinstance(upgrade, RefusalPage):
             log_refusal(request, f"{source} sent no WebSocket handshake: {upgrade.text.strip()}")
             return upgrade.render(request)
@@ -118,6 +132,8 @@ class UpgradeResource(Resource):
             return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
                 request
             )
+        if upgrade.declined:
+            self._offer_log.note(request, upgrade.declined)
         channel = cast(UpgradableConnection, request.channel)
         override_peer(channel.transport, address)
         protocol = websockets.buildProtocol(ClientAddress.at(address, source.origin))

@@ -174,7 +174,7 @@ def test_a_message_s_bytes_are_those_of_the_specification(broker: Broker) -> Non
     broker.cork.flush()
     assert outbound.data == (
         b"MESSAGE\nsubscription:sub\\c1\nmessage-id:epoch-1\ndestination:/topic/a\n"
-        b"content-length:5\ncontent-type:text/plain\n\nhello\0"
+        b"content-length:5\ncontent-type:text/plain\n\nhello\0\n"
     )
 
 
@@ -203,7 +203,7 @@ def test_each_version_gets_its_own_escapes(
         outbound.data
         == (
             f"MESSAGE\nsubscription:0\nmessage-id:epoch-1\ndestination:{destination}\n"
-            f"content-length:0\n{header}\n\n\0"
+            f"content-length:0\n{header}\n\n\0\n"
         ).encode()
     )
 
@@ -244,7 +244,7 @@ def test_a_name_that_1_0_cannot_write_is_not_passed_on(broker: Broker, name: str
     _, outbound = subscription(broker, "/topic/a", "0", V10)
     publish(broker, "/topic/a", Frame("SEND", {name: "x", "y": "z"}))
     broker.cork.flush()
-    assert outbound.data.endswith(b"content-length:0\ny:z\n\n\0")
+    assert outbound.data.endswith(b"content-length:0\ny:z\n\n\0\n")
 
 
 def test_names_that_only_look_like_the_server_s_are_passed_on() -> None:

@@ -7,8 +7,10 @@ whether it may happen now, and at the end of each frame whether something had to
 - every accepted message is in exactly one place: ready, unacknowledged somewhere, in an open
   transaction, dead-lettered, or done with; nothing is delivered twice without ``redelivered:true``;
 - a consumer gets the first message it wants, by priority and then by original order;
-- a frame's receipt comes after all that its effect causes;
+- a frame's receipt comes after all that its effect causes, but that of SUBSCRIBE before;
 - who has to wait, waits before any effect, and for as long as a queue is full and no longer;
+- nobody waits for itself, directly or through others that wait, and no queue holds more than twice
+  its limits because of that;
 - the broker's counts of messages and bytes are the model's.
 
 ``make soak`` looks longer than ``make test``; ``RTCHAT_EXAMPLES=2000`` says how long.
@@ -121,6 +123,7 @@ class Msg:
     dead_size: int
     expires_s: float
     returns: int = 0
+    failures: int = 0
 
     @property
     def place(self) -> tuple[int, int]:
@@ -177,9 +180,17 @@ class Peer:
     transactions: dict[str, list[Action]] = field(default_factory=dict)
     is_stalled: bool = False
     waits_with: Frame | None = None
+    waits_for: str = ""
     is_gone: bool = False
     receipts: int = 0
     names: int = 0
+    had: set[str] = field(default_factory=set)
+    ended: list[Sub] = field(default_factory=list)
+    ended_names: set[str] = field(default_factory=set)
+
+    def holders(self) -> list[Sub]:
+        """Return all that may hold deliveries, ended or not."""
+        return [*self.subs.values(), *self.ended]
 
 
 class Refused(Exception):
@@ -216,14 +227,16 @@ class Model:
     def held(self) -> list[Msg]:
         """Return every message that a queue holds."""
         held = [msg for msgs in self.ready.values() for msg in msgs]
-        held += [msg for sub in self.subs() for msg in sub.unacked.values()]
+        holders = [sub for peer in self.alive() for sub in peer.holders()]
+        held += [msg for sub in holders for msg in sub.unacked.values()]
         held += [msg for settlement in self.settlements() for msg in settlement.taken.values()]
         return held
 
-    def is_full(self, queue: str) -> bool:
-        """Whether publishers have to wait."""
+    def is_full(self, queue: str, times: int = 1) -> bool:
+        """Whether publishers have to wait; whether it holds so many times as much."""
         held = [msg for msg in self.held() if msg.queue == queue]
-        return len(held) >= MAX_MESSAGES or sum(msg.size for msg in held) >= MAX_BYTES
+        size = sum(msg.size for msg in held)
+        return len(held) >= times * MAX_MESSAGES or size >= times * MAX_BYTES
 
     def first_for(self, sub: Sub) -> Msg | None:
         """Return the message that the subscription would get; look away from expired ones."""
@@ -260,7 +273,13 @@ class Model:
         for peer in self.alive():
             assert peer.client.is_waiting == (peer.waits_with is not None)
             if peer.waits_with is not None:
-                assert self._must_wait(peer, peer.waits_with), "it has room and was not told"
+                assert self._full_queues(peer, peer.waits_with), "it has room and was not told"
+
+    def nobody_waits_for_itself(self) -> None:
+        """See that no chain of waiting clients is closed."""
+        for peer in self.alive():
+            if peer.waits_with is not None:
+                assert not self._would_wait_for_itself(peer, peer.waits_for)
 
     def settle(self, queues: Iterable[str] | None = None) -> None:
         """See that each consumer gets the first message for it, until none is left."""
@@ -285,26 +304,33 @@ class Model:
             name = headers["ack" if is_1_2 else "message-id"]
             assert name not in sub.unacked
             sub.unacked[name] = msg
+            sub.owner.had.add(name)
 
     def _begin(self, peer: Peer, frame: Frame) -> None:
         follows = self.journal[0] if self.journal else None
-        must_wait = self._must_wait(peer, frame)
-        if must_wait:
+        peer.waits_with = None
+        try:
+            peer.waits_for = self._place_to_wait(peer, frame)
+        except Refused:
+            self._expect(peer, "ERROR")
+            self.lose(peer)
+            return
+        if peer.waits_for:
             assert follows is not None
             assert (follows.kind, follows.client) == ("wait", peer.client)
             self.journal.popleft()
             peer.waits_with = frame
             return
-        peer.waits_with = None
         try:
             self._effect(peer, frame)
         except Refused:
             self._expect(peer, "ERROR")
             self.lose(peer)
             return
-        self._expect(peer, "RECEIPT", frame.headers["receipt"])
+        if frame.command != "SUBSCRIBE":
+            self._expect(peer, "RECEIPT", frame.headers["receipt"])
         if frame.command == "DISCONNECT":
-            self.lose(peer)
+            self.lose(peer, has_failed=False)
 
     def _expect(self, peer: Peer, command: str, receipt: str = "") -> None:
         assert self.journal, f"no {command}"
@@ -314,17 +340,49 @@ class Model:
         if receipt:
             assert event.frame.headers["receipt-id"] == receipt
 
-    def _must_wait(self, peer: Peer, frame: Frame) -> bool:
+    def _place_to_wait(self, peer: Peer, frame: Frame) -> str:
+        for queue in self._full_queues(peer, frame):
+            if not self._would_wait_for_itself(peer, queue):
+                return queue
+            if self.is_full(queue, 2):
+                raise Refused
+        return ""
+
+    def _would_wait_for_itself(self, peer: Peer, queue: str) -> bool:
+        """Whether only clients that wait, for each other and in the end for it, can make room."""
+        stuck, queues = {peer}, {queue}
+        for _ in self.alive():
+            for other in self.alive():
+                if other.waits_with is not None and queues & set(self._held_by(other)):
+                    stuck.add(other)
+                    queues.add(other.waits_for)
+        if not queues & set(self._held_by(peer)):
+            return False
+        in_stuck_hands = sum(self._held_by(each)[queue] for each in stuck)
+        unacked = sum(msg.queue == queue for msg in self.held()) - len(self.ready.get(queue, []))
+        return not self.is_full(queue, 2) or in_stuck_hands == unacked
+
+    def _held_by(self, peer: Peer) -> Counter[str]:
+        """Return how many deliveries of each queue a client has yet to acknowledge."""
+        held = Counter(msg.queue for sub in peer.holders() for msg in sub.unacked.values())
+        for actions in peer.transactions.values():
+            for action in actions:
+                if isinstance(action, Settlement):
+                    held.update(msg.queue for msg in action.taken.values())
+        return held
+
+    def _full_queues(self, peer: Peer, frame: Frame) -> list[str]:
+        """Return the full queues that a frame adds messages to, in order."""
         name = frame.headers.get("transaction")
         if frame.command == "SEND" and name is None:
-            return any(self.is_full(queue) for queue in _targets(frame))
+            return [queue for queue in _targets(frame) if self.is_full(queue)]
         if frame.command == "COMMIT" and name in peer.transactions:
             actions = peer.transactions[name]
             acked = {a.sub.queue for a in actions if isinstance(a, Settlement) and a.is_ack}
             sends = [action for action in actions if isinstance(action, Frame)]
-            queues = {queue for send in sends for queue in _targets(send)}
-            return any(self.is_full(queue) for queue in queues - acked)
-        return False
+            queues = [queue for send in sends for queue in _targets(send)]
+            return [queue for queue in queues if self.is_full(queue) and queue not in acked]
+        return []
 
     def _effect(self, peer: Peer, frame: Frame) -> None:
         command, headers = frame.command, frame.headers
@@ -346,12 +404,15 @@ class Model:
                 headers.get("x-color", ""),
             )
             peer.subs[sub.id] = sub
+            self._expect(peer, "RECEIPT", headers["receipt"])
             self.settle()
         elif command == "UNSUBSCRIBE":
             ended = peer.subs.pop(headers["id"], None)
-            if ended is None:
+            if ended is not None:
+                peer.ended.append(ended)
+                peer.ended_names.add(ended.id)
+            elif headers["id"] not in peer.ended_names:
                 raise Refused
-            self._take_back([ended])
         elif command in ("ACK", "NACK"):
             self._acknowledge(peer, frame, name)
         elif command == "BEGIN":
@@ -365,15 +426,16 @@ class Model:
             if command == "COMMIT":
                 self._commit(actions)
             else:
-                undone = self._undo(actions)
-                self._take_back(sub for sub in undone if peer.subs.get(sub.id) is not sub)
+                self._undo(actions)
         else:
             assert command == "DISCONNECT"
 
+    def _takes_more(self, peer: Peer, name: str) -> bool:
+        actions = peer.transactions.get(name)
+        return actions is not None and len(actions) < LIMITS.max_transaction_actions
+
     def _join(self, peer: Peer, name: str, action: Action) -> None:
-        if name not in peer.transactions:
-            raise Refused
-        if len(peer.transactions[name]) >= LIMITS.max_transaction_actions:
+        if not self._takes_more(peer, name):
             raise Refused
         peer.transactions[name].append(action)
 
@@ -409,9 +471,11 @@ class Model:
 
     def _acknowledge(self, peer: Peer, frame: Frame, name: str) -> None:
         key = frame.headers["id" if peer.client.version is Version.V12 else "message-id"]
-        found = [sub for sub in peer.subs.values() if key in sub.unacked]
+        found = [sub for sub in peer.holders() if key in sub.unacked]
         if not found:
-            raise Refused
+            if key not in peer.had or (name and not self._takes_more(peer, name)):
+                raise Refused
+            return
         [sub] = found
         taken = {}
         for each in list(sub.unacked) if sub.ack == "client" else [key]:
@@ -437,6 +501,8 @@ class Model:
                 self.done[msg.copy] += 1
             self.settle()
         else:
+            for msg in msgs:
+                msg.failures += 1
             self._return(settlement.sub.queue, msgs, settlement.requeue)
 
     def _commit(self, actions: list[Action]) -> None:
@@ -447,22 +513,21 @@ class Model:
                 action.sub.reserved -= len(action.taken)
                 self._settle(action)
 
-    def _undo(self, actions: list[Action]) -> list[Sub]:
-        subs = []
+    def _undo(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Settlement):
                 sub = action.sub
                 sub.reserved -= len(action.taken)
                 both = {**sub.unacked, **action.taken}
                 sub.unacked = {name: both[name] for name in sorted(both, key=_delivery)}
-                subs.append(sub)
-        return subs
 
-    def _take_back(self, subs: Iterable[Sub]) -> None:
+    def _take_back(self, subs: Iterable[Sub], *, has_failed: bool) -> None:
         returned: dict[str, list[Msg]] = {}
         for sub in subs:
             if sub.unacked:
-                returned.setdefault(sub.queue, []).extend(sub.unacked.values())
+                msgs = list(sub.unacked.values())
+                msgs[0].failures += has_failed
+                returned.setdefault(sub.queue, []).extend(msgs)
                 sub.unacked = {}
         for queue, msgs in returned.items():
             self._return(queue, msgs, requeue=True)
@@ -471,11 +536,11 @@ class Model:
         kept = []
         for msg in sorted(msgs, key=lambda msg: msg.seq):
             msg.returns += 1
-            if requeue and msg.returns < MAX_DELIVERIES:
+            if requeue and msg.failures < MAX_DELIVERIES:
                 kept.append(msg)
             elif not queue.startswith(DEAD):
                 msg.queue = DEAD + queue.removeprefix("/queue/")
-                msg.size, msg.expires_s, msg.returns = msg.dead_size, 0, 0
+                msg.size, msg.expires_s, msg.returns, msg.failures = msg.dead_size, 0, 0, 0
                 self._put(msg)
             elif requeue:
                 kept.append(msg)
@@ -484,14 +549,13 @@ class Model:
         self.ready.setdefault(queue, []).extend(kept)
         self.settle([queue])
 
-    def lose(self, peer: Peer) -> None:
+    def lose(self, peer: Peer, *, has_failed: bool = True) -> None:
         """The session ends: its transactions are undone, and others get what it had."""
         peer.is_gone = True
         peer.waits_with = None
-        ended = list(peer.subs.values())
         for actions in peer.transactions.values():
-            ended += self._undo(actions)
-        self._take_back(ended)
+            self._undo(actions)
+        self._take_back(peer.holders(), has_failed=has_failed)
 
     def expire(self) -> None:
         """Drop what has expired while it was ready."""
@@ -531,7 +595,7 @@ def anybody(machine: QueueMachine) -> bool:
 
 def has_something(peer: Peer) -> bool:
     """Whether it has messages to acknowledge."""
-    return any(sub.unacked for sub in peer.subs.values())
+    return any(sub.unacked for sub in peer.holders())
 
 
 def somebody_has_something(machine: QueueMachine) -> bool:
@@ -689,12 +753,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.say(peer, frame)
 
     @precondition(lambda self: self.model.subs())
-    @rule(who=PICK, which=PICK)
-    def unsubscribe(self, who: int, which: int) -> None:
-        """A client unsubscribes."""
+    @rule(who=PICK, which=PICK, again=st.sampled_from([False] * 4 + [True]))
+    def unsubscribe(self, who: int, which: int, again: bool) -> None:
+        """A client unsubscribes, perhaps twice."""
         peer = self.pick(who, lambda peer: peer.subs)
         name = list(peer.subs)[which % len(peer.subs)]
         self.say(peer, self.frame(peer, "UNSUBSCRIBE", id=name))
+        if again:
+            self.say(peer, self.frame(peer, "UNSUBSCRIBE", id=name))
 
     @precondition(somebody_has_something)
     @rule(who=PICK, which=PICK, name=TRANSACTION, again=st.sampled_from([False] * 9 + [True]))
@@ -732,7 +798,7 @@ class QueueMachine(RuleBasedStateMachine):
         peer = self.pick(who, has_something)
         if name not in peer.transactions:
             name = ""
-        waiting = [(sub, key) for sub in peer.subs.values() for key in sub.unacked]
+        waiting = [(sub, key) for sub in peer.holders() for key in sub.unacked]
         sub, key = waiting[which % len(waiting)]
         headers = {"transaction": name, "requeue": requeue}
         if peer.client.version is Version.V12:
@@ -802,6 +868,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.server.expire()
             self.model.expire()
             self.model.run()
+            self.model.nobody_waits_for_itself()
 
     # What is true after each of it
 
@@ -866,7 +933,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(self.model.accepted.values()) <= {1}
         broker = self.server.broker
         assert broker.statistics.queue_count == broker.budget.used == 0
-        assert not broker.full_queues._waiting
+        assert not broker.waiting._places
 
 
 def _plain(queue: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors, message_size
+from support.stomp import frame_bytes
 
 from rtchat.core.stomp.frames import Version
 
@@ -151,10 +152,40 @@ def test_hundreds_of_waiting_messages_keep_their_order(server: Server) -> None:
     assert worker.bodies() == []
 
 
-def test_a_subscription_s_receipt_comes_after_what_the_queue_held(server: Server) -> None:
+@pytest.mark.parametrize("ack", ["auto", "client", "client-individual"])
+@pytest.mark.parametrize("version", list(Version))
+def test_a_subscription_s_receipt_comes_before_what_the_queue_held(
+    server: Server, version: Version, ack: str
+) -> None:
+    publish(server, *"ab")
+    frames = server.client(version).ask(
+        "SUBSCRIBE", id="0", destination=Q, receipt="r", ack=ack, selector="TRUE"
+    )
+    assert [frame.command for frame in frames] == ["RECEIPT", "MESSAGE", "MESSAGE"]
+
+
+def test_a_subscription_s_receipt_is_in_order_with_all_of_one_read(server: Server) -> None:
+    client = server.client()
+    client.subscribe("/topic/t", "t")
+    send = frame_bytes("SEND", b"x", destination="/topic/t", content_length="1")
+    client.send(
+        send * 3
+        + frame_bytes("SEND", b"y", destination=Q)
+        + frame_bytes("SUBSCRIBE", id="0", destination=Q, receipt="r")
+        + send
+    )
+    got = [(frame.command, frame.body) for frame in client.received()]
+    topic = ("MESSAGE", b"x")
+    assert got == [topic, topic, topic, ("RECEIPT", b""), ("MESSAGE", b"y"), topic]
+
+
+def test_a_refused_subscription_has_no_receipt(server: Server) -> None:
     publish(server, "a")
-    frames = server.client().ask("SUBSCRIBE", id="0", destination=Q, receipt="r")
-    assert [frame.command for frame in frames] == ["MESSAGE", "RECEIPT"]
+    client = server.client()
+    client.subscribe(Q, ack="client")
+    client.messages()
+    frames = client.ask("SUBSCRIBE", id="0", destination=Q, receipt="r")
+    assert [(frame.command, frame.headers["receipt-id"]) for frame in frames] == [("ERROR", "r")]
 
 
 def test_what_was_taken_is_not_held_any_longer(server: Server) -> None:

@@ -180,9 +180,21 @@ def test_a_wrong_ack_among_many_is_refused_after_those_before_it(server: Server,
     worker.subscribe(Q, ack=ack)
     publish(server, *"abcdef")
     a, b, c, d, *_ = worker.messages()
-    worker.send(acks(a, b, c, b, d))
+    worker.send(acks(a, b, c) + frame_bytes("ACK", id="x") + acks(d))
     assert errors(worker.received()) == ["ACK for an unknown or already acknowledged delivery"]
     assert bodies(server.drain(Q)) == ["d", "e", "f"]
+
+
+@pytest.mark.parametrize("ack", ["client", "client-individual"])
+def test_an_ack_that_comes_twice_among_many_changes_nothing(server: Server, ack: str) -> None:
+    worker = server.client()
+    worker.subscribe(Q, ack=ack)
+    publish(server, *"abcdef")
+    a, b, c, d, *_ = worker.messages()
+    worker.send(acks(a, a, b, c, b, d, a))
+    assert worker.received() == []
+    worker.drop()
+    assert bodies(server.drain(Q)) == ["e", "f"]
 
 
 @pytest.mark.parametrize(

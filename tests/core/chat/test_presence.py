@@ -21,10 +21,10 @@ def party() -> Party:
 # ---------------------------------------------------------------- the list, then changes
 
 
-def test_the_list_comes_at_once_and_before_the_receipt(party: Party) -> None:
+def test_the_list_comes_at_once_and_after_the_receipt(party: Party) -> None:
     anna = party.in_room("anna", "t1")
     client = party.client()
-    here, receipt = client.ask("SUBSCRIBE", id="p", destination="/presence/topic/chat", receipt="r")
+    receipt, here = client.ask("SUBSCRIBE", id="p", destination="/presence/topic/chat", receipt="r")
     assert receipt.command == "RECEIPT"
     assert here.headers["destination"] == "/presence/topic/chat"
     assert here.headers["subscription"] == "p"

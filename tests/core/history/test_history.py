@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,6 +208,105 @@ def test_a_subscriber_learns_that_the_file_cannot_be_read(server: Keeper) -> Non
     server.store.broken = ""
     assert server.listen(CHAT).bodies() == list("012")
     server.stop()
+
+
+# ---------------------------------------------------------------- what is damaged
+
+
+def damage(server: Keeper, first: int, end: int, stream: int = 1) -> Keeper:
+    """Take messages out of the file behind the server's back, and start it again."""
+    server = server.stop()
+    server.store.file._db.execute(
+        "DELETE FROM message WHERE place - (? << 40) BETWEEN ? AND ?", (stream, first, end - 1)
+    )
+    return server
+
+
+def test_what_can_be_read_comes_and_the_gap_is_told(server: Keeper) -> None:
+    server.fill(CHAT, 20)
+    server = damage(server, 5, 9)
+    reader = server.listen(CHAT)
+    found = reader.messages()
+    assert offsets(found) == [*range(5), *range(9, 20)]
+    told = {
+        frame.headers["x-stream-offset"]: frame.headers.get("x-stream-unreadable")
+        for frame in found
+    }
+    assert {offset: count for offset, count in told.items() if count} == {"9": "4"}
+    server.fill(CHAT, 1, 20)
+    [live] = reader.messages()
+    assert (live.body, live.headers["x-stream-offset"]) == (b"20", "20")
+    assert server.history.damaged_names == [CHAT]
+
+
+def test_damage_over_many_pages_and_to_the_end_ends_in_live_messages(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 2000)])
+    server.fill(CHAT, 1000)
+    server = damage(server, 100, 1000)
+    reader = server.listen(CHAT)
+    assert offsets(reader.messages()) == list(range(100))
+    server.fill(CHAT, 2, 1000)
+    first, second = reader.messages()
+    assert offsets([first, second]) == [1000, 1001]
+    assert first.headers["x-stream-unreadable"] == "900"
+    assert "x-stream-unreadable" not in second.headers
+
+
+@pytest.mark.parametrize("offset, answer", [(3, "false"), (7, "false"), (9, "true"), (12, "true")])
+def test_who_comes_back_learns_of_damage_as_soon_as_it_is_known(
+    server: Keeper, offset: int, answer: str
+) -> None:
+    server.fill(CHAT, 20)
+    epoch = server.listen(CHAT).messages()[0].headers["x-stream-epoch"]
+    server = damage(server, 5, 9)
+    for is_known in (False, True):
+        reader = server.listen(CHAT, f"offset={offset}", x_stream_epoch=epoch, receipt="r")
+        frames = reader.received()
+        [receipt] = [frame for frame in frames if frame.command == "RECEIPT"]
+        found = [frame for frame in frames if frame.command == "MESSAGE"]
+        assert offsets(found) == [n for n in range(offset, 20) if not 5 <= n < 9]
+        if is_known:
+            # The page of 256 offsets is what the server knows to be damaged.
+            assert receipt.headers["x-stream-recovered"] == "false"
+            assert receipt.headers["x-stream-damaged"] == "true"
+        else:
+            assert receipt.headers["x-stream-recovered"] == "true"
+            gaps = [frame for frame in found if "x-stream-unreadable" in frame.headers]
+            assert len(gaps) == (offset < 9)
+        if offset == 7 and not is_known:
+            assert found[0].headers["x-stream-recovered"] == "false"
+
+
+@pytest.mark.parametrize("start, expected", [(0.0, 16), (1e12, 0)])
+def test_a_time_that_cannot_be_looked_up_is_looked_for(
+    server: Keeper, start: float, expected: int
+) -> None:
+    server.fill(CHAT, 20)
+    server = damage(server, 5, 9)
+    find = server.store.file.find
+
+    def broken(stream: int, since_s: float) -> int | None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    server.store.file.find = broken  # type: ignore[method-assign]
+    reader = server.listen(CHAT, f"timestamp={start:.0f}")
+    assert len(reader.messages()) == expected
+    server.store.file.find = find  # type: ignore[method-assign]
+    server.fill(CHAT, 1, 20)
+
+
+def test_damage_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 600, 60.0)])
+    server.fill(CHAT, 300)
+    server = damage(server, 5, 9)
+    server.listen(CHAT)
+    assert server.history.damaged_names == [CHAT]
+    server.advance(50)
+    server.fill(CHAT, 1)
+    server.advance(20)
+    server.expire()
+    server.settle()
+    assert server.history.damaged_names == []
 
 
 # ---------------------------------------------------------------- where a subscription begins
@@ -679,6 +779,46 @@ def test_a_transaction_whose_client_goes_while_it_is_written_takes_effect(server
     assert server.broker.statistics.queued_count == 0
 
 
+@pytest.mark.parametrize("headers", [{}, {"ack": "client"}, {"x_slow": "latest"}])
+@pytest.mark.parametrize("start", ["first", "last", "offset=1", "timestamp=0"])
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_subscription_s_receipt_comes_before_its_replay(
+    server: Keeper, start: str, headers: dict[str, str], is_cached: bool
+) -> None:
+    publisher = server.client()
+    for text in "abc":
+        publisher.publish(CHAT, text)
+    server.settle()
+    if not is_cached:
+        server.history._pages._pages.clear()
+    reader = server.client()
+    reader.say("SUBSCRIBE", id="0", destination=CHAT, receipt="r", x_stream_offset=start, **headers)
+    server.settle()
+    receipt, *messages = reader.received()
+    assert (receipt.command, receipt.headers["x-stream-offset"]) == ("RECEIPT", "3")
+    assert {message.command for message in messages} == {"MESSAGE"}
+
+
+@pytest.mark.parametrize("before", ["SEND", "COMMIT"])
+def test_a_subscription_s_receipt_waits_for_what_was_sent_before(
+    server: Keeper, before: str
+) -> None:
+    client = server.client()
+    named = {"transaction": "t"} if before == "COMMIT" else {"receipt": "1"}
+    send = frame_bytes("SEND", b"a", destination=CHAT, **named)
+    if before == "COMMIT":
+        begin, end = (frame_bytes(one, transaction="t") for one in ("BEGIN", "COMMIT"))
+        send = begin + send + end.replace(b"\n\n", b"\nreceipt:1\n\n")
+    client.send(
+        send
+        + frame_bytes("SUBSCRIBE", id="0", destination=CHAT, receipt="2", x_stream_offset="first")
+    )
+    assert client.received() == []
+    server.settle()
+    got = [frame.headers.get("receipt-id", frame.command) for frame in client.received()]
+    assert got == ["1", "2", "MESSAGE"]
+
+
 def test_a_transaction_without_kept_messages_waits_for_nothing(server: Keeper) -> None:
     client = server.client()
     client.subscribe("/topic/other")
@@ -769,77 +909,6 @@ def test_a_single_message_over_the_limit_of_bytes_is_delivered_and_not_kept(tmp_
     assert rows(server) == 0
     server.fill(CHAT, 1)
     assert offsets(server.listen(CHAT).messages()) == [1]
-
-
-def test_there_are_no_more_destinations_than_the_limit(tmp_path: Path) -> None:
-    limits = HistoryLimits(max_destinations=2)
-    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9, 60.0)], limits)
-    server.fill("/topic/chat.a", 1)
-    server.fill("/topic/chat.b", 1)
-    listener, publisher = server.client(), server.client()
-    listener.subscribe("/topic/chat.c")  # to listen costs no place
-    publisher.say("SEND", "x", destination="/topic/chat.c", receipt="1")
-    assert errors(publisher.received()) == ["more than 2 destinations with history"]
-    publisher = server.client()
-    publisher.say("BEGIN", transaction="t")
-    publisher.say("SEND", "x", destination="/topic/chat.d", transaction="t")
-    assert errors(publisher.received()) == ["more than 2 destinations with history"]
-
-    # One whose messages have gone gives up its place; who comes back to it learns that.
-    epoch = server.store.file.snapshot.epoch
-    server.advance(50)
-    server.fill("/topic/chat.b", 1, 1)
-    server.advance(20)
-    server.expire()
-    server.settle()
-    server.fill("/topic/chat.c", 1)
-    assert listener.bodies() == ["0"]
-    assert sorted(server.history.names()) == ["/topic/chat.b", "/topic/chat.c"]
-    reader = server.listen("/topic/chat.a", "offset=1", x_stream_epoch=epoch, receipt="r")
-    [receipt] = reader.received()
-    assert receipt.headers["x-stream-recovered"] == "false"
-    assert receipt.headers["x-stream-epoch"] != epoch
-    server = server.stop()
-    names = [stream.name for stream in server.store.file.snapshot.streams]
-    assert names == ["/topic/chat.b", "/topic/chat.c"]
-
-
-@pytest.mark.parametrize("is_transaction", [False, True])
-def test_one_frame_does_not_take_the_same_place_twice(tmp_path: Path, is_transaction: bool) -> None:
-    limits = HistoryLimits(max_destinations=2)
-    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9)], limits)
-    server.fill("/topic/chat.a", 1)
-    publisher, other = server.client(), server.client()
-    if is_transaction:
-        publisher.say("BEGIN", transaction="t")
-        for name in ("/topic/chat.b", "/topic/chat.c"):
-            publisher.say("SEND", "x", destination=name, transaction="t")
-        publisher.say("COMMIT", transaction="t", receipt="r")
-    else:
-        publisher.say("SEND", "x", destination="/topic/chat.b,/topic/chat.c", receipt="r")
-    other.say("SEND", "y", destination="/topic/chat.a", receipt="1")
-    server.settle()
-    assert errors(publisher.received()) == ["more than 2 destinations with history"]
-    assert other.receipts() == ["1"]
-    # The place that was reserved for nothing is there for the next one.
-    other.say("SEND", "z", destination="/topic/chat.c", receipt="2")
-    server.settle()
-    assert other.receipts() == ["2"]
-    assert sorted(server.history.names()) == ["/topic/chat.a", "/topic/chat.c"]
-
-
-def test_an_empty_place_that_a_frame_needs_is_not_given_away(tmp_path: Path) -> None:
-    limits = HistoryLimits(max_destinations=1)
-    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 9, 1.0)], limits)
-    server.fill("/topic/chat.a", 1)
-    server.advance(60)
-    server.expire()
-    server.settle()
-    publisher = server.client()
-    publisher.say("SEND", "x", destination="/topic/chat.a,/topic/chat.b", receipt="r")
-    server.settle()
-    assert errors(publisher.received()) == ["more than 1 destinations with history"]
-    assert server.history.names() == []
 
 
 def test_a_bug_while_one_message_is_delivered_stops_no_other(server: Keeper) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors
+from support.stomp import frame_bytes
 
-from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12
@@ -28,7 +29,7 @@ def worker(server: Server, ack: str, version: Version = V12, **headers: str) -> 
     return client
 
 
-def publish(server: Server, texts: str, **headers: str) -> None:
+def publish(server: Server, texts: Iterable[str], **headers: str) -> None:
     publisher = server.client()
     for text in texts:
         publisher.publish(Q, text, **headers)
@@ -168,12 +169,14 @@ def test_a_message_is_acknowledged_once(
     server: Server, version: Version, ack: str, command: str
 ) -> None:
     client = worker(server, ack, version)
-    publish(server, "a")
-    message = client.message()
+    publish(server, "ab")
+    message, _ = client.messages()
     client.ack(message)
-    frames = client.ask(command, **client.naming(message))
-    assert errors(frames) == [f"{command} {NOT_WAITING}"]
-    assert client.close_reason is CloseReason.PROTOCOL
+    frames = client.ask(command, **client.naming(message), receipt="r")
+    assert [frame.command for frame in frames] == ["RECEIPT"]
+    assert server.size_of(Q) == 1
+    client.drop()
+    assert left(server) == "b"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -181,18 +184,24 @@ def test_a_message_is_acknowledged_once(
 def test_a_message_that_was_given_back_waits_for_no_ack(
     server: Server, version: Version, command: str
 ) -> None:
+    """The ACK is about the first delivery, and the message is under way in the second."""
     client = worker(server, "client-individual", version)
     publish(server, "a")
     message = client.message()
     client.nack(message)
-    assert len(client.messages()) == 1
-    frames = client.ask(command, **client.naming(message))
-    assert errors(frames) == [f"{command} {NOT_WAITING}"]
+    again = client.message()
+    frames = client.ask(command, **client.naming(message), receipt="r")
+    assert [frame.command for frame in frames] == ["RECEIPT"]
+    assert server.size_of(Q) == 1
+    client.ack(again)
+    assert server.size_of(Q) == 0
 
 
-GARBAGE = ["x", "1.2", "run-1", "run-1@", "run-1@1", "run-1@1.", "run-1@.1", "run-1@1.2", "@1.1"]
+GARBAGE = ["x", "1.2", "run-2", "run-1@", "run-1@1", "run-1@1.", "run-1@.1", "run-1@1.2", "@1.1"]
 GARBAGE += ["run-1@2.1", "run-1@1.1.1", "run-1@-1.1", "run-1@1.٣", "run-2@1.1", "run@1.1", "1.1"]
-GARBAGE += ["run-1@1." + "1" * 31, "run-1@0.0", "run-1@1.1 "]
+GARBAGE += ["run-1@1." + "1" * 31, "run-1@0.0", "run-1@1.1 ", "run-1@run-1@1.2", "@run-1@1.1"]
+GARBAGE += ["run-1@run-1@2.1", "run-1@run-1@1.01", "run-1@run-1@01.1", "run-1@run-1@1.0", "run-1@@"]
+GARBAGE += ["run-1@run-2@1.1", "run-1@run-1@1.1.1", "run-1@run-1@1.", "run-1@run-1@", "run-1@run-1"]
 
 
 @pytest.mark.parametrize("version", [V11, V12])
@@ -249,13 +258,275 @@ def test_in_1_1_the_subscription_has_to_be_the_right_one(server: Server) -> None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_ended_subscription_has_nothing_to_acknowledge(server: Server, version: Version) -> None:
-    client = worker(server, "client", version)
-    publish(server, "a")
-    message = client.message()
+@pytest.mark.parametrize("ack", ["client", "client-individual"])
+def test_a_worker_may_finish_its_jobs_after_unsubscribe(
+    server: Server, version: Version, ack: str
+) -> None:
+    client, other = worker(server, ack, version), server.client()
+    publish(server, "abc")
+    jobs = client.messages()
     client.unsubscribe()
-    frames = client.ask("ACK", **client.naming(message))
+    other.subscribe(Q)
+    publish(server, "d")
+    for job in jobs:
+        frames = client.ask("ACK", **client.naming(job), receipt="r")
+        assert [frame.command for frame in frames] == ["RECEIPT"]
+    client.say("DISCONNECT")
+    assert other.bodies() == ["d"]
+    assert server.size_of(Q) == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("requeue, queue", [("true", Q), ("false", DLQ)])
+def test_a_worker_may_give_back_a_job_after_unsubscribe(
+    server: Server, version: Version, requeue: str, queue: str
+) -> None:
+    client = worker(server, "client-individual", version)
+    publish(server, "ab")
+    a, b = client.messages()
+    client.unsubscribe()
+    client.nack(b, requeue=requeue)
+    assert left(server, queue) == "b"
+    client.ack(a)
+    assert server.size_of(Q) == 0
+
+
+def test_client_is_cumulative_after_unsubscribe_too(server: Server) -> None:
+    client = worker(server, "client")
+    publish(server, "abc")
+    messages = client.messages()
+    client.unsubscribe()
+    client.ack(messages[1])
+    assert server.size_of(Q) == 1
+    client.ack(messages[0])
+    client.ack(messages[2])
+    assert server.size_of(Q) == 0
+    assert not client.line.closed
+
+
+@pytest.mark.parametrize("how", ["drop", "DISCONNECT", "ERROR"])
+def test_what_is_left_after_unsubscribe_comes_back_with_the_end(server: Server, how: str) -> None:
+    client = worker(server, "client-individual")
+    publish(server, "abc")
+    jobs = client.messages()
+    client.unsubscribe()
+    client.ack(jobs[1])
+    assert left(server) == ""
+    if how == "drop":
+        client.drop()
+    else:
+        client.say(how)
+    again = worker(server, "client")
+    assert [numbers(m) for m in again.messages()] == [("a", "true", "1"), ("c", "true", "1")]
+
+
+def test_a_new_subscription_of_the_same_id_has_a_prefetch_of_its_own(server: Server) -> None:
+    client = worker(server, "client-individual", prefetch_count="2")
+    publish(server, "abcde")
+    first = client.messages()
+    client.unsubscribe()
+    client.subscribe(Q, ack="client-individual", prefetch_count="2")
+    second = client.messages()
+    assert bodies(second) == ["c", "d"]
+    client.ack(first[0])
+    assert client.messages() == []
+    client.ack(second[0])
+    assert client.bodies() == ["e"]
+    client.ack(first[1])
+    assert server.size_of(Q) == 2
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_unsubscribe_twice_is_no_error(server: Server, version: Version) -> None:
+    client = worker(server, "client", version)
+    for receipt in ("1", "2"):
+        frames = client.ask("UNSUBSCRIBE", id="0", receipt=receipt)
+        assert [frame.headers.get("receipt-id") for frame in frames] == [receipt]
+    assert errors(client.ask("UNSUBSCRIBE", id="1")) == ["no such subscription"]
+
+
+def test_unsubscribe_ends_the_new_subscription_of_an_id(server: Server) -> None:
+    client = worker(server, "auto")
+    client.unsubscribe()
+    client.subscribe(Q)
+    client.unsubscribe()
+    publish(server, "a")
+    assert client.messages() == []
+    assert left(server) == "a"
+
+
+def test_a_session_remembers_a_bounded_number_of_subscriptions(server: Server) -> None:
+    """Each of them once, by a hash of its id; deliveries by a number."""
+    client = server.client(max_subscriptions=3)
+    for number in range(10):
+        client.subscribe(Q, str(number), ack="client-individual", prefetch_count="1")
+        publish(server, "a")
+        client.ack(client.message())
+        client.unsubscribe(str(number))
+    subscriptions = client.session.subscriptions
+    assert len(subscriptions._by_number) == 0
+    assert subscriptions._past is not None
+    assert len(subscriptions._past._hashes) == 3
+    assert client.ask("UNSUBSCRIBE", id="9", receipt="r")[0].command == "RECEIPT"
+    assert errors(client.ask("UNSUBSCRIBE", id="0")) == ["no such subscription"]
+
+
+def test_ended_subscriptions_with_deliveries_count_towards_the_limit(server: Server) -> None:
+    client = server.client(max_subscriptions=2)
+    publish(server, "ab")
+    for number in range(2):
+        client.subscribe(Q, str(number), ack="client-individual", prefetch_count="1")
+        client.unsubscribe(str(number))
+    frames = client.messages()
+    client.ack(frames[0])
+    client.subscribe(Q, "third")
+    assert errors(client.ask("SUBSCRIBE", id="4", destination=Q)) == ["more than 2 subscriptions"]
+
+
+def test_an_old_delivery_stays_known_when_its_subscription_is_forgotten(server: Server) -> None:
+    client = worker(server, "client-individual")
+    publish(server, "abc")
+    jobs = client.messages()
+    for job in jobs:
+        client.ack(job)
+    client.unsubscribe()
+    client.subscribe(Q, "next", ack="client-individual")
+    client.unsubscribe("next")
+    for job in jobs:
+        frames = client.ask("ACK", **client.naming(job), receipt="r")
+        assert [frame.command for frame in frames] == ["RECEIPT"]
+    unknown = jobs[2].headers["ack"].replace(".3", ".4")
+    assert errors(client.ask("ACK", id=unknown)) == [f"ACK {NOT_WAITING}"]
+
+
+# ---------------------------------------------------------------- the message's id in 1.2
+
+
+@pytest.mark.parametrize("command", ["ACK", "NACK"])
+@pytest.mark.parametrize("headers", [{}, {"receipt": "r"}, {"subscription": "0"}])
+def test_in_1_2_the_message_s_id_names_the_delivery(
+    server: Server, command: str, headers: dict[str, str]
+) -> None:
+    client = worker(server, "client-individual")
+    publish(server, "abc")
+    messages = client.messages()
+    client.say(command, id=messages[1].headers["message-id"], **headers)
+    assert not client.line.closed
+    client.unsubscribe()
+    client.drop()
+    assert left(server) == ("ac" if command == "ACK" else "abc")
+
+
+def test_the_message_s_id_names_the_latest_delivery(server: Server) -> None:
+    client = worker(server, "client-individual", prefetch_count="1")
+    publish(server, "ab")
+    for _ in range(3):
+        client.say("NACK", id=client.message().headers["message-id"])
+    a = client.message()
+    assert numbers(a) == ("a", "true", "3")
+    client.say("ACK", id=a.headers["message-id"])
+    assert client.bodies() == ["b"]
+
+
+def test_the_message_s_id_may_be_acknowledged_twice(server: Server) -> None:
+    client = worker(server, "client")
+    publish(server, "ab")
+    a, b = client.messages()
+    for message in (b, b, a):
+        frames = client.ask("ACK", id=message.headers["message-id"], receipt="r")
+        assert [frame.command for frame in frames] == ["RECEIPT"]
+    assert server.size_of(Q) == 0
+    assert errors(client.ask("ACK", id="run-99")) == [f"ACK {NOT_WAITING}"]
+
+
+def test_the_message_s_id_works_in_a_transaction(server: Server) -> None:
+    client = worker(server, "client-individual")
+    publish(server, "a")
+    name = client.message().headers["message-id"]
+    for verb, count in [("ABORT", 1), ("COMMIT", 0)]:
+        client.say("BEGIN", transaction="t")
+        client.say("ACK", id=name, transaction="t")
+        client.say(verb, transaction="t")
+        assert server.size_of(Q) == count
+    assert not client.line.closed
+
+
+def test_among_several_deliveries_of_a_message_the_oldest_subscription_s_counts(
+    server: Server,
+) -> None:
+    client = server.client()
+    for name, queue in [("one", "/queue/x"), ("two", "/queue/y"), ("three", "/queue/z")]:
+        client.subscribe(queue, name, ack="client-individual")
+    server.client().publish("/queue/z,/queue/y,/queue/x", "a")
+    [name] = {message.headers["message-id"] for message in client.messages()}
+    left_in = []
+    for headers in ({"subscription": "two"}, {}, {}):
+        client.say("ACK", id=name, **headers)
+        left_in.append([queue for queue in ("x", "y", "z") if server.size_of(f"/queue/{queue}")])
+    assert left_in == [["x", "z"], ["z"], []]
+    frames = client.ask("ACK", id=name, subscription="four")
     assert errors(frames) == [f"ACK {NOT_WAITING}"]
+
+
+def test_message_ids_in_many_acks_of_one_read(server: Server) -> None:
+    client = worker(server, "client-individual")
+    publish(server, "abcd")
+    names = [message.headers["message-id"] for message in client.messages()]
+    client.send(b"".join(frame_bytes("ACK", id=name) for name in [*names[:3], names[0]]))
+    assert client.received() == []
+    assert server.size_of(Q) == 1
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_a_topic_s_message_may_be_acknowledged_by_its_id(server: Server, is_ended: bool) -> None:
+    client = server.client()
+    client.subscribe("/topic/t", ack="client-individual", prefetch_count="1")
+    server.client().publish("/topic/t", "a")
+    server.client().publish("/topic/t", "b")
+    name = client.message().headers["message-id"]
+    if is_ended:
+        client.unsubscribe()
+    client.say("ACK", id=name, receipt="r")
+    assert [frame.command for frame in client.received()] == (
+        ["RECEIPT"] if is_ended else ["MESSAGE", "RECEIPT"]
+    )
+
+
+def test_the_index_of_message_ids_is_bounded(server: Server) -> None:
+    client = worker(server, "client-individual", prefetch_count="3")
+    publisher = server.client()
+    for _ in range(3000):
+        publisher.publish(Q, "a")
+        client.say("ACK", id=client.message().headers["message-id"])
+    index = client.session.subscriptions._message_ids
+    assert index is not None
+    assert len(index._ack_ids) == index._count <= 2000
+    assert not client.line.closed
+
+
+def test_message_ids_are_found_without_a_search_of_all(server: Server) -> None:
+    """Backwards through 500 deliveries: each is looked at once, not at every ACK."""
+    client = worker(server, "client-individual")
+    publish(server, ["a"] * 500)
+    names = [message.headers["message-id"] for message in client.messages()]
+    [subscription] = client.session.subscriptions._by_number.values()
+    looks = Counted(subscription.unacked)
+    subscription.unacked = looks
+    for name in reversed(names):
+        client.say("ACK", id=name)
+    assert server.size_of(Q) == 0
+    assert looks.count <= 1000
+
+
+class Counted(dict[str, Any]):
+    """Counts the keys that are looked at one after the other."""
+
+    count = 0
+
+    def __reversed__(self) -> Iterator[str]:
+        for key in super().__reversed__():
+            self.count += 1
+            yield key
 
 
 def test_two_subscriptions_have_ids_of_their_own(server: Server) -> None:
@@ -322,7 +593,8 @@ def test_what_was_acknowledged_with_a_later_one_is_so(server: Server) -> None:
     publish(server, "ab")
     first, second = client.messages()
     client.ack(second)
-    assert errors(client.ask("ACK", **client.naming(first))) == [f"ACK {NOT_WAITING}"]
+    frames = client.ask("ACK", **client.naming(first), receipt="r")
+    assert [frame.command for frame in frames] == ["RECEIPT"]
 
 
 def test_client_gives_back_all_that_came_before(server: Server) -> None:
@@ -406,16 +678,14 @@ def test_requeue_is_true_or_false(server: Server, text: str) -> None:
     assert left(server) == "a"
 
 
-@pytest.mark.parametrize("how", ["unsubscribe", "drop", "DISCONNECT", "ERROR"])
+@pytest.mark.parametrize("how", ["drop", "DISCONNECT", "ERROR"])
 def test_what_was_not_acknowledged_comes_back_when_its_consumer_goes(
     server: Server, how: str
 ) -> None:
     client = worker(server, "client-individual")
     publish(server, "abc")
     client.ack(client.messages()[1])
-    if how == "unsubscribe":
-        client.unsubscribe()
-    elif how == "drop":
+    if how == "drop":
         client.drop()
     else:
         client.say(how)
@@ -551,7 +821,7 @@ def test_a_message_is_tried_so_often_and_no_more(limit: int) -> None:
         assert left(server, DLQ) == "a"
 
 
-def test_a_consumer_that_goes_has_tried_as_well(server: Server) -> None:
+def test_a_consumer_that_goes_has_tried_its_oldest_message(server: Server) -> None:
     for _ in range(19):
         client = worker(server, "client")
         if not server.size_of(Q):
@@ -561,6 +831,97 @@ def test_a_consumer_that_goes_has_tried_as_well(server: Server) -> None:
     worker(server, "client").drop()
     assert server.size_of(Q) == 0
     assert left(server, DLQ) == "a"
+
+
+@pytest.mark.parametrize("ack", ["client", "client-individual"])
+def test_lost_connections_do_not_send_healthy_jobs_to_the_dead_letters(
+    server: Server, ack: str
+) -> None:
+    """One message ends each worker that looks at it; the 50 behind it were never looked at."""
+    texts = ["poison", *map(str, range(50))]
+    publish(server, texts)
+    for number in range(20):
+        client = worker(server, ack)
+        messages = client.messages()
+        assert bodies(messages) == texts
+        count = str(number) if number else None
+        assert {message.headers.get("x-delivery-count") for message in messages} == {count}
+        client.drop()
+    assert bodies(server.drain(DLQ)) == ["poison"]
+    healthy = server.drain(Q)
+    assert bodies(healthy) == texts[1:]
+    assert {numbers(message)[1:] for message in healthy} == {("true", "20")}
+
+
+def test_the_oldest_message_of_each_subscription_counts() -> None:
+    for server in clean_server():
+        server.limit(max_deliveries=1)
+        client = server.client()
+        client.subscribe(Q, "one", ack="client-individual", prefetch_count="2")
+        client.subscribe("/queue/b", "two", ack="client-individual")
+        client.subscribe("/queue/b", "three", ack="client-individual")
+        publish(server, "abc")
+        for text in "wxyz":
+            server.client().publish("/queue/b", text)
+        for message in client.messages():
+            if message.body in b"aw":
+                client.ack(message)
+        client.unsubscribe("one")
+        client.drop()
+        assert left(server, DLQ) == "b"
+        assert left(server) == "c"
+        assert left(server, "/queue/DLQ.b") == "xy"
+        assert left(server, "/queue/b") == "z"
+
+
+def test_who_disconnects_or_unsubscribes_has_not_failed() -> None:
+    for server in clean_server():
+        server.limit(max_deliveries=1)
+        publish(server, "ab")
+        for number in range(5):
+            client = worker(server, "client")
+            expected = ("true", str(number)) if number else ("", "")
+            assert [numbers(message)[1:] for message in client.messages()] == [expected] * 2
+            if number % 2:
+                client.unsubscribe()
+            client.say("DISCONNECT")
+        assert left(server) == "ab"
+
+
+def test_what_an_open_transaction_had_may_be_the_oldest() -> None:
+    for server in clean_server():
+        server.limit(max_deliveries=1)
+        client = worker(server, "client-individual")
+        publish(server, "abc")
+        client.say("BEGIN", transaction="t")
+        client.ack(client.messages()[0], transaction="t")
+        client.drop()
+        assert left(server, DLQ) == "a"
+        assert left(server) == "bc"
+
+
+def test_a_rejection_counts_for_all_that_it_rejects() -> None:
+    for server in clean_server():
+        server.limit(max_deliveries=2)
+        client = worker(server, "client", prefetch_count="3")
+        publish(server, "abc")
+        client.nack(client.messages()[1])
+        client.nack(client.messages()[1])
+        assert left(server, DLQ) == "ab"
+
+
+def test_a_worker_that_acknowledges_twice_loses_nothing(server: Server) -> None:
+    publish(server, map(str, range(100)))
+    client = worker(server, "client-individual", prefetch_count="80")
+    done: list[str] = []
+    while messages := client.messages():
+        for message in messages:
+            done.append(message.body.decode())
+            client.ack(message)
+            client.ack(message)
+    assert done == [str(number) for number in range(100)]
+    assert server.broker.statistics.queue_count == 1
+    assert server.notices == []
 
 
 def test_with_0_tries_is_no_limit() -> None:
@@ -593,11 +954,12 @@ def test_dead_letters_are_in_their_original_order() -> None:
     for server in clean_server():
         server.limit(max_deliveries=1)
         client = server.client()
-        client.subscribe(Q, "one", ack="client")
-        client.subscribe(Q, "two", ack="client")
+        for name in ("one", "two", "three"):
+            client.subscribe(Q, name, ack="client")
         publish(server, "abcd")
         client.drop()
-        assert left(server, DLQ) == "abcd"
+        assert left(server, DLQ) == "abc"
+        assert left(server) == "d"
 
 
 def test_dead_letters_stay_however_often_they_are_tried() -> None:
@@ -705,7 +1067,25 @@ def test_a_topic_s_message_is_acknowledged_once(server: Server) -> None:
     server.client().publish("/topic/t", "a")
     message = client.message()
     client.ack(message)
-    assert errors(client.ask("ACK", **client.naming(message))) == [f"ACK {NOT_WAITING}"]
+    frames = client.ask("ACK", **client.naming(message), receipt="r")
+    assert [frame.command for frame in frames] == ["RECEIPT"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("command", ["ACK", "NACK"])
+def test_a_topic_s_message_may_be_acknowledged_after_unsubscribe(
+    server: Server, version: Version, command: str
+) -> None:
+    client = server.client(version)
+    client.subscribe("/topic/t", ack="client-individual")
+    server.client().publish("/topic/t", "a")
+    message = client.message()
+    client.unsubscribe()
+    assert len(client.session.subscriptions._by_number) == 0, "nothing can come back"
+    frames = client.ask(command, **client.naming(message), receipt="r")
+    assert [frame.command for frame in frames] == ["RECEIPT"]
+    wrong = {key: f"{value}9" for key, value in client.naming(message).items()}
+    assert errors(client.ask(command, **wrong)) == [f"{command} {NOT_WAITING}"]
 
 
 def test_a_topic_s_last_acknowledgement_may_come_with_the_end(server: Server) -> None:

@@ -206,28 +206,28 @@ def test_the_frames_of_the_login_are_never_unescaped(version: Version, command: 
 
 def test_a_frame_s_bytes_are_those_of_the_specification() -> None:
     data = encode("SEND", {"destination": "/topic/a", "b:c": "d\ne"}, b"hello")
-    assert data == b"SEND\ndestination:/topic/a\nb\\cc:d\\ne\n\nhello\0"
+    assert data == b"SEND\ndestination:/topic/a\nb\\cc:d\\ne\n\nhello\0\n"
 
 
 def test_a_frame_needs_neither_headers_nor_body() -> None:
-    assert encode("DISCONNECT", {}) == b"DISCONNECT\n\n\0"
+    assert encode("DISCONNECT", {}) == b"DISCONNECT\n\n\0\n"
 
 
 def test_headers_keep_their_order() -> None:
-    assert encode("SEND", {"b": "1", "a": "2", "c": "3"}) == b"SEND\nb:1\na:2\nc:3\n\n\0"
+    assert encode("SEND", {"b": "1", "a": "2", "c": "3"}) == b"SEND\nb:1\na:2\nc:3\n\n\0\n"
 
 
 @pytest.mark.parametrize("command", ["CONNECT", "STOMP", "CONNECTED"])
 @EVERY_VERSION
 def test_the_frames_of_the_login_are_never_escaped(command: str, version: Version) -> None:
     data = encode(command, {"server": "a\\b:c"}, version=version)
-    assert data == f"{command}\nserver:a\\b:c\n\n\0".encode()
+    assert data == f"{command}\nserver:a\\b:c\n\n\0\n".encode()
 
 
 @EVERY_VERSION
 def test_the_frames_of_the_login_cannot_carry_forged_headers(version: Version) -> None:
     data = encode("CONNECTED", {"session": "a\nserver:b", "c:d\n": "e"}, version=version)
-    assert data == b"CONNECTED\nsession:a server:b\nc d :e\n\n\0"
+    assert data == b"CONNECTED\nsession:a server:b\nc d :e\n\n\0\n"
 
 
 @EVERY_VERSION

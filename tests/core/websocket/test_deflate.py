@@ -71,8 +71,9 @@ def inflate(pieces: list[bytes], max_bytes: int = 1 << 30) -> bytes:
     ],
 )  # fmt: skip
 def test_an_offer_that_can_be_met_is_accepted(offers: str, answer: str) -> None:
-    agreed = agree(offers)
+    agreed, _, unmet = agree(offers)
     assert agreed is not None
+    assert unmet == ()
     assert agreed.answer == answer
     assert agreed.window_bits == int(answer.partition("bits=")[2] or 15)
 
@@ -104,7 +105,19 @@ def test_an_offer_that_can_be_met_is_accepted(offers: str, answer: str) -> None:
     ],
 )
 def test_an_offer_that_is_not_valid_is_declined(offers: str) -> None:
-    assert agree(offers) is None
+    agreed, unknown, unmet = agree(offers)
+    assert agreed is None
+    assert (*unknown, *unmet) == tuple(offer for offer in [offers.strip(" ,")] if offer)
+
+
+def test_what_is_declined_is_named() -> None:
+    offers = "bbf; a=b, permessage-deflate; server_max_window_bits=8, , x ,permessage-deflate;y"
+    assert agree(offers) == (
+        None,
+        ("bbf", "x"),
+        ("permessage-deflate; server_max_window_bits=8", "permessage-deflate;y"),
+    )
+    assert agree(f"{offers}, permessage-deflate")[1:] == (("bbf", "x"), ())
 
 
 @pytest.mark.parametrize(
@@ -133,7 +146,7 @@ def test_a_header_that_is_no_list_of_extensions_is_refused(header: str) -> None:
 @given(st.text(st.sampled_from('permessage-deflate;=," \\abits_09'), max_size=60))
 def test_any_header_is_accepted_declined_or_refused(header: str) -> None:
     try:
-        agreed = agree(header)
+        agreed = agree(header).deflate
     except ValueError:
         return
     assert agreed is None or agreed.answer.startswith(BASE)

@@ -296,9 +296,8 @@ def test_the_page_websockets_and_stomp_work_over_tls(tmp_path: Path) -> None:
             browser.send(TEXT, frame_bytes("SEND", b"hello" * 40_000, destination="/topic/chat"))
             assert stomp.frame().body == b"hello" * 40_000
             server.send_signal(signal.SIGTERM)
-            assert stomp.frame().headers["message"] == "server shutting down"
+            assert stomp.rest() == []
             stomp.socket.close()
-            assert b"server shutting down" in browser.read().payload
             close = browser.read()
             assert close.code == 1012
             browser.send(CLOSE, close.payload)

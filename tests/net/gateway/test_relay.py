@@ -308,6 +308,33 @@ def test_a_browser_that_reads_slowly_has_30_seconds_for_the_last_bytes(pair: Bet
     pair.browser.expect(CLOSE)
 
 
+def test_a_browser_that_reads_on_gets_the_last_bytes_however_long_that_takes(
+    pair: Between,
+) -> None:
+    pair.browser.socket.room = 0
+    pair.target.receive(b"x" * 100_000)
+    pair.target.end()
+    for _ in range(10):
+        pair.advance(LINGER_S - 10)
+        pair.browser.socket.give_room(10_000)
+        assert not pair.browser.socket.is_closed
+    pair.browser.socket.give_room()
+    assert pair.browser.expect(BINARY).payload == b"x" * 100_000
+    pair.expect_close(1000, "target closed the connection")
+
+
+def test_a_browser_that_stops_reading_the_last_bytes_is_cut(pair: Between) -> None:
+    pair.browser.socket.room = 0
+    pair.target.receive(b"x" * 100_000)
+    pair.target.end()
+    pair.advance(LINGER_S - 10)
+    pair.browser.socket.give_room(10_000)
+    pair.advance(LINGER_S - 1)
+    assert not pair.browser.socket.was_cut
+    pair.advance(8)
+    assert pair.browser.socket.was_cut
+
+
 def test_a_browser_that_does_not_read_the_last_bytes_is_cut(pair: Between) -> None:
     pair.browser.socket.room = 0
     pair.target.receive(b"x" * 100_000)
@@ -402,6 +429,95 @@ def test_a_target_that_reads_slowly_gets_all_of_a_browser_that_has_gone(pair: Be
     pair.target.finish()
     assert pair.target.is_closed
     assert pair.clock.getDelayedCalls() == []
+
+
+def test_a_target_that_reads_on_gets_the_last_bytes_however_long_that_takes(
+    pair: Between,
+) -> None:
+    pair.target.room = 0
+    pair.browser.send(BINARY, b"x" * 100_000)
+    pair.browser.socket.end()
+    for _ in range(9):
+        pair.advance(LINGER_S - 10)
+        pair.target.give_room(10_000)
+        assert not pair.target.is_closed
+    pair.target.give_room()
+    assert pair.target.taken() == b"x" * 100_000
+    # From here on, it has as long to end.
+    pair.advance(LINGER_S - 1)
+    assert not pair.target.is_closed
+    pair.advance(7)
+    assert pair.target.was_cut
+
+
+def test_after_the_target_half_closed_an_upload_lasts_as_long_as_it_is_taken(
+    pair: Between,
+) -> None:
+    pair.target.room = 0
+    pair.browser.send(BINARY, b"x" * 60_000)
+    pair.target.finish()
+    pair.expect_close(1000, "target closed the connection")
+    for _ in range(5):
+        pair.advance(LINGER_S - 10)
+        pair.target.give_room(10_000)
+        assert not pair.browser.socket.is_closed
+    pair.browser.send_raw(ws_frame(BINARY, b"end") + ws_frame(CLOSE))
+    pair.target.give_room()
+    assert pair.target.taken() == b"x" * 60_000 + b"end"
+    assert pair.browser.socket.is_closed
+
+
+def test_a_target_that_breaks_off_before_it_took_all_is_not_told_as_done(
+    pair: Between, logs: Logs
+) -> None:
+    pair.target.room = 0
+    pair.browser.send(BINARY, b"x" * 100_000)
+    pair.target.end(ConnectionLost())
+    pair.expect_close(1011, "target broke off, bytes for it are lost")
+    (line,) = logs.lines()
+    assert line.startswith(f"{WAY}: target broke off: ")
+
+
+def test_a_browser_that_goes_while_it_is_not_read_has_a_target_that_takes_its_bytes(
+    pair: Between,
+) -> None:
+    pair.target.room = 0
+    pair.browser.send(BINARY, bytes(HIGH_BYTES + 1))
+    assert not pair.browser.socket.is_reading
+    websocket = pair.browser.socket.protocol
+    websocket.on_gone(False)
+    for _ in range(3):
+        pair.advance(LINGER_S - 10)
+        pair.target.give_room(1000)
+        assert not pair.browser.socket.is_closed
+    pair.target.give_room()
+    # Now the rest is read, and the end.
+    assert pair.browser.socket.is_reading
+    pair.browser.send_raw(ws_frame(BINARY, b"end") + ws_frame(CLOSE))
+    assert pair.target.taken()[-3:] == b"end"
+    assert pair.target.is_half_closed
+
+
+def test_a_browser_that_goes_while_it_is_not_read_is_cut_with_a_stalled_target(
+    pair: Between, logs: Logs
+) -> None:
+    pair.target.room = 0
+    pair.browser.send(BINARY, bytes(HIGH_BYTES + 1))
+    pair.browser.socket.protocol.on_gone(False)
+    pair.advance(LINGER_S + 0.5)
+    assert pair.target.was_cut
+    assert pair.browser.socket.was_cut
+    assert logs.lines() == [f"{WAY}: target cut: it did not end within 30 s after the browser"]
+    assert pair.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_browser_that_goes_while_its_target_is_connected(is_broken: bool) -> None:
+    pair = Between().open()
+    pair.browser.socket.protocol.on_gone(is_broken)
+    # What it has sent before its FIN is for the target.
+    assert pair.browser.socket.was_cut is is_broken
+    assert pair.endpoint.was_cancelled is is_broken
 
 
 def test_a_target_that_does_not_read_the_last_bytes_is_cut(pair: Between) -> None:

@@ -111,10 +111,11 @@ def test_what_cannot_be_read_is_logged(turns: Turns, logs: Logs, path: Path) -> 
     store = HistoryStore(path, turns)
     store._file._db.execute("DROP TABLE message")
     heard: list[object] = []
-    store.read(1, 0, 9, lambda rows, problem: heard.append((rows, problem)))
-    turns.run()
-    assert heard == [((), "no such table: message")]
-    assert [text for text in logs.lines() if "history cannot be read" in text]
+    for _ in range(2):
+        store.read(1, 0, 9, lambda rows, problem: heard.append((rows, problem)))
+    turns.run(2)
+    assert heard == [((), "no such table: message")] * 2
+    assert len([text for text in logs.lines() if "history cannot be read" in text]) == 1
     store.close()
     turns.run()
 

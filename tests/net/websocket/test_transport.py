@@ -31,6 +31,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
+from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.topics import HistoryTopics
@@ -268,6 +269,42 @@ def test_a_pong_that_is_owed_is_not_sent_after_the_close() -> None:
     both.websocket.loseConnection()
     both.browser.socket.give_room()
     assert [frame.opcode for frame in both.browser.received()] == [BINARY, CLOSE]
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_receipts_and_pongs_come_in_the_order_of_what_they_answer(opcode: int) -> None:
+    browser = FakeSite().browser().open(subprotocols="v12.stomp")
+    browser.send(opcode, CONNECT)
+    browser.received()
+    asked, expected = b"", []
+    for number, is_ping in enumerate([False, True, True, False, False, True, False]):
+        name = b"%d" % number
+        if is_ping:
+            asked += ws_frame(PING, name)
+            expected.append((PONG, name))
+            continue
+        send = frame_bytes("SEND", destination="/topic/a", receipt=name.decode())
+        half = len(send) // 2
+        asked += ws_frame(opcode, send[:half], is_final=False)
+        if number == 4:
+            asked += ws_frame(PING, b"within")
+            expected.append((PONG, b"within"))
+        asked += ws_frame(CONT, send[half:])
+        expected.append((opcode, b"RECEIPT\nreceipt-id:%b\n\n\0\n" % name))
+    browser.send_raw(asked)
+    assert [(frame.opcode, frame.payload) for frame in browser.received()] == expected
+
+
+def test_a_ping_before_frames_that_have_to_wait_is_answered_at_once() -> None:
+    site = FakeSite()
+    site.broker.limits = BrokerLimits(max_queue_messages=1)
+    browser = site.browser().open(subprotocols="v12.stomp")
+    browser.send(TEXT, CONNECT)
+    browser.received()
+    send = ws_frame(TEXT, frame_bytes("SEND", destination="/queue/a"))
+    browser.send_raw(send + send + ws_frame(PING, b"?") + send)
+    assert browser.expect(PONG).payload == b"?"
+    assert not browser.socket.is_reading
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
@@ -576,7 +613,7 @@ def test_a_close_before_the_handshake_comes_after_its_answer() -> None:
     both = Open(factory)
     frame = both.browser.expect(CLOSE)
     assert (frame.code, frame.reason) == (1011, "target unreachable")
-    both.advance(GRACE_S + 0.2)
+    both.advance(GRACE_S + 1)  # the answer to the handshake was taken meanwhile
     assert both.socket.was_cut
 
 
@@ -689,7 +726,9 @@ CLOSES = [
 
 @pytest.mark.parametrize("reason, code, text", CLOSES)
 def test_the_close_code_tells_why_stomp_ended(reason: CloseReason, code: int, text: str) -> None:
-    frame = stomp_closes(reason).received()[-1]
+    *words, frame = stomp_closes(reason).received()
+    is_told = reason not in (CloseReason.DONE, CloseReason.SHUTDOWN)
+    assert [b"ERROR\n" in word.payload for word in words[-1:]] == [True] * is_told
     assert (frame.opcode, frame.code, frame.reason) == (CLOSE, code, text)
 
 

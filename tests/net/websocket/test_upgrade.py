@@ -94,6 +94,72 @@ def test_the_proxy_knows_binary_as_well(offered: str, chosen: str | None) -> Non
     assert (answer.status, answer.headers.get("sec-websocket-protocol")) == (101, chosen)
 
 
+@pytest.mark.parametrize(
+    "offer, said",
+    [
+        (
+            {"subprotocols": "mqtt, base64"},
+            "the sub-protocol 'mqtt, base64' is offered, and known here is v12.stomp, v11.stomp, "
+            "v10.stomp; the WebSocket opens without, and browsers close it",
+        ),
+        (
+            {"sec_websocket_extensions": "permessage-bzip2; a=1, permessage-deflate"},
+            "the extension 'permessage-bzip2' is offered, and known here is permessage-deflate; "
+            "the WebSocket opens without",
+        ),
+        (
+            {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=8"},
+            "the compression 'permessage-deflate; server_max_window_bits=8' is offered, and "
+            "cannot be met; the WebSocket opens without",
+        ),
+    ],
+)
+def test_an_offer_that_cannot_be_taken_is_logged_once(
+    site: FakeSite, logs: Logs, offer: dict[str, str], said: str
+) -> None:
+    for _ in range(3):
+        assert site.browser().ask(upgrade_request(**offer)).status == 101
+    assert [line.partition(": /ws: ")[2] for line in logs.lines("info")] == [said]
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        {},
+        {"subprotocols": "mqtt, v10.stomp"},
+        {"sec_websocket_extensions": "permessage-deflate; client_max_window_bits"},
+        # A list of offers is there to be chosen from.
+        {"sec_websocket_extensions": "permessage-deflate; unknown, permessage-deflate"},
+    ],
+)
+def test_an_offer_that_is_taken_is_not_logged(
+    site: FakeSite, logs: Logs, offer: dict[str, str]
+) -> None:
+    assert site.browser().ask(upgrade_request(**offer)).status == 101
+    assert logs.lines("info") == []
+
+
+def test_the_proxy_which_never_compresses_is_silent_about_it(logs: Logs) -> None:
+    site = FakeSite(
+        wrap_target=lambda target, clock: Factory.forProtocol(Protocol), deflates_targets=False
+    )
+    offer = "permessage-deflate; server_max_window_bits=8"
+    request = upgrade_request("/tcp/irc.example:6667", sec_websocket_extensions=offer)
+    assert site.browser().ask(request).status == 101
+    assert logs.lines("info") == []
+
+
+def test_offers_cannot_flood_the_log(site: FakeSite, logs: Logs) -> None:
+    for number in range(150):
+        browser = site.browser()
+        assert browser.ask(upgrade_request(subprotocols=f"\x9bx{number}")).status == 101
+        browser.socket.end()
+    offers = [line for line in logs.lines("info") if "sub-protocol" in line]
+    assert len(offers) == 100
+    assert offers[-1].endswith("(further offers like this are not logged)")
+    assert all(line.isascii() for line in offers)
+
+
 def test_sub_protocols_may_stand_in_several_headers(site: FakeSite) -> None:
     request = upgrade_request(subprotocols="v10.stomp")[:-2]
     answer = site.browser().ask(request + b"Sec-WebSocket-Protocol: v12.stomp\r\n\r\n")

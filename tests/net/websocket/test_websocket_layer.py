@@ -129,13 +129,35 @@ def test_messages_of_one_read_keep_their_bounds() -> None:
     both = opened(echo)
     data = ws_frame(TEXT, b"a") + ws_frame(BINARY, b"") + ws_frame(TEXT, b"b", is_final=False)
     both.browser.send_raw(data + ws_frame(PING, b"?") + ws_frame(CONT, b"c"))
-    sent = both.sent()
-    assert sorted(sent) == sorted([(0x81, b"a"), (0x82, b""), (0x81, b"bc"), (0x8A, b"?")])
-    assert [frame for frame in sent if frame[0] != 0x8A] == [
-        (0x81, b"a"),
-        (0x82, b""),
-        (0x81, b"bc"),
-    ]
+    assert both.sent() == [(0x81, b"a"), (0x82, b""), (0x8A, b"?"), (0x81, b"bc")]
+
+
+_WORDS = st.lists(st.integers(0, 3), max_size=12)
+"""0 is a ping, another number a message in so many fragments."""
+
+
+@given(words=_WORDS, pings=st.lists(st.booleans()), cut=st.integers(1, 60))
+def test_answers_come_in_the_order_of_what_they_answer(
+    words: list[int], pings: list[bool], cut: int
+) -> None:
+    """Whatever is in a read: messages, their fragments, pings between them and within."""
+    both = opened(echo)
+    asked, expected = b"", []
+    is_pinged = iter(pings)
+    for number, fragments in enumerate(words):
+        name = b"%d" % number
+        for part in range(max(fragments, 1)):
+            if not fragments or next(is_pinged, False):
+                asked += ws_frame(PING, name)
+                expected.append((0x8A, name))
+            if fragments:
+                is_last = part == fragments - 1
+                asked += ws_frame(CONT if part else TEXT, name, is_final=is_last)
+        if fragments:
+            expected.append((0x81, name * fragments))
+    for start in range(0, len(asked), cut):
+        both.browser.send_raw(asked[start : start + cut])
+    assert both.sent() == expected
 
 
 def test_a_message_is_handed_up_when_it_is_whole() -> None:
@@ -211,6 +233,7 @@ def test_messages_of_one_read_wait_while_the_client_does_not_read() -> None:
     both.clock.advance(0)
     assert [len(payload) for _, payload in both.sent()] == [50_000] * 10 + [1]
     assert both.socket.is_reading
+    both.clock.advance(1)
     assert both.clock.getDelayedCalls() == []
 
 
@@ -368,7 +391,7 @@ def test_one_compressed_message_serves_every_subscriber(monkeypatch: pytest.Monk
     [(first, payload)] = raw_frames(frames.pop())
     assert first == 0xC1
     assert len(payload) < len(body) / 4
-    assert inflated(payload).endswith(body + b"\0")
+    assert inflated(payload).endswith(body + b"\0\n")
     assert compressions == [1]
 
 
@@ -500,7 +523,7 @@ def test_under_tls_messages_are_echoed_too() -> None:
     transport = PushTransport()
     websocket = sockets.buildProtocol(None)
     websocket.makeConnection(transport)
-    websocket.accept(upgrade_request(), None, agree(OFFER))
+    websocket.accept(upgrade_request(), None, agree(OFFER).deflate)
     head = transport.drain()
     assert f"\r\nSec-WebSocket-Extensions: {ANSWER}\r\n".encode() in head
     websocket.dataReceived(ws_frame(BINARY, bytes(1000)))

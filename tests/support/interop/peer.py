@@ -55,6 +55,7 @@ class Peer(ABC):
         connections: How often it was connected.
     """
 
+    can_acknowledge_after_unsubscribe: ClassVar[bool] = True
     can_acknowledge_in_transactions: ClassVar[bool] = True
     can_refuse_for_good: ClassVar[bool] = True
     """Whether its NACK takes headers, so that it can say ``requeue:false``."""

@@ -47,9 +47,9 @@ class StomperPeer(Peer):
         self.connections += 1
 
     def _next(self) -> str:
-        """Return the next frame's text; a frame ends at its NUL."""
+        """Return the next frame's text; a frame ends in NUL and LF."""
         while True:
-            frame, nul, rest = self._buffer.partition(b"\0")
+            frame, nul, rest = self._buffer.partition(b"\0\n")
             without_beats = frame.lstrip(b"\n")
             if nul or not without_beats:
                 self.heartbeats += len(frame) - len(without_beats)

@@ -18,6 +18,7 @@ __all__ = ["StompmanPeer", "StompmanWebSocketPeer"]
 class StompmanPeer(Peer):
     """stompman, in an event loop of its own."""
 
+    can_acknowledge_after_unsubscribe = False
     can_acknowledge_in_transactions = False
     needs_a_subscription_for_answers = True
     can_refuse_for_good = False

@@ -1,0 +1,44 @@
+"""What a session had and has no more, remembered in a bounded number of bytes."""
+
+from __future__ import annotations
+
+__all__ = ["PastSubscriptions"]
+
+
+class PastSubscriptions:
+    """The subscriptions of a session that have ended.
+
+    A client may send UNSUBSCRIBE twice, or acknowledge what it has acknowledged before; neither is
+    an error. Ended subscriptions are remembered by the hashes of their keys, the latest ones only;
+    deliveries by the largest number that any subscription reached.
+
+    Args:
+        limit: The number of ended subscriptions to remember.
+    """
+
+    __slots__ = ("_hashes", "_limit", "_most_deliveries")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._hashes: dict[int, None] = {}
+        self._most_deliveries = 0
+
+    def add(self, *keys: str) -> None:
+        """Remember the keys of a subscription that has ended."""
+        for key in map(hash, keys):
+            self._hashes.pop(key, None)
+            self._hashes[key] = None
+        while len(self._hashes) > self._limit:
+            del self._hashes[next(iter(self._hashes))]
+
+    def add_deliveries(self, count: int) -> None:
+        """Remember how many deliveries a subscription had."""
+        self._most_deliveries = max(self._most_deliveries, count)
+
+    def had(self, key: str) -> bool:
+        """Return whether a subscription with this key has ended."""
+        return hash(key) in self._hashes
+
+    def had_delivery(self, number: int) -> bool:
+        """Return whether a forgotten subscription may have had a delivery of this number."""
+        return 0 < number <= self._most_deliveries

@@ -1,0 +1,217 @@
+"""Clients that do not take what waits for them: who is waited for, and who is closed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from weakref import WeakSet
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.session.session import Session
+from rtchat.core.stomp.limits import Limits
+from rtchat.errors import LimitExceeded
+from rtchat.net.connection.writer import ConnectionWriter
+
+__all__ = ["BacklogWatch", "Client", "too_much_added", "too_much_waits", "too_slow_by_far"]
+
+_log = Logger(__package__)
+
+_TICK_S = 1.0
+
+_SMALL_LIMIT_BYTES = 1024 * 1024
+"""With a smaller ``backlog.max_bytes`` no publisher is slowed: a few reads of publishers that are
+on their way already are more than that."""
+
+
+class Client(Protocol):
+    """A client, as the watch sees it."""
+
+    session: Session
+
+    @property
+    def writer(self) -> ConnectionWriter:
+        """The send side of its connection."""
+
+    @property
+    def peer(self) -> str:
+        """The name of its address."""
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the server does not read from it, so that it may not come to read itself."""
+
+    def taken_bytes(self) -> int | None:
+        """Return what grows as the client takes bytes, or None where the system does not say."""
+
+    def close_as_slow(self, problem: LimitExceeded) -> None:
+        """Drop the backlog, and end the session."""
+
+
+class _Progress:
+    """When a client has last taken something.
+
+    Attributes:
+        since_s: The time.
+    """
+
+    __slots__ = ("_taken", "since_s")
+
+    def __init__(self, client: Client, now_s: float) -> None:
+        self.since_s = now_s
+        self._taken = (client.taken_bytes(), client.writer.drains)
+
+    def note(self, client: Client, now_s: float) -> None:
+        """Look at the client again."""
+        taken = (client.taken_bytes(), client.writer.drains)
+        if taken != self._taken or client.is_held_up:
+            self._taken, self.since_s = taken, now_s
+
+
+class BacklogWatch:
+    """Watches clients with large backlogs.
+
+    At half of ``backlog.max_bytes`` the publishers of a client's topics are slowed down until it
+    has read. A client that reads nothing at all for some time is closed.
+
+    Args:
+        broker: The broker.
+        limits: The limits of each client.
+        clock: Runs the timer, while there are such clients.
+    """
+
+    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+        self._broker = broker
+        self._limits = limits
+        self._clock = clock
+        self._watched: dict[Client, _Progress] = {}
+        self._logged: WeakSet[Client] = WeakSet()
+        self._timer: IDelayedCall | None = None
+        self._room_bytes: int | None = None
+        self._watched_bytes = limits.stalled_backlog_bytes
+        if limits.max_backlog_bytes >= _SMALL_LIMIT_BYTES:
+            self._room_bytes = limits.max_backlog_bytes // 2
+            self._watched_bytes = min(self._room_bytes, self._watched_bytes)
+
+    def start(self, client: Client) -> None:
+        """Begin with a new client."""
+        client.writer.max_backlog_bytes = self._limits.max_backlog_bytes
+        client.writer.watched_bytes = self._watched_bytes
+
+    def note(self, client: Client) -> None:
+        """Look at a client, because its backlog is large, or none of its messages waits."""
+        session, writer = client.session, client.writer
+        if session.is_closed:
+            return
+        waiting_bytes = writer.waiting_bytes + session.unacknowledged_backlog_bytes
+        congestion = self._broker.congestion
+        if self._room_bytes is not None and waiting_bytes > self._room_bytes:
+            if congestion.begin(session, writer, self._room_bytes):
+                self._log_lag(client, waiting_bytes)
+        elif congestion.readers:
+            congestion.review(session)
+        if client not in self._watched and writer.waiting_bytes > self._watched_bytes:
+            self._watched[client] = _Progress(client, self._clock.seconds())
+            if self._timer is None:
+                self._timer = self._clock.callLater(_TICK_S, self._look)
+
+    def forget(self, client: Client) -> None:
+        """Stop watching: the connection is gone. Do nothing if it is not watched."""
+        self._watched.pop(client, None)
+        if not self._watched and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _log_lag(self, client: Client, waiting_bytes: int) -> None:
+        if client not in self._logged:
+            self._logged.add(client)
+            _log.info(
+                "{peer}: session {id} reads more slowly than others publish, {bytes} bytes wait "
+                "for it; they are slowed down, to backlog.min_rate at the least",
+                peer=client.peer,
+                id=client.session.id,
+                bytes=waiting_bytes,
+            )
+
+    def _look(self) -> None:
+        self._timer = self._clock.callLater(_TICK_S, self._look)
+        limits, now_s = self._limits, self._clock.seconds()
+        with self._broker.turn:
+            for client, progress in list(self._watched.items()):
+                waiting_bytes = client.writer.waiting_bytes
+                if client.session.is_closed or waiting_bytes <= self._watched_bytes:
+                    self._broker.congestion.note_stalled(client.session, is_stalled=False)
+                    self.forget(client)
+                    continue
+                progress.note(client, now_s)
+                stalled_s = now_s - progress.since_s
+                is_stalled = stalled_s >= _TICK_S or client.is_held_up
+                self._broker.congestion.note_stalled(client.session, is_stalled=is_stalled)
+                if (
+                    stalled_s >= limits.stall_timeout_s
+                    and waiting_bytes > limits.stalled_backlog_bytes
+                ):
+                    client.close_as_slow(_nothing_read(waiting_bytes, limits.stall_timeout_s))
+
+
+def too_much_waits(waiting_bytes: int, unacknowledged: int, limit: int) -> LimitExceeded:
+    """Return the error for a client with a backlog over the limit.
+
+    Args:
+        waiting_bytes: The size of its backlog.
+        unacknowledged: The number of messages that it has to acknowledge first; 0 if the backlog
+            waits for it to read.
+        limit: The limit in bytes.
+    """
+    if unacknowledged:
+        return LimitExceeded(
+            f"too slow: {unacknowledged} messages wait for your ACK, and more than {limit} bytes "
+            "behind them",
+            f"{waiting_bytes} bytes were waiting. Send ACK for what you have got, raise "
+            "prefetch-count, or let x-slow drop messages. The limit is backlog.max_bytes of the "
+            "server.",
+        )
+    return LimitExceeded(
+        f"too slow: more than {limit} bytes wait to be read",
+        f"{waiting_bytes} bytes were waiting. The limit is backlog.max_bytes of the server.",
+    )
+
+
+def too_slow_by_far(held: int, used: int, limit: int) -> LimitExceeded:
+    """Return the error for the client with the largest backlog, when memory is used up.
+
+    Args:
+        held: The size of its backlog in bytes.
+        used: How many bytes the server holds.
+        limit: How many it may hold.
+    """
+    return LimitExceeded(
+        f"too slow: {held} bytes wait for this client, more than for any other, and the "
+        f"server's memory limit of {limit} bytes is reached",
+        f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
+    )
+
+
+def too_much_added(left_behind: int, used: int, limit: int) -> LimitExceeded:
+    """Return the error for the client that has added most to queues, when memory is used up.
+
+    Args:
+        left_behind: How many bytes it has added.
+        used: How many bytes the server holds.
+        limit: How many it may hold.
+    """
+    return LimitExceeded(
+        f"too much: {left_behind} bytes of this client were added to queues and "
+        "transactions while memory was short, more than of any other, and the server's "
+        f"memory limit of {limit} bytes is reached",
+        f"The server holds {used} bytes. What it has confirmed it keeps. "
+        "The limit is memory.max_bytes of the server.",
+    )
+
+
+def _nothing_read(waiting_bytes: int, seconds: float) -> LimitExceeded:
+    return LimitExceeded(
+        f"too slow: {waiting_bytes} bytes wait, and nothing was read for {seconds:g} seconds",
+        "The limits are backlog.stalled_bytes and backlog.stalled_timeout of the server.",
+    )

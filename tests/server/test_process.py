@@ -1,0 +1,48 @@
+"""Which processes are servers of Twisted's, and who we are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from rtchat.server.process import is_server
+
+
+@contextmanager
+def process(name: str, *words: str) -> Iterator[int]:
+    """Run a program that waits, under this name and with these words."""
+    with subprocess.Popen(
+        [name, "-c", "read line", *words], executable="/bin/sh", stdin=subprocess.PIPE
+    ) as running:
+        yield running.pid  # leaving closes its input, at which it ends
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("python3", ["twistd", "-n", "rtchat"]),
+        ("/usr/bin/python3", ["-m", "twisted"]),
+        ("pypy3", ["/usr/bin/twist", "web"]),
+        ("twistd", []),
+    ],
+)
+def test_a_server_is_known_by_its_command(name: str, words: list[str]) -> None:
+    with process(name, *words) as pid:
+        assert is_server(pid)
+
+
+@pytest.mark.parametrize(
+    "name, words", [("sleep", []), ("sh", ["-c", "exec twistd -n rtchat"]), ("python3", ["serve"])]
+)
+def test_other_programs_are_none(name: str, words: list[str]) -> None:
+    with process(name, *words) as pid:
+        assert not is_server(pid)
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 4_194_305, 9_999_999_999])
+def test_neither_this_process_nor_none_at_all_is_another_server(pid: int) -> None:
+    assert not is_server(pid)
