@@ -123,7 +123,7 @@ def test_the_readme_has_every_library_and_what_it_cannot_do() -> None:
         for line in text.splitlines()
         if line.startswith("| ") and line.count("|") == 7
     ]
-    cannot = {"–": False, "yes": True}
+    cannot = {"\N{EN DASH}": False, "yes": True}
     for name, peer in PEERS.items():
         short = name.removeprefix("stomp.py ") if name.startswith("stomp.py") else name
         row = next(row for row in rows if _names(row[0]) & {name, short})
