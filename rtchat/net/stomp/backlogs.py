@@ -53,21 +53,23 @@ class _Progress:
     """When a client has last taken something.
 
     Attributes:
-        since_s: The time.
+        since_s: The time. It does not run while the client is not read.
+        has_stalled: Whether it had taken nothing between the last two looks.
     """
 
-    __slots__ = ("_next_piece", "_taken", "since_s")
+    __slots__ = ("_next_piece", "_taken", "has_stalled", "since_s")
 
     def __init__(self, client: Client, now_s: float) -> None:
         self.since_s = now_s
+        self.has_stalled = False
         self._taken = client.taken_bytes()
         self._next_piece = client.writer.next_piece
 
     def note(self, client: Client, now_s: float) -> None:
         """Look at the client again."""
         taken, next_piece = client.taken_bytes(), client.writer.next_piece
-        has_taken = taken != self._taken or next_piece is not self._next_piece
-        if has_taken or client.is_held_up:
+        self.has_stalled = taken == self._taken and next_piece is self._next_piece
+        if client.is_held_up or not self.has_stalled:
             self.since_s = now_s
         self._taken, self._next_piece = taken, next_piece
 
@@ -146,13 +148,11 @@ class BacklogWatch:
                     self.forget(client)
                     continue
                 progress.note(client, now_s)
-                stalled_s = now_s - progress.since_s
-                is_stalled = stalled_s >= _TICK_S or client.is_held_up
-                self._broker.congestion.note_stalled(client.session, is_stalled=is_stalled)
-                if (
-                    stalled_s >= limits.stall_timeout_s
-                    and waiting_bytes > limits.stalled_backlog_bytes
-                ):
+                self._broker.congestion.note_stalled(
+                    client.session, is_stalled=progress.has_stalled
+                )
+                is_over = now_s - progress.since_s >= limits.stall_timeout_s
+                if is_over and waiting_bytes > limits.stalled_backlog_bytes:
                     client.close_as_slow(_nothing_read(waiting_bytes, limits.stall_timeout_s))
 
 

@@ -172,8 +172,7 @@ class WebSocket(ClosingConnection):
     def _process_input(self) -> None:
         """Process the frames that the reader holds, until the protocol above pauses reading."""
         reader = self._reader
-        # The messages of one read are passed up as one piece of the stream, so that they cause one
-        # turn, with one write to each receiver (see rtchat.core.flow.outbound).
+        # What one read holds is passed up as one piece, and so in one turn (core.flow.outbound).
         stream: list[bytes] = []
         size = 0
         pongs: list[bytes] = []
@@ -198,9 +197,8 @@ class WebSocket(ClosingConnection):
                 if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close frame
                 if not self._has_received:
-                    # "The server answers with text messages when the client spoke text."
                     self._has_received = True
-                    if opcode == 1:
+                    if opcode == 1:  # who speaks text is answered in text
                         self.writer.framing = self._framings.text
                 if self._messages is not None:
                     self._collect(self._messages, piece)
@@ -212,8 +210,7 @@ class WebSocket(ClosingConnection):
                         stream.clear()
                         size = 0
             elif opcode == Opcode.PING:
-                # Answers go out in the order of what they answer: first those to the data before
-                # the ping, then its pong, then those to the data behind it.
+                # The pong comes between the answers to the data before the ping and behind it.
                 if stream:
                     self.wrappedProtocol.dataReceived(b"".join(stream))
                     stream.clear()

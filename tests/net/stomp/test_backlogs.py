@@ -449,3 +449,18 @@ def test_it_excuses_nobody_who_was_slow_before() -> None:
     publish(publisher, 60)
     commit(publisher, 200)
     assert slow.is_closed
+
+
+def test_one_that_reads_a_little_waits_for_itself_as_long_as_it_has_to() -> None:
+    broker = broker_with(2 * LIMIT, LIMIT // 2)
+    client = subscriber(broker)
+    publish(client, 400)
+    got: list[int] = []
+    for _ in range(20):
+        client.read_on()
+        got += numbers(client)
+        client.stall()
+        broker.advance(1)
+        assert not client.is_closed
+    client.read_on()
+    assert got + numbers(client) == list(range(400))
