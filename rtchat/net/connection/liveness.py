@@ -45,7 +45,7 @@ class Taken(NamedTuple):
     """What the other side has taken.
 
     Attributes:
-        total: Bytes since the connection began; for a Unix socket, a number that grows as bytes
+        total: Bytes since the connection began; for a Unix socket, a number that changes as bytes
             are taken.
         left: Bytes that still wait for it.
     """
@@ -173,7 +173,8 @@ class Silence:
         if heard_s > self._heard_s:
             self._heard_s = heard_s
             self._heard_total = before.total
-        if now.total > before.total:
+        # It falls for a Unix socket only, by what was sent at once when there was room again.
+        if now.total > before.total or before.total - now.total > _FEW_BYTES:
             self._took_s = now_s
             if max(now.left, before.left) > _FEW_BYTES:
                 self._moved_s = now_s
