@@ -155,6 +155,25 @@ def test_a_publisher_that_goes_while_it_waits_for_room_is_noticed(
     waiting.expect_return()
 
 
+def test_a_publisher_that_says_disconnect_and_closes_keeps_its_place(server: Server) -> None:
+    waiting = Waiting(server, "TCP", "0,0")
+    reset(waiting.worker.socket)
+    publisher = waiting.client("TCP")
+    publisher.send(message_bytes(waiting.full, b"last") * 50 + frame_bytes("DISCONNECT"))
+    finish(publisher.socket)
+    with waiting.client("TCP") as other:
+        # A publisher that says nothing before it closes is noticed to be gone.
+        other.send(message_bytes(waiting.full, b"lost"))
+        server.until_logged(f"{waiting.full} is full")
+    until("end of the others", lambda: server.health()["stomp_sessions"] == 1)
+    with waiting.client("TCP") as reader:
+        reader.send(subscription(waiting.full, "auto"))
+        bodies = [reader.frame().body for _ in range(_ROOM + 50)]
+        assert bodies[_ROOM:] == [b"last"] * 50
+        reader.ask("SEND", destination="/topic/nothing")
+    until("end of all", lambda: server.health()["stomp_sessions"] == 0)
+
+
 _KILLED = """
 import sys
 sys.path.insert(0, "tests")

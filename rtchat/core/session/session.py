@@ -55,7 +55,7 @@ class Session(DeliveryHolder):
         transport: The connection underneath.
 
     Attributes:
-        broker: The broker.
+        broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, or "".
@@ -77,7 +77,6 @@ class Session(DeliveryHolder):
         "_ledger",
         "_limits",
         "_outbound",
-        "_parser",
         "_transport",
         "_waits_for_storage",
         "broker",
@@ -87,6 +86,7 @@ class Session(DeliveryHolder):
         "is_closed",
         "is_lost",
         "login",
+        "parser",
         "state",
         "subscriptions",
         "transactions",
@@ -109,7 +109,7 @@ class Session(DeliveryHolder):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self._parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
         self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
         self.transactions = Transactions(limits, broker.account)
         self._acts = _COMMANDS[State.NEW]
@@ -132,7 +132,7 @@ class Session(DeliveryHolder):
         """
         if self.is_closed:
             return
-        parser = self._parser
+        parser = self.parser
         if not parser.has_more and self._held is None:
             # A chunk is often a heart-beat, or a message with the same head as the last one.
             if data == HEARTBEAT:
@@ -154,7 +154,7 @@ class Session(DeliveryHolder):
 
     def _act(self, frame: Frame | None) -> None:
         """Process the frame, if any, and all complete frames after it."""
-        parser = self._parser
+        parser = self.parser
         try:
             while not self.is_closed:
                 if frame is None:
@@ -305,7 +305,7 @@ class Session(DeliveryHolder):
         if self.broker.router.gates:
             self._pass_gates(frame, reply)
         self.state = State.OPEN
-        self._parser.log_in(version)
+        self.parser.log_in(version)
         if self._limits.show_server:
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)

@@ -110,6 +110,10 @@ class FrameParser:
         """The number of buffered bytes that no frame has been made of yet."""
         return len(self._buffer) - self._position
 
+    def rest(self, most: int) -> bytes:
+        """Return the end of those bytes, at most so many."""
+        return bytes(self._buffer[max(self._position, len(self._buffer) - most) :])
+
     def feed(self, data: bytes) -> None:
         """Buffer the next chunk of the stream; then call :meth:`next_frame` until it is None."""
         self.has_more = True

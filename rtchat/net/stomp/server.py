@@ -28,6 +28,7 @@ from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
 from rtchat.net.stomp.close_codes import CLOSE_CODES
+from rtchat.net.stomp.goodbye import has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
@@ -315,13 +316,17 @@ class StompProtocol(Protocol):
 
     def _gone(self, is_broken: bool) -> None:
         """The client has closed the connection, or broken it, while a limit made it wait."""
+        session = self.session
+        has_more_to_lose = is_broken or session.subscriptions.unacknowledged
+        if not has_more_to_lose and has_said_goodbye(session.parser, self._stream):
+            return  # it has left its frames to us, and keeps its place in the line
         how = "broke" if is_broken else "was closed by the client"
         problem = LimitExceeded(
             f"the connection {how} while frames waited",
             "What was sent and has no RECEIPT may have had no effect.",
         )
         with self.factory.broker.turn:
-            self.session.fail(problem)
+            session.fail(problem)
 
     def _send_line_end(self) -> None:
         """Send what may stand between any frames, so that the system of a dead client objects."""

@@ -38,12 +38,16 @@ class Browser:
         self.is_open = self.can_hear = True
         self.has_taken: Taken | None = Taken(100, 0)
         self.unanswered = 0
+        self.slow_notes = 0
         self.keep_alive = KeepAlive(self, self.clock, INTERVAL_S, TIMEOUT_S)
         self.keep_alive.heard_s = self.clock.seconds()
         self.keep_alive.start()
 
     def taken(self) -> Taken | None:
         return self.has_taken
+
+    def note_slow_line(self) -> None:
+        self.slow_notes += 1
 
     def ping_unanswered(self, timeout_s: float) -> None:
         self.unanswered += 1
@@ -73,11 +77,13 @@ def test_a_browser_on_a_slow_line_lives_as_long_as_it_takes_bytes() -> None:
         browser.has_taken = Taken(100 + second * 50_000, 4_000_000 - second * 50_000)
         browser.advance(1)
     assert browser.unanswered == 0
+    assert browser.slow_notes > 0
     # Its answers come now.
     browser.has_taken = Taken(4_000_100, 0)
+    browser.slow_notes = 0
     browser.keep_alive.heard_s = browser.clock.seconds()
     browser.advance(19)
-    assert browser.unanswered == 0
+    assert (browser.unanswered, browser.slow_notes) == (0, 0)
 
 
 def test_a_browser_that_takes_nothing_of_what_waits_is_gone() -> None:
