@@ -9,6 +9,7 @@ import { cleanNick, sameNick } from "./model/nicknames.js";
 import { ReadNotes } from "./model/read-notes.js";
 import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
+import { TalkStore } from "./model/talks.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
 import { isRefused } from "./protocol/admission.js";
 import { SendQueue } from "./protocol/send-queue.js";
@@ -38,7 +39,7 @@ const readNotes = new ReadNotes(readPositions);
 const person = new Identity(local);
 
 const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
-const session = new ChatSession({ client, sendQueue, readPositions, person });
+const session = new ChatSession({ client, sendQueue, readPositions, person, talks: new TalkStore(perTab) });
 const visits = new Visits();
 const status = new Status();
 const view = new LogView();
@@ -92,6 +93,7 @@ status.onretry = () => {
 window.addEventListener("online", reconnectNow);
 window.addEventListener("pagehide", () => {
   readNotes.store();
+  session.keepTalks();
   session.connection.sleep();
 });
 window.addEventListener("pageshow", () => session.connection.wake());
@@ -234,6 +236,16 @@ sidebar.ontalk = view.rows.onnick = (nick) => {
 session.onconversations = () => {
   sidebar.changed();
   showTitle();
+};
+session.onrenamed = (conversation) => {
+  if (conversation === view.conversation) {
+    visits.replace(hashOf(conversation));
+    openHash = location.hash;
+    $("room").textContent = titleOf(conversation);
+    view.showPartner();
+    showTitle();
+  }
+  sidebar.changed();
 };
 session.onentered = (conversation) => {
   if (conversation === view.conversation) view.goToMark();
@@ -408,6 +420,7 @@ async function linkDemos() {
 // ---- start ----
 
 view.rows.nick = session.nick;
+session.restoreTalks();
 for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
   if (typeof name === "string") session.join(roomNamed(name));
 }

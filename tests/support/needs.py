@@ -107,6 +107,10 @@ NEEDS = (
     ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
+    Need("nginx", ("nginx",), ("nginx",), "its recipe in tests/live/test_document_examples.py"),
+    Need(
+        "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
+    ),
     Need(
         "RabbitMQ",
         ("rabbitmq-server",),

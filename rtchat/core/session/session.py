@@ -34,10 +34,10 @@ from rtchat.core.session.refusals import (
 from rtchat.core.session.state import State
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, undo
-from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
+from rtchat.core.stomp.frames import CLIENT_BODIES, HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.head_cache import MAX_HEAD_BYTES
 from rtchat.core.stomp.limits import Limits
-from rtchat.core.stomp.parser import CLIENT_BODIES, FrameParser
+from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Session"]

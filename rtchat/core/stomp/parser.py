@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import re
 
-from rtchat.core.stomp.frames import NEVER_ESCAPED, Frame, Head, Version, unescape
+from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, unescape
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits, header_too_long, too_many_headers
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["CLIENT_BODIES", "FrameParser", "parse_head"]
-
-CLIENT_BODIES = frozenset({"SEND"})
-"""The commands of clients whose ``content-length`` counts. Many clients copy the headers of a
-MESSAGE to their ACK, so that of other frames says nothing about their body."""
-
-_BODIES = frozenset({"SEND", "MESSAGE", "ERROR"})
+__all__ = ["FrameParser", "parse_head"]
 
 _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 
@@ -78,7 +72,7 @@ class FrameParser:
     )
 
     def __init__(
-        self, limits: Limits, cache: HeadCache | None = None, bodies: frozenset[str] = _BODIES
+        self, limits: Limits, cache: HeadCache | None = None, bodies: frozenset[str] = BODIES
     ) -> None:
         self._limits = limits
         self._bodies = bodies

@@ -164,9 +164,12 @@ class SplicingWriter(ConnectionWriter):
         cork: Collects the writers with gathered bytes until the end of the turn.
         framing: How messages are packed.
         is_busy: Whether the transport may already hold bytes, such as an HTTP answer.
+
+    Attributes:
+        drained_bytes: How many bytes the socket has taken after it took no more at first.
     """
 
-    __slots__ = ("_pipe", "_pipe_bytes")
+    __slots__ = ("_pipe", "_pipe_bytes", "drained_bytes")
 
     def __init__(
         self,
@@ -178,6 +181,7 @@ class SplicingWriter(ConnectionWriter):
     ) -> None:
         self._pipe: Pipe | None = None
         self._pipe_bytes = 0
+        self.drained_bytes = 0
         super().__init__(transport, cork, framing, is_busy=is_busy)
 
     @property
@@ -234,6 +238,8 @@ class SplicingWriter(ConnectionWriter):
 
     @override
     def resumeProducing(self) -> None:
+        kept = self._pipe_bytes + sum(map(len, self._backlog))
+        self.drained_bytes += max(0, self.waiting_bytes - kept)
         if self._pipe is not None and self._socket is not None:
             sink = self._socket.fileno()
             self._pipe_bytes -= self._pipe.drain_into(sink, self._pipe_bytes)
