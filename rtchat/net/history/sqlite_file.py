@@ -27,6 +27,7 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.remedies import remedy_for
 from rtchat.net.history.salvage import is_damage, read_around_damage
 from rtchat.net.history.witness import Witness
 
@@ -113,7 +114,7 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(_remedy(error, path)) from None
+            raise StoreUnusable(remedy_for(error, path)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
             if self._witness is not None:
@@ -121,7 +122,7 @@ class HistoryFile:
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(_remedy(error, path)) from None
+            raise StoreUnusable(remedy_for(error, path)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -402,51 +403,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _remedy(error: OSError | sqlite3.Error, path: Path | None) -> str:
-    """Return what SQLite or the system reports as a sentence with a remedy."""
-    if isinstance(error, OSError):
-        if path is None or error.filename in (None, str(path), path):
-            return f"{error.strerror}; change the permissions or the path"
-        return _companion_remedy(Path(error.filename), error.strerror or "")
-    text = str(error)
-    if path is not None and ("unable to open" in text or "readonly" in text):
-        # SQLite does not say which of its files it means.
-        for companion in (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal")):
-            if companion.exists() and not (companion.is_file() and _may_write(companion)):
-                return _companion_remedy(companion, "Permission denied")
-        if not _may_write(path.parent):
-            return f"its folder {path.parent} cannot be written; change its permissions or the path"
-    for sign, words in _REMEDIES.items():
-        if sign in text:
-            return words
-    return f"{text}; name another file"
-
-
-def _companion_remedy(companion: Path, reason: str) -> str:
-    """Return what to do about a file beside the database: its lock, or one of SQLite's."""
-    if not companion.exists():
-        return (
-            f"{companion} beside it cannot be created ({reason}); change the permissions of the "
-            "folder or the path"
-        )
-    if companion.is_dir():
-        return f"{companion} beside it is a folder; move it away"
-    return (
-        f"{companion} beside it cannot be opened for writing ({reason}); change the owner or the "
-        "permissions of that file, too"
-    )
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-_REMEDIES = {
-    "not a database": "it is no SQLite database; name another file",
-    "malformed": "it is damaged; move it away, or bring back a copy of it",
-    "locked": "another program is writing to it; stop that one, or name another file",
-    "readonly": "it may not be written; change the permissions or the path",
-    "is full": "the disk is full; make room",
-}
