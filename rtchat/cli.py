@@ -1,29 +1,27 @@
-"""The command ``rtchat``: publish and receive STOMP messages from a shell."""
+"""The command ``rtchat``: STOMP messages from a shell, and copies of a history."""
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
-import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import react
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from rtchat import __version__
 from rtchat.core.stomp.frames import Frame
-from rtchat.errors import ServerRefused
+from rtchat.errors import ServerRefused, StoreUnusable
 from rtchat.net.stomp.client import StompClient
+from rtchat.terminal import Output, drop_output, read_input, shown
 from rtchat.text import parse_digits
 
 __all__ = ["main"]
@@ -49,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit with one of the codes that ``rtchat --help`` lists."""
     if sys.stderr is None:  # closed by the shell: 2>&-
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    command = _Command(_parse(arguments))
+    options = _parse(arguments)
+    if options.command in ("backup", "restore"):
+        _copy(options)
+        return
+    command = _Command(options)
     try:
         command.prepare()
         react(command.run, ())
@@ -69,7 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             try:
                 sys.stdout.flush()
             except OSError:  # who asked for the help has gone
-                _drop_output()
+                drop_output()
         raise
     return options
 
@@ -107,7 +109,27 @@ def _parser() -> argparse.ArgumentParser:
     listen.add_argument(
         "--count", type=_count, default=0, help="stop after COUNT messages; a queue keeps the rest"
     )
+    backup = commands.add_parser("backup", help="copy a history file; the server may run")
+    backup.add_argument("file", type=Path, help="the file of [history]")
+    backup.add_argument("copy", type=Path, help="the copy, a new file")
+    restore = commands.add_parser("restore", help="put a copy back; the server is stopped")
+    restore.add_argument("copy", type=Path, help="the copy")
+    restore.add_argument("file", type=Path, help="the file of [history]")
     return parser
+
+
+def _copy(options: argparse.Namespace) -> None:
+    """Copy a history file, or put a copy back."""
+    from rtchat.net.history.backup import back_up, restore  # SQLite is for these commands only
+
+    try:
+        if options.command == "backup":
+            count, path = back_up(options.file, options.copy), options.copy
+        else:
+            count, path = restore(options.copy, options.file), options.file
+    except StoreUnusable as error:
+        raise SystemExit(f"rtchat: {error}") from None
+    sys.stdout.write(f"{path}: {count} messages\n")
 
 
 def _text(word: str) -> str:
@@ -157,7 +179,7 @@ class _Command:
         self._options = options
         self._where = f"{options.host}:{options.port}"
         self._body: bytes | str = b""
-        self._output: _Output | None = None
+        self._output: Output | None = None
 
     def prepare(self) -> None:
         """Do what may take its time, or fail, before the server is asked for anything.
@@ -166,9 +188,9 @@ class _Command:
             SystemExit: Standard input or standard output cannot be used.
         """
         if self._options.command == "listen":
-            self._output = _Output()
+            self._output = Output()
         elif self._options.body == "-":
-            self._body = _read_input()
+            self._body = read_input()
         else:
             data = os.fsencode(self._options.body)
             try:
@@ -221,7 +243,7 @@ class _Command:
         except ServerRefused as error:
             if self._is_stopping:  # a signal has closed the connection
                 return
-            raise SystemExit(f"rtchat: {self._where}: {_shown(str(error))}") from None
+            raise SystemExit(f"rtchat: {self._where}: {shown(str(error))}") from None
         finally:
             # Last, because it hides the loss from callbacks that are added after it.
             client.lost.addErrback(lambda _: None)
@@ -292,109 +314,11 @@ class _Command:
         return answer.addTimeout(seconds, self._reactor, onTimeoutCancel=too_late)
 
 
-@implementer(IReadDescriptor)
-class _Output:
-    """Standard output, for messages.
-
-    Raises:
-        SystemExit: It is closed.
-    """
-
-    def __init__(self) -> None:
-        if sys.stdout is None:
-            raise SystemExit("rtchat: standard output is closed; there is nowhere to print to")
-        self._file: BinaryIO = sys.stdout.buffer
-        self._is_terminal = sys.stdout.isatty()
-        self._on_closed: Callable[[Failure], None] | None = None
-
-    def watch(self, reactor: Any, on_closed: Callable[[Failure], None]) -> None:
-        """Have the reactor call this when the program that reads a pipe has ended."""
-        is_pipe = stat.S_ISFIFO(os.fstat(self.fileno()).st_mode)
-        if is_pipe and fcntl.fcntl(self.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
-            self._on_closed = on_closed
-            reactor.addReader(self)
-
-    def unwatch(self) -> None:
-        """Report nothing any more: the reactor closes all that it watches when it stops."""
-        self._on_closed = None
-
-    def write(self, body: bytes) -> None:
-        """Write a message on a line of its own.
-
-        A file or a program gets the bytes as they are. A terminal gets text: what is not UTF-8,
-        and what would control the terminal, is shown as U+FFFD.
-
-        Raises:
-            SystemExit: It cannot be written.
-        """
-        if self._is_terminal:
-            body = _shown(body.decode("utf-8", "replace"), "\n\t").encode("utf-8")
-        try:
-            self._file.write(body + b"\n")
-            self._file.flush()
-        except BrokenPipeError:
-            _drop_output()
-            raise SystemExit(128 + signal.SIGPIPE) from None
-        except (OSError, ValueError) as error:
-            _drop_output()
-            reason = getattr(error, "strerror", None) or error
-            raise SystemExit(f"rtchat: standard output cannot be written: {reason}") from None
-
-    # Called by the reactor
-
-    def fileno(self) -> int:
-        """Return the number of the file."""
-        return self._file.fileno()
-
-    def doRead(self) -> Any:  # noqa: N802
-        """End the watch: a pipe that is written has something to read only once it is closed."""
-        return BrokenPipeError()
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: N802
-        """Report that the program has ended."""
-        on_closed, self._on_closed = self._on_closed, None
-        if on_closed is not None:
-            _drop_output()
-            on_closed(Failure(SystemExit(128 + signal.SIGPIPE)))
-
-    def logPrefix(self) -> str:  # noqa: N802
-        """Return the name for the log."""
-        return "output"
-
-
-def _read_input() -> bytes:
-    """Return all of standard input.
-
-    Raises:
-        SystemExit: It cannot be read.
-    """
-    if sys.stdin is None:
-        raise SystemExit("rtchat: standard input is closed; there is no message to send")
-    try:
-        return sys.stdin.buffer.read()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SystemExit(f"rtchat: standard input cannot be read: {reason}") from None
-
-
-def _drop_output() -> None:
-    """Let Python's flush at its end go nowhere: it would fail with a traceback."""
-    with suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-
-
 def _why(error: Exception) -> str:
     if isinstance(error, ServerRefused):
         return str(error)
-    text = _shown(str(error)).rstrip(".")
+    text = shown(str(error)).rstrip(".")
     return f"{text}. Is the server running there?" if isinstance(error, ConnectError) else text
-
-
-def _shown(text: str, kept: str = "") -> str:
-    """Return a text without characters that would control a terminal."""
-    return "".join(one if one.isprintable() or one in kept else "\ufffd" for one in text)
 
 
 if __name__ == "__main__":

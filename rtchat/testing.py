@@ -71,7 +71,8 @@ class Broker:
     Args:
         limits: The limits of each session; by default those of a server without settings.
         broker_limits: The limits that all sessions share; the default has no memory budget.
-        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
+        pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
+            ``/pubsub/NAME``.
         chat: The rules for people and rooms.
         start_s: The initial time of the clock, in seconds since 1970.
 

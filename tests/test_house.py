@@ -130,7 +130,10 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "tap": frozenset(
         {"version", "errors", "server", "server.part", "server.settings", "server.start"}
     ),
-    "cli": frozenset({"version", "errors", "text", "core.stomp", "net.stomp"}),
+    "cli": frozenset(
+        {"version", "errors", "terminal", "text", "core.stomp", "net.history", "net.stomp"}
+    ),
+    "terminal": frozenset(),
     # For other people's programs: nothing of ours may need it.
     "blocking": frozenset({"errors", "core.stomp", "net.json_codec", "net.stomp"}),
     # For other people's test suites: nothing of ours may need them.

@@ -13,10 +13,14 @@ from rtchat.core.history.store import Row, StoredStream
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.parser import parse_head
 
-__all__ = ["PAGE_MESSAGES", "KeptMessage", "Stream", "message_of"]
+__all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Stream", "message_of"]
 
 PAGE_MESSAGES = 256
 """The number of offsets in a page; at most this many messages are read from the file at once."""
+
+POSITION = b"%b%d\n%btimestamp:%d"
+"""The header lines of a kept message: the stream's prefix, the offset, the line with the sender's
+id or b"", the time in milliseconds."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -44,16 +48,6 @@ class KeptMessage(Message):
         """The size that counts towards the limits of memory, in bytes."""
         return self.held_size
 
-    def place(self, offset: int) -> None:
-        """Assign the offset, and write the message's header lines."""
-        self.offset = offset
-        self.position = b"%b%d\n%btimestamp:%d" % (
-            self.stream.position_prefix,
-            offset,
-            self.sender_line,
-            int(self.time_s * 1000),
-        )
-
 
 def message_of(row: Row, stream: Stream) -> KeptMessage:
     """Return the message that a row contains.
@@ -63,19 +57,20 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     """
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
     sender_id = headers.get(SENDER_ID)
-    message = KeptMessage(
+    line = b"" if sender_id is None else sender_line(sender_id)
+    return KeptMessage(
         row.message_id,
         stream.name,
         Frame("SEND", headers, row.body),
         headers.get("reply-to", ""),
+        POSITION % (stream.position_prefix, row.offset, line, int(row.time_s * 1000)),
         stream=stream,
+        offset=row.offset,
         time_s=row.time_s,
-        sender_line=b"" if sender_id is None else sender_line(sender_id),
+        sender_line=line,
         row_size=row.size,
         held_size=row.size,
     )
-    message.place(row.offset)
-    return message
 
 
 class Restartable(Protocol):
@@ -101,6 +96,8 @@ class Stream:
         stored_first: The offset of the oldest stored message. It is at most ``first``, because
             the store is trimmed only from time to time.
         damaged_pages: The pages of the page cache with messages that could not be read.
+        failed_pages: The pages that the store could not read for another reason than damage, with
+            the time of the first failure, in seconds since 1970.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
         is_stored: Whether the stream is in the store, or will be with the next batch.
         waiting: The number of messages that wait to be stored.
@@ -115,6 +112,7 @@ class Stream:
         "bytes",
         "damaged_pages",
         "epoch",
+        "failed_pages",
         "first",
         "followers",
         "is_forgotten",
@@ -152,6 +150,7 @@ class Stream:
         self.unit = -1
         self.users = 0
         self.damaged_pages: set[int] = set()
+        self.failed_pages: dict[int, float] = {}
         self.position_prefix = _position_prefix(stored.epoch)
 
     def __len__(self) -> int:
@@ -169,6 +168,7 @@ class Stream:
         self.oldest_s = 0.0
         self.is_stored = False
         self.damaged_pages.clear()
+        self.failed_pages.clear()
         self.position_prefix = _position_prefix(epoch)
 
 

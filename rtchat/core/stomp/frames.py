@@ -15,6 +15,8 @@ from typing import TypeAlias
 from rtchat.errors import ProtocolError
 
 __all__ = [
+    "BODIES",
+    "CLIENT_BODIES",
     "HEARTBEAT",
     "NEVER_ESCAPED",
     "SPECIAL",
@@ -139,6 +141,13 @@ _BACKSLASH = re.compile(r"\\.?", re.DOTALL)
 
 # "CONNECT and CONNECTED frames do not escape the carriage return, line feed or colon octets
 # in order to remain backward compatible with STOMP 1.0."
+BODIES = frozenset({"SEND", "MESSAGE", "ERROR"})
+"""The commands whose ``content-length`` counts."""
+
+CLIENT_BODIES = frozenset({"SEND"})
+"""Those of clients. Many clients copy the headers of a MESSAGE to their ACK, so the
+``content-length`` of other frames says nothing about their body."""
+
 NEVER_ESCAPED = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _NAME_BREAKS = str.maketrans("\r\n:", "   ")

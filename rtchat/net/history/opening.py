@@ -1,15 +1,37 @@
-"""What to do about a history file that cannot be opened, in one sentence."""
+"""The lock beside the history file, and what to do if the file cannot be opened."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from pathlib import Path
 
-__all__ = ["remedy_for"]
+from rtchat.errors import StoreUnusable
+
+__all__ = ["lock_file", "remedy"]
 
 
-def remedy_for(error: OSError | sqlite3.Error, path: Path | None) -> str:
+def lock_file(path: Path) -> int:
+    """Create the file if necessary, and lock it against other processes; return the lock.
+
+    Raises:
+        OSError: It cannot be written.
+        StoreUnusable: Another process has locked it.
+    """
+    # SQLite's own locks are released when any code in the process closes the file, so ours is on
+    # a file beside it. The system releases it when the process ends, in whatever way.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+    lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreUnusable("another rtchat uses it; stop that one, or name another file") from None
+    return lock
+
+
+def remedy(error: OSError | sqlite3.Error, path: Path | None) -> str:
     """Return what SQLite or the system reports as a sentence with a remedy."""
     if isinstance(error, OSError):
         if path is None or error.filename in (None, str(path), path):
