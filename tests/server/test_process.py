@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from support.process import until
 
 from rtchat.server.process import is_server
 
@@ -18,6 +20,7 @@ def process(name: str, *words: str) -> Iterator[int]:
     with subprocess.Popen(
         [name, "-c", "read line", *words], executable="/bin/sh", stdin=subprocess.PIPE
     ) as running:
+        until("command line", Path(f"/proc/{running.pid}/cmdline").read_bytes)
         yield running.pid  # leaving closes its input, at which it ends
 
 
