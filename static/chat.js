@@ -9,7 +9,9 @@ import { cleanNick, sameNick } from "./model/nicknames.js";
 import { ReadNotes } from "./model/read-notes.js";
 import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
+import { TalkStore } from "./model/talks.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
+import { isRefused } from "./protocol/admission.js";
 import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
@@ -37,7 +39,7 @@ const readNotes = new ReadNotes(readPositions);
 const person = new Identity(local);
 
 const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
-const session = new ChatSession({ client, sendQueue, readPositions, person });
+const session = new ChatSession({ client, sendQueue, readPositions, person, talks: new TalkStore(perTab) });
 const visits = new Visits();
 const status = new Status();
 const view = new LogView();
@@ -59,8 +61,23 @@ session.onstate = (state, next) => {
   status.show(state, next);
   const isDown = state === "offline" && (next.retryAt !== null || next.final);
   if (isDown) naming.postpone();
+  if (isDown && next.code === ABNORMAL) explainRefusal();
+  if (state === "online") wasAsked = false;
   if (isDown || state === "online") view.setOnline(!isDown);
 };
+/** The close code of a WebSocket that was refused, or whose server is gone: the browser tells no more. */
+const ABNORMAL = 1006;
+let wasAsked = false;
+
+/** Say that the server refuses this page, should that be the reason why there is no connection. */
+async function explainRefusal() {
+  if (wasAsked) return;
+  wasAsked = true;
+  const isNotAdmitted = await isRefused(location.origin);
+  if (isNotAdmitted) status.explain(STRINGS.notAdmitted(location.host));
+  else wasAsked = false;
+}
+
 session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
 
 /** Make the next attempt to connect now instead of later. */
@@ -76,6 +93,7 @@ status.onretry = () => {
 window.addEventListener("online", reconnectNow);
 window.addEventListener("pagehide", () => {
   readNotes.store();
+  session.keepTalks();
   session.connection.sleep();
 });
 window.addEventListener("pageshow", () => session.connection.wake());
@@ -218,6 +236,16 @@ sidebar.ontalk = view.rows.onnick = (nick) => {
 session.onconversations = () => {
   sidebar.changed();
   showTitle();
+};
+session.onrenamed = (conversation) => {
+  if (conversation === view.conversation) {
+    visits.replace(hashOf(conversation));
+    openHash = location.hash;
+    $("room").textContent = titleOf(conversation);
+    view.showPartner();
+    showTitle();
+  }
+  sidebar.changed();
 };
 session.onentered = (conversation) => {
   if (conversation === view.conversation) view.goToMark();
@@ -392,6 +420,7 @@ async function linkDemos() {
 // ---- start ----
 
 view.rows.nick = session.nick;
+session.restoreTalks();
 for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
   if (typeof name === "string") session.join(roomNamed(name));
 }

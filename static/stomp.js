@@ -29,6 +29,7 @@
   // "connecting again is welcome".
   const CODE_DONE = 1000;
   const CODE_NO_CONNECTION = 1006;
+  const CODE_LEFT = 3001;
   const CODE_PROTOCOL = 3002;
   const CODE_SILENCE = 3012;
 
@@ -301,7 +302,13 @@
     socket.onopen = () => events.opened();
     socket.onmessage = (event) => events.read(toBytes(event.data));
     socket.onerror = () => events.failed(new Error(`the WebSocket to ${url.href} failed`));
-    socket.onclose = (event) => events.closed(event.code);
+    // A page that is left may stay in the back/forward cache: there its connection would look alive to the server.
+    const leave = () => socket.close(CODE_LEFT);
+    if (root.addEventListener) root.addEventListener("pagehide", leave);
+    socket.onclose = (event) => {
+      if (root.removeEventListener) root.removeEventListener("pagehide", leave);
+      events.closed(event.code);
+    };
     return {
       send: (data) => {
         // The connection may have ended although its close event has not been dispatched yet.

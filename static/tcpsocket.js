@@ -27,6 +27,7 @@
 
   const CODE_DONE = 1000;
   const CODE_NO_CONNECTION = 1006;
+  const CODE_LEFT = 3001;
   const encoder = new TextEncoder();
 
   function bracketed(host) {
@@ -93,7 +94,13 @@
       socket.binaryType = "arraybuffer";
       socket.onopen = () => this.#opened(socket);
       socket.onmessage = (event) => this.#read(socket, event.data);
-      socket.onclose = (event) => this.#closed(socket, event.code);
+      // A page that is left may stay in the back/forward cache: there its connection would look alive to the target.
+      const leave = () => socket.close(CODE_LEFT);
+      if (root.addEventListener && socket.close) root.addEventListener("pagehide", leave);
+      socket.onclose = (event) => {
+        if (root.removeEventListener) root.removeEventListener("pagehide", leave);
+        this.#closed(socket, event.code);
+      };
       this.#socket = socket;
     }
 

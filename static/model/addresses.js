@@ -1,7 +1,7 @@
 /** The page's addresses ("#tea", "#@Ada") and the destinations that they stand for. */
 
 import { cleanNick } from "./nicknames.js";
-import { cut } from "./text.js";
+import { cut, small } from "./text.js";
 
 const LOBBY = "/topic/chat";
 /** The lobby has this name, too: a room of the same name would be taken for it. */
@@ -21,12 +21,6 @@ function decoded(hash) {
   } catch {
     return raw;
   }
-}
-
-/** Return a text in small letters; texts that differ in the case of letters give the same. */
-function small(text) {
-  // "ß" is "SS" in capitals. The small letter "ı" has the capital of another one, so it is left alone.
-  return text.split("ı").map((part) => part.toLowerCase().toUpperCase().toLowerCase()).join("ı");
 }
 
 /** Return the name of a room as everybody sees it, whatever the case and the Unicode form in which it is written. */

@@ -47,12 +47,13 @@ export class Conversation {
   #display = null;
   #markRow = { kind: "mark", version: 0 };
 
-  /** `address` is {destination, name} of a room, or {nick} of a private conversation. */
+  /** `address` is {destination, name} of a room, or {destination, nick} of a private conversation. */
   constructor(address) {
     this.name = address.name ?? null;
-    /** The other person's nickname; null in a room. */
+    /** The other person's nickname, which may change; null in a room. */
     this.nick = address.nick ?? null;
-    this.destination = address.nick === undefined ? address.destination : `/user/${address.nick}/queue/private`;
+    /** Where its messages go; of a private conversation a key that stays when the person is renamed. */
+    this.destination = address.destination;
     this.isPrivate = address.nick !== undefined;
     /** How many messages have arrived since the reader last looked. */
     this.unread = 0;
@@ -60,7 +61,8 @@ export class Conversation {
     this.mentions = 0;
     /** The first message that is new since the reader left, or null. */
     this.mark = null;
-    this.onchange = () => {};
+    this.onchange = () => {}; // (it has to be drawn again)
+    this.onkeep = () => {}; // something that is worth keeping may have changed
   }
 
   /** Return everything to show, in order. The array stays the same until something changes. */
@@ -100,6 +102,23 @@ export class Conversation {
       .map((message) => this.#received(message));
     this.#items.unshift(...rows);
     this.#changed();
+  }
+
+  /** Add the messages that were kept of an earlier page, the last `unread` of which are new to the reader. */
+  restore(messages, unread) {
+    const rows = messages.filter(({ id }) => this.#seen.add(id)).map((message) => this.#received({ bytes: null, ...message }));
+    this.#items.push(...rows);
+    const fresh = rows.filter(({ isOwn }) => !isOwn).slice(-unread);
+    if (unread > 0 && fresh.length > 0) {
+      this.#setMark(fresh[0]);
+      this.unread = this.mentions = fresh.length;
+    }
+    this.#changed();
+  }
+
+  /** Whether an own message with this id is unsent or unconfirmed. */
+  isPending(id) {
+    return this.#find(id) !== undefined;
   }
 
   /** Add a notice of the page itself. */
@@ -167,6 +186,19 @@ export class Conversation {
 
   remove(id) {
     if (this.#take(id) !== null) this.#changed();
+  }
+
+  /** Take an own message that was not delivered out of the conversation. Return it, or null if there is none. */
+  takeUndelivered(id) {
+    const isIt = (row) => row.id === id && row.state === "undelivered";
+    for (const list of [this.#items, this.#pending]) {
+      const at = list.findIndex(isIt);
+      if (at < 0) continue;
+      const [row] = list.splice(at, 1);
+      this.#changed();
+      return row;
+    }
+    return null;
   }
 
   // ---- reading ----
@@ -250,6 +282,7 @@ export class Conversation {
   #changed() {
     this.#display = null;
     this.onchange();
+    this.onkeep();
   }
 
   #build() {

@@ -1,6 +1,6 @@
 /** Nicknames: how they are cleaned, compared and coloured. */
 
-import { cut } from "./text.js";
+import { cut, small } from "./text.js";
 
 export const MAX_NICK_CHARS = 32;
 
@@ -13,12 +13,13 @@ export function cleanNick(nick) {
   return cut(visible.trim(), MAX_NICK_CHARS).trim();
 }
 
-/** Return the form in which nicknames are compared. */
+/** Return the form in which nicknames are compared; two that the server takes for one have the same. */
 export function foldNick(nick) {
-  return nick.normalize("NFKC").toLowerCase();
+  const letters = small(nick.normalize("NFKC")).normalize("NFKC");
+  return letters.replace(/[\p{Cf}\ufe00-\ufe0f]/gu, "").replaceAll("ς", "σ").replace(/\s+/gu, " ").trim();
 }
 
-/** Return whether two nicknames are the same, letter case and compatibility forms aside. */
+/** Return whether two nicknames are the same: case, compatibility forms, spaces and invisible characters aside. */
 export function sameNick(one, other) {
   return foldNick(one) === foldNick(other);
 }

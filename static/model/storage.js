@@ -18,6 +18,8 @@ export class Store {
 
   constructor(storage) {
     this.#storage = storage;
+    /** False if the browser refuses to store values: a reload loses them. */
+    this.isKept = storage !== null;
   }
 
   /** Return the text of a key, "" if there is none. */
@@ -32,8 +34,9 @@ export class Store {
   set(key, value) {
     try {
       this.#storage.setItem(`rtchat.${key}`, value);
+      this.isKept = true;
     } catch {
-      // Disabled or full.
+      this.isKept = false; // disabled or full
     }
   }
 

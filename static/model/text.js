@@ -12,6 +12,12 @@ export function cut(text, max) {
   return text.slice(0, last >= 0xd800 && last <= 0xdbff ? max - 1 : max);
 }
 
+/** Return a text in small letters; texts that differ in the case of letters give the same. */
+export function small(text) {
+  // "ß" is "SS" in capitals. The small letter "ı" has the capital of another one, so it is left alone.
+  return text.split("ı").map((part) => part.toLowerCase().toUpperCase().toLowerCase()).join("ı");
+}
+
 /** Return the number of code points, which is what the server's limits count. */
 export function countChars(text) {
   let count = 0;

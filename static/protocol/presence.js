@@ -1,6 +1,6 @@
 /** The people in a room, and the rooms on the server, from its presence messages. */
 
-import { cleanNick } from "../model/nicknames.js";
+import { cleanNick, sameNick } from "../model/nicknames.js";
 
 const MAX_PEOPLE = 5000;
 /** Anyone can write to any name, so of the rooms without people only the latest are remembered. */
@@ -70,6 +70,11 @@ export class People {
   /** {id, nick} of everyone, sorted by nickname. */
   get list() {
     return [...this.#byId.values()].sort((a, b) => a.nick.localeCompare(b.nick));
+  }
+
+  /** Return the id of the person with this nickname, or null. */
+  idOf(nick) {
+    return this.list.find((one) => sameNick(one.nick, nick))?.id ?? null;
   }
 
   get nicks() {

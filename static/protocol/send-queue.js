@@ -54,8 +54,9 @@ export class SendQueue {
     return [...this.#entries.values()];
   }
 
-  add({ destination, text, at, isAction = false }) {
-    const entry = { id: newId(), destination, text, at, isAction, refused: null };
+  /** Add a message; `id` is given if it was sent before and did not arrive. */
+  add({ id = newId(), destination, text, at, isAction = false }) {
+    const entry = { id, destination, text, at, isAction, refused: null };
     this.#entries.set(entry.id, entry);
     this.#ownIds.add(entry.id);
     this.#save();

@@ -11,9 +11,10 @@ import { ServerClock } from "../model/server-clock.js";
 import { Connection } from "./connection.js";
 import { readError } from "./errors.js";
 import { loadOlder } from "./history-loader.js";
-import { stampedAt, writeBody } from "./messages.js";
+import { stampedAt } from "./messages.js";
+import { Outgoing } from "./outgoing.js";
 import { RoomDirectory } from "./presence.js";
-import { PRIVATE_QUEUE, PrivateMessages, isPrivateDestination } from "./private-messages.js";
+import { PRIVATE_QUEUE, PrivateMessages } from "./private-messages.js";
 import { RoomWatcher } from "./room-watcher.js";
 import { Room } from "./room.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -32,21 +33,26 @@ export class ChatSession {
   #now;
   #clock;
   #rooms = new Map(); // destination -> Room
-  #privateMessages = new PrivateMessages();
+  #privateMessages;
+  #outgoing;
   #watcher;
   #subscriptions;
   #acceptedNick = ""; // the nickname of the last login
   #refused = new Set(); // features that this server has refused
-  #misnamed = null; // the entry of a message that was refused for its nickname
 
-  /** `person` is an Identity, which all windows of the browser share. */
-  constructor({ client, sendQueue, readPositions, person, timers = globalThis, now = Date.now }) {
+  /**
+   * `person` is an Identity, which all windows of the browser share; `talks` is a TalkStore of this window, or null.
+   */
+  constructor({ client, sendQueue, readPositions, person, talks = null, timers = globalThis, now = Date.now }) {
+    this.#privateMessages = new PrivateMessages(talks, timers);
     this.#sendQueue = sendQueue;
     this.#readPositions = readPositions;
     this.#person = person;
     this.#timers = timers;
     this.#now = now;
     this.#clock = new ServerClock(now);
+    const addressOf = (key) => this.#privateMessages.addressOf(key);
+    this.#outgoing = new Outgoing(this, { sendQueue, clock: this.#clock, addressOf });
     this.nick = person.nick;
     this.id = null;
     this.rooms = new RoomDirectory();
@@ -63,6 +69,7 @@ export class ChatSession {
     this.onnick = () => {}; // ("set" | "taken" | "needed" | "refused", nick, reason)
     this.onnotice = () => {}; // (conversation or null, name of the notice, ...details)
     this.onrefused = () => {}; // (conversation, id, reason)
+    this.onrenamed = () => {}; // (conversation, nick before) the person of a private conversation is called otherwise
     this.onreplaced = () => {}; // a newer connection of this window has taken over
 
     const { connection } = this;
@@ -70,25 +77,30 @@ export class ChatSession {
     this.#watcher = new RoomWatcher(this.#subscriptions, now);
     this.#watcher.onpeople = (change) => {
       if (change?.event === "rename" && change.person.id === this.id) this.#renamed(change.person.nick);
+      this.#hearOf(change);
       this.onpeople(change);
     };
     this.#watcher.ontyping = () => this.ontyping();
     this.#watcher.onfailed = () => this.#refused.add("people");
     this.#privateMessages.onopen = (conversation) => {
-      this.#restore(conversation);
-      this.onnotice(conversation, "privateNotKept");
+      this.#outgoing.restore(conversation);
+      this.onnotice(conversation, this.#privateMessages.isKept ? "privateKept" : "privateNotKept");
       this.onconversations();
+    };
+    this.#privateMessages.onrename = (conversation, before) => {
+      if (!sameNick(before, conversation.nick)) this.onnotice(conversation, "renamed", before, conversation.nick);
+      this.onrenamed(conversation, before);
     };
     this.#privateMessages.onsenderchange = (conversation, nick) => this.onnotice(conversation, "senderChanged", nick);
     connection.onstate = (state, next) => {
       if (state === "offline") this.#lost();
       this.onstate(state, next);
-      if (state === "online") this.flush();
+      if (state === "online") this.#outgoing.flush();
     };
     connection.onlogin = (frame) => this.#login(frame);
     connection.onmessage = (frame) => this.#subscriptions.deliver(frame);
     connection.onreceipt = (id, headers) => {
-      if (!this.#subscriptions.confirm(id, headers)) this.#arrived(id);
+      if (!this.#subscriptions.confirm(id, headers)) this.#outgoing.confirm(id);
     };
     connection.onerror = (frame) => this.#error(frame);
   }
@@ -123,7 +135,7 @@ export class ChatSession {
     if (room === undefined) {
       room = new Room(address);
       this.#rooms.set(address.destination, room);
-      this.#restore(room.conversation);
+      this.#outgoing.restore(room.conversation);
       if (this.connection.isConnected) {
         this.connection.unready();
         this.#enter(room);
@@ -151,7 +163,25 @@ export class ChatSession {
 
   /** Return the private conversation with a person; null if there are too many. */
   openPrivate(nick) {
-    return this.#privateMessages.with(nick);
+    return this.#privateMessages.with(nick, this.#watcher.room?.people.idOf(nick) ?? null);
+  }
+
+  /** Open the private conversations that an earlier page of this window has kept. */
+  restoreTalks() {
+    this.#privateMessages.restore();
+  }
+
+  /** Store the private conversations now, because the page may end. */
+  keepTalks() {
+    this.#privateMessages.keep();
+  }
+
+  /** Note how people are called whom the reader talks to in private. */
+  #hearOf(change) {
+    const people = change?.event === "here" ? this.#watcher.room.people.list : [change?.person ?? null];
+    for (const one of people) {
+      if (one !== null && one.id !== this.id && change.event !== "leave") this.#privateMessages.hear(one, change.before);
+    }
   }
 
   /** Show a conversation: presence and typing notices are subscribed for it. */
@@ -196,10 +226,7 @@ export class ChatSession {
 
   /** Send a text to a conversation, now or once there is a connection. */
   say(conversation, text, isAction = false) {
-    const { destination } = conversation;
-    const entry = this.#sendQueue.add({ destination, text, at: this.#clock.now(), isAction });
-    conversation.addPending(entry, this.nick);
-    this.flush();
+    this.#outgoing.say(conversation, text, isAction);
   }
 
   /** Report that the user is typing in the current room. */
@@ -212,35 +239,14 @@ export class ChatSession {
     this.connection.send(notice, typingDestination(room.destination), { "content-type": "application/json" });
   }
 
-  /** Send the queued messages whose room has been entered. */
-  flush() {
-    if (!this.connection.isConnected || !this.connection.isOnline) return;
-    for (const { id, destination, refused } of this.#sendQueue.entries) {
-      if (refused === null && isPrivateDestination(destination) && !this.features.people) this.#refuse(id, "noPrivate");
-    }
-    const may = ({ destination }) => this.#rooms.get(destination)?.isIn ?? true;
-    this.#sendQueue.flush((entry) => {
-      entry.sentAs = this.nick;
-      this.connection.send(writeBody({ ...entry, nick: this.nick }), entry.destination, {
-        "content-type": "application/json",
-        receipt: entry.id,
-      });
-    }, may);
-  }
-
-  /** Send a refused message again. */
+  /** Send a message again that was refused, or not delivered. */
   retry(conversation, id) {
-    this.#sendQueue.retry(id);
-    conversation.wait(id);
-    this.flush();
+    this.#outgoing.retry(conversation, id);
   }
 
-  /** Remove a refused message from the conversation and the queue. Return its text. */
+  /** Remove such a message from the conversation and the queue. Return its text. */
   takeBack(conversation, id) {
-    const entry = this.#sendQueue.get(id);
-    this.#sendQueue.confirm(id);
-    conversation.remove(id);
-    return entry === undefined ? "" : entry.text;
+    return this.#outgoing.takeBack(conversation, id);
   }
 
   // ---- the connection ----
@@ -250,12 +256,15 @@ export class ChatSession {
     if (nick !== "") this.nick = nick;
     this.#person.nick = this.#acceptedNick = this.nick;
     this.id = frame.headers["x-presence-id"] ?? null;
-    if (this.id !== null) this.#person.learn(this.id);
+    if (this.id !== null) {
+      this.#person.learn(this.id);
+      this.#privateMessages.login(this.id);
+    }
     const serverMs = stampedAt(frame.headers);
     if (serverMs !== null) this.#clock.set(serverMs);
     this.features.people = this.id !== null && !this.#refused.has("people");
     this.onnick("set", this.nick);
-    this.#sendMisnamed();
+    this.#outgoing.sendMisnamed();
     for (const room of this.#rooms.values()) this.#enter(room);
     if (this.features.people) {
       const onprivate = (message) => this.#privateMessage(message);
@@ -295,7 +304,7 @@ export class ChatSession {
       this.onreplaced();
     } else if (!this.#subscriptions.fail(id)) {
       this.maxTextChars = maxChars ?? this.maxTextChars;
-      if (!this.#refuse(id, reason)) this.onnotice(null, "serverSaid", reason);
+      if (!this.#outgoing.refuse(id, reason)) this.onnotice(null, "serverSaid", reason);
     }
   }
 
@@ -316,7 +325,7 @@ export class ChatSession {
     if (!this.connection.isConnected) return;
     if ([...this.#rooms.values()].every(({ isIn }) => isIn)) {
       this.connection.ready();
-      this.flush();
+      this.#outgoing.flush();
     }
   }
 
@@ -396,50 +405,5 @@ export class ChatSession {
   #privateMessage(frame) {
     const received = this.#privateMessages.take(frame, this.#clock.now());
     if (received !== null) this.onmessage(received.conversation, received.row);
-  }
-
-  /** The server has confirmed an own message. */
-  #arrived(id) {
-    const entry = this.#sendQueue.get(id);
-    if (!this.#sendQueue.confirm(id)) {
-      for (const conversation of this.conversations) conversation.received(id);
-      return;
-    }
-    const conversation = this.#conversationAt(entry.destination);
-    if (conversation === null) return;
-    if (this.#rooms.get(entry.destination)?.stream.isKept === true) conversation.received(id);
-    else conversation.settle(id);
-  }
-
-  #refuse(id, reason) {
-    const entry = this.#sendQueue.get(id);
-    if (entry === undefined || !this.#sendQueue.refuse(id, reason)) return false;
-    if (/not your nick/i.test(reason)) this.#misnamed = entry;
-    const conversation = this.#conversationAt(entry.destination);
-    if (conversation !== null) {
-      conversation.refuse(id, reason);
-      this.onrefused(conversation, id, reason);
-    }
-    return true;
-  }
-
-  /** Send again what was refused because another window had changed the nickname. */
-  #sendMisnamed() {
-    const entry = this.#misnamed;
-    this.#misnamed = null;
-    if (entry === null || entry.sentAs === this.nick || entry.refused === null) return;
-    this.#sendQueue.retry(entry.id);
-    this.#conversationAt(entry.destination)?.wait(entry.id);
-  }
-
-  /** Add the queued messages of a conversation to it, as after a reload. */
-  #restore(conversation) {
-    for (const entry of this.#sendQueue.entries) {
-      if (entry.destination === conversation.destination) conversation.addPending(entry, this.nick);
-    }
-  }
-
-  #conversationAt(destination) {
-    return this.conversations.find((one) => one.destination === destination) ?? null;
   }
 }

@@ -70,6 +70,13 @@ export class LogView {
     this.goToMark();
   }
 
+  /** The other person in the private conversation on display is called otherwise now. */
+  showPartner() {
+    this.rows.partner = this.conversation.nick;
+    $("empty-text").textContent = STRINGS.emptyPrivate(this.conversation.nick);
+    this.list.rebuild();
+  }
+
   /** Scroll to the "New since you left" mark, if there are unread messages. */
   goToMark() {
     const mark = this.conversation.display().find(({ kind }) => kind === "mark");

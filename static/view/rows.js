@@ -165,10 +165,10 @@ export class Rows {
 
   #note(row) {
     if (row.state === "waiting") return this.#waitingNote();
-    if (row.state === "undelivered") return make("div", "message-note", STRINGS.undelivered(this.partner));
-    if (row.state !== "refused") return null;
+    if (row.state !== "refused" && row.state !== "undelivered") return null;
     const note = make("div", "message-note");
-    note.append(make("span", "", reasonWords(row.reason)));
+    const isRefused = row.state === "refused";
+    note.append(make("span", "", isRefused ? reasonWords(row.reason) : STRINGS.undelivered(this.partner)));
     for (const [label, act] of [[STRINGS.tryAgain, this.onretry], [STRINGS.takeBack, this.ontakeback]]) {
       const button = make("button", "quiet", label);
       button.type = "button";

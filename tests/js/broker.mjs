@@ -6,6 +6,7 @@
 
 export class FakeBroker {
   clients = [];
+  life = ""; // of the server
   nicks = new Map(); // token -> the nickname of the person with it
   nowMs = 1_000_000_000_000;
   streams = new Map(); // destination -> {epoch, next, kept: [{offset, body, headers}]}
@@ -28,10 +29,15 @@ export class FakeBroker {
     return this.streams.get(destination);
   }
 
+  /** The public id of a person; a server that has restarted gives another. */
+  idOf(token) {
+    return `id of ${token}${this.life}`;
+  }
+
   /** `token`: the sender's. */
   publish(destination, body, { timestamp, ...own } = {}, token = undefined) {
     this.published.push({ destination, body });
-    const sender = this.people && token !== undefined ? { "x-sender-id": `id of ${token}` } : {};
+    const sender = this.people && token !== undefined ? { "x-sender-id": this.idOf(token) } : {};
     const headers = { ...own, ...sender, timestamp: String(this.nowMs) };
     const stream = this.stream(destination);
     const more = {};
@@ -97,7 +103,7 @@ class FakeClient {
       this.connected = true;
       this.#broker.nicks.set(token, nick);
       const time = { timestamp: String(this.#broker.nowMs) };
-      const id = this.#broker.people ? { nick, "x-presence-id": `id of ${token}`, ...time } : {};
+      const id = this.#broker.people ? { nick, "x-presence-id": this.#broker.idOf(token), ...time } : {};
       this.onconnectedframe({ headers: { version: "1.2", ...id } });
     });
   }
@@ -149,16 +155,25 @@ class FakeClient {
       return;
     }
     if (to === null) this.#broker.publish(destination, body, headers, this.token);
-    else this.#sendTo(to[1], body);
+    else this.#sendTo(to[1], body, headers);
     this.#later(() => this.onreceiptframe({ headers: { "receipt-id": receipt } }));
   }
 
-  #sendTo(nick, body) {
-    const there = this.#broker.clients.filter((one) => one.nick === nick);
+  #sendTo(nick, body, headers) {
+    const to = headers["x-receiver-id"];
+    const isReceiver = (one) => (to === undefined ? one.nick?.toLowerCase() === nick.toLowerCase() : this.#broker.idOf(one.token) === to);
+    const there = this.#broker.clients.filter(isReceiver);
     const time = { timestamp: String(this.#broker.nowMs) };
-    const sender = { "x-sender": this.nick, "x-sender-id": `id of ${this.token}`, ...time };
+    const sender = { "x-sender": this.nick, "x-sender-id": this.#broker.idOf(this.token), ...time };
     for (const one of there) one.deliver("/user/queue/private", body, sender);
-    if (there.length === 0) this.deliver("/user/queue/private", body, { ...sender, "x-undelivered": "true" });
+    if (there.length === 0) {
+      this.deliver("/user/queue/private", body, { ...sender, "x-undelivered": "true" });
+    } else if (headers["x-copy"] === "true") {
+      const receiver = { "x-receiver": there[0].nick, "x-receiver-id": this.#broker.idOf(there[0].token) };
+      for (const one of this.#broker.clients) {
+        if (one.token === this.token) one.deliver("/user/queue/private", body, { ...sender, ...receiver });
+      }
+    }
   }
 
   deliver(destination, body, headers) {

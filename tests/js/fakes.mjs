@@ -77,6 +77,22 @@ export function record(client) {
   });
 }
 
+/** Let a page be left, as browsers tell it; `act` is what it did before. */
+export function leavePageAfter(act) {
+  const listeners = new Set();
+  globalThis.addEventListener = (type, listener) => type === "pagehide" && listeners.add(listener);
+  globalThis.removeEventListener = (type, listener) => listeners.delete(listener);
+  try {
+    act();
+    const count = listeners.size;
+    for (const listener of [...listeners]) listener({});
+    return count;
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+}
+
 export class FakeStorage {
   items = new Map();
   getItem(key) {

@@ -19,6 +19,8 @@ describe("nicknames", () => {
 
   test("are the same in any case of letters", () => {
     assert.ok(sameNick("ADA", "ada") && sameNick("ａｄａ", "ada") && !sameNick("ada", "adam"));
+    assert.ok(sameNick("Straße", "STRASSE") && sameNick("ΟΔΌΣ", "οδός") && !sameNick("ılık", "ilik"));
+    assert.ok(sameNick("A  B", "a b") && sameNick("A\u200db❤\ufe0f", "ab❤"));
   });
 
   test("have one colour of eight, in any case of letters", () => {

@@ -4,6 +4,7 @@ import { beforeEach, describe, test } from "node:test";
 import { roomOf } from "../../static/model/addresses.js";
 import { Identity } from "../../static/model/identity.js";
 import { ReadPositions, Store } from "../../static/model/storage.js";
+import { TalkStore } from "../../static/model/talks.js";
 import { SendQueue } from "../../static/protocol/send-queue.js";
 import { ChatSession } from "../../static/protocol/session.js";
 import { FakeBroker, FakeTimers } from "./broker.mjs";
@@ -26,7 +27,8 @@ class Person {
     const client = broker.client(() => this.session.connectHeaders());
     this.client = client;
     const { sendQueue, readPositions, timers } = this;
-    this.session = new ChatSession({ client, sendQueue, readPositions, person, timers, now });
+    const talks = new TalkStore(new Store(tab));
+    this.session = new ChatSession({ client, sendQueue, readPositions, person, talks, timers, now });
     this.session.onmessage = (conversation, row) => this.news.push(row.text);
     this.session.onnotice = (conversation, ...notice) => this.notices.push(notice);
     this.session.onnick = (...what) => this.nicks.push(what);
@@ -537,12 +539,133 @@ describe("private messages", () => {
     assert.equal(ada.session.openPrivate("BOB"), toBob);
   });
 
-  test("that find nobody say so", () => {
+  test("that find nobody say so, and can be sent again or taken back", () => {
     const ada = new Person("Ada").enter();
-    const toNobody = ada.session.openPrivate("Nobody");
-    ada.session.say(toNobody, "hello?");
+    const toBob = ada.session.openPrivate("Bob");
+    ada.say("hello?", toBob);
+    ada.say("anybody?", toBob);
+    assert.deepEqual(ada.states(toBob), ["undelivered", "undelivered"]);
+    const bob = new Person("Bob").enter();
+    const [first, second] = toBob.messages;
+    ada.session.retry(toBob, first.id);
     broker.settle();
-    assert.deepEqual(ada.states(toNobody), ["undelivered"]);
+    assert.equal(ada.session.takeBack(toBob, second.id), "anybody?");
+    assert.deepEqual([ada.texts(toBob), ada.states(toBob)], [["hello?"], ["sent"]]);
+    assert.deepEqual(bob.news, ["hello?"]);
+    assert.deepEqual(ada.sendQueue.entries, []);
+    // Offline it waits, like any other.
+    bob.client.lose();
+    ada.say("still there?", toBob);
+    ada.client.lose();
+    ada.session.retry(toBob, toBob.messages.at(-1).id);
+    assert.deepEqual(ada.states(toBob), ["sent", "waiting"]);
+    bob.comeBack();
+    ada.comeBack();
+    assert.deepEqual(ada.states(toBob), ["sent", "sent"]);
+    assert.deepEqual(bob.news, ["hello?", "still there?"]);
+  });
+
+  /** Two who talk, and what each sees of the other. */
+  function talk() {
+    const [ada, bob] = ["Ada", "Bob"].map((nick) => new Person(nick).enter());
+    const toBob = ada.session.openPrivate("bob");
+    ada.say("1", toBob);
+    const toAda = bob.session.conversations[1];
+    return { ada, bob, toBob, toAda };
+  }
+
+  const rename = (person, nick) => {
+    person.session.setNick(nick);
+    broker.settle();
+  };
+
+  test("go on when either is called otherwise, and reach nobody else", () => {
+    const { ada, bob, toBob, toAda } = talk();
+    assert.equal(toBob.nick, "Bob"); // as the server writes it
+    rename(bob, "Rob");
+    const eve = new Person("Bob").enter();
+    ada.say("2", toBob);
+    rename(ada, "Eda");
+    bob.say("3", toAda);
+    ada.say("4", toBob);
+    assert.deepEqual([ada.texts(toBob), bob.texts(toAda)], [["1", "2", "3", "4"], ["1", "2", "3", "4"]]);
+    assert.deepEqual([toBob.nick, toAda.nick], ["Rob", "Eda"]);
+    assert.deepEqual([ada, bob, eve].map(({ session }) => session.conversations.length), [2, 2, 1]);
+    assert.deepEqual(ada.notices.filter(([name]) => name === "renamed"), [["renamed", "Bob", "Rob"]]);
+    // The one who is called Bob now has a conversation of his own.
+    const toEve = ada.session.openPrivate("Bob");
+    ada.say("hello Bob", toEve);
+    assert.deepEqual([eve.news, bob.news], [["hello Bob"], ["1", "2", "4"]]);
+    assert.notEqual(toEve.destination, toBob.destination);
+  });
+
+  test("of a name that belongs to another person now say so", () => {
+    const { ada, bob, toBob } = talk();
+    bob.client.lose();
+    const other = new Person("Bob").enter();
+    other.say("hi", other.session.openPrivate("Ada"));
+    assert.deepEqual(ada.texts(toBob), ["1", "hi"]);
+    assert.deepEqual(ada.notices.filter(([name]) => name === "senderChanged"), [["senderChanged", "Bob"]]);
+  });
+
+  test("after a restart of the server find a person by the name", () => {
+    const { ada, bob, toBob, toAda } = talk();
+    broker.life = " again";
+    broker.breakAll();
+    for (const one of [ada, bob]) one.comeBack();
+    ada.say("2", toBob);
+    bob.say("3", toAda);
+    assert.deepEqual([ada.texts(toBob), bob.texts(toAda)], [["1", "2", "3"], ["1", "2", "3"]]);
+    assert.deepEqual([...ada.notices, ...bob.notices].filter(([name]) => name === "senderChanged"), []);
+  });
+
+  test("are the same in all windows of a person", () => {
+    const { ada, bob, toBob, toAda } = talk();
+    const second = new Person("Ada", { local: ada.local }).enter();
+    ada.say("2", toBob);
+    const there = second.session.conversations[1];
+    assert.deepEqual([there.nick, second.texts(there)], ["Bob", ["2"]]);
+    second.say("3", there);
+    bob.say("4", toAda);
+    assert.deepEqual(ada.texts(toBob), ["1", "2", "3", "4"]);
+    assert.deepEqual(second.texts(there), ["2", "3", "4"]);
+    assert.deepEqual(there.messages.map(({ isOwn }) => isOwn), [true, true, false]);
+    assert.deepEqual([ada.news, second.news, bob.news], [["4"], ["4"], ["1", "2", "3"]]);
+  });
+
+  test("survive a reload of the window, with whom they are with", () => {
+    const { ada, bob, toBob, toAda } = talk();
+    bob.say("2", toAda);
+    toBob.countUnread(toBob.messages.at(-1), true);
+    ada.say("3", ada.session.openPrivate("Nobody"));
+    ada.session.keepTalks();
+    ada.client.lose();
+    rename(bob, "Rob");
+    const again = new Person("Ada", { local: ada.local, tab: ada.tab });
+    again.session.restoreTalks();
+    again.enter();
+    const [, first, second] = again.session.conversations;
+    assert.deepEqual([first.nick, again.texts(first), first.unread], ["Bob", ["1", "2"], 1]);
+    assert.deepEqual([again.texts(second), again.states(second)], [["3"], ["undelivered"]]);
+    assert.deepEqual(again.notices.filter(([name]) => name.startsWith("private")), [["privateKept"], ["privateKept"]]);
+    again.say("4", first);
+    assert.deepEqual(bob.news.at(-1), "4");
+    assert.equal(first.nick, "Rob");
+    // Another window has its own.
+    const other = new Person("Ada", { local: ada.local });
+    other.session.restoreTalks();
+    assert.equal(other.session.conversations.length, 1);
+  });
+
+  test("that are stored badly are not taken", () => {
+    const tab = new FakeStorage();
+    const good = { nick: "Bob", destination: "/user/Bob/queue/private", personId: null, unread: 0, messages: [] };
+    for (const talks of ["5", "{}", '{"talks":5}', JSON.stringify({ talks: [null, 5, { ...good, messages: [{}] }, { ...good, nick: 5 }, good] })]) {
+      tab.setItem("rtchat.talks", talks);
+      const ada = new Person("Ada", { tab });
+      ada.session.restoreTalks();
+      assert.equal(ada.session.conversations.length, talks.includes("nick") ? 2 : 1);
+    }
   });
 
   test("do not go to a server that would give them to everybody", () => {

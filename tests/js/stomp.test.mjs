@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import vm from "node:vm";
 import { afterEach, beforeEach, describe, mock, test } from "node:test";
-import { FakeWebSocket, STOMPClient, TCPSocket, bytesOf, record } from "./fakes.mjs";
+import { FakeWebSocket, STOMPClient, TCPSocket, bytesOf, leavePageAfter, record } from "./fakes.mjs";
 
 let client;
 let calls;
@@ -311,6 +311,30 @@ describe("receiving", () => {
 });
 
 describe("closing", () => {
+  test("when the page is left, so that no page in the back/forward cache looks present", () => {
+    leavePageAfter(() => {
+      client.connect();
+      FakeWebSocket.last.login();
+    });
+    assert.equal(FakeWebSocket.last.closedWith, 3001);
+    FakeWebSocket.last.lose(3001);
+    assert.deepEqual(calls.of("onclose"), [3001]);
+    const count = leavePageAfter(() => {
+      client.connect();
+      FakeWebSocket.last.lose();
+    });
+    assert.equal(count, 0);
+  });
+
+  test("at once, without a word and without onclose", () => {
+    client.connect();
+    FakeWebSocket.last.login();
+    client.close();
+    assert.deepEqual([FakeWebSocket.last.closedWith, FakeWebSocket.last.sent], [1000, []]);
+    assert.deepEqual([client.connected, calls.of("onclose")], [false, []]);
+    client.close();
+  });
+
   test("onclose gets the code, whatever it is, once", () => {
     for (const code of [1001, 1006, 1012, 3008, 3999]) {
       const socket = loggedIn();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import vm from "node:vm";
 import { beforeEach, describe, test } from "node:test";
-import { FakeWebSocket, Orbited, TCPSocket, bytesOf } from "./fakes.mjs";
+import { FakeWebSocket, Orbited, TCPSocket, bytesOf, leavePageAfter } from "./fakes.mjs";
 
 let socket;
 let calls;
@@ -48,6 +48,21 @@ describe("TCPSocket", () => {
       assert.throws(() => socket.open(host, port), TypeError, `${host} ${port}`);
     }
     assert.equal(FakeWebSocket.made.length, 0);
+  });
+
+  test("is closed when its page is left, and says so when the page comes back", () => {
+    leavePageAfter(() => {
+      socket.open("localhost", 1);
+      FakeWebSocket.last.open();
+    });
+    assert.equal(FakeWebSocket.last.closedWith, 3001);
+    FakeWebSocket.last.lose(3001);
+    assert.deepEqual(calls, [["open"], ["close", 3001]]);
+    const count = leavePageAfter(() => {
+      socket.open("localhost", 1);
+      FakeWebSocket.last.lose();
+    });
+    assert.equal(count, 0, "a socket that is closed has nothing to do with the page");
   });
 
   test("what is sent before the connection is open waits for it, in order and before onopen", () => {

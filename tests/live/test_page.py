@@ -155,7 +155,9 @@ def test_the_pages_survive_a_restart_and_nothing_typed_is_lost(
     bob.wait_for_state("offline")
     expect(ada.page.locator("#offline")).to_be_visible()
     ada.say("typed while offline")
-    expect(ada.line("typed while offline").locator(".message-note")).to_have_text("sending …")
+    expect(ada.line("typed while offline").locator(".message-note")).to_have_text(
+        "Not sent yet: goes out as soon as you are online again."
+    )
 
     server.start()
     ada.wait_for_state("online")
@@ -218,6 +220,7 @@ def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow
     mallory.page.locator("#nick").evaluate("(input) => input.removeAttribute('maxlength')")
     mallory.page.locator("#nick").fill("<img src=x onerror=injected=1>")
     mallory.page.locator("#nick-save").click()
+    expect(mallory.page.locator("#nick-dialog")).to_be_hidden()
     mallory.say("and now my name")
     assert ada.nick_of("and now my name") == "<img src=x onerror=injected=1>"
 

@@ -198,12 +198,16 @@ def test_what_was_read_in_several_rooms_at_once_is_read_after_a_reload(
 ) -> None:
     server = serve(more=IN_MEMORY)
     ada = open_window(server.url, "Ada")
-    for room in ("tea", "milk", ""):
-        ada.go_to(room)
     with Wire(server.stomp) as wire:
         wire.connect()
-        for room in ("/topic/chat.tea", "/topic/chat.milk"):
-            wire.publish(room, json.dumps({"nick": "Eve", "text": "news"}))
+        for room in ("tea", "milk"):
+            wire.publish(f"/topic/chat.{room}", json.dumps({"nick": "Eve", "text": "old"}))
+            ada.go_to(room)
+            ada.line("old")
+            ada.page.wait_for_timeout(700)  # that it was read is noted
+        ada.go_to("")
+        for room in ("tea", "milk"):
+            wire.publish(f"/topic/chat.{room}", json.dumps({"nick": "Eve", "text": "news"}))
     badges = ada.page.locator("#rooms .badge:not([hidden])")
     expect(badges).to_have_text(["1", "1"])
     # Through all of them faster than the page stores what was read.
@@ -402,7 +406,8 @@ def test_a_sign_is_a_room_and_what_is_none_is_refused(
 
     field = bob.page.locator("#join-room")
     reason = (
-        "No room can be called so: its name needs a letter, a digit or a symbol, such as an emoji."
+        "This cannot be the name of a room: a name needs a letter, a digit or a symbol, such as "
+        "an emoji."
     )
     field.fill("!?*")
     field.press("Enter")

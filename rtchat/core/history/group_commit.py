@@ -17,7 +17,7 @@ from rtchat.core.broker.message import Message
 from rtchat.core.broker.provider import Publisher, Step
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.store import Batch, Row, Store, StreamDelta
-from rtchat.core.history.stream import KeptMessage, Stream
+from rtchat.core.history.stream import POSITION, KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
@@ -141,10 +141,16 @@ class GroupCommit:
                 delta = grown.get(stream)
                 if delta is None:
                     delta = grown[stream] = [stream.next, 0]
-                message.place(delta[0])
+                message.offset = offset = delta[0]
+                message.position = POSITION % (
+                    stream.position_prefix,
+                    offset,
+                    message.sender_line,
+                    int(message.time_s * 1000),
+                )
                 row = Row(
                     stream.number,
-                    message.offset,
+                    offset,
                     message.time_s,
                     message.id,
                     passed_on_lines(message) + message.sender_line,

@@ -13,10 +13,14 @@ from rtchat.core.history.store import Row, StoredStream
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.parser import parse_head
 
-__all__ = ["PAGE_MESSAGES", "KeptMessage", "Stream", "message_of"]
+__all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Stream", "message_of"]
 
 PAGE_MESSAGES = 256
 """The number of offsets in a page; at most this many messages are read from the file at once."""
+
+POSITION = b"%b%d\n%btimestamp:%d"
+"""The header lines of a kept message: the stream's prefix, the offset, the line with the sender's
+id or b"", the time in milliseconds."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -44,16 +48,6 @@ class KeptMessage(Message):
         """The size that counts towards the limits of memory, in bytes."""
         return self.held_size
 
-    def place(self, offset: int) -> None:
-        """Assign the offset, and write the message's header lines."""
-        self.offset = offset
-        self.position = b"%b%d\n%btimestamp:%d" % (
-            self.stream.position_prefix,
-            offset,
-            self.sender_line,
-            int(self.time_s * 1000),
-        )
-
 
 def message_of(row: Row, stream: Stream) -> KeptMessage:
     """Return the message that a row contains.
@@ -63,19 +57,20 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     """
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
     sender_id = headers.get(SENDER_ID)
-    message = KeptMessage(
+    line = b"" if sender_id is None else sender_line(sender_id)
+    return KeptMessage(
         row.message_id,
         stream.name,
         Frame("SEND", headers, row.body),
         headers.get("reply-to", ""),
+        POSITION % (stream.position_prefix, row.offset, line, int(row.time_s * 1000)),
         stream=stream,
+        offset=row.offset,
         time_s=row.time_s,
-        sender_line=b"" if sender_id is None else sender_line(sender_id),
+        sender_line=line,
         row_size=row.size,
         held_size=row.size,
     )
-    message.place(row.offset)
-    return message
 
 
 class Restartable(Protocol):
