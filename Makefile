@@ -13,6 +13,7 @@ CONFIG ?=
 ARGS ?=
 GATEWAY_ARGS ?=
 BIN := $(VENV)/bin
+CLIENTS := $(VENV)/clients
 # A worker process for each core; the tests of a file run in one worker, with the server and the
 # browser that they share.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -28,15 +29,15 @@ help: ## List these targets
 run: $(VENV)/.installed ## Start the server (CONFIG=chat.ini to use a configuration of yours)
 	@exec $(BIN)/twistd -n --pidfile= rtchat $(if $(CONFIG),--config "$(CONFIG)")
 
-test: needs $(VENV)/.installed-dev javascript-packages ## Run every test: Python, JavaScript, live servers, browser
+test: needs $(VENV)/.installed-dev foreign-clients ## Run every test: Python, JavaScript, live servers, browser
 	$(PYTEST) $(ARGS)
 
-soak: needs $(VENV)/.installed-dev javascript-packages ## Run the property tests and the page's scenes in their long form
+soak: needs $(VENV)/.installed-dev foreign-clients ## Run the property tests and the page's scenes in their long form
 	RTCHAT_SOAK=1 $(PYTEST) -m 'hypothesis or soak' $(ARGS)
 
 # The servers and commands that tests start are measured as well; some of them change their user,
 # who has to be able to write the figures. Measured, the tests take more than twice as long.
-coverage: needs $(VENV)/.installed-dev javascript-packages ## Run every test; report the lines that none of them reaches
+coverage: needs $(VENV)/.installed-dev foreign-clients ## Run every test; report the lines that none of them reaches
 	@data=$$(mktemp -d) && chmod 1777 "$$data" && \
 	  trap 'rm -rf "$$data"' EXIT && \
 	  COVERAGE_FILE="$$data/coverage" $(PYTEST) --cov --cov-report=term --cov-report=html $(ARGS)
@@ -84,10 +85,18 @@ $(VENV)/.installed-dev: $(VENV)/.made $(RECIPE)
 needs: $(VENV)/.made
 	@$(BIN)/python tests/support/needs.py
 
-# Foreign clients and axe-core. Without npm the tests that use them are skipped.
-.PHONY: javascript-packages
-javascript-packages: $(if $(shell command -v npm),tests/js/node_modules/.installed)
+# Other people's clients, and axe-core. Without npm the tests that use its packages are skipped.
+.PHONY: foreign-clients
+foreign-clients: $(CLIENTS)/.installed $(if $(shell command -v npm),tests/js/node_modules/.installed)
 
 tests/js/node_modules/.installed: tests/js/package.json tests/js/package-lock.json
-	cd tests/js && npm ci --no-audit --no-fund
+	cd tests/js && npm ci --no-audit --no-fund --ignore-scripts --omit=optional
+	@touch $@
+
+# Clients in a folder each: their versions are not those of the environment.
+$(CLIENTS)/.installed: $(VENV)/.made $(wildcard tests/support/interop/requirements/*.txt)
+	rm -rf $(CLIENTS)
+	for file in $(sort $(wildcard tests/support/interop/requirements/*.txt)); do \
+	  $(BIN)/python -m pip install --quiet --target $(CLIENTS)/$$(basename $$file .txt) -r $$file || exit 1; \
+	done
 	@touch $@

@@ -1,7 +1,8 @@
 """The server as a Twisted application file: ``twistd -ny chat.tac``.
 
 It reads the ``chat.ini`` beside this file, if there is one. Without it, the built-in settings
-apply: everything on loopback, the page on http://127.0.0.1:9000.
+apply: everything on loopback, the page on http://127.0.0.1:9000. ``--pidfile=`` before ``-ny``
+keeps twistd from writing ``twistd.pid`` into the current folder.
 """
 
 from __future__ import annotations

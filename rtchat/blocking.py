@@ -24,6 +24,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITransport
 from twisted.python.failure import Failure
 
+from rtchat.core.stomp.frames import HeaderValue, body_bytes, header_values
 from rtchat.errors import ServerRefused
 from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.client import StompClient
@@ -37,13 +38,13 @@ _T = TypeVar("_T")
 def publish(
     destination: str,
     body: bytes | str | Mapping[str, object],
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, HeaderValue] | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 61613,
     login: str = "",
     passcode: str = "",
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | bool | None = None,
     timeout_s: float = 5.0,
 ) -> None:
     """Publish a message and return once the server has confirmed it with a RECEIPT.
@@ -57,36 +58,60 @@ def publish(
         port: The port of the STOMP server.
         login: The user name, if the server requires one.
         passcode: The passcode.
-        tls: The TLS context for a ``stomps://`` port, for example
-            ``ssl.create_default_context()``.
+        tls: True for a ``stomps://`` port whose certificate the system trusts, or a TLS context.
         timeout_s: The time limit for the whole call, in seconds.
 
     Raises:
         ServerRefused: The server cannot be reached, answers with ERROR, closes the connection or
             takes too long; the text says which. The message was not published, unless the
             connection was lost or time ran out while it was being sent.
+        TypeError: An argument has a type that cannot be used; nothing was sent.
+        ValueError: There is no such port, or no such time limit; nothing was sent.
     """
-    more = {"timestamp": str(int(time.time() * 1000)), **(headers or {})}
+    more = header_values({"timestamp": int(time.time() * 1000), **(headers or {})})
+    header_values({"destination": destination, "login": login, "passcode": passcode})
     if isinstance(body, Mapping):
         body = JSON.write(dict(body))
         more.setdefault("content-type", "application/json")
+    body_bytes(body)
+    context = _tls_context(tls)
+    _check_numbers(port, timeout_s)
     deadline_s = time.monotonic() + timeout_s
     try:
         with socket.create_connection((host, port), timeout_s) as plain:
-            if tls is None:
+            if context is None:
                 connection: socket.socket = plain
             else:
-                connection = tls.wrap_socket(plain, server_hostname=host)
+                connection = context.wrap_socket(plain, server_hostname=host)
             with connection:
                 runner = _BlockingClient(connection, StompClient(login, passcode), deadline_s)
                 client = runner.wait_for(runner.client.opened)
                 runner.wait_for(client.send(destination, body, more))
                 runner.wait_for(client.disconnect())
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that cannot be one is a UnicodeError
         what = "took too long" if isinstance(error, TimeoutError) else str(error)
         raise ServerRefused(
             f"cannot publish to the STOMP server at {host}:{port}: {what}"
         ) from error
+
+
+def _tls_context(tls: ssl.SSLContext | bool | None) -> ssl.SSLContext | None:
+    if tls is None or isinstance(tls, ssl.SSLContext):
+        return tls
+    if isinstance(tls, bool):
+        return ssl.create_default_context() if tls else None
+    raise TypeError(f"tls is of type {type(tls).__name__}; give True or an ssl.SSLContext")
+
+
+def _check_numbers(port: object, timeout_s: object) -> None:
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port is {port!r}, of type {type(port).__name__}; give an int")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port is {port}; give a number from 1 to 65535")
+    if not isinstance(timeout_s, (int, float)):
+        raise TypeError(f"timeout_s is of type {type(timeout_s).__name__}; give seconds")
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s}; give a number of seconds above 0")
 
 
 class _BlockingClient:

@@ -22,9 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IProducer, IPushProducer
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -33,17 +31,15 @@ from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.notices import Notice, Notices
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
-from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
+from rtchat.core.stomp.frames import Frame, HeaderValue, Version, body_bytes, encode, header_values
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import RtchatError
+from rtchat.net.connection.memory_transport import MemoryTransport
 from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.server import StompFactory
 
 __all__ = ["Broker", "Client", "Closed", "NothingReceived", "Notice", "Refused"]
-
-_SOCKET_BYTES = 256 * 1024
-"""The simulated socket buffer of a stalled client, in bytes: more pauses the server's output."""
 
 
 class NothingReceived(RtchatError, AssertionError):
@@ -75,7 +71,8 @@ class Broker:
     Args:
         limits: The limits of each session; by default those of a server without settings.
         broker_limits: The limits that all sessions share; the default has no memory budget.
-        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
+        pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
+            ``/pubsub/NAME``.
         chat: The rules for people and rooms.
         start_s: The initial time of the clock, in seconds since 1970.
 
@@ -107,7 +104,7 @@ class Broker:
         version: str = "1.2",
         *,
         heartbeat: tuple[int, int] = (0, 0),
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, HeaderValue] | None = None,
     ) -> Client:
         """Connect a client and log it in.
 
@@ -178,12 +175,14 @@ class Client:
         )
         self._frames: list[Frame] = []
         self._counter = 0
-        self._transport = _MemoryTransport(number)
+        self._transport = MemoryTransport(number)
         self._protocol = factory.buildProtocol(self._transport.getPeer())
         self._transport.on_close = self._connection_lost
         self._protocol.makeConnection(self._transport)
 
-    def log_in(self, version: str, heartbeat: tuple[int, int], headers: Mapping[str, str]) -> None:
+    def log_in(
+        self, version: str, heartbeat: tuple[int, int], headers: Mapping[str, HeaderValue]
+    ) -> None:
         """Send CONNECT and receive CONNECTED.
 
         Raises:
@@ -205,16 +204,24 @@ class Client:
 
     # Sending
 
-    def send(self, destination: str, body: bytes | str = b"", **headers: str) -> None:
-        """Send a message. Underscores in the names of headers become hyphens (``reply_to``)."""
-        data = body.encode() if isinstance(body, str) else body
+    def send(self, destination: str, body: bytes | str = b"", **headers: HeaderValue) -> None:
+        """Send a message. Underscores in the names of headers become hyphens (``reply_to``).
+
+        Raises:
+            TypeError: The body or a header has a type that cannot be sent.
+        """
+        data = body_bytes(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.transmit(
             "SEND", {"destination": destination, "content-length": str(len(data)), **named}, data
         )
 
-    def subscribe(self, destination: str, subscription_id: str = "", **headers: str) -> str:
-        """Subscribe to a destination; return the subscription's id, by default a new one."""
+    def subscribe(self, destination: str, subscription_id: str = "", **headers: HeaderValue) -> str:
+        """Subscribe to a destination; return the subscription's id, by default a new one.
+
+        Raises:
+            TypeError: A header has a type that cannot be sent.
+        """
         self._counter += 1
         subscription_id = subscription_id or f"sub-{self._counter}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -264,14 +271,19 @@ class Client:
         self._transport.drain()
 
     def transmit(
-        self, command: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        command: str,
+        headers: Mapping[str, HeaderValue] | None = None,
+        body: bytes | str = b"",
     ) -> None:
         """Send any frame.
 
         Raises:
             Closed: The server has closed the connection.
+            TypeError: The body or a header has a type that cannot be sent.
         """
-        self.transmit_bytes(encode(command, headers or {}, body, self._version))
+        values = header_values(headers or {})
+        self.transmit_bytes(encode(command, values, body_bytes(body), self._version))
 
     def transmit_bytes(self, data: bytes) -> None:
         """Send any bytes.
@@ -350,99 +362,3 @@ class Client:
 
     def _connection_lost(self, reason: Failure) -> None:
         self._protocol.connectionLost(reason)
-
-
-class _MemoryTransport:
-    """The server's transport of an in-memory connection to a :class:`Client`."""
-
-    def __init__(self, number: int) -> None:
-        self.from_server = bytearray()
-        self.heartbeats = 0
-        self.is_stalled = False
-        self.is_closed = False
-        self.is_paused = False
-        self.disconnecting = False
-        self.on_close = _ignore
-        self._number = number
-        self._to_server: list[bytes] = []
-        self._producer: IPushProducer | None = None
-        self._is_producer_paused = False
-        self._receive = _ignore_bytes
-
-    def to_server(self, data: bytes, receive: object) -> None:
-        """Pass the client's bytes to the server, now or when the server continues reading."""
-        self._receive = receive  # type: ignore[assignment]
-        self._to_server.append(data)
-        self._pass_input()
-
-    def drain(self) -> None:
-        """Resume the server's producer: the client has read all output."""
-        if self._producer is not None and self._is_producer_paused:
-            self._is_producer_paused = False
-            self._producer.resumeProducing()
-
-    def _pass_input(self) -> None:
-        while self._to_server and not (self.is_paused or self.is_closed):
-            self._receive(self._to_server.pop(0))
-
-    # The interface of a Twisted transport
-
-    def write(self, data: bytes) -> None:
-        """Buffer output of the server."""
-        self.from_server += data
-        if data == HEARTBEAT:
-            self.heartbeats += 1
-        is_full = self.is_stalled and len(self.from_server) > _SOCKET_BYTES
-        if is_full and self._producer is not None and not self._is_producer_paused:
-            self._is_producer_paused = True
-            self._producer.pauseProducing()
-
-    def writeSequence(self, data: list[bytes]) -> None:
-        """Buffer output of the server, in pieces."""
-        self.write(b"".join(data))
-
-    def loseConnection(self) -> None:
-        """Close the connection."""
-        self.disconnecting = True
-        if not self.is_closed:
-            self.is_closed = True
-            self.on_close(Failure(ConnectionDone()))
-
-    def loseWriteConnection(self) -> None:
-        """Close the connection: half-closed connections are not simulated."""
-        self.loseConnection()
-
-    def abortConnection(self) -> None:
-        """Close the connection."""
-        self.loseConnection()
-
-    def pauseProducing(self) -> None:
-        """Hold the client's bytes back: the server stops reading."""
-        self.is_paused = True
-
-    def resumeProducing(self) -> None:
-        """Pass the client's bytes again: the server continues reading."""
-        self.is_paused = False
-        self._pass_input()
-
-    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Register the producer to pause when the client stalls."""
-        self._producer = IPushProducer(producer)
-
-    def unregisterProducer(self) -> None:
-        """Unregister the producer."""
-        self._producer = None
-
-    def getPeer(self) -> IAddress:
-        """Return the client's address, which is made up; its port is the client's number."""
-        return IPv4Address("TCP", "127.0.0.1", self._number)
-
-    getHost = getPeer
-
-
-def _ignore(reason: Failure) -> None:
-    """Ignore the close before a callback is set."""
-
-
-def _ignore_bytes(data: bytes) -> None:
-    """Ignore bytes before the server's callback is known."""

@@ -11,6 +11,7 @@ import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { TalkStore } from "./model/talks.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
+import { isRefused } from "./protocol/admission.js";
 import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
@@ -60,8 +61,23 @@ session.onstate = (state, next) => {
   status.show(state, next);
   const isDown = state === "offline" && (next.retryAt !== null || next.final);
   if (isDown) naming.postpone();
+  if (isDown && next.code === ABNORMAL) explainRefusal();
+  if (state === "online") wasAsked = false;
   if (isDown || state === "online") view.setOnline(!isDown);
 };
+/** The close code of a WebSocket that was refused, or whose server is gone: the browser tells no more. */
+const ABNORMAL = 1006;
+let wasAsked = false;
+
+/** Say that the server refuses this page, should that be the reason why there is no connection. */
+async function explainRefusal() {
+  if (wasAsked) return;
+  wasAsked = true;
+  const isNotAdmitted = await isRefused(location.origin);
+  if (isNotAdmitted) status.explain(STRINGS.notAdmitted(location.host));
+  else wasAsked = false;
+}
+
 session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
 
 /** Make the next attempt to connect now instead of later. */

@@ -83,6 +83,8 @@ export const STRINGS = {
   offlineIn: (seconds) => `offline, retry in ${seconds} s`,
   waitSafely: "You are offline. Keep writing: your messages wait here and are sent later.",
   restarting: "The server is restarting. Keep writing: your messages wait here and are sent as soon as it is back.",
+  notAdmitted: (host) =>
+    `This chat does not accept pages from ${host} yet. Whoever runs the server finds the missing line in its log. Your messages wait here.`,
   busyServer: "The server is busy and asks to come back later. Keep writing: your messages wait here.",
   refusedForGood: "The server has closed the connection and asks this page not to reconnect by itself.",
   elsewhere: "This chat goes on in another window.",

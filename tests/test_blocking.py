@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -165,6 +167,62 @@ def test_a_port_where_nobody_listens_is_told_of() -> None:
 def test_a_server_without_tls_is_no_stomps_server(broker: Broker) -> None:
     with pytest.raises(ServerRefused, match=f"127.0.0.1:{broker.port}"):
         publish("/topic/chat", "x", port=broker.port, tls=ssl.create_default_context(), timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    "argument, value, said",
+    [
+        ("tls", "yes", "tls is of type str; give True or an ssl.SSLContext"),
+        ("port", "61613", "port is '61613', of type str; give an int"),
+        ("port", True, "port is True, of type bool; give an int"),
+        ("timeout_s", None, "timeout_s is of type NoneType; give seconds"),
+        ("headers", {"priority": 4.5}, "the header priority has the value 4.5 (float); give a str"),
+        ("headers", {"reply-to": None}, "the header reply-to has the value None (NoneType); give"),
+        ("headers", {7: "x"}, "the header 7 has a name that is no str"),
+        ("destination", b"/topic/a", "the header destination has the value b'/topic/a' (bytes)"),
+        ("login", 1.5, "the header login has the value 1.5 (float)"),
+        ("body", None, "the body is of type NoneType; give bytes or a str"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(
+    broker: Broker, argument: str, value: object, said: str
+) -> None:
+    arguments: Any = {"destination": "/topic/a", "body": "x", "port": broker.port}
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+        publish(**{**arguments, argument: value})
+    assert broker.frames == []
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 86537])
+def test_a_port_that_does_not_exist_is_named(port: int) -> None:
+    with pytest.raises(ValueError, match=f"^port is {port}; give a number from 1 to 65535$"):
+        publish("/topic/a", "x", port=port)
+
+
+def test_a_time_limit_that_has_passed_already_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^timeout_s is 0; give a number of seconds above 0$"):
+        publish("/topic/a", "x", timeout_s=0)
+
+
+def test_numbers_and_truths_may_be_headers(broker: Broker) -> None:
+    publish("/queue/a", b"x", {"priority": 4, "persistent": True}, port=broker.port)
+    send = broker.frames[1]
+    assert send.headers["priority"] == "4"
+    assert send.headers["persistent"] == "true"
+
+
+@pytest.mark.parametrize("tls", [True, ssl.create_default_context()])
+def test_tls_is_asked_for_by_true_or_with_a_context(
+    broker: Broker, tls: bool | ssl.SSLContext
+) -> None:
+    with pytest.raises(ServerRefused, match=f"127.0.0.1:{broker.port}"):  # it speaks no TLS
+        publish("/topic/a", "x", port=broker.port, tls=tls, timeout_s=2)
+    publish("/topic/a", "x", port=broker.port, tls=False)
+
+
+def test_a_host_that_cannot_be_one_is_told_of() -> None:
+    with pytest.raises(ServerRefused, match=r"cannot publish .* at a\.\.b:61613: "):
+        publish("/topic/a", "x", host="a..b")
 
 
 def test_no_reactor_comes_with_it() -> None:

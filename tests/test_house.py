@@ -130,12 +130,23 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "tap": frozenset(
         {"version", "errors", "server", "server.part", "server.settings", "server.start"}
     ),
-    "cli": frozenset({"version", "errors", "core.stomp", "net.stomp"}),
+    "cli": frozenset(
+        {"version", "errors", "terminal", "text", "core.stomp", "net.history", "net.stomp"}
+    ),
+    "terminal": frozenset(),
     # For other people's programs: nothing of ours may need it.
-    "blocking": frozenset({"errors", "net.json_codec", "net.stomp"}),
+    "blocking": frozenset({"errors", "core.stomp", "net.json_codec", "net.stomp"}),
     # For other people's test suites: nothing of ours may need them.
     "testing": frozenset(
-        {"core.broker", "core.chat", "core.stomp", "errors", "net.json_codec", "net.stomp"}
+        {
+            "core.broker",
+            "core.chat",
+            "core.stomp",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "net.stomp",
+        }
     ),
     "pytest_plugin": frozenset({"testing"}),
 }

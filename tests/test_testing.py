@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,3 +170,46 @@ def test_a_client_that_reads_again_gets_what_piled_up(broker: Broker) -> None:
     assert list(client.received()) == []
     client.read_on()
     assert client.receive().body == b"1"
+
+
+def test_numbers_and_truths_may_be_headers(broker: Broker) -> None:
+    worker = broker.connect(headers={"x-number": 7})
+    worker.subscribe("/queue/a", ack="client-individual", prefetch_count=1)
+    sender = broker.connect()
+    sender.send("/queue/a", "one", priority=9, persistent=True)
+    sender.send("/queue/a", "two")
+    one = worker.receive()
+    assert (one.headers["priority"], one.headers["persistent"]) == ("9", "true")
+    with pytest.raises(NothingReceived):
+        worker.receive()
+    worker.ack(one)
+    assert worker.receive().body == b"two"
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (
+            lambda client: client.send("/a", "x", expires=1.5),
+            "the header expires has the value 1.5",
+        ),
+        (lambda client: client.subscribe("/a", ack=None), "the header ack has the value None"),
+        (lambda client: client.subscribe(b"/a"), "the header destination has the value b'/a'"),
+        (lambda client: client.send("/a", {"a": 1}), "the body is of type dict"),
+        (lambda client: client.transmit("SEND", {1: "x"}), "the header 1 has a name that is no"),
+        (lambda client: client.unsubscribe(None), "the header id has the value None"),
+    ],
+)
+def test_a_value_that_cannot_be_sent_is_named(
+    broker: Broker, call: Callable[[Any], object], said: str
+) -> None:
+    client = broker.connect()
+    with pytest.raises(TypeError, match=f"^{said}"):
+        call(client)
+    assert not client.is_closed
+
+
+def test_a_version_that_is_a_number_is_named(broker: Broker) -> None:
+    version: Any = 1.2
+    with pytest.raises(TypeError, match=r"^the header accept-version has the value 1\.2 \(float\)"):
+        broker.connect(version)

@@ -37,7 +37,7 @@ class Check(NamedTuple):
     """A promise of the server that it may be unable to keep at times.
 
     Attributes:
-        problem: Returns why it cannot be kept now; "" if it can. The text is for everybody: it
+        problem: Returns why it cannot be kept now; "" if it can. The text is public: it
             names no path.
         is_vital: Whether messages are refused meanwhile.
     """

@@ -20,6 +20,7 @@ from rtchat.config.keys import GIB, lines
 from rtchat.config.schema import ChatIni
 from rtchat.config.values import URL_SEGMENT, filled_text
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.destinations import DestinationKind, split_composite
 from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
@@ -38,25 +39,29 @@ _log = Logger(__package__)
 _EXPIRE_EVERY_S = 1.0
 
 
+_COPIED_TO = (DestinationKind.QUEUE, DestinationKind.TOPIC)
+
+
 def _read_pubsub(source_lines: Mapping[str, SourceLine]) -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({name: _read_queues(line) for name, line in source_lines.items()})
+    return MappingProxyType({name: _read_names(line) for name, line in source_lines.items()})
 
 
-def _read_queues(source_line: SourceLine) -> tuple[str, ...]:
-    """Read the queues of one line of ``[pubsub]``."""
+def _read_names(source_line: SourceLine) -> tuple[str, ...]:
+    """Read the queues and topics of one line of ``[pubsub]``."""
     if not URL_SEGMENT.fullmatch(source_line.key):
         raise source_line.error(
             "is not a name; write letters, digits, dots, dashes and underscores, such as "
             "orders = /queue/billing, /queue/shipping"
         )
-    queues = [name.strip() for name in filled_text(source_line).split(",")]
-    for name in queues:
-        if not name.startswith("/queue/") or name == "/queue/":
+    text = filled_text(source_line)
+    names = [] if "" in map(str.strip, text.split(",")) else split_composite(text)
+    for name in names or [""]:
+        if not any(name.startswith(kind.value) and name != kind.value for kind in _COPIED_TO):
             raise source_line.error(
-                f"names {name or 'nothing'} where a queue belongs; write /queue/NAME, several "
-                "with commas between them"
+                f"names {name or 'nothing'} where a queue or topic belongs; write /queue/NAME or "
+                "/topic/NAME, several with commas between them"
             )
-    return tuple(dict.fromkeys(queues))
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class BrokerSettings:
     Attributes:
         session: The limits of one STOMP session.
         shared: What all STOMP sessions share.
-        pubsub: The queues that get a copy of what is sent to ``/pubsub/NAME``, by name.
+        pubsub: The queues and topics that get a copy of what is sent to ``/pubsub/NAME``.
     """
 
     session: Limits = field(default_factory=Limits)

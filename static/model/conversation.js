@@ -113,7 +113,7 @@ export class Conversation {
     this.#changed();
   }
 
-  /** Add the messages that were kept of an earlier page, the last `unread` of which nobody has read. */
+  /** Add the messages that were kept of an earlier page, the last `unread` of which are new to the reader. */
   restore(messages, unread) {
     const rows = messages.filter(({ id }) => this.#seen.add(id)).map((message) => this.#received({ bytes: null, ...message }));
     this.#items.push(...rows);

@@ -18,6 +18,7 @@ export function loadOlder(room, subscriptions, read, { count = BLOCK_MESSAGES, t
   const { end, from, headers } = room.stream.olderBlock(count);
   const id = `earlier ${room.destination}`;
   const messages = [];
+  let isDamaged = false;
   room.loading = new Promise((resolve) => {
     let timer = null;
     const finish = (isComplete) => {
@@ -26,7 +27,8 @@ export function loadOlder(room, subscriptions, read, { count = BLOCK_MESSAGES, t
       room.cancelLoading = null;
       if (isComplete) {
         subscriptions.unsubscribe(id);
-        room.stream.addedOlder(from, messages[0]?.offset ?? null);
+        // Where the server cannot read its file there is a hole, not the beginning of the stream.
+        room.stream.addedOlder(from, isDamaged ? from : (messages[0]?.offset ?? null));
         room.conversation.addOlder(messages);
       }
       resolve(isComplete && messages.length > 0);
@@ -39,6 +41,7 @@ export function loadOlder(room, subscriptions, read, { count = BLOCK_MESSAGES, t
     restartTimer();
     subscriptions.subscribe(room.destination, { id, ...headers }, (frame) => {
       const message = read(frame);
+      if (messages.length === 0 && frame.headers["x-stream-unreadable"]) isDamaged = true;
       if (message.offset < end) messages.push({ ...message, live: false });
       if (message.offset >= end - 1) finish(true);
       else restartTimer();

@@ -1,6 +1,6 @@
 /**
  * Private conversations, one for each person. A person is known by the public id that the server gives; the nickname
- * says how the person is called now, and finds somebody whose id is not known yet.
+ * says how the person is called now, and finds a person whose id is not known yet.
  */
 
 import { Conversation } from "../model/conversation.js";
@@ -103,7 +103,7 @@ export class PrivateMessages {
     return { destination: destinationOf(talk.conversation.nick), headers };
   }
 
-  /** The server knows the reader by this id. A server that has restarted knows everybody by another. */
+  /** The server knows the reader by this id. A server that has restarted gives other ids. */
   login(ownId) {
     if (this.#ownId === ownId) return;
     if (this.#ownId !== null) for (const talk of this.#talks) talk.personId = null;
@@ -111,7 +111,7 @@ export class PrivateMessages {
     if (this.#talks.length > 0) this.#changed();
   }
 
-  /** Somebody with this id is called so now; `before` is the nickname until now, if it is known. */
+  /** The person with this id is called so now; `before` is the nickname until now, if it is known. */
   hear({ id, nick }, before = nick) {
     const talk =
       this.#talks.find(({ personId }) => personId === id) ??
@@ -136,7 +136,7 @@ export class PrivateMessages {
     const isCopy = headers["x-receiver-id"] !== undefined;
     const nick = cleanNick(headers["x-sender"] ?? "");
     const other = isCopy ? cleanNick(headers["x-receiver"] ?? "") : nick;
-    // Somebody without a nickname cannot be answered.
+    // A sender without a nickname cannot be answered.
     const conversation = other === "" ? null : this.with(other, isCopy ? headers["x-receiver-id"] : senderId);
     if (conversation === null || conversation.isPending(body.id)) return null; // its own RECEIPT settles it
     const at = stampedAt(headers) ?? now;

@@ -167,6 +167,15 @@ def test_expiration(stomp: Stomp) -> None:
     consumer.expect_nothing(ABSENCE_S / 3)
 
 
+def test_expiration_0(stomp: Stomp) -> None:
+    """rtchat: expiration:0 is for ever, as expires:0 is."""
+    queue, publisher = stomp.queue(), stomp.connect()
+    publisher.publish(queue, b"kept", {"expiration": "0"})
+    publisher.publish(queue, b"kept too", {"expires": "0"})
+    publisher.expect_nothing(0.1)
+    assert _bodies(_consumer(stomp, queue).messages(2)) == [b"kept", b"kept too"]
+
+
 # Acknowledgements
 
 
@@ -188,8 +197,21 @@ def test_redelivery_in_order(stomp: Stomp) -> None:
     assert again[4].get("redelivered") != "true"
 
 
+def test_unsubscribe_returns_nothing(stomp: Stomp) -> None:
+    """RabbitMQ: deliveries stay with their connection after UNSUBSCRIBE, until it ends."""
+    queue, client, other = stomp.queue(), stomp.connect(), stomp.connect()
+    client.subscribe(queue, {"ack": "client-individual"}, subscription_id="a")
+    client.publish(queue, b"x")
+    client.message()
+    client.ask("UNSUBSCRIBE", {"id": "a"})
+    other.subscribe(queue, {"ack": "client-individual"})
+    other.expect_nothing(ABSENCE_S / 3)
+    client.close()
+    assert other.message()["redelivered"] == "true"
+
+
 def test_acknowledged_after_unsubscribe(stomp: Stomp) -> None:
-    """RabbitMQ: deliveries stay with their connection after UNSUBSCRIBE, until its ACK."""
+    """rtchat: until then they may be acknowledged."""
     queue, client, other = stomp.queue(), stomp.connect(), stomp.connect()
     client.subscribe(queue, {"ack": "client-individual"}, subscription_id="a")
     client.publish(queue, b"done")
@@ -507,6 +529,72 @@ def test_composite_destination(stomp: Stomp) -> None:
     assert by_queue.message().body == b"to both"
 
 
+def test_composite_of_queues(stomp: Stomp) -> None:
+    """ActiveMQ: a composite destination that begins with a queue needs no prefix for the others."""
+    _send_to_both(stomp, "/queue/")
+
+
+def test_composite_of_topics(stomp: Stomp) -> None:
+    """rtchat: and one that begins with a topic stands for topics."""
+    _send_to_both(stomp, "/topic/")
+
+
+def _send_to_both(stomp: Stomp, kind: str) -> None:
+    first, second, client = stomp.name(), stomp.name(), stomp.connect()
+    for name in (first, second):
+        for prefix in ("/queue/", "/topic/"):
+            client.subscribe(prefix + name, subscription_id=prefix + name)
+    client.publish(f"{kind}{first},{second}")
+    got = sorted(message["subscription"] for message in client.messages(2))
+    assert got == sorted([kind + first, kind + second])
+    client.expect_nothing(ABSENCE_S / 3)
+
+
+def test_browser(stomp: Stomp) -> None:
+    """ActiveMQ: SUBSCRIBE with browser:true reads a queue, ends with browser:end, takes nothing."""
+    queue, client = stomp.queue(), stomp.connect()
+    for number in range(3):
+        client.publish(queue, b"%d" % number)
+    client.subscribe(queue, {"browser": "true"}, subscription_id="b")
+    assert _bodies(client.messages(3)) == [b"0", b"1", b"2"]
+    end = client.message()
+    assert (end["browser"], end["subscription"], end.body) == ("end", "b", b"")
+    client.ask("UNSUBSCRIBE", {"id": "b"})
+    client.subscribe(queue, subscription_id="c")
+    messages = client.messages(3)
+    assert _bodies(messages) == [b"0", b"1", b"2"]
+    assert all(message.get("redelivered") != "true" for message in messages)
+
+
+def test_unsubscribe_by_destination(stomp: Stomp) -> None:
+    """ActiveMQ: in 1.0 UNSUBSCRIBE by destination ends a subscription that has an id."""
+    topic, client = stomp.topic(), stomp.connect("1.0")
+    client.subscribe(topic, subscription_id="a")
+    client.ask("UNSUBSCRIBE", {"destination": topic})
+    client.publish(topic)
+    client.expect_nothing(ABSENCE_S / 3)
+
+
+def test_nuls_between_frames(stomp: Stomp) -> None:
+    """RabbitMQ, ActiveMQ: NULs between frames are skipped."""
+    topic, client = stomp.topic(), stomp.connect()
+    client.subscribe(topic)
+    frame = wire_frame("SEND", {"destination": topic})
+    client.send_bytes(frame + b"\0\n\0" + frame)
+    client.messages(2)
+
+
+def test_stray_carriage_returns(stomp: Stomp) -> None:
+    """rtchat: in 1.2 a carriage return in a header, or alone between frames, is an ERROR."""
+    for data in (
+        b"SEND\ndestination:/topic/a\nown:a\rb\n\n\0",
+        b"\rSEND\ndestination:/topic/a\n\n\0",
+    ):
+        client = stomp.connect()
+        client.send_bytes(data)
+        client.expect_error_and_close()
+
+
 def test_pubsub_copies_to_queues(stomp: Stomp) -> None:
     """rtchat: /pubsub/NAME, as MorbidQ had it, copies to the queues that chat.ini names."""
     publisher = stomp.connect()
@@ -627,7 +715,7 @@ def test_drop_oldest_keeps_the_newest(stomp: Stomp) -> None:
     first = subscriber.message()
     sent = 24
     for number in range(sent):
-        publisher.publish(topic, b"%d " % number + b"x" * 100_000)  # of 1 MiB in all
+        publisher.publish(topic, b"%d " % number + b"x" * 1_000_000)  # of 16 MiB in all
     subscriber.ack(first)
     message = subscriber.message()
     lost = int(message["x-dropped"])
@@ -751,6 +839,23 @@ def test_commands_and_headers_are_case_sensitive(stomp: Stomp) -> None:
     client = stomp.connect()
     client.send("SEND", {"Destination": stomp.topic(), "receipt": "r"})
     client.expect_error()
+
+
+def test_content_length_of_an_ack(stomp: Stomp) -> None:
+    """RabbitMQ, ActiveMQ: content-length counts on SEND only; an ACK may copy its MESSAGE's."""
+    for version in ("1.0", "1.1", "1.2"):
+        queue, client, other = stomp.queue(), stomp.connect(version), stomp.connect()
+        client.subscribe(queue, {"ack": "client"})
+        client.publish(queue, b"five!")
+        message = client.message()
+        names = ("message-id", "subscription", "destination", "content-length", "content-type")
+        headers = {name: message[name] for name in names if message.get(name)}
+        if version == "1.2":
+            headers["id"] = message["ack"]
+        client.ask("ACK", headers)
+        client.close()
+        other.subscribe(queue)
+        other.expect_nothing(ABSENCE_S / 3)
 
 
 def test_content_length_that_lies(stomp: Stomp) -> None:

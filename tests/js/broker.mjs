@@ -114,6 +114,7 @@ class FakeClient {
     this.subscriptions.set(id, subscription);
     const answer = {};
     const replayed = [];
+    let expected = 0;
     if (stream !== null) {
       answer["x-stream-epoch"] = stream.epoch;
       answer["x-stream-offset"] = String(stream.next);
@@ -126,12 +127,17 @@ class FakeClient {
           if (!isWhole) from = 0;
           answer["x-stream-recovered"] = String(isWhole);
         }
+        expected = Math.max(from, first);
         replayed.push(...stream.kept.filter(({ offset }) => offset >= from));
       }
     }
     this.#later(() => this.onreceiptframe({ headers: { ...answer, "receipt-id": receipt } }));
     for (const { offset, body, headers: own } of replayed) {
-      this.#send(id, subscription, body, { ...own, "x-stream-offset": String(offset), "x-stream-epoch": stream.epoch });
+      const position = { "x-stream-offset": String(offset), "x-stream-epoch": stream.epoch };
+      // What a test takes out of the middle is damaged.
+      if (offset > expected) position["x-stream-unreadable"] = String(offset - expected);
+      expected = offset + 1;
+      this.#send(id, subscription, body, { ...own, ...position });
     }
   }
 

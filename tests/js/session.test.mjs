@@ -142,6 +142,25 @@ describe("history", () => {
     assert.equal(await ada.session.loadOlder(ada.room), false);
   });
 
+  test("messages that the server cannot read leave a notice, and what is older can still be read", async () => {
+    for (let i = 0; i < 1000; i++) publish("Bob", `${i}`);
+    const { kept } = broker.stream("/topic/chat");
+    kept.splice(0, kept.length, ...kept.filter(({ offset }) => !(offset >= 200 && offset < 250) && !(offset >= 800 && offset < 810)));
+    const ada = new Person("Ada").enter();
+    assert.deepEqual(ada.texts(), [...numbers(700, 800), ...numbers(810, 1000)]);
+    assert.deepEqual(ada.notices, [["damaged"]]);
+    for (const first of [250, 0]) {
+      const more = ada.session.loadOlder(ada.room);
+      broker.settle();
+      assert.equal(await more, true);
+      assert.equal(ada.texts()[0], `${first}`);
+    }
+    assert.equal(ada.texts().length, 1000 - 50 - 10);
+    publish("Bob", "1000");
+    broker.settle();
+    assert.equal(ada.texts().at(-1), "1000");
+  });
+
   test("a loss in the middle of reading older messages ends it, and it can be done again", async () => {
     for (let i = 0; i < 900; i++) publish("Bob", `${i}`);
     const ada = new Person("Ada").enter();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     ``serve()`` runs the tutorial's file on free ports; ``serve(more="…")`` adds lines to it;
     ``serve(chat_ini="…")`` runs another file, in which ``{http}`` and ``{stomp}`` are the ports.
+    ``makes`` names folders to make beside the file.
     """
     servers: list[Server] = []
 
-    def start(chat_ini: str | None = None, more: str = "") -> Server:
+    def start(chat_ini: str | None = None, more: str = "", *, makes: Sequence[str] = ()) -> Server:
         http, stomp = free_port(), free_port()
         text = (
             tutorial_ini(http, stomp, more)
@@ -31,6 +32,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         )
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
+        for name in makes:
+            (folder / name).mkdir()
         server = Server(folder, text, http=http, stomp=stomp)
         servers.append(server)
         return server.start()

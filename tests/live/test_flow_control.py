@@ -364,6 +364,7 @@ def test_the_client_with_the_largest_backlog_is_cut(serve: Serve, kind: str) -> 
     limit = 12 * _MIB
     server = serve(
         more=f"[broker]\nmemory.max_bytes = {limit // _MIB} MiB\nbacklog.max_bytes = 64 MiB\n"
+        "backlog.stalled_timeout = 60\n"
     )
     base = server.resident_bytes()
     with (

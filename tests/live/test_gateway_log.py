@@ -282,8 +282,8 @@ NO_HTTP: Mapping[str, tuple[bytes, int, tuple[str, ...]]] = {
         413,
         (ASKED, "its body is larger than 65536 bytes"),
     ),
-    "a body without a length": (
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+    "a large body in chunks": (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n10001\r\n" + b"x" * 65537,
         413,
         (ASKED, "its body is larger than 65536 bytes"),
     ),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from support.certificate import write_certificate
@@ -154,6 +155,25 @@ def test_a_publisher_that_goes_while_it_waits_for_room_is_noticed(
     waiting.expect_return()
 
 
+def test_a_publisher_that_says_disconnect_and_closes_keeps_its_place(server: Server) -> None:
+    waiting = Waiting(server, "TCP", "0,0")
+    reset(waiting.worker.socket)
+    publisher = waiting.client("TCP")
+    publisher.send(message_bytes(waiting.full, b"last") * 50 + frame_bytes("DISCONNECT"))
+    finish(publisher.socket)
+    with waiting.client("TCP") as other:
+        # A publisher that says nothing before it closes is noticed to be gone.
+        other.send(message_bytes(waiting.full, b"lost"))
+        server.until_logged(f"{waiting.full} is full")
+    until("end of the others", lambda: server.health()["stomp_sessions"] == 1)
+    with waiting.client("TCP") as reader:
+        reader.send(subscription(waiting.full, "auto"))
+        bodies = [reader.frame().body for _ in range(_ROOM + 50)]
+        assert bodies[_ROOM:] == [b"last"] * 50
+        reader.ask("SEND", destination="/topic/nothing")
+    until("end of all", lambda: server.health()["stomp_sessions"] == 0)
+
+
 _KILLED = """
 import sys
 sys.path.insert(0, "tests")
@@ -180,3 +200,22 @@ def test_a_publisher_that_is_killed_while_it_waits_for_room_is_noticed(server: S
         server.until_logged(f"{waiting.full} is full")
         killed.send_signal(signal.SIGKILL)
     waiting.expect_return()
+
+
+def test_a_publisher_that_goes_while_its_rate_makes_it_wait_is_noticed(tmp_path: Path) -> None:
+    config = "[rate]\nmessages_per_second = 0.1\nburst = 1\n"
+    with Server.on_free_ports(tmp_path, config) as server:
+        with Wire(server.stomp) as publisher:
+            publisher.connect()
+            publisher.ask("SEND", destination="/queue/jobs")
+        worker = Wire(server.stomp)
+        worker.connect()
+        worker.send(subscription("/queue/jobs"))
+        assert worker.frame().command == "MESSAGE"
+        worker.send(message_bytes("/topic/follow-up", b"x") * 10)
+        server.until_logged("is read more slowly")
+        finish(worker.socket)
+        with Wire(server.stomp) as other:
+            other.connect()
+            other.send(subscription("/queue/jobs"))
+            assert other.frame(_WITHIN_S)["redelivered"] == "true"

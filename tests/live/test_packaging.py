@@ -201,7 +201,7 @@ def test_the_wheel_carries_package_plugin_and_page(packages: Path) -> None:
         names = set(archive.namelist())
     page = {f"rtchat/{path.relative_to(ROOT)}" for path in (ROOT / "static").rglob("*.*")}
     assert page
-    assert names >= {"rtchat/tap.py", "twisted/plugins/rtchat_plugin.py"} | page
+    assert names >= {"rtchat/py.typed", "rtchat/tap.py", "twisted/plugins/rtchat_plugin.py"} | page
     assert not [name for name in names if name.endswith("irc.html")], "the wheel has the demos"
     assert {name.split("/")[0].split("-")[0] for name in names} == {"rtchat", "twisted"}
     assert {name for name in names if name.startswith("twisted/")} == {
@@ -250,6 +250,40 @@ def test_an_installed_wheel_has_all_it_imports(installed: Environment, tmp_path:
         "    print(one.name)\n"
     )
     assert "rtchat.tap" in run(installed.python, "-c", every_module, cwd=tmp_path).split()
+
+
+TYPED = """\
+from rtchat.blocking import publish
+from rtchat.testing import Broker
+
+client = Broker().connect()
+reveal_type(client.subscribe("/queue/a", prefetch_count=1))
+reveal_type(client.receive().body)
+publish("/topic/a", "x", tls=True)
+client.receive(7)
+"""
+
+
+def test_an_installed_wheel_shows_its_types(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(TYPED, encoding="utf-8")
+    installed.pip("mypy")
+    done = subprocess.run(
+        [installed.python, "-m", "mypy", "--strict", "program.py"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=STEP_TIMEOUT_S,
+        check=False,
+    )
+    said = [re.sub(r"^program\.py:", "", line) for line in done.stdout.splitlines()]
+    assert said == [
+        '5: note: Revealed type is "str"',
+        '6: note: Revealed type is "bytes"',
+        '8: error: Argument 1 to "receive" of "Client" has incompatible type "int"; expected "str"'
+        "  [arg-type]",
+        "Found 1 error in 1 file (checked 1 source file)",
+    ], done.stdout + done.stderr
 
 
 def test_an_installed_wheel_serves_from_anywhere(installed: Environment, tmp_path: Path) -> None:

@@ -358,7 +358,10 @@ def expect_wait(server: Server, publisher: Wire, destination: str, consumer: Wir
 
 ELSEWHERE = {
     "login_timeout_s": "tests/net/test_stomp.py, with a clock",
-    "max_backlog_bytes": "tests/net/test_outbox.py, to the byte; live/test_flow_control.py",
+    "max_backlog_bytes": "tests/net/connection/test_writer.py; live/test_slow_subscribers.py",
+    "stalled_backlog_bytes": "tests/net/stomp/test_backlogs.py; live/test_slow_subscribers.py",
+    "stall_timeout_s": "tests/net/stomp/test_backlogs.py; live/test_slow_subscribers.py",
+    "min_topic_rate": "tests/net/stomp/test_backlogs.py, with a clock",
     "heartbeat_send_ms": "tests/core/test_session.py: no limit but an offer",
     "heartbeat_receive_ms": "tests/core/test_session.py: no limit but an offer",
     "show_server": "tests/core/test_session.py: a switch",

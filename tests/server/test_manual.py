@@ -13,6 +13,8 @@ from rtchat.config.keys import Key, keys_of
 from rtchat.config.schema import Schema
 from rtchat.config.values import reader_of, written_size
 from rtchat.server import settings as config
+from rtchat.server.chat import ChatPart
+from rtchat.server.history import HistoryPart
 from rtchat.server.listeners import ListenersPart
 from rtchat.tap import PARTS
 
@@ -106,3 +108,11 @@ def test_every_example_of_the_manual_can_be_copied(ini: Path, tmp_path: Path) ->
     for example in examples:
         settings = read(ini, example if "[listen]" in example else LISTEN + example)
         assert settings.of(ListenersPart).listeners
+
+
+def test_a_file_replaces_the_built_in_settings_as_a_whole(ini: Path) -> None:
+    assert "**A file replaces these defaults as a whole.**" in MANUAL
+    settings = read(ini, LISTEN)
+    assert settings.of(HistoryPart) is None
+    assert config.defaults(PARTS).of(HistoryPart) is not None
+    assert settings.of(ChatPart) != config.defaults(PARTS).of(ChatPart)

@@ -98,6 +98,23 @@ def test_a_name_that_does_not_exist_ends_the_start(
     assert str(end.value) == f"rtchat: {in_memory.ini}:4: [global] {line} {problem}"
 
 
+def test_a_root_without_the_right_to_do_so_ends_the_start(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uid: int | None, gid: int | None) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(privileges, "switchUID", refuse)
+    server = in_memory.make(f"{LISTEN}[global]\ngroup = root\n")
+    with pytest.raises(SystemExit) as end:
+        server.service.startService()
+    assert str(end.value) == (
+        f"rtchat: {in_memory.ini}:4: [global] group = root is not permitted (Operation not "
+        "permitted); give the process the capabilities setuid and setgid, or remove the line."
+    )
+
+
 def test_only_root_can_become_another_user(
     in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

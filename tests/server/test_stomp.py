@@ -71,11 +71,12 @@ def test_every_limit_has_a_key(kind: type[Limits] | type[BrokerLimits]) -> None:
     assert list(keys_of(kind)) == [field.name for field in dataclasses.fields(kind)]
 
 
-def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
-    lines = "orders = /queue/a, /queue/b,/queue/a\nnews=/queue/c\n"
+def test_pubsub_names_the_queues_and_topics_that_get_copies(ini: Path) -> None:
+    lines = "orders = /queue/a, b,/queue/a\nnews=/queue/c\nall=/topic/x, /queue/a, y\n"
     assert read(ini, f"{LISTEN}[pubsub]\n{lines}").of(BrokerPart).pubsub == {
         "orders": ("/queue/a", "/queue/b"),
         "news": ("/queue/c",),
+        "all": ("/topic/x", "/queue/a", "/topic/y"),
     }
 
 
@@ -83,14 +84,24 @@ def test_pubsub_names_the_queues_that_get_copies(ini: Path) -> None:
     "line,error",
     [
         (
-            "orders = /queue/a, /topic/b",
-            "names /topic/b where a queue belongs; write /queue/NAME, several with commas "
-            "between them",
+            "orders = /queue/a, /user/b",
+            "names /user/b where a queue or topic belongs; write /queue/NAME or /topic/NAME, "
+            "several with commas between them",
+        ),
+        (
+            "orders = a",
+            "names a where a queue or topic belongs; write /queue/NAME or /topic/NAME, "
+            "several with commas between them",
+        ),
+        (
+            "orders = /topic/, /queue/a",
+            "names /topic/ where a queue or topic belongs; write /queue/NAME or /topic/NAME, "
+            "several with commas between them",
         ),
         (
             "orders = /queue/a,,/queue/b",
-            "names nothing where a queue belongs; write /queue/NAME, several with commas "
-            "between them",
+            "names nothing where a queue or topic belongs; write /queue/NAME or /topic/NAME, "
+            "several with commas between them",
         ),
         (
             "a/b = /queue/a",

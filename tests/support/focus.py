@@ -96,7 +96,7 @@ class TabStop:
     sides: int
 
     def faults(self) -> list[str]:
-        """Return why somebody who looks at the page cannot tell where the focus is."""
+        """Return why a person who looks at the page cannot tell where the focus is."""
         found = {
             f"{self.width:.0f} x {self.height:.0f} pixels": min(self.width, self.height) < 12,
             f"opacity {self.opacity}": self.opacity < 0.9,

@@ -30,8 +30,10 @@ __all__ = [
     "missing",
     "report",
     "require",
+    "require_file",
     "require_module",
     "require_package",
+    "require_target",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -51,20 +53,26 @@ class Need:
         commands: Names it may have; one of them is enough.
         packages: The Debian packages that contain it.
         tests: The tests that are skipped without it.
+        files: Files that must be there as well: a library has no command of its own.
     """
 
     name: str
     commands: tuple[str, ...]
     packages: tuple[str, ...]
     tests: str
+    files: tuple[str, ...] = ()
 
     def path(self) -> str | None:
         """Return the path of the program, None if it is not installed."""
+        if not all(Path(file).exists() for file in self.files):
+            return None
         for command in self.commands:
             if path := find(command):
                 return path
         return None
 
+
+_MATRIX = "that client in tests/live/test_interop_*.py"
 
 NEEDS = (
     Need(
@@ -99,11 +107,43 @@ NEEDS = (
     ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
+    Need("nginx", ("nginx",), ("nginx",), "its recipe in tests/live/test_document_examples.py"),
+    Need(
+        "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
+    ),
     Need(
         "RabbitMQ",
         ("rabbitmq-server",),
         ("rabbitmq-server",),
-        "stompjs through the gateway in tests/live/test_demos.py",
+        "stompjs through the gateway in tests/live/test_demos.py; tests/live/test_differential.py",
+    ),
+    Need(
+        "ActiveMQ",
+        ("activemq",),
+        ("activemq",),
+        "tests/live/test_differential.py",
+    ),
+    Need("Java", ("java",), ("default-jre-headless",), "the same tests against ActiveMQ"),
+    Need(
+        "Ruby's stomp",
+        ("ruby",),
+        ("ruby", "ruby-stomp"),
+        _MATRIX,
+        ("/usr/lib/ruby/vendor_ruby/stomp.rb",),
+    ),
+    Need(
+        "Perl's Net::Stomp",
+        ("perl",),
+        ("perl", "libnet-stomp-perl"),
+        _MATRIX,
+        ("/usr/share/perl5/Net/Stomp.pm",),
+    ),
+    Need(
+        "PHP's stomp",
+        ("php",),
+        ("php-cli", "php-stomp"),
+        _MATRIX,
+        ("/usr/share/doc/php-stomp",),
     ),
 )
 
@@ -164,6 +204,22 @@ def require_package(name: str) -> Path:
     folder = NODE_MODULES / name
     if not folder.is_dir():
         _give_up(f"the npm package {name} is missing; run 'npm ci' in tests/js to run this test")
+    return folder
+
+
+def require_file(path: str) -> Path:
+    """Return the path of a library's file; without it skip the test, or fail in CI."""
+    if not Path(path).exists():
+        names = [need.name for need in NEEDS if path in need.files]
+        _give_up(f"{(*names, path)[0]} is missing; install it to run this test")
+    return Path(path)
+
+
+def require_target(name: str) -> Path:
+    """Return the folder of a Python client; without it skip the test, or fail in CI."""
+    folder = Path(sys.prefix) / "clients" / name
+    if not folder.is_dir():
+        _give_up(f"{name} is missing; run 'make foreign-clients' to run this test")
     return folder
 
 

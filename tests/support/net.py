@@ -313,6 +313,7 @@ class FakeBrowser:
 
     Attributes:
         socket: The server's side of the connection.
+        clock: The site's clock.
         frames: Frames of the server's that no :meth:`expect` has taken yet.
     """
 
@@ -321,7 +322,7 @@ class FakeBrowser:
         self.frames: list[WsFrame] = []
         self._reader = WebSocketReader()
         assert isinstance(site.reactor, Clock)
-        self._clock = site.reactor
+        self.clock = site.reactor
         channel = site.buildProtocol(self.socket.peer)
         assert channel is not None
         self.socket.connect(channel)
@@ -329,7 +330,7 @@ class FakeBrowser:
     def ask(self, request: bytes, *, has_body: bool = True) -> Answer:
         """Send a request and give its answer."""
         self.socket.receive(request)
-        self._clock.advance(0)
+        self.clock.advance(0)
         answer, rest = read_answer(self.socket.taken(), has_body=has_body)
         self._take(rest)
         return answer

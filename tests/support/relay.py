@@ -6,6 +6,7 @@ TLS ends here and begins anew, so that what a browser really sends can be looked
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -36,12 +37,16 @@ class Relay:
 
 
 @contextmanager
-def relay(target: int, certificate: Certificate | None = None) -> Iterator[Relay]:
+def relay(
+    target: int, certificate: Certificate | None = None, *, host: str | None = None
+) -> Iterator[Relay]:
     """Run a relay to a port of this machine.
 
     Args:
         target: The port.
         certificate: What the target shows, and the relay too; None is no TLS.
+        host: The Host that the target gets instead of the client's, as from a front proxy that
+            is not told to pass it on.
     """
     loop = asyncio.new_event_loop()
     shown = None if certificate is None else certificate.shown()
@@ -53,6 +58,8 @@ def relay(target: int, certificate: Certificate | None = None) -> Iterator[Relay
         with suppress(ConnectionError, ssl.SSLError):
             while data := await reader.read(1 << 16):
                 kept += data
+                if host is not None and kept is through.sent[0]:
+                    data = re.sub(rb"(?m)^Host: [^\r]*", b"Host: " + host.encode(), data)
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -9,7 +9,15 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from rtchat.text import parse_digits, printable
 
-__all__ = ["UNIX", "HostList", "Target", "bracketed", "normal_host", "split_port"]
+__all__ = [
+    "UNIX",
+    "HostList",
+    "Target",
+    "bracketed",
+    "normal_host",
+    "split_host_header",
+    "split_port",
+]
 
 
 # RFC 1035, 2.3.4: labels are 63 octets or less, names are 255 octets or less (253 as text).
@@ -121,7 +129,7 @@ class HostList:
         if host_header is None:
             return True
         try:
-            host, _ = split_port(host_header)
+            host, _ = split_host_header(host_header)
         except ValueError:
             return False
         return host in self.names or _is_address(host)
@@ -167,6 +175,15 @@ def split_port(text: str) -> tuple[str, int | None]:
         if ":" in port:
             raise ValueError(f"an IPv6 address needs brackets: {printable(text)}")
     return normal_host(host), _parse_port(port) if colon else None
+
+
+def split_host_header(text: str) -> tuple[str, int | None]:
+    """Do the same with the value of ``Host``, in which the port may be empty (RFC 3986, 3.2.3).
+
+    Raises:
+        ValueError: It is not a host with or without a port; the text says why.
+    """
+    return split_port(text.removesuffix(":"))
 
 
 def _parse_port(text: str) -> int:

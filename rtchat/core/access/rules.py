@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rtchat.core.access.hosts import UNIX, Target, bracketed, split_port
+from rtchat.core.access.hosts import UNIX, Target, bracketed, split_host_header, split_port
 from rtchat.errors import AccessDenied
 from rtchat.text import printable
 
@@ -66,7 +66,7 @@ class Source:
         if self.is_secure and scheme != "https":
             return False
         try:
-            own_host, own_port = split_port(self.host)
+            own_host, own_port = split_host_header(self.host)
         except ValueError:
             return False
         return (host, port) == (own_host, _DEFAULT_PORTS[scheme] if own_port is None else own_port)
@@ -183,11 +183,13 @@ class AccessList:
         """Raise an error unless a rule lets this source reach this target.
 
         Raises:
-            AccessDenied: No rule does. The text is one sentence for the log. Clients must get
-                the same answer for every refusal, so that they cannot scan for targets.
+            AccessDenied: No rule does. The text is for the log, and says what would allow it.
+                Clients must get the same answer for every refusal, so that they cannot scan for
+                targets.
         """
         if refusal := self._refusal(source, target):
-            raise AccessDenied(f"{source} may not reach {target}: {refusal}")
+            cure = self._cure(source, target)
+            raise AccessDenied(f"{source} may not reach {target}: {refusal}. {cure}")
 
     def _refusal(self, source: Source, target: Target) -> str:
         """Return why the source may not reach the target, or "" if it may."""
@@ -199,6 +201,29 @@ class AccessList:
         if allowed.isdisjoint(_sources_matching(source)):
             return "no rule lets this source reach it"
         return ""
+
+    def _cure(self, source: Source, target: Target) -> str:
+        """Return what would let the source reach the target, ending with a line to be copied."""
+        if source.origin is None and self.origin_required:
+            return "If programs may come, write: [global] origin.required = no"
+        service = f"{target} = PATH" if target.socket_name else str(target)
+        if source.origin is None or source.is_same_origin:
+            return f"If it should, add to [access]: {SELF} -> {service}"
+        name = source.rule_text
+        if not name:
+            # A page opened from disk, or in a sandboxed frame.
+            return (
+                "No rule but one for every page in the world names a page without an address. "
+                "Serve it from here, with [static] NAME = FOLDER, and the rule is that of self; "
+                f"or else add to [access]: {ANYONE} -> {service}"
+            )
+        front = ""
+        if SELF in self._sources.get(target, ()):
+            front = (
+                "If this is this server's own page behind a front proxy, let the proxy pass Host "
+                "on (nginx: proxy_set_header Host $http_host). "
+            )
+        return f"{front}If it should, add to [access]: {name} -> {service}"
 
 
 def _sources_matching(source: Source) -> set[str]:

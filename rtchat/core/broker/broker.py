@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
@@ -60,11 +61,13 @@ class Broker:
             message ids begin with it, so that ids are never reused after a restart.
         limits: The limits that all sessions share.
         new_token: Returns text that cannot be guessed, for the addresses of temporary queues.
-        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
+        pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
+            ``/pubsub/NAME``.
         engine: Carries messages to the subscribers of other nodes.
         queue_store: Stores messages of queues that have to survive the process.
 
     Attributes:
+        browsers: The browsers of queues.
         budget: The memory budget.
         congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
@@ -87,6 +90,7 @@ class Broker:
         "_engine",
         "_queue_store",
         "_sessions",
+        "browsers",
         "budget",
         "congestion",
         "cork",
@@ -129,7 +133,8 @@ class Broker:
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
-        self.statistics = Statistics(self.router, self.queues, self.reply_queues)
+        self.browsers = Browsers(self.queues.get, self.cork, epoch)
+        self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
         self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
         self.publishing = Publishing(
             epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
@@ -225,15 +230,14 @@ class Broker:
                 "Send a SUBSCRIBE for each of them.",
             )
         receipt: Mapping[str, str] = {}
-        queue: Queue | None = None
+        source: Queue | QueueBrowser | None = None
         provider = self.router.provider_of(name) if kind is DestinationKind.TOPIC else None
         if provider is not None:
             receipt = provider.subscribe(subscription, max_backlog_bytes, refuse or _no_session)
         elif subscription.options.start.at is not StartAt.NEXT:
             raise nothing_kept()
         elif kind is DestinationKind.QUEUE:
-            queue = self._queue(name)
-            queue.add(subscription)
+            source = self._consume_or_browse(subscription)
         elif kind is DestinationKind.TOPIC:
             topic = self.router.topics.get(name)
             if topic is None:
@@ -249,8 +253,8 @@ class Broker:
         # Clients that read one frame as their RECEIPT must not find a message there.
         if confirm is not None:
             confirm(receipt)
-        if queue is not None:
-            queue.dispatch()
+        if source is not None:
+            source.dispatch()
         elif provider is not None:
             provider.begin(subscription)
         for listener in self.events.subscribed:
@@ -369,10 +373,18 @@ class Broker:
     def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:
         return TopicConsumer(subscription, max_bytes, self.account, self.cork)
 
+    def _consume_or_browse(self, subscription: Subscription) -> Queue | QueueBrowser:
+        if subscription.options.browses:
+            return self.browsers.open(subscription)
+        queue = self._queue(subscription.destination)
+        queue.add(subscription)
+        return queue
+
     def _detach(self, subscription: Subscription) -> None:
         name = subscription.destination
         if destination_kind(name) is DestinationKind.QUEUE:
-            self.queues[name].remove(subscription)
+            if not self.browsers.close(subscription):
+                self.queues[name].remove(subscription)
             return
         provider = self.router.provider_of(name)
         if provider is not None:

@@ -88,11 +88,18 @@ class Glob:
 def split_composite(name: str) -> list[str]:
     """Return the names in a composite destination (``/topic/a,/queue/b``), each once, in order.
 
+    A part that does not begin with a slash is of the kind of the first one: ``/queue/a,b`` is two
+    queues.
+
     Raises:
         ProtocolError: A name is empty.
     """
-    names = list(dict.fromkeys(part.strip() for part in name.split(",")))
-    if not all(names):
+    parts = [part.strip() for part in name.split(",")]
+    first = parts[0]
+    prefix = next((kind.value for kind in DestinationKind if first.startswith(kind.value)), "")
+    names = [part if part.startswith("/") else prefix + part for part in parts]
+    names = list(dict.fromkeys(names))
+    if not all(parts):
         raise ProtocolError(
             "an empty destination",
             "A composite destination is a list of names with one comma between them.",

@@ -138,19 +138,18 @@ class FullQueues:
         """Return the waiting sessions in the chains from a queue, and the queues in them."""
         reached: set[Source] = {queue}
         stuck: dict[Waiter, Mapping[Source, int]] = {}
+        # Who waits for a topic's subscribers does not wait for long (see Congestion).
         others = [
-            (waiter, held, name)
+            (waiter, held, self._queues[name])
             for waiter, name in self._waiting.holders()
-            if (held := waiter.held_deliveries())
+            if name in self._queues and (held := waiter.held_deliveries())
         ]
         is_longer = True
         while is_longer:
             is_longer = False
-            for waiter, held, name in others:
+            for waiter, held, next_queue in others:
                 if waiter not in stuck and not reached.isdisjoint(held):
                     stuck[waiter] = held
-                    next_queue = self._queues.get(name)
-                    if next_queue is not None:
-                        reached.add(next_queue)
+                    reached.add(next_queue)
                     is_longer = True
         return stuck, reached

@@ -126,7 +126,7 @@ class ServerMessage(Message):
 
 
 def with_expires(frame: Frame, now: float) -> Frame:
-    """Return a copy of the frame with ``expires``, computed from ``expiration``.
+    """Return a copy of the frame with ``expires``, computed from ``expiration``; 0 is for ever.
 
     Args:
         frame: A SEND with ``expiration``.
@@ -135,7 +135,10 @@ def with_expires(frame: Frame, now: float) -> Frame:
     Raises:
         ProtocolError: ``expiration`` is not a whole number.
     """
-    expires = str(int(now * 1000) + time_to_live_ms(frame))
+    to_live_ms = time_to_live_ms(frame)
+    if not to_live_ms and "expires" not in frame.headers:
+        return frame
+    expires = str(int(now * 1000) + to_live_ms) if to_live_ms else "0"
     return Frame(frame.command, {**frame.headers, "expires": expires}, frame.body)
 
 

@@ -276,6 +276,8 @@ class Publishing:
         if storage is not None:
             storage.commit(steps, publisher, cause)
             return True
+        if sends:
+            self._cork.do_not_divide()
         for step in steps:
             assert not isinstance(step, Message)  # only stored messages are steps
             step()

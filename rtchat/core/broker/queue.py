@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Protocol
@@ -12,14 +11,13 @@ from typing import Protocol
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
+from rtchat.core.broker.ready_messages import ReadyMessages
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Queue", "QueueOwner"]
 
 _seq_of = attrgetter("seq")
-_TAKEN = Entry(Message("", "", Frame("")), 0)
 
 
 class QueueOwner(Protocol):
@@ -94,7 +92,7 @@ class Queue:
         self._store = store
         self._seq = 0
         self._held = 0  # number of messages, ready and unacknowledged
-        self._ready = _Ready()
+        self._ready = ReadyMessages()
         self._consumers: deque[Subscription] = deque()
         self._was_full = False
         if store is not NO_STORE:
@@ -103,6 +101,23 @@ class Queue:
     def __len__(self) -> int:
         """Return the number of messages, unacknowledged ones included."""
         return self._held
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the latest message."""
+        return self._seq
+
+    def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
+        """Return a ready message without taking it.
+
+        Args:
+            place: The place before it: the negative priority, and the sequence number.
+            last_seq: The largest sequence number that it may have.
+
+        Returns:
+            The first message after that place, or None.
+        """
+        return self._ready.first_after(place, last_seq)
 
     @property
     def consumer_count(self) -> int:
@@ -308,7 +323,8 @@ class Queue:
         """Make messages ready again, in their original order, and deliver what can be delivered."""
         self._ready.restore(entries)
         for consumer in self._consumers:
-            consumer.cursors.clear()
+            if consumer.cursors:
+                self._ready.look_again(consumer, entries)
         self.dispatch()
 
     def _load(self) -> None:
@@ -320,116 +336,3 @@ class Queue:
             self.bytes += entry.size
             self._owner.account(entry.size)
             self._ready.append([entry])
-
-
-class _Ready:
-    """Messages that are ready for delivery, by priority, then in their original order."""
-
-    __slots__ = ("_levels", "count")
-
-    def __init__(self) -> None:
-        self._levels: list[_Level] = []  # none of them empty, the highest priority first
-        self.count = 0
-
-    def append(self, entries: list[Entry]) -> None:
-        """Append messages of the same priority."""
-        self._level(entries[0].message.priority).entries += entries
-        self.count += len(entries)
-
-    def restore(self, entries: Sequence[Entry]) -> None:
-        by_priority: dict[int, list[Entry]] = {}
-        for entry in entries:
-            by_priority.setdefault(entry.message.priority, []).append(entry)
-        for priority, returned in by_priority.items():
-            self._level(priority).restore(returned)
-            self.count += len(returned)
-
-    def take_first(self, consumer: Subscription) -> Entry | None:
-        for level in self._levels:
-            entry = level.take_first(consumer)
-            if entry is not None:
-                self.count -= 1
-                if not len(level):
-                    self._levels.remove(level)
-                return entry
-        return None
-
-    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
-        removed: list[Entry] = []
-        for level in self._levels:
-            removed += level.remove_if(is_over)
-        self._levels = [level for level in self._levels if len(level)]
-        self.count -= len(removed)
-        return removed
-
-    def _level(self, priority: int) -> _Level:
-        """Return the level of a priority. A new one is empty: the caller adds a message to it."""
-        index = 0
-        for level in self._levels:
-            if level.priority == priority:
-                return level
-            index += level.priority > priority
-        new = _Level(priority)
-        self._levels.insert(index, new)
-        return new
-
-
-class _Level:
-    """The ready messages of one priority, in order of ``seq``.
-
-    A list with a moving head: taking the first message is fast, and a consumer with a selector
-    finds by bisection where its last search ended.
-    """
-
-    __slots__ = ("entries", "head", "priority")
-
-    def __init__(self, priority: int) -> None:
-        self.priority = priority
-        self.entries: list[Entry] = []
-        self.head = 0
-
-    def __len__(self) -> int:
-        return len(self.entries) - self.head
-
-    def restore(self, returned: list[Entry]) -> None:
-        # Both lists are sorted; returned messages are usually older than all others.
-        waiting = self.entries[self.head :]
-        if not waiting or returned[-1].seq < waiting[0].seq:
-            self.entries = returned + waiting
-        else:
-            self.entries = sorted(returned + waiting, key=_seq_of)
-        self.head = 0
-
-    def take_first(self, consumer: Subscription) -> Entry | None:
-        if consumer.options.selector is None:
-            entry = self.entries[self.head]
-            self._drop_head()
-            return entry
-        # The messages up to the cursor do not match this consumer's selector.
-        seen = consumer.cursors.get(self.priority, 0)
-        start = bisect_right(self.entries, seen, self.head, key=_seq_of)
-        for index in range(start, len(self.entries)):
-            entry = self.entries[index]
-            if consumer.wants(entry.message, entry.deliveries):
-                if index == self.head:
-                    self._drop_head()
-                else:
-                    del self.entries[index]
-                return entry
-            consumer.cursors[self.priority] = entry.seq
-        return None
-
-    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
-        removed = [entry for entry in self.entries[self.head :] if is_over(entry)]
-        if removed:
-            self.entries = [entry for entry in self.entries[self.head :] if not is_over(entry)]
-            self.head = 0
-        return removed
-
-    def _drop_head(self) -> None:
-        # Drop the reference: the memory of a removed message is no longer accounted for.
-        self.entries[self.head] = _TAKEN
-        self.head += 1
-        if self.head > 64 and self.head * 2 > len(self.entries):
-            del self.entries[: self.head]
-            self.head = 0

@@ -191,7 +191,8 @@ class Router:
     """Resolves destinations to routes, and topics to subscriptions.
 
     Args:
-        pubsub: For each ``NAME``, the queues that get a copy of messages to ``/pubsub/NAME``.
+        pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
+            ``/pubsub/NAME``.
         open_queue: Returns the queue of a name, which may be new.
         reply_queues: The reply queues.
         events: The listeners, those to ``published`` in particular.
@@ -255,15 +256,17 @@ class Router:
         route = self._routes.get(destination)
         if route is None:
             names = self._names(destination) if "," in destination else [destination]
+            copies = names
+            if any(name.startswith(_PUBSUB) for name in names):
+                copies = self._copies(names)
+                names = list(dict.fromkeys([*names, *copies]))  # what holds there holds here
             checks = [
                 check
                 for gate in self.gates
                 if any(map(gate.concerns.matches, names))
                 if (check := gate.check_for(names)) is not None
             ]
-            if any(name.startswith(_PUBSUB) for name in names):
-                names = self._copies(names)
-            route = Route(destination, [self._target(name) for name in names], checks)
+            route = Route(destination, [self._target(name) for name in copies], checks)
             if route.is_small:
                 if len(self._routes) >= _MAX_ROUTES:
                     self._routes.clear()
@@ -338,7 +341,7 @@ class Router:
         return split_composite(destination)
 
     def _copies(self, names: Sequence[str]) -> list[str]:
-        """Return the names, with ``/pubsub/NAME`` replaced by its queues in ``[pubsub]``."""
+        """Return the names, with ``/pubsub/NAME`` replaced by its line in ``[pubsub]``."""
         targets: dict[str, None] = {}
         for name in names:
             if not name.startswith(_PUBSUB):

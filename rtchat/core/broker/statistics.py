@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rtchat.core.broker.browser import Browsers
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.reply_queues import ReplyQueues
 from rtchat.core.broker.router import Router
@@ -18,13 +19,19 @@ class Statistics:
         router: The router, with its topics and providers.
         queues: The queues, by name.
         reply_queues: The temporary queues.
+        browsers: The browsers of queues.
     """
 
-    __slots__ = ("_queues", "_reply_queues", "_router")
+    __slots__ = ("_browsers", "_queues", "_reply_queues", "_router")
 
     def __init__(
-        self, router: Router, queues: Mapping[str, Queue], reply_queues: ReplyQueues
+        self,
+        router: Router,
+        queues: Mapping[str, Queue],
+        reply_queues: ReplyQueues,
+        browsers: Browsers,
     ) -> None:
+        self._browsers = browsers
         self._router = router
         self._queues = queues
         self._reply_queues = reply_queues
@@ -54,4 +61,5 @@ class Statistics:
             + sum(provider.subscription_count for provider in self._router.providers)
             + sum(queue.consumer_count for queue in self._queues.values())
             + len(self._reply_queues)
+            + len(self._browsers)
         )

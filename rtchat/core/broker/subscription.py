@@ -78,6 +78,7 @@ class SubscribeOptions(NamedTuple):
         selector: Selects messages; None selects all.
         start: The position in a history at which to begin.
         epoch: The epoch of the offset in ``start``, or "" if unknown.
+        browses: Whether it reads the messages of a queue and leaves them in place.
     """
 
     ack: AckMode = AckMode.AUTO
@@ -86,6 +87,7 @@ class SubscribeOptions(NamedTuple):
     selector: Selector | None = None
     start: StreamStart = StreamStart()
     epoch: str = ""
+    browses: bool = False
 
 
 _DEFAULT_OPTIONS = SubscribeOptions()
@@ -153,6 +155,8 @@ class Subscription:
         reserved: The number of deliveries that open transactions acknowledge or reject.
         cursors: For each priority of a queue, the sequence number up to which its selector has
             searched.
+        returned: For each priority, the sequence numbers up to the cursor that were returned to the
+            queue after the search, as a heap.
     """
 
     __slots__ = (
@@ -167,6 +171,7 @@ class Subscription:
         "outbound",
         "principal",
         "reserved",
+        "returned",
         "source",
         "unacked",
         "version",
@@ -197,10 +202,12 @@ class Subscription:
         self.unacked: dict[str, Entry] = {}
         self.reserved = 0
         self.cursors: dict[int, int] = {}
+        self.returned: dict[int, list[int]] = {}
         self.deliveries = 0
-        # The ack id includes the ids of message and session, so that an ack id from an earlier
-        # connection is not valid on this one.
-        self._mark = f"@{'' if principal is None else principal.id}@{number}."
+        if options.ack is not AckMode.AUTO:
+            # The ack id includes the ids of message and session, so that an ack id from an earlier
+            # connection is not valid on this one.
+            self._mark = f"@{'' if principal is None else principal.id}@{number}."
 
     @property
     def is_plain(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, SlowPolicy, Subscription
-from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.outbound import NOT_WATCHED, Cork
 
 __all__ = ["TopicConsumer"]
 
@@ -73,8 +73,8 @@ class TopicConsumer:
         while self._entries and self.subscription.is_ready_for(self):
             _, entry = self._entries.popitem(last=False)
             self._count(-entry.message.size)
-            if not self._entries:
-                outbound = self.subscription.outbound
+            outbound = self.subscription.outbound
+            if not self._entries and outbound.watched_bytes != NOT_WATCHED:
                 outbound.cork.woken[outbound.on_backlog] = None
             if not entry.message.is_expired(self._cork.now):
                 self._deliver(entry)

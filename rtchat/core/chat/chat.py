@@ -293,7 +293,7 @@ class Chat(DestinationProvider, BrokerEvents):
     def _publish_copies(
         self, sender: Person, receiver: Person, headers: Mapping[str, str], body: bytes
     ) -> None:
-        """Tell the sender's sessions what was sent to whom, by the receiver's nick of now."""
+        """Send a copy to the sender's sessions, with the receiver's id and present nick."""
         told = {**headers, "x-receiver": receiver.nick, _RECEIVER_ID: receiver.id}
         copy = ServerMessage(self._new_id(), PRIVATE, told, body)
         for topic in self._private_topics_of(sender):

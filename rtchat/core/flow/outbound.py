@@ -14,6 +14,7 @@ from rtchat.core.flow.memory import Budget
 
 __all__ = [
     "HIGH_WATER_BYTES",
+    "NOT_WATCHED",
     "RAW",
     "Cork",
     "Framing",
@@ -80,6 +81,7 @@ class Cork:
         budget: The memory budget.
         flushed: Callbacks to run at the end of the turn, after the flush.
         gathering: The group whose bytes ``batch`` holds, or None.
+        is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
         groups: Groups that gathered bytes in this turn, in order.
         now: The time at which the turn began, in seconds since 1970.
         outbounds: Outbounds that gathered bytes in this turn, in order.
@@ -97,6 +99,7 @@ class Cork:
         "flushed",
         "gathering",
         "groups",
+        "is_indivisible",
         "now",
         "outbounds",
         "seconds",
@@ -112,6 +115,7 @@ class Cork:
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
         self.flushed: dict[Callable[[], None], None] = {}
+        self.is_indivisible = False
         self.gathering: OutboundGroup | None = None
         self.batch: list[bytes] = []
         self.unserved: dict[Outbound, list[bytes]] = {}
@@ -155,6 +159,11 @@ class Cork:
             if budget.used > budget.over_bytes:
                 budget.on_over()
 
+    def do_not_divide(self) -> None:
+        """Let one turn's output exceed the limit of a backlog that is not large before."""
+        self.is_indivisible = True
+        self.flushed[self._divide] = None
+
     def flush(self) -> None:
         """End a turn that was not entered as a context."""
         self.__exit__()
@@ -193,6 +202,9 @@ class Cork:
                 outbound.flush_shared(shared, batch)
         if self.batch is batch:
             self.batch = []
+
+    def _divide(self) -> None:
+        self.is_indivisible = False
 
     def _same_time(self) -> float:
         return self.now
@@ -249,7 +261,8 @@ class PausedSource(Protocol):
         """Continue sending: the outbound is writable again."""
 
 
-_NO_LIMIT = 1 << 62
+NOT_WATCHED = 1 << 62
+"""The ``watched_bytes`` of an outbound that is not watched."""
 
 HIGH_WATER_BYTES = 64 * 1024
 """The high-water mark: with this much buffered, an outbound pauses its sources (queues, topic
@@ -269,7 +282,7 @@ class Outbound(ABC):
         cork: The cork of the server.
         watched_bytes: A backlog of more than this is watched.
         on_backlog: Called at the end of a turn that leaves a watched backlog, and of one in which
-            a topic consumer has lost its own.
+            a topic consumer has lost its own. Set it together with ``watched_bytes``.
     """
 
     __slots__ = (
@@ -284,6 +297,8 @@ class Outbound(ABC):
         "watched_bytes",
     )
 
+    on_backlog: Callable[[], None]
+
     def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
         self.cork = cork
         self.framing = framing
@@ -291,8 +306,7 @@ class Outbound(ABC):
         self.gathered_bytes = 0
         self.waiting_bytes = 0
         self.paused_sources: dict[PausedSource, None] = {}
-        self.watched_bytes = _NO_LIMIT
-        self.on_backlog: Callable[[], None] = _nothing
+        self.watched_bytes = NOT_WATCHED
 
     @property
     def is_writable(self) -> bool:
@@ -348,7 +362,3 @@ class Outbound(ABC):
         Args:
             waiting_bytes: The size of the backlog in bytes.
         """
-
-
-def _nothing() -> None:
-    """Stand in for a callback that was not set."""

@@ -17,7 +17,7 @@ class EvictionOrder:
     """Finds the stream whose loss is the smallest.
 
     That is the one with the fewest messages; among equals one without subscriptions, then the one
-    that was created first. So names that somebody makes up push out other made-up names, not the
+    that was created first. So names that a stranger makes up push out other made-up names, not the
     topics where much was said.
 
     The order is a heap that is corrected only where it is looked at, so a message costs nothing

@@ -21,6 +21,8 @@ __all__ = ["History", "HistoryOwner"]
 
 _SWEEP_EVERY_S = 10.0
 _EVICTIONS_AT_ONCE = 2
+_PATIENCE_S = 10.0
+"""How long subscribers are refused because a part of the store cannot be read."""
 _OVERGROWN = 2
 """A stream that exceeds its limits by this factor is trimmed at once."""
 
@@ -213,7 +215,7 @@ class History:
             self._forget(stream)
 
     def admit(self, stream: Stream) -> None:
-        """Give the stream a place in the store; the next batch creates it.
+        """Reserve a place in the store for the stream; the next batch creates it.
 
         If the store is full, another stream gives up its place: see :class:`EvictionOrder`. A
         client that returns to that one is told that something is missing. What is on its way to
@@ -317,8 +319,13 @@ class History:
                 done(offset, "")
                 return
             if problem:
-                done(offset, problem)
-                return
+                now = self._owner.cork.now
+                if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
+                    done(offset, problem)
+                    return
+                # It is no passing trouble: without this page the rest comes, and new messages.
+            else:
+                stream.failed_pages.pop(page, None)
             readable = set()
             for row in rows:
                 try:

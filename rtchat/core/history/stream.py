@@ -96,6 +96,8 @@ class Stream:
         stored_first: The offset of the oldest stored message. It is at most ``first``, because
             the store is trimmed only from time to time.
         damaged_pages: The pages of the page cache with messages that could not be read.
+        failed_pages: The pages that the store could not read for another reason than damage, with
+            the time of the first failure, in seconds since 1970.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
         is_stored: Whether the stream is in the store, or will be with the next batch.
         waiting: The number of messages that wait to be stored.
@@ -110,6 +112,7 @@ class Stream:
         "bytes",
         "damaged_pages",
         "epoch",
+        "failed_pages",
         "first",
         "followers",
         "is_forgotten",
@@ -147,6 +150,7 @@ class Stream:
         self.unit = -1
         self.users = 0
         self.damaged_pages: set[int] = set()
+        self.failed_pages: dict[int, float] = {}
         self.position_prefix = _position_prefix(stored.epoch)
 
     def __len__(self) -> int:
@@ -164,6 +168,7 @@ class Stream:
         self.oldest_s = 0.0
         self.is_stored = False
         self.damaged_pages.clear()
+        self.failed_pages.clear()
         self.position_prefix = _position_prefix(epoch)
 
 

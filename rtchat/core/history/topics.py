@@ -141,7 +141,7 @@ class _StreamTarget(Target):
         self._stream: Stream | None = None
 
     def admit(self) -> None:
-        """Give the stream a place in the store."""
+        """Reserve a place in the store for the stream."""
         stream = self._stream
         if stream is None or stream.is_forgotten:
             stream = self._stream = self._history.find(self.name)

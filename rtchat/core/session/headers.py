@@ -91,6 +91,7 @@ def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
         selector,
         _start(headers["x-stream-offset"]) if "x-stream-offset" in headers else StreamStart(),
         headers.get("x-stream-epoch", ""),
+        "browser" in headers and _flag(frame, "browser", "false"),
     )
 
 
@@ -155,7 +156,11 @@ def wants_requeue(frame: Frame) -> bool:
     Raises:
         ProtocolError: The header ``requeue`` is neither true nor false.
     """
-    text = frame.headers.get("requeue", "true").lower()
+    return _flag(frame, "requeue", "true")
+
+
+def _flag(frame: Frame, name: str, default: str) -> bool:
+    text = frame.headers.get(name, default).lower()
     if text not in ("true", "false"):
-        raise ProtocolError("requeue is neither true nor false", "Without it, it is true.")
+        raise ProtocolError(f"{name} is neither true nor false", f"Without it, it is {default}.")
     return text == "true"

@@ -8,7 +8,7 @@ from rtchat.core.session.state import State
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
 
-__all__ = ["error_frame", "reason_of", "replaced", "unexpected"]
+__all__ = ["check_body", "error_frame", "reason_of", "replaced", "unexpected"]
 
 _COMMANDS = frozenset(
     {
@@ -25,6 +25,27 @@ _COMMANDS = frozenset(
         "UNSUBSCRIBE",
     }
 )
+
+
+def check_body(frame: Frame, version: Version, state: State) -> None:
+    """Check the body of a frame other than SEND.
+
+    Args:
+        frame: The frame.
+        version: The client's version; meaningless before CONNECT.
+        state: The state of the session.
+
+    Raises:
+        ProtocolError: The frame must not have a body.
+    """
+    # "Only the SEND, MESSAGE, and ERROR frames MAY have a body. All other frames MUST NOT have a
+    # body." Line ends before the NUL, as some old clients write, are ignored. In STOMP 1.0, "the
+    # body of the SUBSCRIBE command is ignored", as is that of others.
+    is_1_0 = version is Version.V10
+    if state is State.NEW:
+        is_1_0 = "accept-version" not in frame.headers
+    if not is_1_0 and frame.body.strip(b"\r\n"):
+        raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
 
 
 def error_frame(error: ProtocolError, cause: Frame | None) -> tuple[dict[str, str], bytes]:

@@ -25,6 +25,7 @@ from rtchat.core.session.headers import required
 from rtchat.core.session.holder import DeliveryHolder
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
+    check_body,
     error_frame,
     reason_of,
     replaced,
@@ -33,7 +34,7 @@ from rtchat.core.session.refusals import (
 from rtchat.core.session.state import State
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, undo
-from rtchat.core.stomp.frames import HEARTBEAT, Frame, Version, encode
+from rtchat.core.stomp.frames import CLIENT_BODIES, HEARTBEAT, Frame, Version, encode
 from rtchat.core.stomp.head_cache import MAX_HEAD_BYTES
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
@@ -54,7 +55,7 @@ class Session(DeliveryHolder):
         transport: The connection underneath.
 
     Attributes:
-        broker: The broker.
+        broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, or "".
@@ -76,7 +77,6 @@ class Session(DeliveryHolder):
         "_ledger",
         "_limits",
         "_outbound",
-        "_parser",
         "_transport",
         "_waits_for_storage",
         "broker",
@@ -86,6 +86,7 @@ class Session(DeliveryHolder):
         "is_closed",
         "is_lost",
         "login",
+        "parser",
         "state",
         "subscriptions",
         "transactions",
@@ -108,7 +109,7 @@ class Session(DeliveryHolder):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self._parser = FrameParser(limits, broker.heads)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
         self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
         self.transactions = Transactions(limits, broker.account)
         self._acts = _COMMANDS[State.NEW]
@@ -131,7 +132,7 @@ class Session(DeliveryHolder):
         """
         if self.is_closed:
             return
-        parser = self._parser
+        parser = self.parser
         if not parser.has_more and self._held is None:
             # A chunk is often a heart-beat, or a message with the same head as the last one.
             if data == HEARTBEAT:
@@ -153,7 +154,7 @@ class Session(DeliveryHolder):
 
     def _act(self, frame: Frame | None) -> None:
         """Process the frame, if any, and all complete frames after it."""
-        parser = self._parser
+        parser = self.parser
         try:
             while not self.is_closed:
                 if frame is None:
@@ -263,10 +264,8 @@ class Session(DeliveryHolder):
         act = self._acts.get(frame.command)
         if act is None:
             raise unexpected(frame.command, self.state)
-        # "Only the SEND, MESSAGE, and ERROR frames MAY have a body. All other frames MUST NOT
-        # have a body." Line ends before the NUL, as some old clients write, are ignored.
-        if frame.body and frame.command != "SEND" and frame.body.strip(b"\r\n"):
-            raise ProtocolError(f"{frame.command} with a body", "Only SEND may have a body.")
+        if frame.body and frame.command != "SEND":
+            check_body(frame, self.version, self.state)
         act(self, frame)
         if self.is_closed:
             return  # its own message overflowed its backlog; no frame may follow the ERROR
@@ -306,7 +305,7 @@ class Session(DeliveryHolder):
         if self.broker.router.gates:
             self._pass_gates(frame, reply)
         self.state = State.OPEN
-        self._parser.log_in(version)
+        self.parser.log_in(version)
         if self._limits.show_server:
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)

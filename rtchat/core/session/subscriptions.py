@@ -20,7 +20,6 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.session.headers import required, subscribe_options
-from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
@@ -65,10 +64,8 @@ class Subscriptions:
         "_broker",
         "_by_key",
         "_by_number",
-        "_ended",
         "_last_number",
         "_limits",
-        "_message_ids",
         "_outbound",
         "_past",
         "_principal",
@@ -93,9 +90,7 @@ class Subscriptions:
         self._outbound = outbound
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
-        self._ended: dict[int, Subscription] = {}  # those that ended and held deliveries then
-        self._past: PastSubscriptions | None = None  # None until the first one ends
-        self._message_ids: MessageIds | None = None  # None until an ACK needs it
+        self._past: PastSubscriptions | None = None  # None before the first use
         self._temp_queues: dict[str, _TempQueue] = {}
         self._last_number = 0
 
@@ -223,15 +218,16 @@ class Subscriptions:
     def end(self, subscription_id: str, destination: str) -> None:
         """End the subscription with this id or, if the id is "", to this destination.
 
-        Nothing happens if the subscription has ended before.
+        Among several to the destination it is the one without an id, or else the oldest. Nothing
+        happens if the subscription has ended before.
 
         Raises:
             ProtocolError: There was no such subscription.
         """
-        key = self._key(subscription_id, destination)
-        past = self._past
-        if past is None:
-            past = self._past = PastSubscriptions(self._limits.max_subscriptions)
+        key = wanted = self._key(subscription_id, destination)
+        if destination and key not in self._by_key and self._temp_queue_name(key) is None:
+            key = self._key_of(destination) or key
+        past = self._opened_past()
         subscription = self._by_key.pop(key, None)
         name = self._temp_queue_name(key) if subscription is None else None
         if subscription is not None:
@@ -239,11 +235,11 @@ class Subscriptions:
             self._keep_or_forget(subscription)
         elif name is not None:
             self._broker.reply_queues.close(self._temp_queues.pop(name).address)
-        elif not past.had(key):
+        elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        past.add(key)
+        past.add(key, wanted)
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -258,8 +254,9 @@ class Subscriptions:
             self._broker.reply_queues.close(temp_queue.address)
         self._temp_queues.clear()
         self._broker.detach(ended)
-        ended += self._ended.values()
-        self._ended.clear()
+        if self._past is not None:
+            ended += self._past.holding.values()
+            self._past.holding.clear()
         return ended
 
     def get(self, number: int) -> Subscription | None:
@@ -287,9 +284,7 @@ class Subscriptions:
         if session_id != self._principal.id or not message_id:
             if self.version is not Version.V12:
                 raise KeyError(ack_id)
-            if self._message_ids is None:
-                self._message_ids = MessageIds()
-            return self._message_ids.find(ack_id, named, self._by_number)
+            return self._opened_past().message_ids.find(ack_id, named, self._by_number)
         digits = place.split(".")
         number, delivery = (parse_digits(text, 18) or 0 for text in (*digits, "", "")[:2])
         subscription = self._by_number.get(number)
@@ -334,7 +329,8 @@ class Subscriptions:
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limit = self._limits.max_subscriptions
-        self._forget_empty()
+        if self._past is not None:
+            self._forget_empty()
         if len(self._by_number) + len(self._temp_queues) >= limit:
             raise LimitExceeded(
                 f"more than {limit} subscriptions",
@@ -356,30 +352,36 @@ class Subscriptions:
             self._principal,
         )
 
+    def _opened_past(self) -> PastSubscriptions:
+        if self._past is None:
+            self._past = PastSubscriptions(self._limits.max_subscriptions)
+        return self._past
+
     def _keep_or_forget(self, subscription: Subscription) -> None:
         """Keep an ended subscription if it has deliveries that may return to their queue."""
         self._forget_empty()
         if isinstance(subscription.source, Queue):
-            self._ended[subscription.number] = subscription
+            self._opened_past().holding[subscription.number] = subscription
             self._forget_empty()
         else:
             self._forget(subscription)
 
     def _forget_empty(self) -> None:
         """Forget the ended subscriptions whose deliveries are all acknowledged."""
-        for subscription in list(self._ended.values()):
+        if self._past is None or not self._past.holding:
+            return
+        holding = self._past.holding
+        for subscription in list(holding.values()):
             if not (subscription.unacked or subscription.reserved):
-                del self._ended[subscription.number]
+                del holding[subscription.number]
                 self._forget(subscription)
 
     def _forget(self, subscription: Subscription) -> None:
         del self._by_number[subscription.number]
-        assert self._past is not None  # a subscription has ended
-        self._past.add_deliveries(subscription.deliveries)
+        past = self._opened_past()
+        past.add_deliveries(subscription.deliveries)
         if self.version is Version.V12 and subscription.unacked:
-            if self._message_ids is None:
-                self._message_ids = MessageIds()
-            self._message_ids.add(subscription, self._by_number)
+            past.message_ids.add(subscription, self._by_number)
 
     def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
         if subscription.options.ack is not AckMode.AUTO:
@@ -402,6 +404,14 @@ class Subscriptions:
             if key == self._key(temp_queue.subscription.id, name):
                 return name
         return None
+
+    def _key_of(self, destination: str) -> str | None:
+        """Return the key of the oldest subscription to a destination, which has an id; or None."""
+        for key, subscription in self._by_key.items():
+            if subscription.destination == destination:
+                return key
+        temp_queue = self._temp_queues.get(destination)
+        return None if temp_queue is None else self._key(temp_queue.subscription.id, destination)
 
     def _key(self, subscription_id: str, destination: str) -> str:
         """Return the key of a subscription within its session.

@@ -10,25 +10,34 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias
 
 from rtchat.errors import ProtocolError
 
 __all__ = [
+    "BODIES",
+    "CLIENT_BODIES",
     "HEARTBEAT",
     "NEVER_ESCAPED",
     "SPECIAL",
     "Frame",
     "Head",
+    "HeaderValue",
     "Version",
+    "body_bytes",
     "encode",
     "encode_headers",
     "escape",
     "head_of",
+    "header_values",
     "unescape",
 ]
 
 HEARTBEAT = b"\n"
 """A heart-beat on the wire: one line feed between frames."""
+
+HeaderValue: TypeAlias = "str | int"
+"""What a program may give as the value of a header; a bool is an int, too."""
 
 
 class Version(Enum):
@@ -132,6 +141,13 @@ _BACKSLASH = re.compile(r"\\.?", re.DOTALL)
 
 # "CONNECT and CONNECTED frames do not escape the carriage return, line feed or colon octets
 # in order to remain backward compatible with STOMP 1.0."
+BODIES = frozenset({"SEND", "MESSAGE", "ERROR"})
+"""The commands whose ``content-length`` counts."""
+
+CLIENT_BODIES = frozenset({"SEND"})
+"""Those of clients. Many clients copy the headers of a MESSAGE to their ACK, so the
+``content-length`` of other frames says nothing about their body."""
+
 NEVER_ESCAPED = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _NAME_BREAKS = str.maketrans("\r\n:", "   ")
@@ -212,3 +228,42 @@ def encode(
         encode_headers(headers.items(), version),
         body,
     )
+
+
+def header_values(headers: Mapping[str, HeaderValue]) -> dict[str, str]:
+    """Return headers that a program wrote as text: ``1`` becomes "1", and ``True`` "true".
+
+    Raises:
+        TypeError: A name or a value has another type; the text says which.
+    """
+    return {_header_name(name): _header_value(name, value) for name, value in headers.items()}
+
+
+def _header_name(name: object) -> str:
+    if isinstance(name, str):
+        return name
+    raise TypeError(f"the header {name!r} has a name that is no str")
+
+
+def _header_value(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return str.__str__(value)  # also the value of an Enum whose members are texts
+    if isinstance(value, int):
+        return int.__repr__(value)
+    kind = type(value).__name__
+    raise TypeError(f"the header {name} has the value {value!r} ({kind}); give a str, int or bool")
+
+
+def body_bytes(body: bytes | str) -> bytes:
+    """Return a body that a program wrote as bytes; text becomes UTF-8.
+
+    Raises:
+        TypeError: It has another type.
+    """
+    if isinstance(body, str):
+        return body.encode("utf-8")
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise TypeError(f"the body is of type {type(body).__name__}; give bytes or a str")

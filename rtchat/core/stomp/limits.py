@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtchat.config.keys import GIB, KIB, MIB, key
+from rtchat.errors import LimitExceeded
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "header_too_long", "too_many_headers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +85,19 @@ class Limits:
         "[broker] heartbeat.min_ms", 1_000, unit="milliseconds", low=100, high=3_600_000
     )
     show_server: bool = key("[broker] server_header", True)
+
+
+def too_many_headers(limits: Limits, count: int) -> LimitExceeded:
+    """Return the error for a frame with too many headers."""
+    return LimitExceeded(
+        f"more than {limits.max_headers} headers",
+        f"The frame has {count} or more. The limit is header.max_count of the server.",
+    )
+
+
+def header_too_long(limits: Limits) -> LimitExceeded:
+    """Return the error for a header line that is too long."""
+    return LimitExceeded(
+        f"header over the limit of {limits.max_header_bytes} bytes",
+        "The limit is header.max_bytes of the server.",
+    )

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 
-from rtchat.core.stomp.frames import NEVER_ESCAPED, Frame, Head, Version, unescape
+from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, unescape
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.limits import Limits, header_too_long, too_many_headers
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["FrameParser", "parse_head"]
 
-
 _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 
-_NOT_AN_END_OF_LINE = re.compile(rb"[^\r\n]")
+_FRAME = re.compile(rb"[^\r\n\0]")
 
-_CR, _LF = b"\r\n"
+_LF = ord("\n")
+
+_GAP = b"\r\n\0"
+"""What may stand between frames; some clients write a NUL too many."""
 
 _ACK_BEGIN, _ACK_ID, _ACK_END = "ACK\nid:", "[-+@./0-9A-Za-z_]{1,64}", "\n\n\0"
 
@@ -43,6 +45,7 @@ class FrameParser:
         limits: The size limits. Before :meth:`log_in` an entire frame has to fit into
             ``max_login_bytes``; afterwards header lines and body have separate limits.
         cache: The cache of parsed heads, shared by all parsers of a server.
+        bodies: The commands whose ``content-length`` counts.
 
     Attributes:
         has_more: Whether :meth:`next_frame` may return a frame. If false, the buffer does not
@@ -50,6 +53,7 @@ class FrameParser:
     """
 
     __slots__ = (
+        "_bodies",
         "_buffer",
         "_cache",
         "_head",
@@ -67,8 +71,11 @@ class FrameParser:
         "has_more",
     )
 
-    def __init__(self, limits: Limits, cache: HeadCache | None = None) -> None:
+    def __init__(
+        self, limits: Limits, cache: HeadCache | None = None, bodies: frozenset[str] = BODIES
+    ) -> None:
         self._limits = limits
+        self._bodies = bodies
         self._cache = HeadCache() if cache is None else cache
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
@@ -96,6 +103,10 @@ class FrameParser:
     def buffered_bytes(self) -> int:
         """The number of buffered bytes that no frame has been made of yet."""
         return len(self._buffer) - self._position
+
+    def rest(self, most: int) -> bytes:
+        """Return the end of those bytes, at most so many."""
+        return bytes(self._buffer[max(self._position, len(self._buffer) - most) :])
 
     def feed(self, data: bytes) -> None:
         """Buffer the next chunk of the stream; then call :meth:`next_frame` until it is None."""
@@ -159,9 +170,11 @@ class FrameParser:
                         self._position = self._scanned = ack.end()
                         return Frame("ACK", {"id": ack[1].decode("ascii")})
             # "The frame ... may be followed by multiple EOLs". Heart-beats are EOLs as well.
-            if start < len(buffer) and buffer[start] in (_LF, _CR):
-                begin = _NOT_AN_END_OF_LINE.search(buffer, start)
-                self._position = start = len(buffer) if begin is None else begin.start()
+            if start < len(buffer) and buffer[start] in _GAP:
+                begin = _FRAME.search(buffer, start)
+                end = len(buffer) if begin is None else begin.start()
+                is_lf = end - start == 1 and buffer[start] == _LF  # as many clients write
+                self._position = start = end if is_lf else self._end_of_gap(start, end)
             if start >= len(buffer):
                 # Free the memory: an idle connection must not retain its last large frame.
                 self._buffer = b""
@@ -238,6 +251,19 @@ class FrameParser:
         self._position = self._scanned = at
         return bodies
 
+    def _end_of_gap(self, start: int, end: int) -> int:
+        """Return where the frame after a gap begins, or the end of a line that is incomplete."""
+        if self._heads is None or self._version is not Version.V12:
+            return end
+        gap = bytes(self._buffer[start:end])
+        if end == len(self._buffer):
+            gap = gap.removesuffix(b"\r")  # the line feed may come with the next chunk
+        if b"\r" in gap.replace(b"\r\n", b""):
+            raise ProtocolError(
+                "a carriage return between frames", "In STOMP 1.2 a line feed has to follow it."
+            )
+        return start + len(gap)
+
     def _next_head(self, start: int) -> Head | None:
         buffer = self._buffer
         if self._heads is not None:
@@ -264,7 +290,15 @@ class FrameParser:
         if self._heads is None:
             self._max_body_bytes = self._limits.max_login_bytes - len(block)
         command, headers = parse_head(block, self._version)
-        head = Head(command, headers, self._content_length(headers), len(block))
+        if b"\r" in block and self._version is Version.V12:
+            # CONNECT is parsed before the version is known; in older ones this may be a value.
+            is_1_2 = command not in NEVER_ESCAPED or "1.2" in headers.get("accept-version", "")
+            if is_1_2 and b"\r" in (block + b"\n").replace(b"\r\n", b""):
+                raise ProtocolError(
+                    "a carriage return inside a header", "In STOMP 1.2 headers, write it as \\r."
+                )
+        length = self._content_length(headers) if command in self._bodies else None
+        head = Head(command, headers, length, len(block))
         heads = self._heads
         if heads is not None and command == "SEND" and len(block) <= self._cache.max_head_bytes:
             if len(heads) >= self._cache.max_heads:
@@ -335,7 +369,7 @@ class FrameParser:
             raise self._too_large(len(block))
         headers = block.count(b"\n")
         if headers > limits.max_headers:
-            raise self._too_many_headers(headers)
+            raise too_many_headers(limits, headers)
         if len(block) > limits.max_header_bytes:
             self._check_lines(block.split(b"\n"))
 
@@ -360,27 +394,15 @@ class FrameParser:
             self._line_start = end + 1
             # The first line is the command.
             if self._lines - 1 > limits.max_headers:
-                raise self._too_many_headers(self._lines - 1)
+                raise too_many_headers(limits, self._lines - 1)
             self._check_lines(lines)
         # One extra byte may be the "\r" of the line's end.
         if len(buffer) - self._line_start > limits.max_header_bytes + 1:
-            raise self._header_too_long()
+            raise header_too_long(self._limits)
 
     def _check_lines(self, lines: list[bytes]) -> None:
         if max(len(line.removesuffix(b"\r")) for line in lines) > self._limits.max_header_bytes:
-            raise self._header_too_long()
-
-    def _too_many_headers(self, count: int) -> LimitExceeded:
-        return LimitExceeded(
-            f"more than {self._limits.max_headers} headers",
-            f"The frame has {count} or more. The limit is header.max_count of the server.",
-        )
-
-    def _header_too_long(self) -> LimitExceeded:
-        return LimitExceeded(
-            f"header over the limit of {self._limits.max_header_bytes} bytes",
-            "The limit is header.max_bytes of the server.",
-        )
+            raise header_too_long(self._limits)
 
 
 def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:

@@ -14,13 +14,15 @@ from math import inf
 from struct import Struct
 from typing import NamedTuple
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 
 from rtchat.net.connection.pause_watch import PauseWatch
+from rtchat.net.connection.transport import StreamTransport, expect_life
 from rtchat.net.connection.window_watch import WindowWatch
-from rtchat.net.twisted_internals import held_bytes, socket_of
+from rtchat.net.twisted_internals import held_bytes, is_plain_socket, socket_of
 
-__all__ = ["Liveness", "Silence", "Taken", "progress_of", "taken_by_peer", "unread_bytes"]
+__all__ = ["Liveness", "Silence", "Taken", "peek", "progress_of", "taken_by_peer", "unread_bytes"]
 
 _SLOWEST_BYTES_PER_S = 32 * 1024
 """A peer that has everything may still be reading it, from its own buffers or a proxy's, at least
@@ -67,6 +69,20 @@ class Liveness:
         self.pauses = PauseWatch(clock)
         self.windows = WindowWatch(clock)
 
+    def keep_alive(self, stream: StreamTransport) -> None:
+        """Notice it if the peer's machine vanishes, on a port that is not ours, too.
+
+        Ports that this server opens give their options to what they accept.
+        """
+        method = getattr(stream, "setTcpKeepAlive", None)
+        if method is None or isinstance(stream.getPeer(), UNIXAddress):
+            return
+        method(True)
+        connection = socket_of(stream)
+        if connection is not None:
+            expect_life(connection)
+            self.windows.watch(stream)
+
 
 def taken_by_peer(transport: object, waiting_bytes: int = 0) -> Taken | None:
     """Return what the other side has taken, or None where the system does not say.
@@ -103,6 +119,15 @@ def unread_bytes(transport: object) -> int:
             size: int = _INT.unpack(ioctl(connection, FIONREAD, bytes(_INT.size)))[0]
             return size
     return 0
+
+
+def peek(transport: object) -> bytes:
+    """Return what has come and was not read, and leave it there; b"" unless it is in the clear."""
+    connection, size = socket_of(transport), unread_bytes(transport)
+    if connection is not None and size and is_plain_socket(transport):
+        with suppress(OSError):
+            return connection.recv(size, socket.MSG_PEEK)
+    return b""
 
 
 def progress_of(transport: object, waiting_bytes: int) -> object:
@@ -148,6 +173,11 @@ class Silence:
             self._took_s = now_s
             if max(now.left, before.left) > _FEW_BYTES:
                 self._moved_s = now_s
+
+    @property
+    def left_bytes(self) -> int:
+        """How many bytes waited for the peer at the latest note."""
+        return self._last.left
 
     def left_s(self, now_s: float, quiet_s: float, allowed_s: float, heard_s: float) -> float:
         """Return when to ask again, in seconds; 0 or less means that the peer is gone.

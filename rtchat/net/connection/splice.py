@@ -15,7 +15,7 @@ from struct import Struct
 from typing_extensions import override
 
 from rtchat.core.flow.outbound import RAW, Cork, Framing
-from rtchat.net.connection.transport import UNSENT_BYTES, StreamTransport
+from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.connection.writer import ConnectionWriter
 
 __all__ = ["Pipe", "PipePool", "SplicingWriter"]
@@ -136,9 +136,8 @@ class PipePool:
 def _free_bytes(sink: socket.socket) -> int:
     """Return how many bytes a socket is sure to take.
 
-    Linux doubles ``SO_SNDBUF`` for its own overhead, so half of it counts, less what is queued. It
-    takes no more once ``UNSENT_BYTES`` were not sent; as long as all is sent at once, that is no
-    limit.
+    Linux doubles ``SO_SNDBUF`` for its own overhead, so half of it counts, less what is queued; and
+    it keeps no more than ``TCP_NOTSENT_LOWAT`` for a browser that does not read.
     """
     if sys.platform == "linux":
         from fcntl import ioctl
@@ -148,10 +147,11 @@ def _free_bytes(sink: socket.socket) -> int:
             queued: int = _INT.unpack(ioctl(sink, TIOCOUTQ, bytes(_INT.size)))[0]
             size: int = sink.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             free = size // 2 - queued
-            if queued:
-                unsent: int = _INT.unpack(ioctl(sink, _SIOCOUTQNSD, bytes(_INT.size)))[0]
-                if unsent:
-                    free = min(free, UNSENT_BYTES - unsent)
+            if sink.family != socket.AF_UNIX:
+                most: int = sink.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+                if most > 0:
+                    unsent: int = _INT.unpack(ioctl(sink, _SIOCOUTQNSD, bytes(_INT.size)))[0]
+                    free = min(free, most - unsent)
             return max(0, free)
     return 0
 

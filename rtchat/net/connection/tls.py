@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion
@@ -87,11 +88,44 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
         extraCertChain=others,
         raiseMinimumTo=TLSVersion.TLSv1_2,
     )
+    if not _belong_together(own, private):
+        raise ValueError(f"{key} is not the key of {certificate}")
     try:
         options.getContext().check_privatekey()
-    except SSL.Error:
-        raise ValueError(f"{key} is not the key of {certificate}") from None
+    except SSL.Error as error:
+        raise ValueError(_why_refused(error, certificate, private)) from None
     return options
+
+
+def _belong_together(certificate: crypto.X509, key: crypto.PKey) -> bool:
+    """Return whether a key is that of a certificate."""
+    own: Any = key.to_cryptography_key()
+    named: Any = certificate.get_pubkey().to_cryptography_key()
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return bool(own.public_key().public_bytes(*form) == named.public_bytes(*form))
+
+
+def _why_refused(error: SSL.Error, certificate: Path, key: crypto.PKey) -> str:
+    """Return why OpenSSL takes neither a certificate nor its key, with a remedy.
+
+    What is allowed depends on OpenSSL's release and on the system's own settings.
+    """
+    reasons = [str(entry[2]) for entry in error.args[0]] if error.args else []
+    reason = ", ".join(filter(None, reasons)) or "no reason given"
+    for sign, words in _REFUSALS.items():
+        if sign in reason:
+            return f"{certificate} {words.format(bits=key.bits())} (OpenSSL: {reason})"
+    return f"{certificate} is refused by OpenSSL: {reason}"
+
+
+_REFUSALS = {
+    "key too small": "has a key of {bits} bits, which is too small: OpenSSL refuses it; make an "
+    "RSA key of 2048 bits or an EC key of 256, and a certificate for it",
+    "md too weak": "is signed with a hash that is too weak: OpenSSL refuses it; have it signed "
+    "with SHA-256 or better",
+    "unknown certificate type": "has a kind of key that TLS cannot use; make an RSA, EC or Ed25519 "
+    "key, and a certificate for it",
+}
 
 
 def _certificates(path: Path) -> list[crypto.X509]:

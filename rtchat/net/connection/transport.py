@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Protocol, cast
 
 from twisted.internet.address import UNIXAddress
@@ -13,6 +14,7 @@ from rtchat.net.twisted_internals import socket_of
 from rtchat.text import escaped
 
 __all__ = [
+    "SLOW_UNSENT_BYTES",
     "UNSENT_BYTES",
     "USER_TIMEOUT_S",
     "PauseForwarder",
@@ -20,7 +22,7 @@ __all__ = [
     "address_name",
     "as_stream",
     "expect_life",
-    "keep_alive",
+    "limit_unsent",
     "peer_name",
     "set_no_delay",
     "set_up_port",
@@ -29,9 +31,12 @@ __all__ = [
 USER_TIMEOUT_S = 90
 """How long sent bytes may stay unacknowledged: as long as keep-alive waits when all is silent."""
 
-UNSENT_BYTES = 256 * 1024
-"""How much the system may hold unsent for a browser: little stands before a ping on a slow line,
-and what a frozen one costs is counted here. With 128 KiB, bulk data takes a sixth longer."""
+UNSENT_BYTES = 1024 * 1024
+"""How much the system may hold unsent for a browser. With a quarter of it, bulk data takes a third
+longer."""
+
+SLOW_UNSENT_BYTES = 128 * 1024
+"""The same on a slow line: little stands before a ping."""
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -114,17 +119,6 @@ def set_no_delay(stream: StreamTransport) -> None:
         method(True)
 
 
-def keep_alive(stream: StreamTransport) -> None:
-    """Let the system notice that the peer has vanished; see :func:`expect_life`."""
-    method = getattr(stream, "setTcpKeepAlive", None)
-    if method is None or isinstance(stream.getPeer(), UNIXAddress):
-        return
-    method(True)
-    tcp = socket_of(stream)
-    if tcp is not None:
-        expect_life(tcp)
-
-
 def expect_life(connection: socket.socket) -> None:
     """Let the system notice that a machine has vanished, within 90 s; do nothing without TCP.
 
@@ -153,8 +147,20 @@ def set_up_port(port: object, *, is_http: bool) -> None:
     if listening is None or listening.family not in (socket.AF_INET, socket.AF_INET6):
         return
     expect_life(listening)
-    if is_http and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    if is_http:
+        limit_unsent(listening, UNSENT_BYTES)
+
+
+def limit_unsent(connection: socket.socket | None, most_bytes: int) -> None:
+    """Let the system hold no more unsent bytes than this; do nothing without TCP.
+
+    On a listening socket, this holds for each connection that it accepts.
+    """
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with suppress(OSError):  # it is closed
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most_bytes)
 
 
 def address_name(address: object) -> str:

@@ -73,10 +73,9 @@ class ConnectionWriter(Outbound):
         max_backlog_bytes: How many bytes may wait for a client that does not read; None is no
             limit (then the producer must honour ``pauseProducing``). One message that is about as
             large as the limit, or larger, may wait beside that: its size is not the client's
-            slowness.
+            slowness. The same holds for one COMMIT, if no more than half of the limit waits.
         on_overflow: Called once when more waits, with the number of bytes.
         waiting_bytes: How many bytes wait now, including those that the transport holds.
-        drains: How often the transport has sent everything that it held.
     """
 
     __slots__ = (
@@ -90,7 +89,6 @@ class ConnectionWriter(Outbound):
         "_send",
         "_socket",
         "_transport",
-        "drains",
         "max_backlog_bytes",
         "on_overflow",
     )
@@ -105,7 +103,6 @@ class ConnectionWriter(Outbound):
     ) -> None:
         super().__init__(cork, framing)
         self.max_backlog_bytes: int | None = None
-        self.drains = 0
         self.on_overflow: Callable[[int], None] = _ignore
         self._accounted_bytes = 0  # of the waiting bytes, in the budget
         self._transport = transport
@@ -134,6 +131,11 @@ class ConnectionWriter(Outbound):
         )
         return self.waiting_bytes + self.gathered_bytes < capacity_bytes
 
+    @property
+    def next_piece(self) -> bytes | None:
+        """The bytes that the transport gets next: others as soon as it has sent what it holds."""
+        return self._backlog[0] if self._backlog else None
+
     @override
     def flush(self) -> None:
         pending = self.pending
@@ -157,15 +159,17 @@ class ConnectionWriter(Outbound):
                 return
             # One turn may produce much more than the limit (many subscriptions of one client):
             # what the socket does not take must stay here, where it is counted.
+            before = 0
             self._append(pending)
             pending.clear()
             self._send_backlog()
         else:
+            before = self.waiting_bytes
             self.waiting_bytes += sum(map(len, pending))
             self._append(pending)
             pending.clear()
         self._account()
-        if limit is not None and self.waiting_bytes > limit and self._is_over(limit):
+        if limit is not None and self.waiting_bytes > limit and self._is_over(limit, before):
             self.overflow(self.waiting_bytes)
         elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
             self._pause_producer()
@@ -277,7 +281,6 @@ class ConnectionWriter(Outbound):
     def resumeProducing(self) -> None:
         """The transport has sent everything that it held."""
         self._is_blocked = False
-        self.drains += 1
         self._send_backlog()
         if not self.waiting_bytes:
             self._exempt_bytes = 0
@@ -348,8 +351,15 @@ class ConnectionWriter(Outbound):
         if limit is not None and size > limit - _reserve_bytes(limit):
             self._exempt_bytes = self.waiting_bytes
 
-    def _is_over(self, limit: int) -> bool:
-        """Return whether more than the limit waits, apart from the one exempt message."""
+    def _is_over(self, limit: int, before: int) -> bool:
+        """Return whether more than the limit waits, apart from the one exempt message.
+
+        Args:
+            limit: The limit in bytes.
+            before: How many bytes waited before the flush.
+        """
+        if self.cork.is_indivisible and before <= limit // 2:
+            self._exempt_bytes = self.waiting_bytes
         if self.waiting_bytes - self._exempt_bytes <= limit:
             return False
         # The next large message may come while the end of the previous one still waits: a queue

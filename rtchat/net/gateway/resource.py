@@ -11,6 +11,7 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, Source
 from rtchat.errors import AccessDenied
 from rtchat.net.gateway.targets import Targets
+from rtchat.net.web.requests import header_values
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import STOMP_SUBPROTOCOLS, UpgradeResource
 
@@ -48,7 +49,10 @@ class TcpSocket(UpgradeResource):
 
     @override
     def render(self, request: Request) -> bytes | int:
-        if request.postpath == [b""] and request.getHeader(b"Upgrade") is None:
+        # Any other protocol to upgrade to, such as h2c, is ignored ("A server MAY ignore a received
+        # Upgrade header field", RFC 9110, 7.8).
+        wanted = ",".join(header_values(request, "Upgrade")).lower()
+        if request.postpath == [b""] and "websocket" not in wanted and request.method != b"OPTIONS":
             answer: bytes | int = self._targets.render(request)
             return answer
         return super().render(request)

@@ -21,7 +21,6 @@ from rtchat.net.connection.transport import (
     PauseForwarder,
     StreamTransport,
     as_stream,
-    keep_alive,
     set_no_delay,
 )
 from rtchat.net.connection.writer import ConnectionWriter
@@ -110,8 +109,7 @@ class TargetProtocol(Protocol):
     @override
     def connectionMade(self) -> None:
         self._stream = as_stream(self.transport)
-        keep_alive(self._stream)
-        self._liveness.windows.watch(self._stream)
+        self._liveness.keep_alive(self._stream)
         self.writer = _TargetWriter(self._stream, self._cork)
         self._is_draining = False
 

@@ -7,7 +7,6 @@ Python releases the interpreter's lock at every step, and may wait for it while 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +26,11 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.opening import lock_file, remedy
 from rtchat.net.history.salvage import is_damage, read_around_damage
 from rtchat.net.history.witness import Witness
 
-__all__ = ["HistoryFile"]
+__all__ = ["HistoryFile", "check_kind"]
 
 _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
@@ -103,7 +103,7 @@ class HistoryFile:
         self.is_copy = False
         try:
             if path is not None:
-                self._lock = _lock(path)
+                self._lock = lock_file(path)
                 self._witness = Witness(self._lock, path)
             self._db = sqlite3.connect(
                 ":memory:" if path is None else path,
@@ -113,7 +113,7 @@ class HistoryFile:
             )
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise StoreUnusable(_remedy(error, path)) from None
+            raise StoreUnusable(remedy(error, path)) from None
         try:
             self.snapshot = self._open(is_power_safe, max_bytes)
             if self._witness is not None:
@@ -121,7 +121,7 @@ class HistoryFile:
         except sqlite3.Error as error:
             self._db.close()
             self._unlock()
-            raise StoreUnusable(_remedy(error, path)) from None
+            raise StoreUnusable(remedy(error, path)) from None
         except StoreUnusable:
             self._db.close()
             self._unlock()
@@ -278,14 +278,9 @@ class HistoryFile:
     def _open(self, is_power_safe: bool, max_bytes: int) -> StoreSnapshot:
         execute = self._db.execute
         # Nothing is written until the file is known to be ours.
-        kind = self._read_number("PRAGMA application_id", ())
         is_empty = not self._read_number("SELECT count(*) FROM sqlite_master", ())
-        if not is_empty and kind != _APPLICATION_ID:
-            raise StoreUnusable("it is the database of another program; name another file")
-        if not is_empty and self._read_number("PRAGMA user_version", ()) != _FORMAT:
-            raise StoreUnusable(
-                "it was written by a newer rtchat; start that one, or name another file"
-            )
+        if not is_empty:
+            check_kind(self._db)
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if is_power_safe else 'NORMAL'}")
         page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
@@ -377,23 +372,18 @@ def _span(stream: int) -> tuple[int, int]:
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
 
 
-def _lock(path: Path) -> int:
-    """Create the file if necessary, and lock it against other processes; return the lock.
+def check_kind(db: sqlite3.Connection) -> None:
+    """Check that a database is a history of this format.
 
     Raises:
-        OSError: It cannot be written.
-        StoreUnusable: Another process has locked it.
+        StoreUnusable: It is not.
     """
-    # SQLite's own locks are released when any code in the process closes the file, so ours is on
-    # a file beside it. The system releases it when the process ends, in whatever way.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
-    lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StoreUnusable("another rtchat uses it; stop that one, or name another file") from None
-    return lock
+    if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        raise StoreUnusable("it is the database of another program; name another file")
+    if db.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+        raise StoreUnusable(
+            "it was written by a newer rtchat; start that one, or name another file"
+        )
 
 
 def _boot_id() -> str:
@@ -402,51 +392,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _remedy(error: OSError | sqlite3.Error, path: Path | None) -> str:
-    """Return what SQLite or the system reports as a sentence with a remedy."""
-    if isinstance(error, OSError):
-        if path is None or error.filename in (None, str(path), path):
-            return f"{error.strerror}; change the permissions or the path"
-        return _companion_remedy(Path(error.filename), error.strerror or "")
-    text = str(error)
-    if path is not None and ("unable to open" in text or "readonly" in text):
-        # SQLite does not say which of its files it means.
-        for companion in (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal")):
-            if companion.exists() and not (companion.is_file() and _may_write(companion)):
-                return _companion_remedy(companion, "Permission denied")
-        if not _may_write(path.parent):
-            return f"its folder {path.parent} cannot be written; change its permissions or the path"
-    for sign, words in _REMEDIES.items():
-        if sign in text:
-            return words
-    return f"{text}; name another file"
-
-
-def _companion_remedy(companion: Path, reason: str) -> str:
-    """Return what to do about a file beside the database: its lock, or one of SQLite's."""
-    if not companion.exists():
-        return (
-            f"{companion} beside it cannot be created ({reason}); change the permissions of the "
-            "folder or the path"
-        )
-    if companion.is_dir():
-        return f"{companion} beside it is a folder; move it away"
-    return (
-        f"{companion} beside it cannot be opened for writing ({reason}); change the owner or the "
-        "permissions of that file, too"
-    )
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-_REMEDIES = {
-    "not a database": "it is no SQLite database; name another file",
-    "malformed": "it is damaged; move it away, or bring back a copy of it",
-    "locked": "another program is writing to it; stop that one, or name another file",
-    "readonly": "it may not be written; change the permissions or the path",
-    "is full": "the disk is full; make room",
-}

@@ -53,20 +53,25 @@ class _Progress:
     """When a client has last taken something.
 
     Attributes:
-        since_s: The time.
+        since_s: The time. It does not run while the client is not read.
+        has_stalled: Whether it had taken nothing between the last two looks.
     """
 
-    __slots__ = ("_taken", "since_s")
+    __slots__ = ("_next_piece", "_taken", "has_stalled", "since_s")
 
     def __init__(self, client: Client, now_s: float) -> None:
         self.since_s = now_s
-        self._taken = (client.taken_bytes(), client.writer.drains)
+        self.has_stalled = False
+        self._taken = client.taken_bytes()
+        self._next_piece = client.writer.next_piece
 
     def note(self, client: Client, now_s: float) -> None:
         """Look at the client again."""
-        taken = (client.taken_bytes(), client.writer.drains)
-        if taken != self._taken or client.is_held_up:
-            self._taken, self.since_s = taken, now_s
+        taken, next_piece = client.taken_bytes(), client.writer.next_piece
+        self.has_stalled = taken == self._taken and next_piece is self._next_piece
+        if client.is_held_up or not self.has_stalled:
+            self.since_s = now_s
+        self._taken, self._next_piece = taken, next_piece
 
 
 class BacklogWatch:
@@ -79,6 +84,9 @@ class BacklogWatch:
         broker: The broker.
         limits: The limits of each client.
         clock: Runs the timer, while there are such clients.
+
+    Attributes:
+        watched_bytes: Clients with larger backlogs are watched.
     """
 
     def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
@@ -89,15 +97,10 @@ class BacklogWatch:
         self._logged: WeakSet[Client] = WeakSet()
         self._timer: IDelayedCall | None = None
         self._room_bytes: int | None = None
-        self._watched_bytes = limits.stalled_backlog_bytes
+        self.watched_bytes = limits.stalled_backlog_bytes
         if limits.max_backlog_bytes >= _SMALL_LIMIT_BYTES:
             self._room_bytes = limits.max_backlog_bytes // 2
-            self._watched_bytes = min(self._room_bytes, self._watched_bytes)
-
-    def start(self, client: Client) -> None:
-        """Begin with a new client."""
-        client.writer.max_backlog_bytes = self._limits.max_backlog_bytes
-        client.writer.watched_bytes = self._watched_bytes
+            self.watched_bytes = min(self._room_bytes, self.watched_bytes)
 
     def note(self, client: Client) -> None:
         """Look at a client, because its backlog is large, or none of its messages waits."""
@@ -111,7 +114,7 @@ class BacklogWatch:
                 self._log_lag(client, waiting_bytes)
         elif congestion.readers:
             congestion.review(session)
-        if client not in self._watched and writer.waiting_bytes > self._watched_bytes:
+        if client not in self._watched and writer.waiting_bytes > self.watched_bytes:
             self._watched[client] = _Progress(client, self._clock.seconds())
             if self._timer is None:
                 self._timer = self._clock.callLater(_TICK_S, self._look)
@@ -140,18 +143,16 @@ class BacklogWatch:
         with self._broker.turn:
             for client, progress in list(self._watched.items()):
                 waiting_bytes = client.writer.waiting_bytes
-                if client.session.is_closed or waiting_bytes <= self._watched_bytes:
+                if client.session.is_closed or waiting_bytes <= self.watched_bytes:
                     self._broker.congestion.note_stalled(client.session, is_stalled=False)
                     self.forget(client)
                     continue
                 progress.note(client, now_s)
-                stalled_s = now_s - progress.since_s
-                is_stalled = stalled_s >= _TICK_S or client.is_held_up
-                self._broker.congestion.note_stalled(client.session, is_stalled=is_stalled)
-                if (
-                    stalled_s >= limits.stall_timeout_s
-                    and waiting_bytes > limits.stalled_backlog_bytes
-                ):
+                self._broker.congestion.note_stalled(
+                    client.session, is_stalled=progress.has_stalled
+                )
+                is_over = now_s - progress.since_s >= limits.stall_timeout_s
+                if is_over and waiting_bytes > limits.stalled_backlog_bytes:
                     client.close_as_slow(_nothing_read(waiting_bytes, limits.stall_timeout_s))
 
 

@@ -11,17 +11,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from rtchat.core.stomp.frames import Frame, Version, encode
+from rtchat.core.stomp.frames import (
+    Frame,
+    HeaderValue,
+    Version,
+    body_bytes,
+    encode,
+    encode_headers,
+    header_values,
+)
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import ProtocolError, ServerRefused
 from rtchat.net.connection.transport import as_stream
 from rtchat.net.stomp import stomper_adapter
+from rtchat.net.stomp.silence import Silence
 
 __all__ = ["OnMessage", "StompClient", "StompClientFactory"]
 
@@ -40,6 +49,9 @@ class StompClient(Protocol):
         login: The user name, if the server requires one.
         passcode: The user's passcode.
         host: The virtual host.
+        clock: Measures how long the server is silent; None if nothing does.
+        silence_s: The connection is aborted when the server has sent nothing for so long. It is
+            asked for heart-beats twice as often; one that grants none is not watched.
 
     Attributes:
         opened: Fires with this client once the server has sent CONNECTED.
@@ -47,7 +59,15 @@ class StompClient(Protocol):
             ServerRefused.
     """
 
-    def __init__(self, login: str = "", passcode: str = "", host: str = "/") -> None:
+    def __init__(
+        self,
+        login: str = "",
+        passcode: str = "",
+        host: str = "/",
+        *,
+        clock: IReactorTime | None = None,
+        silence_s: float = 20.0,
+    ) -> None:
         self.opened: Deferred[StompClient] = Deferred()
         self.lost: Deferred[None] = Deferred()
         self._login = (login, passcode, host)
@@ -58,6 +78,7 @@ class StompClient(Protocol):
         self._count = 0
         self._is_leaving = False
         self._refusal: ServerRefused | None = None
+        self._silence = None if clock is None else Silence(clock, silence_s, self._silent)
 
     @property
     def session(self) -> str:
@@ -68,7 +89,7 @@ class StompClient(Protocol):
         self,
         destination: str,
         body: bytes | str,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, HeaderValue] | None = None,
         *,
         transaction: str = "",
     ) -> Deferred[None]:
@@ -79,11 +100,14 @@ class StompClient(Protocol):
             body: Bytes, or text, which is sent as UTF-8 with a ``content-type`` that says so.
             headers: Further headers.
             transaction: The transaction it belongs to, if any.
+
+        Raises:
+            TypeError: The body or a header has a type that cannot be sent.
         """
-        more = {"destination": destination, **(headers or {})}
+        more = header_values({"destination": destination, **(headers or {})})
         if isinstance(body, str):
-            body = body.encode("utf-8")
             more.setdefault("content-type", "text/plain;charset=utf-8")
+        body = body_bytes(body)
         if transaction:
             more["transaction"] = transaction
         receipt, done = self._next_receipt()
@@ -93,7 +117,13 @@ class StompClient(Protocol):
         return done
 
     def subscribe(
-        self, destination: str, on_message: OnMessage, *, ack: str = "auto"
+        self,
+        destination: str,
+        on_message: OnMessage,
+        *,
+        ack: str = "auto",
+        acknowledge: bool = True,
+        headers: Mapping[str, HeaderValue] | None = None,
     ) -> Deferred[str]:
         """Subscribe to a destination; fires with the subscription's id.
 
@@ -102,13 +132,20 @@ class StompClient(Protocol):
             on_message: Called with each MESSAGE. With ``ack`` other than ``auto`` the message
                 is acknowledged when the call returns; if it raises, nothing is sent.
             ack: ``auto``, ``client`` or ``client-individual``.
+            acknowledge: Whether the message is acknowledged when the call returns; otherwise the
+                caller does it with :meth:`ack`.
+            headers: Further headers, such as ``prefetch-count``.
+
+        Raises:
+            TypeError: A header has a type that cannot be sent.
         """
+        more = header_values(headers or {})
         self._count += 1
         subscription_id = f"sub-{self._count}"
         self._subscriptions[subscription_id] = on_message
-        self._reactions.acknowledges[subscription_id] = ack != "auto"
+        self._reactions.acknowledges[subscription_id] = acknowledge and ack != "auto"
         done = self._write_with_receipt(
-            stomper_adapter.subscribe(destination, subscription_id, ack)
+            stomper_adapter.subscribe(destination, subscription_id, ack), more
         )
         return done.addCallback(lambda _: subscription_id)
 
@@ -149,11 +186,13 @@ class StompClient(Protocol):
 
     @override
     def connectionMade(self) -> None:
-        login, passcode, host = self._login
-        self._write(stomper_adapter.connect(login, passcode, host).encode())
+        wanted_ms = 0 if self._silence is None else self._silence.wanted_ms
+        self._write(stomper_adapter.connect(*self._login, wanted_ms).encode())
 
     @override
     def dataReceived(self, data: bytes) -> None:
+        if self._silence is not None:
+            self._silence.heard()
         self._parser.feed(data)
         try:
             frame = self._parser.next_frame()
@@ -166,6 +205,8 @@ class StompClient(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._silence is not None:
+            self._silence.stop()
         refusal = self._refusal or ServerRefused(
             f"the server closed the connection ({reason.getErrorMessage()})"
         )
@@ -184,6 +225,8 @@ class StompClient(Protocol):
             raise ProtocolError(f"a frame with the command {frame.command}")
         if frame.command == "CONNECTED":
             self._parser.log_in(Version.V11)
+            if self._silence is not None:
+                self._silence.start(frame.headers.get("heart-beat", ""))
         reply = self._reactions.take(frame)
         if reply:
             self._write(reply.encode())
@@ -219,11 +262,18 @@ class StompClient(Protocol):
         self._receipts[receipt] = done
         return receipt, done
 
-    def _write_with_receipt(self, frame: str) -> Deferred[None]:
+    def _write_with_receipt(
+        self, frame: str, headers: Mapping[str, str] | None = None
+    ) -> Deferred[None]:
         receipt, done = self._next_receipt()
         command, _, rest = frame.partition("\n")
-        self._write(f"{command}\nreceipt:{receipt}\n{rest}".encode())
+        more = encode_headers({"receipt": receipt, **(headers or {})}.items(), Version.V11)
+        self._write(b"%b\n%b%b" % (command.encode(), more, rest.encode()))
         return done
+
+    def _silent(self, seconds: float) -> None:
+        self._refusal = ServerRefused(f"the server has sent nothing for {seconds:g} seconds")
+        as_stream(self.transport).abortConnection()
 
     def _write(self, data: bytes) -> None:
         as_stream(self.transport).write(data)

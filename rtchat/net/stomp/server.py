@@ -23,12 +23,15 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.linger import Linger
-from rtchat.net.connection.liveness import Liveness, Silence, Taken, progress_of, taken_by_peer
-from rtchat.net.connection.transport import as_stream, keep_alive, peer_name, set_no_delay
+from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
+from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
+from rtchat.net.stomp.close_codes import CLOSE_CODES
+from rtchat.net.stomp.goodbye import has_said_goodbye
+from rtchat.net.stomp.heartbeats import HeartBeats
 
-__all__ = ["CLOSE_CODES", "SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
+__all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
 _log = Logger(__package__)
 
@@ -41,42 +44,27 @@ SLOW_PUBLISHER_S = 0.1
 _HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
 """A client with a smaller backlog may be a consumer that empties full queues; it is spared."""
 
-_SEND_SHARE = 0.8  # "sends at 0.8 of what was agreed": early enough for a slow network
-_SILENCE_SHARE = 2.0  # "cuts after twice the agreed silence"
-
-CLOSE_CODES = {
-    CloseReason.DONE: 1000,
-    CloseReason.PROTOCOL: 1007,
-    CloseReason.LIMIT: 1009,
-    CloseReason.REFUSED: 1008,
-    CloseReason.REPLACED: 3500,
-    CloseReason.LOGIN_TIMEOUT: 1008,
-    CloseReason.SILENT: 3012,
-    CloseReason.SLOW: 3008,
-    CloseReason.STORAGE: 1013,
-    CloseReason.SHUTDOWN: 1012,
-    CloseReason.BUG: 1011,
-}
-"""The WebSocket close code for each reason."""
-
 
 class StompProtocol(Protocol):
-    """One STOMP client, on TCP or on a WebSocket."""
+    """One STOMP client, on TCP or on a WebSocket.
+
+    Attributes:
+        heard_s: When the client was last heard, by the clock.
+    """
+
+    _closed_as: tuple[CloseReason, str] | None = None
+    _heartbeats: HeartBeats | None = None
+    _is_rate_logged = False
+    _linger: Linger | None = None  # once the session has ended
 
     def __init__(self, factory: StompFactory) -> None:
         self.factory = factory
         self._clock = factory.clock
-        self._last_read_s = 0.0
-        self._closed_as: tuple[CloseReason, str] | None = None
+        self.heard_s = 0.0
         # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
-        self._heartbeat_timer: IDelayedCall | None = None
-        self._silence_timer: IDelayedCall | None = None
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # the reasons why reading is paused
-        self._is_rate_logged = False
-        self._silence: Silence | None = None  # if heart-beats are expected
-        self._linger: Linger | None = None  # once the session has ended
 
     @override
     def connectionMade(self) -> None:
@@ -85,17 +73,17 @@ class StompProtocol(Protocol):
         self._framed: IFramedTransport | None = None
         if IFramedTransport.providedBy(transport):
             self._framed = cast(IFramedTransport, transport)
-            self._writer = self._framed.writer
+            self._writer = writer = self._framed.writer
             self._peer = self._framed.peer
         else:
             set_no_delay(transport)
-            self._writer = ConnectionWriter(transport, factory.broker.cork)
+            self._writer = writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
-            factory.liveness.windows.watch(transport)
-        factory.backlogs.start(self)
-        self._writer.on_overflow = self._backlog_overflowed
-        self._writer.on_backlog = self._backlog_grew
-        self.session = Session(factory.broker, factory.limits, self._writer, self)
+        writer.max_backlog_bytes = factory.limits.max_backlog_bytes
+        writer.on_overflow = self._backlog_overflowed
+        writer.watched_bytes = factory.backlogs.watched_bytes
+        writer.on_backlog = self._backlog_grew
+        self.session = Session(factory.broker, factory.limits, writer, self)
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
@@ -104,7 +92,7 @@ class StompProtocol(Protocol):
         broker = self.factory.broker
         budget = broker.budget
         with broker.turn as turn:
-            self._last_read_s = turn.now
+            self.heard_s = turn.now
             used_before = budget.used
             try:
                 self.session.receive(data)
@@ -166,7 +154,7 @@ class StompProtocol(Protocol):
 
     def taken_bytes(self) -> int | None:
         """Return what grows as the client takes bytes, or None where the system does not say."""
-        taken = self._taken()
+        taken = self.taken()
         return None if taken is None else taken.total
 
     def abort(self) -> None:
@@ -200,6 +188,31 @@ class StompProtocol(Protocol):
         with self.factory.broker.turn:
             self.session.fail(problem)
 
+    # Called by its heart-beats
+
+    @property
+    def can_be_heard(self) -> bool:
+        """Whether the client is read now."""
+        return not self._pauses
+
+    def taken(self) -> Taken | None:
+        """Return what the client has taken, or None where the system does not say."""
+        return taken_by_peer(self._stream, self._writer.waiting_bytes)
+
+    def send_heartbeat(self) -> None:
+        """Send a heart-beat."""
+        self._writer.write_now(self._writer.framing.wrap(HEARTBEAT))
+        if self.session.is_closed:  # the heart-beat was over the backlog limit
+            self.factory.broker.cork.flush()
+
+    def fell_silent(self, allowed_s: float) -> None:
+        """End the session of a client that sends no heart-beats and takes nothing."""
+        self._fail(
+            f"nothing received for {allowed_s:g} seconds",
+            f"The heart-beats agreed on are one every {self._heartbeat.receive_ms} ms.",
+            CloseReason.SILENT,
+        )
+
     # Called by the session
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -213,15 +226,13 @@ class StompProtocol(Protocol):
             version=self.session.version.value,
         )
         send_ms, receive_ms = heartbeat
-        if send_ms:
-            self._heartbeat_timer = self._clock.callLater(
-                send_ms * _SEND_SHARE / 1000, self._send_heartbeat
-            )
-        if receive_ms:
-            self._silence = Silence(self._taken)
-            self._check_silence_in(receive_ms * _SILENCE_SHARE / 1000)
-        elif self._framed is None:
-            keep_alive(self._stream)
+        if send_ms or receive_ms:
+            self._heartbeats = HeartBeats(self, heartbeat, self._clock)
+        if self._framed is None:
+            if receive_ms:
+                self.factory.liveness.windows.watch(self._stream)
+            else:
+                self.factory.liveness.keep_alive(self._stream)
         if self._framed is not None and send_ms and receive_ms:
             self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
@@ -276,9 +287,10 @@ class StompProtocol(Protocol):
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
-            self._linger = Linger(self._clock, self._progress, self.abort)
-            self._linger.wait(CLOSE_GRACE_S)
             self._writer.close(linger=reason is not CloseReason.DONE)
+            if self in self.factory.protocols:
+                self._linger = Linger(self._clock, self._progress, self.abort)
+                self._linger.wait(CLOSE_GRACE_S)
 
     # Flow control
 
@@ -297,20 +309,24 @@ class StompProtocol(Protocol):
             self._pauses.discard(why)
             if not self._pauses:
                 # The silence was ours, not the client's.
-                self._last_read_s = self._clock.seconds()
+                self.heard_s = self._clock.seconds()
                 if self._framed is None:
                     self.factory.liveness.pauses.forget(self._stream)
                 self._stream.resumeProducing()
 
     def _gone(self, is_broken: bool) -> None:
         """The client has closed the connection, or broken it, while a limit made it wait."""
+        session = self.session
+        has_more_to_lose = is_broken or session.subscriptions.unacknowledged
+        if not has_more_to_lose and has_said_goodbye(session.parser, self._stream):
+            return  # it has left its frames to us, and keeps its place in the line
         how = "broke" if is_broken else "was closed by the client"
         problem = LimitExceeded(
             f"the connection {how} while frames waited",
             "What was sent and has no RECEIPT may have had no effect.",
         )
         with self.factory.broker.turn:
-            self.session.fail(problem)
+            session.fail(problem)
 
     def _send_line_end(self) -> None:
         """Send what may stand between any frames, so that the system of a dead client objects."""
@@ -331,10 +347,12 @@ class StompProtocol(Protocol):
         self._timers.append(self._clock.callLater(delay_s, call))
 
     def _cancel_timers(self) -> None:
-        for timer in (*self._timers, self._heartbeat_timer, self._silence_timer):
-            if timer is not None and timer.active():
+        for timer in self._timers:
+            if timer.active():
                 timer.cancel()
         self._timers.clear()
+        if self._heartbeats is not None:
+            self._heartbeats.stop()
 
     def _resume_after_delay(self) -> None:
         with self.factory.broker.turn:
@@ -347,38 +365,6 @@ class StompProtocol(Protocol):
             "Send CONNECT right after connecting.",
             CloseReason.LOGIN_TIMEOUT,
         )
-
-    def _send_heartbeat(self) -> None:
-        delay_s = self._heartbeat.send_ms * _SEND_SHARE / 1000
-        self._heartbeat_timer = self._clock.callLater(delay_s, self._send_heartbeat)
-        writer = self._writer
-        writer.write_now(writer.framing.wrap(HEARTBEAT))
-        if self.session.is_closed:  # the heart-beat was over the backlog limit
-            self.factory.broker.cork.flush()
-
-    def _check_silence_in(self, delay_s: float) -> None:
-        self._silence_timer = self._clock.callLater(delay_s, self._check_silence)
-
-    def _check_silence(self) -> None:
-        allowed_s = self._heartbeat.receive_ms * _SILENCE_SHARE / 1000
-        if self._pauses:
-            # While reading is paused, nothing can be heard.
-            self._check_silence_in(allowed_s)
-            return
-        silence, heard_s = self._silence, self._last_read_s
-        assert silence is not None
-        left_s = silence.left_s(self._clock.seconds(), heard_s, allowed_s, heard_s)
-        if left_s > 0:
-            self._check_silence_in(left_s)
-            return
-        self._fail(
-            f"nothing received for {allowed_s:g} seconds",
-            f"The heart-beats agreed on are one every {self._heartbeat.receive_ms} ms.",
-            CloseReason.SILENT,
-        )
-
-    def _taken(self) -> Taken | None:
-        return taken_by_peer(self._stream, self._writer.waiting_bytes)
 
     def _progress(self) -> object:
         return progress_of(self._stream, self._writer.waiting_bytes)

@@ -12,6 +12,7 @@ import stomper
 from typing_extensions import override
 
 from rtchat.core.stomp.frames import Frame, Version, escape
+from rtchat.errors import ProtocolError
 
 __all__ = [
     "FrameListener",
@@ -32,10 +33,17 @@ _NO_REPLY: str = stomper.NO_RESPONSE_NEEDED
 # ---------------------------------------------------------------- frames
 
 
-def connect(login: str, passcode: str, host: str) -> str:
-    """Return a CONNECT frame. It has no escapes, so line breaks in a value become spaces."""
+def connect(login: str, passcode: str, host: str, wanted_ms: int = 0) -> str:
+    """Return a CONNECT frame. It has no escapes, so line breaks in a value become spaces.
+
+    Args:
+        login: The user name.
+        passcode: The passcode.
+        host: The virtual host.
+        wanted_ms: How often the server is to send a heart-beat; 0 is never.
+    """
     values = [escape(value, Version.V10) for value in (login, passcode, host)]
-    frame: str = stomper.connect(*values)
+    frame: str = stomper.connect(*values, (0, wanted_ms))
     return frame
 
 
@@ -82,12 +90,16 @@ def nack(message: Frame, transaction: str = "") -> str:
 
 
 def _names(message: Frame, transaction: str) -> tuple[str, str, str | None]:
-    """Return the values that ACK and NACK name a message by."""
-    return (
-        _escaped(message.headers["message-id"]),
-        _escaped(message.headers["subscription"]),
-        _escaped(transaction) or None,
-    )
+    """Return the values that ACK and NACK name a message by.
+
+    Raises:
+        ProtocolError: The message lacks one.
+    """
+    try:
+        message_id, subscription = message.headers["message-id"], message.headers["subscription"]
+    except KeyError as error:
+        raise ProtocolError(f"a MESSAGE without {error.args[0]}") from None
+    return _escaped(message_id), _escaped(subscription), _escaped(transaction) or None
 
 
 def _escaped(text: str) -> str:
@@ -148,7 +160,9 @@ class Reactions(stomper.Engine):  # type: ignore[misc]  # stomper has no types
 
     @override
     def connected(self, msg: dict[str, object]) -> str:
-        reply: str = super().connected(msg)
+        # A session header is not required, but stomper insists on it.
+        headers = {"session": "", **_frame(msg).headers}
+        reply: str = super().connected({**msg, "headers": headers})
         self._listener.logged_in()
         return reply
 

@@ -5,26 +5,31 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IReactorTime,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from typing_extensions import override
+from zope.interface import implementer
 
 from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import address_name, as_stream
 from rtchat.net.twisted_internals import HTTPConnection, replace_protocol
 from rtchat.net.web.limiter import HttpLimiter
+from rtchat.net.web.page_request import MAX_BODY_BYTES
 from rtchat.net.web.requests import SHOWN_CHARACTERS
 from rtchat.text import escaped, printable
 
 __all__ = ["UpgradableConnection"]
 
 _log = Logger(__package__)
-
-_MAX_BODY_BYTES = 64 * 1024
 
 
 class _Site(Protocol):
@@ -36,14 +41,21 @@ class _Site(Protocol):
     limiter: HttpLimiter
 
 
+@implementer(IHalfCloseableProtocol)
 class UpgradableConnection(HTTPConnection):
-    """An HTTP connection that can be handed over to another protocol."""
+    """An HTTP connection that can be handed over to another protocol.
+
+    A client may close its direction after its last request; it gets the whole answer.
+    """
 
     site: _Site
     _upgraded: IProtocol | None = None
     _head_timer: IDelayedCall | None = None  # while a request's head is being received
     _has_request = False
     _is_end_logged = False
+    _is_refused = False
+    _is_answering = False
+    _has_client_ended = False
     _head_line = b""  # the latest line of the head
     _source: str | None = None  # what the limiter counts it for
 
@@ -75,13 +87,36 @@ class UpgradableConnection(HTTPConnection):
     def allHeadersReceived(self) -> None:
         self._stop_head_timer()
         self._has_request = True
-        # Nothing here needs a body, and Twisted would store all of it, in a file or in memory.
-        if self.length is None or self.length > _MAX_BODY_BYTES:
-            self._refuse(
-                413, f"its body is larger than {_MAX_BODY_BYTES} bytes, or of unknown length"
-            )
-            return
-        super().allHeadersReceived()
+        if self.length is not None and self.length > MAX_BODY_BYTES:
+            self.body_too_large()
+        else:
+            super().allHeadersReceived()
+
+    def body_too_large(self) -> None:
+        """Refuse the body of a request; one in chunks is refused once too much has come."""
+        self._refuse(413, f"its body is larger than {MAX_BODY_BYTES} bytes")
+
+    @override
+    def allContentReceived(self) -> None:
+        if not self._is_refused:
+            self._is_answering = True
+            super().allContentReceived()
+
+    @override
+    def requestDone(self, request: Any) -> None:
+        self._is_answering = False
+        super().requestDone(request)  # begins with the next one, if it has come
+        if self._has_client_ended and not self._is_answering:
+            self.loseConnection()
+
+    def readConnectionLost(self) -> None:  # noqa: N802
+        """The client has closed its direction: close once it has the answers it waits for."""
+        self._has_client_ended = True
+        if not self._is_answering:
+            as_stream(self.transport).loseConnection()
+
+    def writeConnectionLost(self) -> None:  # noqa: N802
+        """Do nothing: this direction is never closed alone here."""
 
     @override
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -134,6 +169,9 @@ class UpgradableConnection(HTTPConnection):
 
     def _refuse(self, status: int, why: str) -> None:
         """Answer without involving a resource, and close."""
+        if self._is_refused:
+            return
+        self._is_refused = True
         self._stop_head_timer()
         self._log_end("refused", why)
         phrase = RESPONSES[status]

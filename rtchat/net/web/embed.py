@@ -17,7 +17,7 @@ from rtchat.core.access.rules import AccessList, Source
 from rtchat.net.connection.transport import address_name
 from rtchat.net.json_codec import json_line
 from rtchat.net.web.files import PageFiles
-from rtchat.net.web.requests import source_of
+from rtchat.net.web.requests import header_values, source_of
 from rtchat.net.web.site import PageSite
 
 __all__ = ["EmbedPage"]
@@ -52,6 +52,9 @@ class _Check(Resource):
     """Answers ``{"lacking": […]}``: the sources that need a rule before the page may chat.
 
     Any page may ask. A refused one learns only that it is refused, and what to tell the operator.
+    The chat page itself asks with ``?page=ORIGIN`` when its WebSocket is refused: a browser sends
+    no Origin with such a question, and a front proxy may have changed Host, so that nothing else
+    tells the address that the page has in the browser.
     """
 
     isLeaf = True
@@ -63,6 +66,9 @@ class _Check(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         source = source_of(request)
+        page = request.args.get(b"page", [])
+        if len(page) == 1 and not header_values(request, "Origin"):
+            source = Source(page[0].decode("latin-1"), source.host, source.is_secure)
         lacking = sources_without_rule(self._access, self._broker, source)
         if lacking:
             self._log_refusal(request, source, lacking)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
 
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request
-from twisted.web.static import File
+from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.static import File, getTypeAndEncoding
 from typing_extensions import override
 
+from rtchat.net.web.ranges import Part, read_ranges
 from rtchat.net.web.requests import RefusalPage, header_values
+from rtchat.net.web.sending import FileSender, Multipart
+from rtchat.net.web.validators import TagCache, failed_condition, may_send_ranges
 
 __all__ = ["PageFiles", "page_tree"]
 
@@ -35,8 +42,19 @@ _CONTENT_TYPES = {
 }
 
 
+_UNREADABLE = RefusalPage(403, "This server may not read the file at this address.\n")
+
+_URI_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"  # beside letters, digits and "-._"
+
+
 class _Files(File):
-    """Public files; folders are not listed."""
+    """Public files; folders are not listed.
+
+    A file is sent with its validators, whole or in the parts that are asked for, or not at all if
+    the client has it (:mod:`rtchat.net.web.validators`, :mod:`rtchat.net.web.ranges`).
+    """
+
+    _tags = TagCache()
 
     @override
     def directoryListing(self) -> IResource:
@@ -61,7 +79,90 @@ class _Files(File):
         similar.indexNames = self.indexNames
         return similar
 
+    @override
+    def render_GET(self, request: Request) -> bytes | int:
+        try:
+            # Not blocking: it may be a FIFO, which would wait for a writer.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            return _UNREADABLE.render(request)
+        except OSError:
+            return self.childNotFound.render(request)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            os.close(descriptor)
+            if stat.S_ISDIR(facts.st_mode):
+                return _redirect_into(request)
+            return self.childNotFound.render(request)
+        file = os.fdopen(descriptor, "rb")
+        body = self._answer(request, file, facts)
+        if body is not None:
+            body.start()
+            return NOT_DONE_YET
+        file.close()
+        if request.code == 304:
+            # Not through render(), which would add a Content-Length that is not the file's.
+            request.finish()
+            return NOT_DONE_YET
+        return b""
+
+    render_HEAD = render_GET
+
+    def _answer(self, request: Request, file: BinaryIO, facts: os.stat_result) -> FileSender | None:
+        """Set status and headers; return the body, if there is to be one."""
+        kind, encoding = getTypeAndEncoding(
+            self.basename(), self.contentTypes, self.contentEncodings, self.defaultType
+        )
+        size = facts.st_size
+        validators = self._tags.of(file, facts)
+        validators.set_on(request)
+        request.setHeader(b"Accept-Ranges", b"bytes")
+        if (status := failed_condition(request, validators)) is not None:
+            request.setResponseCode(status)
+            return None
+        if encoding:
+            request.setHeader(b"Content-Encoding", encoding.encode("ascii"))
+        wanted = header_values(request, "Range")
+        parts = None
+        # "GET is the only method for which range handling is defined" (RFC 9110, 14.2).
+        if request.method == b"GET" and len(wanted) == 1 and may_send_ranges(request, validators):
+            parts = read_ranges(wanted[0], size)
+        if parts is None:
+            _set_content(request, kind, size)
+            if request.method == b"HEAD":
+                return None
+            return FileSender(request, file, [Part(0, size)] if size else [])
+        if not parts:
+            request.setResponseCode(416)
+            request.setHeader(b"Content-Range", b"bytes */%d" % size)
+            request.setHeader(b"Content-Length", b"0")
+            return None
+        request.setResponseCode(206)
+        if len(parts) == 1:
+            [(first, length)] = parts
+            place = b"bytes %d-%d/%d" % (first, first + length - 1, size)
+            request.setHeader(b"Content-Range", place)
+            _set_content(request, kind, length)
+            return FileSender(request, file, parts)
+        frame = Multipart(parts, size, kind)
+        _set_content(request, frame.content_type, frame.length)
+        return FileSender(request, file, parts, frame.heads, frame.end)
+
     childNotFound = RefusalPage(404, "There is nothing at this address.\n")  # type: ignore[assignment]
+
+
+def _set_content(request: Request, kind: str, length: int) -> None:
+    request.setHeader(b"Content-Type", kind.encode("ascii"))
+    request.setHeader(b"Content-Length", b"%d" % length)
+
+
+def _redirect_into(request: Request) -> bytes:
+    """Redirect from a folder without its slash to the folder."""
+    path, mark, query = request.uri.partition(b"?")
+    # The bytes are the client's. Two slashes at the beginning would name another host.
+    target = b"/" + path.strip(b"/") + b"/" + mark + query
+    request.redirect(quote(target, safe=_URI_CHARACTERS).encode("ascii"))
+    return b""
 
 
 class PageFiles(_Files):

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 from typing_extensions import override
 
@@ -17,10 +17,12 @@ from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import as_stream
 from rtchat.net.web.channel import UpgradableConnection
 from rtchat.net.web.limiter import HttpLimiter
+from rtchat.net.web.page_request import PageRequest
 from rtchat.net.web.requests import (
     SHOWN_CHARACTERS,
     RefusalPage,
     header_values,
+    log_refusal,
     peer_name,
     printable_path,
 )
@@ -37,6 +39,26 @@ _MISDIRECTED = (
 )
 
 
+class _Options(Resource):
+    """Answers OPTIONS, which front proxies ask to see whether the server lives."""
+
+    isLeaf = True
+
+    @override
+    def render(self, request: Request) -> bytes:
+        request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+        return b""
+
+
+def _has_no_options(resource: IResource) -> bool:
+    """Return whether a resource leaves methods to Twisted, and has no answer to OPTIONS."""
+    return (
+        isinstance(resource, Resource)
+        and type(resource).render is Resource.render
+        and not hasattr(resource, "render_OPTIONS")
+    )
+
+
 class PageSite(Site):
     """The web server; answers only to its own names.
 
@@ -49,6 +71,7 @@ class PageSite(Site):
         limiter: Counts the connections; by default there is no limit.
     """
 
+    requestFactory = PageRequest  # noqa: N815
     protocol = UpgradableConnection  # type: ignore[assignment]  # HTTP/1.1 only, without the h2 wrapper
     noisy = False
 
@@ -82,11 +105,16 @@ class PageSite(Site):
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         given = header_values(request, "Host")
         host = given[0] if given else None
-        if len(given) > 1 or not self._is_own_name(host):
+        if isinstance(request, PageRequest) and request.fault:
+            log_refusal(request, request.fault)
+            return RefusalPage(400, f"This is no request of HTTP/1.1: {request.fault}.\n")
+        if not self._is_own_name(host):
             name = (host or "").rpartition(":")[0] or host or ""
             _log.warn(
-                "{peer}: refused {path}: Host {host} is none of this server's names. If it is "
-                "one, add it to the configuration: [global] hosts = {name}",
+                "{peer}: refused {path}: Host {host} is none of this server's names. If browsers "
+                "use another name, a front proxy has changed it; let that pass Host on (nginx: "
+                "proxy_set_header Host $http_host). If it is one, add it to the configuration: "
+                "[global] hosts = {name}",
                 peer=peer_name(request),
                 path=printable_path(request),
                 host=printable(", ".join(given), SHOWN_CHARACTERS),
@@ -94,6 +122,8 @@ class PageSite(Site):
             )
             return RefusalPage(421, _MISDIRECTED)
         resource: IResource = super().getResourceFor(request)
+        if request.method == b"OPTIONS" and _has_no_options(resource):
+            return _Options()
         return resource
 
     @override

@@ -102,8 +102,8 @@ class ClosingConnection(TxwsConnection):
     def _close_transport(self, *, linger: bool) -> None:
         """Close TCP once everything is sent; abort if the other side does not read."""
         self._resume_reading()
-        self._abort_after(CLOSE_GRACE_S)
         self.writer.close(linger=linger)
+        self._abort_after(CLOSE_GRACE_S)
 
     def _resume_reading(self) -> None:
         """Read on while closing, even if reading was paused, to receive the close frame."""
@@ -116,7 +116,8 @@ class ClosingConnection(TxwsConnection):
             self._lingering().end_within(limit_s)
 
     def _abort_after(self, grace_s: float) -> None:
-        self._lingering().wait(grace_s)
+        if not self._is_lost:
+            self._lingering().wait(grace_s)
 
     def _lingering(self) -> Linger:
         if self._linger is None:

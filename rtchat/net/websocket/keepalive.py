@@ -15,6 +15,9 @@ __all__ = ["KeepAlive", "KeptAlive"]
 _MAX_BYTES_BEFORE_PONG = 64 * 1024
 """If more than this waits for the other side, its pong is sent once that is read."""
 
+_SLOW_BYTES = 256 * 1024
+"""If more than this waits when a ping is due, the line is slow."""
+
 
 class KeptAlive(Protocol):
     """A WebSocket, as its keep-alive sees it."""
@@ -28,6 +31,9 @@ class KeptAlive(Protocol):
 
     def taken(self) -> Taken | None:
         """Return what the other side has taken, or None where the system does not say."""
+
+    def note_slow_line(self) -> None:
+        """Much waits for the other side when a ping is due: let less stand before the next one."""
 
     def ping_unanswered(self, timeout_s: float) -> None:
         """Nothing was heard for this long after a ping, or after the bytes before it."""
@@ -104,6 +110,8 @@ class KeepAlive:
             if self._silence is None:
                 self._silence = Silence(self._connection.taken)
             self._silence.note(self._clock.seconds(), self.heard_s)
+            if self._silence.left_bytes > _SLOW_BYTES:
+                self._connection.note_slow_line()
         self._connection.writer.write_now(frame_header(Opcode.PING, 0))
         self.start()
         is_awaited = self._pong_timer is not None and self._pong_timer.active()

@@ -30,9 +30,15 @@ from rtchat.core.websocket.framing import (
 from rtchat.core.websocket.reader import FrameReader, Piece
 from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
-from rtchat.net.connection.transport import PauseForwarder, StreamTransport, peer_name
+from rtchat.net.connection.transport import (
+    SLOW_UNSENT_BYTES,
+    PauseForwarder,
+    StreamTransport,
+    limit_unsent,
+    peer_name,
+)
 from rtchat.net.connection.writer import IFramedTransport
-from rtchat.net.twisted_internals import set_read_size
+from rtchat.net.twisted_internals import set_read_size, socket_of
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
 from rtchat.net.websocket.messages import MessageProtocol
@@ -166,8 +172,7 @@ class WebSocket(ClosingConnection):
     def _process_input(self) -> None:
         """Process the frames that the reader holds, until the protocol above pauses reading."""
         reader = self._reader
-        # The messages of one read are passed up as one piece of the stream, so that they cause one
-        # turn, with one write to each receiver (see rtchat.core.flow.outbound).
+        # What one read holds is passed up as one piece, and so in one turn (core.flow.outbound).
         stream: list[bytes] = []
         size = 0
         pongs: list[bytes] = []
@@ -192,9 +197,8 @@ class WebSocket(ClosingConnection):
                 if not self.is_open and not self.receives_after_close:
                     continue  # we have sent a close frame
                 if not self._has_received:
-                    # "The server answers with text messages when the client spoke text."
                     self._has_received = True
-                    if opcode == 1:
+                    if opcode == 1:  # who speaks text is answered in text
                         self.writer.framing = self._framings.text
                 if self._messages is not None:
                     self._collect(self._messages, piece)
@@ -206,8 +210,7 @@ class WebSocket(ClosingConnection):
                         stream.clear()
                         size = 0
             elif opcode == Opcode.PING:
-                # Answers go out in the order of what they answer: first those to the data before
-                # the ping, then its pong, then those to the data behind it.
+                # The pong comes between the answers to the data before the ping and behind it.
                 if stream:
                     self.wrappedProtocol.dataReceived(b"".join(stream))
                     stream.clear()
@@ -368,6 +371,10 @@ class WebSocket(ClosingConnection):
     def taken(self) -> Taken | None:
         """Return what the other side has taken, or None where the system does not say."""
         return taken_by_peer(self.transport, self.writer.waiting_bytes)
+
+    def note_slow_line(self) -> None:
+        """Let the system hold little for the other side, so that pings do not come late."""
+        limit_unsent(socket_of(self.transport), SLOW_UNSENT_BYTES)
 
     def suspend_pings(self, send_s: float, hear_s: float) -> None:
         """Send no pings from now on if the protocol above has heart-beats that are as frequent.

@@ -112,6 +112,9 @@ class UpgradeResource(Resource):
 
     @override
     def render(self, request: Request) -> bytes | int:
+        if request.method == b"OPTIONS":
+            request.setHeader(b"Allow", b"GET, OPTIONS")
+            return b""
         source = Source(
             single_value(header_values(request, "Origin")),
             single_value(header_values(request, "Host")),

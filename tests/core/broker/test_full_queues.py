@@ -276,3 +276,15 @@ def test_what_exceeds_the_limit_counts_towards_the_memory(server: Server) -> Non
     client, [_] = worker(server)
     client.publish(A, "next")
     assert server.broker.budget.used > used
+
+
+def test_many_waiting_publishers_cost_a_worker_nothing(server: Server) -> None:
+    """Only those that can hold deliveries are looked at."""
+    fill(server)
+    publishers = [server.client() for _ in range(50)]
+    for publisher in publishers:
+        publisher.publish(A, "later")
+    client, [_] = worker(server)
+    assert server.broker.waiting.holders() == []
+    client.publish(A, "next")
+    assert not client.is_waiting

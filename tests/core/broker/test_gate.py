@@ -76,6 +76,20 @@ def test_it_refuses(server: Server, gate: Doorkeeper) -> None:
     assert client.session.is_closed
 
 
+@pytest.mark.parametrize("name", ["/pubsub/all", "/topic/x,/pubsub/all", "/pubsub/other,all"])
+def test_what_holds_for_a_topic_holds_for_copies_to_it(name: str) -> None:
+    server = Server()
+    server.declare("all", "/queue/a", "/topic/cellar")
+    server.declare("other", "/queue/b")
+    server.broker.add_gate(Doorkeeper())
+    anna, _ = enter(server, "anna")
+    anna.publish(name, "x")
+    carol, _ = enter(server, "carol")
+    frames = carol.ask("SEND", destination=name)
+    assert errors(frames) == ["not allowed: write /topic/cellar"]
+    assert server.size_of("/queue/a") == 1
+
+
 def test_after_a_refusal_no_gate_knows_the_session(server: Server, gate: Doorkeeper) -> None:
     class Open(Doorkeeper):
         def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:

@@ -9,8 +9,8 @@ whether it may happen now, and at the end of each frame whether something had to
 - a consumer gets the first message it wants, by priority and then by original order;
 - a frame's receipt comes after all that its effect causes, but that of SUBSCRIBE before;
 - who has to wait, waits before any effect, and for as long as a queue is full and no longer;
-- nobody waits for itself, directly or through others that wait, and no queue holds more than twice
-  its limits because of that;
+- no client waits for itself, directly or through others that wait, and no queue holds more than
+  twice its limits because of that;
 - the broker's counts of messages and bytes are the model's.
 
 ``make soak`` looks longer than ``make test``; ``RTCHAT_EXAMPLES=2000`` says how long.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors, message_size
 from support.stomp import frame_bytes
 
+from rtchat.core.selector.selector import Selector
 from rtchat.core.stomp.frames import Version
 
 Q = "/queue/a"
@@ -403,6 +404,115 @@ def test_a_gone_consumer_s_room_disturbs_nobody(server: Server) -> None:
     assert worker.bodies() == []
     assert bodies(server.drain(Q)) == ["a"]
     assert server.broker.statistics.queue_count == 0
+
+
+# ---------------------------------------------------------------- selectors
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the text of a selector each time that it is evaluated."""
+    looks: list[str] = []
+    matches = Selector.matches
+
+    def noted(self: Selector, headers: Mapping[str, str]) -> bool:
+        looks.append(self.text)
+        return matches(self, headers)
+
+    monkeypatch.setattr(Selector, "matches", noted)
+    return looks
+
+
+def crowd(server: Server, count: int, waiting: int) -> tuple[Client, list[Client]]:
+    """Return a worker that wants all, and consumers that want nothing of what waits."""
+    worker = server.client()
+    worker.subscribe(Q, ack="client-individual", prefetch_count="3")
+    choosy = [server.client() for _ in range(count)]
+    for number, client in enumerate(choosy):
+        client.subscribe(Q, ack="client", selector=f"colour = '{number}'")
+    publish(server, *["x"] * waiting, colour="none")
+    return worker, choosy
+
+
+def test_a_nack_lets_selectors_look_at_the_returned_message_only(
+    server: Server, looks: list[str]
+) -> None:
+    worker, choosy = crowd(server, 5, 300)
+    message = worker.messages()[0]
+    for _ in range(10):
+        looks.clear()
+        worker.nack(message)
+        assert len(looks) == len(choosy)
+        message = worker.message()
+
+
+def test_an_end_lets_selectors_look_at_what_came_back_only(
+    server: Server, looks: list[str]
+) -> None:
+    worker, choosy = crowd(server, 5, 300)
+    other = server.client()
+    other.subscribe(Q, ack="client-individual", prefetch_count="7")
+    looks.clear()
+    other.unsubscribe()
+    assert looks == []
+    other.drop()
+    assert len(looks) == 7 * len(choosy)
+    assert [client.messages() for client in choosy] == [[]] * 5
+    assert len(worker.messages()) == 3
+
+
+def test_a_selector_sees_that_a_message_was_returned(server: Server, looks: list[str]) -> None:
+    """It has passed the message before, and its x-delivery-count is another one now."""
+    worker, _ = crowd(server, 2, 300)
+    again = server.client()
+    again.subscribe(Q, ack="client-individual", selector="x-delivery-count = 2")
+    taken = worker.messages()
+    looks.clear()
+    worker.nack(taken[1])
+    assert worker.message().headers["x-delivery-count"] == "1"
+    worker.stall()
+    worker.drop()
+    message = again.message()
+    assert message.headers["x-delivery-count"] == "2"
+    assert len(looks) <= 3 * (1 + 3)
+
+
+def test_returned_messages_come_before_those_that_a_selector_has_not_seen(server: Server) -> None:
+    first = server.client()
+    first.subscribe(Q, ack="client-individual", prefetch_count="2", selector="n < 10")
+    for number in (1, 2, 20, 3, 4, 21, 5):
+        publish(server, str(number), n=str(number))
+    second = server.client()
+    second.subscribe(Q, ack="client-individual", prefetch_count="1", selector="n > 2 AND n < 20")
+    assert (first.bodies(), second.message().body) == (["1", "2"], b"3")
+    first.drop()
+    third = server.client()
+    third.subscribe(Q, ack="client-individual", selector="n < 20")
+    assert third.bodies() == ["1", "2", "4", "5"]
+    second.drop()
+    assert third.bodies() == ["3"]
+    third.drop()
+    assert bodies(server.drain(Q)) == ["1", "2", "20", "3", "4", "21", "5"]
+
+
+def test_what_a_selector_has_to_look_at_again_is_bounded(server: Server, looks: list[str]) -> None:
+    """More than the queue holds is never kept: then it looks at the whole queue, once."""
+    busy = server.client()
+    busy.subscribe(Q, ack="client-individual", prefetch_count="1", selector="n >= 0")
+    publish(server, "held", n="0")
+    held = busy.message()
+    worker = server.client()
+    worker.subscribe(Q, ack="client-individual", prefetch_count="1")
+    publish(server, *"abc", n="-1")
+    publish(server, "last", n="1")
+    [consumer] = [one for one in server.broker.queues[Q]._consumers if one.options.selector]
+    for _ in range(15):
+        worker.nack(worker.message())
+    assert sum(map(len, consumer.returned.values())) <= server.size_of(Q)
+    looks.clear()
+    busy.ack(held)
+    assert busy.bodies() == ["last"]
+    assert len(looks) <= 2 * server.size_of(Q)
 
 
 # ---------------------------------------------------------------- coming and going

@@ -104,7 +104,7 @@ def test_subscribers_of_all_names_cannot_close_the_door(tmp_path: Path) -> None:
     after = watchers[0].messages()
     assert offsets(after) == [0, 1]
     assert len({frame.headers["x-stream-epoch"] for frame in (before[0], *after)}) == 2
-    assert names(server) == ["a", "b", "c"]  # nobody reads d
+    assert names(server) == ["a", "b", "c"]  # d has no reader
 
 
 @pytest.mark.parametrize("slow, error", [("close", True), ("latest", False)])

@@ -295,6 +295,31 @@ def test_a_time_that_cannot_be_looked_up_is_looked_for(
     server.fill(CHAT, 1, 20)
 
 
+def test_a_disk_that_cannot_be_read_refuses_subscribers_for_a_moment_only(
+    tmp_path: Path,
+) -> None:
+    server = Keeper(tmp_path / "x.sqlite")
+    server.fill(CHAT, 300)
+    server = server.stop()
+    server.store.broken = "disk I/O error"
+    for seconds in (0, 5):
+        server.advance(seconds)
+        assert errors(server.listen(CHAT).received()) == ["history cannot be read"]
+    server.advance(6)
+    # The second page failed for the first time only now.
+    assert errors(server.listen(CHAT).received()) == ["history cannot be read"]
+    server.advance(11)
+    reader = server.listen(CHAT)
+    assert reader.received() == []
+    server.store.broken = ""
+    server.fill(CHAT, 1, 300)
+    [live] = reader.messages()
+    assert (live.body, live.headers["x-stream-unreadable"]) == (b"300", "300")
+    # What can be read again is read again.
+    assert len(server.listen(CHAT).messages()) == 301
+    assert server.history.damaged_names == []
+
+
 def test_damage_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 600, 60.0)])
     server.fill(CHAT, 300)

@@ -120,6 +120,16 @@ def test_in_1_0_an_ack_names_the_message(server: Server) -> None:
     assert server.broker.statistics.queued_count == 0
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_ack_may_have_all_headers_of_its_message(server: Server, version: Version) -> None:
+    client = worker(server, "client-individual", version)
+    publish(server, ["first", "second"])
+    for message in client.messages():
+        headers = {name.replace("-", "_"): value for name, value in message.headers.items()}
+        client.say("ACK", **{**headers, **client.naming(message)})
+    assert server.size_of(Q) == 0
+
+
 def test_a_1_0_subscription_without_id_can_acknowledge(server: Server) -> None:
     client = server.client(V10)
     client.say("SUBSCRIBE", destination=Q, ack="client")
@@ -498,8 +508,9 @@ def test_the_index_of_message_ids_is_bounded(server: Server) -> None:
     for _ in range(3000):
         publisher.publish(Q, "a")
         client.say("ACK", id=client.message().headers["message-id"])
-    index = client.session.subscriptions._message_ids
-    assert index is not None
+    past = client.session.subscriptions._past
+    assert past is not None
+    index = past.message_ids
     assert len(index._ack_ids) == index._count <= 2000
     assert not client.line.closed
 

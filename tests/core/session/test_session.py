@@ -291,11 +291,26 @@ class TestBodies:
             Frame("RECEIPT", {"receipt-id": "r"})
         ]
 
-    def test_content_length_0_is_no_body(
-        self, client: Client, command: str, headers: dict[str, str]
+    @pytest.mark.parametrize("version", list(Version))
+    @pytest.mark.parametrize("length", ["0", "5", "99999999", "none"])
+    def test_a_content_length_is_no_body(
+        self, broker: Broker, version: Version, length: str, command: str, headers: dict[str, str]
     ) -> None:
+        [client] = connected(broker, version)
+        client.received()
         client.subscribe("/topic/x")
-        assert client.ask(command, content_length="0", receipt="r", **headers) == [
+        assert client.ask(command, content_length=length, receipt="r", **headers) == [
+            Frame("RECEIPT", {"receipt-id": "r"})
+        ]
+
+    def test_in_1_0_a_body_is_ignored(
+        self, broker: Broker, command: str, headers: dict[str, str]
+    ) -> None:
+        """STOMP 1.0: "the body of the SUBSCRIBE command is ignored"."""
+        [client] = connected(broker, Version.V10)
+        client.received()
+        client.subscribe("/topic/x")
+        assert client.ask(command, b"body", receipt="r", **headers) == [
             Frame("RECEIPT", {"receipt-id": "r"})
         ]
 
@@ -303,6 +318,11 @@ class TestBodies:
 def test_connect_may_have_no_body(stranger: Client) -> None:
     stranger.say("CONNECT", b"body", accept_version="1.2")
     assert error_of(stranger).headers["message"] == "CONNECT with a body"
+
+
+def test_in_1_0_the_body_of_connect_is_ignored(stranger: Client) -> None:
+    [answer] = stranger.ask("CONNECT", b"body")
+    assert (answer.command, answer.headers["version"]) == ("CONNECTED", "1.0")
 
 
 # ---------------------------------------------------------------- receipts
@@ -610,6 +630,37 @@ def test_a_destination_is_required(
     assert error_of(client).headers["message"] == f"{command} without destination"
 
 
+@pytest.mark.parametrize("destination", ["/topic/a", "/queue/a", "/temp-queue/a"])
+def test_1_0_ends_a_subscription_with_an_id_by_its_destination(
+    broker: Broker, destination: str
+) -> None:
+    client = Client(broker, V10)
+    client.subscribe(destination, "one")
+    for receipt in "ab":
+        frames = client.ask("UNSUBSCRIBE", destination=destination, receipt=receipt)
+        assert [frame.headers.get("receipt-id") for frame in frames[-1:]] == [receipt]
+        assert broker.statistics.subscription_count == 0
+    client.say("UNSUBSCRIBE", destination="/topic/other")
+    assert error_of(client).headers["message"] == "no such subscription"
+
+
+def test_1_0_ends_one_subscription_at_a_time(broker: Broker) -> None:
+    """That without an id first, then the oldest one."""
+    client = Client(broker, V10)
+    client.received()
+    for name in ("one", "two"):
+        client.subscribe("/topic/a", name)
+    client.say("SUBSCRIBE", destination="/topic/a")
+    left = []
+    for _ in range(3):
+        client.say("UNSUBSCRIBE", destination="/topic/a")
+        client.publish("/topic/a", b"x")
+        left.append([frame.headers["subscription"] for frame in client.received()])
+    assert left == [["one", "two"], ["two"], []]
+    client.say("UNSUBSCRIBE", id="two", receipt="r")
+    assert client.received()[0].command == "RECEIPT"
+
+
 class TestWithoutId:
     """A 1.0 client may subscribe by destination alone."""
 
@@ -649,6 +700,11 @@ class TestWithoutId:
     def test_an_id_does_not_end_it(self, client: Client) -> None:
         client.say("UNSUBSCRIBE", id="/topic/a")
         assert error_of(client).headers["message"] == "no such subscription"
+
+    def test_twice_is_no_error(self, client: Client) -> None:
+        for receipt in "ab":
+            [answer] = client.ask("UNSUBSCRIBE", destination="/topic/a", receipt=receipt)
+            assert answer.headers == {"receipt-id": receipt}
 
     def test_unsubscribe_needs_one_of_both(self, client: Client) -> None:
         client.say("UNSUBSCRIBE")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +15,11 @@ from rtchat.core.stomp.frames import (
     Frame,
     Head,
     Version,
+    body_bytes,
     encode,
     encode_headers,
     escape,
+    header_values,
     unescape,
 )
 from rtchat.core.stomp.parser import parse_head
@@ -266,3 +271,35 @@ def test_frames_made_without_headers_share_nothing() -> None:
     one, other = Frame("SEND"), Frame("SEND")
     assert one.headers is not other.headers
     assert one.head is other.head is None
+
+
+class Level(IntEnum):
+    HIGH = 9
+
+
+def test_headers_of_programs_become_text() -> None:
+    headers: dict[str, str | int] = {"a": "x", "b": 1, "c": True, "d": False, "e": Level.HIGH}
+    assert header_values(headers) == {"a": "x", "b": "1", "c": "true", "d": "false", "e": "9"}
+
+
+@pytest.mark.parametrize(
+    "headers, said",
+    [
+        ({"a": 1.5}, "the header a has the value 1.5 (float); give a str, int or bool"),
+        ({"a": None}, "the header a has the value None (NoneType); give a str, int or bool"),
+        ({"a": b"x"}, "the header a has the value b'x' (bytes); give a str, int or bool"),
+        ({None: "x"}, "the header None has a name that is no str"),
+    ],
+)
+def test_headers_of_another_type_are_named(headers: Any, said: str) -> None:
+    with pytest.raises(TypeError) as error:
+        header_values(headers)
+    assert str(error.value) == said
+
+
+def test_bodies_of_programs_become_bytes() -> None:
+    other: Any = bytearray(b"x")
+    assert [body_bytes(body) for body in ("ü", b"x", other)] == [b"\xc3\xbc", b"x", b"x"]
+    wrong: Any = 5
+    with pytest.raises(TypeError, match=r"^the body is of type int; give bytes or a str$"):
+        body_bytes(wrong)

@@ -163,7 +163,7 @@ def test_a_command_alone_may_forget_its_blank_line(read: Reader) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"SEND\na:b\0c\n\n\0", b"SEND\na\0:b\n\n\0", b"SE\0ND\n\n\0", b"DISCONNECT\0", b"\0"],
+    [b"SEND\na:b\0c\n\n\0", b"SEND\na\0:b\n\n\0", b"SE\0ND\n\n\0", b"DISCONNECT\0"],
 )
 @pytest.mark.parametrize("version", [None, V12])
 def test_a_nul_byte_inside_the_headers_is_refused(
@@ -174,10 +174,65 @@ def test_a_nul_byte_inside_the_headers_is_refused(
     assert message(reading) == "a NUL byte inside the headers"
 
 
-def test_a_nul_byte_too_many_between_frames_is_refused(read: Reader) -> None:
-    reading = read(SEND_BYTES + b"\0" + SEND_BYTES)
+@pytest.mark.parametrize("gap", [b"\0", b"\0\0\0", b"\n\0\n", b"\0\r\n", b"\r\n\0\r\n\0"])
+@pytest.mark.parametrize("version", [None, *Version])
+def test_nul_bytes_between_frames_are_skipped(
+    read: Reader, gap: bytes, version: Version | None
+) -> None:
+    assert frames(read(gap + SEND_BYTES + gap + SEND_BYTES + gap, version=version)) == [SEND, SEND]
+
+
+# ---------------------------------------------------------------- carriage returns
+
+
+@pytest.mark.parametrize(
+    "head", [b"a:b\rc", b"a\rb:c", b"a:\rb", b"\ra:b", b"a:b\r\r", b"a:b\\r\r\r", b"a:b\nc:d\re"]
+)
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\n\0"])
+def test_in_1_2_a_carriage_return_in_a_header_is_refused(
+    read: Reader, head: bytes, end: bytes
+) -> None:
+    reading = read(SEND_BYTES + b"SEND\n" + head + end + b"\0")
     assert reading.frames == [SEND]
-    assert message(reading) == "a NUL byte inside the headers"
+    assert message(reading) == "a carriage return inside a header"
+
+
+@pytest.mark.parametrize("version", [V10, V11])
+def test_before_1_2_a_carriage_return_in_a_header_is_a_value(
+    read: Reader, version: Version
+) -> None:
+    [frame] = frames(read(b"SEND\na:b\rc\r\n\r\n\0", version=version))
+    assert frame.headers == {"a": "b\rc"}
+
+
+@pytest.mark.parametrize("command", ["CONNECT", "STOMP"])
+@pytest.mark.parametrize(
+    "versions, is_refused", [("1.2", True), ("1.0,1.2", True), ("1.1", False), ("", False)]
+)
+def test_at_login_it_depends_on_the_versions(
+    read: Reader, command: str, versions: str, is_refused: bool
+) -> None:
+    more = f"accept-version:{versions}\n" if versions else ""
+    reading = read(f"{command}\npasscode:a\rb\n{more}\n\0".encode(), version=None)
+    if is_refused:
+        assert message(reading) == "a carriage return inside a header"
+    else:
+        assert frames(reading)[0].headers["passcode"] == "a\rb"
+
+
+@pytest.mark.parametrize("gap", [b"\r", b"\r\r\n", b"\n\r", b"\r\0", b"\r\n\r", b"\0\r\r\n"])
+def test_in_1_2_a_lone_carriage_return_between_frames_is_refused(read: Reader, gap: bytes) -> None:
+    reading = read(SEND_BYTES + gap + SEND_BYTES)
+    assert reading.frames == [SEND]
+    assert message(reading) == "a carriage return between frames"
+
+
+@pytest.mark.parametrize("version", [None, V10, V11])
+def test_before_1_2_any_end_of_line_is_skipped(read: Reader, version: Version | None) -> None:
+    assert frames(read(b"\r" + SEND_BYTES + b"\r\r\n" + SEND_BYTES, version=version)) == [
+        SEND,
+        SEND,
+    ]
 
 
 # ---------------------------------------------------------------- content-length
@@ -217,6 +272,27 @@ def test_a_content_length_that_is_not_a_number_is_refused(read: Reader, text: st
 def test_a_body_longer_than_its_content_length_is_refused(read: Reader, data: bytes) -> None:
     reading = read(data)
     assert message(reading) == "content-length does not fit the body"
+
+
+OTHERS = ["SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK", "BEGIN", "COMMIT", "ABORT", "DISCONNECT"]
+
+
+@pytest.mark.parametrize("text", ["0", "2", "5", "99999999999", "x", "-1", ""])
+@pytest.mark.parametrize("command", [*OTHERS, "CONNECT", "STOMP", "FOO"])
+def test_content_length_counts_on_send_only(read: Reader, command: str, text: str) -> None:
+    """Clients copy the headers of a MESSAGE to their ACK."""
+    data = frame_bytes(command, content_length=text, id="7")
+    expected = [Frame(command, {"content-length": text, "id": "7"}), SEND]
+    version = None if command in ("CONNECT", "STOMP") else V12
+    for one in {version, None, *Version} if version is not None else {None}:
+        assert frames(read(data + SEND_BYTES, limits=SMALL, version=one)) == expected
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_a_body_where_none_may_be_ends_at_its_nul(read: Reader, version: Version) -> None:
+    data = frame_bytes("SUBSCRIBE", b"ab", content_length="9")
+    expected = [Frame("SUBSCRIBE", {"content-length": "9"}, b"ab"), SEND]
+    assert frames(read(data + SEND_BYTES, version=version)) == expected
 
 
 def test_a_body_shorter_than_its_content_length_runs_into_the_next_frame(read: Reader) -> None:
@@ -412,7 +488,7 @@ def test_head_and_body_together_may_not_pass_the_limit_before_login(
 
 
 def test_a_content_length_is_refused_before_its_body_comes_before_login(read: Reader) -> None:
-    reading = read(b"CONNECT\ncontent-length:199\n\n", limits=SMALL, version=None)
+    reading = read(b"SEND\ncontent-length:199\n\n", limits=SMALL, version=None)
     assert message(reading) == "frame over the limit of 200 bytes before login"
 
 
@@ -576,10 +652,15 @@ def any_frames(draw: st.DrawFn, version: Version) -> list[Frame]:
                 name = name.replace(":", " ").strip()
             if name and name != "content-length":
                 headers[name] = fits(version, value)
+        command = draw(st.sampled_from(["SEND", "MESSAGE", "ACK"]))
         body = draw(BODY)
-        if b"\0" in body or draw(st.booleans()):
+        if command == "ACK":
+            body = body.replace(b"\0", b"")
+            if draw(st.booleans()):
+                headers["content-length"] = draw(st.sampled_from(["0", "5", "-1", "", "9" * 30]))
+        elif b"\0" in body or draw(st.booleans()):
             headers["content-length"] = str(len(body))
-        made.append(Frame(draw(st.sampled_from(["SEND", "MESSAGE", "ACK"])), headers, body))
+        made.append(Frame(command, headers, body))
     return made
 
 
@@ -590,7 +671,7 @@ def test_any_frames_come_back_whatever_the_chunks(version: Version, data: st.Dat
     sent = data.draw(any_frames(version))
     stream = b"".join(
         encode(frame.command, frame.headers, frame.body, version)
-        + data.draw(st.sampled_from([b"", b"\n", b"\r\n\n"]))
+        + data.draw(st.sampled_from([b"", b"\n", b"\r\n\n", b"\0", b"\n\0\r\n"]))
         for frame in sent
     )
     chunks = in_chunks(stream, data.draw(CHUNK_SIZES))

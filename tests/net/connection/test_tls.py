@@ -7,11 +7,12 @@ import socket
 import ssl
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from support.process import Server
@@ -20,6 +21,7 @@ from support.stomp import CONNECT, frame_bytes
 from support.websocket import CLOSE, TEXT, read_answer
 from support.wire import Wire
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from rtchat.net.connection.tls import Certificates, tls_options
@@ -141,6 +143,63 @@ def test_the_chain_may_follow_the_certificate(files: Files) -> None:
     options = tls_options(certificate, files.key, None)
     assert parsed(options.certificate) == files.own.certificate
     assert [parsed(each) for each in options.extraCertChain] == [files.middle.certificate]
+
+
+def own_certificate(files: Files, key: Any) -> tuple[Path, Path]:
+    """Write a key and a certificate that belong together."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return (
+        files.put("weak.pem", certificate.public_bytes(pem)),
+        files.put("weak.key", key.private_bytes(pem, pkcs8, plain)),
+    )
+
+
+@pytest.mark.parametrize(
+    "key, bits",
+    [
+        (rsa.generate_private_key(65537, 1024), 1024),
+        (ec.generate_private_key(ec.SECP192R1()), 192),
+    ],
+    ids=["RSA", "EC"],
+)
+def test_a_key_that_is_too_small_is_said_to_be_so(files: Files, key: Any, bits: int) -> None:
+    assert refusal(*own_certificate(files, key)) == (
+        f"weak.pem has a key of {bits} bits, which is too small: OpenSSL refuses it; make an RSA "
+        "key of 2048 bits or an EC key of 256, and a certificate for it (OpenSSL: ee key too small)"
+    )
+
+
+@pytest.mark.parametrize(
+    "reasons, said",
+    [
+        (["ca md too weak"], "is signed with a hash that is too weak: OpenSSL refuses it; "),
+        (["unknown certificate type"], "has a kind of key that TLS cannot use; "),
+        (["", "no such thing"], "is refused by OpenSSL: no such thing"),
+        ([], "is refused by OpenSSL: no reason given"),
+    ],
+)
+def test_what_openssl_refuses_is_said_with_its_reason(
+    files: Files, monkeypatch: pytest.MonkeyPatch, reasons: list[str], said: str
+) -> None:
+    def refuse(options: CertificateOptions) -> SSL.Context:
+        raise SSL.Error([("SSL routines", "", reason) for reason in reasons])
+
+    monkeypatch.setattr(CertificateOptions, "getContext", refuse)
+    assert refusal(files.certificate, files.key).startswith(f"cert.pem {said}")
+
+
+def test_a_key_of_another_kind_is_refused(files: Files) -> None:
+    _, other = own_certificate(files, rsa.generate_private_key(65537, 2048))
+    assert refusal(files.certificate, other) == "weak.key is not the key of cert.pem"
 
 
 def test_the_key_of_another_certificate_is_refused(files: Files) -> None:

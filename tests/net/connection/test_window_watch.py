@@ -90,7 +90,7 @@ def test_a_port_gives_its_options_to_what_it_accepts(served: Served) -> None:
         socket.TCP_KEEPINTVL: 10,
         socket.TCP_KEEPCNT: 3,
         socket.TCP_USER_TIMEOUT: 90_000,
-        socket.TCP_NOTSENT_LOWAT: 256 * 1024,
+        socket.TCP_NOTSENT_LOWAT: 1024 * 1024,
     }
     got = {name: served.socket.getsockopt(socket.IPPROTO_TCP, name) for name in tcp}
     assert got == tcp

@@ -53,6 +53,11 @@ def test_a_page_elsewhere_learns_its_own_targets_only() -> None:
     assert targets(Origin="https://partner.example:8443") == [*EVERYBODYS, "ledger.example:25"]
 
 
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", ""])
+def test_another_protocol_to_upgrade_to_is_ignored(upgrade: str) -> None:
+    assert targets(Upgrade=upgrade, Connection="Upgrade, HTTP2-Settings") == OWN
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://partner.example", "x"])
 def test_a_stranger_learns_what_everybody_may_reach(origin: str) -> None:
     assert targets(Origin=origin) == EVERYBODYS

@@ -407,3 +407,60 @@ def test_two_of_that_kind_do_not_wait_for_each_other() -> None:
     for client in (one, two):
         client.read_on()
         assert numbers(client) == list(range(110))
+
+
+# ---------------------------------------------------------------- one COMMIT
+
+
+def commit(publisher: Client, count: int) -> None:
+    """Publish messages in a transaction."""
+    publisher.transmit("BEGIN", {"transaction": "t"})
+    for number in range(count):
+        body = b"%06d" % number + b"." * SIZE
+        publisher.send(TOPIC, body, transaction="t")
+    publisher.transmit("COMMIT", {"transaction": "t", "receipt": "r"})
+
+
+def test_a_commit_may_be_larger_than_the_limit(broker: Broker) -> None:
+    slow, publisher = subscriber(broker), broker.connect()
+    publish(publisher, 20)
+    commit(publisher, 200)
+    assert waiting(broker) > 2 * LIMIT
+    slow.read_on()
+    assert numbers(slow) == [*range(20), *range(200)]
+    assert not slow.is_closed
+
+
+def test_the_next_one_waits_until_it_is_read(broker: Broker) -> None:
+    slow, publisher, other = subscriber(broker), broker.connect(), broker.connect()
+    commit(publisher, 200)
+    commit(other, 200)
+    assert other.is_paused
+    slow.read_on()
+    slow.stall()
+    other.receive("RECEIPT")
+    slow.read_on()
+    assert numbers(slow) == [*range(200)] * 2
+
+
+def test_it_excuses_nobody_who_was_slow_before() -> None:
+    broker = broker_with(LIMIT - 1)
+    slow, publisher = subscriber(broker), broker.connect()
+    publish(publisher, 60)
+    commit(publisher, 200)
+    assert slow.is_closed
+
+
+def test_one_that_reads_a_little_waits_for_itself_as_long_as_it_has_to() -> None:
+    broker = broker_with(2 * LIMIT, LIMIT // 2)
+    client = subscriber(broker)
+    publish(client, 400)
+    got: list[int] = []
+    for _ in range(20):
+        client.read_on()
+        got += numbers(client)
+        client.stall()
+        broker.advance(1)
+        assert not client.is_closed
+    client.read_on()
+    assert got + numbers(client) == list(range(400))

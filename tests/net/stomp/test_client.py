@@ -234,3 +234,66 @@ def test_a_message_sent_in_a_transaction_says_so() -> None:
     transport = server_says(client)
     client.send("/queue/a", b"x", transaction="t1")
     assert b"\ntransaction:t1\n" in transport.value()
+
+
+def test_numbers_and_truths_may_be_headers_here_too(pair: Pair) -> None:
+    seen: list[Frame] = []
+    pair.client.subscribe("/queue/a", seen.append, ack="client", headers={"prefetch-count": 1})
+    pair.client.send("/queue/a", b"x", {"priority": 4, "persistent": True})
+    pair.pump()
+    assert (seen[0].headers["priority"], seen[0].headers["persistent"]) == ("4", "true")
+    wrong: Any = {"prefetch-count": 1.5}
+    with pytest.raises(TypeError, match="the header prefetch-count has the value"):
+        pair.client.subscribe("/queue/a", seen.append, headers=wrong)
+    with pytest.raises(TypeError, match="the header prefetch-count has the value"):
+        pair.client.send("/queue/a", b"x", wrong)
+
+
+def test_messages_may_be_acknowledged_by_the_caller(pair: Pair) -> None:
+    seen: list[Frame] = []
+    one_by_one = {"prefetch-count": 1}
+    pair.client.subscribe(
+        "/queue/a", seen.append, ack="client-individual", acknowledge=False, headers=one_by_one
+    )
+    pair.client.send("/queue/a", b"1")
+    pair.client.send("/queue/a", b"2")
+    pair.pump()
+    assert [frame.body for frame in seen] == [b"1"]
+    pair.client.ack(seen[0])
+    pair.pump()
+    assert [frame.body for frame in seen] == [b"1", b"2"]
+
+
+def test_a_server_that_is_silent_is_left() -> None:
+    clock = Clock()
+    pair = Pair(StompClient(clock=clock, silence_s=4))
+    for _ in range(20):
+        clock.advance(1)
+        pair.clock.advance(1)  # the server sends its heart-beats
+        pair.pump()
+    assert not pair.up.disconnecting
+    for _ in range(5):
+        clock.advance(1)
+    assert pair.up.disconnecting
+    pair.client.connectionLost(Failure(ConnectionDone()))
+    assert refusal(pair.client.lost) == "the server has sent nothing for 4 seconds"
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_server_without_session_id_is_fine() -> None:
+    client = StompClient()
+    client.makeConnection(StringTransport())
+    client.dataReceived(b"CONNECTED\nversion:1.1\n\n\0")
+    assert outcome(client.opened) is client
+    assert client.session == ""
+
+
+def test_a_message_that_cannot_be_acknowledged_is_told_of() -> None:
+    client = StompClient()
+    client.makeConnection(StringTransport())
+    client.dataReceived(b"CONNECTED\nversion:1.1\n\n\0")
+    client.subscribe("/queue/a", lambda _: None, ack="client")
+    client.dataReceived(b"MESSAGE\nsubscription:sub-1\ndestination:/queue/a\n\n\0")
+    client.connectionLost(Failure(ConnectionDone()))
+    expected = "the server does not speak STOMP: a MESSAGE without message-id"
+    assert refusal(client.lost) == expected

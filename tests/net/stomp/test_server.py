@@ -8,7 +8,7 @@ import pytest
 from support.core import Listener
 from support.logs import Logs, captured_logs
 from support.net import FakeSocket
-from support.stomp import CONNECT, Frame, StompReader, frame_bytes
+from support.stomp import CONNECT, Frame, StompReader, frame_bytes, message_bytes
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress
@@ -16,11 +16,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.transport import address_name, as_stream
 from rtchat.net.connection.writer import ConnectionWriter
-from rtchat.net.stomp.server import CLOSE_CODES, StompFactory, StompProtocol
+from rtchat.net.stomp.close_codes import CLOSE_CODES
+from rtchat.net.stomp.server import StompFactory, StompProtocol
 
 GRACE_S = 5
 
@@ -222,6 +224,24 @@ def test_a_client_that_does_not_read_its_error_is_cut_after_the_grace_time(serve
     assert client.socket.sent == b""
 
 
+def test_a_client_that_reads_on_gets_its_last_frames_however_long_that_takes(
+    server: Broke,
+) -> None:
+    client = server.client().log_in()
+    client.send(frame_bytes("SUBSCRIBE", id="1", destination="/topic/a"))
+    client.socket.room = 0
+    server.client().log_in().send(frame_bytes("SEND", b"x" * 20_000, destination="/topic/a"))
+    client.send(b"NONSENSE\n\n\0")
+    for _ in range(10):
+        server.advance(GRACE_S - 1)
+        client.socket.give_room(2_000)
+        assert not client.socket.is_closed
+    client.socket.give_room()
+    assert [frame.command for frame in client.frames()] == ["MESSAGE", "ERROR"]
+    server.advance(GRACE_S + 1)
+    assert client.socket.was_cut
+
+
 def test_a_client_that_closes_in_time_is_not_cut(server: Broke) -> None:
     client = server.client()
     client.send(b"NONSENSE\n\n\0")
@@ -413,6 +433,55 @@ def test_a_shutdown_waits_no_longer_than_the_grace_time(server: Broke) -> None:
     server.advance(GRACE_S + 0.1)
     assert client.socket.was_cut
     assert done == [None]
+
+
+def test_a_shutdown_gives_a_client_that_is_closing_already_no_more_time(server: Broke) -> None:
+    client = slow_reader(server, room=0)
+    flood(server, server.client().log_in(), 1000, 5)
+    client.send(b"NONSENSE\n\n\0")
+    done: list[None] = []
+    server.factory.shut_down().addCallback(done.append)
+    for _ in range(6):
+        server.advance(GRACE_S / 5)
+        client.socket.give_room(100)
+    assert client.socket.was_cut
+    assert done == [None]
+
+
+# ---------------------------------------------------------------- gone while it waits
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_client_that_goes_while_it_waits_returns_what_it_held_at_once(
+    server: Broke, logs: Logs, is_broken: bool
+) -> None:
+    server.broker.limits = BrokerLimits(max_queue_messages=1)
+    worker = server.client().log_in()
+    worker.send(frame_bytes("SUBSCRIBE", id="1", destination="/queue/a", ack="client"))
+    worker.send(frame_bytes("SEND", b"job", destination="/queue/a"))
+    worker.expect("MESSAGE")
+    worker.send(frame_bytes("SEND", b"1", destination="/queue/b"))
+    worker.send(frame_bytes("SEND", b"2", destination="/queue/b"))
+    assert not worker.socket.is_reading
+    worker.protocol._gone(is_broken)
+    other = server.client().log_in()
+    other.send(frame_bytes("SUBSCRIBE", id="1", destination="/queue/a"))
+    assert other.expect("MESSAGE").body == b"job"
+    # What still comes is read and dropped; the end is awaited.
+    assert worker.socket.is_reading
+    error = worker.expect("ERROR")
+    assert error["message"].endswith("while frames waited")
+    (line,) = logs.lines("warn")
+    assert "while frames waited" in line
+
+
+def test_a_client_that_waits_long_and_wants_no_heart_beats_gets_a_line_end(server: Broke) -> None:
+    server.broker.limits = BrokerLimits(max_queue_messages=1)
+    worker = server.client().log_in(heart_beat="10000,0")
+    worker.send(message_bytes("/queue/b", b"1") * 2)
+    assert not worker.socket.is_reading
+    worker.protocol._send_line_end()
+    assert worker.heartbeats() == 1
 
 
 # ---------------------------------------------------------------- bugs and logs

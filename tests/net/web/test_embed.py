@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import simplejson
@@ -118,3 +119,26 @@ def test_without_a_listener_the_log_says_so(clock: Clock) -> None:
     with captured_logs() as logs:
         browser_of(clock, *RULES, broker=()).get("/embed/check", Origin="http://www.example:8080")
     assert "there is no stomp:// listener" in logs.text()
+
+
+@pytest.mark.parametrize(
+    "page, lacking",
+    [
+        # A front proxy has changed Host: the page's own word is all there is.
+        ("https://chat.example", ["chat.example"]),
+        ("http://localhost:9000", []),
+        ("null", ["*"]),
+        ("", ["*"]),
+    ],
+)
+def test_the_chat_page_may_ask_for_itself(clock: Clock, page: str, lacking: list[str]) -> None:
+    browser = browser_of(clock, "self -> localhost:61613")
+    answer = browser.get(f"/embed/check?page={quote(page, safe='')}")
+    assert simplejson.loads(answer.body) == {"lacking": lacking}
+
+
+def test_another_page_cannot_speak_for_ours(clock: Clock) -> None:
+    browser = browser_of(clock, "self -> localhost:61613")
+    path = "/embed/check?page=http%3A%2F%2Flocalhost%3A9000"
+    answer = browser.get(path, Origin="http://evil.example")
+    assert simplejson.loads(answer.body) == {"lacking": ["evil.example"]}

@@ -177,10 +177,16 @@ def test_a_handshake_may_write_its_headers_in_other_ways(
     assert site.browser().ask(request).status == 101
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "HEAD"])
 def test_a_method_other_than_get_is_405(site: FakeSite, method: str) -> None:
     answer = site.browser().ask(upgrade_request(method=method), has_body=method != "HEAD")
     assert (answer.status, answer.headers["allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("path", ["/ws", "/tcp/", "/tcp/localhost:22"])
+def test_options_says_that_there_is_get(site: FakeSite, path: str) -> None:
+    answer = site.browser().ask(http_request("OPTIONS", path, {"Host": "localhost"}))
+    assert (answer.status, answer.headers["allow"]) == (200, "GET, OPTIONS")
 
 
 @pytest.mark.parametrize("upgrade", [None, "h2c", "websockets"])

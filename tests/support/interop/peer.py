@@ -29,11 +29,13 @@ class Message:
         body: Its text.
         headers: Its headers, unescaped.
         native: What the library wants to have back for an ACK or NACK.
+        data: Its bytes; b"" if the library hands over text only.
     """
 
     body: str
     headers: dict[str, str]
     native: Any = None
+    data: bytes = b""
 
     @property
     def is_redelivered(self) -> bool:
@@ -59,6 +61,14 @@ class Peer(ABC):
     can_acknowledge_in_transactions: ClassVar[bool] = True
     can_refuse_for_good: ClassVar[bool] = True
     """Whether its NACK takes headers, so that it can say ``requeue:false``."""
+    can_send_bytes: ClassVar[bool] = True
+    """Whether it can send and hand over bytes that are not text."""
+    can_have_any_header: ClassVar[bool] = True
+    """Whether it escapes header values, so that they may hold colons and line ends."""
+    has_heartbeats: ClassVar[bool] = True
+    """Whether it can have heart-beats."""
+    errors_of_coming_back: ClassVar[tuple[str, ...]] = ()
+    """Errors that it causes, and gets over, while it connects again."""
     needs_a_subscription_for_answers: ClassVar[bool] = False
     """Whether it drops messages that it has no subscription for."""
 
@@ -100,6 +110,10 @@ class Peer(ABC):
     @abstractmethod
     def send(self, destination: str, body: str, transaction: str = "", **headers: str) -> None:
         """Send a message, without waiting."""
+
+    @abstractmethod
+    def send_bytes(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """Send bytes with headers, without waiting."""
 
     @abstractmethod
     def send_confirmed(self, destination: str, body: str) -> None:

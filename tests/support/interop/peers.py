@@ -7,8 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from support.interop.peer import Peer
+from support.interop.scripted import (
+    NetStompPeer,
+    PhpStompPeer,
+    RubyStompPeer,
+    RxStompPeer,
+    StompestPeer,
+    StompitPeer,
+    StompJs2Peer,
+    StompJsPeer,
+    StompPy8Peer,
+    WebstompPeer,
+)
 from support.interop.stomper import StomperPeer
-from support.interop.stompjs import StompJsPeer
 from support.interop.stompman import StompmanPeer, StompmanWebSocketPeer
 from support.interop.stompy import StompPy11Peer, StompPyPeer
 from support.process import Server
@@ -18,8 +29,17 @@ __all__ = ["PEERS", "open_peer"]
 PEERS: dict[str, type[Peer]] = {
     "stomp.py 1.2": StompPyPeer,
     "stomp.py 1.1": StompPy11Peer,
-    "stompjs": StompJsPeer,
+    "stomp.py 8": StompPy8Peer,
     "stomper": StomperPeer,
+    "stompest": StompestPeer,
+    "stompjs 7": StompJsPeer,
+    "rx-stomp": RxStompPeer,
+    "webstomp-client": WebstompPeer,
+    "stompjs 2.3.3": StompJs2Peer,
+    "stompit": StompitPeer,
+    "Ruby stomp": RubyStompPeer,
+    "Perl Net::Stomp": NetStompPeer,
+    "PHP stomp": PhpStompPeer,
 }
 if sys.version_info >= (3, 11):  # the oldest Python that stompman runs on
     PEERS["stompman"] = StompmanPeer

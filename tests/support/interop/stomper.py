@@ -21,6 +21,8 @@ class StomperPeer(Peer):
     """
 
     can_refuse_for_good = False
+    can_send_bytes = False
+    can_have_any_header = False
 
     def open(self) -> None:
         """Connect."""
@@ -138,6 +140,10 @@ class StomperPeer(Peer):
             return
         more = {**dashed(headers), **({"transaction": transaction} if transaction else {})}
         self._say(_frame("SEND", body, destination=destination, **more))
+
+    def send_bytes(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """Send text."""
+        self.send(destination, body.decode(), **headers)
 
     def send_confirmed(self, destination: str, body: str) -> None:
         """Send with a receipt."""

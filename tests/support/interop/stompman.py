@@ -95,7 +95,8 @@ class StompmanPeer(Peer):
         """Subscribe, to acknowledge by hand."""
 
         async def take(frame: Any) -> None:
-            self.messages.put(Message(frame.body.decode(), dict(frame.headers), frame))
+            body = frame.body.decode(errors="replace")
+            self.messages.put(Message(body, dict(frame.headers), frame, frame.body))
 
         self._subscriptions[name] = self._wait(
             self._client.subscribe_with_manual_ack(
@@ -112,6 +113,10 @@ class StompmanPeer(Peer):
         """Send, through the transaction's ``send`` if it is in one."""
         sender = self._transactions[transaction][1] if transaction else self._client
         self._wait(sender.send(body.encode(), destination, headers=dashed(headers)))
+
+    def send_bytes(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """Send."""
+        self._wait(self._client.send(body, destination, headers=headers))
 
     def send_confirmed(self, destination: str, body: str) -> None:
         """Send with a receipt."""
@@ -149,7 +154,9 @@ class StompmanPeer(Peer):
 
 
 class StompmanWebSocketPeer(StompmanPeer):
-    """stompman over ``/ws``."""
+    """stompman over ``/ws``. All its WebSocket messages are text."""
+
+    can_send_bytes = False
 
     def _address(self, stompman: Any) -> Any:
         return stompman.ConnectionParameters(

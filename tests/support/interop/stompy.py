@@ -27,7 +27,9 @@ class _Listening(StompPy):
 
     def on_message(self, frame: Any) -> None:
         """Hand it over."""
-        self.peer.messages.put(Message(frame.body, dict(frame.headers), frame))
+        data = frame.body
+        body = data.decode(errors="replace")
+        self.peer.messages.put(Message(body, dict(frame.headers), frame, data))
 
     def on_receipt(self, frame: Any) -> None:
         """Hand it over."""
@@ -59,6 +61,7 @@ class StompPyPeer(Peer):
         client = _Listening(
             self,
             heartbeats=(self.heartbeat_ms, self.heartbeat_ms),
+            auto_decode=False,
         )
         self._connection = client.connection
 
@@ -108,6 +111,10 @@ class StompPyPeer(Peer):
         """Send."""
         more = {**dashed(headers), **({"transaction": transaction} if transaction else {})}
         self._connection.send(destination, body, headers=more)
+
+    def send_bytes(self, destination: str, body: bytes, headers: dict[str, str]) -> None:
+        """Send."""
+        self._connection.send(destination, body, headers=headers)
 
     def send_confirmed(self, destination: str, body: str) -> None:
         """Send with a receipt."""

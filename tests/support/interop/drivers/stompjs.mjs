@@ -1,35 +1,28 @@
 // @stomp/stompjs, the JavaScript STOMP client of other people, as a puppet of a Python test.
 //
-//   node client.mjs URL HEARTBEAT_MS RECONNECT_DELAY_MS
+//   node stompjs.mjs URL HEARTBEAT_MS COMES_BACK
 //
-// Orders come as JSON lines on stdin, such as {"op": "subscribe", "destination": "…", "headers": {…}};
-// news go out as JSON lines on stdout: connected, message, receipt, error, closed. What the library
-// hands over for each message is kept, so that {"op": "ack", "message": 3} calls its own ack().
-// With a delay other than 0 the client connects again by itself, and subscribes again, as its
-// documentation shows.
+// Orders come as JSON lines on stdin, and news go out as JSON lines on stdout (../scripted.py). What the
+// library hands over for each message is kept, so that {"op": "ack", "message": 3} calls its own ack().
+// If it comes back, the library connects again by itself, and subscribes again, as its documentation
+// shows.
 
-import { createRequire } from "node:module";
-import { createInterface } from "node:readline";
+import { obey, require, tell } from "./orders.mjs";
 
-const require = createRequire(new URL("../../js/package.json", import.meta.url));
 const { Client } = require("@stomp/stompjs");
 const WebSocket = require("ws");
 
-const [url, heartbeat, reconnectDelay] = process.argv.slice(2);
+const [url, heartbeat, comesBack] = process.argv.slice(2);
 const messages = [];
 const transactions = new Map();
 const wanted = new Map(); // subscriptions by id, to ask for again
 const open = new Map();
 let receipts = 0;
 
-function tell(event, more = {}) {
-  process.stdout.write(`${JSON.stringify({ event, ...more })}\n`);
-}
-
 function take(message) {
   messages.push(message);
-  const body = Buffer.from(message.binaryBody).toString("utf8");
-  tell("message", { number: messages.length - 1, headers: message.headers, body });
+  const base64 = Buffer.from(message.binaryBody).toString("base64");
+  tell("message", { number: messages.length - 1, headers: message.headers, base64 });
 }
 
 function receipt(name) {
@@ -48,9 +41,9 @@ const orders = {
     wanted.delete(id);
     open.get(id).unsubscribe({ receipt: receipt(id) });
   },
-  send({ destination, body, headers, confirm }) {
-    const more = confirm === undefined ? headers : { ...headers, receipt: receipt(confirm) };
-    client.publish({ destination, body, headers: more });
+  send({ destination, base64, headers, confirm }) {
+    const more = confirm === null ? headers : { ...headers, receipt: receipt(confirm) };
+    client.publish({ destination, binaryBody: Buffer.from(base64, "base64"), headers: more });
   },
   ack: ({ message, headers }) => messages[message].ack(headers),
   nack: ({ message, headers }) => messages[message].nack(headers),
@@ -67,7 +60,7 @@ const client = new Client({
   webSocketFactory: () => new WebSocket(url, ["v12.stomp", "v11.stomp", "v10.stomp"]),
   heartbeatIncoming: Number(heartbeat),
   heartbeatOutgoing: Number(heartbeat),
-  reconnectDelay: Number(reconnectDelay),
+  reconnectDelay: comesBack === "1" ? 200 : 0,
   onConnect(frame) {
     for (const { destination, headers } of wanted.values()) {
       open.set(headers.id, client.subscribe(destination, take, { ...headers }));
@@ -75,16 +68,12 @@ const client = new Client({
     tell("connected", { headers: frame.headers });
   },
   onUnhandledMessage: take, // answers: nobody subscribed to /temp-queue/…
-  onStompError: (frame) => tell("error", { headers: frame.headers, body: frame.body }),
+  onStompError: (frame) => tell("error", { message: frame.headers.message }),
   onWebSocketClose: (event) => tell("closed", { code: event.code }),
   debug(line) {
     if (line.startsWith("<<< PONG")) tell("heartbeat");
   },
 });
 
-createInterface({ input: process.stdin }).on("line", (line) => {
-  const order = JSON.parse(line);
-  orders[order.op](order);
-});
-
+obey(orders);
 client.activate();

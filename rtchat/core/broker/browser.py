@@ -1,0 +1,122 @@
+"""Browsers read the messages of a queue and leave everything in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rtchat.core.broker.message import Message, ServerMessage
+from rtchat.core.broker.queue import Queue
+from rtchat.core.broker.subscription import Entry, Subscription
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.stomp.frames import Frame
+
+__all__ = ["Browsers", "QueueBrowser"]
+
+_BROWSED = Entry(Message("", "", Frame("")), 0)
+
+
+class QueueBrowser:
+    """Delivers what is ready in a queue to one subscription, as fast as its client reads.
+
+    It delivers each message that was ready when it began and still is when its turn comes, then a
+    MESSAGE with ``browser:end``, then nothing. An ACK or NACK makes room for more and changes
+    nothing else.
+
+    Args:
+        subscription: The subscription.
+        queue: The queue, or None if there is none of the name.
+        cork: The cork of the server, whose ``now`` decides which messages have expired.
+        end: The last message.
+    """
+
+    __slots__ = ("_cork", "_end", "_last", "_place", "_queue", "_subscription")
+
+    def __init__(
+        self, subscription: Subscription, queue: Queue | None, cork: Cork, end: Message
+    ) -> None:
+        self._subscription = subscription
+        self._queue = queue
+        self._cork = cork
+        self._end: Message | None = end
+        self._last = 0 if queue is None else queue.last_seq
+        self._place = (-10, 0)  # before the highest priority
+
+    def dispatch(self) -> None:
+        """Deliver messages while the subscriber has credit and capacity."""
+        subscription = self._subscription
+        while self._end is not None and subscription.is_ready_for(self):
+            entry = self._next()
+            if entry is None:
+                entry, self._end = Entry(self._end, 0), None
+            subscription.deliver(entry)
+            if subscription.unacked:
+                # Nothing comes back, and the queue alone answers for the memory of its messages.
+                subscription.unacked[next(reversed(subscription.unacked))] = _BROWSED
+
+    def on_drain(self) -> None:
+        """Continue: the outbound is writable again."""
+        self.dispatch()
+
+    def close(self) -> None:
+        """Stop delivering: the subscription has ended."""
+        self._end = self._queue = None
+        self._subscription.outbound.paused_sources.pop(self, None)
+
+    def acknowledged(self, entries: Sequence[Entry]) -> None:
+        """Continue: acknowledgements give the subscriber more credit."""
+        self.dispatch()
+
+    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+        """Continue: the queue has the messages anyway."""
+        self.dispatch()
+
+    def _next(self) -> Entry | None:
+        """Return the next message that the subscription wants, or None after the last one."""
+        while self._queue is not None:
+            entry = self._queue.first_after(self._place, self._last)
+            if entry is None:
+                self._queue = None
+                break
+            self._place = (-entry.message.priority, entry.seq)
+            wants = self._subscription.wants(entry.message, entry.deliveries)
+            if wants and not entry.message.is_expired(self._cork.now):
+                return entry
+        return None
+
+
+class Browsers:
+    """The browsers of all queues.
+
+    Args:
+        find_queue: Returns the queue of a name, or None.
+        cork: The cork of the server.
+        epoch: The beginning of message ids.
+    """
+
+    __slots__ = ("_cork", "_count", "_epoch", "_find_queue", "_open")
+
+    def __init__(self, find_queue: Callable[[str], Queue | None], cork: Cork, epoch: str) -> None:
+        self._find_queue = find_queue
+        self._cork = cork
+        self._epoch = epoch
+        self._count = 0
+        self._open: dict[Subscription, QueueBrowser] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, subscription: Subscription) -> QueueBrowser:
+        """Return a browser for a subscription; call its :meth:`~QueueBrowser.dispatch`."""
+        self._count += 1
+        name = subscription.destination
+        end = ServerMessage(f"{self._epoch}-b{self._count}", name, {"browser": "end"}, b"")
+        browser = QueueBrowser(subscription, self._find_queue(name), self._cork, end)
+        subscription.source = self._open[subscription] = browser
+        return browser
+
+    def close(self, subscription: Subscription) -> bool:
+        """Close the browser of a subscription; return False if it has none."""
+        browser = self._open.pop(subscription, None)
+        if browser is not None:
+            browser.close()
+        return browser is not None

@@ -1,0 +1,171 @@
+"""The messages of a queue that are ready for delivery."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from operator import attrgetter
+
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.subscription import Entry, Subscription
+from rtchat.core.stomp.frames import Frame
+
+__all__ = ["ReadyMessages"]
+
+_seq_of = attrgetter("seq")
+_TAKEN = Entry(Message("", "", Frame("")), 0)
+
+
+class ReadyMessages:
+    """Messages that are ready for delivery, by priority, then in their original order.
+
+    Attributes:
+        count: The number of messages.
+    """
+
+    __slots__ = ("_levels", "count")
+
+    def __init__(self) -> None:
+        self._levels: list[_Level] = []  # none of them empty, the highest priority first
+        self.count = 0
+
+    def append(self, entries: list[Entry]) -> None:
+        """Append messages of the same priority."""
+        self._level(entries[0].message.priority).entries += entries
+        self.count += len(entries)
+
+    def restore(self, entries: Sequence[Entry]) -> None:
+        """Put messages back into their original positions."""
+        by_priority: dict[int, list[Entry]] = {}
+        for entry in entries:
+            by_priority.setdefault(entry.message.priority, []).append(entry)
+        for priority, returned in by_priority.items():
+            self._level(priority).restore(returned)
+            self.count += len(returned)
+
+    def look_again(self, consumer: Subscription, entries: Sequence[Entry]) -> None:
+        """Let a consumer with a selector look at restored messages that it has passed."""
+        for entry in entries:
+            priority = entry.message.priority
+            if entry.seq <= consumer.cursors.get(priority, 0):
+                heappush(consumer.returned.setdefault(priority, []), entry.seq)
+        for priority in [one for one, seqs in consumer.returned.items() if len(seqs) > self.count]:
+            # It may not have looked for long. To look at all messages is less now.
+            del consumer.returned[priority], consumer.cursors[priority]
+
+    def take_first(self, consumer: Subscription) -> Entry | None:
+        """Remove and return the first message that a consumer wants, or None."""
+        for level in self._levels:
+            entry = level.take_first(consumer)
+            if entry is not None:
+                self.count -= 1
+                if not len(level):
+                    self._levels.remove(level)
+                return entry
+        return None
+
+    def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
+        """Return the first message after a place; the arguments are those of ``Queue``."""
+        for level in self._levels:
+            if -level.priority >= place[0]:
+                seq = place[1] if -level.priority == place[0] else 0
+                index = bisect_right(level.entries, seq, level.head, key=_seq_of)
+                if index < len(level.entries) and level.entries[index].seq <= last_seq:
+                    return level.entries[index]
+        return None
+
+    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
+        """Remove and return the messages for which a function returns true."""
+        removed: list[Entry] = []
+        for level in self._levels:
+            removed += level.remove_if(is_over)
+        self._levels = [level for level in self._levels if len(level)]
+        self.count -= len(removed)
+        return removed
+
+    def _level(self, priority: int) -> _Level:
+        """Return the level of a priority. A new one is empty: the caller adds a message to it."""
+        index = 0
+        for level in self._levels:
+            if level.priority == priority:
+                return level
+            index += level.priority > priority
+        new = _Level(priority)
+        self._levels.insert(index, new)
+        return new
+
+
+class _Level:
+    """The ready messages of one priority, in order of ``seq``.
+
+    A list with a moving head: taking the first message is fast, and a consumer with a selector
+    finds by bisection where its last search ended.
+    """
+
+    __slots__ = ("entries", "head", "priority")
+
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+        self.entries: list[Entry] = []
+        self.head = 0
+
+    def __len__(self) -> int:
+        return len(self.entries) - self.head
+
+    def restore(self, returned: list[Entry]) -> None:
+        # Both lists are sorted; returned messages are usually older than all others.
+        waiting = self.entries[self.head :]
+        if not waiting or returned[-1].seq < waiting[0].seq:
+            self.entries = returned + waiting
+        else:
+            self.entries = sorted(returned + waiting, key=_seq_of)
+        self.head = 0
+
+    def take_first(self, consumer: Subscription) -> Entry | None:
+        if consumer.options.selector is None:
+            entry = self.entries[self.head]
+            self._drop_head()
+            return entry
+        # The messages up to the cursor do not match this consumer's selector, except for returned
+        # ones: those did not stand here then, or have another x-delivery-count now.
+        returned = consumer.returned.get(self.priority)
+        while returned:
+            seq = heappop(returned)
+            if returned and returned[0] == seq:
+                continue  # returned twice since the last look
+            index = bisect_left(self.entries, seq, self.head, key=_seq_of)
+            entry = self.entries[index] if index < len(self.entries) else _TAKEN
+            if entry.seq == seq and consumer.wants(entry.message, entry.deliveries):
+                return self._take(index)
+        seen = consumer.cursors.get(self.priority, 0)
+        start = bisect_right(self.entries, seen, self.head, key=_seq_of)
+        for index in range(start, len(self.entries)):
+            entry = self.entries[index]
+            if consumer.wants(entry.message, entry.deliveries):
+                return self._take(index)
+            consumer.cursors[self.priority] = entry.seq
+        return None
+
+    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
+        removed = [entry for entry in self.entries[self.head :] if is_over(entry)]
+        if removed:
+            self.entries = [entry for entry in self.entries[self.head :] if not is_over(entry)]
+            self.head = 0
+        return removed
+
+    def _take(self, index: int) -> Entry:
+        entry = self.entries[index]
+        if index == self.head:
+            self._drop_head()
+        else:
+            del self.entries[index]
+        return entry
+
+    def _drop_head(self) -> None:
+        # Drop the reference: the memory of a removed message is no longer accounted for.
+        self.entries[self.head] = _TAKEN
+        self.head += 1
+        if self.head > 64 and self.head * 2 > len(self.entries):
+            del self.entries[: self.head]
+            self.head = 0

@@ -1,0 +1,126 @@
+"""Any interleaving of publishers, subscribers that read or do not, and time: nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.examples import examples
+
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.stomp.limits import Limits
+from rtchat.testing import Broker, Client
+
+KIB = 1024
+LIMIT = 1024 * KIB
+RATE = 16 * KIB
+SIZES = [100, 5 * KIB, 64 * KIB]
+TOPICS = ["/topic/a", "/topic/b", "/topic/a,/topic/b"]
+WAYS = [
+    ("/topic/a", {}),
+    ("/topic/b", {}),
+    ("/topic/#", {}),
+    ("/topic/a", {"ack": "client", "prefetch_count": "3"}),
+]
+PUBLISHERS = 4
+
+publishing = st.tuples(
+    st.just("publish"),
+    st.integers(0, PUBLISHERS - 1),
+    st.sampled_from(TOPICS),
+    st.sampled_from(SIZES),
+    st.integers(1, 60),
+)
+reading = st.tuples(st.just("read"), st.integers(0, len(WAYS) - 1))
+ticks = st.tuples(st.just("tick"))
+actions = st.lists(st.one_of(publishing, publishing, reading, ticks), max_size=40)
+
+
+class Reader:
+    """A subscriber that does not read until it is told to."""
+
+    def __init__(self, broker: Broker, destination: str, headers: dict[str, str]) -> None:
+        self.client = broker.connect()
+        self.client.subscribe(destination, "s", **headers)
+        self.client.stall()
+        self.destination = destination
+        self.has_acks = bool(headers)
+        self.got: list[tuple[int, int, str]] = []
+
+    def read(self) -> None:
+        """Read all that waits, and acknowledge it."""
+        self.client.read_on()
+        while frames := list(self.client.received()):
+            for frame in frames:
+                assert frame.command == "MESSAGE", frame
+                publisher, number, _ = frame.body.split(b" ", 2)
+                self.got.append((int(publisher), int(number), frame.headers["destination"]))
+            if self.has_acks:
+                self.client.ack(frames[-1])
+        self.client.stall()
+
+    def wants(self, topic: str) -> bool:
+        """Return whether it is to get messages of a topic."""
+        return self.destination in (topic, "/topic/#")
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=examples(60, 1000), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(actions)
+def test_everything_arrives_in_order_and_no_backlog_exceeds_the_limit(
+    steps: Sequence[tuple[str, ...]],
+) -> None:
+    limits = Limits(max_backlog_bytes=LIMIT, stalled_backlog_bytes=LIMIT)
+    broker = Broker(limits, BrokerLimits(min_topic_rate=RATE))
+    readers = [Reader(broker, destination, headers) for destination, headers in WAYS]
+    publishers = [broker.connect() for _ in range(PUBLISHERS)]
+    sent: list[tuple[int, int, str]] = []
+    count = ticked = 0
+
+    def check() -> None:
+        for protocol in broker._factory.protocols:
+            # Half of the limit, one message to two topics, and what time has let through.
+            largest = 2 * (max(SIZES) + 2 * KIB)
+            most = LIMIT // 2 + largest + ticked * (RATE + largest)
+            assert protocol.held_bytes <= most
+
+    for step in steps:
+        if step[0] == "publish":
+            publisher, topic, size, times = int(step[1]), step[2], int(step[3]), int(step[4])
+            for _ in range(times):
+                body = b"%d %d " % (publisher, count) + b"." * size
+                publishers[publisher].send(topic, body)
+                sent += [(publisher, count, name) for name in topic.split(",")]
+                count += 1
+        elif step[0] == "read":
+            readers[int(step[1])].read()
+        elif ticked < 5:
+            ticked += 1
+            broker.advance(1)
+        check()
+    while any(publisher.is_paused for publisher in publishers):
+        for reader in readers:
+            reader.read()
+    for reader in readers:
+        reader.read()
+        expected = [one for one in sent if reader.wants(one[2])]
+        for number in range(PUBLISHERS):
+            own = [one for one in expected if one[0] == number]
+            assert [one for one in reader.got if one[0] == number] == own
+        assert not reader.client.is_closed
+    _nothing_is_left(broker, publishers)
+
+
+def _nothing_is_left(broker: Broker, publishers: Sequence[Client]) -> None:
+    congestion = broker._core.congestion
+    broker.advance(1)
+    assert not congestion.active
+    assert not congestion._flows
+    assert not broker._core.waiting._places
+    assert broker._core.budget.used == 0
+    for publisher in publishers:
+        publisher.disconnect()
