@@ -249,7 +249,8 @@ class SplicingWriter(ConnectionWriter):
 
     @override
     def resumeProducing(self) -> None:
-        self._drained_bytes += self._handed_over_bytes
+        if self.waiting_bytes:
+            self._drained_bytes += self._handed_over_bytes
         if self._pipe is not None and self._socket is not None:
             sink = self._socket.fileno()
             self._pipe_bytes -= self._pipe.drain_into(sink, self._pipe_bytes)
