@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -45,6 +46,17 @@ def test_a_copy_of_an_open_file_has_everything_and_leaves_it_as_it_was(path: Pat
     ]
 
 
+def test_a_copy_of_a_closed_file_leaves_nothing_beside_it(path: Path) -> None:
+    file = open_file(path)
+    file.write(batch(0, 3))
+    file.close()
+    before = path.stat()
+    assert back_up(path, path.with_name("copy.sqlite")) == 3
+    assert others(path.parent) == ["copy.sqlite", "history.sqlite", "history.sqlite-lock"]
+    after = path.stat()
+    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+
+
 def test_a_copy_that_is_put_back_has_new_epochs_once(path: Path) -> None:
     copy = path.with_name("copy.sqlite")
     file = open_file(path)
@@ -72,6 +84,31 @@ def test_a_copy_may_be_put_where_there_is_no_file(path: Path, tmp_path: Path) ->
     file.close()
     assert restore(path, tmp_path / "new.sqlite") == 3
     assert len(open_file(tmp_path / "new.sqlite").read(1, 0, 9)) == 3
+
+
+def test_what_is_put_back_may_be_used_by_who_used_the_file_before(path: Path) -> None:
+    copy = path.with_name("copy.sqlite")
+    open_file(path).close()
+    back_up(path, copy)
+    path.chmod(0o660)
+    restore(copy, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_leaves_the_file_to_its_owner(path: Path) -> None:
+    copy = path.with_name("copy.sqlite")
+    open_file(path).close()
+    back_up(path, copy)
+    os.chown(path, 65534, 65534)
+    restore(copy, path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
+def test_nothing_is_created_where_nothing_can_be_put(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="no such file"):
+        restore(tmp_path / "none", path)
+    assert others(tmp_path) == []
 
 
 def test_nothing_is_put_back_under_a_running_server(path: Path) -> None:
