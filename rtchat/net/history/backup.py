@@ -101,7 +101,7 @@ def _copied(path: Path, part: Path) -> int:
 
 
 def _give_as(path: Path, part: Path) -> None:
-    """Give a file the permissions and the owner of the one that it replaces."""
+    """Set the permissions and the owner of a file to those of the one that it replaces."""
     there = path.stat()
     part.chmod(stat.S_IMODE(there.st_mode))
     with suppress(PermissionError):  # only root may give files away

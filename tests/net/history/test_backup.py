@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -168,3 +170,37 @@ def test_the_commands(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as end:
         cli.main(["backup", str(path), str(copy)])
     assert str(end.value) == f"rtchat: {copy}: it exists already; name a new file"
+
+
+@pytest.mark.parametrize(
+    "output, said", [(None, "standard output is closed"), ("/dev/full", "No space left on device")]
+)
+def test_output_that_cannot_be_written_is_said_in_a_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch, output: str | None, said: str
+) -> None:
+    open_file(path).close()
+    file = None if output is None else open(output, "w", encoding="utf-8")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", file)
+    with pytest.raises(SystemExit, match=said):
+        cli.main(["backup", str(path), f"{path}-copy"])
+    if file is not None:
+        file.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_part_of_a_copy(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def check_kind(_: sqlite3.Connection) -> None:
+        os.kill(os.getpid(), number)
+
+    open_file(path).close()
+    monkeypatch.setattr("rtchat.net.history.backup.check_kind", check_kind)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it would end the tests
+    try:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["backup", str(path), f"{path}-copy"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 128 + number
+    assert others(path.parent) == ["history.sqlite", "history.sqlite-lock"]
