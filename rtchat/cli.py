@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     options = _parse(arguments)
     if options.command in ("backup", "restore"):
-        _copy(options)
+        try:
+            _copy(options)
+        except KeyboardInterrupt:
+            raise SystemExit(128 + signal.SIGINT) from None
         return
     command = _Command(options)
     try:
@@ -122,6 +125,11 @@ def _copy(options: argparse.Namespace) -> None:
     """Copy a history file, or put a copy back."""
     from rtchat.net.history.backup import back_up, restore  # SQLite is for these commands only
 
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    output = Output()
+    before = signal.signal(signal.SIGTERM, end)  # so that no part of a copy is left
     try:
         if options.command == "backup":
             count, path = back_up(options.file, options.copy), options.copy
@@ -129,7 +137,9 @@ def _copy(options: argparse.Namespace) -> None:
             count, path = restore(options.copy, options.file), options.file
     except StoreUnusable as error:
         raise SystemExit(f"rtchat: {error}") from None
-    sys.stdout.write(f"{path}: {count} messages\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    output.write(os.fsencode(path) + f": {count} messages".encode())
 
 
 def _text(word: str) -> str:

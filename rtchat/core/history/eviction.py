@@ -24,10 +24,11 @@ class EvictionOrder:
     here. It is built when the store is full for the first time.
     """
 
-    __slots__ = ("_heap",)
+    __slots__ = ("_heap", "_max_entries")
 
     def __init__(self) -> None:
         self._heap: list[_Entry] | None = None
+        self._max_entries = 0
 
     def changed(self, stream: Stream, streams: Iterable[Stream]) -> None:
         """Take note of a stream that is new in the store, or has lost messages."""
@@ -35,10 +36,8 @@ class EvictionOrder:
         if heap is None:
             return
         heappush(heap, _entry(stream))
-        if len(heap) > _SPARE_ENTRIES:
-            stored = [one for one in streams if one.is_stored]
-            if len(heap) > 2 * len(stored) + _SPARE_ENTRIES:
-                self._build(stored)
+        if len(heap) > self._max_entries:
+            self._build(streams)
 
     def next(self, streams: Iterable[Stream], unit: int, most: int = 16) -> Stream | None:
         """Return the stream to evict, or None if none should be now.
@@ -78,6 +77,8 @@ class EvictionOrder:
     def _build(self, streams: Iterable[Stream]) -> list[_Entry]:
         heap = self._heap = [_entry(stream) for stream in streams if stream.is_stored]
         heapify(heap)
+        # Looking at all streams again pays once as many entries are new.
+        self._max_entries = 2 * len(heap) + _SPARE_ENTRIES
         return heap
 
 

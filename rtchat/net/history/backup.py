@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,7 @@ def restore(copy: Path, path: Path) -> int:
     Raises:
         StoreUnusable: Nothing was changed; the text says which file is the reason, and why.
     """
+    is_new = not path.exists()
     with _reasons(path):
         lock = lock_file(path)
     try:
@@ -63,10 +65,16 @@ def restore(copy: Path, path: Path) -> int:
                 with suppress(sqlite3.OperationalError):  # an older rtchat wrote no life
                     file.execute("UPDATE server SET life = ''")
             with _reasons(path):
+                _give_as(path, part)
                 for end in ("-wal", "-shm"):
                     Path(f"{path}{end}").unlink(missing_ok=True)
                 os.replace(part, path)
                 os.ftruncate(lock, 0)
+    except StoreUnusable:
+        if is_new:
+            for end in ("", "-lock"):
+                Path(f"{path}{end}").unlink(missing_ok=True)
+        raise
     finally:
         os.close(lock)
     return count
@@ -77,9 +85,11 @@ def _copied(path: Path, part: Path) -> int:
     with _reasons(path):
         if not path.is_file():
             raise StoreUnusable("there is no such file")
-        # Read-only, so that a file of a stopped server stays as it was left.
+        # Read-only, so that what a killed server has left stays as it is. Where nothing waits to
+        # be tidied up, only a connection that may write removes the files that SQLite needs.
+        mode = "ro" if Path(f"{path.resolve()}-wal").exists() else "rw"
         with (
-            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as source,
             closing(sqlite3.connect(part, isolation_level=None)) as target,
         ):
             check_kind(source)
@@ -88,6 +98,14 @@ def _copied(path: Path, part: Path) -> int:
             if target.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise StoreUnusable("it is damaged")
             return int(target.execute("SELECT count(*) FROM message").fetchone()[0])
+
+
+def _give_as(path: Path, part: Path) -> None:
+    """Set the permissions and the owner of a file to those of the one that it replaces."""
+    there = path.stat()
+    part.chmod(stat.S_IMODE(there.st_mode))
+    with suppress(PermissionError):  # only root may give files away
+        os.chown(part, there.st_uid, there.st_gid)
 
 
 @contextmanager

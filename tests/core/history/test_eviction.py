@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.core import errors
 from support.history import Keeper, offsets
 
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
+from rtchat.core.history.stream import Stream
 
 RULES = [HistoryRule("/topic/chat*", 9, 600.0)]
 
@@ -213,3 +215,23 @@ def test_a_long_time_with_evictions_takes_no_more_memory(tmp_path: Path) -> None
         eviction.changed(next(iter(streams.values())), streams.values())
     assert eviction._heap is not None
     assert len(eviction._heap) < 100
+
+
+def test_all_streams_are_looked_at_once_per_round_of_changes(tmp_path: Path) -> None:
+    server = keeper(tmp_path, 200)
+    for number in range(201):
+        server.fill(f"/topic/chat.{number}", 1)
+    looks = 0
+
+    class Counted(dict[str, Stream]):
+        def values(self) -> Any:
+            for stream in super().values():
+                nonlocal looks
+                looks += 1
+                yield stream
+
+    streams = Counted(server.history._streams)
+    # Retention has removed messages of each.
+    for stream in list(server.history._streams.values()):
+        server.history._eviction.changed(stream, streams.values())
+    assert looks <= 2 * len(streams)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -45,6 +48,17 @@ def test_a_copy_of_an_open_file_has_everything_and_leaves_it_as_it_was(path: Pat
     ]
 
 
+def test_a_copy_of_a_closed_file_leaves_nothing_beside_it(path: Path) -> None:
+    file = open_file(path)
+    file.write(batch(0, 3))
+    file.close()
+    before = path.stat()
+    assert back_up(path, path.with_name("copy.sqlite")) == 3
+    assert others(path.parent) == ["copy.sqlite", "history.sqlite", "history.sqlite-lock"]
+    after = path.stat()
+    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+
+
 def test_a_copy_that_is_put_back_has_new_epochs_once(path: Path) -> None:
     copy = path.with_name("copy.sqlite")
     file = open_file(path)
@@ -72,6 +86,31 @@ def test_a_copy_may_be_put_where_there_is_no_file(path: Path, tmp_path: Path) ->
     file.close()
     assert restore(path, tmp_path / "new.sqlite") == 3
     assert len(open_file(tmp_path / "new.sqlite").read(1, 0, 9)) == 3
+
+
+def test_what_is_put_back_may_be_used_by_who_used_the_file_before(path: Path) -> None:
+    copy = path.with_name("copy.sqlite")
+    open_file(path).close()
+    back_up(path, copy)
+    path.chmod(0o660)
+    restore(copy, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_leaves_the_file_to_its_owner(path: Path) -> None:
+    copy = path.with_name("copy.sqlite")
+    open_file(path).close()
+    back_up(path, copy)
+    os.chown(path, 65534, 65534)
+    restore(copy, path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
+def test_nothing_is_created_where_nothing_can_be_put(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="no such file"):
+        restore(tmp_path / "none", path)
+    assert others(tmp_path) == []
 
 
 def test_nothing_is_put_back_under_a_running_server(path: Path) -> None:
@@ -131,3 +170,37 @@ def test_the_commands(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as end:
         cli.main(["backup", str(path), str(copy)])
     assert str(end.value) == f"rtchat: {copy}: it exists already; name a new file"
+
+
+@pytest.mark.parametrize(
+    "output, said", [(None, "standard output is closed"), ("/dev/full", "No space left on device")]
+)
+def test_output_that_cannot_be_written_is_said_in_a_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch, output: str | None, said: str
+) -> None:
+    open_file(path).close()
+    file = None if output is None else open(output, "w", encoding="utf-8")  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", file)
+    with pytest.raises(SystemExit, match=said):
+        cli.main(["backup", str(path), f"{path}-copy"])
+    if file is not None:
+        file.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_part_of_a_copy(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def check_kind(_: sqlite3.Connection) -> None:
+        os.kill(os.getpid(), number)
+
+    open_file(path).close()
+    monkeypatch.setattr("rtchat.net.history.backup.check_kind", check_kind)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it would end the tests
+    try:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["backup", str(path), f"{path}-copy"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 128 + number
+    assert others(path.parent) == ["history.sqlite", "history.sqlite-lock"]
