@@ -16,9 +16,17 @@ const CUT_ITEMS = 2000;
 
 const MINUTE_MS = 60000;
 
-/** Return the beginning of the reader's day, in ms since 1970. */
-function dayOf(at) {
-  return new Date(at).setHours(0, 0, 0, 0);
+/** Return a function from a time to the beginning of the reader's day, in ms since 1970; most times are of one day. */
+function dayFinder() {
+  let begin = 0;
+  let end = 0;
+  return (at) => {
+    if (at < begin || at >= end) {
+      begin = new Date(at).setHours(0, 0, 0, 0);
+      end = new Date(at).setHours(24, 0, 0, 0);
+    }
+    return begin;
+  };
 }
 
 /** Return whether the message `one` belongs behind `other`, which arrived later. */
@@ -42,6 +50,7 @@ function continues(above, row) {
 export class Conversation {
   #items = [];
   #pending = [];
+  #last = null; // the last row with an offset
   #seen = new SeenIds(MAX_ITEMS);
   #days = new Map(); // day, and how many lines of that day stand above -> the row
   #display = null;
@@ -83,8 +92,7 @@ export class Conversation {
 
   /** {epoch, offset} of the last message, or null without history. */
   get lastPosition() {
-    const row = this.#items.findLast(({ kind, offset }) => kind === "message" && offset !== null);
-    return row === undefined ? null : { epoch: row.epoch, offset: row.offset };
+    return this.#last === null ? null : { epoch: this.#last.epoch, offset: this.#last.offset };
   }
 
   /** Add a message that arrived. Return its row, or null if its id is known already. */
@@ -101,6 +109,7 @@ export class Conversation {
       .filter(({ id }) => this.#seen.add(id))
       .map((message) => this.#received(message));
     this.#items.unshift(...rows);
+    this.#last ??= rows.findLast(({ offset }) => offset !== null) ?? null;
     this.#changed();
   }
 
@@ -259,7 +268,9 @@ export class Conversation {
       }
     }
     items.splice(place, 0, row);
-    if (this.#items.length > MAX_ITEMS) this.#items.splice(0, CUT_ITEMS);
+    const hasOffset = row.kind === "message" && row.offset !== null;
+    if (hasOffset && (this.#last === null || !isBehind(this.#last, row))) this.#last = row;
+    if (items.length > MAX_ITEMS) items.splice(0, CUT_ITEMS);
     this.#changed();
   }
 
@@ -287,6 +298,7 @@ export class Conversation {
 
   #build() {
     const rows = [];
+    const dayOf = dayFinder();
     const lines = new Map(); // day -> how many lines it has so far
     let above = null;
     let day = null;

@@ -28,7 +28,7 @@ export function announce(words) {
 }
 
 /** A page without a frame for so long is hidden, or as good as hidden. */
-const NO_FRAME_MS = 250;
+const NO_FRAME_MS = 1000;
 
 /**
  * Return a function that runs `act` once in the next animation frame, however often it is called. A hidden page has no

@@ -408,6 +408,14 @@ def test_a_command_runs(block: Block) -> None:
     finished(["bash", "-ec", block.text], ROOT)
 
 
+def test_the_protocol_page_says_of_compression_what_the_server_does(server: Server) -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    [row] = re.findall(r"^\| compression \| (.*?) \|", page, re.MULTILINE)
+    with connect(f"ws://127.0.0.1:{server.http}/ws", compression="deflate") as client:
+        assert [found.name for found in client.protocol.extensions] == ["permessage-deflate"]
+    assert "permessage-deflate" in row
+
+
 @those("stomp")
 def test_a_frame_is_taken(block: Block, server: Server) -> None:
     with closing(Wire(server.stomp)) as wire:

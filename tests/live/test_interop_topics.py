@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import pytest
 from support.interop.peer import Peer
 from support.interop.peers import PEERS, open_peer
-from support.process import Server, free_port, tutorial_ini
+from support.process import ROOT, Server, free_port, tutorial_ini
 from support.wire import Wire
 
 pytestmark = [pytest.mark.live]
@@ -113,3 +114,28 @@ def test_a_topic_is_left(peer: Peer, topic: str) -> None:
     peer.send(topic, "no subscriber")
     peer.expect_silence()
     assert peer.errors.empty()
+
+
+def test_the_readme_has_every_library_and_what_it_cannot_do() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ") and line.count("|") == 7
+    ]
+    cannot = {"\N{EN DASH}": False, "yes": True}
+    for name, peer in PEERS.items():
+        short = name.removeprefix("stomp.py ") if name.startswith("stomp.py") else name
+        row = next(row for row in rows if _names(row[0]) & {name, short})
+        assert [cannot[cell] for cell in row[2:]] == [
+            peer.can_send_bytes,
+            peer.can_have_any_header,
+            peer.can_acknowledge_in_transactions,
+            peer.has_heartbeats,
+        ], name
+
+
+def _names(cell: str) -> set[str]:
+    """Return the names in the first cell of a row, which has versions in parentheses."""
+    plain = re.sub(r"\([^)]*\)", "", cell).replace(" and ", ",").replace("stomp.py 1.2", "1.2")
+    return {part.strip() for part in plain.split(",")}

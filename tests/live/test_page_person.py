@@ -386,10 +386,11 @@ def test_a_room_has_one_name_however_it_is_written(serve: Serve, open_window: Op
     expect(bob.page.locator("#rooms .talk-name")).to_have_text(["#caf\u00e9"])
     # A program's destination that no address leads to is not listed beside it.
     with Wire(server.stomp) as wire:
-        wire.connect()
-        wire.publish("/topic/chat.CAF\u00c9", "x")
-        wire.publish("/topic/chat.tea", "x")
-    expect(ada.page.locator("#more-rooms .talk-name")).to_have_text(["#tea"])
+        wire.send("CONNECT\naccept-version:1.2\nnick:robot\n\n\0")
+        assert wire.frame().command == "CONNECTED"
+        wire.subscribe("/topic/chat.CAF\u00c9")
+        bob.say("/join Tea")
+        expect(ada.page.locator("#more-rooms .talk-name")).to_have_text(["#tea"])
 
 
 def test_a_sign_is_a_room_and_what_is_none_is_refused(

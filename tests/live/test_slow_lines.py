@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.process import Server, free_port
@@ -99,6 +100,26 @@ def test_a_browser_behind_a_front_that_has_taken_all_is_not_cut(
         with browser, connection:
             connection.sendall(bytes(_BULK_BYTES))
             read_slowly(browser, _BULK_BYTES)
+            connection.sendall(b"more")
+            read_slowly(browser, 4)
+
+
+def test_a_browser_behind_a_front_on_a_unix_socket_is_not_cut(
+    target: socket.socket, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.sock"
+    config = _CONFIG.replace("{target}", str(target.getsockname()[1]))
+    # Such a socket holds little and is taken from in steps: a slower line, and more time.
+    config = config.replace(f"ping_timeout = {_TIMEOUT_S}", "ping_timeout = 2.5")
+    listen = f"http = unix:{path}\nhttp://127.0.0.1:{{http}}\nstomp://127.0.0.1:{{stomp}}"
+    with (
+        Server.on_free_ports(tmp_path, config, listen) as server,
+        SlowLine(path, _BYTES_PER_S // 5, 100_000) as line,
+    ):
+        browser, connection = open_browser(server, target, line.port)
+        with browser, connection:
+            connection.sendall(bytes(_BULK_BYTES // 3))
+            read_slowly(browser, _BULK_BYTES // 3)
             connection.sendall(b"more")
             read_slowly(browser, 4)
 

@@ -229,10 +229,11 @@ def test_who_publishes_elsewhere_feels_nothing_of_it(server: Server) -> None:
 
 
 def test_a_program_that_waits_for_its_receipt_gets_through(server: Server) -> None:
-    with stalled(server, "TCP") as slow, open_wire(server, "TCP") as flooding:
-        flood(flooding, 400, 64 * _KIB, ends=False)
+    topic = "/topic/receipts"
+    with stalled(server, "TCP", topic) as slow, open_wire(server, "TCP") as flooding:
+        flood(flooding, 400, 64 * _KIB, topic, ends=False)
         until("slow subscriber", lambda: f"{slow.port}: session" in server.log())
-        publish(_TOPIC, "here I am", port=server.stomp, timeout_s=30)
+        publish(topic, "here I am", port=server.stomp, timeout_s=30)
 
 
 def test_a_client_that_reads_when_it_has_sent_everything_is_no_deadlock(server: Server) -> None:
@@ -240,9 +241,9 @@ def test_a_client_that_reads_when_it_has_sent_everything_is_no_deadlock(server: 
     count, size = 220, 64 * _KIB
     with open_wire(server, "TCP", receive_buffer_bytes=65_536) as client:
         client.socket.settimeout(30)
-        client.subscribe(_TOPIC)
+        client.subscribe("/topic/alone")
         for number in range(count):
-            client.send(message_bytes(_TOPIC, b"%d " % number + b"." * size))
+            client.send(message_bytes("/topic/alone", b"%d " % number + b"." * size))
         read_all(client, count)
 
 

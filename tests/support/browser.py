@@ -61,6 +61,7 @@ _PREFERENCES: dict[str, str | float | bool] = {
 # A browser reports each failed attempt to connect by itself; no page can keep it from that.
 _EXPECTED_WHILE_OFFLINE = re.compile(
     "WebSocket connection to 'wss?://"  # Chromium
+    "|Failed to load resource: net::ERR_CONNECTION_REFUSED"  # the page asks why it was cut off
     "|Firefox can.t establish a connection to the server at wss?://"
     "|The connection to wss?://[^ ]* was interrupted while the page was loading"
 )
@@ -177,7 +178,11 @@ class Window:
         ]
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not _EXPECTED_WHILE_OFFLINE.match(message.text):
+        if message.type != "error" or _EXPECTED_WHILE_OFFLINE.match(message.text):
+            return
+        # Before it says why it is offline, the page asks the server; nor can that be kept quiet.
+        is_question = urlsplit(message.location["url"]).path == "/embed/check"
+        if not (is_question and "net::ERR_CONNECTION" in message.text):
             self.complaints.append(f"console: {message.text}")
 
     def _on_error(self, error: Error) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -72,7 +73,7 @@ class Need:
         return None
 
 
-_MATRIX = "that client in tests/live/test_interop_*.py"
+_MATRIX = "that client in tests/live/test_interop_queues.py"
 
 NEEDS = (
     Need(
@@ -115,7 +116,7 @@ NEEDS = (
         "RabbitMQ",
         ("rabbitmq-server",),
         ("rabbitmq-server",),
-        "stompjs through the gateway in tests/live/test_demos.py; tests/live/test_differential.py",
+        "the STOMP demo in tests/live/test_demos.py; tests/live/test_differential.py",
     ),
     Need(
         "ActiveMQ",
@@ -178,7 +179,8 @@ def report(absent: Sequence[Need], *, is_error: bool) -> str:
     verb = "needed by" if is_error else "skipped"
     lines += [f"  {need.name:<{width}}  {verb}: {need.tests}" for need in absent]
     packages = " ".join(package for need in absent for package in need.packages)
-    lines += ["", "Install them with:", "", f"  apt-get install {packages}", ""]
+    command = textwrap.wrap(f"apt-get install {packages}", 90, break_on_hyphens=False)
+    lines += ["", "Install them with:", "", "  " + " \\\n    ".join(command), ""]
     if is_error:
         lines += ["CI=true: no test may be skipped, so no test was run.", ""]
     return "\n".join(lines)

@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
+from support.sockets import connect
 from typing_extensions import Self
 
 __all__ = ["SlowLine"]
@@ -18,16 +20,18 @@ class SlowLine:
     """Hands bytes between one client and a server, those of the server at a limited speed.
 
     Args:
-        target: The server's port.
+        target: The server's port, or its Unix socket.
         bytes_per_s: The speed.
+        most_bytes: How much is taken and not handed on at most.
 
     Attributes:
         port: Where the client connects to.
     """
 
-    def __init__(self, target: int, bytes_per_s: int) -> None:
+    def __init__(self, target: int | Path, bytes_per_s: int, most_bytes: int = 1 << 30) -> None:
         self._piece = int(bytes_per_s * _STEP_S)
         self._held = bytearray()
+        self._most_bytes = most_bytes
         self._has_ended = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -54,10 +58,11 @@ class SlowLine:
         """How much was taken and not handed on."""
         return len(self._held)
 
-    def _accept(self, target: int) -> None:
+    def _accept(self, target: int | Path) -> None:
         with suppress(OSError):
             self._client, _ = self._listener.accept()
-            self._server = socket.create_connection(("127.0.0.1", target))
+            self._server = connect(target)
+            self._server.settimeout(None)
             for work in (self._take, self._hand_on):
                 self._threads.append(threading.Thread(target=work, daemon=True))
                 self._threads[-1].start()
@@ -68,8 +73,10 @@ class SlowLine:
 
     def _take(self) -> None:
         with suppress(OSError):
-            while data := self._server.recv(1 << 20):
+            while data := self._server.recv(65536):
                 self._held += data
+                while len(self._held) > self._most_bytes:
+                    time.sleep(_STEP_S)
         self._has_ended = True
 
     def _hand_on(self) -> None:

@@ -135,7 +135,9 @@ class Broker:
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
-        self.congestion = Congestion(self.waiting, self.cork, self.limits.min_topic_rate)
+        self.congestion = Congestion(
+            self.waiting, self.cork, self.limits.min_topic_rate, self.events.unusual
+        )
         self.publishing = Publishing(
             epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
         )

@@ -80,8 +80,22 @@ class QueueBrowser:
             self._place = (-entry.message.priority, entry.seq)
             wants = self._subscription.wants(entry.message, entry.deliveries)
             if wants and not entry.message.is_expired(self._cork.now):
-                return entry
+                return _without_end(entry)
         return None
+
+
+def _without_end(entry: Entry) -> Entry:
+    """Return a message without the header that only the server may add to one of a browser."""
+    message, frame = entry.message, entry.message.frame
+    # Compared trimmed, because STOMP 1.0 clients trim.
+    if not any(name.strip() == "browser" for name in frame.headers):
+        return entry
+    headers = {name: value for name, value in frame.headers.items() if name.strip() != "browser"}
+    own = Frame(frame.command, headers, frame.body)
+    copy = Message(message.id, message.destination, own, message.reply_to, message.position)
+    browsed = Entry(copy, entry.seq)
+    browsed.deliveries = entry.deliveries
+    return browsed
 
 
 class Browsers:

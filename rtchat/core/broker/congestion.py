@@ -123,6 +123,7 @@ class Congestion:
         waiting: The sessions that wait.
         cork: The cork of the server.
         min_rate: How many bytes a topic takes each second in any case.
+        unusual: See :class:`~rtchat.core.broker.events.Events`.
 
     Attributes:
         active: Empty unless SENDs have to be looked at: it has the lagging subscribers, and the
@@ -130,12 +131,15 @@ class Congestion:
         readers: The lagging subscribers, by session.
     """
 
-    __slots__ = ("_cork", "_flows", "_min_rate", "_waiting", "active", "readers")
+    __slots__ = ("_cork", "_flows", "_min_rate", "_unusual", "_waiting", "active", "readers")
 
-    def __init__(self, waiting: WaitingLines, cork: Cork, min_rate: int) -> None:
+    def __init__(
+        self, waiting: WaitingLines, cork: Cork, min_rate: int, unusual: dict[object, None]
+    ) -> None:
         self._waiting = waiting
         self._cork = cork
         self._min_rate = min_rate
+        self._unusual = unusual
         self._flows: dict[str, _Flow] = {}
         self.active: dict[Lagging | _Flow, None] = {}
         self.readers: dict[object, Lagging] = {}
@@ -229,12 +233,12 @@ class Congestion:
             if lagging:
                 flow = self._flows[name] = _Flow(name)
                 flow.lagging = lagging
-                self.active[flow] = None
+                self._activate(flow)
         return flow
 
     def _add(self, lagging: Lagging) -> None:
         self.readers[lagging.reader] = lagging
-        self.active[lagging] = None
+        self._activate(lagging)
         lagging.outbound.paused_sources[lagging] = None
         for flow in self._flows.values():
             if lagging.concerns(flow.name):
@@ -249,7 +253,8 @@ class Congestion:
         self._remove(lagging, has_read=True)
 
     def _remove(self, lagging: Lagging, *, has_read: bool = False) -> None:
-        del self.readers[lagging.reader], self.active[lagging]
+        del self.readers[lagging.reader]
+        self._deactivate(lagging)
         lagging.outbound.paused_sources.pop(lagging, None)
         for flow in list(self._flows.values()):
             flow.relieved.pop(lagging, None)
@@ -292,4 +297,13 @@ class Congestion:
 
     def _close(self, flow: _Flow) -> None:
         self._flows.pop(flow.name, None)
-        self.active.pop(flow, None)
+        self._deactivate(flow)
+
+    def _activate(self, what: Lagging | _Flow) -> None:
+        self.active[what] = None
+        self._unusual[self] = None
+
+    def _deactivate(self, what: Lagging | _Flow) -> None:
+        self.active.pop(what, None)
+        if not self.active:
+            self._unusual.pop(self, None)

@@ -144,8 +144,6 @@ def passed_on_headers(message: Message) -> dict[str, str]:
             if (name if SPECIAL.search(name) is None else _without_breaks(name)).strip()
             not in dropped
         }
-        if "browser" in headers and headers["browser"].strip() == "end":
-            del headers["browser"]  # only the server ends the reading of a queue
     if message.reply_to:
         headers["reply-to"] = message.reply_to
     return headers

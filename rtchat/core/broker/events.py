@@ -54,6 +54,10 @@ class Events:
     """The listeners of one broker, by event.
 
     An event that no listener overrides costs nothing but a look at an empty list.
+
+    Attributes:
+        unusual: Empty while a SEND to a topic needs nothing but its delivery: there is no listener
+            to ``published``, and nothing else that put itself in here.
     """
 
     __slots__ = (
@@ -64,12 +68,14 @@ class Events:
         "retention_changed",
         "subscribed",
         "unsubscribed",
+        "unusual",
     )
 
     def __init__(self) -> None:
         self.subscribed: list[Callable[[Subscription], None]] = []
         self.unsubscribed: list[Callable[[Subscription], None]] = []
         self.published: list[Callable[[Message], None]] = []
+        self.unusual: dict[object, None] = {}
         self.retention_changed: list[Callable[[str], None]] = []
         self.queue_full: list[Callable[[str, int, int], None]] = []
         self.queue_drained: list[Callable[[str, int, int], None]] = []
@@ -77,6 +83,11 @@ class Events:
 
     def add(self, listener: BrokerEvents) -> None:
         """Add a listener, for the events whose methods it overrides; called in order of adding."""
-        for event in self.__slots__:
+        for event in _EVENTS:
             if getattr(type(listener), event) is not getattr(BrokerEvents, event):
                 getattr(self, event).append(getattr(listener, event))
+        if self.published:
+            self.unusual[self] = None
+
+
+_EVENTS = tuple(name for name in Events.__slots__ if name != "unusual")

@@ -49,9 +49,9 @@ class Publishing:
         "_cork",
         "_epoch",
         "_full_queues",
-        "_published",
         "_queues",
         "_router",
+        "_unusual",
         "message_count",
     )
 
@@ -71,7 +71,7 @@ class Publishing:
         self._congestion = congestion
         self._congested = congestion.active
         self._cork = cork
-        self._published = router.published
+        self._unusual = router.unusual
         self.message_count = 0
 
     def place_to_wait(
@@ -132,7 +132,7 @@ class Publishing:
             queue.put(Message(f"{self._epoch}-{number}", name, frame))
             return ""
         target = route.topic
-        if target is None or self._published or self._congested:
+        if target is None or self._unusual:
             if self._congested and publisher is not None:
                 place = self._congestion.place_to_wait(route, publisher)
                 if place:
@@ -159,7 +159,7 @@ class Publishing:
         if queue is not None:
             return queue.capacity_for(size_of(frame))
         target = route.topic
-        if target is None or self._published or self._congested:
+        if target is None or self._unusual:
             return 0
         if target.generation != self._router.generation:
             self._router.renew(target)

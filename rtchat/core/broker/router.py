@@ -207,6 +207,7 @@ class Router:
         published: The listeners to ``published``.
         topic_storage: The storage of messages to topics; None for a single node.
         topics: Topics and patterns with subscriptions, by name.
+        unusual: See :class:`~rtchat.core.broker.events.Events`.
     """
 
     __slots__ = (
@@ -223,6 +224,7 @@ class Router:
         "published",
         "topic_storage",
         "topics",
+        "unusual",
     )
 
     def __init__(
@@ -244,6 +246,7 @@ class Router:
         self.has_patterns = False
         self.providers: list[DestinationProvider] = []
         self.published = events.published
+        self.unusual = events.unusual
         self.topic_storage: Storage | None = None
         self.topics: dict[str, Topic] = {}
 

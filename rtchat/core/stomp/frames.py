@@ -139,8 +139,6 @@ _UNESCAPES = {
 SPECIAL = re.compile(r"[\\\r\n:]")
 _BACKSLASH = re.compile(r"\\.?", re.DOTALL)
 
-# "CONNECT and CONNECTED frames do not escape the carriage return, line feed or colon octets
-# in order to remain backward compatible with STOMP 1.0."
 BODIES = frozenset({"SEND", "MESSAGE", "ERROR"})
 """The commands whose ``content-length`` counts."""
 
@@ -148,6 +146,8 @@ CLIENT_BODIES = frozenset({"SEND"})
 """Those of clients. Many clients copy the headers of a MESSAGE to their ACK, so the
 ``content-length`` of other frames says nothing about their body."""
 
+# "CONNECT and CONNECTED frames do not escape the carriage return, line feed or colon octets
+# in order to remain backward compatible with STOMP 1.0."
 NEVER_ESCAPED = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _NAME_BREAKS = str.maketrans("\r\n:", "   ")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rtchat.config.keys import GIB, KIB, MIB, key
 from rtchat.errors import LimitExceeded
 
-__all__ = ["Limits", "header_too_long", "too_many_headers"]
+__all__ = ["Limits", "frame_too_large", "header_too_long", "too_many_headers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +100,23 @@ def header_too_long(limits: Limits) -> LimitExceeded:
     return LimitExceeded(
         f"header over the limit of {limits.max_header_bytes} bytes",
         "The limit is header.max_bytes of the server.",
+    )
+
+
+def frame_too_large(limits: Limits, length: int, *, is_login: bool) -> LimitExceeded:
+    """Return the error for a frame that is too large.
+
+    Args:
+        limits: The limits.
+        length: The number of bytes that its body has, at least.
+        is_login: Whether the client has not logged in yet.
+    """
+    if is_login:
+        return LimitExceeded(
+            f"frame over the limit of {limits.max_login_bytes} bytes before login",
+            "Send CONNECT first, and nothing large before its CONNECTED.",
+        )
+    return LimitExceeded(
+        f"frame over the limit of {limits.max_frame_bytes} bytes",
+        f"The body has {length} bytes or more. The limit is frame.max_bytes of the server.",
     )

@@ -10,8 +10,8 @@ import re
 
 from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, unescape
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.core.stomp.limits import Limits, header_too_long, too_many_headers
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.core.stomp.limits import Limits, frame_too_large, header_too_long, too_many_headers
+from rtchat.errors import ProtocolError
 
 __all__ = ["FrameParser", "parse_head"]
 
@@ -350,23 +350,12 @@ class FrameParser:
 
     def _check_body(self, length: int) -> None:
         if length > self._max_body_bytes:
-            raise self._too_large(length)
-
-    def _too_large(self, length: int) -> LimitExceeded:
-        if self._heads is None:
-            return LimitExceeded(
-                f"frame over the limit of {self._limits.max_login_bytes} bytes before login",
-                "Send CONNECT first, and nothing large before its CONNECTED.",
-            )
-        return LimitExceeded(
-            f"frame over the limit of {self._max_body_bytes} bytes",
-            f"The body has {length} bytes or more. The limit is frame.max_bytes of the server.",
-        )
+            raise frame_too_large(self._limits, length, is_login=self._heads is None)
 
     def _check_head(self, block: bytes) -> None:
         limits = self._limits
         if self._heads is None and len(block) > limits.max_login_bytes:
-            raise self._too_large(len(block))
+            raise frame_too_large(self._limits, len(block), is_login=self._heads is None)
         headers = block.count(b"\n")
         if headers > limits.max_headers:
             raise too_many_headers(limits, headers)
@@ -383,7 +372,7 @@ class FrameParser:
         length = len(buffer) - start
         # Two extra bytes may belong to the end of the head: "\n\r" of "\n\r\n".
         if self._heads is None and length > limits.max_login_bytes + 2:
-            raise self._too_large(length)
+            raise frame_too_large(self._limits, length, is_login=self._heads is None)
         if self._line_start <= start:
             self._line_start = start
             self._lines = 0

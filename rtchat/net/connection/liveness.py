@@ -45,7 +45,7 @@ class Taken(NamedTuple):
     """What the other side has taken.
 
     Attributes:
-        total: Bytes since the connection began; for a Unix socket, a number that grows as bytes
+        total: Bytes since the connection began; for a Unix socket, a number that changes as bytes
             are taken.
         left: Bytes that still wait for it.
     """
@@ -84,12 +84,16 @@ class Liveness:
             self.windows.watch(stream)
 
 
-def taken_by_peer(transport: object, waiting_bytes: int = 0) -> Taken | None:
+def taken_by_peer(
+    transport: object, waiting_bytes: int = 0, drained_bytes: int = 0
+) -> Taken | None:
     """Return what the other side has taken, or None where the system does not say.
 
     Args:
         transport: The connection's.
         waiting_bytes: How many bytes wait in this process, beside those that the system holds.
+        drained_bytes: How many have waited and were handed to the system. It does not say what
+            the peer at a Unix socket has taken, but what it has not.
     """
     connection = socket_of(transport)
     if connection is None or sys.platform != "linux":
@@ -100,7 +104,7 @@ def taken_by_peer(transport: object, waiting_bytes: int = 0) -> Taken | None:
     with suppress(OSError, ValueError):  # it is closed
         left: int = _INT.unpack(ioctl(connection, TIOCOUTQ, bytes(_INT.size)))[0]
         if connection.family == socket.AF_UNIX:
-            return Taken(-left, left + waiting_bytes)
+            return Taken(drained_bytes - left, left + waiting_bytes)
         size = _BYTES_ACKED_AT + _UINT64.size
         info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, size)
         if len(info) == size:
@@ -169,7 +173,8 @@ class Silence:
         if heard_s > self._heard_s:
             self._heard_s = heard_s
             self._heard_total = before.total
-        if now.total > before.total:
+        # It falls for a Unix socket only, by what was sent at once when there was room again.
+        if now.total > before.total or before.total - now.total > _FEW_BYTES:
             self._took_s = now_s
             if max(now.left, before.left) > _FEW_BYTES:
                 self._moved_s = now_s

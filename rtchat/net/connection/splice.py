@@ -17,6 +17,7 @@ from typing_extensions import override
 from rtchat.core.flow.outbound import RAW, Cork, Framing
 from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.connection.writer import ConnectionWriter
+from rtchat.net.twisted_internals import held_bytes
 
 __all__ = ["Pipe", "PipePool", "SplicingWriter"]
 
@@ -166,7 +167,7 @@ class SplicingWriter(ConnectionWriter):
         is_busy: Whether the transport may already hold bytes, such as an HTTP answer.
     """
 
-    __slots__ = ("_pipe", "_pipe_bytes")
+    __slots__ = ("_drained_bytes", "_pipe", "_pipe_bytes")
 
     def __init__(
         self,
@@ -178,6 +179,7 @@ class SplicingWriter(ConnectionWriter):
     ) -> None:
         self._pipe: Pipe | None = None
         self._pipe_bytes = 0
+        self._drained_bytes = 0
         super().__init__(transport, cork, framing, is_busy=is_busy)
 
     @property
@@ -198,6 +200,19 @@ class SplicingWriter(ConnectionWriter):
         ):
             return 0
         return min(_PIPE_BYTES, _HELD_BYTES + _free_bytes(sink))
+
+    @property
+    def drained_bytes(self) -> int:
+        """How many bytes the socket has taken after it took no more at first."""
+        if not self.waiting_bytes:
+            return self._drained_bytes
+        return self._drained_bytes + self._handed_over_bytes - held_bytes(self._transport)
+
+    @property
+    def _handed_over_bytes(self) -> int:
+        """How many bytes the transport was given at last, if it has not sent all of them."""
+        kept = self._pipe_bytes + sum(map(len, self._backlog))
+        return max(0, self.waiting_bytes - kept)
 
     def write_spliced(self, header: bytes, pipe: Pipe, size: int) -> None:
         """Send a header and the content of a pipe, then release the pipe.
@@ -234,6 +249,8 @@ class SplicingWriter(ConnectionWriter):
 
     @override
     def resumeProducing(self) -> None:
+        if self.waiting_bytes:
+            self._drained_bytes += self._handed_over_bytes
         if self._pipe is not None and self._socket is not None:
             sink = self._socket.fileno()
             self._pipe_bytes -= self._pipe.drain_into(sink, self._pipe_bytes)

@@ -370,7 +370,8 @@ class WebSocket(ClosingConnection):
 
     def taken(self) -> Taken | None:
         """Return what the other side has taken, or None where the system does not say."""
-        return taken_by_peer(self.transport, self.writer.waiting_bytes)
+        writer = self.writer
+        return taken_by_peer(self.transport, writer.waiting_bytes, writer.drained_bytes)
 
     def note_slow_line(self) -> None:
         """Let the system hold little for the other side, so that pings do not come late."""

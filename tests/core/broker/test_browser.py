@@ -174,11 +174,18 @@ def test_memory_of_taken_messages_is_not_held(server: Server) -> None:
 
 
 def test_a_publisher_cannot_end_the_reading(server: Server) -> None:
-    publisher = server.client()
-    for value in ("end", " end ", "firefox"):
-        publisher.publish(Q, "x", browser=value)
-    frames = browser(server).messages()
-    assert [frame.headers.get("browser") for frame in frames] == [None, None, "firefox", "end"]
+    worker, publisher = server.client(), server.client()
+    worker.subscribe(Q, ack="client")
+    for headers in ({"browser": "end"}, {"browser ": " end "}, {"browser": "firefox"}):
+        publisher.publish(Q, "x", **headers, app="1")
+    worker.drop()
+    for version in Version:
+        frames = browser(server, version).messages()
+        assert browsed(frames) == ["x"] * 3
+        assert [frame.headers.get("app") for frame in frames] == ["1", "1", "1", None]
+        counts = [frame.headers.get("x-delivery-count") for frame in frames]
+        assert counts == ["1", "1", "1", None]
+    assert server.drain(Q)[2].headers["browser"] == "firefox"
 
 
 @pytest.mark.parametrize("headers", [{"browser": "false"}, {}])

@@ -9,6 +9,8 @@ from rtchat.core.broker.events import BrokerEvents, Events
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Subscription
 
+LISTS = [name for name in Events.__slots__ if name != "unusual"]
+
 
 class Diary(BrokerEvents):
     """Writes down what happens."""
@@ -105,9 +107,20 @@ def test_listeners_hear_in_the_order_in_which_they_were_added(server: Server) ->
 def test_what_is_not_overridden_has_no_listener() -> None:
     events = Events()
     events.add(BrokerEvents())
-    assert all(getattr(events, name) == [] for name in Events.__slots__)
+    assert all(getattr(events, name) == [] for name in LISTS)
+    assert not events.unusual
 
 
 def test_every_event_has_a_list_of_listeners() -> None:
     names = [name for name in vars(BrokerEvents) if not name.startswith("_")]
-    assert sorted(names) == sorted(Events.__slots__)
+    assert sorted(names) == sorted(LISTS)
+
+
+def test_a_listener_to_every_message_is_unusual() -> None:
+    class Reader(BrokerEvents):
+        def published(self, message: Message) -> None:
+            """Read it."""
+
+    events = Events()
+    events.add(Reader())
+    assert events.unusual

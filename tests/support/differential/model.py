@@ -26,11 +26,13 @@ class Item:
     """A message in a queue, or in what waits for one subscription of a topic.
 
     Attributes:
-        number: The body, which orders the messages of a source.
+        number: The body.
+        place: Its place in the source, which never changes.
         was_delivered: Whether it was delivered before.
     """
 
     number: int
+    place: int
     was_delivered: bool = False
 
 
@@ -52,7 +54,7 @@ class Source:
 
     def put_back(self, items: Iterable[Item]) -> None:
         """Return messages to their places."""
-        self.ready = sorted([*self.ready, *items], key=lambda item: item.number)
+        self.ready = sorted([*self.ready, *items], key=lambda item: item.place)
 
 
 @dataclass(eq=False)
@@ -136,17 +138,18 @@ class Model:
         self.was_ambiguous = False
         self._expected: dict[Source, list[Item]] = {}
         self._deliveries = itertools.count()
+        self._places = itertools.count()
 
     # What the script does
 
     def send(self, destination: str, number: int) -> None:
         """A message was published."""
         if destination.startswith("/queue/"):
-            self._queue(destination).ready.append(Item(number))
+            self._queue(destination).ready.append(Item(number, next(self._places)))
             return
         for sub in self.all_subs():
             if sub.is_open and sub.source.destination == destination:
-                sub.source.ready.append(Item(number))
+                sub.source.ready.append(Item(number, next(self._places)))
 
     def subscribe(self, session: str, name: str, destination: str, mode: str, prefetch: int) -> Sub:
         """A session has subscribed."""

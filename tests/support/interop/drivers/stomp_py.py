@@ -15,31 +15,31 @@ from orders import Orders, body_of, tell, tell_message
 
 
 class Listener(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has no types
-    """Tells what the library hands over, and comes back as its documentation shows."""
+    """Reports what the library hands over, and comes back as its documentation shows."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
 
     def on_connected(self, frame: Any) -> None:
-        """Tell it."""
+        """Report it."""
         tell("connected")
 
     def on_message(self, frame: Any) -> None:
-        """Tell it, and keep it for its ACK."""
+        """Report it, and keep it for its ACK."""
         self.driver.messages.append(frame)
         body = frame.body.encode() if isinstance(frame.body, str) else frame.body
         tell_message(len(self.driver.messages) - 1, frame.headers, body)
 
     def on_receipt(self, frame: Any) -> None:
-        """Tell it."""
+        """Report it."""
         tell("receipt", name=self.driver.names[frame.headers["receipt-id"]])
 
     def on_error(self, frame: Any) -> None:
-        """Tell it."""
+        """Report it."""
         tell("error", message=frame.headers.get("message", frame.body))
 
     def on_heartbeat(self) -> None:
-        """Tell it."""
+        """Report it."""
         tell("heartbeat")
 
     def on_disconnected(self) -> None:

@@ -54,7 +54,7 @@ class Driver:
                 self.client.beat()
 
     def take(self, frame: Any) -> None:
-        """Tell of a frame."""
+        """Report a frame."""
         if frame.command == "MESSAGE":
             self.messages.append(frame)
             tell_message(len(self.messages) - 1, frame.headers, frame.body)
