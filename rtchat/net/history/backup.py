@@ -71,7 +71,7 @@ def restore(copy: Path, path: Path) -> int:
                     Path(f"{target}{end}").unlink(missing_ok=True)
                 os.replace(part, target)
                 os.ftruncate(lock, 0)
-    except StoreUnusable:
+    except BaseException:  # a signal, too
         if is_new:
             for end in ("", "-lock"):
                 Path(f"{path}{end}").unlink(missing_ok=True)

@@ -219,7 +219,9 @@ def test_a_signal_leaves_no_part_of_a_copy(
     try:
         with pytest.raises(SystemExit) as end:
             cli.main(["backup", str(path), f"{path}-copy"])
+        assert end.value.code == 128 + number
+        with pytest.raises(SystemExit):
+            cli.main(["restore", str(path), f"{path}-new"])
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert end.value.code == 128 + number
     assert others(path.parent) == ["history.sqlite", "history.sqlite-lock"]
