@@ -32,6 +32,7 @@ from rtchat.net.stomp.client import StompClient
 __all__ = ["publish"]
 
 _READ_BYTES = 65536
+_MAX_TIMEOUT_S = 86400
 _T = TypeVar("_T")
 
 
@@ -59,7 +60,7 @@ def publish(
         login: The user name, if the server requires one.
         passcode: The passcode.
         tls: True for a ``stomps://`` port whose certificate the system trusts, or a TLS context.
-        timeout_s: The time limit for the whole call, in seconds.
+        timeout_s: The time limit for the whole call, in seconds, up to a day.
 
     Raises:
         ServerRefused: The server cannot be reached, answers with ERROR, closes the connection or
@@ -75,7 +76,7 @@ def publish(
         more.setdefault("content-type", "application/json")
     body_bytes(body)
     context = _tls_context(tls)
-    _check_numbers(port, timeout_s)
+    _check_call(host, port, timeout_s)
     deadline_s = time.monotonic() + timeout_s
     try:
         with socket.create_connection((host, port), timeout_s) as plain:
@@ -103,15 +104,19 @@ def _tls_context(tls: ssl.SSLContext | bool | None) -> ssl.SSLContext | None:
     raise TypeError(f"tls is of type {type(tls).__name__}; give True or an ssl.SSLContext")
 
 
-def _check_numbers(port: object, timeout_s: object) -> None:
+def _check_call(host: object, port: object, timeout_s: object) -> None:
+    if not isinstance(host, str):
+        raise TypeError(f"host is {host!r}, of type {type(host).__name__}; give a str")
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"port is {port!r}, of type {type(port).__name__}; give an int")
     if not 1 <= port <= 65535:
         raise ValueError(f"port is {port}; give a number from 1 to 65535")
     if not isinstance(timeout_s, (int, float)):
         raise TypeError(f"timeout_s is of type {type(timeout_s).__name__}; give seconds")
-    if not timeout_s > 0:
-        raise ValueError(f"timeout_s is {timeout_s}; give a number of seconds above 0")
+    if not 0 < timeout_s <= _MAX_TIMEOUT_S:
+        raise ValueError(
+            f"timeout_s is {timeout_s}; give a number of seconds above 0, up to {_MAX_TIMEOUT_S}"
+        )
 
 
 class _BlockingClient:

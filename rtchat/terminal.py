@@ -32,12 +32,13 @@ class Output:
         self._file: BinaryIO = sys.stdout.buffer
         self._is_terminal = sys.stdout.isatty()
         self._on_closed: Callable[[Failure], None] | None = None
+        self._reactor: Any = None  # that watches it
 
     def watch(self, reactor: Any, on_closed: Callable[[Failure], None]) -> None:
         """Have the reactor call this when the program that reads a pipe has ended."""
         is_pipe = stat.S_ISFIFO(os.fstat(self.fileno()).st_mode)
         if is_pipe and fcntl.fcntl(self.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
-            self._on_closed = on_closed
+            self._on_closed, self._reactor = on_closed, reactor
             reactor.addReader(self)
 
     def unwatch(self) -> None:
@@ -59,12 +60,19 @@ class Output:
             self._file.write(body + b"\n")
             self._file.flush()
         except BrokenPipeError:
-            drop_output()
+            self._drop()
             raise SystemExit(128 + signal.SIGPIPE) from None
         except (OSError, ValueError) as error:
-            drop_output()
+            self._drop()
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"rtchat: standard output cannot be written: {reason}") from None
+
+    def _drop(self) -> None:
+        """Write no more. The watch ends first: the reactor cannot end that of another file."""
+        if self._reactor is not None:
+            self._reactor.removeReader(self)
+            self._reactor = None
+        drop_output()
 
     # Called by the reactor
 
@@ -78,7 +86,7 @@ class Output:
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802
         """Report that the program has ended."""
-        on_closed, self._on_closed = self._on_closed, None
+        on_closed, self._on_closed, self._reactor = self._on_closed, None, None
         if on_closed is not None:
             drop_output()
             on_closed(Failure(SystemExit(128 + signal.SIGPIPE)))

@@ -176,6 +176,8 @@ def test_a_server_without_tls_is_no_stomps_server(broker: Broker) -> None:
         ("port", "61613", "port is '61613', of type str; give an int"),
         ("port", True, "port is True, of type bool; give an int"),
         ("timeout_s", None, "timeout_s is of type NoneType; give seconds"),
+        ("host", None, "host is None, of type NoneType; give a str"),
+        ("host", b"localhost", "host is b'localhost', of type bytes; give a str"),
         ("headers", {"priority": 4.5}, "the header priority has the value 4.5 (float); give a str"),
         ("headers", {"reply-to": None}, "the header reply-to has the value None (NoneType); give"),
         ("headers", {7: "x"}, "the header 7 has a name that is no str"),
@@ -200,8 +202,10 @@ def test_a_port_that_does_not_exist_is_named(port: int) -> None:
 
 
 def test_a_time_limit_that_has_passed_already_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^timeout_s is 0; give a number of seconds above 0$"):
-        publish("/topic/a", "x", timeout_s=0)
+    for timeout_s in (0, float("inf"), float("nan")):
+        said = f"timeout_s is {timeout_s}; give a number of seconds above 0, up to 86400"
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            publish("/topic/a", "x", timeout_s=timeout_s)
 
 
 def test_numbers_and_truths_may_be_headers(broker: Broker) -> None:

@@ -65,6 +65,9 @@ class MessageLog:
         self._rest = b""  # what the last write did not take
         self._is_torn = False  # the file ends in the middle of a line, which the rest goes on with
         self._open()
+        if _is_torn(path):
+            # The process before was killed, or the disk was full when it ended.
+            self._rest, self._is_torn = b"\n", True
 
     def record(self, message: Message) -> None:
         """Log a message; it is in the file within about a second.
@@ -190,6 +193,18 @@ class MessageLog:
             return True
         here = os.fstat(self._file.fileno())
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+
+def _is_torn(path: Path) -> bool:
+    """Return whether a file ends in the middle of a line."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return False
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:  # it may be written only
+        return False
 
 
 def _line(message: Message, now_s: float) -> bytes:

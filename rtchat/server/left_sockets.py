@@ -34,14 +34,20 @@ def remove_left_socket(error: BaseException | None) -> bool:
         return False
     path = os.fsdecode(error.port)
     is_taken = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
-    if not (is_taken or _has_left_lock(path)) or _is_listening(path):
+    if not (is_taken or _has_left_lock(path)) or _is_other_file(path) or _is_listening(path):
         return False
-    with suppress(OSError):
-        os.unlink(f"{path}.lock")
-    with suppress(OSError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
+    for left in (f"{path}.lock", path):
+        with suppress(OSError):
+            os.unlink(left)
     return True
+
+
+def _is_other_file(path: str) -> bool:
+    """Return whether something that is no socket has the path."""
+    try:
+        return not stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _has_left_lock(path: str) -> bool:

@@ -154,6 +154,23 @@ def test_an_existing_file_is_appended_to(tmp_path: Path) -> None:
     assert journal.bodies() == ["old", "new"]
 
 
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_line_that_was_torn_before_the_start_spoils_no_other(
+    tmp_path: Path, is_moved: bool
+) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_text('{"body": "old"}\n{"body": "to')
+    journal = Journal(path)
+    if is_moved:
+        path.rename(tmp_path / "messages.1")
+    journal.record(b"new")
+    journal.write()
+    before = [] if is_moved else ['{"body": "old"}', '{"body": "to']
+    *lines, last = path.read_text().splitlines()
+    assert lines == before
+    assert simplejson.loads(last)["body"] == "new"
+
+
 def test_a_new_file_is_not_for_everybody_to_read(journal: Journal) -> None:
     assert stat.S_IMODE(journal.path.stat().st_mode) & 0o007 == 0
 

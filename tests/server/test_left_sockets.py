@@ -53,6 +53,15 @@ def test_a_lock_without_socket_was_left(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_file_that_is_no_socket_stays_and_what_is_named_like_its_lock(path: Path) -> None:
+    lock = Path(f"{path}.lock")
+    for file in (path, lock):
+        file.write_text("of another program")
+    assert not remove_left_socket(taken(path))
+    assert path.exists()
+    assert lock.exists()
+
+
 def test_a_socket_at_which_a_program_listens_stays(path: Path) -> None:
     os.symlink(str(os.getpid()), f"{path}.lock")
     with socket.socket(socket.AF_UNIX) as listening:

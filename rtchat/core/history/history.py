@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from rtchat.core.broker.subscription import Subscription
@@ -381,11 +382,17 @@ class History:
                 trims.append(Trim(stream.number, stream.first, before_s, max_bytes))
         if trims:
             self._is_trimming = True
-            self._store.trim(trims, self._trimmed)
+            self._store.trim(trims, partial(self._trimmed, trims))
 
-    def _trimmed(self, results: Sequence[Trimmed], problem: str) -> None:
+    def _trimmed(self, trims: Sequence[Trim], results: Sequence[Trimmed], problem: str) -> None:
         self._is_trimming = False
         by_number = {stream.number: stream for stream in self._streams.values()}
+        if not problem and len(results) < len(trims):
+            # The others are damaged and stay as they are. Each message would ask for it again.
+            for number in {trim.stream for trim in trims} - {one.stream for one in results}:
+                stream = by_number.get(number)
+                if stream is not None:
+                    stream.stored_first, stream.bytes = stream.first, 0
         for result in results:
             stream = by_number.get(result.stream)
             if stream is not None:

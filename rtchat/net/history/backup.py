@@ -55,8 +55,9 @@ def restore(copy: Path, path: Path) -> int:
     is_new = not path.exists()
     with _reasons(path):
         lock = lock_file(path)
+    target = path.resolve()  # a link stays one
     try:
-        with _beside(path) as part:
+        with _beside(target) as part:
             count = _copied(copy, part)
             with _reasons(path), closing(sqlite3.connect(part, isolation_level=None)) as file:
                 epoch = token_hex(8)
@@ -65,12 +66,12 @@ def restore(copy: Path, path: Path) -> int:
                 with suppress(sqlite3.OperationalError):  # an older rtchat wrote no life
                     file.execute("UPDATE server SET life = ''")
             with _reasons(path):
-                _give_as(path, part)
+                _give_as(target, part)
                 for end in ("-wal", "-shm"):
-                    Path(f"{path}{end}").unlink(missing_ok=True)
-                os.replace(part, path)
+                    Path(f"{target}{end}").unlink(missing_ok=True)
+                os.replace(part, target)
                 os.ftruncate(lock, 0)
-    except StoreUnusable:
+    except BaseException:  # a signal, too
         if is_new:
             for end in ("", "-lock"):
                 Path(f"{path}{end}").unlink(missing_ok=True)

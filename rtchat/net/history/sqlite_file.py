@@ -146,12 +146,24 @@ class HistoryFile:
 
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction: all of it, or nothing."""
-        with _transaction(self._db) as execute:
+        try:
+            self._write(batch)
+        except sqlite3.Error as error:
+            if not (batch.forgotten and is_damage(str(error))):
+                raise
+            # A damaged stream that is deleted must not keep the others from being written.
             for number in batch.forgotten:
-                execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
-                execute("DELETE FROM stream WHERE id = ?", (number,))
+                self._forget(number, batch.epoch)
+            self._write(batch._replace(forgotten=()))
+        if batch.streams:
+            self._note(batch.streams[0].number, batch.streams[0].next)
+        elif batch.forgotten:
+            self._note(0)
+
+    def _write(self, batch: Batch) -> None:
+        with _transaction(self._db) as execute:
             if batch.forgotten:
-                execute("UPDATE server SET epoch = ?", (batch.epoch,))
+                _delete(execute, batch.forgotten, batch.epoch)
             for delta in batch.streams:
                 execute(_GROW, delta)
             start = 0
@@ -160,10 +172,18 @@ class HistoryFile:
                     some = batch.rows[start : start + count]
                     execute(_INSERTS[count], tuple(chain.from_iterable(some)))
                     start += count
-        if batch.streams:
-            self._note(batch.streams[0].number, batch.streams[0].next)
-        elif batch.forgotten:
-            self._note(0)
+
+    def _forget(self, number: int, epoch: str) -> None:
+        """Delete a stream. One that cannot be deleted loses its name, and keeps its number."""
+        try:
+            with _transaction(self._db) as execute:
+                _delete(execute, [number], epoch)
+        except sqlite3.Error as error:
+            if not is_damage(str(error)):
+                raise
+            with _transaction(self._db) as execute:
+                execute("UPDATE stream SET name = ? WHERE id = ?", (f"damaged {number}", number))
+                _delete(execute, [], epoch)
 
     def read(self, stream: int, first: int, end: int) -> list[Row]:
         """Return the messages of a stream with offsets from ``first`` to before ``end``."""
@@ -365,6 +385,14 @@ def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Curso
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _delete(execute: Callable[..., object], streams: Sequence[int], epoch: str) -> None:
+    """Delete streams; destinations that are not in the file have another epoch from then on."""
+    for number in streams:
+        execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
+        execute("DELETE FROM stream WHERE id = ?", (number,))
+    execute("UPDATE server SET epoch = ?", (epoch,))
 
 
 def _span(stream: int) -> tuple[int, int]:

@@ -36,7 +36,7 @@ class Witness:
 
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor = descriptor
-        self._path = path
+        self._path = path.resolve()  # SQLite keeps its own files there
         self._stream = 0
         self._next = 0
         self._found = _read(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.history.store import Trim, Trimmed
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.net.json_codec import JSON
@@ -318,6 +319,28 @@ def test_a_disk_that_cannot_be_read_refuses_subscribers_for_a_moment_only(
     # What can be read again is read again.
     assert len(server.listen(CHAT).messages()) == 301
     assert server.history.damaged_names == []
+
+
+@pytest.mark.parametrize("max_bytes", [5_000, 5_000_000])
+def test_a_stream_that_cannot_be_trimmed_is_not_tried_with_every_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int
+) -> None:
+    limits = HistoryLimits(max_destination_bytes=max_bytes)
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 10)], limits)
+    server.store.file._damaged.add(1)
+    trims = 0
+    trim = server.store.file.trim
+
+    def counted(some: Sequence[Trim]) -> tuple[list[Trimmed], str]:
+        nonlocal trims
+        trims += 1
+        return trim(some)
+
+    monkeypatch.setattr(server.store.file, "trim", counted)
+    for number in range(50):
+        server.fill(CHAT, 1, start=number)
+    assert trims <= 10
+    assert server.listen(CHAT).bodies() == [str(number) for number in range(40, 50)]
 
 
 def test_damage_that_is_gone_is_forgotten(tmp_path: Path) -> None:

@@ -107,6 +107,25 @@ def test_root_leaves_the_file_to_its_owner(path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
 
 
+def test_a_link_to_the_file_stays_a_link(path: Path) -> None:
+    disk = path.with_name("disk")
+    disk.mkdir()
+    path.symlink_to(disk / "history.sqlite")
+    copy = path.with_name("copy.sqlite")
+    file = open_file(path)
+    file.write(batch(0, 3))
+    back_up(path, copy)
+    file.write(batch(3, 2))
+    file.close()
+    (disk / "history.sqlite-wal").write_bytes(b"left by a crash")
+    restore(copy, path)
+    assert path.is_symlink()
+    assert others(disk) == ["history.sqlite"]
+    file = open_file(path)
+    assert len(file.read(1, 0, 9)) == 3
+    file.close()
+
+
 def test_nothing_is_created_where_nothing_can_be_put(path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="no such file"):
         restore(tmp_path / "none", path)
@@ -200,7 +219,9 @@ def test_a_signal_leaves_no_part_of_a_copy(
     try:
         with pytest.raises(SystemExit) as end:
             cli.main(["backup", str(path), f"{path}-copy"])
+        assert end.value.code == 128 + number
+        with pytest.raises(SystemExit):
+            cli.main(["restore", str(path), f"{path}-new"])
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert end.value.code == 128 + number
     assert others(path.parent) == ["history.sqlite", "history.sqlite-lock"]

@@ -364,6 +364,27 @@ def test_damage_in_one_stream_keeps_no_other_from_being_trimmed(path: Path) -> N
 # ---------------------------------------------------------------- whether it can be written
 
 
+def test_a_damaged_stream_that_loses_its_place_keeps_no_other_from_being_written(
+    path: Path,
+) -> None:
+    filled(path)
+    damaged(path, 100)
+    file = open_file(path, max_bytes=1 << 30)
+    file.write(batch(0, 3, stream=2)._replace(forgotten=[1], epoch="later"))
+    # Its name may be that of a new stream; its number is that of no other.
+    new = batch(0, 3, stream=3)
+    file.write(new._replace(streams=[new.streams[0]._replace(name="/topic/1")]))
+    assert len(file.read(2, 0, 9)) == len(file.read(3, 0, 9)) == 3
+    file.close()
+    file = open_file(path, max_bytes=1 << 30)
+    assert {stream.number: stream.name for stream in file.snapshot.streams} == {
+        1: "damaged 1",
+        2: "/topic/2",
+        3: "/topic/1",
+    }
+    file.close()
+
+
 def test_a_probe_says_whether_the_file_takes_messages_and_leaves_nothing(path: Path) -> None:
     file = open_file(path, max_bytes=MIB)
     number = 40
