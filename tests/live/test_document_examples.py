@@ -404,7 +404,9 @@ def test_lines_run_beside_each_other(block: Block, server: Server, run: Run) -> 
 
 
 @those("sh")
-def test_a_command_runs(block: Block) -> None:
+def test_a_command_runs(block: Block, request: pytest.FixtureRequest) -> None:
+    if re.search("^rtchat (?!backup|restore)", block.text, re.MULTILINE):
+        request.getfixturevalue("server")
     finished(["bash", "-ec", block.text], ROOT)
 
 
