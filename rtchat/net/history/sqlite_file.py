@@ -154,7 +154,7 @@ class HistoryFile:
             # A damaged stream that is deleted must not keep the others from being written.
             for number in batch.forgotten:
                 self._forget(number, batch.epoch)
-            self._write(batch._replace(forgotten=()))
+            self._write(Batch(batch.rows, batch.streams, (), batch.epoch))
         if batch.streams:
             self._note(batch.streams[0].number, batch.streams[0].next)
         elif batch.forgotten:
