@@ -150,7 +150,7 @@ def test_a_full_disk_is_told_and_the_chat_goes_on(serve: Serve) -> None:
             assert wire.frame().body == f"{number}".encode()
         until(
             "line about the disk",
-            lambda: "/dev/full: messages were not logged: " in server.log(),
+            lambda: "/dev/full: messages cannot be logged: " in server.log(),
             details=server.log,
         )
         assert "No space left on device" in server.log()
