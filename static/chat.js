@@ -223,7 +223,6 @@ sidebar.onjoin = (text) => {
   composer.focus();
   if (isRefused) {
     session.onnotice(null, "noRoomName");
-    announce(STRINGS.notices.noRoomName);
     return false;
   }
   goTo(roomHash(name === roomNamed(STRINGS.lobby).name ? null : name));
@@ -291,7 +290,10 @@ session.onmessage = (conversation, row) => {
 
 session.onnotice = (conversation, name, ...details) => {
   const words = STRINGS.notices[name];
-  (conversation ?? view.conversation).addNotice(typeof words === "function" ? words(...details) : words);
+  const text = typeof words === "function" ? words(...details) : words;
+  const place = conversation ?? view.conversation;
+  place.addNotice(text);
+  if (place === view.conversation) view.hear({ nick: null, text });
 };
 
 function showTyping() {

@@ -25,8 +25,9 @@ function decoded(hash) {
 
 /** Return the name of a room as everybody sees it, whatever the case and the Unicode form in which it is written. */
 function canonical(text) {
-  const letters = small(text.replace(VARIATION_SELECTORS, "").normalize("NFKC")).normalize("NFKC");
-  return cut(letters.replace(UNSEEN, "").replace(NOT_IN_NAMES, "-"), MAX_ROOM_CHARS)
+  // Invisible characters go first: between a letter and its accent they would keep the two from becoming one.
+  const seen = text.replace(VARIATION_SELECTORS, "").replace(UNSEEN, "");
+  return cut(small(seen.normalize("NFKC")).normalize("NFKC").replace(NOT_IN_NAMES, "-"), MAX_ROOM_CHARS)
     .replace(/\.{2,}/g, ".")
     .replace(/^[.\p{M}\u200d-]+|[.\u200d-]+$/gu, "");
 }

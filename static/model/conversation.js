@@ -85,9 +85,10 @@ export class Conversation {
     return [...this.#items, ...this.#pending].filter(({ kind }) => kind === "message");
   }
 
-  /** True as long as there is no message. */
+  /** True as long as there is nothing to read: no message, and of notices one line at most. */
   get isEmpty() {
-    return this.#pending.length === 0 && !this.#items.some(({ kind }) => kind === "message");
+    if (this.#pending.length > 0 || this.#items.length > 1) return false;
+    return this.#items.every(({ kind, text }) => kind === "notice" && !text.includes("\n"));
   }
 
   /** {epoch, offset} of the last message, or null without history. */

@@ -15,8 +15,9 @@ export function cleanNick(nick) {
 
 /** Return the form in which nicknames are compared; two that the server takes for one have the same. */
 export function foldNick(nick) {
-  const letters = small(nick.normalize("NFKC")).normalize("NFKC");
-  return letters.replace(/[\p{Cf}\ufe00-\ufe0f]/gu, "").replaceAll("ς", "σ").replace(/\s+/gu, " ").trim();
+  // Invisible characters go first: between a letter and its accent they would keep the two from becoming one.
+  const seen = nick.replace(/[\p{Cf}\ufe00-\ufe0f]/gu, "");
+  return small(seen.normalize("NFKC")).normalize("NFKC").replaceAll("ς", "σ").replace(/\s+/gu, " ").trim();
 }
 
 /** Return whether two nicknames are the same: case, compatibility forms, spaces and invisible characters aside. */

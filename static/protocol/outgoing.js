@@ -39,6 +39,7 @@ export class Outgoing {
       connection.send(writeBody({ ...entry, nick }), destination, {
         "content-type": "application/json",
         ...headers,
+        ...(entry.receiverId === undefined ? {} : { "x-receiver-id": entry.receiverId }),
         receipt: entry.id,
       });
     }, may);
@@ -71,6 +72,12 @@ export class Outgoing {
     for (const entry of this.#sendQueue.entries) {
       if (entry.destination === conversation.destination) conversation.addPending(entry, this.#session.nick);
     }
+  }
+
+  /** A private conversation ends: what still waits in it goes to that person, not to another who has the name then. */
+  release({ destination }) {
+    const receiverId = this.#addressOf(destination).headers["x-receiver-id"];
+    if (receiverId !== undefined) this.#sendQueue.address(destination, receiverId);
   }
 
   /** The server has confirmed an own message. */

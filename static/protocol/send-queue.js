@@ -18,13 +18,14 @@ function isEntry(value) {
     ["id", "destination", "text"].every((key) => typeof value[key] === "string") &&
     typeof value.at === "number" &&
     typeof value.isAction === "boolean" &&
-    (value.refused === null || typeof value.refused === "string")
+    (value.refused === null || typeof value.refused === "string") &&
+    ["undefined", "string"].includes(typeof value.receiverId)
   );
 }
 
 /**
  * An entry has `id`, `destination`, `text`, `isAction`, `at` (ms since 1970), `refused` (why the server refused it, or
- * null), and once it was sent `sentAs`, the nickname in it. `storage` keeps the entries, as sessionStorage does; if it
+ * null), once it was sent `sentAs`, the nickname in it, and after address() `receiverId`. `storage` keeps the entries, as sessionStorage does; if it
  * throws or is null, they do not survive a reload. `ownStorage`, as localStorage, keeps the ids of this browser's own
  * messages, for servers that do not say who sent a message.
  */
@@ -66,6 +67,12 @@ export class SendQueue {
 
   get(id) {
     return this.#entries.get(id);
+  }
+
+  /** Address the messages to this destination to one person, because the conversation that knows the person ends. */
+  address(destination, receiverId) {
+    for (const entry of this.#entries.values()) if (entry.destination === destination) entry.receiverId = receiverId;
+    this.#save();
   }
 
   /** Return whether this browser made the message, also after it has left the queue. */

@@ -148,6 +148,7 @@ export class ChatSession {
   /** Leave a room, or close a private conversation. */
   leave(conversation) {
     if (conversation.isPrivate) {
+      this.#outgoing.release(conversation);
       this.#privateMessages.close(conversation);
     } else {
       const room = this.#rooms.get(conversation.destination);

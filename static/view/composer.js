@@ -13,7 +13,7 @@ export class Composer {
   #drafts;
   #conversation = null; // the key of the one on display
 
-  /** `store` keeps the drafts over a reload. */
+  /** `store` keeps the drafts across a reload. */
   constructor(store) {
     this.#store = store;
     this.#drafts = store.getJson("drafts", {});

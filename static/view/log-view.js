@@ -97,7 +97,7 @@ export class LogView {
     this.conversation?.redrawWaiting();
   }
 
-  /** Let screen readers say a new message of this conversation. */
+  /** Let screen readers say a new message, or a notice, of this conversation. */
   hear(row) {
     this.#heard.push(row);
     this.#hear();

@@ -240,6 +240,17 @@ describe("a conversation", () => {
     assert.equal(talk.isEmpty, true);
   });
 
+  test("is empty while there is nothing to read but one short notice", () => {
+    assert.equal(talk.isEmpty, true);
+    talk.addNotice("one");
+    assert.equal(talk.isEmpty, true);
+    talk.addNotice("two");
+    assert.equal(talk.isEmpty, false);
+    const helped = new Conversation({ destination: "/topic/chat", name: null });
+    helped.addNotice("/me waves\n/nick NAME");
+    assert.equal(helped.isEmpty, false);
+  });
+
   test("does not grow without end, and loses the oldest", () => {
     for (let i = 0; i < 20001; i++) talk.add(message(`${i}`));
     const { messages } = talk;

@@ -21,6 +21,7 @@ describe("nicknames", () => {
     assert.ok(sameNick("ADA", "ada") && sameNick("ａｄａ", "ada") && !sameNick("ada", "adam"));
     assert.ok(sameNick("Straße", "STRASSE") && sameNick("ΟΔΌΣ", "οδός") && !sameNick("ılık", "ilik"));
     assert.ok(sameNick("A  B", "a b") && sameNick("A\u200db❤\ufe0f", "ab❤"));
+    assert.ok(sameNick("André", "Andre\u200d\u0301") && sameNick("André", "Andre\ufe0f\u0301"));
   });
 
   test("have one colour of eight, in any case of letters", () => {
@@ -53,7 +54,7 @@ describe("rooms", () => {
   test("one name has one room, in whatever case and Unicode form", () => {
     for (const [name, others] of [
       ["tea", ["Tea", "TEA", "ｔｅａ", "t\u200bea", "tea\ufe0f", "\u202etea"]],
-      ["café", ["cafe\u0301", "CAFÉ", "CAFE\u0301"]],
+      ["café", ["cafe\u0301", "CAFÉ", "CAFE\u0301", "cafe\u200b\u0301", "cafe\u200d\u0301"]],
       ["strasse", ["straße", "STRASSE", "STRAẞE"]],
       ["οδός", ["ΟΔΌΣ", "οδόσ"]],
       ["한국", ["\u1112\u1161\u11ab\u1100\u116e\u11a8"]],

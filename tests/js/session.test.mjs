@@ -599,6 +599,17 @@ describe("private messages", () => {
     assert.notEqual(toEve.destination, toBob.destination);
   });
 
+  test("that wait go to the same person after their conversation was closed", () => {
+    const { ada, bob, toBob } = talk();
+    ada.client.lose();
+    ada.session.say(toBob, "for Bob alone");
+    ada.session.leave(toBob);
+    rename(bob, "Rob");
+    const eve = new Person("Bob").enter();
+    ada.comeBack();
+    assert.deepEqual([eve.news, bob.news, ada.sendQueue.entries], [[], ["1", "for Bob alone"], []]);
+  });
+
   test("of a name that belongs to another person now say so", () => {
     const { ada, bob, toBob } = talk();
     bob.client.lose();

@@ -413,7 +413,7 @@ def test_a_sign_is_a_room_and_what_is_none_is_refused(
     field.fill("!?*")
     field.press("Enter")
     expect(bob.page.locator("#rows .notice")).to_have_text([reason])
-    expect(bob.page.locator("#announcement")).to_have_text(reason)
+    expect(bob.page.locator("#heard p").last).to_have_text(reason)
     expect(field).to_have_value("!?*")
     bob.say("/join ...")
     expect(bob.page.locator("#rows .notice")).to_have_text([reason, reason])

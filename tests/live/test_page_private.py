@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.live, pytest.mark.browser]
 OpenWindow = Callable[..., Window]
 Serve = Callable[..., Server]
 
-KEPT = "Private messages are kept in this window alone: they end when it is closed."
+KEPT = "Only this window keeps private messages: they are gone when it is closed."
 
 
 @in_both_browsers
@@ -35,7 +35,7 @@ def test_a_private_talk_survives_a_new_name_on_either_side(
     ada.say("two")
     expect(ada.page.locator("#room")).to_have_text("Rob")
     assert ada.page.url.endswith("#@Rob")
-    expect(ada.page.locator("#rows .notice").last).to_have_text("Bob is called Rob now.")
+    expect(ada.page.locator("#rows .notice").last).to_have_text("Bob is now called Rob.")
     bob.page.locator("#private li a").click()
     bob.line("two")
     expect(eve.page.locator("#private li")).to_have_count(0)

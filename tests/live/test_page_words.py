@@ -108,6 +108,7 @@ def test_no_command_swallows_what_was_typed(serve: Serve, open_window: OpenWindo
     ):
         ada.say(typed)
         expect(notices.last).to_have_text(answer)
+        expect(ada.page.locator("#heard p").last).to_have_text(answer)
         expect(text).to_have_value(typed)
     # What has an effect leaves the field.
     ada.go_to("tea")

@@ -50,12 +50,12 @@ def nick_key(nick: str) -> str:
     Case, width of letters, the number of spaces and invisible characters do not matter (NFKC and
     case folding).
     """
-    text = unicodedata.normalize("NFKC", nick).casefold()
-    text = unicodedata.normalize("NFKC", text)
+    # They go first: between a letter and its accent they would keep the two from becoming one.
     seen = "".join(
         character
-        for character in text
+        for character in nick
         if unicodedata.category(character) not in _UNSEEN
         and not "\ufe00" <= character <= "\ufe0f"  # variation selectors, as after an emoji
     )
-    return " ".join(seen.split())
+    text = unicodedata.normalize("NFKC", seen).casefold()
+    return " ".join(unicodedata.normalize("NFKC", text).split())

@@ -65,6 +65,8 @@ def test_a_nick_has_at_most_so_many_characters(length: int, fits: bool) -> None:
         ("a  b", "a b"),
         ("é", "e\u0301"),
         ("anna", "an\u200dna"),
+        ("André", "Andre\u200d\u0301"),
+        ("André", "Andre\ufe0f\u0301"),
         ("❤", "❤\ufe0f"),
         ("\ufb01n", "fin"),
     ],
