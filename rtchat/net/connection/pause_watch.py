@@ -113,11 +113,11 @@ class PauseWatch:
         connection = socket_of(transport)
         if connection is None:
             return
-        if self._poll is None:
-            self._poll = select.epoll() if sys.platform == "linux" else select.poll()
         # Elsewhere, poll(2) tells of errors and hang-ups without being asked to.
         wanted = select.EPOLLRDHUP if sys.platform == "linux" else 0
-        with suppress(OSError, ValueError):  # it is closed already
+        with suppress(OSError, ValueError):  # it is closed already, or no more files may be open
+            if self._poll is None:
+                self._poll = select.epoll() if sys.platform == "linux" else select.poll()
             descriptor = connection.fileno()
             self._poll.register(descriptor, wanted)
             self._descriptors[transport] = descriptor
