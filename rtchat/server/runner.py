@@ -91,7 +91,7 @@ def _try_to_write(path: Path, what: str, option: str) -> None:
     Raises:
         SystemExit: It cannot be written.
     """
-    is_there = path.exists()
+    is_there = os.path.lexists(path)  # a link to a file that is not there stays, too
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
         if not is_there:

@@ -82,6 +82,25 @@ def test_what_twistd_could_not_write_ends_the_start(
     assert said.startswith(f"rtchat: {problem.replace('{user}', process_user())}")
 
 
+def test_a_folder_that_may_not_be_entered_ends_the_start(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
+    locked = folder / "locked"
+    locked.mkdir()
+    locked.chmod(0)
+    if (own := os.geteuid()) == 0:  # which may enter all
+        request.addfinalizer(lambda: os.seteuid(own))
+        os.seteuid(65534)
+    said = refusal(options("nodaemon", "rundir=/", f"logfile={locked}/log"))
+    assert said.startswith(f"rtchat: the log {locked}/log cannot be written by {process_user()} (")
+
+
+def test_the_trial_leaves_links_alone(folder: Path) -> None:
+    (folder / "twistd.log").symlink_to("elsewhere.log")
+    prepare(options())
+    assert (folder / "twistd.log").is_symlink()
+
+
 def test_the_paths_of_another_root_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/proc")
     prepare(options("chroot=/somewhere"))

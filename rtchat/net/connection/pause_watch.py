@@ -54,9 +54,6 @@ class PauseWatch:
             probe: Sends a byte or a few; None if the connection is never quiet. A process that
                 dies while it sends leaves bytes in its system for which there is no room here,
                 and its end stands behind them. But what comes for it is answered with a reset.
-            probe: Sends a byte or a few, if the connection is quiet otherwise. A process that died
-                while it was sending has bytes in its system for which there is no room here, and
-                its end stands behind them; but what comes for it is answered with a reset.
         """
         self._watched[transport] = gone, probe
         if self._timer is None:
@@ -116,11 +113,11 @@ class PauseWatch:
         connection = socket_of(transport)
         if connection is None:
             return
-        if self._poll is None:
-            self._poll = select.epoll() if sys.platform == "linux" else select.poll()
         # Elsewhere, poll(2) tells of errors and hang-ups without being asked to.
         wanted = select.EPOLLRDHUP if sys.platform == "linux" else 0
-        with suppress(OSError, ValueError):  # it is closed already
+        with suppress(OSError, ValueError):  # it is closed already, or no more files may be open
+            if self._poll is None:
+                self._poll = select.epoll() if sys.platform == "linux" else select.poll()
             descriptor = connection.fileno()
             self._poll.register(descriptor, wanted)
             self._descriptors[transport] = descriptor

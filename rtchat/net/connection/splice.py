@@ -35,6 +35,7 @@ _MAX_PIPES = 16
 
 _MORE = getattr(socket, "MSG_MORE", 0)
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # linux/tcp.h; not every Python has it
 _INT = Struct("i")
 
 
@@ -149,7 +150,7 @@ def _free_bytes(sink: socket.socket) -> int:
             size: int = sink.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             free = size // 2 - queued
             if sink.family != socket.AF_UNIX:
-                most: int = sink.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+                most: int = sink.getsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT)
                 if most > 0:
                     unsent: int = _INT.unpack(ioctl(sink, _SIOCOUTQNSD, bytes(_INT.size)))[0]
                     free = min(free, most - unsent)

@@ -129,11 +129,13 @@ def expect_life(connection: socket.socket) -> None:
     """
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with suppress(OSError):  # some systems refuse this for a connection that is gone
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = {**_KEEP_ALIVE, "TCP_USER_TIMEOUT": USER_TIMEOUT_S * 1000}
     for name, value in options.items():
         if hasattr(socket, name):  # not all systems have all of them
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            with suppress(OSError):  # nor do all kernels that run Linux programs
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def set_up_port(port: object, *, is_http: bool) -> None:

@@ -13,11 +13,11 @@ from typing_extensions import override
 
 from rtchat.core.access.frame_ancestors import frame_ancestors, sources_without_rule
 from rtchat.core.access.hosts import Target
-from rtchat.core.access.rules import AccessList, Source
+from rtchat.core.access.rules import ANYONE, AccessList, Source
 from rtchat.net.connection.transport import address_name
 from rtchat.net.json_codec import json_line
 from rtchat.net.web.files import PageFiles
-from rtchat.net.web.requests import header_values, source_of
+from rtchat.net.web.requests import OPAQUE_ORIGIN, header_values, source_of
 from rtchat.net.web.site import PageSite
 
 __all__ = ["EmbedPage"]
@@ -67,7 +67,9 @@ class _Check(Resource):
     def render_GET(self, request: Request) -> bytes:
         source = source_of(request)
         page = request.args.get(b"page", [])
-        if len(page) == 1 and not header_values(request, "Origin"):
+        # A page of another host can make a browser ask without Origin, in an image's address.
+        is_foreign = source.origin == OPAQUE_ORIGIN or bool(header_values(request, "Origin"))
+        if len(page) == 1 and not is_foreign:
             source = Source(page[0].decode("latin-1"), source.host, source.is_secure)
         lacking = sources_without_rule(self._access, self._broker, source)
         if lacking:
@@ -90,9 +92,10 @@ class _Check(Resource):
             )
             return
         _log.warn(
-            "{peer}: refused, {source} may not show the chat. If it should, add to [access]: "
+            "{peer}: refused, {source} may not show the chat. If it should, add to [access]{whom}: "
             "{rules}",
             peer=peer,
             source=str(source),
+            whom=", for every page in the world" if ANYONE in lacking else "",
             rules=" and ".join(f"{one} -> {self._broker[0]}" for one in lacking),
         )

@@ -6,7 +6,7 @@ import re
 from http import HTTPStatus
 from typing import Protocol, cast
 
-from twisted.web.http import RESPONSES
+from twisted.web.http import RESPONSES, datetimeToString
 from twisted.web.server import Request
 from typing_extensions import override
 
@@ -50,7 +50,7 @@ class PageRequest(Request):
             hosts = [absolute[1]]
             self.requestHeaders.setRawHeaders(b"Host", hosts)
             path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-        elif not path.startswith(b"/") and path != b"*":
+        elif not path.startswith(b"/") and (command, path) != (b"OPTIONS", b"*"):
             self.fault = "its target is neither a path nor a URL"
         if not self.fault and hosts:
             try:
@@ -61,12 +61,17 @@ class PageRequest(Request):
 
     @override
     def process(self) -> None:
-        if self.path == b"*":
-            if self.fault:
-                self.path = b"/"  # refused by the site, as at any other path
-            elif self.method == b"OPTIONS":
-                self.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
-        super().process()
+        if self.path != b"*":
+            super().process()
+        elif self.fault:
+            self.path = b"/"  # refused by the site, as at any other path
+            super().process()
+        else:  # Twisted's own answer would name its release
+            self.setHeader(b"Server", b"rtchat")
+            self.setHeader(b"Date", datetimeToString())
+            self.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
+            self.setHeader(b"Content-Length", b"0")
+            self.finish()
 
     @override
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:

@@ -88,10 +88,13 @@ class FileSender:
             part, head = self._left.pop(0)
             self._file.seek(part.first)
             self._part_left = part.size
-        data = self._file.read(min(_CHUNK_BYTES, self._part_left))
+        try:
+            data = self._file.read(min(_CHUNK_BYTES, self._part_left))
+        except OSError:
+            data = b""  # the disk fails, or the network that it is behind
         self._part_left -= len(data)
         if not data:
-            # The file has become shorter: only a broken connection tells the client.
+            # The rest is not there any more: only a broken connection tells the client.
             self.stopProducing()
             as_stream(self._request.channel.transport).abortConnection()
             return

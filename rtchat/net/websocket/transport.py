@@ -323,7 +323,7 @@ class WebSocket(ClosingConnection):
 
     def pauseProducing(self) -> None:
         """Stop reading."""
-        if not self.disconnecting or self.receives_after_close:
+        if not self._is_lost and (not self.disconnecting or self.receives_after_close):
             self._is_reading = False
             self.factory.liveness.pauses.watch(self.transport, self._peer_gone)
             self.transport.pauseProducing()

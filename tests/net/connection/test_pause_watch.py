@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -92,6 +93,22 @@ def test_an_end_is_reported_once(
 def test_an_end_before_the_pause_is_reported_too(paused: Paused) -> None:
     finish(paused)
     paused.pause()
+    paused.look()
+    assert paused.ends == [False]
+
+
+def test_without_a_file_to_ask_with_it_asks_later(
+    paused: Paused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def epoll() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    finish(paused)
+    paused.pause()
+    with monkeypatch.context() as patch:
+        patch.setattr("select.epoll", epoll)
+        paused.look(2)
+    assert paused.ends == []
     paused.look()
     assert paused.ends == [False]
 

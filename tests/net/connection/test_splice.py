@@ -355,6 +355,15 @@ def test_what_waits_stays_in_the_pipe_but_for_a_part_and_all_keeps_its_order() -
         assert len(stalled.pipes.free) == 1
 
 
+def test_a_python_that_does_not_name_the_option_splices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sink = socket.create_connection(listener.getsockname())
+    with sink:
+        writer = SplicingWriter(as_stream(Transport(sink)), Cork())
+        assert writer.splice_capacity_bytes > CAP_BYTES
+
+
 def test_who_feeds_it_is_paused_until_little_waits() -> None:
     class Producer:
         paused = 0

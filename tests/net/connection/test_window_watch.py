@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from collections.abc import Iterator
@@ -102,6 +103,19 @@ def test_a_unix_socket_needs_no_options() -> None:
     with ours, theirs:
         expect_life(ours)
         set_up_port(Transport(ours), is_http=True)
+
+
+class Picky(socket.socket):
+    """A socket of a system that knows none of the options, as WSL 1 knows not all of them."""
+
+    def setsockopt(self, *_: object) -> None:
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+
+def test_a_system_without_the_options_starts() -> None:
+    with Picky() as connection:
+        expect_life(connection)
+        set_up_port(Transport(connection), is_http=True)
 
 
 def test_a_client_that_does_not_read_is_exempt_until_it_reads(served: Served) -> None:

@@ -142,3 +142,26 @@ def test_another_page_cannot_speak_for_ours(clock: Clock) -> None:
     path = "/embed/check?page=http%3A%2F%2Flocalhost%3A9000"
     answer = browser.get(path, Origin="http://evil.example")
     assert simplejson.loads(answer.body) == {"lacking": ["evil.example"]}
+
+
+def test_nor_can_an_image_in_another_page(clock: Clock) -> None:
+    browser = browser_of(clock, "self -> localhost:61613")
+    path = "/embed/check?page=https%3A%2F%2Fwiki.example"
+    with captured_logs() as logs:
+        answer = browser.get(path, **{"Sec-Fetch-Site": "cross-site"})
+    assert simplejson.loads(answer.body) == {"lacking": ["*"]}
+    assert "wiki.example" not in "".join(logs.lines())
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_a_browser_that_says_where_it_asks_from_may_ask(clock: Clock, site: str) -> None:
+    browser = browser_of(clock, "self -> localhost:61613")
+    path = "/embed/check?page=https%3A%2F%2Fchat.example"
+    answer = browser.get(path, **{"Sec-Fetch-Site": site})
+    assert simplejson.loads(answer.body) == {"lacking": ["chat.example"]}
+
+
+def test_the_log_says_what_a_rule_for_every_page_means(clock: Clock) -> None:
+    with captured_logs() as logs:
+        browser_of(clock, "self -> localhost:61613").get("/embed/check?page=nonsense")
+    assert "every page in the world: * -> localhost:61613" in "".join(logs.lines())

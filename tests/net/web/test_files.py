@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -309,6 +311,24 @@ def test_a_folder_without_its_slash_is_elsewhere(
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     answer = browser.ask(request)
     assert (answer.status, answer.headers["location"]) == (302, location)
+
+
+def test_a_disk_that_fails_breaks_the_answer_off(
+    browser: FakeBrowser, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= 100_000:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    (folder / "large").write_bytes(b"x" * 5_000_000)
+    monkeypatch.setattr("os.fdopen", Failing)
+    browser.socket.receive(http_request("GET", "/files/large", {"Host": "localhost"}))
+    for _ in range(10):
+        browser.clock.advance(0)
+        browser.socket.turn()
+    assert browser.socket.was_cut
 
 
 def test_a_file_that_becomes_shorter_breaks_the_answer_off(

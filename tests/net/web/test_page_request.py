@@ -78,6 +78,7 @@ def test_a_target_in_any_form_is_found(browser: FakeBrowser, request_: bytes, sa
         head("echo", "localhost"),
         head("localhost:80", "localhost"),
         b"OPTIONS * HTTP/1.1\r\n\r\n",
+        head("*", "localhost"),
     ],
 )
 def test_a_request_without_one_good_host_or_target_is_400(
@@ -98,6 +99,7 @@ def test_a_target_at_another_server_is_misdirected(browser: FakeBrowser, target:
 def test_options_for_the_whole_server_is_answered(browser: FakeBrowser) -> None:
     answer = browser.ask(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (answer.status, answer.headers["allow"]) == (200, "GET, HEAD, OPTIONS")
+    assert answer.headers["server"] == "rtchat"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from support.websocket import (
     upgrade_request,
     ws_frame,
 )
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress, IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -887,6 +888,14 @@ def test_reading_stops_while_a_producer_asks_for_it(both: Open) -> None:
     assert not both.socket.is_reading
     both.websocket.resumeProducing()
     assert both.socket.is_reading
+
+
+def test_a_pause_after_the_end_is_not_watched(both: Open) -> None:
+    both.socket.end(ConnectionLost())
+    both.advance(60)
+    waiting = list(both.site.clock.getDelayedCalls())
+    both.websocket.pauseProducing()
+    assert both.site.clock.getDelayedCalls() == waiting
 
 
 def test_a_close_of_ours_reads_on_to_hear_the_answer(both: Open) -> None:
