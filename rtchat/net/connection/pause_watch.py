@@ -54,9 +54,6 @@ class PauseWatch:
             probe: Sends a byte or a few; None if the connection is never quiet. A process that
                 dies while it sends leaves bytes in its system for which there is no room here,
                 and its end stands behind them. But what comes for it is answered with a reset.
-            probe: Sends a byte or a few, if the connection is quiet otherwise. A process that died
-                while it was sending has bytes in its system for which there is no room here, and
-                its end stands behind them; but what comes for it is answered with a reset.
         """
         self._watched[transport] = gone, probe
         if self._timer is None:
