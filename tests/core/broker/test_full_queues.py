@@ -129,6 +129,46 @@ def test_a_commit_does_not_wait_for_itself(server: Server) -> None:
     assert not client.is_waiting
 
 
+@pytest.mark.parametrize("count, size", [(5, 1), (1, 100_000)])
+def test_commits_that_acknowledge_a_little_do_not_exceed_the_bound(
+    server: Server, count: int, size: int
+) -> None:
+    """In number or size each adds more than it takes."""
+    server.limit(max_queue_bytes=100_000)
+    fill(server)
+    client, jobs = worker(server)
+    for _ in range(20):
+        if client.line.closed:
+            break
+        assert server.size_of(A) <= 2 * LIMIT + count
+        client.say("BEGIN", transaction="t")
+        client.ack(jobs[-1], transaction="t")
+        for _ in range(count):
+            client.publish(A, b"x" * size, transaction="t")
+        client.say("COMMIT", transaction="t")
+        jobs = [frame for frame in client.received() if frame.command == "MESSAGE"]
+    assert client.line.closed == [
+        (CloseReason.LIMIT, "queue full, and only this session's ACKs can make room")
+    ]
+    server.drain(A)
+
+
+def test_a_commit_that_adds_no_more_than_it_takes_always_has_room(server: Server) -> None:
+    fill(server)
+    client, [job] = worker(server)
+    for _ in range(LIMIT):
+        client.publish(A, "n0")
+    for _ in range(5):
+        client.say("BEGIN", transaction="t")
+        client.ack(job, transaction="t")
+        client.publish(A, "n0", transaction="t")
+        client.say("COMMIT", transaction="t", receipt="r")
+        frames = client.received()
+        assert {frame.command for frame in frames} == {"RECEIPT", "MESSAGE"}
+        [job] = [frame for frame in frames if frame.command == "MESSAGE"]
+    assert server.size_of(A) == 2 * LIMIT
+
+
 @pytest.mark.parametrize("destination", [f"{A},{B}", f"{B},{A}"])
 def test_a_composite_waits_only_where_it_does_not_wait_for_itself(
     server: Server, destination: str
