@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors
 from support.stomp import frame_bytes
 
+from rtchat.core.broker.subscription import Source
 from rtchat.core.session.connection import CloseReason
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame
 
 A, B, C = "/queue/a", "/queue/b", "/queue/c"
@@ -328,3 +330,32 @@ def test_many_waiting_publishers_cost_a_worker_nothing(server: Server) -> None:
     assert server.broker.waiting.holders() == []
     client.publish(A, "next")
     assert not client.is_waiting
+
+
+def test_a_second_costs_one_look_at_each_session_that_waits(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server)
+    workers = []
+    for number in range(30):
+        publisher = server.client()
+        publisher.publish(f"/queue/own{number}", "job")
+        client, _ = worker(server, f"/queue/own{number}")
+        client.publish(A, "next")
+        assert client.is_waiting
+        workers.append(client)
+    looks = []
+    held_deliveries = Session.held_deliveries
+
+    def counted(self: Session) -> Mapping[Source, int]:
+        looks.append(self)
+        return held_deliveries(self)
+
+    monkeypatch.setattr(Session, "held_deliveries", counted)
+    server.broker.full_queues.resume_those_that_wait_for_themselves()
+    assert len(looks) == len(workers)
+    for client in workers:
+        client.drop()
+    server.drain(A)
+    for number in range(30):
+        server.drain(f"/queue/own{number}")
