@@ -19,6 +19,9 @@ from rtchat.core.flow.outbound import Cork, Outbound
 
 __all__ = ["Congestion", "Reader"]
 
+_MAX_IDLE_S = 10
+"""After so many seconds without a SEND to it, nothing is known about a topic any more."""
+
 
 class Reader(Waiter, Protocol):
     """A session that subscribes to topics."""
@@ -103,15 +106,19 @@ class _Flow:
 
     Attributes:
         credit_bytes: How much it takes now; negative after a message that was larger.
+        idle_s: For how many seconds it has taken nothing.
+        is_new: Whether its first message is at the expense of all topics.
         lagging: The subscribers that lag.
         relieved: Those that have read, while publishers wait that were held up by them.
     """
 
-    __slots__ = ("credit_bytes", "lagging", "name", "relieved")
+    __slots__ = ("credit_bytes", "idle_s", "is_new", "lagging", "name", "relieved")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.credit_bytes = 0
+        self.idle_s = 0
+        self.is_new = False
         self.lagging: list[Lagging] = []
         self.relieved: dict[Lagging, None] = {}
 
@@ -131,7 +138,16 @@ class Congestion:
         readers: The lagging subscribers, by session.
     """
 
-    __slots__ = ("_cork", "_flows", "_min_rate", "_unusual", "_waiting", "active", "readers")
+    __slots__ = (
+        "_cork",
+        "_flows",
+        "_min_rate",
+        "_spare_bytes",
+        "_unusual",
+        "_waiting",
+        "active",
+        "readers",
+    )
 
     def __init__(
         self, waiting: WaitingLines, cork: Cork, min_rate: int, unusual: dict[object, None]
@@ -141,6 +157,7 @@ class Congestion:
         self._min_rate = min_rate
         self._unusual = unusual
         self._flows: dict[str, _Flow] = {}
+        self._spare_bytes = 0  # what the first messages to topics may take until the next second
         self.active: dict[Lagging | _Flow, None] = {}
         self.readers: dict[object, Lagging] = {}
 
@@ -160,6 +177,9 @@ class Congestion:
             flow = self._flows.get(target.name)
             if flow is not None:
                 flow.credit_bytes -= size
+                if flow.is_new:
+                    flow.is_new = False
+                    self._spare_bytes -= size
 
     # For subscribers
 
@@ -202,9 +222,11 @@ class Congestion:
             lagging.note_names()
             if lagging.has_read:
                 self._remove(lagging, has_read=True)
+        self._spare_bytes = self._min_rate if self.readers else 0
         for flow in list(self._flows.values()):
             flow.lagging = [one for one in self.readers.values() if one.concerns(flow.name)]
-            if flow.lagging:
+            flow.idle_s = flow.idle_s + 1 if flow.credit_bytes >= self._min_rate else 0
+            if flow.lagging and flow.idle_s <= _MAX_IDLE_S:
                 flow.credit_bytes = min(flow.credit_bytes + self._min_rate, self._min_rate)
                 self._resume(flow)
                 for waiter in self._waiting.line(flow.name):
@@ -233,6 +255,8 @@ class Congestion:
             if lagging:
                 flow = self._flows[name] = _Flow(name)
                 flow.lagging = lagging
+                flow.is_new = self._spare_bytes > 0
+                flow.credit_bytes = int(flow.is_new)  # so one message goes at once
                 self._activate(flow)
         return flow
 

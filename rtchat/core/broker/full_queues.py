@@ -78,9 +78,19 @@ class FullQueues:
         A session may get into that state while it waits: messages that another one returns are
         delivered to it, or the last one that could have acknowledged goes.
         """
-        for waiter, name in self._waiting.holders():
-            queue = self._queues.get(name)
-            if queue is not None and self._would_wait_for_itself(queue, waiter):
+        holders = _Holders(self._waiting, self._queues)
+        chains: dict[Queue, _Chain] = {}
+        found: list[tuple[Waiter, str]] = []
+        for waiter, (held, queue) in holders.all.items():
+            chain = chains.get(queue)
+            if chain is None:
+                chain = chains[queue] = _Chain(queue, holders)
+            if chain.leads_back_to(waiter, held):
+                found.append((waiter, queue.name))
+        for waiter, name in found:
+            # Those before it may have changed all.
+            again = self._queues.get(name)
+            if again is not None and self._would_wait_for_itself(again, waiter):
                 self._waiting.resume(waiter)
 
     def report_drained(self) -> None:
@@ -126,30 +136,62 @@ class FullQueues:
         held = publisher.held_deliveries()
         if not held:
             return False
-        stuck, reached = self._chain(queue)
-        if reached.isdisjoint(held):
+        chain = _Chain(queue, _Holders(self._waiting, self._queues))
+        return chain.leads_back_to(publisher, held)
+
+
+class _Holders:
+    """The waiting sessions that hold deliveries.
+
+    Attributes:
+        all: For each of them its deliveries, and the queue that it waits for.
+        by_source: Those that hold deliveries of a source.
+    """
+
+    __slots__ = ("all", "by_source")
+
+    def __init__(self, waiting: WaitingLines, queues: Mapping[str, Queue]) -> None:
+        self.all: dict[Waiter, tuple[Mapping[Source, int], Queue]] = {}
+        self.by_source: dict[Source, list[Waiter]] = {}
+        for waiter, name in waiting.holders():
+            # Who waits for a topic's subscribers does not wait for long (see Congestion).
+            queue = queues.get(name)
+            held = {} if queue is None else waiter.held_deliveries()
+            if queue is not None and held:
+                self.all[waiter] = held, queue
+                for source in held:
+                    self.by_source.setdefault(source, []).append(waiter)
+
+
+class _Chain:
+    """The chains from a full queue: the waiting sessions in them, and the queues reached."""
+
+    __slots__ = ("_queue", "_reached", "_stuck")
+
+    def __init__(self, queue: Queue, holders: _Holders) -> None:
+        self._queue = queue
+        self._reached: set[Source] = {queue}
+        self._stuck: dict[Waiter, Mapping[Source, int]] = {}
+        to_follow: list[Source] = [queue]
+        while to_follow:
+            for waiter in holders.by_source.get(to_follow.pop(), ()):
+                if waiter not in self._stuck:
+                    self._stuck[waiter], next_queue = holders.all[waiter]
+                    if next_queue not in self._reached:
+                        self._reached.add(next_queue)
+                        to_follow.append(next_queue)
+
+    def leads_back_to(self, publisher: Waiter, held: Mapping[Source, int]) -> bool:
+        """Return whether a chain leads to a session, and no session outside can make room.
+
+        Args:
+            publisher: The session, which may be in the chain.
+            held: The deliveries that it holds.
+        """
+        queue = self._queue
+        if self._reached.isdisjoint(held):
             return False
         if not queue.is_doubly_full:
             return True
-        stuck[publisher] = held
+        stuck = {**self._stuck, publisher: held}
         return queue.unacknowledged == sum(each.get(queue, 0) for each in stuck.values())
-
-    def _chain(self, queue: Queue) -> tuple[dict[Waiter, Mapping[Source, int]], set[Source]]:
-        """Return the waiting sessions in the chains from a queue, and the queues in them."""
-        reached: set[Source] = {queue}
-        stuck: dict[Waiter, Mapping[Source, int]] = {}
-        # Who waits for a topic's subscribers does not wait for long (see Congestion).
-        others = [
-            (waiter, held, self._queues[name])
-            for waiter, name in self._waiting.holders()
-            if name in self._queues and (held := waiter.held_deliveries())
-        ]
-        is_longer = True
-        while is_longer:
-            is_longer = False
-            for waiter, held, next_queue in others:
-                if waiter not in stuck and not reached.isdisjoint(held):
-                    stuck[waiter] = held
-                    reached.add(next_queue)
-                    is_longer = True
-        return stuck, reached

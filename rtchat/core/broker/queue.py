@@ -141,6 +141,18 @@ class Queue:
             self._held >= 2 * limits.max_queue_messages or self.bytes >= 2 * limits.max_queue_bytes
         )
 
+    def would_be_over(self, count: int, size: int) -> bool:
+        """Return whether more messages and bytes would make it hold over twice what it may.
+
+        Args:
+            count: The number of messages to be added, less those to be removed.
+            size: The same in bytes.
+        """
+        limits = self._limits
+        return (count > 0 and self._held + count > 2 * limits.max_queue_messages) or (
+            size > 0 and self.bytes + size > 2 * limits.max_queue_bytes
+        )
+
     @property
     def unacknowledged(self) -> int:
         """The number of messages that are delivered, and neither acknowledged nor returned."""

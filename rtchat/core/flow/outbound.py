@@ -163,6 +163,7 @@ class Cork:
         """Let one turn's output exceed the limit of a backlog that is not large before."""
         self.is_indivisible = True
         self.flushed[self._divide] = None
+        self.woken[_nothing] = None  # so the end of a turn without output comes to it, too
 
     def flush(self) -> None:
         """End a turn that was not entered as a context."""
@@ -208,6 +209,10 @@ class Cork:
 
     def _same_time(self) -> float:
         return self.now
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class OutboundGroup:

@@ -11,6 +11,8 @@ from rtchat.errors import ProtocolError
 
 __all__ = ["acknowledge", "acknowledge_run"]
 
+_PIECE = 256
+
 
 def acknowledge(
     frame: Frame,
@@ -67,6 +69,12 @@ def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> None:
     Raises:
         ProtocolError: There was no such delivery; the ACKs before that one have taken effect.
     """
+    # In pieces: what is left of a piece is copied for each ACK that stands alone in it.
+    for start in range(0, len(ack_ids), _PIECE):
+        _acknowledge_piece(ack_ids[start : start + _PIECE], subscriptions)
+
+
+def _acknowledge_piece(ack_ids: list[str], subscriptions: Subscriptions) -> None:
     while ack_ids:
         subscription = subscriptions.get(subscription_number(ack_ids[0]))
         deliveries, taken = ([], 0) if subscription is None else subscription.take(ack_ids)

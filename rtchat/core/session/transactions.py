@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.router import Publication
 from rtchat.core.broker.subscription import Entry, Source, Subscription
 from rtchat.core.stomp.limits import Limits
@@ -47,11 +48,6 @@ class Acknowledgement(NamedTuple):
         self.subscription.reserved -= len(self.deliveries)
         entries = [entry for _, entry in self.deliveries]
         settle(self.subscription, entries, is_ack=self.is_ack, requeue=self.requeue)
-
-    def undo(self) -> None:
-        """Make the deliveries unacknowledged again."""
-        self.subscription.reserved -= len(self.deliveries)
-        self.subscription.put_back(self.deliveries)
 
 
 Action = Publication | Acknowledgement
@@ -148,17 +144,44 @@ class Transactions:
 
 
 def relieved_by(actions: Sequence[Action]) -> set[Source | None]:
-    """Return the sources that a transaction gives capacity by acknowledging their messages."""
-    return {
+    """Return the sources that a transaction gives capacity by acknowledging their messages.
+
+    A queue that holds twice what it may is among them only if it does not grow further.
+    """
+    relieved = {
         action.subscription.source
         for action in actions
         if isinstance(action, Acknowledgement) and action.is_ack
     }
+    return {
+        source
+        for source in relieved
+        if not (isinstance(source, Queue) and source.is_doubly_full and _grows(source, actions))
+    }
+
+
+def _grows(queue: Queue, actions: Sequence[Action]) -> bool:
+    """Return whether a transaction makes a queue exceed twice its limits further."""
+    count = size = 0
+    for action in actions:
+        if isinstance(action, Publication):
+            copies = [target.name for target in action.route.targets].count(queue.name)
+            count += copies
+            size += copies * action.size
+        elif action.is_ack and action.subscription.source is queue:
+            count -= len(action.deliveries)
+            size -= sum(entry.size for _, entry in action.deliveries)
+    return queue.would_be_over(count, size)
 
 
 def undo(actions: Sequence[Action]) -> list[Subscription]:
-    """Undo the acknowledgements among the actions; return their subscriptions."""
-    acknowledgements = [action for action in actions if isinstance(action, Acknowledgement)]
-    for action in acknowledgements:
-        action.undo()
-    return [action.subscription for action in acknowledgements]
+    """Make the deliveries of the actions unacknowledged again; return their subscriptions."""
+    # One call for each subscription: it sorts all that the subscription has.
+    undone: dict[Subscription, list[tuple[str, Entry]]] = {}
+    for action in actions:
+        if isinstance(action, Acknowledgement):
+            undone.setdefault(action.subscription, []).extend(action.deliveries)
+    for subscription, deliveries in undone.items():
+        subscription.reserved -= len(deliveries)
+        subscription.put_back(deliveries)
+    return list(undone)

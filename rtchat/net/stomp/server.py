@@ -317,7 +317,7 @@ class StompProtocol(Protocol):
     def _gone(self, is_broken: bool) -> None:
         """The client has closed the connection, or broken it, while a limit made it wait."""
         session = self.session
-        has_more_to_lose = is_broken or session.subscriptions.unacknowledged
+        has_more_to_lose = is_broken or session.held_deliveries()
         if not has_more_to_lose and has_said_goodbye(session.parser, self._stream):
             return  # it has left its frames to us, and keeps its place in the line
         how = "broke" if is_broken else "was closed by the client"

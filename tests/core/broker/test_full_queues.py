@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors
 from support.stomp import frame_bytes
 
+from rtchat.core.broker.subscription import Source
 from rtchat.core.session.connection import CloseReason
+from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame
 
 A, B, C = "/queue/a", "/queue/b", "/queue/c"
@@ -127,6 +129,46 @@ def test_a_commit_does_not_wait_for_itself(server: Server) -> None:
     assert client.receipts() == ["r"]
     client.ack(second)
     assert not client.is_waiting
+
+
+@pytest.mark.parametrize("count, size", [(5, 1), (1, 100_000)])
+def test_commits_that_acknowledge_a_little_do_not_exceed_the_bound(
+    server: Server, count: int, size: int
+) -> None:
+    """In number or size each adds more than it takes."""
+    server.limit(max_queue_bytes=100_000)
+    fill(server)
+    client, jobs = worker(server)
+    for _ in range(20):
+        if client.line.closed:
+            break
+        assert server.size_of(A) <= 2 * LIMIT + count
+        client.say("BEGIN", transaction="t")
+        client.ack(jobs[-1], transaction="t")
+        for _ in range(count):
+            client.publish(A, b"x" * size, transaction="t")
+        client.say("COMMIT", transaction="t")
+        jobs = [frame for frame in client.received() if frame.command == "MESSAGE"]
+    assert client.line.closed == [
+        (CloseReason.LIMIT, "queue full, and only this session's ACKs can make room")
+    ]
+    server.drain(A)
+
+
+def test_a_commit_that_adds_no_more_than_it_takes_always_has_room(server: Server) -> None:
+    fill(server)
+    client, [job] = worker(server)
+    for _ in range(LIMIT):
+        client.publish(A, "n0")
+    for _ in range(5):
+        client.say("BEGIN", transaction="t")
+        client.ack(job, transaction="t")
+        client.publish(A, "n0", transaction="t")
+        client.say("COMMIT", transaction="t", receipt="r")
+        frames = client.received()
+        assert {frame.command for frame in frames} == {"RECEIPT", "MESSAGE"}
+        [job] = [frame for frame in frames if frame.command == "MESSAGE"]
+    assert server.size_of(A) == 2 * LIMIT
 
 
 @pytest.mark.parametrize("destination", [f"{A},{B}", f"{B},{A}"])
@@ -288,3 +330,32 @@ def test_many_waiting_publishers_cost_a_worker_nothing(server: Server) -> None:
     assert server.broker.waiting.holders() == []
     client.publish(A, "next")
     assert not client.is_waiting
+
+
+def test_a_second_costs_one_look_at_each_session_that_waits(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server)
+    workers = []
+    for number in range(30):
+        publisher = server.client()
+        publisher.publish(f"/queue/own{number}", "job")
+        client, _ = worker(server, f"/queue/own{number}")
+        client.publish(A, "next")
+        assert client.is_waiting
+        workers.append(client)
+    looks = []
+    held_deliveries = Session.held_deliveries
+
+    def counted(self: Session) -> Mapping[Source, int]:
+        looks.append(self)
+        return held_deliveries(self)
+
+    monkeypatch.setattr(Session, "held_deliveries", counted)
+    server.broker.full_queues.resume_those_that_wait_for_themselves()
+    assert len(looks) == len(workers)
+    for client in workers:
+        client.drop()
+    server.drain(A)
+    for number in range(30):
+        server.drain(f"/queue/own{number}")

@@ -9,6 +9,7 @@ import pytest
 from support.core import Client, Server, bodies, clean_server, errors
 from support.stomp import frame_bytes
 
+from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.stomp.frames import Frame, Version
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12
@@ -1108,3 +1109,38 @@ def test_a_topic_s_last_acknowledgement_may_come_with_the_end(server: Server) ->
     client.ack(message, transaction="t")
     client.unsubscribe()
     assert client.ask("COMMIT", transaction="t", receipt="r")[0].command == "RECEIPT"
+
+
+# ---------------------------------------------------------------- many ACKs in one read
+
+
+class _Counted(list[str]):
+    """A list that counts the items that are copied by slices of it."""
+
+    copied = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        item = super().__getitem__(index)
+        if not isinstance(index, slice):
+            return item
+        _Counted.copied += len(item)
+        return _Counted(item)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_cost_of_a_long_run_of_acks_is_linear(server: Server, is_new: bool) -> None:
+    """A compressed WebSocket message can hold hundreds of thousands of them."""
+    client = server.client()
+    for name in "ab":
+        client.subscribe(f"/queue/{name}", name, ack="client-individual", prefetch_count="0")
+    for _ in range(3000):
+        client.publish("/queue/a,/queue/b", "x")
+    # In turn for two subscriptions, so that each stands alone.
+    ids = [message.headers["ack"] for message in client.messages()]
+    if not is_new:
+        acknowledge_run(ids, client.session.subscriptions)
+    _Counted.copied = 0
+    acknowledge_run(_Counted(ids), client.session.subscriptions)
+    assert _Counted.copied < 200 * len(ids)
+    client.drop()
+    assert left(server) == left(server, "/queue/b") == ""

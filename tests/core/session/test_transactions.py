@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors, message_size
 from support.stomp import frame_bytes
 
+from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 
@@ -616,3 +617,34 @@ def test_every_transaction_has_its_own_number_of_actions(server: Server) -> None
     end(client, "COMMIT")
     end(client, "COMMIT", "u")
     assert left(server) == "ab"
+
+
+@pytest.mark.parametrize("is_abort", [True, False])
+def test_what_is_undone_is_put_back_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch, is_abort: bool
+) -> None:
+    """Putting back sorts all that a subscription has: a thousand times would take long."""
+    client = worker(server, "abcdef", prefetch_count="0")
+    for job in reversed(client.messages()[1:]):
+        client.ack(job, transaction="t")
+    calls = []
+    put_back = Subscription.put_back
+
+    def counted(self: Subscription, deliveries: Sequence[tuple[str, Entry]]) -> None:
+        calls.append(len(deliveries))
+        put_back(self, deliveries)
+
+    monkeypatch.setattr(Subscription, "put_back", counted)
+    if is_abort:
+        end(client, "ABORT")
+    client.drop()
+    assert calls == [5]
+    assert left(server) == "abcdef"
+
+
+def test_only_the_turn_of_a_commit_is_indivisible(server: Server, client: Client) -> None:
+    client.publish(Q, "a", transaction="t")
+    end(client, "COMMIT")  # no output, not even a RECEIPT
+    assert not server.broker.cork.is_indivisible
+    assert not server.broker.cork.flushed
+    assert left(server) == "a"

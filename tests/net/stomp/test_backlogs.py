@@ -464,3 +464,47 @@ def test_one_that_reads_a_little_waits_for_itself_as_long_as_it_has_to() -> None
         assert not client.is_closed
     client.read_on()
     assert got + numbers(client) == list(range(400))
+
+
+# ---------------------------------------------------------------- many topics
+
+
+def test_a_slow_subscriber_of_all_topics_does_not_hold_up_one_message_a_second(
+    broker: Broker,
+) -> None:
+    subscriber(broker, "/topic/#")
+    flood, sensors = broker.connect(), broker.connect()
+    publish(flood, 60)
+    assert flood.is_paused
+    for number in range(50):
+        publish(sensors, 1, f"/topic/sensor{number}", 100)
+    broker.advance(2)
+    # Beside its own rate, each topic has a share in one more for first messages.
+    assert not sensors.is_paused
+
+
+def test_first_messages_to_topics_share_one_rate(broker: Broker) -> None:
+    subscriber(broker, "/topic/#")
+    flood, other = broker.connect(), broker.connect()
+    publish(flood, 60)
+    broker.advance(1.1)
+    before = broker._core.publishing.message_count
+    for number in range(20):
+        publish(other, 1, f"/topic/t{number}")
+    taken = (broker._core.publishing.message_count - before) * SIZE
+    assert RATE - SIZE <= taken <= RATE + SIZE
+
+
+def test_topics_that_take_nothing_any_more_are_forgotten(broker: Broker) -> None:
+    subscriber(broker, "/topic/#")
+    flood, other = broker.connect(), broker.connect()
+    publish(flood, 60)
+    broker.advance(1.1)
+    for number in range(20):
+        publish(other, 1, f"/topic/t{number}", 100)
+    flood.drop()
+    for _ in range(15):
+        broker.advance(1)
+    congestion = broker._core.congestion
+    assert congestion.readers
+    assert not congestion._flows

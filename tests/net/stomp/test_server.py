@@ -581,3 +581,26 @@ def test_an_address_is_shown_as_people_write_it(address: IAddress, name: str) ->
 def test_a_protocol_without_a_connection_has_no_transport() -> None:
     with pytest.raises(ValueError, match="not connected"):
         as_stream(None)
+
+
+# ---------------------------------------------------------------- gone while it waits
+
+
+@pytest.mark.parametrize("held", ["", "/queue/jobs", "/topic/jobs"])
+def test_who_says_disconnect_keeps_its_place_unless_it_holds_deliveries(held: str) -> None:
+    server = Broke()
+    server.broker.limits = BrokerLimits(max_queue_messages=1)
+    filler = server.client().log_in()
+    filler.send(message_bytes("/queue/full", b"1"))
+    client = server.client().log_in()
+    if held:
+        client.send(frame_bytes("SUBSCRIBE", id="0", destination=held, ack="client"))
+        filler.send(message_bytes(held, b"job"))
+        client.expect("MESSAGE")
+    client.send(message_bytes("/queue/full", b"2") + frame_bytes("DISCONNECT"))
+    assert client.protocol.session.is_waiting
+    client.protocol._gone(False)
+    # Others are waiting for what it held.
+    assert client.protocol.session.is_closed is bool(held)
+    for one in (client, filler):
+        one.socket.end()
