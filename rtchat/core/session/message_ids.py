@@ -21,7 +21,9 @@ class MessageIds:
     __slots__ = ("_ack_ids", "_count", "_max_count", "_seen")
 
     def __init__(self) -> None:
-        self._ack_ids: dict[str, dict[int, str]] = {}  # by message id, then subscription number
+        # By message id, then the numbers of the subscription and of its delivery: a pattern may
+        # match several destinations of one SEND.
+        self._ack_ids: dict[str, dict[tuple[int, int], str]] = {}
         self._count = 0
         self._max_count = 2 * _SPARE
         self._seen: dict[int, int] = {}  # for each subscription, how many deliveries were added
@@ -50,7 +52,7 @@ class MessageIds:
             for subscription in subscriptions.values():
                 self.add(subscription, subscriptions)
         was_pending = False
-        for number, ack_id in sorted(self._ack_ids[message_id].items()):
+        for (number, _), ack_id in sorted(self._ack_ids[message_id].items()):
             holder = subscriptions.get(number)
             if holder is not None and named not in (None, holder.id):
                 continue
@@ -73,11 +75,13 @@ class MessageIds:
             return
         for ack_id in reversed(subscription.unacked):
             message_id, _, place = ack_id.rsplit("@", 2)
-            if int(place.partition(".")[2]) <= seen:
+            delivery = int(place.partition(".")[2])
+            if delivery <= seen:
                 break
             numbers = self._ack_ids.setdefault(message_id, {})
-            self._count += subscription.number not in numbers
-            numbers[subscription.number] = ack_id
+            key = (subscription.number, delivery)
+            self._count += key not in numbers
+            numbers[key] = ack_id
         self._seen[subscription.number] = subscription.deliveries
         if self._count > self._max_count:
             self._drop_old(subscriptions)

@@ -450,6 +450,18 @@ def test_the_message_s_id_may_be_acknowledged_twice(server: Server) -> None:
     assert errors(client.ask("ACK", id="run-99")) == [f"ACK {NOT_WAITING}"]
 
 
+def test_each_of_two_deliveries_of_one_message_is_acknowledged(server: Server) -> None:
+    client = server.client(V12)
+    client.subscribe("/topic/*", ack="client-individual", prefetch_count="2")
+    server.client(V12).publish("/topic/a,/topic/b", "both")
+    one, two = client.messages()
+    assert one.headers["message-id"] == two.headers["message-id"]
+    for message in (one, two):
+        client.say("ACK", id=message.headers["message-id"])
+    server.client(V12).publish("/topic/a,/topic/b", "again")
+    assert client.bodies() == ["again", "again"]
+
+
 def test_the_message_s_id_works_in_a_transaction(server: Server) -> None:
     client = worker(server, "client-individual")
     publish(server, "a")
