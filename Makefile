@@ -33,7 +33,7 @@ test: needs $(VENV)/.installed-dev foreign-clients ## Run every test: Python, Ja
 	$(PYTEST) $(ARGS)
 
 soak: needs $(VENV)/.installed-dev foreign-clients ## Run the property tests and the page's scenes in their long form
-	RTCHAT_SOAK=1 $(PYTEST) -m 'hypothesis or soak' $(ARGS)
+	RTCHAT_SOAK=1 $(PYTEST) -m 'hypothesis or soak or browser' $(ARGS)
 
 # The servers and commands that tests start are measured as well; some of them change their user,
 # who has to be able to write the figures. Measured, the tests take more than twice as long.

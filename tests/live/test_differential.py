@@ -23,7 +23,7 @@ from support.services import activemq, rabbitmq
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.soak]
 
-_RUNS = examples(40, 2000)
+_RUNS = examples(25, 2000)
 _PATIENCE = 6.0
 
 
@@ -62,7 +62,7 @@ def test_random_scripts_end_as_the_model_says(broker: tuple[int, Traits]) -> Non
         played += player.played
     for kind in KINDS:
         if traits.may_play(kind):
-            assert played[kind] >= _RUNS // 20, f"{kind!r} was hardly played: {played}"
+            assert played[kind], f"{kind!r} was never played: {played}"
 
 
 def test_the_model_finds_a_difference_that_is_not_explained(broker: tuple[int, Traits]) -> None:

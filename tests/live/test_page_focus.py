@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
-from support.browser import Window, in_both_browsers
+from support.browser import Window, in_both_browsers_if_long
+from support.examples import IS_SOAK
 from support.focus import tab_stops
 from support.process import Server
 from support.wire import Wire
@@ -18,6 +19,10 @@ OpenWindow = Callable[..., Window]
 Serve = Callable[..., Server]
 
 HISTORY = "\n[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"
+
+_PLAYED = [("chromium", 1280), ("chromium", 375), ("firefox", 1280)]
+if IS_SOAK:
+    _PLAYED.append(("firefox", 375))
 
 
 def walk(window: Window, state: str) -> set[str]:
@@ -30,8 +35,7 @@ def walk(window: Window, state: str) -> set[str]:
     return {stop.name for stop in stops}
 
 
-@in_both_browsers
-@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize("engine,width", _PLAYED, indirect=["engine"])
 def test_the_focus_is_seen_in_every_state(
     serve: Serve, open_window: OpenWindow, width: int
 ) -> None:
@@ -91,7 +95,7 @@ def test_the_focus_is_seen_in_every_state(
     assert wanted <= reached, wanted - reached
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_no_list_of_rooms_hides_the_people(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=HISTORY)
     with Wire(server.stomp) as eve, Wire(server.stomp) as wire:

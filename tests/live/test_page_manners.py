@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from support.browser import Window, in_both_browsers
+from support.browser import Window, in_both_browsers_if_long
 from support.focus import tab_stops
 from support.needs import require_package
 from support.process import ROOT, Server
@@ -83,7 +83,7 @@ def test_a_duplicated_tab_ends_nothing_in_the_first(serve: Serve, open_window: O
 # ---------------------------------------------------------------- private messages, /me, typing
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_private_messages_reach_one_person(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada, bob, eve = (open_window(server.url, nick) for nick in ("Ada", "Bob B", "Eve"))
@@ -124,7 +124,7 @@ def test_typing_is_seen_and_goes_away(serve: Serve, open_window: OpenWindow) -> 
         assert json.loads(wire.frame().body)["text"] == "let me think"
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_commands(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
@@ -199,7 +199,7 @@ def test_what_follows_a_change_of_room_at_once_goes_to_the_new_room(
     expect(text).to_have_value("")
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_a_server_that_stops_says_so(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
@@ -278,7 +278,7 @@ def test_a_hostile_nick_and_text(serve: Serve, open_window: OpenWindow) -> None:
 # ---------------------------------------------------------------- keyboard, copying, notifications
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_everything_is_reachable_by_keyboard(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")

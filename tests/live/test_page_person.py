@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
-from support.browser import Window, in_both_browsers
+from support.browser import Window, in_both_browsers, in_both_browsers_if_long
 from support.process import Server, until
 from support.wire import Wire
 
-pytestmark = [pytest.mark.live, pytest.mark.browser, in_both_browsers]
+pytestmark = [pytest.mark.live, pytest.mark.browser]
 
 OpenWindow = Callable[..., Window]
 OpenAnother = Callable[[Window], Window]
@@ -69,6 +69,7 @@ def see_people(window: Window, *nicks: str, within_s: float = 15) -> None:
 # ---------------------------------------------------------------- one browser is one person
 
 
+@in_both_browsers
 def test_the_windows_of_a_browser_are_one_person(
     serve: Serve, open_window: OpenWindow, another: OpenAnother
 ) -> None:
@@ -121,6 +122,7 @@ def test_the_windows_of_a_browser_are_one_person(
     see_people(bob, "Ada", "Bob", "Countess")
 
 
+@in_both_browsers_if_long
 def test_a_tab_that_is_opened_again_at_once_has_its_name(
     serve: Serve, open_window: OpenWindow, another: OpenAnother
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_tab_that_is_opened_again_at_once_has_its_name(
     expect(again.page.locator("#nick-shown")).to_have_text("Ada")
 
 
+@in_both_browsers_if_long
 def test_a_name_that_is_chosen_in_one_window_is_chosen_in_all(
     serve: Serve, open_window: OpenWindow, another: OpenAnother
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_name_that_is_chosen_in_one_window_is_chosen_in_all(
     see_people(one, "Ada")
 
 
+@in_both_browsers_if_long
 def test_what_was_ones_own_is_so_after_the_server_was_killed(
     serve: Serve, open_window: OpenWindow
 ) -> None:
@@ -170,6 +174,7 @@ def test_what_was_ones_own_is_so_after_the_server_was_killed(
 # ---------------------------------------------------------------- a page that is left
 
 
+@in_both_browsers_if_long
 def test_a_page_in_the_back_forward_cache_is_no_ghost(
     serve: Serve, open_window: OpenWindow, engine: str
 ) -> None:
@@ -193,6 +198,7 @@ def test_a_page_in_the_back_forward_cache_is_no_ghost(
         assert ada.page.evaluate("window.isSamePage") is True
 
 
+@in_both_browsers
 def test_what_was_read_in_several_rooms_at_once_is_read_after_a_reload(
     serve: Serve, open_window: OpenWindow
 ) -> None:
@@ -226,6 +232,7 @@ def test_what_was_read_in_several_rooms_at_once_is_read_after_a_reload(
     expect(badges).to_have_count(0)
 
 
+@in_both_browsers_if_long
 def test_the_title_counts_in_a_tab_that_hid_before_its_frame_came(
     serve: Serve, open_window: OpenWindow
 ) -> None:
@@ -285,6 +292,7 @@ def times(window: Window) -> list[str]:
     return found
 
 
+@in_both_browsers
 @pytest.mark.parametrize("history", [IN_MEMORY, ""], ids=["kept", "not kept"])
 def test_no_clock_but_the_servers_is_shown(
     serve: Serve, open_with_clock: Callable[[str, str, float], Window], history: str
@@ -317,6 +325,7 @@ def test_no_clock_but_the_servers_is_shown(
     assert all(times(window) == right for window in windows.values())
 
 
+@in_both_browsers_if_long
 def test_what_was_written_offline_stands_where_it_arrived(
     serve: Serve, open_with_clock: Callable[[str, str, float], Window]
 ) -> None:
@@ -340,6 +349,7 @@ def test_what_was_written_offline_stands_where_it_arrived(
     assert times(slow) == times(bob) == sorted(times(bob))
 
 
+@in_both_browsers_if_long
 def test_each_day_has_its_line(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=IN_A_FILE)
     with Wire(server.stomp) as wire:
@@ -372,6 +382,7 @@ def test_each_day_has_its_line(serve: Serve, open_window: OpenWindow) -> None:
 # ---------------------------------------------------------------- rooms
 
 
+@in_both_browsers
 def test_a_room_has_one_name_however_it_is_written(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=IN_MEMORY)
     ada = open_window(f"{server.url}#Caf\u00e9", "Ada")
@@ -393,6 +404,7 @@ def test_a_room_has_one_name_however_it_is_written(serve: Serve, open_window: Op
         expect(ada.page.locator("#more-rooms .talk-name")).to_have_text(["#tea"])
 
 
+@in_both_browsers_if_long
 def test_a_sign_is_a_room_and_what_is_none_is_refused(
     serve: Serve, open_window: OpenWindow
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
-from support.browser import Window, in_both_browsers
+from support.browser import Window, in_both_browsers, in_both_browsers_if_long
 from support.process import Server
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
@@ -58,7 +58,7 @@ def test_a_private_talk_survives_a_new_name_on_either_side(
     expect(bob.page.locator("#text")).to_have_value("a draft")
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_what_was_not_delivered_can_be_sent_again(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more="\n[presence]\ngrace = 0\n")
     ada = open_window(server.url, "Ada")
@@ -77,7 +77,7 @@ def test_what_was_not_delivered_can_be_sent_again(serve: Serve, open_window: Ope
     assert bob.nick_of("are you there?") == "Ada"
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_a_reload_does_not_end_a_private_talk(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada, bob = open_window(server.url, "Ada"), open_window(server.url, "Bob")

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 from playwright.sync_api import expect
-from support.browser import REBOUND_HOST, Window, in_both_browsers
+from support.browser import REBOUND_HOST, Window, in_both_browsers, in_both_browsers_if_long
 from support.process import Server
 from support.wire import Wire
 
@@ -130,7 +130,7 @@ def test_who_leaves_the_last_room_is_in_the_lobby(serve: Serve, open_window: Ope
     ada.wait_for_state("online")
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_back_does_not_lead_into_what_was_left(serve: Serve, open_window: OpenWindow) -> None:
     server = serve()
     ada = open_window(server.url, "Ada")
@@ -164,7 +164,7 @@ def test_back_does_not_lead_into_what_was_left(serve: Serve, open_window: OpenWi
 # ---------------------------------------------------------------- what is shown of what was done
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_copying_everything_is_seen_and_said(serve: Serve, open_window: OpenWindow) -> None:
     ada = open_window(serve().url, "Ada")
     ada.say("one")
@@ -176,7 +176,7 @@ def test_copying_everything_is_seen_and_said(serve: Serve, open_window: OpenWind
     expect(ada.page.locator("#toast")).to_be_hidden(timeout=10_000)
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_without_https_notifications_are_not_the_settings_fault(
     serve: Serve, open_window: OpenWindow
 ) -> None:
@@ -240,7 +240,7 @@ def test_stacked_marks_paint_over_nobody_else(serve: Serve, open_window: OpenWin
         assert box in ("hidden", "clip")
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_a_very_long_message_is_folded(serve: Serve, open_window: OpenWindow) -> None:
     server = serve(more=HISTORY)
     ada = open_window(server.url, "Ada", viewport={"width": 1000, "height": 700})

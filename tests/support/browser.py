@@ -25,15 +25,30 @@ from playwright.sync_api import (
 )
 from support import firefox_bidi
 from support.certificate import browser_pin
+from support.examples import IS_SOAK
 from support.needs import require
 
-__all__ = ["ENGINES", "REBOUND_HOST", "Browsers", "Window", "chromium", "in_both_browsers"]
+__all__ = [
+    "ENGINES",
+    "REBOUND_HOST",
+    "Browsers",
+    "Window",
+    "chromium",
+    "in_both_browsers",
+    "in_both_browsers_if_long",
+]
 
 ENGINES = ("chromium", "firefox")
 """The browsers that a test can be played in."""
 
 in_both_browsers = pytest.mark.parametrize("engine", ENGINES, indirect=True)
 """Marks a test that is played in each of them; without the mark it is played in Chromium."""
+
+in_both_browsers_if_long = pytest.mark.parametrize(
+    "engine", ENGINES if IS_SOAK else ENGINES[:1], indirect=True
+)
+"""Marks a test that is played in each of them by ``make soak``, else in Chromium. A browser more
+takes ten seconds of both cores for each test."""
 
 REBOUND_HOST = "rebound.example"
 """A name that the browser takes to be 127.0.0.1, as an attacker's name server could have it."""
