@@ -265,6 +265,8 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # The tests may have been started by a shell in the background, which ignores Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
