@@ -263,9 +263,9 @@ def test_prefetch_count(small: Server, kind: str, count: int, fits: bool) -> Non
         for _ in range(count):
             wire.ask("SEND", destination=destination)
         wire.send(f"SUBSCRIBE\nid:0\ndestination:{destination}\nack:client\nreceipt:r\n\n\0")
-        messages = [wire.frame() for _ in range(min(count, N))]
-        # The receipt comes after all that the subscription was given at first.
+        # The receipt comes before all that the subscription is given at first.
         assert wire.frame().command == "RECEIPT"
+        messages = [wire.frame() for _ in range(min(count, N))]
         wire.send(f"ACK\nid:{messages[0].headers['ack']}\nreceipt:r\n\n\0")
         assert wire.frame().command == ("RECEIPT" if fits else "MESSAGE")
 
