@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -365,11 +366,15 @@ class Server:
         assert text in self.log_since_start(), f"the server ended:\n{self.log_since_start()}"
 
     def health(self) -> dict[str, Any]:
-        """Ask ``/health``."""
+        """Return what ``/health`` says, also with status 503: a promise cannot be kept now."""
         context = None if self.certificate is None else self.certificate.trusted()
         url = f"{self.url}health"
-        with urllib.request.urlopen(url, timeout=10, context=context) as answer:
-            facts: dict[str, Any] = json.load(answer)
+        try:
+            with urllib.request.urlopen(url, timeout=10, context=context) as answer:
+                facts: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            assert error.code == 503, error
+            facts = json.load(error)
         return facts
 
     def until_empty(self, seconds: float = 10.0) -> None:
