@@ -76,7 +76,8 @@ _PREFERENCES: dict[str, str | float | bool] = {
 # A browser reports each failed attempt to connect by itself; no page can keep it from that.
 _EXPECTED_WHILE_OFFLINE = re.compile(
     "WebSocket connection to 'wss?://"  # Chromium
-    "|Failed to load resource: net::ERR_CONNECTION_REFUSED"  # the page asks why it was cut off
+    # The page asks why it was cut off.
+    "|Failed to load resource: net::ERR_(CONNECTION_REFUSED|SOCKET_NOT_CONNECTED)"
     "|Firefox can.t establish a connection to the server at wss?://"
     "|The connection to wss?://[^ ]* was interrupted while the page was loading"
 )
