@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from support.needs import require
 from support.process import Server, free_port, until
 from support.websocket import read_answer
 
@@ -124,10 +124,7 @@ frontend about
     stats uri /about
 """
 
-HAPROXY_PATH = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
 
-
-@pytest.mark.skipif(HAPROXY_PATH is None, reason="HAProxy is missing")
 @pytest.mark.parametrize(
     "check",
     [
@@ -140,7 +137,7 @@ def test_haproxy_finds_the_server_alive(mounted: Server, tmp_path: Path, check: 
     front, about = free_port(), free_port()
     config = tmp_path / "haproxy.cfg"
     config.write_text(HAPROXY.format(front=front, about=about, http=mounted.http, check=check))
-    with subprocess.Popen([str(HAPROXY_PATH), "-db", "-f", str(config)]) as process:
+    with subprocess.Popen([require("haproxy"), "-db", "-f", str(config)]) as process:
         try:
             until("check", lambda: check_status(about) not in ("", "INI"), 20)
             assert check_status(about) == "L7OK"
