@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.effort import effort
 
 from rtchat.text import escaped, parse_digits, printable
 
@@ -40,9 +40,8 @@ def test_there_are_no_more_digits_than_allowed() -> None:
 
 def test_a_very_long_text_takes_no_time() -> None:
     text = "9" * 10_000_000
-    before_s = perf_counter()
     assert parse_digits(text, 18) is None
-    assert perf_counter() - before_s < 0.1
+    assert effort(lambda: parse_digits(text, 18)) < 10
 
 
 @given(st.integers(min_value=0, max_value=10**18 - 1), st.integers(0, 18))

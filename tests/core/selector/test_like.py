@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import operator
-import time
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.effort import effort
 from support.examples import examples
 
 from rtchat.core.selector.like import LikePattern
@@ -92,8 +92,9 @@ def test_a_pattern_agrees_with_the_slow_and_obvious_way(text: str, pattern: str)
     ],
 )
 def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
-    began = time.process_time()
-    like = LikePattern(pattern)
-    assert not like.matches("a" * 8192)
-    like.matches("ab" * 4095 + "aa")
-    assert time.process_time() - began < 0.5
+    def match() -> None:
+        like = LikePattern(pattern)
+        assert not like.matches("a" * 8192)
+        like.matches("ab" * 4095 + "aa")
+
+    assert effort(match) < 20

@@ -8,7 +8,6 @@ import math
 import operator
 import re
 import sys
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from random import Random
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import effort
 from support.examples import examples
 
 from rtchat.core.selector.selector import Selector
@@ -472,9 +472,9 @@ def test_arithmetic_neither_wraps_nor_fails(condition: str, expected: bool | Non
 
 def test_long_chains_of_arithmetic_on_huge_headers_are_quick() -> None:
     selector = Selector.parse(" * ".join(["n"] * 500) + " > 0")
-    began = time.process_time()
-    assert selector.matches({"n": "9" * 8000})
-    assert time.process_time() - began < 1
+    headers = {"n": "9" * 8000}
+    assert selector.matches(headers)
+    assert effort(lambda: selector.matches(headers)) < 100
 
 
 # ---------------------------------------------------------------- LIKE
@@ -1188,9 +1188,10 @@ def test_any_text_is_a_selector_or_a_protocol_error(text: str, headers: dict[str
     ],
 )
 def test_no_text_takes_long_to_read(text: str) -> None:
-    began = time.process_time()
-    try:
-        Selector.parse(text).matches({"a": "a"})
-    except ProtocolError as error:
-        assert error.detail
-    assert time.process_time() - began < 0.5
+    def read() -> None:
+        try:
+            Selector.parse(text).matches({"a": "a"})
+        except ProtocolError as error:
+            assert error.detail
+
+    assert effort(read) < 60

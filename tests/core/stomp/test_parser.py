@@ -6,7 +6,6 @@ comes out has to be the same.
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.core import cut
+from support.effort import effort
 from support.examples import examples
 from support.parsing import SEND, SEND_BYTES, Reader, feed_all, frames, message
 from support.stomp import frame_bytes
@@ -756,9 +756,8 @@ def test_feeding_a_large_head_in_small_chunks_takes_time_in_proportion() -> None
     """Looking at all of it again for each chunk would take a hundred times as long."""
     data = b"SEND\n" + b"".join(b"%02d:%b\n" % (at, b"x" * 8000) for at in range(100)) + b"\n\0"
     chunks = cut(data, *range(100, len(data), 100))
-    start_s = time.process_time()
     [frame] = frames(feed_all(chunks))
-    assert time.process_time() - start_s < 1.0
+    assert effort(lambda: feed_all(chunks)) < 100
     assert len(frame.headers) == 100
 
 
