@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
 
-from rtchat.core.broker.destinations import PatternIndex, is_pattern
+from rtchat.core.broker.patterns import STEPS_PER_UNIT, PatternIndex, is_pattern
 from rtchat.core.broker.router import Route
 from rtchat.core.broker.waiting import Waiter, WaitingLines
 from rtchat.core.flow.outbound import Cork, Outbound
@@ -88,7 +88,11 @@ class Lagging:
         """Return whether messages to a destination add to its backlog."""
         if name in self._names:
             return True
-        return len(self._patterns) > 0 and bool(self._patterns.matching(name))
+        if not self._patterns:
+            return False
+        found = self._patterns.matching(name)
+        self.outbound.cork.work += self._patterns.steps // STEPS_PER_UNIT
+        return bool(found)
 
     @property
     def has_read(self) -> bool:

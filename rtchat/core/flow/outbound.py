@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.turns import Turns
 
 __all__ = [
     "HIGH_WATER_BYTES",
@@ -22,6 +23,13 @@ __all__ = [
     "OutboundGroup",
     "PausedSource",
 ]
+
+
+_GROUP_WORK = 4
+"""The work of encoding a message for one of several groups."""
+
+_SEND_WORK = 5
+"""The work of encoding a frame for one client."""
 
 
 class Framing(Protocol):
@@ -84,9 +92,15 @@ class Cork:
         is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
         groups: Groups that gathered bytes in this turn, in order.
         now: The time at which the turn began, in seconds since 1970.
+        ticks: The same by a clock that is never set; for intervals.
         outbounds: Outbounds that gathered bytes in this turn, in order.
-        seconds: Returns the time in seconds since 1970. Without a clock, ``now`` keeps the value
-            that was assigned to it.
+        turns: The clients that go on in a later turn.
+        work: The work of this turn, in units of about a microsecond. Costly operations add to it;
+            with more than ``turns.max_work``, the turn has to end soon.
+        seconds: Returns the time in seconds, by a clock that is never set. Without a clock,
+            ``now`` keeps the value that was assigned to it.
+        wall_offset_s: What to add to it to get the time since 1970. The owner of the clock keeps
+            it up to date.
         unserved: During a flush: members that have yet to receive ``batch``, with their
             ``pending`` lists.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
@@ -103,13 +117,17 @@ class Cork:
         "now",
         "outbounds",
         "seconds",
+        "ticks",
+        "turns",
         "unserved",
+        "wall_offset_s",
         "woken",
+        "work",
     )
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget(0) if budget is None else budget
-        self.now = 0.0
+        self.now = self.ticks = self.wall_offset_s = 0.0
         self.seconds: Callable[[], float] = self._same_time
         self.outbounds: dict[Outbound, None] = {}
         self.groups: dict[OutboundGroup, None] = {}
@@ -119,10 +137,14 @@ class Cork:
         self.gathering: OutboundGroup | None = None
         self.batch: list[bytes] = []
         self.unserved: dict[Outbound, list[bytes]] = {}
+        self.turns = Turns()
+        self.work = 0
 
     def __enter__(self) -> Cork:
         """Begin a turn."""
-        self.now = self.seconds()
+        self.ticks = ticks = self.seconds()
+        self.now = ticks + self.wall_offset_s
+        self.work = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,6 +190,7 @@ class Cork:
     def flush(self) -> None:
         """End a turn that was not entered as a context."""
         self.__exit__()
+        self.work = 0
 
     def settle(self) -> None:
         """Move the batch of the gathering group to its members: other output follows it.
@@ -256,6 +279,7 @@ class OutboundGroup:
                 cork.settle()
             cork.gathering = self
             cork.groups[self] = None
+            cork.work += _GROUP_WORK  # a single group's messages take less
         cork.batch += messages
 
 
@@ -335,6 +359,7 @@ class Outbound(ABC):
         self.pending.append(data)
         self.gathered_bytes += len(data)
         cork.outbounds[self] = None
+        cork.work += _SEND_WORK
 
     def on_drain(self) -> None:
         """Resume paused sources, in order, until the high-water mark is reached again."""
