@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Topic"]
 
-_CONSUMER_WORK = 3
+_CONSUMER_WORK = 2
 """The work of offering a message to a subscriber that is served by itself."""
 
 

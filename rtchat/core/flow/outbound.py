@@ -28,9 +28,6 @@ __all__ = [
 _GROUP_WORK = 4
 """The work of encoding a message for one of several groups."""
 
-_SEND_WORK = 5
-"""The work of encoding a frame for one client."""
-
 
 class Framing(Protocol):
     """How a kind of connection frames STOMP frames (as WebSocket messages, for example).
@@ -91,14 +88,14 @@ class Cork:
         gathering: The group whose bytes ``batch`` holds, or None.
         is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
         groups: Groups that gathered bytes in this turn, in order.
-        now: The time at which the turn began, in seconds since 1970.
-        ticks: The same by a clock that is never set; for intervals.
         outbounds: Outbounds that gathered bytes in this turn, in order.
         turns: The clients that go on in a later turn.
         work: The work of this turn, in units of about a microsecond. Costly operations add to it;
             with more than ``turns.max_work``, the turn has to end soon.
+        now: The time at which the turn began, in seconds since 1970.
         seconds: Returns the time in seconds, by a clock that is never set. Without a clock,
             ``now`` keeps the value that was assigned to it.
+        ticks: The time at which the turn began, by that clock; for intervals.
         wall_offset_s: What to add to it to get the time since 1970. The owner of the clock keeps
             it up to date.
         unserved: During a flush: members that have yet to receive ``batch``, with their
@@ -359,7 +356,6 @@ class Outbound(ABC):
         self.pending.append(data)
         self.gathered_bytes += len(data)
         cork.outbounds[self] = None
-        cork.work += _SEND_WORK
 
     def on_drain(self) -> None:
         """Resume paused sources, in order, until the high-water mark is reached again."""

@@ -17,6 +17,7 @@ from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
@@ -145,6 +146,9 @@ class Session(StoringSession):
         parser.feed(data)
         if self._held is None:
             self._act(None)
+            cork = self.broker.cork
+            if cork.work > NOTED_WORK:
+                cork.turns.note(cork.work)
 
     def resume(self) -> None:
         """Retry the frame that had to wait, unless it is done, and process those after it.

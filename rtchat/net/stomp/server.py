@@ -17,7 +17,6 @@ from typing_extensions import override
 from rtchat.core.broker.broker import Broker
 from rtchat.core.flow.memory import MemoryPressure
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES
-from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
@@ -106,8 +105,6 @@ class StompProtocol(Protocol):
                 self._handle_bug()
             # What stays in queues and transactions; backlogs are known only after the flush.
             left_behind = budget.used - used_before
-        if turn.work > NOTED_WORK:
-            turn.turns.note(turn.work)
         if budget.used >= budget.near_bytes or self.factory.memory_pressure.growth:
             self._note_memory(left_behind)
 
