@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
-from rtchat.net.connection.pause_watch import PauseWatch
+from twisted.internet.interfaces import IReactorTime
+
+from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.connection.writer import IFramedTransport
 
-__all__ = ["MEMORY", "SESSION", "TURN", "Reading"]
+__all__ = ["MEMORY", "SESSION", "TURN", "ReadClient"]
 
 MEMORY = "memory"
 """Memory is nearly used up: publishers are read more slowly."""
@@ -20,69 +22,66 @@ TURN = "turn"
 """The session has frames for its next turns."""
 
 
-class Reading:
-    """Pauses the reading of one client, for one or several reasons at a time.
+class _Factory(Protocol):
+    clock: IReactorTime
+    liveness: Liveness
+
+
+class ReadClient:
+    """The part of a client's protocol that pauses reading, for one or several reasons at a time.
 
     While it is paused, the end of the connection is watched for: it would not be read.
 
-    Args:
-        stream: The connection.
-        framed: The same, if it has a framing of its own and watches for its end by itself.
-        watch: Watches for the end of other connections.
-        gone: Called with whether the connection broke, if the client goes meanwhile.
-        probe: Sends a byte, so that the system of a dead client objects.
-
     Attributes:
-        reasons: The reasons not to read.
+        factory: The factory.
+        heard_s: When the client was last heard, by the clock.
     """
 
-    __slots__ = ("_framed", "_gone", "_probe", "_stream", "_watch", "reasons")
+    factory: _Factory
+    heard_s: float
 
-    def __init__(
-        self,
-        stream: StreamTransport,
-        framed: IFramedTransport | None,
-        watch: PauseWatch,
-        gone: Callable[[bool], None],
-        probe: Callable[[], None],
-    ) -> None:
-        self._stream = stream
-        self._framed = framed
-        self._watch = watch
-        self._gone = gone
-        self._probe = probe
-        self.reasons: tuple[str, ...] = ()
+    _framed: IFramedTransport | None  # it watches for the end by itself
+    _pauses: tuple[str, ...] = ()
+    _stream: StreamTransport
+
+    def gone(self, is_broken: bool) -> None:
+        """The client has closed the connection, or broken it, while it was not read."""
+        raise NotImplementedError
+
+    def probe(self) -> None:
+        """Send a byte, so that the system of a dead client objects."""
+        raise NotImplementedError
 
     @property
-    def is_paused(self) -> bool:
+    def is_held_up(self) -> bool:
         """Whether the client is not read."""
-        return bool(self.reasons)
+        return bool(self._pauses)
 
     @property
-    def is_soon(self) -> bool:
-        """Whether it is read again as soon as it has had its turns, whatever others do."""
-        return self.reasons == (TURN,)
+    def has_its_turns(self) -> bool:
+        """Whether it is not read only until it has had its turns, whatever others do."""
+        return self._pauses == (TURN,)
 
     def pause(self, reason: str) -> None:
         """Stop reading, for one more reason."""
         # One whose end was told while it had its turns is watched again.
-        if not self.reasons or self.is_soon:
+        if not self._pauses or self.has_its_turns:
             self._stream.pauseProducing()
             if self._framed is None:
-                self._watch.watch(self._stream, self._gone, self._probe)
+                self.factory.liveness.pauses.watch(self._stream, self.gone, self.probe)
             else:
-                self._framed.on_gone = self._gone
-        if reason not in self.reasons:
-            self.reasons += (reason,)
+                self._framed.on_gone = self.gone
+        if reason not in self._pauses:
+            self._pauses += (reason,)
 
-    def resume(self, *reasons: str) -> bool:
-        """Drop these reasons; return whether they were the last ones: then call :meth:`begin`."""
-        before = self.reasons
-        self.reasons = tuple(one for one in before if one not in reasons)
-        return bool(before) and not self.reasons
-
-    def begin(self) -> None:
-        """Read again."""
-        if self._framed is None:
-            self._watch.forget(self._stream)
-        self._stream.resumeProducing()
+    def resume(self, *reasons: str) -> None:
+        """Drop these reasons not to read; read again if there are no others."""
+        if not self._pauses:
+            return
+        self._pauses = tuple(one for one in self._pauses if one not in reasons)
+        if not self._pauses:
+            # The silence was ours, not the client's.
+            self.heard_s = self.factory.clock.seconds()
+            if self._framed is None:
+                self.factory.liveness.pauses.forget(self._stream)
+            self._stream.resumeProducing()

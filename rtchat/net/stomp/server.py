@@ -31,7 +31,7 @@ from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_wai
 from rtchat.net.stomp.close_codes import CLOSE_CODES
 from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye, log_end
 from rtchat.net.stomp.heartbeats import HeartBeats
-from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, Reading
+from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, ReadClient
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
@@ -47,7 +47,7 @@ _HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
 """A client with a smaller backlog may be a consumer that empties full queues; it is spared."""
 
 
-class StompProtocol(Protocol):
+class StompProtocol(ReadClient, Protocol):
     """One STOMP client, on TCP or on a WebSocket.
 
     Attributes:
@@ -85,9 +85,6 @@ class StompProtocol(Protocol):
         writer.on_overflow = self._backlog_overflowed
         writer.watched_bytes = factory.backlogs.watched_bytes
         writer.on_backlog = self._backlog_grew
-        self._reading = Reading(
-            transport, self._framed, factory.liveness.pauses, self._gone, self._send_line_end
-        )
         self.session = Session(factory.broker, factory.limits, writer, self)
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
@@ -159,11 +156,6 @@ class StompProtocol(Protocol):
         """The name of the client's address."""
         return self._peer
 
-    @property
-    def is_held_up(self) -> bool:
-        """Whether the client is not read."""
-        return self._reading.is_paused
-
     def taken_bytes(self) -> int | None:
         """Return what grows as the client takes bytes, or None where the system does not say."""
         taken = self.taken()
@@ -205,7 +197,7 @@ class StompProtocol(Protocol):
     @property
     def can_be_heard(self) -> bool:
         """Whether the client is read now."""
-        return not self._reading.is_paused
+        return not self._pauses
 
     def taken(self) -> Taken | None:
         """Return what the client has taken, or None where the system does not say."""
@@ -245,15 +237,15 @@ class StompProtocol(Protocol):
 
     def pause_reading(self) -> None:
         """Stop reading: the client must wait for a full queue, or for its rate limit."""
-        self._reading.pause(SESSION)
+        self.pause(SESSION)
 
     def resume_reading(self) -> None:
         """Resume reading: the wait is over."""
-        self._read_again(SESSION, TURN)
+        self.resume(SESSION, TURN)
 
     def end_turn(self) -> None:
         """Stop reading until the session has had its next turns."""
-        self._reading.pause(TURN)
+        self.pause(TURN)
         self.factory.broker.cork.turns.join(self._go_on)
 
     def _go_on(self) -> int:
@@ -291,7 +283,7 @@ class StompProtocol(Protocol):
         self._cancel_timers()
         log_end(self._peer, self.session.id, reason, text)
         self.factory.broker.cork.turns.leave(self._go_on)
-        self._read_again(*self._reading.reasons)  # what still arrives is read and dropped
+        self.resume(*self._pauses)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
@@ -302,15 +294,9 @@ class StompProtocol(Protocol):
 
     # Flow control
 
-    def _read_again(self, *reasons: str) -> None:
-        """Read again, but for other reasons not to; the silence was ours, not the client's."""
-        if self._reading.resume(*reasons):
-            self.heard_s = self._clock.seconds()
-            self._reading.begin()
-
-    def _gone(self, is_broken: bool) -> None:
-        """The client has closed the connection, or broken it, while it was not read."""
-        if self._reading.is_soon:
+    @override
+    def gone(self, is_broken: bool) -> None:
+        if self.has_its_turns:
             return  # what it has sent comes in its turns, and then the end is read
         session = self.session
         has_more_to_lose = is_broken or session.held_deliveries()
@@ -319,17 +305,18 @@ class StompProtocol(Protocol):
         with self.factory.broker.turn:
             session.fail(gone_while_waiting(is_broken=is_broken))
 
-    def _send_line_end(self) -> None:
-        """Send what may stand between any frames, so that the system of a dead client objects."""
+    @override
+    def probe(self) -> None:
+        # A line end may stand between any frames.
         if not (self._heartbeat.send_ms or self._writer.waiting_bytes):
             self._writer.write_now(HEARTBEAT)
 
     def _slow_down(self) -> None:
         """Pause reading from a publisher after each read while memory is nearly used up."""
         self.session.has_published = False
-        if not self.session.is_closed and MEMORY not in self._reading.reasons:
-            self._reading.pause(MEMORY)
-            self._schedule(SLOW_PUBLISHER_S, lambda: self._read_again(MEMORY))
+        if not self.session.is_closed and MEMORY not in self._pauses:
+            self.pause(MEMORY)
+            self._schedule(SLOW_PUBLISHER_S, lambda: self.resume(MEMORY))
 
     # Timers
 

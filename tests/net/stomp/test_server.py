@@ -215,7 +215,7 @@ def test_who_waits_for_its_turn_is_not_silent(server: Broke) -> None:
 def test_who_closes_while_it_waits_for_its_turn_has_sent_what_it_has_sent(server: Broke) -> None:
     client = server.client().log_in()
     client.send(FLOOD + LAST)
-    client.protocol._gone(False)
+    client.protocol.gone(False)
     server.clock.advance(0)
     assert client.expect("RECEIPT").headers["receipt-id"] == "last"
     assert client.socket.is_reading
@@ -704,7 +704,7 @@ def test_who_says_disconnect_keeps_its_place_unless_it_holds_deliveries(held: st
         client.expect("MESSAGE")
     client.send(message_bytes("/queue/full", b"2") + frame_bytes("DISCONNECT"))
     assert client.protocol.session.is_waiting
-    client.protocol._gone(False)
+    client.protocol.gone(False)
     # Others are waiting for what it held.
     assert client.protocol.session.is_closed is bool(held)
     for one in (client, filler):
