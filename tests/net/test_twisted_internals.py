@@ -261,9 +261,7 @@ def test_timers_run_by_a_clock_that_is_never_set() -> None:
     for _ in range(2):
         assert internals.use_monotonic_clock(reactor) is time.time
         assert reactor.seconds is time.monotonic, gone("ReactorBase.seconds")
-        assert abs(far.getTime() - time.monotonic() - 3600) < 60, gone(
-            "ReactorBase._newTimedCalls"
-        )
+        assert abs(far.getTime() - time.monotonic() - 3600) < 60, gone("ReactorBase._newTimedCalls")
     reactor.runUntilCurrent()
     assert told == ["due", "soon"]
     assert soon.called
