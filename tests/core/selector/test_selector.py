@@ -337,10 +337,9 @@ def test_a_selector_forgets_one_message_before_the_next() -> None:
         ("9223372036854775807", "9223372036854775807"),
         ("-9223372036854775808", "-9223372036854775808"),
         ("9223372036854775808", "9223372036854775808.0"),
-        ("0" * 60 + "7", "7"),
+        ("0" * 39 + "7", "7"),
+        ("1" + "0" * 39, "1e39"),
         ("1e999999999999", "1e999"),
-        ("1" + "0" * 8000, "1e999"),
-        ("-1" + "0" * 8000, "-1e999"),
         ("1e-999999999999", "0"),
     ],
 )
@@ -470,11 +469,19 @@ def test_arithmetic_neither_wraps_nor_fails(condition: str, expected: bool | Non
     assert truth(condition, {"n": "9223372036854775807"}) is expected
 
 
-def test_long_chains_of_arithmetic_on_huge_headers_are_quick() -> None:
+@pytest.mark.parametrize("digits", ["9" * 41, "9" * 8000, "-" + "1" * 40, "0." + "1" * 8000])
+def test_more_than_40_characters_are_no_number(digits: str) -> None:
+    for condition in ("n > 0", "n + 1 > 0", "-n < 0", "n BETWEEN 0 AND 9"):
+        assert truth(condition, {"n": digits}) is None
+    assert truth(f"n = '{digits}'", {"n": digits}) is True
+
+
+@pytest.mark.parametrize("digits", [40, 8000])
+def test_long_chains_of_arithmetic_on_huge_headers_are_quick(digits: int) -> None:
     selector = Selector.parse(" * ".join(["n"] * 500) + " > 0")
-    headers = {"n": "9" * 8000}
-    assert selector.matches(headers)
-    assert effort(lambda: selector.matches(headers)) < 100
+    headers = {"n": "9" * digits}
+    assert selector.matches(headers) is (digits == 40)
+    assert effort(lambda: selector.matches(headers)) < 1.5
 
 
 # ---------------------------------------------------------------- LIKE
