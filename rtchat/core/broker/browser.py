@@ -47,7 +47,7 @@ class QueueBrowser:
         subscription = self._subscription
         while self._end is not None and subscription.is_ready_for(self):
             if self._cork.work >= TURN_WORK:
-                self._cork.later[self.dispatch] = None
+                self._cork.put_off(self.dispatch)
                 return
             entry = self._next()
             if entry is None:

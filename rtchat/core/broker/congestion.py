@@ -159,7 +159,7 @@ class Congestion:
         cork = self._cork
         while self._to_review or self._to_fill:
             if cork.work >= TURN_WORK:
-                cork.later[self._go_through] = None
+                cork.put_off(self._go_through)
                 return
             if self._to_review:
                 lagging = next(iter(self._to_review))

@@ -136,7 +136,7 @@ class Expiry:
                 heappop(seconds)
                 continue
             if cork.work >= TURN_WORK:
-                cork.later[self.run] = None
+                cork.put_off(self.run)
                 break
             holder = next(iter(holders))
             self.forget(holder)
@@ -148,4 +148,4 @@ class Expiry:
             # Those that are due in this second come again in the next one, or in the next turn.
             self.note(holder, when_s)
             if when_s <= cork.now:
-                cork.later[self.run] = None
+                cork.put_off(self.run)

@@ -100,7 +100,7 @@ class FullQueues:
         to_look_at = self._to_look_at
         while to_look_at:
             if self._cork.work >= TURN_WORK:
-                self._cork.later[self._look] = None
+                self._cork.put_off(self._look)
                 return
             name = next(iter(to_look_at))
             del to_look_at[name]

@@ -354,7 +354,7 @@ class Queue:
                 entry = ready.take_first(consumer, cork)
             if entry is None:
                 if cork.work >= TURN_WORK and ready.count:
-                    cork.later[self.dispatch] = None  # it may not have looked at all
+                    cork.put_off(self.dispatch)  # it may not have looked at all
                 return count
             self._hand_out(entry, consumer)
         return max(0, most)

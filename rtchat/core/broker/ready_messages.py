@@ -67,7 +67,9 @@ class ReadyMessages:
         for level in self._levels:
             entry = level.take_first(consumer, cork)
             if entry is not None:
-                self._taken(level)
+                self.count -= 1
+                if not len(level):
+                    self._levels.remove(level)
                 return entry
             if cork.work >= TURN_WORK:
                 return None  # it may not have looked at all of this priority
@@ -79,7 +81,9 @@ class ReadyMessages:
             if level.priority == priority:
                 entry = level.take(seq)
                 if entry is not None:
-                    self._taken(level)
+                    self.count -= 1
+                    if not len(level):
+                        self._levels.remove(level)
                 return entry
         return None
 
@@ -97,11 +101,6 @@ class ReadyMessages:
                 if index < len(level.entries) and level.entries[index].seq <= last_seq:
                     return level.entries[index]
         return None
-
-    def _taken(self, level: _Level) -> None:
-        self.count -= 1
-        if not len(level):
-            self._levels.remove(level)
 
     def _level(self, priority: int) -> _Level:
         """Return the level of a priority. A new one is empty: the caller adds a message to it."""

@@ -31,12 +31,9 @@ def selects(selector: Selector, message: Message, cork: Cork, deliveries: int = 
     cork.work += selector.work
     memo = cork.memo
     if memo is None or memo[0] is not message or memo[1] != deliveries:
-        # Imported here, so that the start of the server does not pay for it.
-        from rtchat.core.selector.like import MessageHeaders
-
         headers = selectable_headers(message)
         if deliveries:
             headers |= {"redelivered": "true", "x-delivery-count": str(deliveries)}
         cork.work += _HEADERS_WORK
-        memo = cork.memo = message, deliveries, MessageHeaders(headers)
-    return selector.matches(memo[2])
+        memo = cork.memo = message, deliveries, selector.HEADERS(headers)
+    return selector.condition(memo[2]) is True

@@ -230,14 +230,14 @@ class Subscription:
         self.unacked: dict[str, Entry] = {}
         self.given_back: dict[str, Entry] = {}
         self.message_ids: MessageIndex | None = None
-        self._gaps = 0  # how many of the first items of `unacked` were removed
-        self._is_mixed = False  # whether `unacked` is out of order
         self.is_consuming = False
         self.reserved = 0
         self.cursors: dict[int, int] = {}
         self.returned: dict[int, list[int]] = {}
         self.deliveries = 0
         if options.ack is not AckMode.AUTO:
+            self._gaps = 0  # how many of the first items of `unacked` were removed
+            self._is_mixed = False  # whether `unacked` is out of order
             # The ack id includes the ids of message and session, so that an ack id from an earlier
             # connection is not valid on this one.
             self._mark = f"@{'' if principal is None else principal.id}@{number}."
@@ -254,7 +254,8 @@ class Subscription:
         options = self.options
         if not options.prefetch or options.ack is AckMode.AUTO:
             return _NO_LIMIT  # in auto mode no delivery is ever unacknowledged
-        return options.prefetch - len(self.unacked) - len(self.given_back) - self.reserved
+        credit = options.prefetch - len(self.unacked) - self.reserved
+        return credit - len(self.given_back) if self.given_back else credit
 
     def is_ready_for(self, source: PausedSource) -> bool:
         """Return whether a source may deliver now.

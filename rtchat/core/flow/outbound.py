@@ -90,7 +90,7 @@ class Cork:
         groups: Groups that gathered bytes in this turn, in order.
         later: Callbacks to run in a turn of their own, in order: what this turn has no time for.
         memo: The message that a selector last looked at, how often it was returned, and the headers
-            that the selector saw; None when a turn begins.
+            that the selector saw.
         on_later: Called at the end of a turn that leaves something in ``later``; it has to see to
             it that :meth:`run_later` is called in a later turn.
         now: The time at which the turn began, in seconds since 1970.
@@ -144,7 +144,6 @@ class Cork:
         """Begin a turn."""
         self.now = self.seconds()
         self.work = 0
-        self.memo = None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,8 +179,6 @@ class Cork:
             budget = self.budget
             if budget.used > budget.over_bytes:
                 budget.on_over()
-        if self.later:
-            self.on_later()
 
     def do_not_divide(self) -> None:
         """Let one turn's output exceed the limit of a backlog that is not large before."""
@@ -193,19 +190,27 @@ class Cork:
         """End a turn that was not entered as a context."""
         self.__exit__()
         self.work = 0
-        self.memo = None
+
+    def put_off(self, call: Callable[[], None]) -> None:
+        """Call a function in a turn of its own, because this one has no time for it."""
+        self.later[call] = None
+        self.woken[self._wake_later] = None  # so the end of a turn without output comes to it
 
     def run_later(self) -> None:
         """Go on with what earlier turns had no time for, as far as this turn has; call it in one.
 
-        Each callback may put itself back: it then comes after all others.
+        What is put off again comes after all others.
         """
         for _ in range(len(self.later)):
             if self.work >= TURN_WORK:
+                self.woken[self._wake_later] = None
                 return
             call = next(iter(self.later))
             del self.later[call]
             call()
+
+    def _wake_later(self) -> None:
+        self.on_later()
 
     def settle(self) -> None:
         """Move the batch of the gathering group to its members: other output follows it.

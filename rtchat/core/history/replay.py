@@ -137,7 +137,7 @@ class Replay:
             if not self.subscription.is_ready_for(self):
                 return
             if self._cork.work >= TURN_WORK:
-                self._cork.later[self.on_drain] = None
+                self._cork.put_off(self.on_drain)
                 return
             if self._position < stream.first:
                 self._skip(stream.first - self._position)

@@ -22,14 +22,12 @@ class MessageHeaders(dict[str, str]):
 
     Attributes:
         masks: For a header's value and a character, the positions of the character in it: bit N is
-            set for position N.
+            set for position N. Not set before the first pattern that needs it.
     """
 
     __slots__ = ("masks",)
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__(headers)
-        self.masks: dict[tuple[str, str], int] = {}
+    masks: dict[tuple[str, str], int]
 
 
 class LikePattern:
@@ -125,7 +123,7 @@ def _find(piece: str, text: str, start: int, end: int, headers: Mapping[str, str
         after = len(piece) - before - len(run)
         found = text.find(run, start + before, end - after) if run else start + before
         return found - before if found >= 0 else -1
-    masks = headers.masks if isinstance(headers, MessageHeaders) else {}
+    masks = _masks_of(headers)
     # All starts at once: bit N stays set as long as the piece can start at N.
     starts = (1 << (end - len(piece) + 1)) - (1 << start)
     for at, char in enumerate(piece):
@@ -137,6 +135,16 @@ def _find(piece: str, text: str, start: int, end: int, headers: Mapping[str, str
             if not starts:
                 return -1
     return (starts & -starts).bit_length() - 1
+
+
+def _masks_of(headers: Mapping[str, str] | None) -> dict[tuple[str, str], int]:
+    if not isinstance(headers, MessageHeaders):
+        return {}
+    try:
+        return headers.masks
+    except AttributeError:
+        headers.masks = {}
+        return headers.masks
 
 
 def _mask(text: str, char: str) -> int:

@@ -60,6 +60,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from rtchat.core.selector.like import MessageHeaders
 from rtchat.core.selector.parser import SelectorParser
 from rtchat.core.selector.tokens import Position
 from rtchat.errors import LimitExceeded
@@ -75,6 +76,8 @@ class Selector:
     """A compiled condition over a message's headers.
 
     Attributes:
+        HEADERS: The type of headers that is looked at fastest.
+        condition: Returns whether headers meet it: True, False, or None for unknown.
         size: How much memory it takes at most, in bytes.
         steps: What a message costs at most. A value or an operator is one step; LIKE has 20 more,
             and two for each character of its pattern; a character beside a ``_`` that stands
@@ -94,7 +97,9 @@ class Selector:
     # every subscriber.
     MAX_NODES = 1024
 
-    __slots__ = ("__weakref__", "_test", "size", "steps", "text", "work")
+    HEADERS = MessageHeaders
+
+    __slots__ = ("__weakref__", "condition", "size", "steps", "text", "work")
 
     def __init__(
         self, text: str, test: Callable[[Mapping[str, str]], bool | None], steps: int, size: int
@@ -104,7 +109,7 @@ class Selector:
         self.steps = steps
         self.size = _OWN_BYTES + 4 * len(text) + size
         self.work = 1 + steps // _STEPS_PER_WORK
-        self._test = test
+        self.condition = test
 
     @classmethod
     def parse(cls, text: str) -> Selector:
@@ -130,7 +135,7 @@ class Selector:
         Args:
             headers: The headers as the subscriber sees them, including those set by the server.
         """
-        return self._test(headers) is True
+        return self.condition(headers) is True
 
     def __repr__(self) -> str:
         return f"<Selector {self.text!r}>"

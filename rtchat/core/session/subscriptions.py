@@ -235,7 +235,8 @@ class Subscriptions:
         else:
             subscription = self._temp_queues.close(key)
         if subscription is not None:
-            self.selector_steps -= _steps(subscription.options)
+            selector = subscription.options.selector
+            self.selector_steps -= 0 if selector is None else selector.steps
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
@@ -337,7 +338,8 @@ class Subscriptions:
                     f"more than {limit} subscriptions",
                     "The limit is subscription.max_count of the server, for one session.",
                 )
-        self._count_steps(options)
+        if options.selector is not None:
+            self._count_steps(options.selector.steps)
         self._last_number += 1
         broker, version = self._broker, self.version
         encoder = broker.encoders.get((subscription_id, version))
@@ -357,10 +359,10 @@ class Subscriptions:
             subscription.message_ids = self._message_ids
         return subscription
 
-    def _count_steps(self, options: SubscribeOptions) -> None:
+    def _count_steps(self, steps: int) -> None:
         """Count the steps of a new subscription's selector."""
-        steps, limit = _steps(options), self._limits.max_selector_steps
-        if steps and self.selector_steps + steps > limit:
+        limit = self._limits.max_selector_steps
+        if self.selector_steps + steps > limit:
             raise LimitExceeded(
                 f"selectors over the limit of {limit} steps",
                 f"This one takes {steps} steps for a message, the open ones {self.selector_steps}. "
@@ -438,7 +440,3 @@ class Subscriptions:
         if subscription_id:
             return f"id:{escape(subscription_id, self.version)}"
         return f"destination:{destination}"
-
-
-def _steps(options: SubscribeOptions) -> int:
-    return 0 if options.selector is None else options.selector.steps
