@@ -201,13 +201,16 @@ class Cork:
 
         What is put off again comes after all others.
         """
-        for _ in range(len(self.later)):
-            if self.work >= TURN_WORK:
+        try:
+            for _ in range(len(self.later)):
+                if self.work >= TURN_WORK:
+                    return
+                call = next(iter(self.later))
+                del self.later[call]
+                call()
+        finally:
+            if self.later:
                 self.woken[self._wake_later] = None
-                return
-            call = next(iter(self.later))
-            del self.later[call]
-            call()
 
     def _wake_later(self) -> None:
         self.on_later()

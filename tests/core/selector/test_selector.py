@@ -8,6 +8,7 @@ import math
 import operator
 import re
 import sys
+import tracemalloc
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from random import Random
@@ -1202,3 +1203,40 @@ def test_no_text_takes_long_to_read(text: str) -> None:
             assert error.detail
 
     assert effort(read) < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = 1",
+        "a LIKE '" + "%a_a" * 2000 + "'",
+        "a LIKE '" + "é%" * 2000 + "'",
+        "a = '" + "😀" * 4000 + "'",
+        " OR ".join(f"n{n} = 'x'" for n in range(200)),
+        " OR ".join(f"a{n} LIKE '%b_c%'" for n in range(170)),
+        " + ".join(f"a{n}" for n in range(400)) + " > 0",
+        "NOT (" * 30 + "a BETWEEN 1 AND 2" + ")" * 30,
+        "a IN (" + ",".join(f"'{n}'" for n in range(1000)) + ")",
+    ],
+)
+def test_a_selector_knows_how_much_memory_it_takes(text: str) -> None:
+    Selector.parse(text)  # what is kept for all selectors
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        selector = Selector.parse(text)
+        took = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert took <= selector.size < 1 << 20
+
+
+@pytest.mark.parametrize("open_comment", ["a --", "a /* "])
+def test_comments_that_never_end_are_searched_for_once(open_comment: str) -> None:
+    text = open_comment + "a = 1 AND " + "+".join(["a--b"] * 340) + " < 3"
+
+    def read() -> None:
+        with pytest.raises(ProtocolError):
+            Selector.parse(text)
+
+    assert effort(read) < 5
