@@ -294,6 +294,10 @@ class Client:
         if self._transport.is_closed:
             raise Closed("the server has closed this connection")
         self._transport.to_server(data, self._protocol.dataReceived)
+        cork = self._protocol.factory.broker.cork
+        while cork.later:
+            with cork:
+                cork.run_later()
 
     # Receiving
 

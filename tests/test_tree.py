@@ -14,6 +14,7 @@ MIRRORED = ("config", "core", "net", "server")
 
 BEHAVIOUR = {
     "core/broker/test_machine.py": "queues against a model",
+    "core/broker/test_bounded_work.py": "what may not grow with what others hold, in calls",
     "core/broker/test_queue_runs.py": "many messages to a queue in one read, fast way and slow",
     "core/broker/test_runs.py": "many messages to a topic in one read, fast way and slow",
     "core/chat/test_presence_machine.py": "presence against a model",

@@ -391,7 +391,7 @@ class Server:
 
     def end_turn(self) -> None:
         """Flush, and read from every client that has sent and is not paused, until all is quiet."""
-        self.broker.cork.flush()
+        self._flush()
         while readable := [client for client in self.senders if not client.is_waiting]:
             for client in sorted(readable, key=self.clients.index):
                 data = client.unread.pop(0)
@@ -399,7 +399,14 @@ class Server:
                     self.senders.remove(client)
                 if not client.is_gone:
                     client.session.receive(data)
-                self.broker.cork.flush()
+                self._flush()
+
+    def _flush(self) -> None:
+        cork = self.broker.cork
+        cork.flush()
+        while cork.later:
+            cork.run_later()
+            cork.flush()
 
     def advance(self, seconds: float) -> None:
         """Let time pass; messages that expire meanwhile stay until :meth:`expire`."""

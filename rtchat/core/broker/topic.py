@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rtchat.core.broker.encoder import Encoder, selectable_headers
+from rtchat.core.broker.encoder import Encoder
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.selection import selects
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
@@ -133,7 +134,7 @@ class Topic:
     def publish(self, message: Message) -> None:
         """Deliver a message to every subscriber."""
         for group in self._groups.values():
-            if group.selector is None or group.selector.matches(selectable_headers(message)):
+            if group.selector is None or selects(group.selector, message, self._cork):
                 data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:

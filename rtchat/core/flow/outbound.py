@@ -7,7 +7,7 @@ gathered in its :class:`Outbound`; the end of the turn sends them in one write (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from rtchat.core.flow.memory import Budget
@@ -16,6 +16,7 @@ __all__ = [
     "HIGH_WATER_BYTES",
     "NOT_WATCHED",
     "RAW",
+    "TURN_WORK",
     "Cork",
     "Framing",
     "Outbound",
@@ -61,6 +62,10 @@ class _Raw:
 RAW: Framing = _Raw()
 """The framing of plain TCP."""
 
+TURN_WORK = 5_000
+"""How many units of work a turn may do before what is left of it goes on in the next one. A unit is
+about one microsecond of Python on a common machine."""
+
 
 class Cork:
     """Work that is deferred to the end of a turn; one cork for all outbounds of a server.
@@ -83,6 +88,11 @@ class Cork:
         gathering: The group whose bytes ``batch`` holds, or None.
         is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
         groups: Groups that gathered bytes in this turn, in order.
+        later: Callbacks to run in a turn of their own, in order: what this turn has no time for.
+        memo: The message that a selector last looked at, how often it was returned, and the headers
+            that the selector saw.
+        on_later: Called at the end of a turn that leaves something in ``later``; it has to see to
+            it that :meth:`run_later` is called in a later turn.
         now: The time at which the turn began, in seconds since 1970.
         outbounds: Outbounds that gathered bytes in this turn, in order.
         seconds: Returns the time in seconds since 1970. Without a clock, ``now`` keeps the value
@@ -91,6 +101,8 @@ class Cork:
             ``pending`` lists.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
             continue because there is capacity again.
+        work: How much work the turn has done, in units of about one microsecond. What costs more
+            than a frame usually does adds to it.
     """
 
     __slots__ = (
@@ -100,11 +112,15 @@ class Cork:
         "gathering",
         "groups",
         "is_indivisible",
+        "later",
+        "memo",
         "now",
+        "on_later",
         "outbounds",
         "seconds",
         "unserved",
         "woken",
+        "work",
     )
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -115,6 +131,10 @@ class Cork:
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
         self.flushed: dict[Callable[[], None], None] = {}
+        self.later: dict[Callable[[], None], None] = {}
+        self.on_later: Callable[[], None] = _nothing
+        self.memo: tuple[object, int, Mapping[str, str]] | None = None
+        self.work = 0
         self.is_indivisible = False
         self.gathering: OutboundGroup | None = None
         self.batch: list[bytes] = []
@@ -123,6 +143,7 @@ class Cork:
     def __enter__(self) -> Cork:
         """Begin a turn."""
         self.now = self.seconds()
+        self.work = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,6 +189,31 @@ class Cork:
     def flush(self) -> None:
         """End a turn that was not entered as a context."""
         self.__exit__()
+        self.work = 0
+
+    def put_off(self, call: Callable[[], None]) -> None:
+        """Call a function in a turn of its own, because this one has no time for it."""
+        self.later[call] = None
+        self.woken[self._wake_later] = None  # so the end of a turn without output comes to it
+
+    def run_later(self) -> None:
+        """Go on with what earlier turns had no time for, as far as this turn has; call it in one.
+
+        What is put off again comes after all others.
+        """
+        try:
+            for _ in range(len(self.later)):
+                if self.work >= TURN_WORK:
+                    return
+                call = next(iter(self.later))
+                del self.later[call]
+                call()
+        finally:
+            if self.later:
+                self.woken[self._wake_later] = None
+
+    def _wake_later(self) -> None:
+        self.on_later()
 
     def settle(self) -> None:
         """Move the batch of the gathering group to its members: other output follows it.

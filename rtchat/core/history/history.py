@@ -334,10 +334,10 @@ class History:
                     readable.add(row.offset)
                 except ProtocolError:
                     continue
-            if all(one in readable for one in range(max(first, stream.first), end)):
-                stream.damaged_pages.discard(page)
-            else:
+            if problem:
                 stream.damaged_pages.add(page)
+            else:
+                stream.note_damage(page, max(first, stream.first), end, readable)
             done(min((one for one in readable if one >= offset), default=end), "")
 
         self._store.read(number, first, end, take)
@@ -400,11 +400,10 @@ class History:
                 stream.first = max(stream.first, result.first)
                 stream.bytes = result.bytes
                 stream.oldest_s = result.oldest_s
-                stream.damaged_pages -= {
-                    page
-                    for page in stream.damaged_pages
-                    if (page + 1) * PAGE_MESSAGES <= stream.first
-                }
+                for page in list(stream.damaged_pages):
+                    if (page + 1) * PAGE_MESSAGES <= stream.first:
+                        stream.damaged_pages.discard(page)
+                        stream.lost.pop(page, None)
                 self._eviction.changed(stream, self._streams.values())
                 if not len(stream):
                     self._owner.stream_emptied(stream)

@@ -338,7 +338,7 @@ class Session(DeliveryHolder):
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 self.wait_for_storage(is_done=True)
             return
-        self.transactions.check(transaction)
+        self.transactions.check(transaction, len(route.targets))
         broker.publishing.check(route, frame)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)

@@ -30,6 +30,7 @@ from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_wai
 from rtchat.net.stomp.close_codes import CLOSE_CODES
 from rtchat.net.stomp.goodbye import has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
+from rtchat.net.stomp.later import LaterTurns
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
@@ -416,6 +417,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
         broker.budget.on_over = self._relieve
         broker.turn.seconds = clock.seconds
+        broker.turn.on_later = LaterTurns(broker.turn, clock).schedule
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:

@@ -1057,7 +1057,7 @@ def test_a_consumer_does_not_look_twice_at_what_it_does_not_want(server: Server)
         return selectable_headers(message)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rtchat.core.broker.subscription.selectable_headers", counted)
+        patch.setattr("rtchat.core.broker.selection.selectable_headers", counted)
         for _ in range(5):
             publisher.publish("/queue/a", "y", color="blue")
     assert len(looked) == 5
