@@ -64,7 +64,7 @@ class StompProtocol(Protocol):
         # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
-        self._pauses: set[str] = set()  # the reasons why reading is paused
+        self._pauses: frozenset[str] = frozenset()  # the reasons why reading is paused
 
     @override
     def connectionMade(self) -> None:
@@ -282,7 +282,7 @@ class StompProtocol(Protocol):
                 why=reason.value,
                 text=text,
             )
-        for pause in list(self._pauses):
+        for pause in self._pauses:
             self._resume(pause)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
@@ -302,11 +302,11 @@ class StompProtocol(Protocol):
                 self.factory.liveness.pauses.watch(self._stream, self._gone, probe)
             else:
                 self._framed.on_gone = self._gone
-        self._pauses.add(why)
+        self._pauses |= {why}
 
     def _resume(self, why: str) -> None:
         if why in self._pauses:
-            self._pauses.discard(why)
+            self._pauses -= {why}
             if not self._pauses:
                 # The silence was ours, not the client's.
                 self.heard_s = self._clock.seconds()
