@@ -140,7 +140,7 @@ class Chat(DestinationProvider, BrokerEvents):
         )
         if person is None:
             return None
-        older = [one for one in person.sessions if one.window == window and person.holds_nick]
+        older = [one for one in person.sessions if one.window == window]
         session = self._sessions[principal] = PersonSession(person, principal, window)
         self.sender_lines[principal] = sender_line(person.id)
         person.sessions[session] = None
@@ -264,7 +264,7 @@ class Chat(DestinationProvider, BrokerEvents):
         if _RECEIVER_ID in given:
             receiver = self.people.by_id(given[_RECEIVER_ID])
         else:
-            receiver = self.people.by_nick(receiver_of(message.destination))
+            receiver = self.people.holder(receiver_of(message.destination))
         headers = {
             **passed_on_headers(message),
             "x-sender": person.nick,
