@@ -69,6 +69,7 @@ class MessageLogPart(Part[LogSettings], Service):
     def __init__(self, settings: LogSettings, server: Server) -> None:
         super().__init__(settings, server)
         self._reactor = server.reactor
+        self._wall_s = server.wall_s
         self._broker = server.part(BrokerPart).broker
         self._messages: MessageLog | None = None
         if settings.path is not None:
@@ -92,6 +93,7 @@ class MessageLogPart(Part[LogSettings], Service):
                 path,
                 reactor,
                 lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
+                self._wall_s,
             )
         except OSError as error:
             problem = (

@@ -94,6 +94,8 @@ class BrokerPart(Part[BrokerSettings], Service):
         self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
         self.broker.events.add(QueueLog())
         self.factory = StompFactory(self.broker, settings.session, server.clock)
+        self._clock, self._wall_s = server.clock, server.wall_s
+        self._look_at_time()
         # Twisted's TimerService does the same; its module is a twentieth of the whole start.
         self._loop = LoopingCall(self._expire)
         self._loop.clock = server.clock
@@ -144,8 +146,13 @@ class BrokerPart(Part[BrokerSettings], Service):
         if self._loop.running:
             self._loop.stop()
 
+    def _look_at_time(self) -> None:
+        """Note the time of day, which may be set while the server runs."""
+        self.broker.turn.wall_offset_s = self._wall_s() - self._clock.seconds()
+
     def _expire(self) -> None:
         """Drop messages that have expired, and people who have not come back."""
+        self._look_at_time()
         with self.broker.turn:
             self.broker.expire()
 

@@ -14,7 +14,8 @@ from itertools import islice
 from rtchat.core.broker.lagging import Lagging, LaggingIndex, Reader
 from rtchat.core.broker.router import Route
 from rtchat.core.broker.waiting import Waiter, WaitingLines
-from rtchat.core.flow.outbound import TURN_WORK, Cork, Outbound
+from rtchat.core.flow.outbound import Cork, Outbound
+from rtchat.core.flow.turns import TURN_WORK
 
 __all__ = ["Congestion"]
 

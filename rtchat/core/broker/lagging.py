@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from rtchat.core.broker.destinations import PatternIndex, is_pattern
+from rtchat.core.broker.patterns import PatternIndex, is_pattern
 from rtchat.core.broker.waiting import Waiter
 from rtchat.core.flow.outbound import Outbound
 

@@ -66,7 +66,7 @@ class UpgradableConnection(HTTPConnection):
         if self._source is None:
             stream.abortConnection()
         else:
-            self.site.liveness.windows.watch(stream)
+            self.site.liveness.keep_alive(stream)
             super().connectionMade()
 
     @override
