@@ -161,7 +161,7 @@ def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
         for call in (*reactor._pendingTimedCalls, *reactor._newTimedCalls):
             call.time += offset_s  # their order stays
             call.seconds = time.monotonic
-        reactor.seconds = time.monotonic  # type: ignore[method-assign]
+        reactor.seconds = time.monotonic
     return time.time
 
 

@@ -18,7 +18,7 @@ __all__ = ["StoringSession"]
 class StoringSession(DeliveryHolder):
     """The part of a session that waits for the storage. Implements ``Publisher``."""
 
-    __slots__ = ()
+    __slots__ = ("_held", "_is_pausing", "_ledger", "_waits_for_storage", "committing")
 
     broker: Broker
     committing: tuple[Frame, Sequence[Action]] | None

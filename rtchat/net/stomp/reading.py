@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from twisted.internet.interfaces import IReactorTime
 
-from rtchat.net.connection.liveness import Liveness
+from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.connection.writer import IFramedTransport
 
@@ -22,27 +20,26 @@ TURN = "turn"
 """The session has frames for its next turns."""
 
 
-class _Factory(Protocol):
-    clock: IReactorTime
-    liveness: Liveness
-
-
 class ReadClient:
     """The part of a client's protocol that pauses reading, for one or several reasons at a time.
 
     While it is paused, the end of the connection is watched for: it would not be read.
 
     Attributes:
-        factory: The factory.
         heard_s: When the client was last heard, by the clock.
     """
 
-    factory: _Factory
     heard_s: float
 
+    _clock: IReactorTime
     _framed: IFramedTransport | None  # it watches for the end by itself
     _pauses: tuple[str, ...] = ()
     _stream: StreamTransport
+
+    @property
+    def pause_watch(self) -> PauseWatch:
+        """What watches for the end of connections that are not read."""
+        raise NotImplementedError
 
     def gone(self, is_broken: bool) -> None:
         """The client has closed the connection, or broken it, while it was not read."""
@@ -68,7 +65,7 @@ class ReadClient:
         if not self._pauses or self.has_its_turns:
             self._stream.pauseProducing()
             if self._framed is None:
-                self.factory.liveness.pauses.watch(self._stream, self.gone, self.probe)
+                self.pause_watch.watch(self._stream, self.gone, self.probe)
             else:
                 self._framed.on_gone = self.gone
         if reason not in self._pauses:
@@ -81,7 +78,7 @@ class ReadClient:
         self._pauses = tuple(one for one in self._pauses if one not in reasons)
         if not self._pauses:
             # The silence was ours, not the client's.
-            self.heard_s = self.factory.clock.seconds()
+            self.heard_s = self._clock.seconds()
             if self._framed is None:
-                self.factory.liveness.pauses.forget(self._stream)
+                self.pause_watch.forget(self._stream)
             self._stream.resumeProducing()

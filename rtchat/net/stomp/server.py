@@ -25,6 +25,7 @@ from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
+from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
@@ -256,7 +257,8 @@ class StompProtocol(ReadClient, Protocol):
             self.resume_session()
             left_behind = broker.budget.used - used_before
         self._note_memory(left_behind)
-        return turn.work
+        work: int = turn.work
+        return work
 
     def resume_after(self, delay_s: float) -> None:
         """Stop reading for a while: the client exceeds its rate limit."""
@@ -304,6 +306,12 @@ class StompProtocol(ReadClient, Protocol):
             return  # it has left its frames to us, and keeps its place in the line
         with self.factory.broker.turn:
             session.fail(gone_while_waiting(is_broken=is_broken))
+
+    @property
+    @override
+    def pause_watch(self) -> PauseWatch:
+        watch: PauseWatch = self.factory.liveness.pauses
+        return watch
 
     @override
     def probe(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 import pytest
@@ -69,7 +70,7 @@ class Turned(Client):
         for start in range(0, len(data), READ_BYTES):
             chunk = data[start : start + READ_BYTES]
             self.reads += 1
-            self._take_turn(lambda chunk=chunk: self.session.receive(chunk))
+            self._take_turn(partial(self.session.receive, chunk))
             while self.line.has_more:
                 self.line.has_more = False
                 self._take_turn(self.session.resume)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.core import Listener
@@ -165,7 +165,7 @@ def test_clients_with_much_to_do_take_turns(server: Broke) -> None:
         assert len(client.protocol.session.subscriptions) == 1000
         assert client.socket.is_reading
         client.send(LAST)
-        assert client.expect("RECEIPT")
+        client.expect("RECEIPT")
 
 
 def test_one_that_asks_little_is_served_between_them(server: Broke) -> None:
@@ -198,8 +198,8 @@ def test_who_waits_for_its_turn_is_told_of_a_shutdown(server: Broke) -> None:
 
 def test_who_waits_for_its_turn_is_not_silent(server: Broke) -> None:
     client = server.client().log_in(heart_beat="1000,0")
-    turns, later = server.broker.turn.turns, []
-    turns.call_soon = later.append
+    later: list[Callable[[], None]] = []
+    server.broker.turn.turns.call_soon = later.append
     client.send(FLOOD)
     server.advance(10)
     assert client.frames() == []
@@ -506,7 +506,7 @@ def test_a_shutdown_closes_and_says_nothing(server: Broke) -> None:
         assert client.socket.is_half_closed
 
 
-def test_a_shutdown_is_over_when_the_last_client_has_gone(server: Broke) -> None:
+def test_a_shutdown_is_over_when_the_last_client_hasgone(server: Broke) -> None:
     clients = [server.client(), server.client().log_in()]
     done: list[None] = []
     server.factory.shut_down().addCallback(done.append)
@@ -568,7 +568,7 @@ def test_a_client_that_goes_while_it_waits_returns_what_it_held_at_once(
     worker.send(frame_bytes("SEND", b"1", destination="/queue/b"))
     worker.send(frame_bytes("SEND", b"2", destination="/queue/b"))
     assert not worker.socket.is_reading
-    worker.protocol._gone(is_broken)
+    worker.protocol.gone(is_broken)
     other = server.client().log_in()
     other.send(frame_bytes("SUBSCRIBE", id="1", destination="/queue/a"))
     assert other.expect("MESSAGE").body == b"job"
@@ -585,7 +585,7 @@ def test_a_client_that_waits_long_and_wants_no_heart_beats_gets_a_line_end(serve
     worker = server.client().log_in(heart_beat="10000,0")
     worker.send(message_bytes("/queue/b", b"1") * 2)
     assert not worker.socket.is_reading
-    worker.protocol._send_line_end()
+    worker.protocol.probe()
     assert worker.heartbeats() == 1
 
 
