@@ -183,6 +183,7 @@ PURE_MODULES = frozenset(
         "unicodedata",
         "urllib.parse",
         "zlib",
+        "weakref",
     }
 )
 

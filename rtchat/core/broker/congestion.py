@@ -178,7 +178,7 @@ class Congestion:
                     self._fill(flow)
 
     def _fill(self, flow: _Flow) -> None:
-        """Give a topic what it takes in any case."""
+        """Let a topic take what it takes in any case."""
         flow.lagging = self._index.concerned(flow.name)
         flow.idle_s = flow.idle_s + 1 if flow.credit_bytes >= self._min_rate else 0
         if flow.lagging and flow.idle_s <= _MAX_IDLE_S:

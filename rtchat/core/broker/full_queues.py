@@ -16,6 +16,7 @@ __all__ = ["FullQueues"]
 
 _MAX_STEPS = 1_000
 _MAX_STEPS_ALL = 20_000
+_RESUME_WORK = 20
 
 
 class FullQueues:
@@ -142,11 +143,18 @@ class FullQueues:
     def _resume_publishers(self) -> None:
         """Resume publishers of drained queues, one by one, until the queues are full again.
 
-        A publisher that has to wait again goes to the end of the line.
+        A publisher that has to wait again goes to the end of the line. Those that the turn has no
+        time for are resumed in the next one.
         """
-        drained, self._drained = self._drained, {}
-        for name in drained:
+        cork, drained = self._cork, self._drained
+        for name in list(drained):
+            del drained[name]
             while name in self._waiting and not self._is_full(name):
+                if cork.work >= TURN_WORK:
+                    drained[name] = None
+                    cork.put_off(self._resume_publishers)
+                    break
+                cork.work += _RESUME_WORK
                 self._waiting.resume_first(name)
 
     def _is_full(self, name: str) -> bool:

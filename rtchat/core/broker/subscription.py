@@ -396,7 +396,7 @@ class Subscription:
         unacked = self.unacked
         earlier = [*takewhile(ack_id.__ne__, unacked), ack_id]
         deliveries += [(each, unacked.pop(each)) for each in earlier]
-        # Whoever looks for the first item of a dict passes by all that were removed before it.
+        # A look for the first item of a dict passes by all that were removed before it.
         self._gaps += len(earlier)
         if self._gaps > len(unacked) + _MAX_GAPS:
             self.unacked, self._gaps = dict(unacked), 0

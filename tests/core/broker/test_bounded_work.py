@@ -45,13 +45,13 @@ def growth(measure: Callable[[int], int], few: int = 50, many: int = 1000) -> fl
 
 def each_turn(server: Server) -> list[int]:
     """Return a list that gets the work of each turn."""
-    cork, work = server.broker.cork, []
-    flush = type(cork).flush
+    cork = server.broker.cork
+    work: list[int] = []
 
     class Noting(type(cork)):  # type: ignore[misc]
-        def flush(self) -> None:
+        def __exit__(self, *_: object) -> None:
+            super().__exit__()
             work.append(self.work)
-            flush(self)
 
         __slots__ = ()
 
@@ -353,6 +353,24 @@ def test_a_send_to_a_full_queue_does_not_look_at_all_who_wait() -> None:
         return taken
 
     assert growth(measure, 10, 200) < 1.2
+
+
+def test_those_who_waited_for_a_queue_go_on_in_several_turns(server: Server) -> None:
+    server.limit(max_queue_messages=1000)
+    publisher = server.client()
+    for _ in range(1000):
+        publisher.publish(Q, "x")
+    waiting = [server.client() for _ in range(600)]
+    for number, client in enumerate(waiting):
+        client.publish(Q, str(number))
+    assert all(client.is_waiting for client in waiting)
+    work = each_turn(server)
+    taker = server.client()
+    taker.subscribe(Q)
+    assert not any(client.is_waiting for client in waiting)
+    assert taker.bodies()[1000:] == [str(number) for number in range(600)]
+    assert len([one for one in work if one >= TURN_WORK]) >= 2
+    assert max(work) < MOST_WORK
 
 
 # ---------------------------------------------------------------- expiry

@@ -175,7 +175,7 @@ def test_the_part_of_a_topic_that_was_forgotten_resumes_nothing() -> None:
     old = congestion._flow_of("/topic/a")
     assert old is not None
     congestion._close(old)
-    publisher.send("/topic/a", b"x")
+    publisher.send("/topic/a", b"0 15 x")
     assert publisher.is_paused
     new = congestion._flows["/topic/a"]
     assert new is not old
