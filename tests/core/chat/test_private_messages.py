@@ -218,12 +218,14 @@ def test_a_login_is_no_sender(party: Party, is_held: bool) -> None:
 def test_a_message_for_a_nick_that_has_gone_is_for_nobody(party: Party) -> None:
     bob = with_letters(party, "bob")
     anna = with_letters(party, "anna", "t1")
-    eve = with_letters(party, "eve", login="anna")
+    strangers = [party.client(login="anna"), party.client("eve", login="anna")]
+    for eve in strangers:
+        eve.say("SUBSCRIBE", id="u", destination="/user/queue/private")
     anna.say("DISCONNECT")
     bob.publish("/user/anna/queue/private", b"psst")
     [back] = letters(bob)
     assert back.headers["x-undelivered"] == "true"
-    assert letters(eve) == []
+    assert [letters(eve) for eve in strangers] == [[], []]
 
 
 def test_a_message_goes_to_the_nick_and_not_to_one_that_looks_the_same(party: Party) -> None:
