@@ -22,6 +22,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from rtchat.config.schema import ChatIni
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.coalescing_clock import CoalescingClock
 from rtchat.server.start import StartService
 
@@ -139,6 +140,7 @@ class Server:
 
     Attributes:
         reactor: Runs everything.
+        client_log: Where lines about clients are written.
         clock: Runs timers. Timers that end at about the same time end together: nothing that
             runs on it has to be exact to a twentieth of a second.
         source: Where the settings come from.
@@ -149,6 +151,7 @@ class Server:
     def __init__(self, reactor: Any, source: str) -> None:
         self.reactor = reactor
         self.clock = CoalescingClock(reactor)
+        self.client_log = ClientLog(self.clock)
         self.source = source
         self.parts: list[Part[Any]] = []
         self.service = StartService()

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.live]
 
 Serve = Callable[..., Server]
 
+MIB = 1024 * 1024
 BIG = os.urandom(5_000_000)
 
 
@@ -159,3 +161,18 @@ def check_status(about: int) -> str:
     [row] = [line.split(",") for line in lines if line.startswith("back,one,")]
     found: str = row[head.removeprefix("# ").split(",").index("check_status")].lstrip("* ")
     return found
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/files/small", "/files/big", "/nothing"])
+def test_one_that_asks_and_reads_nothing_is_not_read(mounted: Server, path: str) -> None:
+    mounted.health()
+    before = mounted.resident_bytes()
+    sent, stream = 0, get(path).encode() * 2000
+    with socket.create_connection(("127.0.0.1", mounted.http)) as deaf:
+        deaf.settimeout(3)  # no longer read, if nothing goes for so long
+        with suppress(TimeoutError, ConnectionError):
+            while sent < 64 * MIB:
+                sent += deaf.send(stream)
+        assert mounted.health()["status"] == "ok"
+        assert sent < 16 * MIB  # what the system has room for
+        assert mounted.resident_bytes() - before < 8 * MIB

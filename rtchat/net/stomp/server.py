@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -21,6 +19,7 @@ from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
@@ -30,10 +29,9 @@ from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_wai
 from rtchat.net.stomp.close_codes import CLOSE_CODES
 from rtchat.net.stomp.goodbye import has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
+from rtchat.net.stomp.session_log import SessionLog
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
-
-_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take none of its last bytes before the connection is aborted."""
@@ -50,6 +48,7 @@ class StompProtocol(Protocol):
 
     Attributes:
         heard_s: When the client was last heard, by the clock.
+        on_lost: Called when the connection is gone, if it is set.
     """
 
     _closed_as: tuple[CloseReason, str] | None = None
@@ -63,6 +62,7 @@ class StompProtocol(Protocol):
         self.heard_s = 0.0
         # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
+        self.on_lost: Callable[[], None] | None = None
         self._heartbeat = HeartBeat(0, 0)
         self._pauses: set[str] = set()  # the reasons why reading is paused
 
@@ -121,10 +121,10 @@ class StompProtocol(Protocol):
             self.factory.liveness.pauses.lost(self._stream)
         with self.factory.broker.turn:
             self.session.lost()
-        why = self._closed_as
-        if why is None:
-            text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
-            _log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        if self._closed_as is None:
+            self.factory.log.gone(self._peer, reason)
+        if self.on_lost is not None:
+            self.on_lost()
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
@@ -219,12 +219,7 @@ class StompProtocol(Protocol):
         """The client is logged in."""
         self._cancel_timers()
         self._heartbeat = heartbeat
-        _log.info(
-            "{peer}: session {id} opened, STOMP {version}",
-            peer=self._peer,
-            id=self.session.id,
-            version=self.session.version.value,
-        )
+        self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
         if send_ms or receive_ms:
             self._heartbeats = HeartBeats(self, heartbeat, self._clock)
@@ -248,12 +243,7 @@ class StompProtocol(Protocol):
         """Stop reading for a while: the client exceeds its rate limit."""
         if not self._is_rate_logged:
             self._is_rate_logged = True
-            _log.info(
-                "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
-                "it is read more slowly",
-                peer=self._peer,
-                id=self.session.id,
-            )
+            self.factory.log.is_over_rate(self._peer, self.session)
         self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
@@ -267,21 +257,7 @@ class StompProtocol(Protocol):
         """Close once the last frames are sent; abort if the client does not read them."""
         self._closed_as = (reason, text)
         self._cancel_timers()
-        if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
-            _log.info(
-                "{peer}: session {id} {why}",
-                peer=self._peer,
-                id=self.session.id,
-                why=reason.value,
-            )
-        else:
-            _log.warn(
-                "{peer}: session {id} closed by the server: {why} ({text})",
-                peer=self._peer,
-                id=self.session.id,
-                why=reason.value,
-                text=text,
-            )
+        self.factory.log.closed(self._peer, self.session, reason, text)
         for pause in list(self._pauses):
             self._resume(pause)  # what still arrives is read and dropped
         if self._framed is not None:
@@ -380,7 +356,7 @@ class StompProtocol(Protocol):
         self.factory.backlogs.note(self)
 
     def _handle_bug(self) -> None:
-        _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self.factory.log.bug(self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
@@ -395,20 +371,30 @@ class StompFactory(Drain[StompProtocol], Factory):
         broker: The broker of all clients.
         limits: The limits of each client.
         clock: Runs the timers, and becomes the broker's clock.
+        client_log: Where lines about clients are written; by default a log of its own.
 
     Attributes:
+        log: Writes about the clients.
         protocols: The connected clients.
         memory_pressure: Chooses the client to close when memory is used up.
     """
 
     noisy = False
 
-    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        clock: IReactorTime,
+        client_log: ClientLog | None = None,
+    ) -> None:
+        lines = client_log or ClientLog(clock)
+        self.log = SessionLog(lines)
         self.broker = broker
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
-        self.backlogs = BacklogWatch(broker, limits, clock)
+        self.backlogs = BacklogWatch(broker, limits, clock, lines)
         self.protocols: set[StompProtocol] = set()
         self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
         broker.budget.on_over = self._relieve
