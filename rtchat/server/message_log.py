@@ -74,7 +74,7 @@ class MessageLogPart(Part[LogSettings], Service):
     def __init__(self, settings: LogSettings, server: Server) -> None:
         super().__init__(settings, server)
         self._reactor = server.reactor
-        server.client_log.max_lines = settings.max_client_lines
+        server.client_log.limit(settings.max_client_lines)
         self._broker = server.part(BrokerPart).broker
         self._messages: MessageLog | None = None
         if settings.path is not None:

@@ -19,6 +19,8 @@ _WINDOW_S = 60.0
 _MAX_SOURCES = 1024
 """So many sources are remembered; further ones share one count until the minute is over."""
 
+_MAX_EARLY = 100
+
 _OTHERS = "other sources"
 _LINES = "lines"
 _MAX_CHARACTERS = 1000
@@ -47,15 +49,27 @@ class ClientLog:
             limit.
 
     Attributes:
-        max_lines: The same.
+        room: How many lines may be written by the one for whom each call counts
+            (:class:`~rtchat.net.stomp.session_log.SessionLog`): no source can have had its share
+            by then. It takes one from this number, and notes the client at that place of
+            ``early``.
+        early: The clients of these lines.
     """
 
     def __init__(self, clock: IReactorTime, max_lines: int = 100) -> None:
+        self.early: list[str] = [""] * _MAX_EARLY
+        self.room = min(max_lines, _MAX_EARLY)
+        self._max_lines = max_lines
+        self._first_room = self.room  # what it was when ``early`` was empty
         self._clock = clock
         self._sources: dict[str, _Source] = {}
         self._began_s = clock.seconds()
         self._timer: IDelayedCall | None = None
-        self.max_lines = max_lines
+
+    def limit(self, max_lines: int) -> None:
+        """Set how many lines of one source are written in a minute; 0 is no limit."""
+        self._max_lines = max_lines
+        self._start()
 
     def info(self, log: Logger, text: str, /, *, peer: str, **fields: Any) -> None:
         """Write a line about what is usual.
@@ -90,7 +104,7 @@ class ClientLog:
             fields: The other parts of the line.
         """
         source = self._source(peer)
-        if self.max_lines and source.written[what]:
+        if self._max_lines and source.written[what]:
             self._leave_out(source, what)
             return
         source.written[what] += 1
@@ -108,15 +122,30 @@ class ClientLog:
 
     def _admits(self, peer: str, level: object) -> bool:
         source = self._source(peer)
-        if self.max_lines and source.written[level] >= self.max_lines:
+        count = source.written[level]
+        if self._max_lines and count >= self._max_lines:
             self._leave_out(source, _LINES)
             return False
-        source.written[level] += 1
+        self._count(source, level)
         return True
+
+    def _count(self, source: _Source, level: object) -> None:
+        source.written[level] += 1
+        if level is LogLevel.info:
+            left = max(self._max_lines - source.written[level], 0)
+            self.room = self._first_room = min(self._first_room, left)
 
     def _source(self, peer: str) -> _Source:
         if self._clock.seconds() - self._began_s >= _WINDOW_S:
             self.close()
+        elif self.room < self._first_room:
+            early = self.early[self.room : self._first_room]
+            self.room = self._first_room
+            for one in early:
+                self._count(self._remembered(one), LogLevel.info)
+        return self._remembered(peer)
+
+    def _remembered(self, peer: str) -> _Source:
         name = source_of(peer)
         source = self._sources.get(name)
         if source is None:
@@ -131,10 +160,16 @@ class ClientLog:
             left_s = self._began_s + _WINDOW_S - self._clock.seconds()
             self._timer = self._clock.callLater(max(left_s, 0.0), self._say)
 
+    def _start(self) -> None:
+        """Begin a minute."""
+        self._sources = {}
+        self._began_s = self._clock.seconds()
+        self.room = self._first_room = min(self._max_lines, _MAX_EARLY)
+
     def _say(self) -> None:
         self._timer = None
-        self._began_s = self._clock.seconds()
-        sources, self._sources = self._sources, {}
+        sources = self._sources
+        self._start()
         for name, source in sources.items():
             if source.left_out:
                 _log.warn(

@@ -14,6 +14,8 @@ __all__ = ["SessionLog"]
 
 _log = Logger(__package__)
 
+_OPENED = "{peer}: session {id} opened, STOMP {version}"
+
 _USUAL = (CloseReason.DONE, CloseReason.SHUTDOWN)
 
 
@@ -29,13 +31,13 @@ class SessionLog:
 
     def opened(self, peer: str, session: Session) -> None:
         """The client is logged in."""
-        self._lines.info(
-            _log,
-            "{peer}: session {id} opened, STOMP {version}",
-            peer=peer,
-            id=session.id,
-            version=session.version.value,
-        )
+        lines, session_id, version = self._lines, session.id, session.version.value
+        if lines.room:
+            lines.room -= 1
+            lines.early[lines.room] = peer
+            _log.info(_OPENED, peer=peer, id=session_id, version=version)
+        else:
+            lines.info(_log, _OPENED, peer=peer, id=session_id, version=version)
 
     def is_over_rate(self, peer: str, session: Session) -> None:
         """The client sends too fast; said once for a session."""
