@@ -24,6 +24,7 @@ from rtchat.core.broker.destinations import DestinationKind, split_composite
 from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.stomp.door import StompDoor
 from rtchat.net.stomp.resource import StompSocket
@@ -40,6 +41,9 @@ __all__ = ["BrokerPart", "BrokerSettings", "StompWebSocketPart"]
 _log = Logger(__package__)
 
 _EXPIRE_EVERY_S = 1.0
+
+_QUEUES = "queues"
+"""Lines about queues count as lines about one client: their names are the clients' words."""
 
 
 _COPIED_TO = (DestinationKind.QUEUE, DestinationKind.TOPIC)
@@ -115,7 +119,7 @@ class BrokerPart(Part[BrokerSettings], Service):
     def __init__(self, settings: BrokerSettings, server: Server) -> None:
         super().__init__(settings, server)
         self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
-        self.broker.events.add(QueueLog())
+        self.broker.events.add(QueueLog(server.client_log))
         self.factory = StompFactory(self.broker, settings.session, server.clock, server.client_log)
         limiter = SourceLimiter(
             "[broker] connections",
@@ -224,14 +228,23 @@ def quarter_of_memory() -> int:
 
 
 class QueueLog(BrokerEvents):
-    """Logs what the operator should know about queues."""
+    """Logs what the operator should know about queues, as much of it as about one client.
+
+    Args:
+        lines: Where it is written.
+    """
+
+    def __init__(self, lines: ClientLog) -> None:
+        self._lines = lines
 
     @override
     def queue_full(self, destination: str, messages: int, size: int) -> None:
-        _log.warn(
+        self._lines.warn(
+            _log,
             "{queue} is full ({messages} messages, {bytes} bytes): its publishers are not read "
             "until a consumer makes room. The limits are queue.max_messages and "
             "queue.max_bytes in [broker]",
+            peer=_QUEUES,
             queue=escaped(destination),
             messages=messages,
             bytes=size,
@@ -239,8 +252,10 @@ class QueueLog(BrokerEvents):
 
     @override
     def queue_drained(self, destination: str, messages: int, size: int) -> None:
-        _log.warn(
+        self._lines.warn(
+            _log,
             "{queue} has room again ({messages} messages, {bytes} bytes)",
+            peer=_QUEUES,
             queue=escaped(destination),
             messages=messages,
             bytes=size,
@@ -248,8 +263,10 @@ class QueueLog(BrokerEvents):
 
     @override
     def dead_lettered(self, destination: str, messages: int, size: int) -> None:
-        _log.warn(
+        self._lines.warn(
+            _log,
             "a message was refused or tried too often, it is in {queue} now ({messages} there)",
+            peer=_QUEUES,
             queue=escaped(destination),
             messages=messages,
         )

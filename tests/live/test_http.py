@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from support.certificate import write_certificate
 from support.needs import require
 from support.process import Server, free_port, until
 from support.websocket import read_answer
@@ -163,16 +165,33 @@ def check_status(about: int) -> str:
     return found
 
 
+def send_all_that_is_read(server: Server, deaf: socket.socket, request: bytes) -> None:
+    """Send requests and read nothing; fail if the server takes them all, or holds much."""
+    before = server.resident_bytes()
+    sent, stream = 0, request * 2000
+    deaf.settimeout(3)  # no longer read, if nothing goes for so long
+    with suppress(TimeoutError, ConnectionError):
+        while sent < 64 * MIB:
+            sent += deaf.send(stream)
+    assert sent < 16 * MIB  # what the system has room for
+    assert server.resident_bytes() - before < 8 * MIB
+
+
 @pytest.mark.parametrize("path", ["/health", "/", "/files/small", "/files/big", "/nothing"])
 def test_one_that_asks_and_reads_nothing_is_not_read(mounted: Server, path: str) -> None:
     mounted.health()
-    before = mounted.resident_bytes()
-    sent, stream = 0, get(path).encode() * 2000
     with socket.create_connection(("127.0.0.1", mounted.http)) as deaf:
-        deaf.settimeout(3)  # no longer read, if nothing goes for so long
-        with suppress(TimeoutError, ConnectionError):
-            while sent < 64 * MIB:
-                sent += deaf.send(stream)
+        send_all_that_is_read(mounted, deaf, get(path).encode())
         assert mounted.health()["status"] == "ok"
-        assert sent < 16 * MIB  # what the system has room for
-        assert mounted.resident_bytes() - before < 8 * MIB
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/nothing"])
+def test_nor_is_one_that_does_so_over_tls(tmp_path: Path, path: str) -> None:
+    write_certificate(tmp_path)
+    listen = "http://127.0.0.1:{http}\nhttps://127.0.0.1:{stomp}"
+    with Server.on_free_ports(tmp_path, "[ssl]\ncrt = cert.pem\nkey = key.pem\n", listen) as server:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", server.stomp))) as deaf:
+            send_all_that_is_read(server, deaf, get(path).encode())
+            assert server.health()["status"] == "ok"
