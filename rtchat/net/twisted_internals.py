@@ -191,6 +191,11 @@ class HTTPConnection(HTTPChannel):
         return self._receivedHeaderSize
 
     @property
+    def received_headers(self) -> int:
+        """How many header lines of the current request came so far."""
+        return self._receivedHeaderCount
+
+    @property
     def requested_path(self) -> bytes:
         """The target of the request that is being read, or b"" before its first line came."""
         path: bytes | None = getattr(self, "_path", None)

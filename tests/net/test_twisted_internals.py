@@ -65,6 +65,7 @@ CHECKED: Mapping[str, tuple[str, ...]] = {
     "HTTPChannel._abortingCall": BOTH,
     "HTTPChannel._dataBuffer": BOTH,
     "HTTPChannel._path": BOTH,
+    "HTTPChannel._receivedHeaderCount": BOTH,
     "HTTPChannel._receivedHeaderSize": BOTH,
     "HTTPChannel._respondToBadRequestAndDisconnect": BOTH,
     "LineReceiver._buffer": BOTH,
@@ -339,7 +340,10 @@ def test_what_is_no_http_is_seen_and_answered() -> None:
 def test_before_a_request_there_is_no_path() -> None:
     channel, browser, _ = connection()
     assert (channel.requested_path, channel.received_head_bytes) == (b"", 0)
-    browser.receive(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    browser.receive(b"GET /a HTTP/1.1\r\nHost: a\r\nb:c\r\n")
+    assert channel.received_headers == 1, gone("HTTPChannel._receivedHeaderCount")
+    browser.receive(b"\r\n")
+    assert channel.received_headers == 0, gone("HTTPChannel._receivedHeaderCount")
     assert (channel.requested_path, channel.received_head_bytes) == (b"", 0)
     browser.receive(b"nonsense\r\n")
     assert channel.seen == (b"", 8)

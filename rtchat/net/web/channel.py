@@ -45,6 +45,7 @@ class _Site(Protocol):
 class UpgradableConnection(PipelinedConnection):
     """An HTTP connection that can be handed over to another protocol."""
 
+    maxHeaders = 100  # noqa: N815  # Twisted's name
     site: _Site
     _upgraded: IProtocol | None = None
     _head_timer: IDelayedCall | None = None  # while a request is being received
@@ -76,6 +77,7 @@ class UpgradableConnection(PipelinedConnection):
             self._head_timer = self.site.clock.callLater(
                 self.site.handshake_timeout_s, self._head_timed_out
             )
+            self.site.backlogs.note(self)
 
     def _is_request_incomplete(self) -> bool:
         if self.is_closing or self.is_answering or self.paused or self._upgraded is not None:
@@ -117,6 +119,8 @@ class UpgradableConnection(PipelinedConnection):
         """Answer what is not HTTP; the log shows its beginning, but no query (it may be secret)."""
         if max(self.received_head_bytes, len(self._head_line)) > self.totalHeadersSize:
             self._refuse(400, f"its head is larger than {self.totalHeadersSize} bytes")
+        elif self.received_headers > self.maxHeaders:
+            self._refuse(400, f"its head has more than {self.maxHeaders} lines")
         elif self._path_for_log():
             self._refuse(400, "its head is not HTTP")
         else:

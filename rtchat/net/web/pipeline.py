@@ -24,6 +24,9 @@ from rtchat.net.web.backlogs import HttpBacklogs
 
 __all__ = ["PipelinedConnection"]
 
+_HEADER_BYTES = 300
+"""What a header line takes in memory beside its bytes."""
+
 _READ_AHEAD_BYTES = 16 * 1024
 """So much of later requests is read while one is being answered: enough to notice a client that
 goes."""
@@ -60,7 +63,9 @@ class PipelinedConnection(HTTPConnection):
     @property
     def waiting_bytes(self) -> int:
         """How many bytes wait for the client, or came from it and wait for their turn."""
-        return waiting_bytes(self.transport) + self.unhandled_bytes
+        head = self.received_head_bytes + self.received_headers * _HEADER_BYTES
+        bodies: int = sum(request.body_bytes for request in self.requests)
+        return waiting_bytes(self.transport) + self.unhandled_bytes + head + bodies
 
     @property
     def is_closing(self) -> bool:

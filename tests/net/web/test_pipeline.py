@@ -344,6 +344,38 @@ def test_a_short_answer_that_is_taken_never_counts(fixture: Fixture) -> None:
     assert budget.used == 0
 
 
+@pytest.mark.parametrize(
+    "begun, at_least",
+    [
+        (request_for("/counted", more="Content-Length: 60000\r\n") + b"x" * 50_000, 50_000),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\na: " + b"x" * 10_000, 10_000),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * 90, 90 * 300),
+    ],
+    ids=["body", "long header", "many headers"],
+)
+def test_a_request_that_is_not_complete_counts(
+    fixture: Fixture, begun: bytes, at_least: int
+) -> None:
+    budget = Budget(0)
+    fixture.site.backlogs.count_in(budget)
+    socket = fixture.socket(room=1 << 30)
+    socket.receive(begun)
+    fixture.clock.advance(0.25)
+    assert at_least <= budget.used < 2 * at_least
+    fixture.clock.advance(10)
+    assert socket.was_cut
+    assert budget.used == 0
+
+
+def test_a_head_of_very_many_lines_is_refused(fixture: Fixture, logs: Logs) -> None:
+    socket = fixture.socket(room=1 << 30)
+    socket.receive(request_for("/counted", more="a: b\r\n" * 101))
+    socket.turn()
+    assert socket.sent.startswith(b"HTTP/1.1 400 ")
+    [line] = logs.lines("warn")
+    assert line.endswith(": its head has more than 100 lines")
+
+
 def test_when_memory_is_used_up_the_client_with_most_is_cut(fixture: Fixture, logs: Logs) -> None:
     budget = Budget(300 * KIB)
     fixture.site.backlogs.count_in(budget)
