@@ -7,10 +7,8 @@ from functools import partial
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -22,6 +20,7 @@ from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
@@ -30,13 +29,12 @@ from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
 from rtchat.net.stomp.close_codes import CLOSE_CODES
-from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye, log_end
+from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
 from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, ReadClient
+from rtchat.net.stomp.session_log import SessionLog
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
-
-_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take none of its last bytes before the connection is aborted."""
@@ -53,8 +51,10 @@ class StompProtocol(ReadClient, Protocol):
 
     Attributes:
         heard_s: When the client was last heard, by the clock.
+        on_lost: Called when the connection is gone, if it is set.
     """
 
+    on_lost: Callable[[], None] | None = None
     _closed_as: tuple[CloseReason, str] | None = None
     _heartbeats: HeartBeats | None = None
     _is_rate_logged = False
@@ -131,10 +131,10 @@ class StompProtocol(ReadClient, Protocol):
             self.factory.liveness.pauses.lost(self._stream)
         with self.factory.broker.turn:
             self.session.lost()
-        why = self._closed_as
-        if why is None:
-            text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
-            _log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        if self._closed_as is None:
+            self.factory.log.gone(self._peer, reason)
+        if self.on_lost is not None:
+            self.on_lost()
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
@@ -224,12 +224,7 @@ class StompProtocol(ReadClient, Protocol):
         """The client is logged in."""
         self._cancel_timers()
         self._heartbeat = heartbeat
-        _log.info(
-            "{peer}: session {id} opened, STOMP {version}",
-            peer=self._peer,
-            id=self.session.id,
-            version=self.session.version.value,
-        )
+        self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
         if send_ms or receive_ms:
             self._heartbeats = HeartBeats(self, heartbeat, self._clock)
@@ -264,12 +259,7 @@ class StompProtocol(ReadClient, Protocol):
         """Stop reading for a while: the client exceeds its rate limit."""
         if not self._is_rate_logged:
             self._is_rate_logged = True
-            _log.info(
-                "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
-                "it is read more slowly",
-                peer=self._peer,
-                id=self.session.id,
-            )
+            self.factory.log.is_over_rate(self._peer, self.session)
         self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
@@ -283,7 +273,7 @@ class StompProtocol(ReadClient, Protocol):
         """Close once the last frames are sent; abort if the client does not read them."""
         self._closed_as = (reason, text)
         self._cancel_timers()
-        log_end(self._peer, self.session.id, reason, text)
+        self.factory.log.closed(self._peer, self.session, reason, text)
         self.factory.broker.cork.turns.leave(self._go_on)
         self.resume(*self._pauses)  # what still arrives is read and dropped
         if self._framed is not None:
@@ -366,7 +356,7 @@ class StompProtocol(ReadClient, Protocol):
         self.factory.backlogs.note(self)
 
     def _handle_bug(self) -> None:
-        _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self.factory.log.bug(self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
@@ -381,20 +371,30 @@ class StompFactory(Drain[StompProtocol], Factory):
         broker: The broker of all clients.
         limits: The limits of each client.
         clock: Runs the timers, and becomes the broker's clock.
+        client_log: Where lines about clients are written; by default a log of its own.
 
     Attributes:
+        log: Writes about the clients.
         protocols: The connected clients.
         memory_pressure: Chooses the client to close when memory is used up.
     """
 
     noisy = False
 
-    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        clock: IReactorTime,
+        client_log: ClientLog | None = None,
+    ) -> None:
+        lines = client_log or ClientLog(clock)
+        self.log = SessionLog(lines)
         self.broker = broker
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
-        self.backlogs = BacklogWatch(broker, limits, clock)
+        self.backlogs = BacklogWatch(broker, limits, clock, lines)
         self.protocols: set[StompProtocol] = set()
         self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
         broker.budget.on_over = self._relieve

@@ -288,7 +288,9 @@ class WebSocket(ClosingConnection):
         self.has_closed = True
         if self.is_open:  # an error after our own close frame is not logged
             self.is_end_logged = True
-            _log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
+            self.factory.client_log.warn(
+                _log, "{peer}: broken WebSocket: {error}", peer=self.peer, error=reason
+            )
             self.is_open = False
             self.writer.write_now(close_frame(code, reason))
         self._close_transport(linger=True)
@@ -430,7 +432,8 @@ class WebSocket(ClosingConnection):
     def ping_unanswered(self, timeout_s: float) -> None:
         """Close with the code 3012: the other side is gone."""
         self.is_end_logged = True
-        _log.warn(
+        self.factory.client_log.warn(
+            _log,
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",
             peer=self.peer,
             seconds=timeout_s,
