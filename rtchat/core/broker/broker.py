@@ -166,7 +166,7 @@ class Broker:
 
     @now.setter
     def now(self, now: float) -> None:
-        self.cork.now = now
+        self.cork.now = self.cork.ticks = now
 
     def add_provider(self, provider: DestinationProvider) -> None:
         """Add a provider; it serves the topics that it claims, unless an earlier one does."""

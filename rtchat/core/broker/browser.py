@@ -8,7 +8,8 @@ from rtchat.core.broker.message import Message, ServerMessage
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, Subscription
-from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Browsers", "QueueBrowser"]

@@ -14,7 +14,8 @@ from itertools import islice
 from rtchat.core.broker.lagging import Lagging, LaggingIndex, Reader
 from rtchat.core.broker.router import Route
 from rtchat.core.broker.waiting import Waiter, WaitingLines
-from rtchat.core.flow.outbound import TURN_WORK, Cork, Outbound
+from rtchat.core.flow.outbound import Cork, Outbound
+from rtchat.core.flow.turns import TURN_WORK
 
 __all__ = ["Congestion"]
 
@@ -85,7 +86,7 @@ class Congestion:
         self._min_rate = min_rate
         self._unusual = unusual
         self._flows: dict[str, _Flow] = {}
-        self._index = LaggingIndex()
+        self._index = LaggingIndex(cork)
         self._to_review: dict[Lagging, None] = {}
         self._to_fill: dict[_Flow, None] = {}
         self._spare_bytes = 0  # what the first messages to topics may take until the next second

@@ -9,7 +9,8 @@ from typing import Protocol
 from rtchat.core.broker.ready_messages import ReadyMessages
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry
-from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 
 __all__ = ["ExpiringMessages", "Expiry", "ExpiryHolder"]
 

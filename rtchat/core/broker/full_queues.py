@@ -8,7 +8,8 @@ from rtchat.core.broker.events import Events
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.waiting import Waiter, WaitingLines
-from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.errors import LimitExceeded
 
 __all__ = ["FullQueues"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from rtchat.core.broker.destinations import PatternIndex, is_pattern
+from rtchat.core.broker.patterns import STEPS_PER_UNIT, PatternIndex, is_pattern
 from rtchat.core.broker.waiting import Waiter
-from rtchat.core.flow.outbound import Outbound
+from rtchat.core.flow.outbound import Cork, Outbound
 
 __all__ = ["Lagging", "LaggingIndex", "Reader"]
 
@@ -67,11 +67,16 @@ class Lagging:
 
 
 class LaggingIndex:
-    """Finds the lagging subscribers of a destination; the others are not looked at."""
+    """Finds the lagging subscribers of a destination; the others are not looked at.
 
-    __slots__ = ("_by_name", "_patterns")
+    Args:
+        cork: The cork of the server, which counts the work.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_by_name", "_cork", "_patterns")
+
+    def __init__(self, cork: Cork) -> None:
+        self._cork = cork
         self._by_name: dict[str, dict[Lagging, None]] = {}
         self._patterns: PatternIndex[dict[Lagging, None]] = PatternIndex()
 
@@ -81,6 +86,7 @@ class LaggingIndex:
         if len(self._patterns):
             for some in self._patterns.matching(name):
                 found.update(some)
+            self._cork.work += self._patterns.steps // STEPS_PER_UNIT
         return found
 
     def note_names(self, lagging: Lagging) -> bool:

@@ -16,7 +16,8 @@ from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.ready_messages import ReadyMessages
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
-from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 
 __all__ = ["Queue", "QueueOwner"]
 

@@ -320,7 +320,7 @@ class History:
                 done(offset, "")
                 return
             if problem:
-                now = self._owner.cork.now
+                now = self._owner.cork.ticks
                 if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
                     done(offset, problem)
                     return
@@ -359,13 +359,13 @@ class History:
 
     def expire(self) -> None:
         """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
-        now = self._owner.cork.now
+        now, ticks = self._owner.cork.now, self._owner.cork.ticks
         if self._stored > self._limits.max_destinations:
             excess = self._stored - self._limits.max_destinations
             self._make_room(excess, passing_over=len(self._streams))
-        if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
+        if self._is_trimming or (ticks < self._sweep_at_s and not self._overgrown):
             return
-        self._sweep_at_s = now + _SWEEP_EVERY_S
+        self._sweep_at_s = ticks + _SWEEP_EVERY_S
         self._overgrown = False
         trims = []
         max_bytes = self._limits.max_destination_bytes

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, SlowPolicy, StartAt, Subscription
-from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.errors import LimitExceeded, ProtocolError
 

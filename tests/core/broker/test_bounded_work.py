@@ -17,7 +17,7 @@ from support.stomp import frame_bytes
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
 from rtchat.core.broker.message import Message
-from rtchat.core.flow.outbound import TURN_WORK
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 

@@ -14,7 +14,8 @@ from support.stomp import frame_bytes
 from rtchat.core.broker.message import Message
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
-from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, TURN_WORK, Cork, Framing
+from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.store import Row, Trim, Trimmed
 from rtchat.core.session.connection import CloseReason
