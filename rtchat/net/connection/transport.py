@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ITransport
 from zope.interface import implementer
 
-from rtchat.net.twisted_internals import socket_of
+from rtchat.net.twisted_internals import is_plain_socket, socket_of
 from rtchat.text import escaped
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "StreamTransport",
     "address_name",
     "as_stream",
+    "end_sending",
     "expect_life",
     "limit_unsent",
     "peer_name",
@@ -38,7 +39,19 @@ longer."""
 SLOW_UNSENT_BYTES = 128 * 1024
 """The same on a slow line: little stands before a ping."""
 
-_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_LIFE_OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", 60),
+            ("TCP_KEEPINTVL", 10),
+            ("TCP_KEEPCNT", 3),
+            ("TCP_USER_TIMEOUT", USER_TIMEOUT_S * 1000),
+        )
+        if hasattr(socket, name)  # not all systems have all of them
+    ),
+]
 
 
 class StreamTransport(Protocol):
@@ -109,6 +122,18 @@ def as_stream(transport: ITransport | None) -> StreamTransport:
     return cast(StreamTransport, transport)
 
 
+def end_sending(stream: StreamTransport) -> None:
+    """Close our direction once everything is sent, or both where there is no half-close (TLS).
+
+    To close both at once would be a reset if the other side is still sending, and that may
+    overtake our last bytes.
+    """
+    if is_plain_socket(stream):
+        stream.loseWriteConnection()
+    else:
+        stream.loseConnection()
+
+
 def set_no_delay(stream: StreamTransport) -> None:
     """Set TCP_NODELAY, so that small writes are sent at once; do nothing without TCP.
 
@@ -129,13 +154,13 @@ def expect_life(connection: socket.socket) -> None:
     """
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    with suppress(OSError):  # some systems refuse this for a connection that is gone
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = {**_KEEP_ALIVE, "TCP_USER_TIMEOUT": USER_TIMEOUT_S * 1000}
-    for name, value in options.items():
-        if hasattr(socket, name):  # not all systems have all of them
-            with suppress(OSError):  # nor do all kernels that run Linux programs
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    for level, number, value in _LIFE_OPTIONS:
+        try:
+            connection.setsockopt(level, number, value)
+        except OSError:
+            # Some systems refuse this for a connection that is gone, and not all kernels that run
+            # Linux programs know all of them.
+            continue
 
 
 def set_up_port(port: object, *, is_http: bool) -> None:
