@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from sys import getsizeof
 from typing import Any
 
 from support.stomp import StompReader, frame_bytes
@@ -74,7 +75,7 @@ class RecordingOutbound(Outbound):
 
     def flush(self) -> None:
         """Record what a socket would be given, in one write."""
-        written = b"".join(self.pending)
+        written = b"".join(map(bytes, self.pending))
         self.writes.append(written)
         self.sent += written
         self.pending.clear()
@@ -438,7 +439,8 @@ def clean_server() -> Iterator[Server]:
     held = list(broker.queues)
     assert broker.statistics.queue_count == len(held)
     assert all(server.size_of(queue) for queue in held), "an unused queue was kept"
-    assert broker.budget.used == sum(queue.bytes for queue in broker.queues.values())
+    assert broker.budget.used == sum(queue.held_bytes for queue in broker.queues.values())
+    assert broker.budget.held == 0
     for queue in held:
         server.drain(queue)
     assert broker.statistics.queue_count == broker.statistics.queued_count == 0
@@ -469,8 +471,9 @@ def message_size(headers: dict[str, str], body: bytes = b"") -> int:
         headers: The headers of the SEND as they are sent, escapes included.
         body: Its body.
     """
-    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())])
-    return 512 + len(body) + len(block.encode())
+    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())]).encode()
+    size = len(block) if block.isascii() else sum(map(getsizeof, [*headers, *headers.values()]))
+    return 640 + len(body) + len(block) + size + 136 * len(headers)
 
 
 def read_frames(data: bytes, version: Version) -> list[Frame]:

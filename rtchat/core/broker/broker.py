@@ -15,6 +15,7 @@ from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message, without_expiry
+from rtchat.core.broker.new_queues import NewQueues
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
 from rtchat.core.broker.publishing import Publishing
@@ -37,7 +38,7 @@ from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.errors import ProtocolError
+from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Broker", "Confirm"]
 
@@ -75,6 +76,7 @@ class Broker:
         events: The listeners.
         full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
+        new_queues: How many queues each session has created.
         new_token: As above.
         publishing: Delivers SENDs to their targets.
         queues: The queues with messages or consumers, by name.
@@ -100,6 +102,7 @@ class Broker:
         "full_queues",
         "heads",
         "limits",
+        "new_queues",
         "new_token",
         "publishing",
         "queues",
@@ -129,10 +132,18 @@ class Broker:
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
+        self.new_queues = NewQueues()
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
-        self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
+        self.router = Router(
+            pubsub or {},
+            self._queue,
+            self.reply_queues,
+            self.events,
+            self.cork,
+            self.limits.max_names,
+        )
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
         self.congestion = Congestion(
@@ -141,6 +152,7 @@ class Broker:
         self.publishing = Publishing(
             epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
         )
+        self.publishing.admit_queues = self._admit_queues
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
@@ -198,6 +210,7 @@ class Broker:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
         if self.congestion.readers:
             self.congestion.end(principal)
+        self.new_queues.forget(principal.id)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -337,7 +350,9 @@ class Broker:
 
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
-        self.queues.pop(queue.name, None)
+        if self.queues.pop(queue.name, None) is not None:
+            self.budget.used -= queue.cost_bytes
+            self.new_queues.removed(queue.creator)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
         """Move a message to the dead-letter queue.
@@ -365,20 +380,38 @@ class Broker:
 
     # Small helpers
 
-    def _queue(self, name: str) -> Queue:
+    def _queue(self, name: str, creator: str = "") -> Queue:
         queue = self.queues.get(name)
         if queue is None:
-            queue = Queue(name, self.limits, self, self.cork, self._queue_store)
+            queue = Queue(name, self.limits, self, self.cork, self._queue_store, creator)
             self.queues[name] = queue
+            self.budget.used += queue.cost_bytes
+            self.new_queues.created(creator)
         return queue
 
+    def _admit_queues(self, names: Iterable[str], creator: str) -> None:
+        new = sum(1 for name in names if name not in self.queues)
+        if new:
+            self.new_queues.admit(creator, self.limits.max_queues, new)
+
     def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:
-        return TopicConsumer(subscription, max_bytes, self.account, self.cork)
+        holding = subscription.holding
+        account = self.account if holding is None else holding.add
+        return TopicConsumer(subscription, max_bytes, account, self.cork)
 
     def _consume_or_browse(self, subscription: Subscription) -> Queue | QueueBrowser:
         if subscription.options.browses:
             return self.browsers.open(subscription)
-        queue = self._queue(subscription.destination)
+        name, principal, limits = subscription.destination, subscription.principal, self.limits
+        creator = "" if principal is None else principal.id
+        if name not in self.queues:
+            self.new_queues.admit(creator, limits.max_queues)
+        elif self.queues[name].consumer_count >= limits.max_consumers:
+            raise LimitExceeded(
+                f"more than {limits.max_consumers} consumers of a queue",
+                "The limit is queue.max_consumers of the server.",
+            )
+        queue = self._queue(name, creator)
         queue.add(subscription)
         return queue
 

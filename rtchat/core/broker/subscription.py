@@ -8,10 +8,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rtchat.core.broker.encoder import Encoder, StompEncoder, selectable_headers
+from rtchat.core.broker.framed import framed
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.principal import Principal
+from rtchat.core.flow.holding import Holding
+from rtchat.core.flow.large_frame import LARGE_BYTES
 from rtchat.core.flow.outbound import Outbound, PausedSource
-from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -93,6 +96,9 @@ class SubscribeOptions(NamedTuple):
 _DEFAULT_OPTIONS = SubscribeOptions()
 _NO_LIMIT = 1 << 62
 
+_DELIVERY_BYTES = 192
+"""What a delivery that waits for ACK takes, without its message."""
+
 
 class Entry:
     """A message in a source, such as a queue.
@@ -113,6 +119,10 @@ class Entry:
         self.deliveries = 0
         self.failures = 0
         self.size = size
+
+
+_NO_MESSAGE = Entry(Message("", "", Frame("")), 0)
+"""Stands for a delivery whose message no source wants back."""
 
 
 class Source(Protocol):
@@ -145,8 +155,12 @@ class Subscription:
         options: The options of the SUBSCRIBE.
         encoder: Encodes its deliveries; by default as MESSAGE frames.
         principal: The session, or None for a subscription outside a session.
+        holding: What is held for the client, or None for a subscription outside a session.
 
     Attributes:
+        cost_bytes: What it takes itself; the session counts it in ``holding``.
+        gives_back: Whether its source wants back what was not acknowledged. If not, only the ids of
+            such deliveries are kept, and counted in ``holding``.
         source: The source of its messages; None if they are sent to its outbound directly.
         deliveries: The number of deliveries that had to be acknowledged, so far.
         unacked: Deliveries that are neither acknowledged nor returned, by ack id, in order. An ack
@@ -161,10 +175,13 @@ class Subscription:
 
     __slots__ = (
         "_mark",
+        "cost_bytes",
         "cursors",
         "deliveries",
         "destination",
         "encoder",
+        "gives_back",
+        "holding",
         "id",
         "number",
         "options",
@@ -187,6 +204,7 @@ class Subscription:
         options: SubscribeOptions = _DEFAULT_OPTIONS,
         encoder: Encoder | None = None,
         principal: Principal | None = None,
+        holding: Holding | None = None,
     ) -> None:
         self.id = subscription_id
         self.number = number
@@ -198,6 +216,9 @@ class Subscription:
             StompEncoder(subscription_id, version) if encoder is None else encoder
         )
         self.principal = principal
+        self.holding = holding
+        self.gives_back = True
+        self.cost_bytes = 0
         self.source: Source | None = None
         self.unacked: dict[str, Entry] = {}
         self.reserved = 0
@@ -258,20 +279,33 @@ class Subscription:
             extra += b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
         if dropped:
             extra += b"x-dropped:%d\n" % dropped
-        message = entry.message
-        if self.options.ack is AckMode.AUTO:
-            self.outbound.send(self.encoder.encode(message, extra))
-            return
-        self.deliveries = number = self.deliveries + 1
-        mark = f"{self._mark}{number}"
-        ack_id = message.id + mark
-        self.unacked[ack_id] = entry
-        if self.version is Version.V12:
-            extra = b"ack:%b\n%b" % (ack_id.encode(), extra)
-            self.outbound.send(self.encoder.encode(message, extra))
+        message, suffix = entry.message, b""
+        if self.options.ack is not AckMode.AUTO:
+            self.deliveries = number = self.deliveries + 1
+            mark = f"{self._mark}{number}"
+            ack_id = message.id + mark
+            if self.gives_back:
+                self.unacked[ack_id] = entry
+            else:
+                self.unacked[ack_id] = _NO_MESSAGE
+                self.hold(1)
+            if self.version is Version.V12:
+                extra = b"ack:%b\n%b" % (ack_id.encode(), extra)
+            else:
+                # 1.0 and 1.1 acknowledge by message-id, so there it has to identify the delivery.
+                suffix = mark.encode()
+        head, outbound = message.frame.head, self.outbound
+        if head is None or (head.content_length or 0) < LARGE_BYTES:
+            outbound.send(self.encoder.encode(message, extra, suffix))
         else:
-            # 1.0 and 1.1 acknowledge by message-id, so there it has to identify the delivery.
-            self.outbound.send(self.encoder.encode(message, extra, mark.encode()))
+            outbound.send_large(
+                framed(message, self.encoder, outbound.framing, outbound.cork, extra, suffix)
+            )
+
+    def hold(self, count: int) -> None:
+        """Count so many deliveries more that wait for ACK and whose messages are not kept."""
+        if self.holding is not None:
+            self.holding.add(count * _DELIVERY_BYTES)
 
     def take(self, ack_ids: Sequence[str]) -> tuple[list[tuple[str, Entry]], int]:
         """Remove acknowledged or rejected deliveries, up to the first ack id that is unknown.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 from rtchat.core.broker.encoder import Encoder, selectable_headers
+from rtchat.core.broker.framed import framed
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from rtchat.core.selector.selector import Selector
 
 __all__ = ["Topic"]
+
+_FEW = 8
+"""Up to so many groups get a message without a look at how much they gather."""
+
+_OF_HEAD_BYTES = 256
+"""The size of a MESSAGE without its body, for the count of what is gathered."""
+
+_ENCODING = 5
+"""The work of one encoding, in the units of a turn."""
 
 
 class _Key(NamedTuple):
@@ -39,7 +49,15 @@ class Topic:
         new_consumer: Creates the topic consumer of a subscription.
     """
 
-    __slots__ = ("_consumers", "_cork", "_groups", "_new_consumer", "_selecting", "name")
+    __slots__ = (
+        "_consumers",
+        "_cork",
+        "_groups",
+        "_has_many_groups",
+        "_new_consumer",
+        "_selecting",
+        "name",
+    )
 
     def __init__(
         self, name: str, cork: Cork, new_consumer: Callable[[Subscription], TopicConsumer]
@@ -50,6 +68,7 @@ class Topic:
         self._groups: dict[_Key, _Group] = {}
         self._consumers: dict[Subscription, TopicConsumer] = {}
         self._selecting = 0  # number of groups with a selector
+        self._has_many_groups = False
 
     def __len__(self) -> int:
         return len(self._consumers) + sum(len(group.members) for group in self._groups.values())
@@ -66,6 +85,7 @@ class Topic:
         if group is None:
             group = self._groups[key] = _Group(self._cork, subscription)
             self._selecting += group.selector is not None
+            self._has_many_groups = len(self._groups) > _FEW
         group.add(subscription.outbound)
 
     def remove(self, subscription: Subscription) -> None:
@@ -80,11 +100,12 @@ class Topic:
         if not group.members:
             del self._groups[key]
             self._selecting -= group.selector is not None
+            self._has_many_groups = len(self._groups) > _FEW
 
     @property
     def is_uniform(self) -> bool:
-        """Whether all subscriptions are in groups without a selector; required for runs."""
-        return not self._consumers and not self._selecting
+        """Whether all subscriptions are in few groups without a selector; required for runs."""
+        return not (self._consumers or self._selecting or self._has_many_groups)
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
         """Deliver several messages with the same head; :attr:`is_uniform` has to be true.
@@ -131,16 +152,40 @@ class Topic:
         return framing.header_of_all(length, [start, end, *bodies])
 
     def publish(self, message: Message) -> None:
-        """Deliver a message to every subscriber."""
+        """Deliver a message to every subscriber, the only one that its SEND causes."""
+        if self._has_many_groups:
+            self.publish_one_of_many(message)
+            return
         for group in self._groups.values():
             if group.selector is None or group.selector.matches(selectable_headers(message)):
                 data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:
-            # A consumer that overflows ends its session, and so other consumers of this topic.
-            for subscription, consumer in list(self._consumers.items()):
-                if subscription in self._consumers and subscription.wants(message):
-                    consumer.offer(message)
+            self._offer(message)
+
+    def publish_one_of_many(self, message: Message) -> None:
+        """Deliver a message to every subscriber, one of several deliveries with the same body.
+
+        They share a large body. What is gathered is sent in between; that may end sessions.
+        """
+        cork, size = self._cork, len(message.frame.body)
+        for group in list(self._groups.values()):
+            selector = group.selector
+            if group.members and (
+                selector is None or selector.matches(selectable_headers(message))
+            ):
+                group.send([framed(message, group.encoder, group.framing, cork)])
+                cork.work += _ENCODING
+                cork.gathered_bytes += size + _OF_HEAD_BYTES
+                cork.send_some()
+        if self._consumers:
+            self._offer(message)
+
+    def _offer(self, message: Message) -> None:
+        # A consumer that overflows ends its session, and so other consumers of this topic.
+        for subscription, consumer in list(self._consumers.items()):
+            if subscription in self._consumers and subscription.wants(message):
+                consumer.offer(message)
 
     def publish_to(self, subscription: Subscription, message: Message) -> None:
         """Deliver a message to one subscriber only, in order with other messages."""

@@ -7,15 +7,17 @@ gathered in its :class:`Outbound`; the end of the turn sends them in one write (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from rtchat.core.flow.large_frame import Piece
 from rtchat.core.flow.memory import Budget
 
 __all__ = [
     "HIGH_WATER_BYTES",
     "NOT_WATCHED",
     "RAW",
+    "TURN_WORK",
     "Cork",
     "Framing",
     "Outbound",
@@ -45,6 +47,17 @@ class Framing(Protocol):
             The common prefix, or None if each frame has to be wrapped separately.
         """
 
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        """Return the bytes that :meth:`wrap` would put before one frame.
+
+        Args:
+            parts: The bytes of the frame, in order.
+            may_compress: Whether there is time to compress it.
+
+        Returns:
+            The header, or None if the frame has to be compressed by :meth:`wrap`.
+        """
+
 
 class _Raw:
     """Framing of plain TCP: none."""
@@ -57,9 +70,19 @@ class _Raw:
         """Return an empty prefix."""
         return b""
 
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        """Return an empty header."""
+        return b""
+
 
 RAW: Framing = _Raw()
 """The framing of plain TCP."""
+
+TURN_WORK = 5_000
+"""How much work a turn may do before the next client is served, see :attr:`Cork.work`."""
+
+_MOST_GATHERED_BYTES = 1024 * 1024
+"""How many bytes of output a turn gathers before it sends them, where one frame causes many."""
 
 
 class Cork:
@@ -80,8 +103,12 @@ class Cork:
         batch: The bytes that the gathering group has gathered, for each of its members.
         budget: The memory budget.
         flushed: Callbacks to run at the end of the turn, after the flush.
+        gathered_bytes: The size of what the turn has gathered where one frame may cause many, since
+            that was last sent; see :meth:`send_some`.
         gathering: The group whose bytes ``batch`` holds, or None.
-        is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
+        has_large: Whether large frames were gathered in this turn.
+        indivisible_bytes: The size of what the turn publishes and cannot be taken in parts, such as
+            the messages of a COMMIT; 0 if there is nothing of that kind.
         groups: Groups that gathered bytes in this turn, in order.
         now: The time at which the turn began, in seconds since 1970.
         outbounds: Outbounds that gathered bytes in this turn, in order.
@@ -89,22 +116,27 @@ class Cork:
             that was assigned to it.
         unserved: During a flush: members that have yet to receive ``batch``, with their
             ``pending`` lists.
+        work: The work that the turn has done so far. One unit is about a microsecond.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
             continue because there is capacity again.
     """
 
     __slots__ = (
+        "_is_sending_some",
         "batch",
         "budget",
         "flushed",
+        "gathered_bytes",
         "gathering",
         "groups",
-        "is_indivisible",
+        "has_large",
+        "indivisible_bytes",
         "now",
         "outbounds",
         "seconds",
         "unserved",
         "woken",
+        "work",
     )
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -115,14 +147,20 @@ class Cork:
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
         self.flushed: dict[Callable[[], None], None] = {}
-        self.is_indivisible = False
+        self.indivisible_bytes = 0
         self.gathering: OutboundGroup | None = None
-        self.batch: list[bytes] = []
-        self.unserved: dict[Outbound, list[bytes]] = {}
+        self.gathered_bytes = 0
+        self.work = 0
+        self.has_large = False
+        self.batch: list[Piece] = []
+        self.unserved: dict[Outbound, list[Piece]] = {}
+        self._is_sending_some = False
 
     def __enter__(self) -> Cork:
         """Begin a turn."""
         self.now = self.seconds()
+        self.work = self.gathered_bytes = 0
+        self.has_large = False
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,7 +175,7 @@ class Cork:
             groups, self.groups = self.groups, {}
             outbounds, self.outbounds = self.outbounds, {}
             gathering = self.gathering
-            if gathering is not None and len(groups) == 1:
+            if gathering is not None and len(groups) == 1 and not self.has_large:
                 self.gathering = None
                 self._serve(gathering)
             else:
@@ -155,13 +193,42 @@ class Cork:
                 flushed, self.flushed = self.flushed, {}
                 for call in flushed:
                     call()
-            budget = self.budget
-            if budget.used > budget.over_bytes:
-                budget.on_over()
+        budget = self.budget
+        if budget.used > budget.over_bytes:
+            budget.on_over()
+            if self.outbounds:  # those that were closed
+                self.__exit__()
 
-    def do_not_divide(self) -> None:
-        """Let one turn's output exceed the limit of a backlog that is not large before."""
-        self.is_indivisible = True
+    def send_some(self) -> None:
+        """Send what was gathered if that is much, in the middle of a turn.
+
+        So the backlogs are known before more is encoded, and a client that is over its limit is
+        closed. Call it only where sessions may end: while nothing is iterated that they change.
+        """
+        if self.gathered_bytes <= _MOST_GATHERED_BYTES or self._is_sending_some:
+            return
+        self.work += self.gathered_bytes >> 10
+        self.gathered_bytes = 0
+        self._is_sending_some = True
+        try:
+            self.settle()
+            groups, self.groups = self.groups, {}
+            for group in groups:
+                for outbound in list(group.members):
+                    if outbound.pending:
+                        outbound.flush()
+            # They stay in the list: at the end of the turn their sources may go on.
+            for outbound in list(self.outbounds):
+                if outbound.pending:
+                    outbound.flush()
+        finally:
+            self._is_sending_some = False
+        if self.budget.used > self.budget.over_bytes:
+            self.budget.on_over()
+
+    def do_not_divide(self, size: int) -> None:
+        """Let so many bytes of one turn exceed the limit of a backlog that is not large before."""
+        self.indivisible_bytes = size
         self.flushed[self._divide] = None
         self.woken[_nothing] = None  # so the end of a turn without output comes to it, too
 
@@ -187,7 +254,8 @@ class Cork:
         """Send the batch, joined once, to each member of the group."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
-        shared = batch[0] if is_alone else b"".join(batch)
+        # Large frames are not served like this.
+        shared: bytes = batch[0] if is_alone else b"".join(batch)  # type: ignore[assignment,arg-type]
         unserved.update(group.members)
         for outbound in list(unserved):
             pending = unserved.pop(outbound, None)
@@ -205,7 +273,7 @@ class Cork:
             self.batch = []
 
     def _divide(self) -> None:
-        self.is_indivisible = False
+        self.indivisible_bytes = 0
 
     def _same_time(self) -> float:
         return self.now
@@ -226,7 +294,7 @@ class OutboundGroup:
 
     def __init__(self, cork: Cork) -> None:
         self.cork = cork
-        self.members: dict[Outbound, list[bytes]] = {}
+        self.members: dict[Outbound, list[Piece]] = {}
 
     def add(self, outbound: Outbound) -> None:
         """Add an outbound; it receives what is sent from now on."""
@@ -241,7 +309,7 @@ class OutboundGroup:
         del self.members[outbound]
         self.cork.outbounds[outbound] = None
 
-    def send(self, messages: list[bytes]) -> None:
+    def send(self, messages: Sequence[Piece]) -> None:
         """Gather messages for every member.
 
         The cost does not depend on the number of members: the messages are appended to one list.
@@ -307,7 +375,7 @@ class Outbound(ABC):
     def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
         self.cork = cork
         self.framing = framing
-        self.pending: list[bytes] = []
+        self.pending: list[Piece] = []
         self.gathered_bytes = 0
         self.waiting_bytes = 0
         self.paused_sources: dict[PausedSource, None] = {}
@@ -333,7 +401,18 @@ class Outbound(ABC):
         if cork.gathering is not None or cork.unserved:
             cork.settle()
         self.pending.append(data)
-        self.gathered_bytes += len(data)
+        size = len(data)
+        self.gathered_bytes += size
+        cork.work += size >> 10
+        cork.outbounds[self] = None
+
+    def send_large(self, frame: Piece) -> None:
+        """Gather a frame that is framed already, and may be large."""
+        cork = self.cork
+        cork.settle()
+        cork.has_large = True
+        self.pending.append(frame)
+        self.gathered_bytes += len(frame)
         cork.outbounds[self] = None
 
     def on_drain(self) -> None:
@@ -350,7 +429,7 @@ class Outbound(ABC):
     def flush(self) -> None:
         """Send ``pending``, empty the list, and set ``gathered_bytes`` to 0."""
 
-    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+    def flush_shared(self, shared: bytes, batch: list[Piece]) -> None:
         """Send the batch of a group. Called only if nothing else is pending.
 
         Args:

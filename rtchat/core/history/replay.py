@@ -72,6 +72,7 @@ class Replay:
         refuse: Callable[[ProtocolError], None],
     ) -> None:
         self.subscription = subscription
+        subscription.gives_back = False
         self.stream = stream
         self._history = history
         self._cork = cork
@@ -169,10 +170,12 @@ class Replay:
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
         """Continue: acknowledgements give a topic's subscriber more credit."""
+        self.subscription.hold(-len(entries))
         self.on_drain()
 
     def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
         """Continue: a topic redelivers no message."""
+        self.subscription.hold(-len(entries))
         self.on_drain()
 
     def _finish(self) -> None:

@@ -15,14 +15,15 @@ from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import TokenBucket
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
+from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
-from rtchat.core.session.holder import DeliveryHolder
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
     check_body,
@@ -32,6 +33,7 @@ from rtchat.core.session.refusals import (
     unexpected,
 )
 from rtchat.core.session.state import State
+from rtchat.core.session.storing import StoringSession
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, undo
 from rtchat.core.stomp.frames import CLIENT_BODIES, HEARTBEAT, Frame, Version, encode
@@ -45,7 +47,7 @@ __all__ = ["Session"]
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
 
-class Session(DeliveryHolder):
+class Session(StoringSession):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -57,6 +59,7 @@ class Session(DeliveryHolder):
     Attributes:
         broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
+        holding: What is held for the client.
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, or "".
         user: The name of the authenticated user; "" means anonymous.
@@ -73,15 +76,13 @@ class Session(DeliveryHolder):
         "_acts",
         "_bucket",
         "_held",
-        "_is_pausing",
-        "_ledger",
         "_limits",
         "_outbound",
         "_transport",
         "_waits_for_storage",
         "broker",
-        "committing",
         "has_published",
+        "holding",
         "id",
         "is_closed",
         "is_lost",
@@ -109,12 +110,16 @@ class Session(DeliveryHolder):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
-        self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
-        self.transactions = Transactions(limits, broker.account)
+        self.holding = Holding(broker.cork, limits.max_held_bytes, self._too_much_held)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES, self.holding.add)
+        self.subscriptions = Subscriptions(
+            broker, limits, outbound, self.holding, self, self._refuse
+        )
+        self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
         self._bucket: TokenBucket | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
+        self._held_bytes = 0
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -148,6 +153,7 @@ class Session(DeliveryHolder):
     def resume(self) -> None:
         """Retry the frame that had to wait, unless it is done, and process those after it."""
         held, self._held = self._held, None
+        self._hold_waiting(0)
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
@@ -192,9 +198,11 @@ class Session(DeliveryHolder):
             elif wait.is_done:
                 self._held = DONE
                 self.confirm(frame)
+            self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
+            self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
             self._transport.pause_reading()
             self._transport.resume_after(wait.delay_s)
         except ProtocolError as error:
@@ -248,6 +256,8 @@ class Session(DeliveryHolder):
             ended += undo(self.transactions.take(name))
         broker.return_unacked(ended, has_failed=not after_disconnect)
         broker.leave(self)
+        self.parser.discard()
+        self.holding.release()
 
     def _refuse(self, problem: ProtocolError) -> None:
         """End the session because a subscription cannot continue."""
@@ -339,7 +349,7 @@ class Session(DeliveryHolder):
                 self.wait_for_storage(is_done=True)
             return
         self.transactions.check(transaction)
-        broker.publishing.check(route, frame)
+        broker.publishing.check(route, frame, self)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
 
@@ -388,42 +398,6 @@ class Session(DeliveryHolder):
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait(is_done=is_done)
-
-    # Called by the storage
-
-    def message_accepted(self, *, is_much: bool) -> None:
-        """Count a frame whose messages are being stored; pause reading if ``is_much``."""
-        if self._ledger is None:
-            self._ledger = ReceiptLedger()
-        self._ledger.accepted += 1
-        if is_much and not self._is_pausing:
-            self._is_pausing = True
-            self._transport.pause_reading()
-
-    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
-        """Count the first frame in progress as settled: its messages are stored, or failed."""
-        ledger = self._ledger
-        assert ledger is not None  # message_accepted() came before
-        ledger.settled += 1
-        if self.committing is not None and self.committing[0] is cause:
-            (_, actions), self.committing = self.committing, None
-            undone = [] if problem is None else undo(actions)
-            if self.is_closed:
-                self.broker.return_unacked(undone)
-        if problem is not None:
-            self.fail(problem, cause, CloseReason.STORAGE)
-        if self.is_closed:
-            return
-        if ledger.owed:
-            for headers in ledger.take_due():
-                self._send("RECEIPT", headers)
-        if ledger.accepted != ledger.settled:
-            return
-        was_pausing, self._is_pausing = self._is_pausing, False
-        if self._held is not None and self._waits_for_storage:
-            self._transport.resume_session()
-        elif was_pausing and not self.is_waiting:
-            self._transport.resume_reading()
 
 
 _Act = Callable[[Session, Frame], None]

@@ -18,11 +18,13 @@ from rtchat.core.broker.subscription import (
     nothing_kept,
 )
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
+from rtchat.core.session.costs import cost_of_subscription
 from rtchat.core.session.headers import required, subscribe_options
 from rtchat.core.session.past import PastSubscriptions
 from rtchat.core.stomp.frames import Frame, Version, escape
-from rtchat.core.stomp.limits import Limits
+from rtchat.core.stomp.limits import Limits, too_much_held
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.text import parse_digits
 
@@ -53,6 +55,7 @@ class Subscriptions:
         broker: The broker.
         limits: The limits of the session.
         outbound: The client's output buffer.
+        holding: What is held for the client.
         principal: The session.
         refuse: Ends the session with an error because a subscription cannot continue.
 
@@ -64,6 +67,7 @@ class Subscriptions:
         "_broker",
         "_by_key",
         "_by_number",
+        "_holding",
         "_last_number",
         "_limits",
         "_outbound",
@@ -79,6 +83,7 @@ class Subscriptions:
         broker: Broker,
         limits: Limits,
         outbound: Outbound,
+        holding: Holding,
         principal: Principal,
         refuse: Callable[[ProtocolError], None],
     ) -> None:
@@ -88,6 +93,7 @@ class Subscriptions:
         self._broker = broker
         self._limits = limits
         self._outbound = outbound
+        self._holding = holding
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
         self._past: PastSubscriptions | None = None  # None before the first use
@@ -107,12 +113,6 @@ class Subscriptions:
         return any(one.options.ack is not AckMode.AUTO for one in self._by_number.values())
 
     @property
-    def topic_consumer_bytes(self) -> int:
-        """The number of bytes in the backlogs of topic consumers."""
-        sources = (subscription.source for subscription in self._by_key.values())
-        return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
-
-    @property
     def unacknowledged(self) -> int:
         """The number of deliveries of topics that were not acknowledged."""
         return sum(
@@ -123,7 +123,7 @@ class Subscriptions:
 
     @property
     def congesting_bytes(self) -> int:
-        """The same, without those that drop messages."""
+        """The number of bytes in the backlogs of topic consumers that drop no messages."""
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(
             source.waiting_bytes
@@ -234,12 +234,14 @@ class Subscriptions:
             self._broker.detach([subscription])
             self._keep_or_forget(subscription)
         elif name is not None:
-            self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+            temp_queue = self._temp_queues.pop(name)
+            self._holding.add(-temp_queue.subscription.cost_bytes)
+            self._broker.reply_queues.close(temp_queue.address)
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        past.add(key, wanted)
+        self._holding.add(past.add(key, wanted))
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -336,12 +338,15 @@ class Subscriptions:
                 f"more than {limit} subscriptions",
                 "The limit is subscription.max_count of the server, for one session.",
             )
+        cost = cost_of_subscription(subscription_id, destination, options)
+        if not self._holding.has_room(cost):
+            raise too_much_held(self._limits, self._holding.bytes + cost)
         self._last_number += 1
         broker, version = self._broker, self.version
         encoder = broker.encoders.get((subscription_id, version))
         if encoder is None:
             encoder = broker.encoder_for(subscription_id, version)
-        return Subscription(
+        subscription = Subscription(
             subscription_id,
             self._last_number,
             destination,
@@ -350,7 +355,11 @@ class Subscriptions:
             options,
             encoder,
             self._principal,
+            self._holding,
         )
+        subscription.cost_bytes = cost
+        self._holding.add(cost)
+        return subscription
 
     def _opened_past(self) -> PastSubscriptions:
         if self._past is None:
@@ -378,6 +387,9 @@ class Subscriptions:
 
     def _forget(self, subscription: Subscription) -> None:
         del self._by_number[subscription.number]
+        self._holding.add(-subscription.cost_bytes)
+        if not subscription.gives_back:
+            subscription.hold(-len(subscription.unacked))
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
         if self.version is Version.V12 and subscription.unacked:

@@ -63,6 +63,8 @@ class Head:
         headers: Unescaped header values by name. Do not modify: frames share the mapping.
         content_length: The body's length in bytes according to ``content-length``, or None.
         size: The length of the header block in bytes as received, escapes included.
+        held_bytes: What the head takes in memory, in bytes, or 0 before first use. Filled by
+            :func:`~rtchat.core.broker.message.size_of`.
         encoded: For each version, the destination and the header lines that follow ``message-id``
             in MESSAGE frames. Filled by :class:`~rtchat.core.broker.encoder.StompEncoder`.
         passed_on: The publisher's headers as header lines of STOMP 1.2, or None before first use.
@@ -80,6 +82,7 @@ class Head:
     passed_on: bytes | None = None
     route: object = None
     is_plain: bool = False
+    held_bytes: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -645,6 +645,6 @@ def test_what_is_undone_is_put_back_at_once(
 def test_only_the_turn_of_a_commit_is_indivisible(server: Server, client: Client) -> None:
     client.publish(Q, "a", transaction="t")
     end(client, "COMMIT")  # no output, not even a RECEIPT
-    assert not server.broker.cork.is_indivisible
+    assert not server.broker.cork.indivisible_bytes
     assert not server.broker.cork.flushed
     assert left(server) == "a"

@@ -22,7 +22,7 @@ from rtchat.core.stomp.frames import (
     header_values,
     unescape,
 )
-from rtchat.core.stomp.parser import parse_head
+from rtchat.core.stomp.head_parsing import parse_head
 from rtchat.errors import ProtocolError
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12

@@ -1,0 +1,36 @@
+"""How much memory takes what a session holds, in bytes."""
+
+from __future__ import annotations
+
+from sys import getsizeof
+
+from rtchat.core.broker.message import size_of
+from rtchat.core.broker.subscription import SubscribeOptions
+from rtchat.core.stomp.frames import Frame
+
+__all__ = ["ACTION_BYTES", "cost_of_subscription", "cost_of_waiting"]
+
+ACTION_BYTES = 256
+"""What an ACK or NACK in a transaction takes."""
+
+_SUBSCRIPTION_BYTES = 2048
+"""What a subscription takes, and its destination if no other subscription has it."""
+
+_WORD_BYTES = 512
+"""What a word of a pattern takes."""
+
+
+def cost_of_subscription(subscription_id: str, destination: str, options: SubscribeOptions) -> int:
+    """Return what a subscription takes."""
+    # There are copies of both.
+    size = _SUBSCRIPTION_BYTES + 3 * getsizeof(subscription_id) + 2 * getsizeof(destination)
+    if "*" in destination or "#" in destination:
+        size += _WORD_BYTES * (1 + destination.count(".") + destination.count("/"))
+    if options.selector is not None:
+        size += getattr(options.selector, "size", 0)
+    return size
+
+
+def cost_of_waiting(frame: Frame | None, buffered: int) -> int:
+    """Return what a frame that waits takes, with the bytes behind it."""
+    return buffered + (0 if frame is None else size_of(frame))
