@@ -20,6 +20,7 @@ from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.notices import Notice, Notices
+from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
@@ -410,6 +411,13 @@ class Server:
         """Do what the server's timer does every second: remove what has expired."""
         self.broker.expire()
         self.end_turn()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the messages take that wait in queues, and for subscribers of topics."""
+        sources = [one.source for client in self.clients for one in client.session.subscriptions]
+        waiting = sum(one.waiting_bytes for one in sources if isinstance(one, TopicConsumer))
+        return waiting + sum(queue.bytes for queue in self.broker.queues.values())
 
     def size_of(self, queue: str) -> int:
         """Return how many messages a queue holds."""

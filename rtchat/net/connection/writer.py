@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from typing_extensions import override
@@ -161,7 +162,8 @@ class ConnectionWriter(Outbound):
             self._append(pending)
             pending.clear()
         self._account()
-        if limit is not None and self.waiting_bytes > limit and self._is_over(limit, before):
+        may_be_over = self.cork.indivisible_bytes or self.waiting_bytes > (limit or 0)
+        if limit is not None and may_be_over and self._is_over(limit, before):
             self.overflow(self.waiting_bytes)
         elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
             self._pause_producer()
@@ -378,9 +380,10 @@ class ConnectionWriter(Outbound):
             return False
         # The next large message may come while the end of the previous one still waits: a queue
         # delivers its next message as soon as the connection is writable.
-        largest = max(map(len, self._backlog), default=0)
+        begun = len(self._backlog[0]) - self._large_sent if self._large_sent else 0
+        largest = max(map(len, islice(self._backlog, bool(begun), None)), default=0)
         if largest > limit - _reserve_bytes(limit):
-            self._exempt_bytes = max(self._exempt_bytes, largest)
+            self._exempt_bytes = max(self._exempt_bytes, begun + largest)
         return self.waiting_bytes - self._exempt_bytes > limit
 
     def _write(self, data: bytes) -> None:

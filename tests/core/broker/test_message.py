@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
+
 import pytest
 from support.core import Server, message_size
 from support.stomp import frame_bytes
@@ -12,15 +14,26 @@ from rtchat.core.stomp.frames import Frame
 EMOJI = "\N{GRINNING FACE}" * 2000
 
 
-def test_a_header_counts_in_bytes_of_utf_8() -> None:
+def test_a_header_counts_as_it_is_kept_and_as_it_is_sent() -> None:
     server = Server()
     headers = {"destination": "/queue/a", "mood": EMOJI}
     server.client().say("SEND", "x", **headers)
-    assert (
-        server.broker.budget.used
-        == message_size(headers, b"x")
-        == 512 + 1 + 8000 + len("SEND\ndestination:/queue/a\nmood:")
-    )
+    sent = len("SEND\ndestination:/queue/a\nmood:") + 8000
+    kept = 8000 + sum(map(getsizeof, ["destination", "/queue/a", "mood", ""]))
+    size = server.waiting_bytes
+    assert size == message_size(headers, b"x")
+    assert abs(size - (640 + 1 + sent + kept + 2 * 136)) < 64
+
+
+def test_one_wide_character_makes_a_header_four_times_as_large() -> None:
+    server = Server()
+    plain, wide = "x" * 4000, "x" * 3999 + "\N{GRINNING FACE}"
+    sizes: list[int] = []
+    for value in (plain, wide):
+        before = server.waiting_bytes
+        server.client().say("SEND", destination="/queue/a", mood=value)
+        sizes.append(server.waiting_bytes - before)
+    assert sizes[1] - sizes[0] > 3 * 4000
 
 
 def test_a_queue_is_full_of_bytes_not_of_characters() -> None:
@@ -41,4 +54,6 @@ def test_a_frame_made_by_hand_counts_what_its_bytes_would(headers: dict[str, str
     }
     made = Frame("SEND", plain, b"body")
     block = frame_bytes("SEND", b"", **headers).removesuffix(b"\n\n\0")
-    assert size_of(made) == Message("1", "/topic/a", made).size == 512 + 4 + len(block)
+    text = len(block) if block.isascii() else sum(map(getsizeof, [*plain, *plain.values()]))
+    size = 640 + 4 + len(block) + text + 136 * len(plain)
+    assert size_of(made) == Message("1", "/topic/a", made).size == size

@@ -127,7 +127,7 @@ def test_a_message_that_waits_for_commit_counts_in_the_budget(
     size = message_size(headers, b"12345")
     assert server.broker.budget.used == size
     end(client, "COMMIT")
-    assert server.broker.budget.used == size
+    assert (server.waiting_bytes, server.broker.budget.held) == (size, 0)
 
 
 def test_a_large_message_may_wait_for_commit(server: Server, client: Client) -> None:

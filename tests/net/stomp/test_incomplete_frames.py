@@ -93,19 +93,6 @@ def test_small_frames_take_as_long_as_they_like(broker: Broker) -> None:
     assert broker.clock.getDelayedCalls() == []
 
 
-def test_who_is_not_read_is_not_to_blame(broker: Broker) -> None:
-    other = broker.connect()
-    for _ in range(10_000):
-        other.send("/queue/a", b"")
-    client = broker.connect()
-    client.send("/queue/a", b"it waits")
-    begun = b"SEND\ndestination:/topic/a\ncontent-length:9000\n\n" + bytes(8000)
-    assert client.is_paused
-    client.transmit_bytes(begun)
-    broker.advance(5 * TIMEOUT_S)
-    assert not client.is_closed
-
-
 def test_its_end_ends_the_watch(broker: Broker) -> None:
     client = begin(broker, 100 * KIB)
     client.transmit_bytes(bytes(4 * KIB * KIB - 100 * KIB) + b"\0")
