@@ -20,8 +20,6 @@ def framed(
     encoder: Encoder,
     framing: Framing,
     cork: Cork,
-    extra: bytes = b"",
-    mark: bytes = b"",
 ) -> Piece:
     """Return a delivery, framed; it shares the body of the message if that is large.
 
@@ -32,22 +30,18 @@ def framed(
         encoder: Encodes it.
         framing: How the connection frames it.
         cork: The turn.
-        extra: Header lines of this delivery only.
-        mark: A suffix of ``message-id`` of this delivery only.
     """
     body, around = message.frame.body, None
     if len(body) >= LARGE_BYTES:
-        around = encoder.around(message, message.id + mark.decode())
+        around = encoder.around(message, message.id)
     if around is None:
-        parts = [encoder.encode(message, extra, mark)]
+        parts = [encoder.encode(message)]
     else:
-        lines = b"\n" + extra[:-1] if extra else b""
-        parts = [b"".join((around[0], lines, around[1])), body, _END]
+        parts = [b"".join(around), body, _END]
     header = framing.header_of(parts, may_compress=cork.work < TURN_WORK)
     if header is None:
         cork.work += len(body) >> _COMPRESSION
         return framing.wrap(b"".join(parts))
     if around is None:
         return header + parts[0]
-    cork.has_large = True
     return LargeFrame(header, *parts)

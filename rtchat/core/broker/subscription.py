@@ -8,11 +8,9 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rtchat.core.broker.encoder import Encoder, StompEncoder, selectable_headers
-from rtchat.core.broker.framed import framed
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.flow.holding import Holding
-from rtchat.core.flow.large_frame import LARGE_BYTES
 from rtchat.core.flow.outbound import Outbound, PausedSource
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import ProtocolError
@@ -279,28 +277,24 @@ class Subscription:
             extra += b"redelivered:true\nx-delivery-count:%d\n" % entry.deliveries
         if dropped:
             extra += b"x-dropped:%d\n" % dropped
-        message, suffix = entry.message, b""
-        if self.options.ack is not AckMode.AUTO:
-            self.deliveries = number = self.deliveries + 1
-            mark = f"{self._mark}{number}"
-            ack_id = message.id + mark
-            if self.gives_back:
-                self.unacked[ack_id] = entry
-            else:
-                self.unacked[ack_id] = _NO_MESSAGE
-                self.hold(1)
-            if self.version is Version.V12:
-                extra = b"ack:%b\n%b" % (ack_id.encode(), extra)
-            else:
-                # 1.0 and 1.1 acknowledge by message-id, so there it has to identify the delivery.
-                suffix = mark.encode()
-        head, outbound = message.frame.head, self.outbound
-        if head is None or (head.content_length or 0) < LARGE_BYTES:
-            outbound.send(self.encoder.encode(message, extra, suffix))
+        message = entry.message
+        if self.options.ack is AckMode.AUTO:
+            self.outbound.send(self.encoder.encode(message, extra))
+            return
+        self.deliveries = number = self.deliveries + 1
+        mark = f"{self._mark}{number}"
+        ack_id = message.id + mark
+        if self.gives_back:
+            self.unacked[ack_id] = entry
         else:
-            outbound.send_large(
-                framed(message, self.encoder, outbound.framing, outbound.cork, extra, suffix)
-            )
+            self.unacked[ack_id] = _NO_MESSAGE
+            self.hold(1)
+        if self.version is Version.V12:
+            extra = b"ack:%b\n%b" % (ack_id.encode(), extra)
+            self.outbound.send(self.encoder.encode(message, extra))
+        else:
+            # 1.0 and 1.1 acknowledge by message-id, so there it has to identify the delivery.
+            self.outbound.send(self.encoder.encode(message, extra, mark.encode()))
 
     def hold(self, count: int) -> None:
         """Count so many deliveries more that wait for ACK and whose messages are not kept."""

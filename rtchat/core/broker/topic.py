@@ -195,6 +195,7 @@ class Topic:
         if consumer is not None:
             consumer.offer(message)
         else:
+            self._cork.work += len(message.frame.body) >> 10
             subscription.deliver(Entry(message, 0))
 
 

@@ -44,8 +44,11 @@ class Holding:
         self.bytes += size
         self._budget.used += size
         self._budget.held += size
-        if self.bytes > self.max_bytes and size > 0:
-            self._cork.woken[self._on_over] = None
+        if size > 0:
+            if self.bytes > self.max_bytes:
+                self._cork.woken[self._on_over] = None
+            elif self._budget.used > self._budget.over_bytes:
+                self._cork.woken[_nothing] = None  # so a turn without output comes to its end, too
 
     def has_room(self, size: int) -> bool:
         """Return whether so many bytes more are within the limit."""

@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from rtchat.core.flow.large_frame import Piece
+from rtchat.core.flow.framing import RAW, Framing
+from rtchat.core.flow.large_frame import LargeFrame, Piece
 from rtchat.core.flow.memory import Budget
 
 __all__ = [
@@ -25,58 +26,6 @@ __all__ = [
     "PausedSource",
 ]
 
-
-class Framing(Protocol):
-    """How a kind of connection frames STOMP frames (as WebSocket messages, for example).
-
-    Connections that share a framing object receive identical bytes for a STOMP frame, so a
-    message is framed once for all of them.
-    """
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return the bytes to send for one STOMP frame or heart-beat."""
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Return the bytes that :meth:`wrap` would put before each of several frames.
-
-        Args:
-            length: The length of each frame in bytes.
-            parts: Pieces that together contain all bytes of the frames.
-
-        Returns:
-            The common prefix, or None if each frame has to be wrapped separately.
-        """
-
-    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
-        """Return the bytes that :meth:`wrap` would put before one frame.
-
-        Args:
-            parts: The bytes of the frame, in order.
-            may_compress: Whether there is time to compress it.
-
-        Returns:
-            The header, or None if the frame has to be compressed by :meth:`wrap`.
-        """
-
-
-class _Raw:
-    """Framing of plain TCP: none."""
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return the bytes unchanged."""
-        return data
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Return an empty prefix."""
-        return b""
-
-    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
-        """Return an empty header."""
-        return b""
-
-
-RAW: Framing = _Raw()
-"""The framing of plain TCP."""
 
 TURN_WORK = 5_000
 """How much work a turn may do before the next client is served, see :attr:`Cork.work`."""
@@ -106,7 +55,6 @@ class Cork:
         gathered_bytes: The size of what the turn has gathered where one frame may cause many, since
             that was last sent; see :meth:`send_some`.
         gathering: The group whose bytes ``batch`` holds, or None.
-        has_large: Whether large frames were gathered in this turn.
         indivisible_bytes: The size of what the turn publishes and cannot be taken in parts, such as
             the messages of a COMMIT; 0 if there is nothing of that kind.
         groups: Groups that gathered bytes in this turn, in order.
@@ -129,7 +77,6 @@ class Cork:
         "gathered_bytes",
         "gathering",
         "groups",
-        "has_large",
         "indivisible_bytes",
         "now",
         "outbounds",
@@ -151,7 +98,6 @@ class Cork:
         self.gathering: OutboundGroup | None = None
         self.gathered_bytes = 0
         self.work = 0
-        self.has_large = False
         self.batch: list[Piece] = []
         self.unserved: dict[Outbound, list[Piece]] = {}
         self._is_sending_some = False
@@ -159,8 +105,7 @@ class Cork:
     def __enter__(self) -> Cork:
         """Begin a turn."""
         self.now = self.seconds()
-        self.work = self.gathered_bytes = 0
-        self.has_large = False
+        self.work = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -175,7 +120,7 @@ class Cork:
             groups, self.groups = self.groups, {}
             outbounds, self.outbounds = self.outbounds, {}
             gathering = self.gathering
-            if gathering is not None and len(groups) == 1 and not self.has_large:
+            if gathering is not None and len(groups) == 1:
                 self.gathering = None
                 self._serve(gathering)
             else:
@@ -193,11 +138,9 @@ class Cork:
                 flushed, self.flushed = self.flushed, {}
                 for call in flushed:
                     call()
-        budget = self.budget
-        if budget.used > budget.over_bytes:
-            budget.on_over()
-            if self.outbounds:  # those that were closed
-                self.__exit__()
+            budget = self.budget
+            if budget.used > budget.over_bytes:
+                budget.on_over()
 
     def send_some(self) -> None:
         """Send what was gathered if that is much, in the middle of a turn.
@@ -254,8 +197,17 @@ class Cork:
         """Send the batch, joined once, to each member of the group."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
-        # Large frames are not served like this.
-        shared: bytes = batch[0] if is_alone else b"".join(batch)  # type: ignore[assignment,arg-type]
+        try:
+            shared = batch[0] if is_alone else b"".join(batch)  # type: ignore[arg-type]
+        except TypeError:  # some are large frames
+            shared = LargeFrame()
+        if shared.__class__ is not bytes:
+            self.gathering = group
+            self.settle()
+            for outbound in list(group.members):
+                if outbound.pending:
+                    outbound.flush()
+            return
         unserved.update(group.members)
         for outbound in list(unserved):
             pending = unserved.pop(outbound, None)
@@ -401,16 +353,13 @@ class Outbound(ABC):
         if cork.gathering is not None or cork.unserved:
             cork.settle()
         self.pending.append(data)
-        size = len(data)
-        self.gathered_bytes += size
-        cork.work += size >> 10
+        self.gathered_bytes += len(data)
         cork.outbounds[self] = None
 
     def send_large(self, frame: Piece) -> None:
         """Gather a frame that is framed already, and may be large."""
         cork = self.cork
         cork.settle()
-        cork.has_large = True
         self.pending.append(frame)
         self.gathered_bytes += len(frame)
         cork.outbounds[self] = None

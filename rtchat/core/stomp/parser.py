@@ -51,6 +51,7 @@ class FrameParser:
         account: Called with each change in the number of bytes that are held.
 
     Attributes:
+        on_held: Called when the bytes of an incomplete frame begin to be many.
         held_bytes: The number of bytes of an incomplete frame, if they are many.
         held_frames: The number of such frames that have come to their end.
         has_more: Whether :meth:`next_frame` may return a frame. If false, the buffer does not
@@ -77,6 +78,7 @@ class FrameParser:
         "has_more",
         "held_bytes",
         "held_frames",
+        "on_held",
     )
 
     def __init__(
@@ -90,6 +92,7 @@ class FrameParser:
         self._bodies = bodies
         self._account = _ignore if account is None else account
         self.held_bytes = self.held_frames = 0
+        self.on_held: Callable[[], None] | None = None
         self._cache = HeadCache() if cache is None else cache
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
@@ -369,8 +372,11 @@ class FrameParser:
 
     def _hold(self, size: int) -> None:
         """Count so many bytes as those of an incomplete frame."""
+        is_first = not self.held_bytes
         self._account(size - self.held_bytes)
         self.held_bytes = size
+        if is_first and self.on_held is not None:
+            self.on_held()
 
     def _content_length(self, headers: dict[str, str]) -> int | None:
         text = headers.get("content-length")

@@ -136,20 +136,22 @@ class ConnectionWriter(Outbound):
             if len(pending) == 1:
                 piece = pending[0]
                 pending.clear()
-                if self.cork.has_large:
+                if piece.__class__ is bytes:
+                    self._write(piece)
+                else:
                     self._append([piece])
                     self._send_backlog()
-                else:
-                    self._write(piece)  # type: ignore[arg-type]  # then it is bytes
                 if self.waiting_bytes:
                     self._exempt(len(piece))
                 return
-            if not self.cork.has_large:
-                data = b"".join(pending)  # type: ignore[arg-type]
-                if len(data) <= _CHUNK_BYTES:
-                    pending.clear()
-                    self._write(data)
-                    return
+            try:
+                data: bytes | None = b"".join(pending)  # type: ignore[arg-type]
+            except TypeError:  # some are large frames
+                data = None
+            if data is not None and len(data) <= _CHUNK_BYTES:
+                pending.clear()
+                self._write(data)
+                return
             # One turn may produce much more than the limit (many subscriptions of one client):
             # what the socket does not take must stay here, where it is counted.
             before = 0

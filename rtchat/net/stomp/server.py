@@ -82,6 +82,7 @@ class StompProtocol(Protocol):
         writer.watched_bytes = factory.backlogs.watched_bytes
         writer.on_backlog = self._backlog_grew
         self.session = Session(factory.broker, factory.limits, writer, self)
+        self.session.parser.on_held = self._frame_incomplete
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
@@ -97,15 +98,13 @@ class StompProtocol(Protocol):
             except Exception:
                 self._handle_bug()
             # What stays in queues; backlogs are known only after the flush.
-            left_behind = budget.used - budget.held - used_before
+            left_behind = budget.used - used_before
         if budget.used >= budget.near_bytes:
-            self.factory.relief.note_growth(self, left_behind)
+            self.factory.relief.note_growth(self, left_behind - budget.held)
             if self.session.has_published:
                 self._slow_down()
         elif self.factory.relief.growth:
             self.factory.relief.note_ease()
-        if self.session.parser.held_bytes:
-            self.factory.incomplete_frames.watch(self)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -359,6 +358,9 @@ class StompProtocol(Protocol):
         is_read = self._writer.is_writable
         unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
         self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
+
+    def _frame_incomplete(self) -> None:
+        self.factory.incomplete_frames.watch(self)
 
     def _backlog_grew(self) -> None:
         self.factory.backlogs.note(self)
