@@ -12,7 +12,7 @@ from benchmarks.walks import WALKS
     [
         ("first SEND to a plain topic", 9),
         ("third SEND with the same head", 8),
-        ("SEND to a topic with a history", 14),
+        ("SEND to a topic with a history", 16),
     ],
 )
 def test_a_frame_enters_few_files(name: str, most: int) -> None:

@@ -480,8 +480,13 @@ def message_size(headers: dict[str, str], body: bytes = b"") -> int:
         body: Its body.
     """
     block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())]).encode()
-    size = len(block) if block.isascii() else sum(map(getsizeof, [*headers, *headers.values()]))
+    size = sum(map(_kept_bytes, [*headers, *headers.values()]))
     return 640 + len(body) + len(block) + size + 136 * len(headers)
+
+
+def _kept_bytes(text: str) -> int:
+    """Return how many bytes Python keeps for the characters of a text."""
+    return getsizeof(text + text) - getsizeof(text) if text else 0
 
 
 def read_frames(data: bytes, version: Version) -> list[Frame]:

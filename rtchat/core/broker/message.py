@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtchat.core.stomp.frames import Frame, Head, Version, head_of
 from rtchat.errors import ProtocolError
-from rtchat.text import parse_digits
+from rtchat.text import kept_bytes, parse_digits
 
 __all__ = [
     "HEADER_BYTES",
@@ -110,10 +109,7 @@ def size_of(frame: Frame) -> int:
 
 def _held_bytes_of(head: Head) -> int:
     """Return what a head takes in memory, in bytes; it is kept in the head."""
-    texts = [*head.headers, *head.headers.values()]
-    # One character may make each character of a text take four bytes.
-    is_ascii = all(map(str.isascii, texts))
-    size = head.size if is_ascii else sum(map(sys.getsizeof, texts))
+    size = sum(map(kept_bytes, [*head.headers, *head.headers.values()]))
     head.held_bytes = size + head.size + len(head.headers) * HEADER_BYTES
     return head.held_bytes
 

@@ -10,6 +10,7 @@ from rtchat.core.broker.framed import framed
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.large_frame import LARGE_BYTES
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
 from rtchat.core.stomp.frames import Frame
 
@@ -174,7 +175,10 @@ class Topic:
             if group.members and (
                 selector is None or selector.matches(selectable_headers(message))
             ):
-                group.send([framed(message, group.encoder, group.framing, cork)])
+                if group.wrap is None and size < LARGE_BYTES:
+                    group.send([group.encode(message)])
+                else:
+                    group.send([framed(message, group.encoder, group.framing, cork)])
                 cork.work += _ENCODING
                 cork.gathered_bytes += size + _OF_HEAD_BYTES
                 cork.send_some()

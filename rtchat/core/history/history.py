@@ -59,7 +59,7 @@ class _Reading:
         self.readers = readers
 
     def answer(self, readable: Collection[int] | None, problem: str) -> None:
-        """Tell each of the first offset that could be read; None stands for the one it wants."""
+        """Call each with the first offset that could be read; None stands for the one it wants."""
         for offset, done in self.readers:
             found = offset
             if readable is not None:

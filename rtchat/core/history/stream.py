@@ -10,8 +10,7 @@ from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
 from rtchat.core.history.store import Row, StoredStream
-from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.head_parsing import parse_head
+from rtchat.core.stomp.frames import Frame, Version, parse_head
 
 __all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Stream", "message_of"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sys import getsizeof
-
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.subscription import SubscribeOptions
 from rtchat.core.stomp.frames import Frame
+from rtchat.text import kept_bytes
 
 __all__ = ["ACTION_BYTES", "cost_of_subscription", "cost_of_waiting"]
 
@@ -23,7 +22,7 @@ _WORD_BYTES = 512
 def cost_of_subscription(subscription_id: str, destination: str, options: SubscribeOptions) -> int:
     """Return what a subscription takes."""
     # There are copies of both.
-    size = _SUBSCRIPTION_BYTES + 3 * getsizeof(subscription_id) + 2 * getsizeof(destination)
+    size = _SUBSCRIPTION_BYTES + 3 * kept_bytes(subscription_id) + 2 * kept_bytes(destination)
     if "*" in destination or "#" in destination:
         size += _WORD_BYTES * (1 + destination.count(".") + destination.count("/"))
     if options.selector is not None:

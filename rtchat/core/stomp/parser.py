@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version
+from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, parse_head
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.core.stomp.head_parsing import parse_head
 from rtchat.core.stomp.limits import Limits, frame_too_large, header_too_long, too_many_headers
 from rtchat.errors import ProtocolError
 
@@ -157,8 +156,7 @@ class FrameParser:
         head = self._head
         if head is None:
             buffer, start = self._buffer, self._position
-            # Fast path: a complete frame with a cached head takes a few look-ups. All other
-            # frames take the general path below.
+            # Fast path: a complete frame with a cached head takes a few look-ups.
             if type(buffer) is bytes:
                 block, known = self._repeated
                 if buffer.startswith(block, start):
@@ -207,7 +205,6 @@ class FrameParser:
             return None
         self._head = None
         if self.held_bytes:
-            self.held_frames += 1
             self._hold(0)
         return Frame(head.command, head.headers, body, head)
 
@@ -371,7 +368,8 @@ class FrameParser:
         return bytes(memoryview(buffer)[start:end])
 
     def _hold(self, size: int) -> None:
-        """Count so many bytes as those of an incomplete frame."""
+        """Count so many bytes as those of an incomplete frame; 0 if it has come to its end."""
+        self.held_frames += not size
         is_first = not self.held_bytes
         self._account(size - self.held_bytes)
         self.held_bytes = size
