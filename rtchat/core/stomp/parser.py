@@ -191,8 +191,7 @@ class FrameParser:
                 is_lf = end - start == 1 and buffer[start] == _LF  # as many clients write
                 self._position = start = end if is_lf else self._end_of_gap(start, end)
             if start >= len(buffer):
-                # Free the memory: an idle connection must not retain its last large frame.
-                self._buffer = b""
+                self._buffer = b""  # free the memory, as above
                 self._position = self._scanned = 0
                 self.has_more = False
                 return None
