@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from rtchat.core.broker.destinations import (
     DestinationKind,
-    PatternIndex,
     destination_kind,
-    is_pattern,
     split_composite,
 )
 from rtchat.core.broker.events import Events
 from rtchat.core.broker.gate import Check, Gate, SenderLines
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.patterns import STEPS_PER_UNIT, PatternIndex, is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Storage, Target
 from rtchat.core.broker.queue import Queue
@@ -29,6 +28,7 @@ __all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget", "comm
 _MAX_ROUTES = 4096
 _MAX_CACHED_CHARS = 512
 _MAX_CACHED_TARGETS = 16
+_MAX_NAMES = 16
 
 _PUBSUB = DestinationKind.PUBSUB.value
 _OTHER_THAN_TOPICS = tuple(
@@ -203,9 +203,9 @@ class Router:
         reply_queues: The reply queues.
         events: The listeners, those to ``published`` in particular.
         cork: The cork of the server, whose ``now`` is the time of messages.
-        max_names: The largest number of names in the destination of a SEND.
 
     Attributes:
+        max_names: The largest number of names in the destination of a SEND.
         gates: The gates, in order.
         generation: Incremented when a topic or pattern gets its first subscription or loses its
             last one; the cached values of targets are then outdated.
@@ -219,7 +219,6 @@ class Router:
 
     __slots__ = (
         "_cork",
-        "_max_names",
         "_open_queue",
         "_patterns",
         "_pubsub",
@@ -228,6 +227,7 @@ class Router:
         "gates",
         "generation",
         "has_patterns",
+        "max_names",
         "providers",
         "published",
         "topic_storage",
@@ -242,10 +242,9 @@ class Router:
         reply_queues: ReplyQueues,
         events: Events,
         cork: Cork,
-        max_names: int,
     ) -> None:
         self._cork = cork
-        self._max_names = max_names
+        self.max_names = _MAX_NAMES
         self._pubsub = dict(pubsub)
         self._open_queue = open_queue
         self._reply_queues = reply_queues
@@ -342,6 +341,7 @@ class Router:
         found: tuple[Topic, ...] = () if exact is None else (exact,)
         if self.has_patterns:
             found += tuple(one for one in self._patterns.matching(name) if one is not exact)
+            self._cork.work += self._patterns.steps // STEPS_PER_UNIT
         return found
 
     # Small helpers
@@ -352,9 +352,9 @@ class Router:
             for namespace in provider.namespaces:
                 if destination.startswith(namespace):
                     return [destination]
-        if destination.count(",") >= self._max_names:
+        if destination.count(",") >= self.max_names:
             raise LimitExceeded(
-                f"more than {self._max_names} destinations in one SEND",
+                f"more than {self.max_names} destinations in one SEND",
                 "The limit is destination.max_names of the server. Send a SEND for each part.",
             )
         return split_composite(destination)

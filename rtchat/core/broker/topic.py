@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rtchat.core.broker.encoder import Encoder, selectable_headers
+from rtchat.core.broker.encoder import Encoder
 from rtchat.core.broker.framed import framed
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.selection import selects
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.large_frame import LARGE_BYTES
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ _OF_HEAD_BYTES = 256
 
 _ENCODING = 5
 """The work of one encoding, in the units of a turn."""
+_CONSUMER_WORK = 2
+"""The work of offering a message to a subscriber that is served by itself."""
 
 
 class _Key(NamedTuple):
@@ -104,12 +108,15 @@ class Topic:
             self._has_many_groups = len(self._groups) > _FEW
 
     @property
-    def is_uniform(self) -> bool:
-        """Whether all subscriptions are in few groups without a selector; required for runs."""
-        return not (self._consumers or self._selecting or self._has_many_groups)
+    def longest_run(self) -> int:
+        """How many messages a run may have; 0 unless all subscriptions are in few groups
+        without a selector."""
+        if self._consumers or self._selecting or self._has_many_groups:
+            return 0
+        return TURN_WORK // (1 + len(self._groups))
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
-        """Deliver several messages with the same head; :attr:`is_uniform` has to be true.
+        """Deliver several messages with the same head; :attr:`longest_run` allows them.
 
         Args:
             stem: The common beginning of the messages' ids.
@@ -117,6 +124,7 @@ class Topic:
             frame: The SEND of the first message, with the ``content-length`` of all of them.
             bodies: The bodies of the messages.
         """
+        self._cork.work += len(bodies) * len(self._groups)
         for group in self._groups.values():
             around = group.encoder.around(Message("", self.name, frame), stem)
             if around is None:
@@ -158,7 +166,7 @@ class Topic:
             self.publish_one_of_many(message)
             return
         for group in self._groups.values():
-            if group.selector is None or group.selector.matches(selectable_headers(message)):
+            if group.selector is None or selects(group.selector, message, self._cork):
                 data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:
@@ -172,9 +180,7 @@ class Topic:
         cork, size = self._cork, len(message.frame.body)
         for group in list(self._groups.values()):
             selector = group.selector
-            if group.members and (
-                selector is None or selector.matches(selectable_headers(message))
-            ):
+            if group.members and (selector is None or selects(selector, message, cork)):
                 if group.wrap is None and size < LARGE_BYTES:
                     group.send([group.encode(message)])
                 else:
@@ -186,6 +192,7 @@ class Topic:
             self._offer(message)
 
     def _offer(self, message: Message) -> None:
+        self._cork.work += len(self._consumers) * _CONSUMER_WORK
         # A consumer that overflows ends its session, and so other consumers of this topic.
         for subscription, consumer in list(self._consumers.items()):
             if subscription in self._consumers and subscription.wants(message):

@@ -50,10 +50,6 @@ class Holding:
             elif self._budget.used > self._budget.over_bytes:
                 self._cork.woken[_nothing] = None  # so a turn without output comes to its end, too
 
-    def has_room(self, size: int) -> bool:
-        """Return whether so many bytes more are within the limit."""
-        return self.bytes + size <= self.max_bytes
-
     def release(self) -> None:
         """Count nothing from now on: the session has ended, and holds nothing any more."""
         self._budget.used -= self.bytes

@@ -18,6 +18,7 @@ from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
@@ -45,6 +46,12 @@ from rtchat.errors import LimitExceeded, ProtocolError
 __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
+
+_FRAME_WORK = 5
+"""The work of a frame; see :mod:`rtchat.core.flow.turns`."""
+
+_SLOW_FRAME_WORK = 15
+"""The further work of a frame that does not take the fast path."""
 
 
 class Session(StoringSession):
@@ -75,11 +82,9 @@ class Session(StoringSession):
     __slots__ = (
         "_acts",
         "_bucket",
-        "_held",
         "_limits",
         "_outbound",
         "_transport",
-        "_waits_for_storage",
         "broker",
         "has_published",
         "holding",
@@ -125,11 +130,6 @@ class Session(StoringSession):
         self._is_pausing = False  # reading is paused because the storage is slower than the client
         self.committing: tuple[Frame, Sequence[Action]] | None = None
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a frame waits for a queue, the storage or the rate limit; reading is paused."""
-        return self._held is not None
-
     def receive(self, data: bytes) -> None:
         """Process the next bytes of the client; call it within a turn of the broker.
 
@@ -149,9 +149,15 @@ class Session(StoringSession):
         parser.feed(data)
         if self._held is None:
             self._act(None)
+            cork = self.broker.cork
+            if cork.work > NOTED_WORK:
+                cork.turns.note(cork.work)
 
     def resume(self) -> None:
-        """Retry the frame that had to wait, unless it is done, and process those after it."""
+        """Retry the frame that had to wait, unless it is done, and process those after it.
+
+        Call it in a turn, which may be another connection's.
+        """
         held, self._held = self._held, None
         self._hold_waiting(0)
         self._act(None if held is DONE else held)
@@ -164,7 +170,14 @@ class Session(StoringSession):
         try:
             while not self.is_closed:
                 if frame is None:
-                    frame = parser.next_frame() if parser.has_more else None
+                    if not parser.has_more:
+                        return
+                    cork = self.broker.cork
+                    cork.work = work = cork.work + _FRAME_WORK
+                    if work > cork.turns.max_work:
+                        self._end_turn()
+                        return
+                    frame = parser.next_frame()
                     if frame is None:
                         return
                 # Fast path: a SEND whose cached head has a route, and no header that needs
@@ -178,6 +191,7 @@ class Session(StoringSession):
                         ack_ids = parser.short_acks()
                         if ack_ids:
                             acknowledge_run(ack_ids, self.subscriptions)
+                            self.broker.cork.work += len(ack_ids) * _FRAME_WORK
                 else:
                     self.has_published = True
                     publishing = self.broker.publishing
@@ -207,6 +221,12 @@ class Session(StoringSession):
             self._transport.resume_after(wait.delay_s)
         except ProtocolError as error:
             self.fail(error, frame)
+
+    def _end_turn(self) -> None:
+        """Let others have their turn: the frames that wait come in one of the next."""
+        self._held = DONE
+        self._waits_for_storage = False
+        self._transport.end_turn()
 
     # The end of the session
 
@@ -274,6 +294,7 @@ class Session(StoringSession):
         act = self._acts.get(frame.command)
         if act is None:
             raise unexpected(frame.command, self.state)
+        self.broker.cork.work += _SLOW_FRAME_WORK
         if frame.body and frame.command != "SEND":
             check_body(frame, self.version, self.state)
         act(self, frame)
@@ -348,7 +369,7 @@ class Session(StoringSession):
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 self.wait_for_storage(is_done=True)
             return
-        self.transactions.check(transaction)
+        self.transactions.check(transaction, len(route.targets))
         broker.publishing.check(route, frame, self)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
@@ -377,7 +398,7 @@ class Session(StoringSession):
         """Process a SEND, or raise ``TooFast`` if it exceeds the rate limit."""
         bucket = self._bucket
         assert bucket is not None  # otherwise SEND is handled by _send_message
-        if delay_s := bucket.wait_s(self.broker.cork.now):
+        if delay_s := bucket.wait_s(self.broker.cork.ticks):
             raise TooFast(delay_s)
         try:
             self._send_message(frame)
@@ -392,12 +413,6 @@ class Session(StoringSession):
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
             raise MustWait(place)
-
-    def wait_for_storage(self, *, is_done: bool = False) -> None:
-        """Raise ``MustWait`` (see there for ``is_done``) unless all messages so far are stored."""
-        ledger = self._ledger
-        if ledger is not None and ledger.accepted != ledger.settled:
-            raise MustWait(is_done=is_done)
 
 
 _Act = Callable[[Session, Frame], None]

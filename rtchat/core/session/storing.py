@@ -1,14 +1,13 @@
-"""What the storage tells a session: its messages are accepted, stored, or lost."""
+"""What a session does while its messages are being stored."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.holder import DeliveryHolder
-from rtchat.core.session.receipts import ReceiptLedger
+from rtchat.core.session.receipts import MustWait, ReceiptLedger
 from rtchat.core.session.transactions import Action, undo
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
@@ -17,9 +16,9 @@ __all__ = ["StoringSession"]
 
 
 class StoringSession(DeliveryHolder):
-    """The part of a session that implements ``Publisher`` of the broker."""
+    """The part of a session that waits for the storage. Implements ``Publisher``."""
 
-    __slots__ = ("_is_pausing", "_ledger", "committing")
+    __slots__ = ("_held", "_is_pausing", "_ledger", "_waits_for_storage", "committing")
 
     broker: Broker
     committing: tuple[Frame, Sequence[Action]] | None
@@ -30,19 +29,29 @@ class StoringSession(DeliveryHolder):
     _waits_for_storage: bool
 
     @property
-    @abstractmethod
     def is_waiting(self) -> bool:
-        """Whether a frame waits for a queue, the storage or the rate limit; reading is paused."""
+        """Whether a frame waits, or the next turn; reading is paused."""
+        return self._held is not None
 
-    @abstractmethod
     def fail(
-        self, error: ProtocolError, cause: Frame | None = None, reason: CloseReason | None = None
+        self,
+        error: ProtocolError,
+        cause: Frame | None = None,
+        reason: CloseReason | None = None,
     ) -> None:
         """Send an ERROR frame and end the session."""
+        raise NotImplementedError
 
-    @abstractmethod
     def _send(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> None:
-        """Send a frame."""
+        raise NotImplementedError
+
+    def wait_for_storage(self, *, is_done: bool = False) -> None:
+        """Raise ``MustWait`` (see there for ``is_done``) unless all messages so far are stored."""
+        ledger = self._ledger
+        if ledger is not None and ledger.accepted != ledger.settled:
+            raise MustWait(is_done=is_done)
+
+    # Called by the storage
 
     def message_accepted(self, *, is_much: bool) -> None:
         """Count a frame whose messages are being stored; pause reading if ``is_much``."""

@@ -256,4 +256,6 @@ def test_after_any_stream_and_the_end_only_queues_hold_something(
         client.drop()
     broker = server.broker
     assert broker.budget.held == 0
-    assert broker.budget.used == sum(queue.held_bytes for queue in broker.queues.values())
+    assert broker.budget.used == sum(
+        queue.bytes + queue.cost_bytes for queue in broker.queues.values()
+    )
