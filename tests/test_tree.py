@@ -14,6 +14,7 @@ MIRRORED = ("config", "core", "net", "server")
 
 BEHAVIOUR = {
     "core/broker/test_machine.py": "queues against a model",
+    "core/broker/test_bounded_work.py": "what may not grow with what others hold, in calls",
     "core/broker/test_queue_runs.py": "many messages to a queue in one read, fast way and slow",
     "core/broker/test_runs.py": "many messages to a topic in one read, fast way and slow",
     "core/chat/test_presence_machine.py": "presence against a model",
@@ -63,7 +64,7 @@ def test_beside_the_folders_lie_tests_only(path: Path) -> None:
     assert path.name.startswith("test_") or path.name == "conftest.py", "it belongs in support/"
 
 
-@pytest.mark.parametrize("folder", ["live", "behaviour", *MIRRORED])
+@pytest.mark.parametrize("folder", ["live", "hostile", "behaviour", *MIRRORED])
 def test_a_folder_of_tests_holds_no_helpers(folder: str) -> None:
     helpers = [
         path.name

@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
+from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import IAddress, IProtocol, ISystemHandle
 from twisted.logger import globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper
@@ -35,10 +36,12 @@ __all__ = [
     "override_read",
     "read_once",
     "replace_protocol",
+    "replace_tls",
     "restore_read",
     "set_read_size",
     "socket_of",
     "use_monotonic_clock",
+    "waiting_bytes",
 ]
 
 Send = Callable[[Any], "int | BaseException"]
@@ -83,6 +86,13 @@ def held_bytes(transport: object) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
+def waiting_bytes(transport: Any) -> int:
+    """Return how many bytes wait in a plain socket's transport, or in the one below TLS."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return held_bytes(transport)
+
+
 def socket_of(transport: object) -> socket | None:
     """Return the socket below a transport, also below TLS, or None when there is none.
 
@@ -119,6 +129,17 @@ def replace_protocol(transport: Any, protocol: IProtocol) -> None:
         transport.wrappedProtocol = protocol
     else:
         transport.protocol = protocol
+
+
+def replace_tls(endpoint: object, replace: Callable[[Any], Any]) -> None:
+    """Start TLS in another way on an endpoint that Twisted has made of ``ssl:…``.
+
+    Args:
+        endpoint: Any endpoint; others than such ones are left as they are.
+        replace: Returns what starts TLS, given what would have.
+    """
+    if isinstance(endpoint, SSL4ServerEndpoint):
+        endpoint._sslContextFactory = replace(endpoint._sslContextFactory)
 
 
 def override_read(transport: Any, read: Callable[[], object]) -> None:
@@ -197,10 +218,20 @@ class HTTPConnection(HTTPChannel):
         return self._receivedHeaderSize
 
     @property
+    def received_headers(self) -> int:
+        """How many header lines of the current request came so far."""
+        return self._receivedHeaderCount
+
+    @property
     def requested_path(self) -> bytes:
         """The target of the request that is being read, or b"" before its first line came."""
         path: bytes | None = getattr(self, "_path", None)
         return path or b""
+
+    @property
+    def unhandled_bytes(self) -> int:
+        """How many bytes were read and not handled: later requests, or the begin of a line."""
+        return len(self._buffer) + sum(map(len, self._dataBuffer))
 
     def bad_request_received(self) -> None:
         """Answer a request that is not HTTP, and close the connection."""

@@ -22,6 +22,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from rtchat.config.schema import ChatIni
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.coalescing_clock import CoalescingClock
 from rtchat.net.twisted_internals import use_monotonic_clock
 from rtchat.server.start import StartService
@@ -140,6 +141,7 @@ class Server:
 
     Attributes:
         reactor: Runs everything.
+        client_log: Where lines about clients are written.
         clock: Runs timers. Timers that end at about the same time end together: nothing that
             runs on it has to be exact to a twentieth of a second. It is not the time of day, which
             an administrator may set: intervals do not depend on that.
@@ -153,6 +155,7 @@ class Server:
         self.reactor = reactor
         self.wall_s = use_monotonic_clock(reactor)
         self.clock = CoalescingClock(reactor)
+        self.client_log = ClientLog(self.clock)
         self.source = source
         self.parts: list[Part[Any]] = []
         self.service = StartService()

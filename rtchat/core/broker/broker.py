@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
@@ -11,10 +13,12 @@ from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
 from rtchat.core.broker.events import Events
+from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message, without_expiry
+from rtchat.core.broker.new_queues import NewQueues
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
 from rtchat.core.broker.publishing import Publishing
@@ -38,6 +42,9 @@ from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from rtchat.core.selector.selector import Selector
 
 __all__ = ["Broker", "Confirm"]
 
@@ -73,13 +80,16 @@ class Broker:
         cork: The work that is deferred to the end of the turn.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
+        expiry: The queues with messages that expire.
         full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
+        new_queues: How many queues each session has created.
         new_token: As above.
         publishing: Delivers SENDs to their targets.
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        selectors: The selectors of all subscriptions, by text: equal ones are the same.
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
@@ -97,14 +107,17 @@ class Broker:
         "encoders",
         "epoch",
         "events",
+        "expiry",
         "full_queues",
         "heads",
         "limits",
+        "new_queues",
         "new_token",
         "publishing",
         "queues",
         "reply_queues",
         "router",
+        "selectors",
         "statistics",
         "turn",
         "waiting",
@@ -125,14 +138,18 @@ class Broker:
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)
         self.heads = HeadCache()
+        self.expiry = Expiry(self.cork)
         self.encoders: dict[tuple[str, Version], Encoder] = {}
+        self.selectors: WeakValueDictionary[str, Selector] = WeakValueDictionary()
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
+        self.new_queues = NewQueues(self.queues, self.limits)
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
+        self.router.max_names = self.limits.max_names
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
         self.congestion = Congestion(
@@ -141,6 +158,7 @@ class Broker:
         self.publishing = Publishing(
             epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
         )
+        self.publishing.admit_queues = self.new_queues.admit
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
@@ -198,6 +216,7 @@ class Broker:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
         if self.congestion.readers:
             self.congestion.end(principal)
+        self.new_queues.forget(principal.id)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -287,13 +306,28 @@ class Broker:
         # One call for each queue: the next consumer gets the messages in their original order.
         returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
-            unacked, subscription.unacked = subscription.unacked, {}
-            if unacked and subscription.source is not None:
+            if subscription.pending and subscription.source is not None:
+                entries = subscription.take_all()
                 if has_failed:
-                    next(iter(unacked.values())).failures += 1
-                returned.setdefault(subscription.source, []).extend(unacked.values())
+                    entries[0].failures += 1
+                returned.setdefault(subscription.source, []).extend(entries)
         for source, entries in returned.items():
             source.returned(entries, requeue=True)
+
+    def selector(self, text: str) -> Selector:
+        """Return the selector of this text.
+
+        Raises:
+            ProtocolError: It is not valid, or over a limit of selectors.
+        """
+        selector = self.selectors.get(text)
+        if selector is None:
+            # Imported on first use, so that the start of the server does not pay for it.
+            from rtchat.core.selector.selector import Selector
+
+            self.cork.work += len(text)
+            selector = self.selectors[text] = Selector.parse(text)
+        return selector
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
         """Return a new encoder for this subscription id and version; cached if the id is short."""
@@ -309,8 +343,7 @@ class Broker:
         now = self.cork.now
         for provider in self.router.providers:
             provider.expire(now)
-        for queue in list(self.queues.values()):
-            queue.expire()
+        self.expiry.run()
         self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
@@ -337,7 +370,14 @@ class Broker:
 
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
-        self.queues.pop(queue.name, None)
+        if self.queues.pop(queue.name, None) is not None:
+            self.budget.used -= queue.cost_bytes
+            self.new_queues.removed(queue.creator)
+        self.expiry.forget(queue)
+
+    def queue_expires(self, queue: Queue, when_s: float) -> None:
+        """Note that a message of a queue expires."""
+        self.expiry.note(queue, when_s)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
         """Move a message to the dead-letter queue.
@@ -365,20 +405,24 @@ class Broker:
 
     # Small helpers
 
-    def _queue(self, name: str) -> Queue:
+    def _queue(self, name: str, creator: str = "") -> Queue:
         queue = self.queues.get(name)
         if queue is None:
-            queue = Queue(name, self.limits, self, self.cork, self._queue_store)
+            queue = Queue(name, self.limits, self, self.cork, self._queue_store, creator)
             self.queues[name] = queue
+            self.budget.used += queue.cost_bytes
+            self.new_queues.created(creator)
         return queue
 
     def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:
-        return TopicConsumer(subscription, max_bytes, self.account, self.cork)
+        account = self.account if subscription.holding is None else subscription.holding.add
+        return TopicConsumer(subscription, max_bytes, account, self.cork)
 
     def _consume_or_browse(self, subscription: Subscription) -> Queue | QueueBrowser:
         if subscription.options.browses:
             return self.browsers.open(subscription)
-        queue = self._queue(subscription.destination)
+        creator = self.new_queues.admit_consumer(subscription)
+        queue = self._queue(subscription.destination, creator)
         queue.add(subscription)
         return queue
 

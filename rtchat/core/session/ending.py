@@ -13,6 +13,7 @@ from rtchat.core.session.refusals import error_frame, reason_of, replaced
 from rtchat.core.session.state import State
 from rtchat.core.session.transactions import undo
 from rtchat.core.stomp.frames import Frame
+from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["EndingSession"]
@@ -30,6 +31,7 @@ class EndingSession(DeliveryHolder):
     __slots__ = ("_acts", "_held", "is_closed", "is_lost", "state")
 
     broker: Broker
+    parser: FrameParser
     is_closed: bool
     is_lost: bool
     state: State
@@ -90,6 +92,8 @@ class EndingSession(DeliveryHolder):
             ended += undo(self.transactions.take(name))
         broker.return_unacked(ended, has_failed=not after_disconnect)
         broker.leave(cast(Principal, self))
+        self.parser.discard()
+        self.holding.release()
 
     def _refuse(self, problem: ProtocolError) -> None:
         """End the session because a subscription cannot continue."""

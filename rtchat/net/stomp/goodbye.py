@@ -1,19 +1,14 @@
-"""The end of a client's connection: has it said DISCONNECT before, and what the log says."""
+"""The end of a client's connection: has it said DISCONNECT before."""
 
 from __future__ import annotations
 
 import re
 
-from twisted.logger import Logger
-
-from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.parser import FrameParser
 from rtchat.errors import LimitExceeded
 from rtchat.net.connection.liveness import peek
 
-__all__ = ["gone_while_waiting", "has_said_goodbye", "log_end"]
-
-_log = Logger(__package__)
+__all__ = ["gone_while_waiting", "has_said_goodbye"]
 
 _END_BYTES = 1024
 
@@ -43,24 +38,3 @@ def gone_while_waiting(*, is_broken: bool) -> LimitExceeded:
         f"the connection {how} while frames waited",
         "What was sent and has no RECEIPT may have had no effect.",
     )
-
-
-def log_end(peer: str, session_id: str, reason: CloseReason, text: str) -> None:
-    """Log the end of a session.
-
-    Args:
-        peer: The client's address.
-        session_id: The id of the session.
-        reason: Why it ended.
-        text: A description, or "".
-    """
-    if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
-        _log.info("{peer}: session {id} {why}", peer=peer, id=session_id, why=reason.value)
-    else:
-        _log.warn(
-            "{peer}: session {id} closed by the server: {why} ({text})",
-            peer=peer,
-            id=session_id,
-            why=reason.value,
-            text=text,
-        )

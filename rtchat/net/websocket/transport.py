@@ -29,6 +29,7 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import (
@@ -38,7 +39,6 @@ from rtchat.net.connection.transport import (
     limit_unsent,
     peer_name,
 )
-from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size, socket_of
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
@@ -293,7 +293,9 @@ class WebSocket(ClosingConnection):
         self.has_closed = True
         if self.is_open:  # an error after our own close frame is not logged
             self.is_end_logged = True
-            _log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
+            self.factory.client_log.warn(
+                _log, "{peer}: broken WebSocket: {error}", peer=self.peer, error=reason
+            )
             self.is_open = False
             self.writer.write_now(close_frame(code, reason))
         self._close_transport(linger=True)
@@ -435,7 +437,8 @@ class WebSocket(ClosingConnection):
     def ping_unanswered(self, timeout_s: float) -> None:
         """Close with the code 3012: the other side is gone."""
         self.is_end_logged = True
-        _log.warn(
+        self.factory.client_log.warn(
+            _log,
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",
             peer=self.peer,
             seconds=timeout_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from rtchat.core.flow.outbound import Cork
 from rtchat.core.flow.turns import ROUND_WORK, SHORT_TURN_WORK, TURN_WORK, Turns
 
 
@@ -97,3 +98,43 @@ def test_in_a_round_with_much_work_further_turns_are_short() -> None:
     assert turns.max_work == TURN_WORK
     assert turns.spent == 0
     assert not rounds.calls
+
+
+def test_what_is_put_off_is_done_in_turns_of_its_own() -> None:
+    rounds, cork = Rounds(), Cork()
+    cork.turns = rounds.turns
+    done: list[str] = []
+
+    def job(name: str, left: int) -> None:
+        done.append(name)
+        cork.work += TURN_WORK // 2
+        if left:
+            cork.put_off(lambda: job(name, left - 1))
+
+    with cork:
+        for name in "ab":
+            cork.put_off(lambda name=name: job(name, 2))  # type: ignore[misc]
+    assert done == []
+    seen = []
+    while rounds.calls:
+        rounds.go()
+        seen.append("".join(done))
+    assert seen == ["ab", "abab", "ababab"]
+
+
+def test_a_bug_in_what_is_put_off_ends_nothing_else() -> None:
+    rounds, cork = Rounds(), Cork()
+    cork.turns = rounds.turns
+    done: list[str] = []
+
+    def bug() -> None:
+        raise ValueError("bug")
+
+    with cork:
+        cork.put_off(bug)
+        cork.put_off(lambda: done.append("other"))
+    with contextlib.suppress(ValueError):
+        rounds.go()
+    while rounds.calls:
+        rounds.go()
+    assert done == ["other"]

@@ -15,8 +15,9 @@ from rtchat.core.broker.message import Message
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
-from rtchat.core.history.store import Trim, Trimmed
+from rtchat.core.history.store import Row, Trim, Trimmed
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.net.json_codec import JSON
@@ -178,7 +179,7 @@ def test_a_message_that_cannot_be_written_was_never_there(server: Keeper) -> Non
     assert b"no client has received it" in error.body
     assert publisher.close_reason is CloseReason.STORAGE
     assert reader.received() == []
-    assert server.broker.budget.used == 0
+    assert server.broker.budget.used == server.broker.budget.held
 
     server.store.broken = ""
     next_one.say("SEND", "kept", destination=CHAT, receipt="3")
@@ -238,6 +239,51 @@ def test_what_can_be_read_comes_and_the_gap_is_told(server: Keeper) -> None:
     [live] = reader.messages()
     assert (live.body, live.headers["x-stream-offset"]) == (b"20", "20")
     assert server.history.damaged_names == [CHAT]
+
+
+def test_what_is_known_to_be_lost_is_not_asked_for_again(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 2000)])
+    server.fill(CHAT, 600)
+    server = damage(server, 100, 400)
+    server = damage(server, 500, 501)
+    first = server.listen(CHAT).messages()
+    reads: list[tuple[int, int, int]] = []
+    read = server.store.file.read
+
+    def counted(stream: int, first: int, end: int) -> list[Row]:
+        reads.append((stream, first, end))
+        return read(stream, first, end)
+
+    server.store.file._salvage._read = counted
+    again = server.listen(CHAT).messages()
+    assert [(m.body, m.headers.get("x-stream-unreadable")) for m in again] == [
+        (m.body, m.headers.get("x-stream-unreadable")) for m in first
+    ]
+    assert reads == []
+
+
+def test_a_search_in_a_long_history_goes_on_in_later_turns(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 5000)])
+    server.fill(CHAT, 4000)
+    server.listen(CHAT).drop()
+    work: list[int] = []
+    cork = server.broker.cork
+    run_later = type(cork).run_later
+
+    class Noting(type(cork)):  # type: ignore[misc]
+        def run_later(self) -> None:
+            run_later(self)
+            work.append(self.work)
+
+        __slots__ = ()
+
+    cork.__class__ = Noting
+    reader = server.listen(CHAT, selector="n = 'none'")
+    assert len(work) >= 5
+    assert max(work) < TURN_WORK + 1000
+    server.client().publish(CHAT, "live", n="none")
+    server.settle()
+    assert reader.bodies() == ["live"]
 
 
 def test_damage_over_many_pages_and_to_the_end_ends_in_live_messages(tmp_path: Path) -> None:
@@ -1039,3 +1085,34 @@ def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Pa
     later = server.client()
     later.say("SUBSCRIBE", id="r", destination="/presence/rooms")
     assert JSON.read(later.received()[0].body) == {"event": "here", "rooms": []}
+
+
+def test_a_page_is_read_once_for_all_who_wait_for_it(server: Keeper) -> None:
+    server.fill(CHAT, 20)
+    server = server.stop()
+    readers = [server.client() for _ in range(5)]
+    for reader in readers:
+        for number in range(4):
+            reader.subscribe(CHAT, str(number), x_stream_offset="first")
+    assert server.store.waiting == 1
+    server.settle()
+    for reader in readers:
+        messages = reader.messages()
+        for number in range(4):
+            own = [one for one in messages if one.headers["subscription"] == str(number)]
+            assert bodies(own) == list(map(str, range(20)))
+    server.stop()
+
+
+def test_a_replay_keeps_no_message_that_waits_for_ack(server: Keeper) -> None:
+    publisher, reader = server.client(), server.client()
+    for _ in range(30):
+        publisher.publish(CHAT, b"x" * 20_000)
+        server.settle()
+    reader.subscribe(CHAT, ack="client", x_stream_offset="first")
+    server.settle()
+    messages = reader.messages()
+    assert len(messages) == 30
+    assert 30 * 64 < reader.session.holding.bytes < 30 * 512 + 4096
+    reader.ack(messages[-1])
+    assert reader.session.holding.bytes < 4096
