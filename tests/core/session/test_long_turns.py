@@ -60,9 +60,11 @@ class Turned(Client):
         most_calls: How many calls the longest turn took.
         most_work: The work of the longest turn.
         reads: How many reads it sent.
+        max_work: The work of a turn.
     """
 
     most_calls = most_work = reads = 0
+    max_work = TURN_WORK
 
     def read(self, data: bytes) -> None:
         """Let the server read these bytes, and go on until all is done."""
@@ -78,6 +80,7 @@ class Turned(Client):
 
     def _take_turn(self, work: Callable[[], object]) -> None:
         cork = self.broker.cork
+        cork.turns.max_work = self.max_work  # each turn is in a round of its own
 
         def turn() -> None:
             work()
@@ -316,7 +319,7 @@ def play(
     listener = server.client()
     listener.subscribe("/topic/a", "0")
     client, script = Turned(server), Script()
-    server.broker.cork.turns.max_work = max_work
+    client.max_work = max_work
     for (kind, where, how), count in steps:
         client.read(script.step(kind, where, how, count))
         if client.line.closed:
