@@ -190,6 +190,7 @@ PURE_MODULES = frozenset(
         "unicodedata",
         "urllib.parse",
         "zlib",
+        "weakref",
     }
 )
 

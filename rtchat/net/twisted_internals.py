@@ -9,12 +9,14 @@ tries each function on Twisted's own transports, and lists the releases that eac
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from socket import socket
 from types import FrameType
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import IAddress, IProtocol, ISystemHandle
 from twisted.logger import globalLogPublisher
@@ -38,6 +40,7 @@ __all__ = [
     "restore_read",
     "set_read_size",
     "socket_of",
+    "use_monotonic_clock",
     "waiting_bytes",
 ]
 
@@ -157,6 +160,30 @@ def restore_read(transport: Any) -> None:
 def read_once(transport: Any) -> object:
     """Do what the reactor does when a plain socket can be read; return what ``doRead`` returns."""
     return transport.doRead()
+
+
+# ---------------------------------------------------------------- reactors
+
+
+def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
+    """Let a reactor's timers run by a clock that is never set, also those that run already.
+
+    Twisted's reactors take the time of day: set back by an hour, no timer ends for an hour.
+
+    Returns:
+        A function that returns the time in seconds since 1970. For a simulated clock, which is left
+        as it is, that is its own time.
+    """
+    if not isinstance(reactor, ReactorBase):
+        simulated: Callable[[], float] = reactor.seconds
+        return simulated
+    if reactor.seconds is not time.monotonic:
+        offset_s = time.monotonic() - reactor.seconds()
+        for call in (*reactor._pendingTimedCalls, *reactor._newTimedCalls):
+            call.time += offset_s  # their order stays
+            call.seconds = time.monotonic
+        reactor.seconds = time.monotonic
+    return time.time
 
 
 # ---------------------------------------------------------------- runners

@@ -74,6 +74,7 @@ class MessageLogPart(Part[LogSettings], Service):
     def __init__(self, settings: LogSettings, server: Server) -> None:
         super().__init__(settings, server)
         self._reactor = server.reactor
+        self._wall_s = server.wall_s
         server.client_log.limit(settings.max_client_lines)
         self._broker = server.part(BrokerPart).broker
         self._messages: MessageLog | None = None
@@ -98,6 +99,7 @@ class MessageLogPart(Part[LogSettings], Service):
                 path,
                 reactor,
                 lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
+                self._wall_s,
             )
         except OSError as error:
             problem = (

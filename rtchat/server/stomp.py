@@ -121,6 +121,8 @@ class BrokerPart(Part[BrokerSettings], Service):
         self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
         self.broker.events.add(QueueLog(server.client_log))
         self.factory = StompFactory(self.broker, settings.session, server.clock, server.client_log)
+        self._clock, self._wall_s = server.clock, server.wall_s
+        self._look_at_time()
         limiter = SourceLimiter(
             "[broker] connections",
             server.client_log,
@@ -179,8 +181,13 @@ class BrokerPart(Part[BrokerSettings], Service):
         if self._loop.running:
             self._loop.stop()
 
+    def _look_at_time(self) -> None:
+        """Note the time of day, which may be set while the server runs."""
+        self.broker.turn.wall_offset_s = self._wall_s() - self._clock.seconds()
+
     def _expire(self) -> None:
         """Drop messages that have expired, and people who have not come back."""
+        self._look_at_time()
         with self.broker.turn:
             self.broker.expire()
 

@@ -16,6 +16,7 @@ import re
 import socket
 import sys
 import textwrap
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from support.net import FakeSocket, PushTransport
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
+from twisted.internet.base import ReactorBase
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, ISystemHandle
 from twisted.internet.protocol import Factory, Protocol
@@ -55,6 +57,9 @@ CHECKED: Mapping[str, tuple[str, ...]] = {
     "FileDescriptor.protocol": BOTH,
     "FileDescriptor.TLS": BOTH,
     "FileDescriptor.writeSomeData": BOTH,
+    "ReactorBase._newTimedCalls": BOTH,
+    "ReactorBase._pendingTimedCalls": BOTH,
+    "ReactorBase.seconds": BOTH,
     "ISystemHandle.getHandle().send": BOTH,
     "transport.getPeer": BOTH,
     "transport.socket": BOTH,
@@ -239,6 +244,50 @@ def test_the_peer_is_overridden(wire: Wire) -> None:
     wrapper = WrappingFactory(Factory.forProtocol(Protocol)).buildProtocol(own)
     wrapper.makeConnection(wire.transport)
     assert wrapper.getPeer() == client, gone("transport.getPeer")
+
+
+# ---------------------------------------------------------------- reactors
+
+
+class OnlyTimers(ReactorBase):
+    """A reactor as all others, without sockets."""
+
+    def installWaker(self) -> None:  # noqa: N802
+        """Do nothing."""
+
+
+def test_timers_run_by_a_clock_that_is_never_set() -> None:
+    reactor: Any = OnlyTimers()
+    told: list[str] = []
+    gone_timer = reactor.callLater(5, told.append, "cancelled")
+    due = reactor.callLater(0, told.append, "due")
+    reactor.runUntilCurrent()  # those before are in the heap now
+    assert told == ["due"]
+    assert due.called
+    far = reactor.callLater(3600, told.append, "far")
+    soon = reactor.callLater(0, told.append, "soon")
+    gone_timer.cancel()
+    for _ in range(2):
+        assert internals.use_monotonic_clock(reactor) is time.time
+        assert reactor.seconds is time.monotonic, gone("ReactorBase.seconds")
+        assert abs(far.getTime() - time.monotonic() - 3600) < 60, gone("ReactorBase._newTimedCalls")
+    reactor.runUntilCurrent()
+    assert told == ["due", "soon"]
+    assert soon.called
+    assert 0 < reactor.timeout() <= 5, gone("ReactorBase._pendingTimedCalls")
+    far.reset(7200)
+    assert abs(far.getTime() - time.monotonic() - 7200) < 60
+    reactor.callLater(0, told.append, "new")
+    reactor.runUntilCurrent()
+    assert told == ["due", "soon", "new"]
+
+
+def test_a_simulated_clock_is_left_alone() -> None:
+    clock = Clock()
+    clock.advance(12)
+    wall_s = internals.use_monotonic_clock(clock)
+    clock.advance(1)
+    assert wall_s() == clock.seconds() == 13
 
 
 def test_what_waits_is_known_below_tls_as_well(wire: Wire) -> None:

@@ -32,6 +32,7 @@ def with_broker(ini: Path, line: str) -> Limits:
         ("header.max_count = 50", {"max_headers": 50}),
         ("header.max_bytes = 4 KiB", {"max_header_bytes": 4096}),
         ("subscription.max_count = 7", {"max_subscriptions": 7}),
+        ("selector.max_steps = 700", {"max_selector_steps": 700}),
         ("backlog.max_bytes = 1 GiB", {"max_backlog_bytes": 1024**3}),
         ("heartbeat.send_ms = 0", {"heartbeat_send_ms": 0}),
         ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),

@@ -63,7 +63,7 @@ class UpgradableConnection(PipelinedConnection):
             stream.abortConnection()
         else:
             self._source = limiter.enter(peer)
-            self.site.liveness.windows.watch(stream)
+            self.site.liveness.keep_alive(stream)
             super().connectionMade()
 
     @override

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from typing_extensions import override
@@ -60,6 +62,7 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
         self.clock = clock
         self.liveness = Liveness(clock)
         self.cork = Cork() if cork is None else cork
+        self.cork.turns.call_soon = partial(clock.callLater, 0)
         self.ping_interval_s = ping_interval_s
         self.ping_timeout_s = ping_timeout_s
         self.max_message_bytes = max_message_bytes
