@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
@@ -11,6 +13,7 @@ from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
 from rtchat.core.broker.events import Events
+from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
@@ -38,6 +41,9 @@ from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from rtchat.core.selector.selector import Selector
 
 __all__ = ["Broker", "Confirm"]
 
@@ -73,6 +79,7 @@ class Broker:
         cork: The work that is deferred to the end of the turn.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
+        expiry: The queues with messages that expire.
         full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
         new_token: As above.
@@ -80,6 +87,7 @@ class Broker:
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        selectors: The selectors of all subscriptions, by text: equal ones are the same.
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
@@ -97,6 +105,7 @@ class Broker:
         "encoders",
         "epoch",
         "events",
+        "expiry",
         "full_queues",
         "heads",
         "limits",
@@ -105,6 +114,7 @@ class Broker:
         "queues",
         "reply_queues",
         "router",
+        "selectors",
         "statistics",
         "turn",
         "waiting",
@@ -125,7 +135,9 @@ class Broker:
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)
         self.heads = HeadCache()
+        self.expiry = Expiry(self.cork)
         self.encoders: dict[tuple[str, Version], Encoder] = {}
+        self.selectors: WeakValueDictionary[str, Selector] = WeakValueDictionary()
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
@@ -154,7 +166,7 @@ class Broker:
 
     @now.setter
     def now(self, now: float) -> None:
-        self.cork.now = now
+        self.cork.now = self.cork.ticks = now
 
     def add_provider(self, provider: DestinationProvider) -> None:
         """Add a provider; it serves the topics that it claims, unless an earlier one does."""
@@ -287,13 +299,28 @@ class Broker:
         # One call for each queue: the next consumer gets the messages in their original order.
         returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
-            unacked, subscription.unacked = subscription.unacked, {}
-            if unacked and subscription.source is not None:
+            if subscription.pending and subscription.source is not None:
+                entries = subscription.take_all()
                 if has_failed:
-                    next(iter(unacked.values())).failures += 1
-                returned.setdefault(subscription.source, []).extend(unacked.values())
+                    entries[0].failures += 1
+                returned.setdefault(subscription.source, []).extend(entries)
         for source, entries in returned.items():
             source.returned(entries, requeue=True)
+
+    def selector(self, text: str) -> Selector:
+        """Return the selector of this text.
+
+        Raises:
+            ProtocolError: It is not valid, or over a limit of selectors.
+        """
+        selector = self.selectors.get(text)
+        if selector is None:
+            # Imported on first use, so that the start of the server does not pay for it.
+            from rtchat.core.selector.selector import Selector
+
+            self.cork.work += len(text)
+            selector = self.selectors[text] = Selector.parse(text)
+        return selector
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
         """Return a new encoder for this subscription id and version; cached if the id is short."""
@@ -309,8 +336,7 @@ class Broker:
         now = self.cork.now
         for provider in self.router.providers:
             provider.expire(now)
-        for queue in list(self.queues.values()):
-            queue.expire()
+        self.expiry.run()
         self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
@@ -338,6 +364,11 @@ class Broker:
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
         self.queues.pop(queue.name, None)
+        self.expiry.forget(queue)
+
+    def queue_expires(self, queue: Queue, when_s: float) -> None:
+        """Note that a message of a queue expires."""
+        self.expiry.note(queue, when_s)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
         """Move a message to the dead-letter queue.

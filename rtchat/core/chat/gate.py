@@ -52,7 +52,7 @@ class ChatGate(Gate):
         session = self._chat.open_session(principal, headers)
         policy = self._chat.policy
         per_second = policy.messages_per_second
-        rate = TokenBucket(per_second, policy.burst, now) if per_second else None
+        rate = TokenBucket(per_second, policy.burst, self._chat.ticks) if per_second else None
         if session is None:
             return Admission({}, rate)
         person = session.person
@@ -65,7 +65,7 @@ class ChatGate(Gate):
 
     def leave(self, principal: Principal, now: float) -> None:
         """Close the session of a person, if it is one."""
-        self._chat.close_session(principal, now)
+        self._chat.close_session(principal)
 
     def check_for(self, destinations: Sequence[str]) -> Check | None:
         """Return the check of SENDs to these destinations, or None if any SEND may pass."""

@@ -33,6 +33,6 @@ class TokenBucket:
         missing = 1.0 - self._tokens
         return missing / self._per_second if missing > _ALMOST else 0.0
 
-    def take(self) -> None:
-        """Take a token. Call it only after :meth:`wait_s` returned 0."""
-        self._tokens -= 1.0
+    def take(self, count: int = 1) -> None:
+        """Take tokens, which may leave less than none. Call it only after :meth:`wait_s`."""
+        self._tokens -= count

@@ -320,7 +320,7 @@ class History:
                 done(offset, "")
                 return
             if problem:
-                now = self._owner.cork.now
+                now = self._owner.cork.ticks
                 if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
                     done(offset, problem)
                     return
@@ -334,10 +334,10 @@ class History:
                     readable.add(row.offset)
                 except ProtocolError:
                     continue
-            if all(one in readable for one in range(max(first, stream.first), end)):
-                stream.damaged_pages.discard(page)
-            else:
+            if problem:
                 stream.damaged_pages.add(page)
+            else:
+                stream.note_damage(page, max(first, stream.first), end, readable)
             done(min((one for one in readable if one >= offset), default=end), "")
 
         self._store.read(number, first, end, take)
@@ -359,13 +359,13 @@ class History:
 
     def expire(self) -> None:
         """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
-        now = self._owner.cork.now
+        now, ticks = self._owner.cork.now, self._owner.cork.ticks
         if self._stored > self._limits.max_destinations:
             excess = self._stored - self._limits.max_destinations
             self._make_room(excess, passing_over=len(self._streams))
-        if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
+        if self._is_trimming or (ticks < self._sweep_at_s and not self._overgrown):
             return
-        self._sweep_at_s = now + _SWEEP_EVERY_S
+        self._sweep_at_s = ticks + _SWEEP_EVERY_S
         self._overgrown = False
         trims = []
         max_bytes = self._limits.max_destination_bytes
@@ -400,11 +400,10 @@ class History:
                 stream.first = max(stream.first, result.first)
                 stream.bytes = result.bytes
                 stream.oldest_s = result.oldest_s
-                stream.damaged_pages -= {
-                    page
-                    for page in stream.damaged_pages
-                    if (page + 1) * PAGE_MESSAGES <= stream.first
-                }
+                for page in list(stream.damaged_pages):
+                    if (page + 1) * PAGE_MESSAGES <= stream.first:
+                        stream.damaged_pages.discard(page)
+                        stream.lost.pop(page, None)
                 self._eviction.changed(stream, self._streams.values())
                 if not len(stream):
                     self._owner.stream_emptied(stream)
