@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from sys import getsizeof
 from typing import Any
 
 from support.stomp import StompReader, frame_bytes
@@ -19,6 +20,7 @@ from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.notices import Notice, Notices
+from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
@@ -74,7 +76,7 @@ class RecordingOutbound(Outbound):
 
     def flush(self) -> None:
         """Record what a socket would be given, in one write."""
-        written = b"".join(self.pending)
+        written = b"".join(map(bytes, self.pending))
         self.writes.append(written)
         self.sent += written
         self.pending.clear()
@@ -433,6 +435,13 @@ class Server:
         self.broker.expire()
         self.end_turn()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What the messages take that wait in queues, and for subscribers of topics."""
+        sources = [one.source for client in self.clients for one in client.session.subscriptions]
+        waiting = sum(one.waiting_bytes for one in sources if isinstance(one, TopicConsumer))
+        return waiting + sum(queue.bytes for queue in self.broker.queues.values())
+
     def size_of(self, queue: str) -> int:
         """Return how many messages a queue holds."""
         queues = self.broker.queues
@@ -461,7 +470,10 @@ def clean_server() -> Iterator[Server]:
     held = list(broker.queues)
     assert broker.statistics.queue_count == len(held)
     assert all(server.size_of(queue) for queue in held), "an unused queue was kept"
-    assert broker.budget.used == sum(queue.bytes for queue in broker.queues.values())
+    assert broker.budget.used == sum(
+        queue.bytes + queue.cost_bytes for queue in broker.queues.values()
+    )
+    assert broker.budget.held == 0
     for queue in held:
         server.drain(queue)
     assert broker.statistics.queue_count == broker.statistics.queued_count == 0
@@ -492,8 +504,14 @@ def message_size(headers: dict[str, str], body: bytes = b"") -> int:
         headers: The headers of the SEND as they are sent, escapes included.
         body: Its body.
     """
-    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())])
-    return 512 + len(body) + len(block.encode())
+    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())]).encode()
+    size = sum(map(_kept_bytes, [*headers, *headers.values()]))
+    return 640 + len(body) + len(block) + size + 136 * len(headers)
+
+
+def _kept_bytes(text: str) -> int:
+    """Return how many bytes Python keeps for the characters of a text."""
+    return getsizeof(text + text) - getsizeof(text) if text else 0
 
 
 def read_frames(data: bytes, version: Version) -> list[Frame]:

@@ -15,12 +15,14 @@ from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import TokenBucket
 from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
+from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
@@ -64,6 +66,7 @@ class Session(StoringSession):
     Attributes:
         broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
+        holding: What is held for the client.
         id: The ``session`` header of CONNECTED.
         login: The ``login`` header of CONNECT, or "".
         user: The name of the authenticated user; "" means anonymous.
@@ -84,6 +87,7 @@ class Session(StoringSession):
         "_transport",
         "broker",
         "has_published",
+        "holding",
         "id",
         "is_closed",
         "is_lost",
@@ -111,12 +115,16 @@ class Session(StoringSession):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
-        self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
-        self.transactions = Transactions(limits, broker.account)
+        self.holding = Holding(broker.cork, limits.max_held_bytes, self._too_much_held)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES, self.holding.add)
+        self.subscriptions = Subscriptions(
+            broker, limits, outbound, self.holding, self, self._refuse
+        )
+        self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
         self._bucket: TokenBucket | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
+        self._held_bytes = 0
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -151,6 +159,7 @@ class Session(StoringSession):
         Call it in a turn, which may be another connection's.
         """
         held, self._held = self._held, None
+        self._hold_waiting(0)
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
@@ -203,9 +212,11 @@ class Session(StoringSession):
             elif wait.is_done:
                 self._held = DONE
                 self.confirm(frame)
+            self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
+            self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
             self._transport.pause_reading()
             self._transport.resume_after(wait.delay_s)
         except ProtocolError as error:
@@ -265,6 +276,8 @@ class Session(StoringSession):
             ended += undo(self.transactions.take(name))
         broker.return_unacked(ended, has_failed=not after_disconnect)
         broker.leave(self)
+        self.parser.discard()
+        self.holding.release()
 
     def _refuse(self, problem: ProtocolError) -> None:
         """End the session because a subscription cannot continue."""
@@ -357,7 +370,7 @@ class Session(StoringSession):
                 self.wait_for_storage(is_done=True)
             return
         self.transactions.check(transaction, len(route.targets))
-        broker.publishing.check(route, frame)
+        broker.publishing.check(route, frame, self)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
 

@@ -29,6 +29,7 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import (
@@ -38,7 +39,6 @@ from rtchat.net.connection.transport import (
     limit_unsent,
     peer_name,
 )
-from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size, socket_of
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
