@@ -113,6 +113,7 @@ class RecordingTransport:
         pauses: How often reading was paused.
         delays_s: How long the client had to wait each time that it was too fast.
         has_more: Whether the session has frames for its next turn.
+        on_more: Called when it has.
         turns: How often it had.
         session: The session that goes on when its wait is over, None to leave it waiting.
     """
@@ -124,6 +125,7 @@ class RecordingTransport:
         self.pauses = 0
         self.delays_s: list[float] = []
         self.has_more = False
+        self.on_more: Callable[[], None] = _nothing
         self.turns = 0
         self.session: Session | None = None
 
@@ -153,6 +155,7 @@ class RecordingTransport:
         """Record that the session has more to do; reading is paused."""
         self.is_paused = self.has_more = True
         self.turns += 1
+        self.on_more()
 
     def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
@@ -193,6 +196,7 @@ class Client:
         self.line = RecordingTransport()
         self.session = session_type(self.broker, limits or Limits(), self.outbound, self.line)
         self.line.session = self.session
+        self.line.on_more = self._has_more
         self.outbound.on_overflow = self._too_slow
         self.unread: list[bytes] = []
         self.is_gone = False
@@ -319,6 +323,9 @@ class Client:
         """Why the server closed, None while the connection is open."""
         return self.line.closed[0][0] if self.line.closed else None
 
+    def _has_more(self) -> None:
+        self.server.busy[self] = None
+
     def _too_slow(self, waiting_bytes: int) -> None:
         self.session.fail(
             LimitExceeded("too slow", f"{waiting_bytes} bytes were waiting."),
@@ -362,6 +369,7 @@ class Server:
         outbound_type: What clients' ways out are.
         clients: All that ever connected.
         senders: Those with bytes that the server has not read.
+        busy: Those that once had frames for their next turn.
         notices: What the operator was told.
     """
 
@@ -371,6 +379,7 @@ class Server:
         self._epoch = epoch
         self.clients: list[Client] = []
         self.senders: set[Client] = set()
+        self.busy: dict[Client, None] = {}
         self.notices: list[Notice] = []
         self._limits = BrokerLimits()
         self._pubsub: dict[str, tuple[str, ...]] = {}
@@ -404,12 +413,12 @@ class Server:
         """Flush, and read from every client that has sent and is not paused, until all is quiet."""
         self._flush()
         while True:
-            for client in [client for client in self.clients if client.line.has_more]:
+            for client in [client for client in self.busy if client.line.has_more]:
                 client.line.has_more = False
                 client.session.resume()
                 self._flush()
             readable = [client for client in self.senders if not client.is_waiting]
-            if not readable and not any(client.line.has_more for client in self.clients):
+            if not readable and not any(client.line.has_more for client in self.busy):
                 return
             for client in sorted(readable, key=self.clients.index):
                 data = client.unread.pop(0)

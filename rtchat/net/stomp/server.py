@@ -112,7 +112,7 @@ class StompProtocol(ReadClient, Protocol):
             self.factory.relief.note_growth(self, left_behind - budget.held)
             if self.session.has_published:
                 self._slow_down()
-        elif self.factory.relief.growth:
+        else:
             self.factory.relief.note_ease()
 
     @override
