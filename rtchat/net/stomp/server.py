@@ -102,12 +102,12 @@ class StompProtocol(ReadClient, Protocol):
                 self._handle_bug()
             # What stays in queues; backlogs are known only after the flush.
             left_behind = budget.used - used_before
-        if budget.used >= budget.near_bytes or self.factory.memory_pressure.growth:
+        if budget.used >= budget.near_bytes or self.factory.relief.growth:
             self._note_memory(left_behind)
 
     def _note_memory(self, left_behind: int) -> None:
         """Act if memory is nearly used up after a turn of this client."""
-        budget, _pressure = self.factory.broker.budget, self.factory.memory_pressure
+        budget = self.factory.broker.budget
         if budget.used >= budget.near_bytes:
             self.factory.relief.note_growth(self, left_behind - budget.held)
             if self.session.has_published:
