@@ -352,8 +352,7 @@ class Broker:
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
         if self.queues.pop(queue.name, None) is not None:
-            self.budget.used -= queue.cost_bytes
-            self.new_queues.removed(queue.creator)
+            self.budget.used -= self.new_queues.removed(queue)
         self.expiry.forget(queue)
 
     def queue_expires(self, queue: Queue, when_s: float) -> None:
@@ -391,8 +390,7 @@ class Broker:
         if queue is None:
             queue = Queue(name, self.limits, self, self.cork, self._queue_store, creator)
             self.queues[name] = queue
-            self.budget.used += queue.cost_bytes
-            self.new_queues.created(creator)
+            self.budget.used += self.new_queues.created(queue)
         return queue
 
     def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:

@@ -59,15 +59,17 @@ class NewQueues:
             )
         return creator
 
-    def created(self, creator: str) -> None:
-        """Count a queue; the server's own, with "" as creator, are not counted."""
-        if creator:
-            self._counts[creator] = self._counts.get(creator, 0) + 1
+    def created(self, queue: Queue) -> int:
+        """Count a queue, unless the server has created it; return what it takes, in bytes."""
+        if queue.creator:
+            self._counts[queue.creator] = self._counts.get(queue.creator, 0) + 1
+        return queue.cost_bytes
 
-    def removed(self, creator: str) -> None:
-        """Count a queue no more: it is unused."""
-        if creator in self._counts:
-            self._counts[creator] -= 1
+    def removed(self, queue: Queue) -> int:
+        """Count a queue no more, because it is unused; return what it took, in bytes."""
+        if queue.creator in self._counts:
+            self._counts[queue.creator] -= 1
+        return queue.cost_bytes
 
     def forget(self, creator: str) -> None:
         """Forget a session that has ended."""

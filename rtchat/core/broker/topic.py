@@ -27,8 +27,6 @@ _FEW = 8
 _OF_HEAD_BYTES = 256
 """The size of a MESSAGE without its body, for the count of what is gathered."""
 
-_ENCODING = 5
-"""The work of one encoding, in the units of a turn."""
 _CONSUMER_WORK = 2
 """The work of offering a message to a subscriber that is served by itself."""
 
@@ -185,7 +183,6 @@ class Topic:
                     group.send([group.encode(message)])
                 else:
                     group.send([framed(message, group.encoder, group.framing, cork)])
-                cork.work += _ENCODING
                 cork.gathered_bytes += size + _OF_HEAD_BYTES
                 cork.send_some()
         if self._consumers:

@@ -112,7 +112,7 @@ class StompProtocol(ReadClient, Protocol):
             self.factory.relief.note_growth(self, left_behind - budget.held)
             if self.session.has_published:
                 self._slow_down()
-        elif self.factory.relief.growth:
+        else:
             self.factory.relief.note_ease()
 
     @override
@@ -231,7 +231,7 @@ class StompProtocol(ReadClient, Protocol):
         """Take the next turn; return its work."""
         broker = self.factory.broker
         with broker.turn as turn:
-            used_before = broker.budget.used
+            used_before = broker.budget.used - broker.budget.held
             self.resume_session()
             left_behind = broker.budget.used - used_before
         self._note_memory(left_behind)

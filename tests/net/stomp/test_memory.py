@@ -265,7 +265,7 @@ def test_nor_as_many_as_its_patterns() -> None:
 
 
 def test_nor_as_many_as_it_has_sends_in_a_commit() -> None:
-    broker = Broker()
+    broker = Broker(Limits(max_transaction_actions=10_000))
     client, publisher = broker.connect(), broker.connect()
     client.subscribe("/topic/#")
     client.stall()
