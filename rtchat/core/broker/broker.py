@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
@@ -26,6 +24,7 @@ from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.reply_queues import ReplyQueues
 from rtchat.core.broker.router import Router
+from rtchat.core.broker.selection import Selectors
 from rtchat.core.broker.statistics import Statistics
 from rtchat.core.broker.subscription import (
     Entry,
@@ -42,9 +41,6 @@ from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
-
-if TYPE_CHECKING:
-    from rtchat.core.selector.selector import Selector
 
 __all__ = ["Broker", "Confirm"]
 
@@ -89,7 +85,7 @@ class Broker:
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
-        selectors: The selectors of all subscriptions, by text: equal ones are the same.
+        selectors: The selectors of all subscriptions.
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
@@ -140,7 +136,7 @@ class Broker:
         self.heads = HeadCache()
         self.expiry = Expiry(self.cork)
         self.encoders: dict[tuple[str, Version], Encoder] = {}
-        self.selectors: WeakValueDictionary[str, Selector] = WeakValueDictionary()
+        self.selectors = Selectors(self.cork)
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
@@ -313,21 +309,6 @@ class Broker:
                 returned.setdefault(subscription.source, []).extend(entries)
         for source, entries in returned.items():
             source.returned(entries, requeue=True)
-
-    def selector(self, text: str) -> Selector:
-        """Return the selector of this text.
-
-        Raises:
-            ProtocolError: It is not valid, or over a limit of selectors.
-        """
-        selector = self.selectors.get(text)
-        if selector is None:
-            # Imported on first use, so that the start of the server does not pay for it.
-            from rtchat.core.selector.selector import Selector
-
-            self.cork.work += len(text)
-            selector = self.selectors[text] = Selector.parse(text)
-        return selector
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
         """Return a new encoder for this subscription id and version; cached if the id is short."""

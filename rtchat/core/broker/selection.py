@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from rtchat.core.broker.encoder import selectable_headers
 from rtchat.core.broker.message import Message
@@ -11,7 +12,7 @@ from rtchat.core.flow.outbound import Cork
 if TYPE_CHECKING:
     from rtchat.core.selector.selector import Selector
 
-__all__ = ["LOOK_WORK", "selects"]
+__all__ = ["LOOK_WORK", "Selectors", "selects"]
 
 LOOK_WORK = 2
 """What it costs a turn to look at a message that is passed over, whether by a selector or not."""
@@ -37,3 +38,35 @@ def selects(selector: Selector, message: Message, cork: Cork, deliveries: int = 
         cork.work += _HEADERS_WORK
         memo = cork.memo = message, deliveries, selector.HEADERS(headers)
     return selector.condition(memo[2]) is True
+
+
+class Selectors:
+    """The selectors in use, by text: equal ones are the same, and take memory once.
+
+    Args:
+        cork: The cork of the server, which counts the work of parsing.
+    """
+
+    __slots__ = ("_by_text", "_cork")
+
+    def __init__(self, cork: Cork) -> None:
+        self._cork = cork
+        self._by_text: WeakValueDictionary[str, Selector] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._by_text)
+
+    def get(self, text: str) -> Selector:
+        """Return the selector of a text.
+
+        Raises:
+            ProtocolError: It is not valid, or over a limit of selectors.
+        """
+        selector = self._by_text.get(text)
+        if selector is None:
+            # Imported on first use, so that the start of the server does not pay for it.
+            from rtchat.core.selector.selector import Selector
+
+            self._cork.work += len(text)
+            selector = self._by_text[text] = Selector.parse(text)
+        return selector

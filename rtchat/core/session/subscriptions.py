@@ -155,7 +155,7 @@ class Subscriptions:
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
-        options = subscribe_options(frame, self._limits, self._broker.selector)
+        options = subscribe_options(frame, self._limits, self._broker.selectors.get)
         self.open(subscription_id, destination, options, confirm)
 
     def unsubscribe(self, frame: Frame) -> None:

@@ -111,7 +111,7 @@ def test_a_thousand_long_selectors_are_refused(server: Server, selector: str) ->
         number += 1
         client.say("SUBSCRIBE", id=str(number), destination="/topic/t", selector=selector)
     assert client.close_reason is CloseReason.LIMIT
-    assert number - 1 <= 30_000 // server.broker.selector(selector).steps
+    assert number - 1 <= 30_000 // server.broker.selectors.get(selector).steps
 
 
 def test_equal_selectors_are_one(server: Server) -> None:
