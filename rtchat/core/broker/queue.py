@@ -24,6 +24,9 @@ __all__ = ["Queue", "QueueOwner"]
 _seq_of = attrgetter("seq")
 _RETURN_WORK = 4
 
+_QUEUE_BYTES = 1408
+"""What a queue takes, without its name, messages and consumers."""
+
 
 class QueueOwner(Protocol):
     """What a queue needs of the broker."""
@@ -65,9 +68,11 @@ class Queue:
         owner: The broker.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         store: Stores messages that have to survive the process.
+        creator: The id of the session that creates it, or "".
 
     Attributes:
         bytes: The size of all messages in bytes, unacknowledged ones included.
+        creator: As above.
     """
 
     __slots__ = (
@@ -84,6 +89,7 @@ class Queue:
         "_store",
         "_was_full",
         "bytes",
+        "creator",
         "name",
     )
 
@@ -94,8 +100,10 @@ class Queue:
         owner: QueueOwner,
         cork: Cork,
         store: QueueStore = NO_STORE,
+        creator: str = "",
     ) -> None:
         self.name = name
+        self.creator = creator
         self.bytes = 0
         self._limits = limits
         self._owner = owner
@@ -112,6 +120,11 @@ class Queue:
         self._was_full = False
         if store is not NO_STORE:
             self._load()
+
+    @property
+    def cost_bytes(self) -> int:
+        """What the queue takes without messages."""
+        return _QUEUE_BYTES + len(self.name)
 
     def __len__(self) -> int:
         """Return the number of messages, unacknowledged ones included."""

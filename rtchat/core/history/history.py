@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -44,6 +44,29 @@ class HistoryOwner(Protocol):
         """Called when retention has removed the last message of a stream."""
 
 
+class _Reading:
+    """A page that is being read, and who waits for it.
+
+    Attributes:
+        end: The offset at which the part ends that is being read.
+        readers: The offset that each wants, and what to call.
+    """
+
+    __slots__ = ("end", "readers")
+
+    def __init__(self, end: int, readers: list[tuple[int, Callable[[int, str], None]]]) -> None:
+        self.end = end
+        self.readers = readers
+
+    def answer(self, readable: Collection[int] | None, problem: str) -> None:
+        """Call each with the first offset that could be read; None stands for the one it wants."""
+        for offset, done in self.readers:
+            found = offset
+            if readable is not None:
+                found = min((one for one in readable if one >= offset), default=self.end)
+            done(found, problem)
+
+
 class History:
     """The streams of all destinations with a history.
 
@@ -70,6 +93,7 @@ class History:
         "_overgrown",
         "_owner",
         "_pages",
+        "_reading",
         "_replays",
         "_store",
         "_stored",
@@ -105,6 +129,7 @@ class History:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
         self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
+        self._reading: dict[tuple[int, int], _Reading] = {}
         self._eviction = EvictionOrder()
         self.evicted = 0
         self._is_trimming = False
@@ -300,7 +325,7 @@ class History:
         return self._pages.get(stream, offset)
 
     def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
-        """Read the page that contains a message into the page cache.
+        """Read the page that contains a message into the page cache, once for all who wait for it.
 
         Args:
             stream: The stream.
@@ -311,18 +336,25 @@ class History:
                 end.
         """
         page = offset // PAGE_MESSAGES
+        number = stream.number
+        others = self._reading.get((number, page))
+        if others is not None and offset < others.end:
+            others.readers.append((offset, done))
+            return
         first = max(page * PAGE_MESSAGES, stream.first)
         end = min((page + 1) * PAGE_MESSAGES, stream.next)
-        number = stream.number
+        reading = self._reading[number, page] = _Reading(end, [(offset, done)])
 
         def take(rows: Sequence[Row], problem: str) -> None:
+            if self._reading.get((number, page)) is reading:
+                del self._reading[number, page]
             if stream.number != number:  # evicted meanwhile: the rows are of the past
-                done(offset, "")
+                reading.answer(None, "")
                 return
             if problem:
                 now = self._owner.cork.ticks
                 if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
-                    done(offset, problem)
+                    reading.answer(None, problem)
                     return
                 # It is no passing trouble: without this page the rest comes, and new messages.
             else:
@@ -338,7 +370,7 @@ class History:
                 stream.damaged_pages.add(page)
             else:
                 stream.note_damage(page, max(first, stream.first), end, readable)
-            done(min((one for one in readable if one >= offset), default=end), "")
+            reading.answer(readable, "")
 
         self._store.read(number, first, end, take)
 

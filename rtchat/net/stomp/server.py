@@ -13,8 +13,6 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.memory import MemoryPressure
-from rtchat.core.flow.outbound import HIGH_WATER_BYTES
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
@@ -22,16 +20,19 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
 from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
-from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
-from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
+from rtchat.net.connection.writer import ConnectionWriter
+from rtchat.net.stomp.backlogs import BacklogWatch, too_much_waits
 from rtchat.net.stomp.close_codes import CLOSE_CODES
 from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
+from rtchat.net.stomp.incomplete_frames import IncompleteFrames
 from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, ReadClient
+from rtchat.net.stomp.relief import Relief
 from rtchat.net.stomp.session_log import SessionLog
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
@@ -41,9 +42,6 @@ CLOSE_GRACE_S = 5.0
 
 SLOW_PUBLISHER_S = 0.1
 """How long reading from a publisher pauses after each read while memory is nearly used up."""
-
-_HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
-"""A client with a smaller backlog may be a consumer that empties full queues; it is spared."""
 
 
 class StompProtocol(ReadClient, Protocol):
@@ -87,6 +85,7 @@ class StompProtocol(ReadClient, Protocol):
         writer.watched_bytes = factory.backlogs.watched_bytes
         writer.on_backlog = self._backlog_grew
         self.session = Session(factory.broker, factory.limits, writer, self)
+        self.session.parser.on_held = self._frame_incomplete
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
@@ -96,30 +95,31 @@ class StompProtocol(ReadClient, Protocol):
         budget = broker.budget
         with broker.turn as turn:
             self.heard_s = turn.ticks
-            used_before = budget.used
+            used_before = budget.used - budget.held
             try:
                 self.session.receive(data)
             except Exception:
                 self._handle_bug()
-            # What stays in queues and transactions; backlogs are known only after the flush.
+            # What stays in queues; backlogs are known only after the flush.
             left_behind = budget.used - used_before
-        if budget.used >= budget.near_bytes or self.factory.memory_pressure.growth:
+        if budget.used >= budget.near_bytes or self.factory.relief.growth:
             self._note_memory(left_behind)
 
     def _note_memory(self, left_behind: int) -> None:
         """Act if memory is nearly used up after a turn of this client."""
-        budget, pressure = self.factory.broker.budget, self.factory.memory_pressure
+        budget = self.factory.broker.budget
         if budget.used >= budget.near_bytes:
-            self.factory.note_memory_growth(self, left_behind)
+            self.factory.relief.note_growth(self, left_behind - budget.held)
             if self.session.has_published:
                 self._slow_down()
-        elif pressure.growth:
-            pressure.growth.clear()
+        else:
+            self.factory.relief.note_ease()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
-        self.factory.memory_pressure.growth.pop(self, None)
+        self.factory.relief.forget(self)
+        self.factory.incomplete_frames.forget(self)
         self.factory.backlogs.forget(self)
         self._cancel_timers()
         self.factory.broker.cork.turns.leave(self._go_on)
@@ -168,30 +168,13 @@ class StompProtocol(ReadClient, Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes wait for this client."""
-        return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
-
-    def close_for_backlog(self) -> None:
-        """Close, because memory is used up and this client has the largest backlog."""
-        held, budget = self.held_bytes, self.factory.broker.budget
-        used = budget.used
-        self.close_as_slow(too_slow_by_far(held, used, budget.max_bytes))
+        """How many bytes are held for this client: what waits for it, and all else."""
+        return self._writer.waiting_bytes + self.session.holding.bytes
 
     def close_as_slow(self, problem: LimitExceeded) -> None:
         """Drop the backlog, and end the session."""
         self._writer.discard_backlog()
         self.session.fail(problem, reason=CloseReason.SLOW)
-
-    def close_for_memory_growth(self, left_behind: int) -> None:
-        """Close, because memory is used up and this client goes on filling it.
-
-        Args:
-            left_behind: How many bytes it added to queues and transactions meanwhile.
-        """
-        budget = self.factory.broker.budget
-        problem = too_much_added(left_behind, budget.used, budget.max_bytes)
-        with self.factory.broker.turn:
-            self.session.fail(problem)
 
     # Called by its heart-beats
 
@@ -248,7 +231,7 @@ class StompProtocol(ReadClient, Protocol):
         """Take the next turn; return its work."""
         broker = self.factory.broker
         with broker.turn as turn:
-            used_before = broker.budget.used
+            used_before = broker.budget.used - broker.budget.held
             self.resume_session()
             left_behind = broker.budget.used - used_before
         self._note_memory(left_behind)
@@ -352,6 +335,9 @@ class StompProtocol(ReadClient, Protocol):
         unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
         self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
 
+    def _frame_incomplete(self) -> None:
+        self.factory.incomplete_frames.watch(self)
+
     def _backlog_grew(self) -> None:
         self.factory.backlogs.note(self)
 
@@ -376,7 +362,7 @@ class StompFactory(Drain[StompProtocol], Factory):
     Attributes:
         log: Writes about the clients.
         protocols: The connected clients.
-        memory_pressure: Chooses the client to close when memory is used up.
+        relief: Closes clients when memory is used up.
     """
 
     noisy = False
@@ -396,8 +382,9 @@ class StompFactory(Drain[StompProtocol], Factory):
         self.liveness = Liveness(clock)
         self.backlogs = BacklogWatch(broker, limits, clock, lines)
         self.protocols: set[StompProtocol] = set()
-        self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
-        broker.budget.on_over = self._relieve
+        self.incomplete_frames = IncompleteFrames(broker, limits, clock)
+        self.relief = Relief(broker, self.protocols)
+        broker.budget.on_over = self.relief.relieve
         broker.turn.seconds = clock.seconds
         broker.turn.turns.call_soon = partial(clock.callLater, 0)
 
@@ -415,18 +402,3 @@ class StompFactory(Drain[StompProtocol], Factory):
             read are aborted.
         """
         return self.drain(StompProtocol.shut_down)
-
-    def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
-        """Note what a client's turn has added; close the client that added most, if need be."""
-        if left_behind <= 0 or protocol.session.is_closed:
-            return
-        worst = self.memory_pressure.note_growth(protocol, left_behind)
-        if worst is not None:
-            worst[0].close_for_memory_growth(worst[1])
-
-    def _relieve(self) -> None:
-        """Close the client with the largest backlog, if backlogs are why memory is used up."""
-        backlogs = {protocol: protocol.held_bytes for protocol in self.protocols}
-        worst = self.memory_pressure.largest_backlog(backlogs, _HARMLESS_BYTES)
-        if worst is not None:
-            worst.close_for_backlog()
