@@ -25,7 +25,7 @@ Serve = Callable[..., Server]
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "js"
 FORMS = (
-    [{"more": 3000, "length": 4000}, {"more": 300, "length": 50_000, "seed": 2}]
+    [{"more": 2000, "length": 4000}, {"more": 50, "length": 16_000, "seed": 2}]
     if IS_SOAK
     else [{"more": 0, "length": 2500}]
 )
