@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
@@ -21,12 +22,13 @@ from rtchat.config.schema import ChatIni
 from rtchat.config.values import URL_SEGMENT, filled_text
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind, split_composite
-from rtchat.core.broker.events import BrokerEvents
+from rtchat.core.broker.events import BrokerEvents, HeldByQueue
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
 from rtchat.server.access import AccessPart
+from rtchat.server.front_proxy import FrontProxyPart
 from rtchat.server.part import Check, Checks, Gauges, Part, Server
 from rtchat.server.web import WebPart
 from rtchat.server.websocket import WebSocketPart
@@ -37,6 +39,10 @@ __all__ = ["BrokerPart", "BrokerSettings", "StompWebSocketPart"]
 _log = Logger(__package__)
 
 _EXPIRE_EVERY_S = 1.0
+
+_QUIET_S = 60.0
+"""After a line about dead letters that were removed, those that follow within this time share the
+next one."""
 
 
 _COPIED_TO = (DestinationKind.QUEUE, DestinationKind.TOPIC)
@@ -92,8 +98,13 @@ class BrokerPart(Part[BrokerSettings], Service):
     def __init__(self, settings: BrokerSettings, server: Server) -> None:
         super().__init__(settings, server)
         self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
-        self.broker.events.add(QueueLog())
-        self.factory = StompFactory(self.broker, settings.session, server.clock)
+        self.broker.events.add(QueueLog(server.clock))
+        self.factory = StompFactory(
+            self.broker,
+            settings.session,
+            server.clock,
+            fronts=server.part(FrontProxyPart).settings.trusted,
+        )
         # Twisted's TimerService does the same; its module is a twentieth of the whole start.
         self._loop = LoopingCall(self._expire)
         self._loop.clock = server.clock
@@ -122,6 +133,7 @@ class BrokerPart(Part[BrokerSettings], Service):
             "queues": lambda: broker.statistics.queue_count,
             "queued_messages": lambda: broker.statistics.queued_count,
             "held_bytes": lambda: broker.budget.used,
+            "dead_letters_dropped": lambda: broker.statistics.dead_letters_dropped,
             "messages": lambda: broker.publishing.message_count,
         }
 
@@ -190,7 +202,17 @@ def quarter_of_memory() -> int:
 
 
 class QueueLog(BrokerEvents):
-    """Logs what the operator should know about queues."""
+    """Logs what the operator should know about queues.
+
+    Args:
+        clock: Where the time between two lines about dead letters runs.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._quiet: IDelayedCall | None = None
+        self._dropped = 0  # dead letters that were removed since the last line about that
+        self._fullest = ""
 
     @override
     def queue_full(self, destination: str, messages: int, size: int) -> None:
@@ -211,6 +233,41 @@ class QueueLog(BrokerEvents):
             messages=messages,
             bytes=size,
         )
+
+    @override
+    def memory_short(self, used: int, max_bytes: int, largest: Sequence[HeldByQueue]) -> None:
+        queues = ", ".join(
+            f"{escaped(queue.destination)} ({queue.bytes} bytes in {queue.messages} messages, "
+            f"{queue.consumers} consumers)"
+            for queue in largest
+        )
+        _log.warn(
+            "memory is nearly used up: {used} of {max_bytes} bytes, the limit is "
+            "memory.max_bytes in [broker]. The largest queues: {queues}. Publishers to queues that "
+            "fill it are slowed down, others are not",
+            used=used,
+            max_bytes=max_bytes,
+            queues=queues or "none, it is what clients have yet to read",
+        )
+
+    @override
+    def dead_letters_dropped(self, destination: str, count: int, messages: int, size: int) -> None:
+        self._dropped += count
+        self._fullest = f"{escaped(destination)} ({messages} messages, {size} bytes)"
+        if self._quiet is None:
+            self._say_dropped()
+
+    def _say_dropped(self) -> None:
+        self._quiet = None
+        if self._dropped:
+            _log.warn(
+                "{queue} is full: {count} dead letters were removed to make room for others, the "
+                "oldest ones. The limits are queue.max_messages and queue.max_bytes in [broker]",
+                queue=self._fullest,
+                count=self._dropped,
+            )
+            self._dropped = 0
+            self._quiet = self._clock.callLater(_QUIET_S, self._say_dropped)
 
     @override
     def dead_lettered(self, destination: str, messages: int, size: int) -> None:

@@ -111,7 +111,10 @@ class RecordingTransport:
         pauses: How often reading was paused.
         delays_s: How long the client had to wait each time that it was too fast.
         session: The session that goes on when its wait is over, None to leave it waiting.
+        source: Where the client comes from; "" is unknown.
     """
+
+    source = ""
 
     def __init__(self) -> None:
         self.opened: list[HeartBeat] = []

@@ -7,6 +7,7 @@ from functools import partial
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
+from rtchat.core.broker.crowding import Crowding
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
@@ -33,7 +34,7 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.broker.waiting import WaitingLines
-from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.memory import Budget, Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
@@ -71,6 +72,7 @@ class Broker:
         budget: The memory budget.
         congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
+        crowding: Which queues are why memory is nearly used up.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
         full_queues: The full queues, and who has to wait for them.
@@ -94,6 +96,7 @@ class Broker:
         "budget",
         "congestion",
         "cork",
+        "crowding",
         "encoders",
         "epoch",
         "events",
@@ -131,6 +134,7 @@ class Broker:
         self.queues: dict[str, Queue] = {}
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
+        self.crowding = Crowding(self.budget, self.queues, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
@@ -314,12 +318,21 @@ class Broker:
         self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
+        self.crowding.tick()
 
     # Called by queues and providers
 
-    def account(self, change: int) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget."""
-        self.budget.used += change
+    def account(self, change: int, place: Growing | None = None) -> None:
+        """Add a number of bytes, which may be negative, to the memory budget.
+
+        Args:
+            change: The number of bytes.
+            place: What has grown, if it is the work of a publisher.
+        """
+        budget = self.budget
+        budget.used += change
+        if place is not None and budget.used >= budget.near_bytes:
+            budget.note_grown(place, change)
 
     def new_topic(self, name: str, max_backlog_bytes: int) -> Topic:
         """Return a topic without subscriptions.
@@ -343,7 +356,10 @@ class Broker:
         """Move a message to the dead-letter queue.
 
         Messages of a dead-letter queue are not moved: one that was delivered too often stays
-        there, and one that was rejected for good is dropped.
+        there, and one that was rejected for good is dropped. A full dead-letter queue loses its
+        oldest messages, so that no consumer has to wait until an operator looks at it. If
+        consumers have all of them, it may grow to twice its limits; then it is the message that
+        is lost.
 
         Args:
             queue: The queue of the message.
@@ -358,9 +374,21 @@ class Broker:
         name = _DEAD_LETTERS + queue.name.removeprefix(DestinationKind.QUEUE.value)
         dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
         target = self._queue(name)
-        target.put(dead)
-        for listener in self.events.dead_lettered:
-            listener(name, len(target), target.bytes)
+        dropped = 0
+        while target.is_full and target.drop_oldest():
+            dropped += 1
+        if target.is_doubly_full:
+            dropped += 1
+        else:
+            target.put(dead)
+            if target in self.budget.grown:  # its bytes were there before, in another queue
+                self.budget.note_grown(target, -dead.size)
+            for listener in self.events.dead_lettered:
+                listener(name, len(target), target.bytes)
+        if dropped:
+            self.statistics.dead_letters_dropped += dropped
+            for dropping in self.events.dead_letters_dropped:
+                dropping(name, dropped, len(target), target.bytes)
         return True
 
     # Small helpers

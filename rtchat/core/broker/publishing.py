@@ -98,7 +98,7 @@ class Publishing:
                 return queue.name
         return self._congestion.place_to_wait(route, publisher) if self._congested else ""
 
-    def check(self, route: Route, frame: Frame) -> None:
+    def check(self, frame: Frame) -> None:
         """Check a SEND without publishing it.
 
         Raises:
@@ -106,8 +106,6 @@ class Publishing:
         """
         if "expiration" in frame.headers:
             time_to_live_ms(frame)
-        for target in route.targets:
-            target.admit()
 
     def publish_plain(self, route: Route, frame: Frame, publisher: Sender | None = None) -> str:
         """Publish a plain SEND; a fast path of :meth:`publish`.
@@ -221,9 +219,7 @@ class Publishing:
             frame = with_expires(frame, self._cork.now)
             headers = frame.headers
         if route.storage is not None:
-            for target in route.targets:
-                target.admit()
-            steps = self._steps(route, frame, reply_to, sender)
+            steps = self._steps(route, frame, reply_to, sender, publisher)
             if steps:
                 route.storage.commit(steps, publisher, frame)
             return bool(steps) and len(route.targets) > 1
@@ -259,9 +255,6 @@ class Publishing:
         sends = [part for part in parts if isinstance(part, Publication)]
         targets = [target for send in sends for target in send.route.targets]
         storage = common_storage(targets)
-        if storage is not None:
-            for target in targets:
-                target.admit()
         steps: list[Step] = []
         for part in parts:
             if isinstance(part, Publication):
@@ -270,7 +263,7 @@ class Publishing:
                     self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
                     frame = with_expires(frame, self._cork.now)
-                steps += self._steps(part.route, frame, part.reply_to, part.sender)
+                steps += self._steps(part.route, frame, part.reply_to, part.sender, publisher)
             else:
                 steps.append(part)
         if storage is not None:
@@ -293,10 +286,18 @@ class Publishing:
         return not target.drops_expired and message.is_expired(self._cork.now)
 
     def _steps(
-        self, route: Route, frame: Frame, reply_to: str, sender: Principal | None
+        self,
+        route: Route,
+        frame: Frame,
+        reply_to: str,
+        sender: Principal | None,
+        publisher: Publisher | None,
     ) -> list[Step]:
         """Return the steps of a SEND: messages to store, and functions that deliver the others."""
         steps: list[Step] = []
+        client = ""
+        if publisher is not None:  # as client_key() does
+            client = f"user {publisher.user}" if publisher.user else publisher.source
         self.message_count += 1
         message_id = f"{self._epoch}-{self.message_count}"
         for target in route.targets:
@@ -306,6 +307,7 @@ class Publishing:
             if target.storage is None:
                 steps.append(partial(_put_or_fail, target, message, sender))
             else:
+                target.admit(client)
                 steps.append(target.stored(message, sender))
         return steps
 

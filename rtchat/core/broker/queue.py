@@ -13,6 +13,7 @@ from rtchat.core.broker.message import Message
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.ready_messages import ReadyMessages
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
+from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
 
 __all__ = ["Queue", "QueueOwner"]
@@ -41,8 +42,13 @@ class QueueOwner(Protocol):
             Whether the queue has to remove the message.
         """
 
-    def account(self, change: int) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget."""
+    def account(self, change: int, place: Growing | None = None) -> None:
+        """Add a number of bytes, which may be negative, to the memory budget.
+
+        Args:
+            change: The number of bytes.
+            place: What has grown, if it is the work of a publisher.
+        """
 
 
 class Queue:
@@ -125,6 +131,11 @@ class Queue:
         return len(self._consumers)
 
     @property
+    def is_emptied(self) -> bool:
+        """Whether consumers take out what is put in."""
+        return bool(self._consumers)
+
+    @property
     def is_full(self) -> bool:
         """Whether publishers have to wait. If so, the owner is notified of capacity later."""
         limits = self._limits
@@ -175,7 +186,7 @@ class Queue:
         entry = Entry(message, self._seq, size)
         self._held += 1
         self.bytes += size
-        self._owner.account(size)
+        self._owner.account(size, self)
         if self._store is not NO_STORE and self._store.keeps(self.name, message):
             self._store.append(self.name, entry.seq, message, partial(self._restore, [entry]))
             return
@@ -197,7 +208,7 @@ class Queue:
         self._seq += count
         self._held += count
         self.bytes += size * count
-        self._owner.account(size * count)
+        self._owner.account(size * count, self)
         self._ready.append(entries)
         self.dispatch()
 
@@ -231,6 +242,14 @@ class Queue:
         else:
             self.dispatch()
         self._report_if_unused()
+
+    def drop_oldest(self) -> bool:
+        """Remove the oldest message that no consumer has; return whether there was one."""
+        entry = self._ready.take_oldest()
+        if entry is None:
+            return False
+        self._forget([entry])
+        return True
 
     def expire(self) -> None:
         """Remove expired messages, which may have no consumer that would find them."""

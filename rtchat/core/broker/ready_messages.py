@@ -65,6 +65,17 @@ class ReadyMessages:
                 return entry
         return None
 
+    def take_oldest(self) -> Entry | None:
+        """Remove and return the message that was sent first, whatever its priority, or None."""
+        if not self._levels:
+            return None
+        level = min(self._levels, key=_Level.oldest_seq)
+        entry = level.take_oldest()
+        self.count -= 1
+        if not len(level):
+            self._levels.remove(level)
+        return entry
+
     def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
         """Return the first message after a place; the arguments are those of ``Queue``."""
         for level in self._levels:
@@ -121,6 +132,14 @@ class _Level:
         else:
             self.entries = sorted(returned + waiting, key=_seq_of)
         self.head = 0
+
+    def oldest_seq(self) -> int:
+        return self.entries[self.head].seq
+
+    def take_oldest(self) -> Entry:
+        entry = self.entries[self.head]
+        self._drop_head()
+        return entry
 
     def take_first(self, consumer: Subscription) -> Entry | None:
         if consumer.options.selector is None:

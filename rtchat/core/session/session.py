@@ -16,13 +16,14 @@ from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.outbound import Outbound
-from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
 from rtchat.core.session.holder import DeliveryHolder
+from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
     check_body,
@@ -45,7 +46,7 @@ __all__ = ["Session"]
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
 
-class Session(DeliveryHolder):
+class Session(DeliveryHolder, TokenTaker):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -58,8 +59,7 @@ class Session(DeliveryHolder):
         broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
         id: The ``session`` header of CONNECTED.
-        login: The ``login`` header of CONNECT, or "".
-        user: The name of the authenticated user; "" means anonymous.
+        login, user, source: See :class:`~rtchat.core.broker.principal.Principal`.
         state: The state, which decides which commands are allowed.
         is_closed: Whether the session has ended; the connection may still be open.
         is_lost: Whether the connection broke without a DISCONNECT: the client may soon be back.
@@ -71,7 +71,6 @@ class Session(DeliveryHolder):
 
     __slots__ = (
         "_acts",
-        "_bucket",
         "_held",
         "_is_pausing",
         "_ledger",
@@ -87,6 +86,7 @@ class Session(DeliveryHolder):
         "is_lost",
         "login",
         "parser",
+        "source",
         "state",
         "subscriptions",
         "transactions",
@@ -100,6 +100,7 @@ class Session(DeliveryHolder):
         self.id = broker.next_session_id()
         self.login = ""
         self.user = ""
+        self.source = ""
         self.state = State.NEW
         self.is_closed = False
         self.is_lost = False
@@ -113,7 +114,9 @@ class Session(DeliveryHolder):
         self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
         self.transactions = Transactions(limits, broker.account)
         self._acts = _COMMANDS[State.NEW]
-        self._bucket: TokenBucket | None = None
+        self.message_rate: Rate | None = None
+        self.subscription_rate: Rate | None = None
+        self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
@@ -165,7 +168,7 @@ class Session(DeliveryHolder):
                 # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
-                if type(route) is not Route or self._bucket is not None:
+                if type(route) is not Route or self.message_rate is not None:
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # an error in a later ACK must not refer to this one
@@ -242,6 +245,7 @@ class Session(DeliveryHolder):
         if self._held is not None:
             self._held = None
             broker.waiting.leave(self)
+            self.give_token_back()
         # End all subscriptions before returning their messages: none may come back here.
         ended = self.subscriptions.end_all()
         for name in self.transactions.names():
@@ -313,11 +317,14 @@ class Session(DeliveryHolder):
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
         """Apply what the broker's gates grant; a gate may refuse the session with an error."""
+        self.source = self._transport.source
         for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
             if admission.rate is not None:
-                self._bucket = admission.rate
+                self.message_rate = admission.rate
                 self._acts = _RATED
+            if admission.subscription_rate is not None:
+                self.subscription_rate = admission.subscription_rate
 
     def _send_message(self, frame: Frame) -> None:
         headers = frame.headers
@@ -339,7 +346,7 @@ class Session(DeliveryHolder):
                 self.wait_for_storage(is_done=True)
             return
         self.transactions.check(transaction)
-        broker.publishing.check(route, frame)
+        broker.publishing.check(frame)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
 
@@ -362,20 +369,6 @@ class Session(DeliveryHolder):
             if head is not None and route.is_small and head.size <= MAX_HEAD_BYTES:
                 head.route = route
         return route
-
-    def _send_at_rate(self, frame: Frame) -> None:
-        """Process a SEND, or raise ``TooFast`` if it exceeds the rate limit."""
-        bucket = self._bucket
-        assert bucket is not None  # otherwise SEND is handled by _send_message
-        if delay_s := bucket.wait_s(self.broker.cork.now):
-            raise TooFast(delay_s)
-        try:
-            self._send_message(frame)
-        except MustWait as wait:
-            if wait.is_done:
-                bucket.take()
-            raise
-        bucket.take()
 
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
@@ -446,4 +439,4 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
-_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_at_rate}
+_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session.send_at_rate}

@@ -58,12 +58,19 @@ class Transactions:
 
     Args:
         limits: The limits on the number and size of transactions.
-        account: Called with each change in the number of bytes in open transactions.
+        account: Called with each change in the number of bytes in open transactions, and with
+            this object if they have grown.
+
+    Attributes:
+        bytes: The size of all messages in open transactions.
     """
 
-    __slots__ = ("_account", "_limits", "_open")
+    __slots__ = ("_account", "_limits", "_open", "bytes")
 
-    def __init__(self, limits: Limits, account: Callable[[int], None]) -> None:
+    is_emptied = True  # by COMMIT and ABORT
+
+    def __init__(self, limits: Limits, account: Callable[..., None]) -> None:
+        self.bytes = 0
         self._limits = limits
         self._account = account
         self._open: dict[str, list[Action]] = {}
@@ -105,7 +112,8 @@ class Transactions:
         """Add an action to a transaction; call :meth:`check` before."""
         self._open[name].append(action)
         if not isinstance(action, Acknowledgement):
-            self._account(action.size)
+            self.bytes += action.size
+            self._account(action.size, self)
 
     def actions(self, name: str) -> list[Action]:
         """Return the actions of a transaction, in order.
@@ -126,9 +134,9 @@ class Transactions:
         """
         actions = self.actions(name)
         del self._open[name]
-        self._account(
-            -sum(action.size for action in actions if not isinstance(action, Acknowledgement))
-        )
+        size = sum(action.size for action in actions if not isinstance(action, Acknowledgement))
+        self.bytes -= size
+        self._account(-size)
         return actions
 
     def reserved(self) -> Iterator[tuple[Subscription, int]]:

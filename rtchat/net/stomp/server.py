@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -13,9 +14,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from rtchat.core.access.addresses import AddressList, source_key
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.memory import MemoryPressure
-from rtchat.core.flow.outbound import HIGH_WATER_BYTES
+from rtchat.core.flow.memory import Growing
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
@@ -26,10 +27,11 @@ from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
 from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
-from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
+from rtchat.net.stomp.backlogs import BacklogWatch, too_much_waits
 from rtchat.net.stomp.close_codes import CLOSE_CODES
 from rtchat.net.stomp.goodbye import has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
+from rtchat.net.stomp.memory_watch import MemoryWatch
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
 
@@ -39,10 +41,11 @@ CLOSE_GRACE_S = 5.0
 """How long a client may take none of its last bytes before the connection is aborted."""
 
 SLOW_PUBLISHER_S = 0.1
-"""How long reading from a publisher pauses after each read while memory is nearly used up."""
+"""How long reading from a publisher pauses after each read that fills memory further while it is
+nearly used up."""
 
-_HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
-"""A client with a smaller backlog may be a consumer that empties full queues; it is spared."""
+
+_NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
 
 class StompProtocol(Protocol):
@@ -98,19 +101,18 @@ class StompProtocol(Protocol):
                 self.session.receive(data)
             except Exception:
                 self._handle_bug()
-            # What stays in queues and transactions; backlogs are known only after the flush.
-            left_behind = budget.used - used_before
+            # Taken before the flush, which lets others go on; backlogs are known only after it.
+            grown = budget.take_grown() if budget.grown else _NOTHING
         if budget.used >= budget.near_bytes:
-            self.factory.note_memory_growth(self, left_behind)
-            if self.session.has_published:
-                self._slow_down()
-        elif self.factory.memory_pressure.growth:
-            self.factory.memory_pressure.growth.clear()
+            self.factory.memory.note_turn(self, grown, budget.used - used_before)
+            self.factory.memory.close_worst()
+        elif self.factory.memory.pressure.growth:
+            self.factory.memory.pressure.growth.clear()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
-        self.factory.memory_pressure.growth.pop(self, None)
+        self.factory.memory.forget(self)
         self.factory.backlogs.forget(self)
         self._cancel_timers()
         self._writer.stopProducing()
@@ -166,27 +168,10 @@ class StompProtocol(Protocol):
         """How many bytes wait for this client."""
         return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
 
-    def close_for_backlog(self) -> None:
-        """Close, because memory is used up and this client has the largest backlog."""
-        held, budget = self.held_bytes, self.factory.broker.budget
-        used = budget.used
-        self.close_as_slow(too_slow_by_far(held, used, budget.max_bytes))
-
     def close_as_slow(self, problem: LimitExceeded) -> None:
         """Drop the backlog, and end the session."""
         self._writer.discard_backlog()
         self.session.fail(problem, reason=CloseReason.SLOW)
-
-    def close_for_memory_growth(self, left_behind: int) -> None:
-        """Close, because memory is used up and this client goes on filling it.
-
-        Args:
-            left_behind: How many bytes it added to queues and transactions meanwhile.
-        """
-        budget = self.factory.broker.budget
-        problem = too_much_added(left_behind, budget.used, budget.max_bytes)
-        with self.factory.broker.turn:
-            self.session.fail(problem)
 
     # Called by its heart-beats
 
@@ -214,6 +199,12 @@ class StompProtocol(Protocol):
         )
 
     # Called by the session
+
+    @property
+    def source(self) -> str:
+        """Where the client comes from; "" if that is unknown."""
+        source: str = self.factory.source_of(self._stream.getPeer())
+        return source
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
@@ -249,7 +240,7 @@ class StompProtocol(Protocol):
         if not self._is_rate_logged:
             self._is_rate_logged = True
             _log.info(
-                "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
+                "{peer}: session {id} sends faster than [rate] allows to its source or user; "
                 "it is read more slowly",
                 peer=self._peer,
                 id=self.session.id,
@@ -258,10 +249,16 @@ class StompProtocol(Protocol):
 
     def resume_session(self) -> None:
         """Resume the session where it had to wait, handling bugs as ``dataReceived`` does."""
+        budget = self.factory.broker.budget
+        others = budget.take_grown() if budget.grown else _NOTHING
         try:
             self.session.resume()
         except Exception:
             self._handle_bug()
+        if budget.grown:
+            self.factory.memory.note_turn(self, budget.take_grown(), 0)
+        for place, size in others.items():
+            budget.note_grown(place, size)
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are sent; abort if the client does not read them."""
@@ -333,9 +330,8 @@ class StompProtocol(Protocol):
         if not self._writer.waiting_bytes:
             self._writer.write_now(HEARTBEAT)
 
-    def _slow_down(self) -> None:
-        """Pause reading from a publisher after each read while memory is nearly used up."""
-        self.session.has_published = False
+    def slow_down(self) -> None:
+        """Read no more from the client for a moment."""
         if not self.session.is_closed and "memory" not in self._pauses:
             self._pause("memory")
             self._schedule(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
@@ -357,6 +353,7 @@ class StompProtocol(Protocol):
     def _resume_after_delay(self) -> None:
         with self.factory.broker.turn:
             self.resume_session()
+        self.factory.memory.close_worst()
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
@@ -395,28 +392,40 @@ class StompFactory(Drain[StompProtocol], Factory):
         broker: The broker of all clients.
         limits: The limits of each client.
         clock: Runs the timers, and becomes the broker's clock.
+        fronts: Front proxies, each of which passes many clients on: they are no source.
 
     Attributes:
         protocols: The connected clients.
-        memory_pressure: Chooses the client to close when memory is used up.
+        memory: Acts on clients while memory is nearly used up.
     """
 
     noisy = False
 
-    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        clock: IReactorTime,
+        fronts: AddressList | None = None,
+    ) -> None:
         self.broker = broker
+        self._fronts = fronts or AddressList()
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
         self.backlogs = BacklogWatch(broker, limits, clock)
         self.protocols: set[StompProtocol] = set()
-        self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
-        broker.budget.on_over = self._relieve
+        self.memory = MemoryWatch(broker, self.protocols)
         broker.turn.seconds = clock.seconds
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
         return StompProtocol(self)
+
+    def source_of(self, address: IAddress | None) -> str:
+        """Return the source that a client with this address counts for; "" is unknown."""
+        host: str | None = getattr(address, "host", None)
+        return "" if self._fronts and host in self._fronts else source_key(host)
 
     def shut_down(self) -> Deferred[None]:
         """End every session, and close its connection once what waits is out.
@@ -428,18 +437,3 @@ class StompFactory(Drain[StompProtocol], Factory):
             read are aborted.
         """
         return self.drain(StompProtocol.shut_down)
-
-    def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
-        """Note what a client's turn has added; close the client that added most, if need be."""
-        if left_behind <= 0 or protocol.session.is_closed:
-            return
-        worst = self.memory_pressure.note_growth(protocol, left_behind)
-        if worst is not None:
-            worst[0].close_for_memory_growth(worst[1])
-
-    def _relieve(self) -> None:
-        """Close the client with the largest backlog, if backlogs are why memory is used up."""
-        backlogs = {protocol: protocol.held_bytes for protocol in self.protocols}
-        worst = self.memory_pressure.largest_backlog(backlogs, _HARMLESS_BYTES)
-        if worst is not None:
-            worst.close_for_backlog()
