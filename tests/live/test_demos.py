@@ -431,9 +431,12 @@ def test_the_chat_page_links_what_a_rule_makes_usable(
 ) -> None:
     def links(*targets: str, rules: str = "", has_demos: bool = True) -> list[str]:
         there = gateway(*targets, rules=rules, has_demos=has_demos)
-        page = open_window(there.url, "Ada").page
-        page.wait_for_load_state("networkidle")
-        return page.locator("#demos a").all_inner_texts()
+        window = open_window(there.url, "Ada")
+        window.page.wait_for_load_state("networkidle")
+        names = window.page.locator("#demos a").all_inner_texts()
+        assert not window.close()
+        there.stop()
+        return names
 
     # The broker is what the chat page itself is for.
     assert links() == []

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import expect
 from support.browser import Window
+from support.examples import IS_SOAK
 from support.process import (
     TUTORIAL_HTTP,
     TUTORIAL_INI,
@@ -135,7 +136,7 @@ def test_the_send_button_sends_and_an_empty_message_is_none(
     expect(ada.page.locator("#log .message")).to_have_count(1)
 
 
-@pytest.mark.parametrize("end", ["killed", "stopped"])
+@pytest.mark.parametrize("end", ["killed", "stopped"] if IS_SOAK else ["killed"])
 def test_the_pages_survive_a_restart_and_nothing_typed_is_lost(
     tutorial: Server, open_window: OpenWindow, end: str
 ) -> None:

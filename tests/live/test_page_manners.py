@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from support.browser import Window, in_both_browsers_if_long
+from support.examples import IS_SOAK
 from support.focus import tab_stops
 from support.needs import require_package
 from support.process import ROOT, Server
@@ -479,8 +480,12 @@ def grave(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 375])
+_LOOKS = [(1280, "light"), (375, "dark")]
+if IS_SOAK:
+    _LOOKS += [(1280, "dark"), (375, "light")]
+
+
+@pytest.mark.parametrize("width,scheme", _LOOKS)
 def test_axe_finds_nothing_serious(
     serve: Serve, open_window: OpenWindow, scheme: str, width: int
 ) -> None:

@@ -292,7 +292,7 @@ def times(window: Window) -> list[str]:
     return found
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 @pytest.mark.parametrize("history", [IN_MEMORY, ""], ids=["kept", "not kept"])
 def test_no_clock_but_the_servers_is_shown(
     serve: Serve, open_with_clock: Callable[[str, str, float], Window], history: str

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
-from support.browser import Window, in_both_browsers, in_both_browsers_if_long
+from support.browser import Window, in_both_browsers_if_long
 from support.process import Server
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
@@ -18,7 +18,7 @@ Serve = Callable[..., Server]
 KEPT = "Only this window keeps private messages: they are gone when it is closed."
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_a_private_talk_survives_a_new_name_on_either_side(
     serve: Serve, open_window: OpenWindow
 ) -> None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import expect
 from support.browser import REBOUND_HOST, Window, in_both_browsers, in_both_browsers_if_long
-from support.process import Server
+from support.process import Server, until
 from support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
@@ -229,10 +229,17 @@ def test_stacked_marks_paint_over_nobody_else(serve: Serve, open_window: OpenWin
         around = [ada.line("above"), ada.line("below")]
         place = ada.line("between").locator(".message-text")
         place.evaluate("node => { node.style.width = '9rem'; }")
-        before = [line.screenshot() for line in around]
+        # What else changes here, such as the line of the last message read, has come to rest.
+        looks = [[line.screenshot() for line in around]]
+
+        def has_come_to_rest() -> bool:
+            looks.append([line.screenshot() for line in around])
+            return looks[-1] == looks[-2]
+
+        until("rest", has_come_to_rest, 20)
         # The marks stand in the place of a message that is there, so that nothing moves.
         place.evaluate("(node, text) => { node.textContent = text; }", zalgo)
-        assert [line.screenshot() for line in around] == before
+        assert [line.screenshot() for line in around] == looks[-1]
         # A name is no way around it.
         publish("Eve", "last")
         people = ada.page.locator("#rows .message-nick").first

@@ -161,6 +161,7 @@ class Window:
         self.url = url
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self._is_closed = False
         context.add_init_script(_WATCH)
         self.page: Page = context.new_page()
         self.page.set_default_timeout(15_000)
@@ -178,7 +179,10 @@ class Window:
         self.page.bring_to_front()
 
     def close(self) -> list[str]:
-        """Close the window; return what was not as it should be."""
+        """Close the window; return what was not as it should be, the first time."""
+        if self._is_closed:
+            return []
+        self._is_closed = True
         violations = self.page.evaluate("window.violations || []")
         self.context.close()
         own = urlsplit(self.url).netloc
