@@ -25,6 +25,7 @@ __all__ = [
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 
 _MAX_NAME = 253
+_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 # The name that pages request a Unix socket by. A letter comes first: unix:80 is a host and port.
 _SOCKET_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}", re.IGNORECASE)
@@ -201,7 +202,7 @@ def _refuse_odd_characters(text: str) -> None:
     """Reject characters that HOST:PORT never contains, before the text is split."""
     if not text.isascii():
         raise ValueError(f"{printable(text)} is not ASCII; write an international name as xn--…")
-    if any(character <= " " or character == "\x7f" for character in text):
+    if _SPACE_OR_CONTROL.search(text):
         raise ValueError(f"{printable(text)} has a space or control character")
     for character, reason in (
         ("*", "wildcards are not supported; write the whole host"),

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
@@ -22,7 +21,16 @@ from rtchat.net.connection.transport import StreamTransport, expect_life
 from rtchat.net.connection.window_watch import WindowWatch
 from rtchat.net.twisted_internals import held_bytes, is_plain_socket, socket_of
 
-__all__ = ["Liveness", "Silence", "Taken", "peek", "progress_of", "taken_by_peer", "unread_bytes"]
+__all__ = [
+    "Liveness",
+    "Silence",
+    "Taken",
+    "Taking",
+    "peek",
+    "progress_of",
+    "taken_by_peer",
+    "unread_bytes",
+]
 
 _SLOWEST_BYTES_PER_S = 32 * 1024
 """A peer that has everything may still be reading it, from its own buffers or a proxy's, at least
@@ -39,6 +47,7 @@ _INT = Struct("i")
 _TCP_INFO = getattr(socket, "TCP_INFO", 11)
 _BYTES_ACKED_AT = 120  # in struct tcp_info of Linux, since 4.1
 _UINT64 = Struct("=Q")
+_INFO_BYTES = _BYTES_ACKED_AT + _UINT64.size
 
 
 class Taken(NamedTuple):
@@ -52,6 +61,13 @@ class Taken(NamedTuple):
 
     total: int
     left: int
+
+
+class Taking(Protocol):
+    """A peer that takes bytes."""
+
+    def taken(self) -> Taken | None:
+        """Return what it has taken by now; see :func:`taken_by_peer`."""
 
 
 class Liveness:
@@ -101,15 +117,18 @@ def taken_by_peer(
     from fcntl import ioctl
     from termios import TIOCOUTQ
 
-    with suppress(OSError, ValueError):  # it is closed
+    # Asked for each connection that closes, and every few seconds for each silent one: a context
+    # manager would be a third of the cost.
+    try:
         left: int = _INT.unpack(ioctl(connection, TIOCOUTQ, bytes(_INT.size)))[0]
         if connection.family == socket.AF_UNIX:
             return Taken(drained_bytes - left, left + waiting_bytes)
-        size = _BYTES_ACKED_AT + _UINT64.size
-        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, size)
-        if len(info) == size:
-            return Taken(_UINT64.unpack_from(info, _BYTES_ACKED_AT)[0], left + waiting_bytes)
-    return None
+        info = connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
+    except (OSError, ValueError):  # it is closed
+        return None
+    if len(info) < _INFO_BYTES:
+        return None
+    return Taken(_UINT64.unpack_from(info, _BYTES_ACKED_AT)[0], left + waiting_bytes)
 
 
 def unread_bytes(transport: object) -> int:
@@ -139,6 +158,9 @@ def progress_of(transport: object, waiting_bytes: int) -> object:
     return taken_by_peer(transport, waiting_bytes), held_bytes(transport), waiting_bytes
 
 
+_NOTHING = Taken(0, 0)
+
+
 class Silence:
     """Judges a peer that was not heard for some time.
 
@@ -146,14 +168,14 @@ class Silence:
     may need to read them.
 
     Args:
-        measure: Returns what the peer has taken by now; see :func:`taken_by_peer`.
+        peer: Knows what the peer has taken.
     """
 
-    __slots__ = ("_heard_s", "_heard_total", "_last", "_measure", "_moved_s", "_took_s")
+    __slots__ = ("_heard_s", "_heard_total", "_last", "_moved_s", "_peer", "_took_s")
 
-    def __init__(self, measure: Callable[[], Taken | None]) -> None:
-        self._measure = measure
-        self._last = Taken(0, 0)
+    def __init__(self, peer: Taking) -> None:
+        self._peer = peer
+        self._last = _NOTHING
         self._took_s = -inf  # when it had taken something
         self._moved_s = -inf  # the same, while more than a few bytes waited
         self._heard_s = -inf
@@ -166,7 +188,7 @@ class Silence:
             now_s: The time.
             heard_s: When the peer was last heard.
         """
-        now, before = self._measure(), self._last
+        now, before = self._peer.taken(), self._last
         if now is None:
             return
         self._last = now

@@ -38,7 +38,19 @@ longer."""
 SLOW_UNSENT_BYTES = 128 * 1024
 """The same on a slow line: little stands before a ping."""
 
-_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_LIFE_OPTIONS = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", 60),
+            ("TCP_KEEPINTVL", 10),
+            ("TCP_KEEPCNT", 3),
+            ("TCP_USER_TIMEOUT", USER_TIMEOUT_S * 1000),
+        )
+        if hasattr(socket, name)  # not all systems have all of them
+    ),
+]
 
 
 class StreamTransport(Protocol):
@@ -129,13 +141,13 @@ def expect_life(connection: socket.socket) -> None:
     """
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    with suppress(OSError):  # some systems refuse this for a connection that is gone
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = {**_KEEP_ALIVE, "TCP_USER_TIMEOUT": USER_TIMEOUT_S * 1000}
-    for name, value in options.items():
-        if hasattr(socket, name):  # not all systems have all of them
-            with suppress(OSError):  # nor do all kernels that run Linux programs
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    for level, number, value in _LIFE_OPTIONS:
+        try:
+            connection.setsockopt(level, number, value)
+        except OSError:
+            # Some systems refuse this for a connection that is gone, and not all kernels that run
+            # Linux programs know all of them.
+            continue
 
 
 def set_up_port(port: object, *, is_http: bool) -> None:

@@ -58,7 +58,7 @@ class HeartBeats:
         if agreed.send_ms:
             self._wait_to_send()
         if agreed.receive_ms:
-            self._silence = Silence(client.taken)
+            self._silence = Silence(client)
             self._listen(self._allowed_s)
 
     def stop(self) -> None:

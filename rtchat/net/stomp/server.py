@@ -47,6 +47,9 @@ nearly used up."""
 
 _NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
+_NO_PAUSES: frozenset[str] = frozenset()
+"""One for all clients: an empty set takes 216 bytes."""
+
 
 class StompProtocol(Protocol):
     """One STOMP client, on TCP or on a WebSocket.
@@ -67,7 +70,7 @@ class StompProtocol(Protocol):
         # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
-        self._pauses: set[str] = set()  # the reasons why reading is paused
+        self._pauses = _NO_PAUSES  # the reasons why reading is paused
 
     @override
     def connectionMade(self) -> None:
@@ -279,7 +282,7 @@ class StompProtocol(Protocol):
                 why=reason.value,
                 text=text,
             )
-        for pause in list(self._pauses):
+        for pause in self._pauses:
             self._resume(pause)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
@@ -299,11 +302,11 @@ class StompProtocol(Protocol):
                 self.factory.liveness.pauses.watch(self._stream, self._gone, probe)
             else:
                 self._framed.on_gone = self._gone
-        self._pauses.add(why)
+        self._pauses |= {why}
 
     def _resume(self, why: str) -> None:
         if why in self._pauses:
-            self._pauses.discard(why)
+            self._pauses = self._pauses - {why} or _NO_PAUSES
             if not self._pauses:
                 # The silence was ours, not the client's.
                 self.heard_s = self._clock.seconds()

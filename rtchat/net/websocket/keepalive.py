@@ -108,7 +108,7 @@ class KeepAlive:
             return
         if self._timeout_s > 0:
             if self._silence is None:
-                self._silence = Silence(self._connection.taken)
+                self._silence = Silence(self._connection)
             self._silence.note(self._clock.seconds(), self.heard_s)
             if self._silence.left_bytes > _SLOW_BYTES:
                 self._connection.note_slow_line()

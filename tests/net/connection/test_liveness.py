@@ -21,10 +21,13 @@ class Peer:
     """A peer that was asked something at 0, and was heard before."""
 
     def __init__(self, total: int = 0, left: int = 0) -> None:
-        self.taken: Taken | None = Taken(total, left)
-        self.silence = Silence(lambda: self.taken)
+        self.has_taken: Taken | None = Taken(total, left)
+        self.silence = Silence(self)
         self.silence.note(-2, -10.0)
         self.silence.note(-1, -5.0)
+
+    def taken(self) -> Taken | None:
+        return self.has_taken
 
     def left_s(self, now_s: float) -> float:
         return self.silence.left_s(now_s, 0.0, ALLOWED_S, -5.0)
@@ -38,7 +41,7 @@ def test_without_a_byte_the_time_is_what_is_allowed() -> None:
 
 def test_where_the_system_does_not_say_the_time_is_what_is_allowed() -> None:
     peer = Peer()
-    peer.taken = None
+    peer.has_taken = None
     assert peer.left_s(19) == 1
     assert peer.left_s(21) == -1
 
@@ -46,7 +49,7 @@ def test_where_the_system_does_not_say_the_time_is_what_is_allowed() -> None:
 def test_a_peer_that_takes_bytes_lives_as_long_as_it_does() -> None:
     peer = Peer(0, 4 * MIB)
     for step in range(1, 10):
-        peer.taken = Taken(step * 400 * KIB, 4 * MIB - step * 400 * KIB)
+        peer.has_taken = Taken(step * 400 * KIB, 4 * MIB - step * 400 * KIB)
         assert peer.left_s(step * 20) > 0
     # Then it takes no more, though bytes wait.
     assert peer.left_s(200) <= 0
@@ -60,14 +63,14 @@ def test_a_peer_that_takes_nothing_of_what_waits_is_gone() -> None:
 def test_a_peer_whose_system_does_not_take_a_ping_is_gone_at_once() -> None:
     # However much was taken before: this is a machine that has vanished.
     peer = Peer(0, 0)
-    peer.taken = Taken(8 * MIB, 6)
+    peer.has_taken = Taken(8 * MIB, 6)
     peer.left_s(1)
     assert peer.left_s(40) <= 0
 
 
 def test_a_peer_that_has_taken_much_may_still_read_it() -> None:
     peer = Peer(0, 0)
-    peer.taken = Taken(4 * MIB, 0)
+    peer.has_taken = Taken(4 * MIB, 0)
     peer.silence.note(0, -5.0)
     # 128 s for 4 MiB at 32 KiB/s, and the time for an answer after it.
     assert peer.left_s(140) > 0
@@ -82,16 +85,16 @@ def test_what_a_peer_had_taken_before_it_was_heard_gives_it_no_time() -> None:
 def test_a_ping_that_a_system_takes_is_no_life_of_its_program() -> None:
     peer = Peer(0, 0)
     for ping in range(1, 5):
-        peer.taken = Taken(ping * 2, 2)
+        peer.has_taken = Taken(ping * 2, 2)
         peer.silence.note(ping * 5 - 1, -5.0)
-        peer.taken = Taken(ping * 2 + 2, 0)
+        peer.has_taken = Taken(ping * 2 + 2, 0)
         peer.silence.note(ping * 5, -5.0)
     assert peer.left_s(21) <= 0
 
 
 def test_the_time_to_read_has_an_end() -> None:
     peer = Peer(0, 0)
-    peer.taken = Taken(1 << 40, 0)
+    peer.has_taken = Taken(1 << 40, 0)
     assert peer.left_s(500) > 0
     assert peer.left_s(540) <= 0
 
