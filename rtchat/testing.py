@@ -175,6 +175,7 @@ class Client:
         )
         self._frames: list[Frame] = []
         self._counter = 0
+        self._turns = factory.broker.turn.turns
         self._transport = MemoryTransport(number)
         self._protocol = factory.buildProtocol(self._transport.getPeer())
         self._transport.on_close = self._connection_lost
@@ -294,6 +295,8 @@ class Client:
         if self._transport.is_closed:
             raise Closed("the server has closed this connection")
         self._transport.to_server(data, self._protocol.dataReceived)
+        while self._turns:  # much work takes several turns
+            self._turns.begin_round()
 
     # Receiving
 

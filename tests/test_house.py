@@ -58,7 +58,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
     "net.web": frozenset(
-        {"core.access", "net.connection", "net.json_codec", "net.twisted_internals", "text"}
+        {
+            "core.access",
+            "core.flow",
+            "net.connection",
+            "net.json_codec",
+            "net.twisted_internals",
+            "text",
+        }
     ),
     "net.websocket": frozenset(
         {
@@ -183,6 +190,7 @@ PURE_MODULES = frozenset(
         "unicodedata",
         "urllib.parse",
         "zlib",
+        "weakref",
     }
 )
 

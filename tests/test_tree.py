@@ -14,12 +14,14 @@ MIRRORED = ("config", "core", "net", "server")
 
 BEHAVIOUR = {
     "core/broker/test_machine.py": "queues against a model",
+    "core/broker/test_bounded_work.py": "what may not grow with what others hold, in calls",
     "core/broker/test_queue_runs.py": "many messages to a queue in one read, fast way and slow",
     "core/broker/test_runs.py": "many messages to a topic in one read, fast way and slow",
     "core/chat/test_presence_machine.py": "presence against a model",
     "core/chat/test_private_messages.py": "private messages, from the sender to the receiver",
     "core/flow/test_flow_control.py": "full queues: who waits, and until when",
     "core/session/test_acks.py": "acknowledgements, from the client's side",
+    "core/session/test_long_turns.py": "reads with much work, in parts",
     "core/session/test_many_sessions.py": "many sessions against a model",
     "net/connection/test_splice_fallback.py": "the relay where splice(2) fails",
     "net/connection/test_unix_sockets.py": "a real server on Unix sockets",

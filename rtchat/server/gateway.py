@@ -134,6 +134,7 @@ class GatewayPart(Part[GatewaySettings]):
             limiter=self._limiter,
             pipes=self._pipes,
             has_proxy_header=self._rule_for(target).has_proxy_header,
+            client_log=self._server.client_log,
         )
 
     @override

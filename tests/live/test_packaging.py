@@ -216,6 +216,7 @@ def test_the_source_archive_carries_what_is_needed_to_test_and_run(packages: Pat
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert names >= {
         "LICENSE",
+        "LICENSE-UNICODE",
         "Makefile",
         "README.md",
         "benchmarks/blast/blast.c",

@@ -115,6 +115,7 @@ def test_a_body_over_the_limit_is_refused(
 # ---------------------------------------------------------------- limits
 
 N = 3
+STEPS = 100
 LOGIN, BODY, HEADERS, LINE, BYTES, BEAT_MS = 1024, 2048, 10, 256, 8192, 500
 _BROKER = f"""
 [broker]
@@ -123,6 +124,7 @@ frame.max_bytes = {BODY}
 header.max_count = {HEADERS}
 header.max_bytes = {LINE}
 subscription.max_count = {N}
+selector.max_steps = {STEPS}
 transaction.max_count = {N}
 transaction.max_actions = {N}
 prefetch.count = {N}
@@ -224,6 +226,21 @@ def test_subscription_max_count(small: Server, kind: str, count: int, fits: bool
         if not fits:
             wire.send(f"SUBSCRIBE\nid:{N}\ndestination:/topic/x\n\n\0")
             expect_refusal(wire, f"more than {N} subscriptions")
+
+
+@both_wires
+@around(STEPS)
+def test_selector_max_steps(small: Server, kind: str, count: int, fits: bool) -> None:
+    # Three steps for "a=1", one for each AND, and one for each NOT before all.
+    sides = " AND ".join(["a=1"] * (count // 4))
+    rest = count - (4 * (count // 4) - 1)
+    selector = f"selector:{'NOT ' * rest}({sides})"
+    with open_wire(small, kind) as wire:
+        wire.send(f"SUBSCRIBE\nid:0\ndestination:/topic/x\nreceipt:r\n{selector}\n\n\0")
+        if fits:
+            assert wire.frame().command == "RECEIPT"
+        else:
+            expect_refusal(wire, f"selectors over the limit of {STEPS} steps")
 
 
 @both_wires
@@ -371,6 +388,7 @@ HERE = {
     "max_headers": test_header_max_count,
     "max_header_bytes": test_header_max_bytes,
     "max_subscriptions": test_subscription_max_count,
+    "max_selector_steps": test_selector_max_steps,
     "max_transactions": test_transaction_max_count,
     "max_transaction_actions": test_transaction_max_actions,
     "prefetch": test_prefetch_count,

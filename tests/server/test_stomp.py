@@ -33,6 +33,7 @@ def with_broker(ini: Path, line: str) -> Limits:
         ("header.max_count = 50", {"max_headers": 50}),
         ("header.max_bytes = 4 KiB", {"max_header_bytes": 4096}),
         ("subscription.max_count = 7", {"max_subscriptions": 7}),
+        ("selector.max_steps = 700", {"max_selector_steps": 700}),
         ("backlog.max_bytes = 1 GiB", {"max_backlog_bytes": 1024**3}),
         ("heartbeat.send_ms = 0", {"heartbeat_send_ms": 0}),
         ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),
@@ -117,6 +118,24 @@ def test_a_pubsub_line_that_cannot_be_used_is_named(ini: Path, line: str, error:
 
 
 # ---------------------------------------------------------------- the running server
+
+
+def test_a_flood_of_dead_letters_leaves_a_limited_number_of_lines(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(LISTEN)
+    [tell] = server.part(BrokerPart).broker.events.dead_lettered
+    for number in range(500):
+        tell(f"/queue/DLQ.{number}", 1, 600)
+    assert len(log.lines("a message was refused")) == 100
+    in_memory.reactor.turn(61)
+    assert log.lines("queues: ") == ["queues: left out of the log within 60 s: 400 lines"]
+
+
+def test_the_numbers_of_clients_are_keys(ini: Path) -> None:
+    text = f"{LISTEN}[broker]\nconnections.total = 7\nconnections.per_source = 0\n"
+    settings = read(ini, text).of(BrokerPart)
+    assert (settings.max_connections, settings.max_connections_per_source) == (7, 0)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ class RecordingTransport:
         is_paused: Whether the client is not read.
         pauses: How often reading was paused.
         delays_s: How long the client had to wait each time that it was too fast.
+        has_more: Whether the session has frames for its next turn.
+        turns: How often it had.
         session: The session that goes on when its wait is over, None to leave it waiting.
         source: Where the client comes from; "" is unknown.
     """
@@ -122,6 +124,8 @@ class RecordingTransport:
         self.is_paused = False
         self.pauses = 0
         self.delays_s: list[float] = []
+        self.has_more = False
+        self.turns = 0
         self.session: Session | None = None
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -145,6 +149,11 @@ class RecordingTransport:
     def resume_after(self, delay_s: float) -> None:
         """Record that the client was too fast; the test lets the time pass."""
         self.delays_s.append(delay_s)
+
+    def end_turn(self) -> None:
+        """Record that the session has more to do; reading is paused."""
+        self.is_paused = self.has_more = True
+        self.turns += 1
 
     def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
@@ -394,15 +403,29 @@ class Server:
 
     def end_turn(self) -> None:
         """Flush, and read from every client that has sent and is not paused, until all is quiet."""
-        self.broker.cork.flush()
-        while readable := [client for client in self.senders if not client.is_waiting]:
+        self._flush()
+        while True:
+            for client in [client for client in self.clients if client.line.has_more]:
+                client.line.has_more = False
+                client.session.resume()
+                self._flush()
+            readable = [client for client in self.senders if not client.is_waiting]
+            if not readable and not any(client.line.has_more for client in self.clients):
+                return
             for client in sorted(readable, key=self.clients.index):
                 data = client.unread.pop(0)
                 if not client.unread:
                     self.senders.remove(client)
                 if not client.is_gone:
                     client.session.receive(data)
-                self.broker.cork.flush()
+                self._flush()
+
+    def _flush(self) -> None:
+        cork = self.broker.cork
+        cork.flush()
+        while cork.later:
+            cork.run_later()
+            cork.flush()
 
     def advance(self, seconds: float) -> None:
         """Let time pass; messages that expire meanwhile stay until :meth:`expire`."""

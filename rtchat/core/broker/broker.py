@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.crowding import Crowding
+from rtchat.core.broker.dead_letters import DeadLetters
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
 from rtchat.core.broker.events import Events
+from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.broker.message import Message, without_expiry
+from rtchat.core.broker.message import Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
 from rtchat.core.broker.publishing import Publishing
@@ -40,12 +44,14 @@ from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.errors import ProtocolError
 
+if TYPE_CHECKING:
+    from rtchat.core.selector.selector import Selector
+
 __all__ = ["Broker", "Confirm"]
 
 Confirm = Callable[[Mapping[str, str]], None]
 """Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
-_DEAD_LETTERS = "/queue/DLQ."
 _MAX_ENCODERS = 1024
 _MAX_CACHED_ID_CHARS = 64
 
@@ -73,8 +79,10 @@ class Broker:
         congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
         crowding: Which queues are why memory is nearly used up.
+        dead_letters: The queues of messages that no consumer could process.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
+        expiry: The queues with messages that expire.
         full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
         new_token: As above.
@@ -82,6 +90,7 @@ class Broker:
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        selectors: The selectors of all subscriptions, by text: equal ones are the same.
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
@@ -97,9 +106,11 @@ class Broker:
         "congestion",
         "cork",
         "crowding",
+        "dead_letters",
         "encoders",
         "epoch",
         "events",
+        "expiry",
         "full_queues",
         "heads",
         "limits",
@@ -108,6 +119,7 @@ class Broker:
         "queues",
         "reply_queues",
         "router",
+        "selectors",
         "statistics",
         "turn",
         "waiting",
@@ -128,12 +140,15 @@ class Broker:
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)
         self.heads = HeadCache()
+        self.expiry = Expiry(self.cork)
         self.encoders: dict[tuple[str, Version], Encoder] = {}
+        self.selectors: WeakValueDictionary[str, Selector] = WeakValueDictionary()
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
+        self.dead_letters = DeadLetters(self._queue, self.budget, self.events)
         self.crowding = Crowding(self.budget, self.queues, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
@@ -158,7 +173,7 @@ class Broker:
 
     @now.setter
     def now(self, now: float) -> None:
-        self.cork.now = now
+        self.cork.now = self.cork.ticks = now
 
     def add_provider(self, provider: DestinationProvider) -> None:
         """Add a provider; it serves the topics that it claims, unless an earlier one does."""
@@ -291,13 +306,28 @@ class Broker:
         # One call for each queue: the next consumer gets the messages in their original order.
         returned: dict[Source, list[Entry]] = {}
         for subscription in subscriptions:
-            unacked, subscription.unacked = subscription.unacked, {}
-            if unacked and subscription.source is not None:
+            if subscription.pending and subscription.source is not None:
+                entries = subscription.take_all()
                 if has_failed:
-                    next(iter(unacked.values())).failures += 1
-                returned.setdefault(subscription.source, []).extend(unacked.values())
+                    entries[0].failures += 1
+                returned.setdefault(subscription.source, []).extend(entries)
         for source, entries in returned.items():
             source.returned(entries, requeue=True)
+
+    def selector(self, text: str) -> Selector:
+        """Return the selector of this text.
+
+        Raises:
+            ProtocolError: It is not valid, or over a limit of selectors.
+        """
+        selector = self.selectors.get(text)
+        if selector is None:
+            # Imported on first use, so that the start of the server does not pay for it.
+            from rtchat.core.selector.selector import Selector
+
+            self.cork.work += len(text)
+            selector = self.selectors[text] = Selector.parse(text)
+        return selector
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
         """Return a new encoder for this subscription id and version; cached if the id is short."""
@@ -313,8 +343,7 @@ class Broker:
         now = self.cork.now
         for provider in self.router.providers:
             provider.expire(now)
-        for queue in list(self.queues.values()):
-            queue.expire()
+        self.expiry.run()
         self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
@@ -351,45 +380,15 @@ class Broker:
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
         self.queues.pop(queue.name, None)
+        self.expiry.forget(queue)
+
+    def queue_expires(self, queue: Queue, when_s: float) -> None:
+        """Note that a message of a queue expires."""
+        self.expiry.note(queue, when_s)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Move a message to the dead-letter queue.
-
-        Messages of a dead-letter queue are not moved: one that was delivered too often stays
-        there, and one that was rejected for good is dropped. A full dead-letter queue loses its
-        oldest messages, so that no consumer has to wait until an operator looks at it. If
-        consumers have all of them, it may grow to twice its limits; then it is the message that
-        is lost.
-
-        Args:
-            queue: The queue of the message.
-            message: The message.
-            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
-
-        Returns:
-            Whether the queue has to remove the message.
-        """
-        if queue.name.startswith(_DEAD_LETTERS):
-            return tries == 0
-        name = _DEAD_LETTERS + queue.name.removeprefix(DestinationKind.QUEUE.value)
-        dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
-        target = self._queue(name)
-        dropped = 0
-        while target.is_full and target.drop_oldest():
-            dropped += 1
-        if target.is_doubly_full:
-            dropped += 1
-        else:
-            target.put(dead)
-            if target in self.budget.grown:  # its bytes were there before, in another queue
-                self.budget.note_grown(target, -dead.size)
-            for listener in self.events.dead_lettered:
-                listener(name, len(target), target.bytes)
-        if dropped:
-            self.statistics.dead_letters_dropped += dropped
-            for dropping in self.events.dead_letters_dropped:
-                dropping(name, dropped, len(target), target.bytes)
-        return True
+        """Move a message to the dead-letter queue; see :class:`DeadLetters`."""
+        return self.dead_letters.take(queue.name, message, tries=tries)
 
     # Small helpers
 

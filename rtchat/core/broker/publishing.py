@@ -21,7 +21,8 @@ from rtchat.errors import ProtocolError
 
 __all__ = ["Publishing", "Sender"]
 
-_NO_LIMIT = 1 << 62
+_QUEUED_WORK = 4
+"""The work of a message of a run that goes to a queue."""
 
 
 class Sender(Publisher, Waiter, Protocol):
@@ -162,7 +163,7 @@ class Publishing:
         if target.generation != self._router.generation:
             self._router.renew(target)
         topic = target.direct
-        return _NO_LIMIT if topic is not None and topic.is_uniform else 0
+        return 0 if topic is None else topic.longest_run
 
     def publish_run(self, route: Route, frame: Frame, bodies: list[bytes]) -> None:
         """Publish a run of plain SENDs with the same head, at a third of the cost of single ones.
@@ -181,6 +182,7 @@ class Publishing:
             assert topic is not None  # or max_run() would have returned 0
             topic.publish_run(f"{self._epoch}-", first, frame, bodies)
             return
+        self._cork.work += len(bodies) * _QUEUED_WORK
         stem, command, headers, head = f"{self._epoch}-", frame.command, frame.headers, frame.head
         queue.put_run(
             [

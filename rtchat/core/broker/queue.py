@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Protocol
 
+from rtchat.core.broker.expiry import ExpiringMessages
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.ready_messages import ReadyMessages
+from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
 from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 
 __all__ = ["Queue", "QueueOwner"]
 
 _seq_of = attrgetter("seq")
+_RETURN_WORK = 4
 
 
 class QueueOwner(Protocol):
@@ -43,12 +48,10 @@ class QueueOwner(Protocol):
         """
 
     def account(self, change: int, place: Growing | None = None) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget.
+        """Add bytes to the memory budget; a publisher has made the place grow, if there is one."""
 
-        Args:
-            change: The number of bytes.
-            place: What has grown, if it is the work of a publisher.
-        """
+    def queue_expires(self, queue: Queue, when_s: float) -> None:
+        """Called when a message that expires, at a time in seconds since 1970, is ready."""
 
 
 class Queue:
@@ -71,10 +74,13 @@ class Queue:
     __slots__ = (
         "_consumers",
         "_cork",
+        "_expiring",
         "_held",
+        "_leavers",
         "_limits",
         "_owner",
         "_ready",
+        "_selecting",
         "_seq",
         "_store",
         "_was_full",
@@ -100,6 +106,10 @@ class Queue:
         self._held = 0  # number of messages, ready and unacknowledged
         self._ready = ReadyMessages()
         self._consumers: deque[Subscription] = deque()
+        self._selecting = 0  # how many of them have a selector
+        # Ended subscriptions with deliveries that are not acknowledged; None without any.
+        self._leavers: dict[Subscription, None] | None = None
+        self._expiring: ExpiringMessages | None = None  # None until there is one
         self._was_full = False
         if store is not NO_STORE:
             self._load()
@@ -196,8 +206,13 @@ class Queue:
             if consumer is not None:
                 self._hand_out(entry, consumer)
                 return
-        self._ready.append([entry])
-        self.dispatch()
+            self._ready.append([entry])
+        else:
+            self._ready.append([entry])
+            if self._selecting:
+                self.dispatch()  # a consumer may have passed over all others
+        if "expires" in message.frame.headers:
+            self._note_expiry([entry])
 
     def put_run(self, messages: list[Message]) -> None:
         """Add several messages with the same head and size, as :meth:`capacity_for` allows."""
@@ -212,23 +227,31 @@ class Queue:
         self._ready.append(entries)
         self.dispatch()
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Remove messages that were acknowledged."""
         self._forget(entries)
+        if self._leavers is not None:
+            self._drop_leavers([consumer])
         if self._ready.count:
-            self.dispatch()
+            self._serve_alone(consumer)
         elif not self._held:
             self._report_if_unused()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Restore messages to their original positions, or reject them.
 
         Args:
             entries: The messages, in any order.
             requeue: Whether they may be redelivered.
+            consumer: The one that returns them; None if it has ended, or there are several.
         """
+        if self._leavers is not None:
+            self._drop_leavers(list(self._leavers) if consumer is None else [consumer])
         kept = []
         limit = self._limits.max_deliveries
+        self._cork.work += len(entries) * _RETURN_WORK
         for entry in sorted(entries, key=_seq_of):
             entry.deliveries += 1
             is_over = not requeue or (limit and entry.failures >= limit)
@@ -238,9 +261,11 @@ class Queue:
             else:
                 kept.append(entry)
         if kept:
-            self._restore(kept)
-        else:
+            self._restore(kept, consumer)
+        elif consumer is None:
             self.dispatch()
+        else:
+            self._serve_alone(consumer)
         self._report_if_unused()
 
     def drop_oldest(self) -> bool:
@@ -251,23 +276,43 @@ class Queue:
         self._forget([entry])
         return True
 
-    def expire(self) -> None:
-        """Remove expired messages, which may have no consumer that would find them."""
-        now = self._cork.now
-        self._forget(self._ready.remove_if(lambda entry: entry.message.is_expired(now)))
-        self._report_if_unused()
+    def expire(self) -> float:
+        """Remove expired messages, which may have no consumer that would find them.
+
+        Returns:
+            When the next of those that are left expires, in seconds since 1970; 0 if none does.
+        """
+        expiring = self._expiring
+        if expiring is None:
+            return 0.0
+        expired = expiring.take_expired()
+        if expired:
+            self._forget(expired)
+            self._report_if_unused()
+        return expiring.next_s if self._ready.count else 0.0
 
     # Consumers
 
     def add(self, consumer: Subscription) -> None:
         """Add a subscription to the consumers; call :meth:`dispatch` afterwards."""
         consumer.source = self
+        consumer.is_consuming = True
         self._consumers.append(consumer)
+        self._selecting += consumer.options.selector is not None
 
     def remove(self, consumer: Subscription) -> None:
         """Remove a consumer; its unacknowledged messages stay with its session."""
         self._consumers.remove(consumer)
+        consumer.is_consuming = False
+        self._selecting -= consumer.options.selector is not None
+        if consumer.pending or consumer.reserved:
+            self._leavers = self._leavers or {}
+            self._leavers[consumer] = None
         self._report_if_unused()
+
+    def holders(self) -> Iterator[Subscription]:
+        """Return the subscriptions that may have deliveries; some of them have ended."""
+        return chain(self._consumers, self._leavers or ())
 
     def on_drain(self) -> None:
         """Continue: a consumer's outbound is writable again."""
@@ -302,18 +347,29 @@ class Queue:
         if last is not None:
             consumers.rotate(-1 - consumers.index(last))
 
+    def _serve_alone(self, consumer: Subscription) -> None:
+        """Deliver ready messages to the only consumer that may have got credit."""
+        # Not to those of an ended subscription: it is no consumer any more.
+        if consumer.is_consuming and self._serve(consumer, self._ready.count):
+            consumers = self._consumers
+            if len(consumers) > 1:
+                consumers.rotate(-1 - consumers.index(consumer))
+
     def _serve(self, consumer: Subscription, most: int) -> int:
         """Deliver up to ``most`` messages to a consumer; return their number."""
         most = min(most, consumer.credit)
-        outbound, ready = consumer.outbound, self._ready
+        outbound, ready, cork = consumer.outbound, self._ready, self._cork
         for count in range(most):
             if not outbound.is_writable_for(self):
                 return count
-            entry = ready.take_first(consumer)
-            while entry is not None and entry.message.is_expired(self._cork.now):
+            entry = ready.take_first(consumer, cork)
+            while entry is not None and entry.message.is_expired(cork.now):
                 self._forget([entry])
-                entry = ready.take_first(consumer)
+                cork.work += LOOK_WORK
+                entry = ready.take_first(consumer, cork)
             if entry is None:
+                if cork.work >= TURN_WORK and ready.count:
+                    cork.put_off(self.dispatch)  # it may not have looked at all
                 return count
             self._hand_out(entry, consumer)
         return max(0, most)
@@ -346,17 +402,41 @@ class Queue:
             if not self.is_full:
                 self._owner.queue_drained(self)
 
+    def _drop_leavers(self, leavers: list[Subscription]) -> None:
+        """Forget ended subscriptions whose deliveries are all acknowledged or returned."""
+        assert self._leavers is not None  # the caller has looked
+        for one in leavers:
+            if not (one.pending or one.reserved):
+                self._leavers.pop(one, None)
+        self._leavers = self._leavers or None
+
     def _report_if_unused(self) -> None:
         if not self._held and not self._consumers:
             self._owner.queue_is_unused(self)
 
-    def _restore(self, entries: Sequence[Entry]) -> None:
+    def _restore(self, entries: Sequence[Entry], returning: Subscription | None = None) -> None:
         """Make messages ready again, in their original order, and deliver what can be delivered."""
+        was_settled = self._ready.count > 0
         self._ready.restore(entries)
-        for consumer in self._consumers:
-            if consumer.cursors:
-                self._ready.look_again(consumer, entries)
+        self._note_expiry(entries)
+        if self._selecting:
+            for consumer in self._consumers:
+                if consumer.cursors:
+                    self._ready.look_again(consumer, entries)
+        elif was_settled and returning is not None:
+            self._serve_alone(returning)  # no other could take what was ready before
+            return
         self.dispatch()
+
+    def _note_expiry(self, entries: Sequence[Entry]) -> None:
+        """Note when messages that are ready expire, if they do."""
+        some = [entry for entry in entries if "expires" in entry.message.frame.headers]
+        if some:
+            if self._expiring is None:
+                self._expiring = ExpiringMessages(self._ready, self._cork)
+            self._expiring.add(some)
+            if self._expiring.next_s:
+                self._owner.queue_expires(self, self._expiring.next_s)
 
     def _load(self) -> None:
         """Add the messages in the store as ready."""
@@ -367,3 +447,4 @@ class Queue:
             self.bytes += entry.size
             self._owner.account(entry.size)
             self._ready.append([entry])
+            self._note_expiry([entry])

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from rtchat.core.broker.destinations import (
     DestinationKind,
-    PatternIndex,
     destination_kind,
-    is_pattern,
     split_composite,
 )
 from rtchat.core.broker.events import Events
 from rtchat.core.broker.gate import Check, Gate, SenderLines
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.patterns import STEPS_PER_UNIT, PatternIndex, is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Storage, Target
 from rtchat.core.broker.queue import Queue
@@ -331,6 +330,7 @@ class Router:
         found: tuple[Topic, ...] = () if exact is None else (exact,)
         if self.has_patterns:
             found += tuple(one for one in self._patterns.matching(name) if one is not exact)
+            self._cork.work += self._patterns.steps // STEPS_PER_UNIT
         return found
 
     # Small helpers

@@ -20,12 +20,9 @@ class Statistics:
         queues: The queues, by name.
         reply_queues: The temporary queues.
         browsers: The browsers of queues.
-
-    Attributes:
-        dead_letters_dropped: The number of messages that full dead-letter queues have lost.
     """
 
-    __slots__ = ("_browsers", "_queues", "_reply_queues", "_router", "dead_letters_dropped")
+    __slots__ = ("_browsers", "_queues", "_reply_queues", "_router")
 
     def __init__(
         self,
@@ -34,7 +31,6 @@ class Statistics:
         reply_queues: ReplyQueues,
         browsers: Browsers,
     ) -> None:
-        self.dead_letters_dropped = 0
         self._browsers = browsers
         self._router = router
         self._queues = queues

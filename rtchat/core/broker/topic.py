@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
-from rtchat.core.broker.encoder import Encoder, selectable_headers
+from rtchat.core.broker.encoder import Encoder
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.selection import selects
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
 
 if TYPE_CHECKING:
     from rtchat.core.selector.selector import Selector
 
 __all__ = ["Topic"]
+
+_CONSUMER_WORK = 2
+"""The work of offering a message to a subscriber that is served by itself."""
 
 
 class _Key(NamedTuple):
@@ -82,12 +87,15 @@ class Topic:
             self._selecting -= group.selector is not None
 
     @property
-    def is_uniform(self) -> bool:
-        """Whether all subscriptions are in groups without a selector; required for runs."""
-        return not self._consumers and not self._selecting
+    def longest_run(self) -> int:
+        """How many messages a run may have; 0 unless all subscriptions are in groups without a
+        selector."""
+        if self._consumers or self._selecting:
+            return 0
+        return TURN_WORK // (1 + len(self._groups))
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
-        """Deliver several messages with the same head; :attr:`is_uniform` has to be true.
+        """Deliver several messages with the same head; :attr:`longest_run` allows them.
 
         Args:
             stem: The common beginning of the messages' ids.
@@ -95,6 +103,7 @@ class Topic:
             frame: The SEND of the first message, with the ``content-length`` of all of them.
             bodies: The bodies of the messages.
         """
+        self._cork.work += len(bodies) * len(self._groups)
         for group in self._groups.values():
             around = group.encoder.around(Message("", self.name, frame), stem)
             if around is None:
@@ -133,10 +142,11 @@ class Topic:
     def publish(self, message: Message) -> None:
         """Deliver a message to every subscriber."""
         for group in self._groups.values():
-            if group.selector is None or group.selector.matches(selectable_headers(message)):
+            if group.selector is None or selects(group.selector, message, self._cork):
                 data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:
+            self._cork.work += len(self._consumers) * _CONSUMER_WORK
             # A consumer that overflows ends its session, and so other consumers of this topic.
             for subscription, consumer in list(self._consumers.items()):
                 if subscription in self._consumers and subscription.wants(message):

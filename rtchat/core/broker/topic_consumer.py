@@ -89,11 +89,13 @@ class TopicConsumer:
         self._count(-self._waiting_bytes)
         self.subscription.outbound.paused_sources.pop(self, None)
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give the subscriber more credit."""
         self.dispatch()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Continue: a topic redelivers no message."""
         self.dispatch()
 

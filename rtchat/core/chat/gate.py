@@ -17,7 +17,9 @@ from rtchat.core.chat.chat import (
     require_name,
 )
 from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.chat.nicknames import clean_nick
 from rtchat.core.chat.people import PersonSession
+from rtchat.core.chat.rooms import TYPING, RoomNames
 from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import LimitExceeded, NotAllowed
@@ -36,8 +38,9 @@ class ChatGate(Gate):
     """
 
     def __init__(self, chat: Chat, json: Json) -> None:
-        self.concerns = Glob((*chat.policy.rooms, f"{PRIVATE_PREFIX}*"))
+        self.concerns = Glob((*chat.policy.rooms, *TYPING, f"{PRIVATE_PREFIX}*"))
         self._chat = chat
+        self._with_nicks = RoomNames((*chat.policy.rooms, *TYPING))
         self._json = json
         policy = chat.policy
         self._messages = _buckets(policy.messages_per_second, policy.burst)
@@ -54,7 +57,7 @@ class ChatGate(Gate):
         session = self._chat.open_session(principal, headers)
         key = client_key(principal)
         rate, subscription_rate = (
-            None if buckets is None else buckets.rate_of(key, now)
+            None if buckets is None else buckets.rate_of(key, self._chat.ticks)
             for buckets in (self._messages, self._subscriptions)
         )
         if session is None:
@@ -69,7 +72,7 @@ class ChatGate(Gate):
 
     def leave(self, principal: Principal, now: float) -> None:
         """Close the session of a person, if it is one."""
-        self._chat.close_session(principal, now)
+        self._chat.close_session(principal)
 
     def check_for(self, destinations: Sequence[str]) -> Check | None:
         """Return the check of SENDs to these destinations, or None if any SEND may pass."""
@@ -77,7 +80,7 @@ class ChatGate(Gate):
             return self._check_private
         if any(name.startswith(PRIVATE_PREFIX) for name in destinations):
             return _refuse
-        if any(name in self._chat.rooms for name in destinations):
+        if any(name in self._with_nicks for name in destinations):
             return self._check_text
         return None
 
@@ -101,7 +104,8 @@ class ChatGate(Gate):
 
         Raises:
             LimitExceeded: The text is too long.
-            NotAllowed: The nick is not the sender's, or the JSON is nested too deeply.
+            NotAllowed: The nick is not the sender's, or none that a client could have; or the
+                JSON is nested too deeply.
         """
         policy, body = self._chat.policy, frame.body
         start = body[:64].lstrip(_WHITE_SPACE)[:1]
@@ -119,7 +123,7 @@ class ChatGate(Gate):
         if isinstance(value, dict):
             nick, text = value.get("nick"), value.get("text")
         session = self._chat.session_of(principal)
-        is_program = session is None or not session.person.holds_nick
+        is_program = session is None
         if is_long and (isinstance(text, str) or policy.limits_programs or not is_program):
             if not isinstance(text, str):
                 text = body.decode("utf-8", "replace")
@@ -132,12 +136,14 @@ class ChatGate(Gate):
             self._check_nick(nick.strip(), session)
 
     def _check_nick(self, nick: str, session: PersonSession | None) -> None:
-        person = None if session is None else session.person
-        if person is not None and person.holds_nick:
-            is_own = nick == person.nick
+        if session is not None:
+            is_own = nick == session.person.nick
         else:
-            # A client without a nick of its own may write any nick that is free.
-            is_own = self._chat.people.holder(nick) is None
+            # A client without a nick of its own may write any nick that is free, and that would
+            # be displayed as it was compared.
+            is_own = not self._chat.people.holders_alike(nick)
+            if is_own and nick:
+                clean_nick(nick, self._chat.policy.max_nick_chars)
         if not is_own:
             raise NotAllowed(
                 "not your nick",

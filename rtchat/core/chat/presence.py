@@ -127,7 +127,7 @@ class Presence:
         Args:
             person: The person.
             destination: The destination.
-            now: The time in seconds since 1970 if the connection was lost; then the grace time
+            now: The time by ``Cork.ticks`` if the connection was lost; then the grace time
                 begins. None if the client ended the subscription: the person leaves at once.
         """
         person.places[destination] -= 1

@@ -6,10 +6,13 @@ from collections.abc import Iterable
 
 from rtchat.core.broker.destinations import Glob
 
-__all__ = ["ROOMS", "RoomNames"]
+__all__ = ["ROOMS", "TYPING", "RoomNames"]
 
 ROOMS = "/presence/rooms"
 """The destination with the list of rooms and the number of people in each."""
+
+TYPING = ("/topic/typing", "/topic/typing.*")
+"""Patterns of the destinations of notices that a person is typing, which bear a nick as well."""
 
 _MAX_CACHED = 4096
 

@@ -7,10 +7,11 @@ gathered in its :class:`Outbound`; the end of the turn sends them in one write (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.turns import TURN_WORK, Turns
 
 __all__ = [
     "HIGH_WATER_BYTES",
@@ -22,6 +23,9 @@ __all__ = [
     "OutboundGroup",
     "PausedSource",
 ]
+
+_GROUP_WORK = 4
+"""The work of encoding a message for one of several groups."""
 
 
 class Framing(Protocol):
@@ -83,10 +87,19 @@ class Cork:
         gathering: The group whose bytes ``batch`` holds, or None.
         is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
         groups: Groups that gathered bytes in this turn, in order.
-        now: The time at which the turn began, in seconds since 1970.
+        later: Callbacks to run in a turn of their own, in order: what this turn has no time for.
+        memo: The message that a selector last looked at, how often it was returned, and the headers
+            that the selector saw.
         outbounds: Outbounds that gathered bytes in this turn, in order.
-        seconds: Returns the time in seconds since 1970. Without a clock, ``now`` keeps the value
-            that was assigned to it.
+        turns: The clients that go on in a later turn.
+        work: The work of this turn, in units of about a microsecond. Costly operations add to it;
+            with more than ``turns.max_work``, the turn has to end soon.
+        now: The time at which the turn began, in seconds since 1970.
+        seconds: Returns the time in seconds, by a clock that is never set. Without a clock,
+            ``now`` keeps the value that was assigned to it.
+        ticks: The time at which the turn began, by that clock; for intervals.
+        wall_offset_s: What to add to it to get the time since 1970. The owner of the clock keeps
+            it up to date.
         unserved: During a flush: members that have yet to receive ``batch``, with their
             ``pending`` lists.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
@@ -100,29 +113,41 @@ class Cork:
         "gathering",
         "groups",
         "is_indivisible",
+        "later",
+        "memo",
         "now",
         "outbounds",
         "seconds",
+        "ticks",
+        "turns",
         "unserved",
+        "wall_offset_s",
         "woken",
+        "work",
     )
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget(0) if budget is None else budget
-        self.now = 0.0
+        self.now = self.ticks = self.wall_offset_s = 0.0
         self.seconds: Callable[[], float] = self._same_time
         self.outbounds: dict[Outbound, None] = {}
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
         self.flushed: dict[Callable[[], None], None] = {}
+        self.later: dict[Callable[[], None], None] = {}
+        self.memo: tuple[object, int, Mapping[str, str]] | None = None
         self.is_indivisible = False
         self.gathering: OutboundGroup | None = None
         self.batch: list[bytes] = []
         self.unserved: dict[Outbound, list[bytes]] = {}
+        self.turns = Turns()
+        self.work = 0
 
     def __enter__(self) -> Cork:
         """Begin a turn."""
-        self.now = self.seconds()
+        self.ticks = ticks = self.seconds()
+        self.now = ticks + self.wall_offset_s
+        self.work = 0
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,6 +193,34 @@ class Cork:
     def flush(self) -> None:
         """End a turn that was not entered as a context."""
         self.__exit__()
+        self.work = 0
+
+    def put_off(self, call: Callable[[], None]) -> None:
+        """Call a function in a turn of its own, because this one has no time for it."""
+        self.later[call] = None
+        self.turns.join(self._begin_later)
+
+    def run_later(self) -> None:
+        """Go on with what earlier turns had no time for, as far as this turn has; call it in one.
+
+        What is put off again comes after all others.
+        """
+        try:
+            for _ in range(len(self.later)):
+                if self.work >= TURN_WORK:
+                    return
+                call = next(iter(self.later))
+                del self.later[call]
+                call()
+        finally:
+            if self.later:
+                self.turns.join(self._begin_later)
+
+    def _begin_later(self) -> int:
+        """Run a turn with what was put off; return its work."""
+        with self:
+            self.run_later()
+        return self.work
 
     def settle(self) -> None:
         """Move the batch of the gathering group to its members: other output follows it.
@@ -256,6 +309,7 @@ class OutboundGroup:
                 cork.settle()
             cork.gathering = self
             cork.groups[self] = None
+            cork.work += _GROUP_WORK  # a single group's messages take less
         cork.batch += messages
 
 

@@ -15,7 +15,7 @@ _FORGOTTEN_AT_ONCE = 2
 class Rate(Protocol):
     """What limits how often something may be done."""
 
-    def take(self, now: float) -> float:
+    def reserve(self, now: float) -> float:
         """Take a token; return the seconds until it is there, or 0 if it is."""
 
     def give_back(self) -> None:
@@ -42,7 +42,7 @@ class TokenBucket:
         self._tokens = self._size
         self._now = now
 
-    def take(self, now: float) -> float:
+    def reserve(self, now: float) -> float:
         """Take a token; return the seconds until it is there, or 0 if it is."""
         self._fill(now)
         self._tokens -= 1.0
@@ -51,6 +51,16 @@ class TokenBucket:
     def give_back(self) -> None:
         """Return a token that was taken and not used."""
         self._tokens += 1.0
+
+    def wait_s(self, now: float) -> float:
+        """Return the seconds until a token is available; 0 if one is available now."""
+        self._fill(now)
+        missing = 1.0 - self._tokens
+        return missing / self._per_second if missing > _ALMOST else 0.0
+
+    def take(self, count: int = 1) -> None:
+        """Take tokens, which may leave less than none. Call it only after :meth:`wait_s`."""
+        self._tokens -= count
 
     def is_full(self, now: float) -> bool:
         """Return whether it is as good as a new one."""
@@ -96,15 +106,15 @@ class TokenBuckets:
         """
         return _Shared(self, key) if key else TokenBucket(self._per_second, self._size, now)
 
-    def take(self, key: str, now: float) -> float:
-        """Take a token of a user or source; the result is that of :meth:`TokenBucket.take`."""
+    def reserve(self, key: str, now: float) -> float:
+        """Take a token of a user or source; the result is that of :meth:`TokenBucket.reserve`."""
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget_full(now)
             bucket = self._buckets[key] = TokenBucket(self._per_second, self._size, now)
         else:
             self._buckets.move_to_end(key)
-        return bucket.take(now)
+        return bucket.reserve(now)
 
     def give_back(self, key: str) -> None:
         """Return a token that was taken and not used."""
@@ -129,8 +139,8 @@ class _Shared:
         self._buckets = buckets
         self._key = key
 
-    def take(self, now: float) -> float:
-        return self._buckets.take(self._key, now)
+    def reserve(self, now: float) -> float:
+        return self._buckets.reserve(self._key, now)
 
     def give_back(self) -> None:
         self._buckets.give_back(self._key)

@@ -369,7 +369,7 @@ class History:
                 done(offset, "")
                 return
             if problem:
-                now = self._owner.cork.now
+                now = self._owner.cork.ticks
                 if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
                     done(offset, problem)
                     return
@@ -383,10 +383,10 @@ class History:
                     readable.add(row.offset)
                 except ProtocolError:
                     continue
-            if all(one in readable for one in range(max(first, stream.first), end)):
-                stream.damaged_pages.discard(page)
-            else:
+            if problem:
                 stream.damaged_pages.add(page)
+            else:
+                stream.note_damage(page, max(first, stream.first), end, readable)
             done(min((one for one in readable if one >= offset), default=end), "")
 
         self._store.read(number, first, end, take)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, SlowPolicy, StartAt, Subscription
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -135,15 +137,24 @@ class Replay:
                 return
             if not self.subscription.is_ready_for(self):
                 return
+            if self._cork.work >= TURN_WORK:
+                self._cork.put_off(self.on_drain)
+                return
             if self._position < stream.first:
                 self._skip(stream.first - self._position)
                 continue
+            if stream.lost:
+                found = stream.first_readable(self._position)
+                if found > self._position:
+                    self._pass_over(found)
+                    continue
             message = self._history.get(stream, self._position)
             if message is None:
                 self._is_reading = True
                 self._history.load(stream, self._position, self._loaded)
                 return
             self._position += 1
+            self._cork.work += LOOK_WORK
             if message.time_s < self._since_s:
                 continue
             if subscription.wants(message) and not message.is_expired(self._cork.now):
@@ -167,11 +178,13 @@ class Replay:
         self.stream.followers.pop(self, None)
         self.subscription.outbound.paused_sources.pop(self, None)
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give a topic's subscriber more credit."""
         self.on_drain()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Continue: a topic redelivers no message."""
         self.on_drain()
 
@@ -205,12 +218,21 @@ class Replay:
             return
         lost = found - max(self._position, self.stream.first)
         if lost > 0 and self._is_answer_wanted():
-            # The store is damaged there. What can be read comes, and the gap is announced.
-            self._unreadable += lost
-            self._position = found
-            if self._mark:
-                self._mark = _mark("false")
+            self._pass_over(found, lost)
         self._go_on()
+
+    def _pass_over(self, found: int, lost: int = 0) -> None:
+        """Go on behind a damaged place of the store: what can be read comes, and the gap is told.
+
+        Args:
+            found: The offset of the next message that can be read.
+            lost: How many messages cannot; 0 for all up to that one.
+        """
+        self._unreadable += lost or found - self._position
+        self._position = found
+        self._cork.work += LOOK_WORK
+        if self._mark:
+            self._mark = _mark("false")
 
     def _found(self, offset: int | None, problem: str) -> None:
         """Begin at the first message of the time that was asked for."""

@@ -81,11 +81,11 @@ class Retention:
 
     def expire(self) -> None:
         """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
-        now = self._owner.cork.now
+        ticks = self._owner.cork.ticks
         self.make_room()
-        if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
+        if self._is_trimming or (ticks < self._sweep_at_s and not self._overgrown):
             return
-        self._sweep_at_s = now + _SWEEP_EVERY_S
+        self._sweep_at_s = ticks + _SWEEP_EVERY_S
         self._overgrown = False
         trims = []
         for stream in self._streams.values():
@@ -161,11 +161,10 @@ class Retention:
                 stream.first = max(stream.first, result.first)
                 self._places.resize(stream, result.bytes)
                 stream.oldest_s = result.oldest_s
-                stream.damaged_pages -= {
-                    page
-                    for page in stream.damaged_pages
-                    if (page + 1) * PAGE_MESSAGES <= stream.first
-                }
+                for page in list(stream.damaged_pages):
+                    if (page + 1) * PAGE_MESSAGES <= stream.first:
+                        stream.damaged_pages.discard(page)
+                        stream.lost.pop(page, None)
                 self._places.changed(stream)
                 if not len(stream):
                     self._owner.stream_emptied(stream)

@@ -107,6 +107,8 @@ class Stream:
         stored_first: The offset of the oldest stored message. It is at most ``first``, because
             the store is trimmed only from time to time.
         damaged_pages: The pages of the page cache with messages that could not be read.
+        lost: For each damaged page the messages that could not be read: bit N is set for the one
+            with the page's offset N.
         failed_pages: The pages that the store could not read for another reason than damage, with
             the time of the first failure, in seconds since 1970.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
@@ -129,6 +131,7 @@ class Stream:
         "is_forgotten",
         "is_new",
         "is_stored",
+        "lost",
         "name",
         "next",
         "number",
@@ -163,6 +166,7 @@ class Stream:
         self.replays: dict[Restartable, None] = {}
         self.users = 0
         self.damaged_pages: set[int] = set()
+        self.lost: dict[int, int] = {}
         self.failed_pages: dict[int, float] = {}
         self.position_prefix = _position_prefix(stored.epoch)
 
@@ -174,6 +178,29 @@ class Stream:
         """Return whether messages from an offset on are known to be unreadable."""
         return any((page + 1) * PAGE_MESSAGES > offset for page in self.damaged_pages)
 
+    def first_readable(self, offset: int) -> int:
+        """Return the first offset, from one on, that is not known to be lost."""
+        while (self.lost.get(offset // PAGE_MESSAGES, 0) >> offset % PAGE_MESSAGES) & 1:
+            offset += 1
+        return offset
+
+    def note_damage(self, page: int, first: int, end: int, readable: set[int]) -> None:
+        """Take note of what could be read of a page of the page cache.
+
+        Args:
+            page: The page.
+            first: The first offset that was looked for.
+            end: The offset after the last one.
+            readable: The offsets that could be read.
+        """
+        lost = sum(1 << one % PAGE_MESSAGES for one in range(first, end) if one not in readable)
+        if lost:
+            self.damaged_pages.add(page)
+            self.lost[page] = lost
+        else:
+            self.damaged_pages.discard(page)
+            self.lost.pop(page, None)
+
     def restart(self, number: int, epoch: str) -> None:
         """Begin anew, without messages, for the subscriptions that there are."""
         self.number, self.epoch = number, epoch
@@ -182,6 +209,7 @@ class Stream:
         self.is_stored = False
         self.is_new = True
         self.damaged_pages.clear()
+        self.lost.clear()
         self.failed_pages.clear()
         self.position_prefix = _position_prefix(epoch)
 

@@ -49,6 +49,7 @@ COMPARISONS: Mapping[str, Callable[..., bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_MAX_LIKE_CHARACTERS = 8 * 1024
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ORDERINGS = frozenset(_MIRRORED)
 
@@ -168,7 +169,9 @@ def like(read: ReadText, pattern: LikePattern, *, negated: bool) -> ReadConditio
 
     def fits(headers: Headers) -> bool | None:
         text = read(headers)
-        return None if text is None else matches(text) is not negated
+        if text is None or len(text) > _MAX_LIKE_CHARACTERS:
+            return None
+        return matches(text, headers) is not negated
 
     return fits
 

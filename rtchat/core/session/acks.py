@@ -87,7 +87,7 @@ def _acknowledge_piece(ack_ids: list[str], subscriptions: Subscriptions) -> None
             deliveries, _ = subscription.take((delivery,))
         source = subscription.source
         assert source is not None  # only a source delivers what has to be acknowledged
-        source.acknowledged([entry for _, entry in deliveries])
+        source.acknowledged([entry for _, entry in deliveries], subscription)
         ack_ids = ack_ids[taken:]
 
 

@@ -33,6 +33,16 @@ __all__ = [
 ]
 
 
+_SUBSCRIBE_WORK = 60
+"""The work of a SUBSCRIBE; see :mod:`rtchat.core.flow.turns`."""
+
+_UNSUBSCRIBE_WORK = 30
+"""The same of an UNSUBSCRIBE."""
+
+_ACTION_WORK = 10
+"""The same of a SEND, ACK or NACK in a COMMIT."""
+
+
 class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
 
@@ -58,6 +68,7 @@ class _Session(Publisher, Protocol):
 def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
     session.wait_for_storage()
+    session.broker.cork.work += _SUBSCRIBE_WORK
     if session.subscription_rate is not None:
         session.take_token(session.subscription_rate)
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
@@ -66,6 +77,7 @@ def subscribe(session: _Session, frame: Frame) -> None:
 def unsubscribe(session: _Session, frame: Frame) -> None:
     """End a subscription."""
     session.wait_for_storage()
+    session.broker.cork.work += _UNSUBSCRIBE_WORK
     if session.subscription_rate is not None:
         session.take_token(session.subscription_rate)
     session.subscriptions.unsubscribe(frame)
@@ -102,6 +114,7 @@ def commit(session: _Session, frame: Frame) -> None:
             session.wait_for_capacity(action.route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
+    session.broker.cork.work += len(actions) * _ACTION_WORK
     parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
     session.committing = frame, actions
     try:

@@ -64,6 +64,9 @@ class SessionTransport(Protocol):
     def resume_after(self, delay_s: float) -> None:
         """Call ``Session.resume()`` after a delay: the client has exceeded its rate limit."""
 
+    def end_turn(self) -> None:
+        """Stop reading, and call ``Session.resume()`` in a later turn: this one had much work."""
+
     def resume_session(self) -> None:
         """The wait is over. Call ``Session.resume()``, handling exceptions as ``dataReceived()``
         does. Called in a turn that another connection may have caused."""

@@ -11,6 +11,10 @@ from rtchat.errors import ProtocolError
 __all__ = ["NoCommonVersion", "agree_on_heartbeat", "negotiate"]
 
 
+_MOST_MS = 24 * 3600 * 1000
+"""Intervals of more than a day are taken for a day: no timer runs longer."""
+
+
 class NoCommonVersion(ProtocolError):
     """The client accepts none of the server's versions."""
 
@@ -48,7 +52,7 @@ def agree_on_heartbeat(text: str, limits: Limits) -> tuple[HeartBeat, str]:
         ProtocolError: The header is not two numbers.
     """
     try:
-        client_sends, client_wants = (milliseconds(part) for part in text.split(","))
+        client_sends, client_wants = (min(milliseconds(part), _MOST_MS) for part in text.split(","))
     except ValueError:
         raise ProtocolError(
             "heart-beat is not two numbers",

@@ -34,8 +34,9 @@ class DeliveryHolder:
         """
         held: Counter[Source] = Counter()
         for subscription in self.subscriptions:
-            if subscription.unacked and subscription.source is not None:
-                held[subscription.source] += len(subscription.unacked)
+            pending = subscription.pending
+            if pending and subscription.source is not None:
+                held[subscription.source] += pending
         for subscription, count in self.transactions.reserved():
             if subscription.source is not None:
                 held[subscription.source] += count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rtchat.core.broker.subscription import Subscription
-from rtchat.core.session.message_ids import MessageIds
 
 __all__ = ["PastSubscriptions"]
 
@@ -22,21 +21,13 @@ class PastSubscriptions:
         holding: Ended subscriptions that may have deliveries of queues, by number.
     """
 
-    __slots__ = ("_hashes", "_limit", "_message_ids", "_most_deliveries", "holding")
+    __slots__ = ("_hashes", "_limit", "_most_deliveries", "holding")
 
     def __init__(self, limit: int) -> None:
         self.holding: dict[int, Subscription] = {}
         self._limit = limit
-        self._message_ids: MessageIds | None = None
         self._hashes: dict[int, None] = {}
         self._most_deliveries = 0
-
-    @property
-    def message_ids(self) -> MessageIds:
-        """The index of deliveries by message id; empty before the first use."""
-        if self._message_ids is None:
-            self._message_ids = MessageIds()
-        return self._message_ids
 
     def add(self, *keys: str) -> None:
         """Remember the keys of a subscription that has ended."""

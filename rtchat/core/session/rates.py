@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from rtchat.core.broker.broker import Broker
 from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.receipts import MustWait, TooFast
+from rtchat.core.session.storing import StoringSession
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["TokenTaker"]
 
 
-class TokenTaker:
+class TokenTaker(StoringSession):
     """The part of a session that keeps to its rates.
 
     Attributes:
@@ -21,7 +21,6 @@ class TokenTaker:
 
     __slots__ = ("message_rate", "subscription_rate", "waits_for")
 
-    broker: Broker
     message_rate: Rate | None
     subscription_rate: Rate | None
     waits_for: Rate | None
@@ -35,7 +34,7 @@ class TokenTaker:
         if self.waits_for is not None:
             self.waits_for = None
             return
-        delay_s = rate.take(self.broker.cork.now)
+        delay_s = rate.reserve(self.broker.cork.ticks)
         if delay_s:
             self.waits_for = rate
             raise TooFast(delay_s)

@@ -17,12 +17,12 @@ from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import Rate
+from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
-from rtchat.core.session.holder import DeliveryHolder
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
@@ -45,8 +45,14 @@ __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
+_FRAME_WORK = 5
+"""The work of a frame; see :mod:`rtchat.core.flow.turns`."""
 
-class Session(DeliveryHolder, TokenTaker):
+_SLOW_FRAME_WORK = 15
+"""The further work of a frame that does not take the fast path."""
+
+
+class Session(TokenTaker):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -71,15 +77,10 @@ class Session(DeliveryHolder, TokenTaker):
 
     __slots__ = (
         "_acts",
-        "_held",
-        "_is_pausing",
-        "_ledger",
         "_limits",
         "_outbound",
         "_transport",
-        "_waits_for_storage",
         "broker",
-        "committing",
         "has_published",
         "id",
         "is_closed",
@@ -123,11 +124,6 @@ class Session(DeliveryHolder, TokenTaker):
         self._is_pausing = False  # reading is paused because the storage is slower than the client
         self.committing: tuple[Frame, Sequence[Action]] | None = None
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a frame waits for a queue, the storage or the rate limit; reading is paused."""
-        return self._held is not None
-
     def receive(self, data: bytes) -> None:
         """Process the next bytes of the client; call it within a turn of the broker.
 
@@ -147,9 +143,15 @@ class Session(DeliveryHolder, TokenTaker):
         parser.feed(data)
         if self._held is None:
             self._act(None)
+            cork = self.broker.cork
+            if cork.work > NOTED_WORK:
+                cork.turns.note(cork.work)
 
     def resume(self) -> None:
-        """Retry the frame that had to wait, unless it is done, and process those after it."""
+        """Retry the frame that had to wait, unless it is done, and process those after it.
+
+        Call it in a turn, which may be another connection's.
+        """
         held, self._held = self._held, None
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
@@ -161,7 +163,14 @@ class Session(DeliveryHolder, TokenTaker):
         try:
             while not self.is_closed:
                 if frame is None:
-                    frame = parser.next_frame() if parser.has_more else None
+                    if not parser.has_more:
+                        return
+                    cork = self.broker.cork
+                    cork.work = work = cork.work + _FRAME_WORK
+                    if work > cork.turns.max_work:
+                        self._end_turn()
+                        return
+                    frame = parser.next_frame()
                     if frame is None:
                         return
                 # Fast path: a SEND whose cached head has a route, and no header that needs
@@ -175,6 +184,7 @@ class Session(DeliveryHolder, TokenTaker):
                         ack_ids = parser.short_acks()
                         if ack_ids:
                             acknowledge_run(ack_ids, self.subscriptions)
+                            self.broker.cork.work += len(ack_ids) * _FRAME_WORK
                 else:
                     self.has_published = True
                     publishing = self.broker.publishing
@@ -202,6 +212,12 @@ class Session(DeliveryHolder, TokenTaker):
             self._transport.resume_after(wait.delay_s)
         except ProtocolError as error:
             self.fail(error, frame)
+
+    def _end_turn(self) -> None:
+        """Let others have their turn: the frames that wait come in one of the next."""
+        self._held = DONE
+        self._waits_for_storage = False
+        self._transport.end_turn()
 
     # The end of the session
 
@@ -268,6 +284,7 @@ class Session(DeliveryHolder, TokenTaker):
         act = self._acts.get(frame.command)
         if act is None:
             raise unexpected(frame.command, self.state)
+        self.broker.cork.work += _SLOW_FRAME_WORK
         if frame.body and frame.command != "SEND":
             check_body(frame, self.version, self.state)
         act(self, frame)
@@ -345,7 +362,7 @@ class Session(DeliveryHolder, TokenTaker):
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 self.wait_for_storage(is_done=True)
             return
-        self.transactions.check(transaction)
+        self.transactions.check(transaction, len(route.targets))
         broker.publishing.check(frame)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
@@ -375,48 +392,6 @@ class Session(DeliveryHolder, TokenTaker):
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
             raise MustWait(place)
-
-    def wait_for_storage(self, *, is_done: bool = False) -> None:
-        """Raise ``MustWait`` (see there for ``is_done``) unless all messages so far are stored."""
-        ledger = self._ledger
-        if ledger is not None and ledger.accepted != ledger.settled:
-            raise MustWait(is_done=is_done)
-
-    # Called by the storage
-
-    def message_accepted(self, *, is_much: bool) -> None:
-        """Count a frame whose messages are being stored; pause reading if ``is_much``."""
-        if self._ledger is None:
-            self._ledger = ReceiptLedger()
-        self._ledger.accepted += 1
-        if is_much and not self._is_pausing:
-            self._is_pausing = True
-            self._transport.pause_reading()
-
-    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
-        """Count the first frame in progress as settled: its messages are stored, or failed."""
-        ledger = self._ledger
-        assert ledger is not None  # message_accepted() came before
-        ledger.settled += 1
-        if self.committing is not None and self.committing[0] is cause:
-            (_, actions), self.committing = self.committing, None
-            undone = [] if problem is None else undo(actions)
-            if self.is_closed:
-                self.broker.return_unacked(undone)
-        if problem is not None:
-            self.fail(problem, cause, CloseReason.STORAGE)
-        if self.is_closed:
-            return
-        if ledger.owed:
-            for headers in ledger.take_due():
-                self._send("RECEIPT", headers)
-        if ledger.accepted != ledger.settled:
-            return
-        was_pausing, self._is_pausing = self._is_pausing, False
-        if self._held is not None and self._waits_for_storage:
-            self._transport.resume_session()
-        elif was_pausing and not self.is_waiting:
-            self._transport.resume_reading()
 
 
 _Act = Callable[[Session, Frame], None]

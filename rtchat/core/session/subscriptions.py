@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker, Confirm
-from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import (
@@ -20,27 +18,15 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.session.headers import required, subscribe_options
+from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
+from rtchat.core.session.temp_queues import TEMP_QUEUE, TempQueues
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
-
-_TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
-
-
-class _TempQueue(NamedTuple):
-    """A temporary queue of this session.
-
-    Attributes:
-        address: The address that other sessions send to.
-        subscription: The subscription that receives its messages.
-    """
-
-    address: str
-    subscription: Subscription
 
 
 class Subscriptions:
@@ -57,20 +43,26 @@ class Subscriptions:
         refuse: Ends the session with an error because a subscription cannot continue.
 
     Attributes:
+        selector_steps: How many steps the selectors of the open subscriptions take for a message.
         version: The client's version; set it before the first subscription.
     """
 
     __slots__ = (
+        "_acknowledging",
         "_broker",
+        "_by_destination",
         "_by_key",
         "_by_number",
+        "_is_indexed",
         "_last_number",
         "_limits",
+        "_message_ids",
         "_outbound",
         "_past",
         "_principal",
         "_refuse",
         "_temp_queues",
+        "selector_steps",
         "version",
     )
 
@@ -90,9 +82,14 @@ class Subscriptions:
         self._outbound = outbound
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
+        self._by_destination: dict[str, dict[str, None]] = {}  # keys, in STOMP 1.0 only
+        self._acknowledging = 0  # how many subscriptions have to acknowledge
         self._past: PastSubscriptions | None = None  # None before the first use
-        self._temp_queues: dict[str, _TempQueue] = {}
+        self._message_ids: MessageIds | None = None  # likewise
+        self._is_indexed = False  # whether it has the deliveries of all subscriptions
+        self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
+        self.selector_steps = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -104,7 +101,7 @@ class Subscriptions:
     @property
     def is_acknowledging(self) -> bool:
         """Whether any subscription has to acknowledge its deliveries."""
-        return any(one.options.ack is not AckMode.AUTO for one in self._by_number.values())
+        return self._acknowledging > 0
 
     @property
     def topic_consumer_bytes(self) -> int:
@@ -116,9 +113,7 @@ class Subscriptions:
     def unacknowledged(self) -> int:
         """The number of deliveries of topics that were not acknowledged."""
         return sum(
-            len(one.unacked)
-            for one in self._by_key.values()
-            if isinstance(one.source, TopicConsumer)
+            one.pending for one in self._by_key.values() if isinstance(one.source, TopicConsumer)
         )
 
     @property
@@ -144,7 +139,7 @@ class Subscriptions:
             if one.options.slow is SlowPolicy.CLOSE
             and (one.source is None or isinstance(one.source, TopicConsumer))
         ]
-        return [*names, *(queue.address for queue in self._temp_queues.values())]
+        return [*names, *self._temp_queues.addresses()]
 
     def subscribe(self, frame: Frame, confirm: Confirm) -> None:
         """Process a SUBSCRIBE.
@@ -160,7 +155,7 @@ class Subscriptions:
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
-        options = subscribe_options(frame, self._limits)
+        options = subscribe_options(frame, self._limits, self._broker.selector)
         self.open(subscription_id, destination, options, confirm)
 
     def unsubscribe(self, frame: Frame) -> None:
@@ -190,29 +185,34 @@ class Subscriptions:
 
         Raises:
             ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
-            LimitExceeded: The session has too many subscriptions.
+            LimitExceeded: The session has too many subscriptions, or too much in selectors.
         """
         key = self._key(subscription_id, destination)
-        if key in self._by_key or self._temp_queue_name(key) is not None:
+        if key in self._by_key or self._temp_queues.has_key(key):
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
             )
         subscription = self._new(subscription_id, destination, options)
-        if destination.startswith(_TEMP_QUEUE):
+        if destination.startswith(TEMP_QUEUE):
             if options.start.at is not StartAt.NEXT:
                 raise nothing_kept()
-            self._open_temp_queue(destination, subscription)
+            self._temp_queues.open(destination, key, subscription)
             confirm({})
             return
         self._by_number[subscription.number] = subscription
         self._by_key[key] = subscription
+        self._acknowledging += options.ack is not AckMode.AUTO
+        if self.version is Version.V10:
+            self._by_destination.setdefault(destination, {})[key] = None
         try:
             self._broker.subscribe(
                 subscription, self._limits.max_backlog_bytes, self._refuse, confirm
             )
         except ProtocolError:
-            del self._by_key[key], self._by_number[subscription.number]
+            self._remove(key)
+            del self._by_number[subscription.number]
+            self._acknowledging -= options.ack is not AckMode.AUTO
             raise
 
     def end(self, subscription_id: str, destination: str) -> None:
@@ -225,16 +225,18 @@ class Subscriptions:
             ProtocolError: There was no such subscription.
         """
         key = wanted = self._key(subscription_id, destination)
-        if destination and key not in self._by_key and self._temp_queue_name(key) is None:
+        if destination and key not in self._by_key and not self._temp_queues.has_key(key):
             key = self._key_of(destination) or key
         past = self._opened_past()
-        subscription = self._by_key.pop(key, None)
-        name = self._temp_queue_name(key) if subscription is None else None
+        subscription = self._remove(key)
         if subscription is not None:
             self._broker.detach([subscription])
             self._keep_or_forget(subscription)
-        elif name is not None:
-            self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+        else:
+            subscription = self._temp_queues.close(key)
+        if subscription is not None:
+            selector = subscription.options.selector
+            self.selector_steps -= 0 if selector is None else selector.steps
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
@@ -250,9 +252,8 @@ class Subscriptions:
         ended = list(self._by_key.values())
         self._by_key.clear()
         self._by_number.clear()
-        for temp_queue in self._temp_queues.values():
-            self._broker.reply_queues.close(temp_queue.address)
-        self._temp_queues.clear()
+        self._by_destination.clear()
+        self._temp_queues.close_all()
         self._broker.detach(ended)
         if self._past is not None:
             ended += self._past.holding.values()
@@ -284,7 +285,7 @@ class Subscriptions:
         if session_id != self._principal.id or not message_id:
             if self.version is not Version.V12:
                 raise KeyError(ack_id)
-            return self._opened_past().message_ids.find(ack_id, named, self._by_number)
+            return self._index().find(ack_id, named)
         digits = place.split(".")
         number, delivery = (parse_digits(text, 18) or 0 for text in (*digits, "", "")[:2])
         subscription = self._by_number.get(number)
@@ -310,14 +311,15 @@ class Subscriptions:
             ProtocolError: The temporary queue has no name.
             LimitExceeded: The session has too many subscriptions.
         """
-        if not reply_to.startswith(_TEMP_QUEUE):
+        if not reply_to.startswith(TEMP_QUEUE):
             return reply_to
         temp_queue = self._temp_queues.get(reply_to)
         if temp_queue is None:
-            if reply_to == _TEMP_QUEUE:
+            if reply_to == TEMP_QUEUE:
                 raise ProtocolError("reply-to without a name", "Write reply-to:/temp-queue/NAME.")
             subscription = self._new(reply_to, reply_to, SubscribeOptions())
-            temp_queue = self._open_temp_queue(reply_to, subscription)
+            key = self._key(reply_to, reply_to)
+            temp_queue = self._temp_queues.open(reply_to, key, subscription)
         return temp_queue.address
 
     def address_of(self, destination: str) -> str:
@@ -329,19 +331,21 @@ class Subscriptions:
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limit = self._limits.max_subscriptions
-        if self._past is not None:
-            self._forget_empty()
         if len(self._by_number) + len(self._temp_queues) >= limit:
-            raise LimitExceeded(
-                f"more than {limit} subscriptions",
-                "The limit is subscription.max_count of the server, for one session.",
-            )
+            self._forget_empty()
+            if len(self._by_number) + len(self._temp_queues) >= limit:
+                raise LimitExceeded(
+                    f"more than {limit} subscriptions",
+                    "The limit is subscription.max_count of the server, for one session.",
+                )
+        if options.selector is not None:
+            self._count_steps(options.selector.steps)
         self._last_number += 1
         broker, version = self._broker, self.version
         encoder = broker.encoders.get((subscription_id, version))
         if encoder is None:
             encoder = broker.encoder_for(subscription_id, version)
-        return Subscription(
+        subscription = Subscription(
             subscription_id,
             self._last_number,
             destination,
@@ -351,6 +355,40 @@ class Subscriptions:
             encoder,
             self._principal,
         )
+        if self._is_indexed:
+            subscription.message_ids = self._message_ids
+        return subscription
+
+    def _count_steps(self, steps: int) -> None:
+        """Count the steps of a new subscription's selector."""
+        limit = self._limits.max_selector_steps
+        if self.selector_steps + steps > limit:
+            raise LimitExceeded(
+                f"selectors over the limit of {limit} steps",
+                f"This one takes {steps} steps for a message, the open ones {self.selector_steps}. "
+                "The limit is selector.max_steps of the server, for one session.",
+            )
+        self.selector_steps += steps
+
+    def _index(self) -> MessageIds:
+        """Return the index of all deliveries by the ids of their messages."""
+        if self._message_ids is None:
+            self._message_ids = MessageIds(self._by_number)
+        if not self._is_indexed:
+            self._is_indexed = True
+            for subscription in self._by_number.values():
+                self._message_ids.attach(subscription)
+        return self._message_ids
+
+    def _remove(self, key: str) -> Subscription | None:
+        """Remove the open subscription with this key; return it, or None."""
+        subscription = self._by_key.pop(key, None)
+        if subscription is not None and self._by_destination:
+            keys = self._by_destination[subscription.destination]
+            del keys[key]
+            if not keys:
+                del self._by_destination[subscription.destination]
+        return subscription
 
     def _opened_past(self) -> PastSubscriptions:
         if self._past is None:
@@ -359,59 +397,39 @@ class Subscriptions:
 
     def _keep_or_forget(self, subscription: Subscription) -> None:
         """Keep an ended subscription if it has deliveries that may return to their queue."""
-        self._forget_empty()
-        if isinstance(subscription.source, Queue):
+        is_held = subscription.pending or subscription.reserved
+        if is_held and isinstance(subscription.source, Queue):
             self._opened_past().holding[subscription.number] = subscription
-            self._forget_empty()
         else:
             self._forget(subscription)
 
     def _forget_empty(self) -> None:
         """Forget the ended subscriptions whose deliveries are all acknowledged."""
-        if self._past is None or not self._past.holding:
+        if self._past is None:
             return
         holding = self._past.holding
+        self._broker.cork.work += len(holding) // 8
         for subscription in list(holding.values()):
-            if not (subscription.unacked or subscription.reserved):
+            if not (subscription.pending or subscription.reserved):
                 del holding[subscription.number]
                 self._forget(subscription)
 
     def _forget(self, subscription: Subscription) -> None:
-        del self._by_number[subscription.number]
+        self._acknowledging -= subscription.options.ack is not AckMode.AUTO
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
-        if self.version is Version.V12 and subscription.unacked:
-            past.message_ids.add(subscription, self._by_number)
-
-    def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
-        if subscription.options.ack is not AckMode.AUTO:
-            raise ProtocolError(
-                "a temporary queue has ack:auto only", "Leave the ack header out, or say auto."
-            )
-        if name == _TEMP_QUEUE:
-            raise ProtocolError("destination without a name", f"{name} needs a name after it.")
-        if name in self._temp_queues:
-            raise ProtocolError(
-                "temporary queue in use", "It has a subscription already; UNSUBSCRIBE that first."
-            )
-        address = self._broker.reply_queues.open(subscription)
-        temp_queue = self._temp_queues[name] = _TempQueue(address, subscription)
-        return temp_queue
-
-    def _temp_queue_name(self, key: str) -> str | None:
-        """Return the name of the temporary queue whose subscription has the key, or None."""
-        for name, temp_queue in self._temp_queues.items():
-            if key == self._key(temp_queue.subscription.id, name):
-                return name
-        return None
+        if self.version is Version.V12 and subscription.pending:
+            if self._message_ids is None:
+                self._message_ids = MessageIds(self._by_number)
+            self._message_ids.attach(subscription)
+        del self._by_number[subscription.number]
 
     def _key_of(self, destination: str) -> str | None:
         """Return the key of the oldest subscription to a destination, which has an id; or None."""
-        for key, subscription in self._by_key.items():
-            if subscription.destination == destination:
-                return key
+        for key in self._by_destination.get(destination, ()):
+            return key
         temp_queue = self._temp_queues.get(destination)
-        return None if temp_queue is None else self._key(temp_queue.subscription.id, destination)
+        return None if temp_queue is None else temp_queue.key
 
     def _key(self, subscription_id: str, destination: str) -> str:
         """Return the key of a subscription within its session.

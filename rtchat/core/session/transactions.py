@@ -21,11 +21,11 @@ def settle(
     source = subscription.source
     assert source is not None  # only a source delivers what has to be acknowledged
     if is_ack:
-        source.acknowledged(entries)
+        source.acknowledged(entries, subscription)
         return
     for entry in entries:
         entry.failures += 1
-    source.returned(entries, requeue=requeue)
+    source.returned(entries, requeue=requeue, consumer=subscription)
 
 
 class Acknowledgement(NamedTuple):
@@ -65,7 +65,7 @@ class Transactions:
         bytes: The size of all messages in open transactions.
     """
 
-    __slots__ = ("_account", "_limits", "_open", "bytes")
+    __slots__ = ("_account", "_limits", "_open", "_sizes", "bytes")
 
     is_emptied = True  # by COMMIT and ABORT
 
@@ -74,6 +74,7 @@ class Transactions:
         self._limits = limits
         self._account = account
         self._open: dict[str, list[Action]] = {}
+        self._sizes: dict[str, int] = {}  # in actions
 
     def begin(self, name: str) -> None:
         """Open a transaction.
@@ -93,16 +94,22 @@ class Transactions:
                 "The limit is transaction.max_count of the server, for one session.",
             )
         self._open[name] = []
+        self._sizes[name] = 0
 
-    def check(self, name: str) -> None:
-        """Make sure that a transaction can take one more action.
+    def check(self, name: str, count: int = 1) -> None:
+        """Make sure that a transaction can take more actions.
+
+        Args:
+            name: The transaction.
+            count: How many: a SEND to several destinations is one for each of them.
 
         Raises:
             ProtocolError: No such transaction is open.
-            LimitExceeded: It has the largest allowed number of actions.
+            LimitExceeded: It would have more than the largest allowed number of actions.
         """
         limit = self._limits.max_transaction_actions
-        if len(self.actions(name)) >= limit:
+        self.actions(name)
+        if self._sizes[name] + count > limit:
             raise LimitExceeded(
                 f"more than {limit} actions in a transaction",
                 "The limit is transaction.max_actions of the server.",
@@ -111,7 +118,10 @@ class Transactions:
     def add(self, name: str, action: Action) -> None:
         """Add an action to a transaction; call :meth:`check` before."""
         self._open[name].append(action)
-        if not isinstance(action, Acknowledgement):
+        if isinstance(action, Acknowledgement):
+            self._sizes[name] += 1
+        else:
+            self._sizes[name] += len(action.route.targets)
             self.bytes += action.size
             self._account(action.size, self)
 
@@ -133,7 +143,7 @@ class Transactions:
             ProtocolError: No such transaction is open.
         """
         actions = self.actions(name)
-        del self._open[name]
+        del self._open[name], self._sizes[name]
         size = sum(action.size for action in actions if not isinstance(action, Acknowledgement))
         self.bytes -= size
         self._account(-size)
@@ -184,7 +194,7 @@ def _grows(queue: Queue, actions: Sequence[Action]) -> bool:
 
 def undo(actions: Sequence[Action]) -> list[Subscription]:
     """Make the deliveries of the actions unacknowledged again; return their subscriptions."""
-    # One call for each subscription: it sorts all that the subscription has.
+    # One call for each subscription, which brings the deliveries into order.
     undone: dict[Subscription, list[tuple[str, Entry]]] = {}
     for action in actions:
         if isinstance(action, Acknowledgement):

@@ -22,6 +22,8 @@ class Limits:
         max_headers: Number of header lines in a frame.
         max_header_bytes: Length of a header line, in bytes.
         max_subscriptions: Number of open subscriptions.
+        max_selector_steps: How many steps the selectors of all open subscriptions take together for
+            a message, at most.
         max_backlog_bytes: Size of the backlog of a client that does not read, in bytes.
         stalled_backlog_bytes: Size of a backlog of which a client has to read some, in bytes.
         stall_timeout_s: How long it may read nothing of such a backlog, in seconds.
@@ -46,6 +48,9 @@ class Limits:
     )
     max_subscriptions: int = key(
         "[broker] subscription.max_count", 1000, unit="subscriptions", low=1, high=1_000_000
+    )
+    max_selector_steps: int = key(
+        "[broker] selector.max_steps", 30_000, unit="steps", low=100, high=100_000_000
     )
     max_backlog_bytes: int = key(
         "[broker] backlog.max_bytes", 16 * MIB, unit="bytes", low=KIB, high=GIB

@@ -29,7 +29,8 @@ _ACK_BEGIN, _ACK_ID, _ACK_END = "ACK\nid:", "[-+@./0-9A-Za-z_]{1,64}", "\n\n\0"
 _SHORT_ACK = re.compile(f"{_ACK_BEGIN}({_ACK_ID}){_ACK_END}".encode())
 """An ACK with an ``id`` header only. Every id is new, so the head cache never has its head."""
 
-_SHORT_ACKS = re.compile(f"(?:{_ACK_BEGIN}{_ACK_ID}{_ACK_END})+".encode())
+_SHORT_ACKS = re.compile(f"(?:{_ACK_BEGIN}{_ACK_ID}{_ACK_END}){{1,256}}".encode())
+"""Several of them, but not so many that they take a turn for themselves."""
 
 _SMALL_BYTES = 4096
 """An incomplete frame of up to this size, or no larger than the new chunk, is copied and joined
@@ -210,7 +211,10 @@ class FrameParser:
         return Frame(known.command, known.headers, data[start:end], known)
 
     def short_acks(self) -> list[str]:
-        """Consume the complete ACKs that come next and have an ``id`` only; return their ids."""
+        """Consume complete ACKs that come next and have an ``id`` only; return their ids.
+
+        There may be more of them.
+        """
         buffer, start = self._buffer, self._position
         if not self._reads_short_acks or not isinstance(buffer, bytes):
             return []

@@ -10,11 +10,15 @@ from typing import Any, cast
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-__all__ = ["Certificates", "tls_options"]
+__all__ = ["TLS_1_2_CIPHERS", "Certificates", "tls_options"]
+
+TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""With TLS 1.2 only keys that are made for the connection (ECDHE), and only authenticated
+encryption (AEAD), as TLS 1.3 has it always."""
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -87,6 +91,7 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
         certificate=own,
         extraCertChain=others,
         raiseMinimumTo=TLSVersion.TLSv1_2,
+        acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(TLS_1_2_CIPHERS),
     )
     if not _belong_together(own, private):
         raise ValueError(f"{key} is not the key of {certificate}")

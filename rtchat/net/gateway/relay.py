@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -31,6 +31,7 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import write_header
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness
@@ -215,7 +216,8 @@ class ProxyProtocol(Protocol):
         self._close(_UNREACHABLE, "target unreachable")
 
     def _handle_bug(self, reason: Failure) -> None:
-        _log.failure("{way}: bug while connecting", reason, way=self._route)
+        lines = self.factory.client_log
+        lines.failure(_log, "{peer}: bug while connecting", reason, peer=self._route)
         if self._outgoing is not None:
             self._outgoing.abort()
         self._close(_UNREACHABLE, "internal error")
@@ -247,8 +249,9 @@ class ProxyProtocol(Protocol):
         """Log how this connection ended, with one line per connection."""
         if not self.transport.is_end_logged:
             self.transport.is_end_logged = True
-            level = LogLevel.warn if is_refusal else LogLevel.info
-            _log.emit(level, "{way}: {what}: {why}", way=self._route, what=what, why=why)
+            lines = self.factory.client_log
+            write = lines.warn if is_refusal else lines.info
+            write(_log, "{peer}: {what}: {why}", peer=self._route, what=what, why=why)
 
     def _close(self, code: int, reason: str, grace_s: float | None = None) -> None:
         self._is_closing = True
@@ -302,6 +305,7 @@ class ProxyFactory(Factory):
             the open files.
         has_proxy_header: Whether the connection to the target begins with a PROXY protocol header
             that names the browser's address.
+        client_log: Where lines about browsers are written; by default a log of its own.
     """
 
     noisy = False
@@ -317,6 +321,7 @@ class ProxyFactory(Factory):
         limiter: ConnectionLimiter | None = None,
         pipes: PipePool | None = None,
         has_proxy_header: bool = False,
+        client_log: ClientLog | None = None,
     ) -> None:
         self.target = target
         self.endpoints = endpoints
@@ -325,6 +330,7 @@ class ProxyFactory(Factory):
         self.idle_timeout_s = idle_timeout_s
         self.limiter = limiter or ConnectionLimiter()
         self.has_proxy_header = has_proxy_header
+        self.client_log = client_log or ClientLog(clock)
         self.outgoing = TargetFactory(pipes or PipePool(), Liveness(clock))
 
     @override

@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
@@ -26,8 +25,10 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.opening import boot_id as _boot_id
 from rtchat.net.history.opening import lock_file, remedy
-from rtchat.net.history.salvage import is_damage, read_around_damage
+from rtchat.net.history.salvage import Salvage, is_damage
+from rtchat.net.history.time_index import TimeIndex
 from rtchat.net.history.witness import Witness
 
 __all__ = ["HistoryFile", "check_kind"]
@@ -68,6 +69,8 @@ _STREAMS = "SELECT id, name, epoch, first_offset, next_offset, bytes FROM stream
 _TIME = "SELECT time_s FROM message WHERE place = ?"
 _MESSAGES = """SELECT place, time_s, message_id, headers, body FROM message
 WHERE place >= ? AND place < ? ORDER BY place"""
+_LATEST = "SELECT max(time_s) FROM message WHERE place >= ? AND place < ?"
+_EXTENT = "SELECT first_offset, next_offset FROM stream WHERE id = ?"
 _SIZE = f"length(headers) + length(body) + {OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
@@ -104,6 +107,8 @@ class HistoryFile:
         self._lock: int | None = None
         self._witness: Witness | None = None
         self._damaged: set[int] = set()  # streams that cannot be trimmed
+        self._times = TimeIndex(self._latest_s)
+        self._salvage = Salvage(self.read)
         self.is_copy = False
         try:
             if path is not None:
@@ -168,7 +173,7 @@ class HistoryFile:
     def _write(self, batch: Batch) -> None:
         with _transaction(self._db) as execute:
             if batch.forgotten:
-                _delete(execute, batch.forgotten, batch.epoch)
+                self._delete(execute, batch.forgotten, batch.epoch)
             for delta in batch.streams:
                 execute(_GROW, delta)
             start = 0
@@ -182,13 +187,22 @@ class HistoryFile:
         """Delete a stream. One that cannot be deleted loses its name, and keeps its number."""
         try:
             with _transaction(self._db) as execute:
-                _delete(execute, [number], epoch)
+                self._delete(execute, [number], epoch)
         except sqlite3.Error as error:
             if not is_damage(str(error)):
                 raise
             with _transaction(self._db) as execute:
                 execute("UPDATE stream SET name = ? WHERE id = ?", (f"damaged {number}", number))
-                _delete(execute, [], epoch)
+                self._delete(execute, [], epoch)
+
+    def _delete(self, execute: Callable[..., object], streams: Sequence[int], epoch: str) -> None:
+        """Delete streams; destinations that are not in the file get another epoch from then on."""
+        for number in streams:
+            execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
+            execute("DELETE FROM stream WHERE id = ?", (number,))
+            self._times.forget(number)
+            self._salvage.forget(number)
+        execute("UPDATE server SET epoch = ?", (epoch,))
 
     def read(self, stream: int, first: int, end: int) -> list[Row]:
         """Return the messages of a stream with offsets from ``first`` to before ``end``."""
@@ -206,12 +220,29 @@ class HistoryFile:
         Raises:
             sqlite3.Error: Nothing can be read, but not because of damage; later it may be.
         """
-        return read_around_damage(partial(self.read, stream), first, end)
+        return self._salvage.read(stream, first, end)
+
+    def learn_times(self, stream: int) -> bool:
+        """Learn more of what :meth:`find` needs; return whether it is enough."""
+        extent = self._db.execute(_EXTENT, (stream,)).fetchone()
+        return extent is None or self._times.learn(stream, *extent)
 
     def find(self, stream: int, since_s: float) -> int | None:
         """Return the offset of the first message of this time or later, or None."""
-        place = self._read_number(_SINCE, (*_span(stream), since_s))
-        return None if place is None else place - (stream << _OFFSET_BITS)
+        while not self.learn_times(stream):
+            pass
+        extent = self._db.execute(_EXTENT, (stream,)).fetchone()
+        if extent is not None:
+            base = stream << _OFFSET_BITS
+            for first, end in self._times.ranges(stream, since_s, *extent):
+                place = self._read_number(_SINCE, (base + first, base + end, since_s))
+                if place is not None:
+                    return place - base
+        return None
+
+    def _latest_s(self, stream: int, first: int, end: int) -> float | None:
+        base = stream << _OFFSET_BITS
+        return self._read_number(_LATEST, (base + first, base + end))
 
     def trim(self, trims: Sequence[Trim]) -> tuple[list[Trimmed], str]:
         """Delete the oldest messages of streams.
@@ -399,14 +430,6 @@ def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Curso
             db.execute("ROLLBACK")
 
 
-def _delete(execute: Callable[..., object], streams: Sequence[int], epoch: str) -> None:
-    """Delete streams; destinations that are not in the file have another epoch from then on."""
-    for number in streams:
-        execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
-        execute("DELETE FROM stream WHERE id = ?", (number,))
-    execute("UPDATE server SET epoch = ?", (epoch,))
-
-
 def _span(stream: int) -> tuple[int, int]:
     """Return the first row id of a stream, and the first of the next stream."""
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
@@ -424,11 +447,3 @@ def check_kind(db: sqlite3.Connection) -> None:
         raise StoreUnusable(
             "it was written by a newer rtchat; start that one, or name another file"
         )
-
-
-def _boot_id() -> str:
-    """Return a text that changes with every boot of the machine, or "" if it is unknown."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

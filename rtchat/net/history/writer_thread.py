@@ -34,6 +34,10 @@ InReactor = Callable[[Callable[[], None]], None]
 """Runs a function in the reactor's thread; may be called from any thread."""
 
 
+class _NotYet(Exception):
+    """An operation that takes long has done a part of its work."""
+
+
 class HistoryStore:
     """Keeps messages in a file; implements :class:`rtchat.core.history.store.Store`.
 
@@ -75,6 +79,7 @@ class HistoryStore:
         self.disk_problem = ""
         self._unread: tuple[int, int, int] | None = None  # stream, first, end of a failed read
         self._problem_said = ""
+        self._is_closing = False
         self._operations: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._closed: Deferred[None] = Deferred()
         # A daemon: if the process ends without closing, what was written is safe.
@@ -166,7 +171,13 @@ class HistoryStore:
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
         """Find the offset of the first message of a time or later."""
-        self._submit(lambda: self._file.find(stream, since_s), None, self._logging_problems(done))
+
+        def find() -> int | None:
+            if not (self._is_closing or self._file.learn_times(stream)):
+                raise _NotYet
+            return self._file.find(stream, since_s)
+
+        self._submit(find, None, self._logging_problems(done))
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
         """Delete the oldest messages of streams."""
@@ -175,6 +186,7 @@ class HistoryStore:
 
     def close(self) -> Deferred[None]:
         """Finish all queued operations and close the file; fires when that is done."""
+        self._is_closing = True
         self._operations.put(None)
         return self._closed
 
@@ -211,6 +223,9 @@ class HistoryStore:
             result, problem = nothing, ""
             try:
                 result = work()
+            except _NotYet:
+                self._operations.put(run)  # after all that has come meanwhile
+                return
             except sqlite3.Error as error:
                 problem = str(error)
             except Exception:

@@ -12,6 +12,7 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.writer import ConnectionWriter
 
 __all__ = ["BacklogWatch", "Client", "too_much_added", "too_much_waits", "too_slow_by_far"]
@@ -84,15 +85,23 @@ class BacklogWatch:
         broker: The broker.
         limits: The limits of each client.
         clock: Runs the timer, while there are such clients.
+        client_log: Where lines about them are written; by default a log of its own.
 
     Attributes:
         watched_bytes: Clients with larger backlogs are watched.
     """
 
-    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        clock: IReactorTime,
+        client_log: ClientLog | None = None,
+    ) -> None:
         self._broker = broker
         self._limits = limits
         self._clock = clock
+        self._lines = client_log or ClientLog(clock)
         self._watched: dict[Client, _Progress] = {}
         self._logged: WeakSet[Client] = WeakSet()
         self._timer: IDelayedCall | None = None
@@ -129,7 +138,8 @@ class BacklogWatch:
     def _log_lag(self, client: Client, waiting_bytes: int) -> None:
         if client not in self._logged:
             self._logged.add(client)
-            _log.info(
+            self._lines.info(
+                _log,
                 "{peer}: session {id} reads more slowly than others publish, {bytes} bytes wait "
                 "for it; they are slowed down, to backlog.min_rate at the least",
                 peer=client.peer,

@@ -79,6 +79,17 @@ class MemoryWatch:
         if has_published and (has_part or left_bytes > sum(grown.values())):
             client.slow_down()
 
+    def after_turn(
+        self, client: MemoryClient, grown: Mapping[Growing, int], left_bytes: int
+    ) -> None:
+        """Act after a turn of a client; the arguments are those of :meth:`note_turn`."""
+        budget = self._broker.budget
+        if budget.used >= budget.near_bytes:
+            self.note_turn(client, grown, left_bytes)
+            self.close_worst()
+        else:
+            self.pressure.growth.clear()
+
     def close_worst(self) -> None:
         """Close the client that has filled memory most, if it is filled beyond the limit."""
         is_filled, self._is_filled = self._is_filled, False

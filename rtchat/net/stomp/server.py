@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -22,20 +21,22 @@ from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
+from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
 from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_waits
 from rtchat.net.stomp.close_codes import CLOSE_CODES
-from rtchat.net.stomp.goodbye import has_said_goodbye
+from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
 from rtchat.net.stomp.memory_watch import MemoryWatch
+from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, ReadClient
+from rtchat.net.stomp.session_log import SessionLog
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
-
-_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take none of its last bytes before the connection is aborted."""
@@ -47,17 +48,16 @@ nearly used up."""
 
 _NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
-_NO_PAUSES: frozenset[str] = frozenset()
-"""One for all clients: an empty set takes 216 bytes."""
 
-
-class StompProtocol(Protocol):
+class StompProtocol(ReadClient, Protocol):
     """One STOMP client, on TCP or on a WebSocket.
 
     Attributes:
         heard_s: When the client was last heard, by the clock.
+        on_lost: Called when the connection is gone, if it is set.
     """
 
+    on_lost: Callable[[], None] | None = None
     _closed_as: tuple[CloseReason, str] | None = None
     _heartbeats: HeartBeats | None = None
     _is_rate_logged = False
@@ -70,7 +70,6 @@ class StompProtocol(Protocol):
         # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
-        self._pauses = _NO_PAUSES  # the reasons why reading is paused
 
     @override
     def connectionMade(self) -> None:
@@ -83,6 +82,7 @@ class StompProtocol(Protocol):
             self._peer = self._framed.peer
         else:
             set_no_delay(transport)
+            factory.liveness.keep_alive(transport)
             self._writer = writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
         writer.max_backlog_bytes = factory.limits.max_backlog_bytes
@@ -98,7 +98,7 @@ class StompProtocol(Protocol):
         broker = self.factory.broker
         budget = broker.budget
         with broker.turn as turn:
-            self.heard_s = turn.now
+            self.heard_s = turn.ticks
             used_before = budget.used
             try:
                 self.session.receive(data)
@@ -106,11 +106,8 @@ class StompProtocol(Protocol):
                 self._handle_bug()
             # Taken before the flush, which lets others go on; backlogs are known only after it.
             grown = budget.take_grown() if budget.grown else _NOTHING
-        if budget.used >= budget.near_bytes:
-            self.factory.memory.note_turn(self, grown, budget.used - used_before)
-            self.factory.memory.close_worst()
-        elif self.factory.memory.pressure.growth:
-            self.factory.memory.pressure.growth.clear()
+        if budget.used >= budget.near_bytes or self.factory.memory.pressure.growth:
+            self.factory.memory.after_turn(self, grown, budget.used - used_before)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -118,6 +115,7 @@ class StompProtocol(Protocol):
         self.factory.memory.forget(self)
         self.factory.backlogs.forget(self)
         self._cancel_timers()
+        self.factory.broker.cork.turns.leave(self._go_on)
         self._writer.stopProducing()
         if self._linger is not None:
             self._linger.stop()
@@ -126,10 +124,10 @@ class StompProtocol(Protocol):
             self.factory.liveness.pauses.lost(self._stream)
         with self.factory.broker.turn:
             self.session.lost()
-        why = self._closed_as
-        if why is None:
-            text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
-            _log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        if self._closed_as is None:
+            self.factory.log.gone(self._peer, reason)
+        if self.on_lost is not None:
+            self.on_lost()
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
@@ -151,11 +149,6 @@ class StompProtocol(Protocol):
     def peer(self) -> str:
         """The name of the client's address."""
         return self._peer
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether the client is not read."""
-        return bool(self._pauses)
 
     def taken_bytes(self) -> int | None:
         """Return what grows as the client takes bytes, or None where the system does not say."""
@@ -213,41 +206,40 @@ class StompProtocol(Protocol):
         """The client is logged in."""
         self._cancel_timers()
         self._heartbeat = heartbeat
-        _log.info(
-            "{peer}: session {id} opened, STOMP {version}",
-            peer=self._peer,
-            id=self.session.id,
-            version=self.session.version.value,
-        )
+        self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
         if send_ms or receive_ms:
             self._heartbeats = HeartBeats(self, heartbeat, self._clock)
-        if self._framed is None:
-            if receive_ms:
-                self.factory.liveness.windows.watch(self._stream)
-            else:
-                self.factory.liveness.keep_alive(self._stream)
         if self._framed is not None and send_ms and receive_ms:
             self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """Stop reading: the client must wait for a full queue, or for its rate limit."""
-        self._pause("session")
+        self.pause(SESSION)
 
     def resume_reading(self) -> None:
         """Resume reading: the wait is over."""
-        self._resume("session")
+        self.resume(SESSION, TURN)
+
+    def end_turn(self) -> None:
+        """Stop reading until the session has had its next turns."""
+        self.pause(TURN)
+        self.factory.broker.cork.turns.join(self._go_on)
+
+    def _go_on(self) -> int:
+        """Take the next turn; return its work."""
+        broker = self.factory.broker
+        with broker.turn as turn:
+            self.resume_session()
+        self.factory.memory.close_worst()
+        work: int = turn.work
+        return work
 
     def resume_after(self, delay_s: float) -> None:
         """Stop reading for a while: the client exceeds its rate limit."""
         if not self._is_rate_logged:
             self._is_rate_logged = True
-            _log.info(
-                "{peer}: session {id} sends faster than [rate] allows to its source or user; "
-                "it is read more slowly",
-                peer=self._peer,
-                id=self.session.id,
-            )
+            self.factory.log.is_over_rate(self._peer, self.session)
         self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
@@ -267,23 +259,9 @@ class StompProtocol(Protocol):
         """Close once the last frames are sent; abort if the client does not read them."""
         self._closed_as = (reason, text)
         self._cancel_timers()
-        if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
-            _log.info(
-                "{peer}: session {id} {why}",
-                peer=self._peer,
-                id=self.session.id,
-                why=reason.value,
-            )
-        else:
-            _log.warn(
-                "{peer}: session {id} closed by the server: {why} ({text})",
-                peer=self._peer,
-                id=self.session.id,
-                why=reason.value,
-                text=text,
-            )
-        for pause in self._pauses:
-            self._resume(pause)  # what still arrives is read and dropped
+        self.factory.log.closed(self._peer, self.session, reason, text)
+        self.factory.broker.cork.turns.leave(self._go_on)
+        self.resume(*self._pauses)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
@@ -294,50 +272,34 @@ class StompProtocol(Protocol):
 
     # Flow control
 
-    def _pause(self, why: str) -> None:
-        if not self._pauses:
-            self._stream.pauseProducing()
-            if self._framed is None:
-                probe = None if self._heartbeat.send_ms else self._send_line_end
-                self.factory.liveness.pauses.watch(self._stream, self._gone, probe)
-            else:
-                self._framed.on_gone = self._gone
-        self._pauses |= {why}
-
-    def _resume(self, why: str) -> None:
-        if why in self._pauses:
-            self._pauses = self._pauses - {why} or _NO_PAUSES
-            if not self._pauses:
-                # The silence was ours, not the client's.
-                self.heard_s = self._clock.seconds()
-                if self._framed is None:
-                    self.factory.liveness.pauses.forget(self._stream)
-                self._stream.resumeProducing()
-
-    def _gone(self, is_broken: bool) -> None:
-        """The client has closed the connection, or broken it, while a limit made it wait."""
+    @override
+    def gone(self, is_broken: bool) -> None:
+        if self.has_its_turns:
+            return  # what it has sent comes in its turns, and then the end is read
         session = self.session
         has_more_to_lose = is_broken or session.held_deliveries()
         if not has_more_to_lose and has_said_goodbye(session.parser, self._stream):
             return  # it has left its frames to us, and keeps its place in the line
-        how = "broke" if is_broken else "was closed by the client"
-        problem = LimitExceeded(
-            f"the connection {how} while frames waited",
-            "What was sent and has no RECEIPT may have had no effect.",
-        )
         with self.factory.broker.turn:
-            session.fail(problem)
+            session.fail(gone_while_waiting(is_broken=is_broken))
 
-    def _send_line_end(self) -> None:
-        """Send what may stand between any frames, so that the system of a dead client objects."""
-        if not self._writer.waiting_bytes:
+    @property
+    @override
+    def pause_watch(self) -> PauseWatch:
+        watch: PauseWatch = self.factory.liveness.pauses
+        return watch
+
+    @override
+    def probe(self) -> None:
+        # A line end may stand between any frames.
+        if not (self._heartbeat.send_ms or self._writer.waiting_bytes):
             self._writer.write_now(HEARTBEAT)
 
     def slow_down(self) -> None:
         """Read no more from the client for a moment."""
-        if not self.session.is_closed and "memory" not in self._pauses:
-            self._pause("memory")
-            self._schedule(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
+        if not self.session.is_closed and MEMORY not in self._pauses:
+            self.pause(MEMORY)
+            self._schedule(SLOW_PUBLISHER_S, lambda: self.resume(MEMORY))
 
     # Timers
 
@@ -380,7 +342,7 @@ class StompProtocol(Protocol):
         self.factory.backlogs.note(self)
 
     def _handle_bug(self) -> None:
-        _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self.factory.log.bug(self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
@@ -395,9 +357,11 @@ class StompFactory(Drain[StompProtocol], Factory):
         broker: The broker of all clients.
         limits: The limits of each client.
         clock: Runs the timers, and becomes the broker's clock.
+        client_log: Where lines about clients are written; by default a log of its own.
         fronts: Front proxies, each of which passes many clients on: they are no source.
 
     Attributes:
+        log: Writes about the clients.
         protocols: The connected clients.
         memory: Acts on clients while memory is nearly used up.
     """
@@ -409,17 +373,21 @@ class StompFactory(Drain[StompProtocol], Factory):
         broker: Broker,
         limits: Limits,
         clock: IReactorTime,
+        client_log: ClientLog | None = None,
         fronts: AddressList | None = None,
     ) -> None:
+        lines = client_log or ClientLog(clock)
+        self.log = SessionLog(lines)
         self.broker = broker
         self._fronts = fronts or AddressList()
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
-        self.backlogs = BacklogWatch(broker, limits, clock)
+        self.backlogs = BacklogWatch(broker, limits, clock, lines)
         self.protocols: set[StompProtocol] = set()
         self.memory = MemoryWatch(broker, self.protocols)
         broker.turn.seconds = clock.seconds
+        broker.turn.turns.call_soon = partial(clock.callLater, 0)
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:

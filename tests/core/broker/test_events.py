@@ -136,4 +136,4 @@ def test_dead_letters_that_a_full_queue_loses_are_told(server: Server, diary: Di
         client.publish("/queue/a", text)
         client.nack(client.message(), requeue="false")
     assert diary.lines[-2:] == ["/queue/DLQ.a: 1 dead", "/queue/DLQ.a: 1 lost, 1 left"]
-    assert server.broker.statistics.dead_letters_dropped == 1
+    assert server.broker.dead_letters.dropped == 1

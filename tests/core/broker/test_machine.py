@@ -430,12 +430,14 @@ class Model:
         else:
             assert command == "DISCONNECT"
 
-    def _takes_more(self, peer: Peer, name: str) -> bool:
+    def _takes_more(self, peer: Peer, name: str, count: int = 1) -> bool:
         actions = peer.transactions.get(name)
-        return actions is not None and len(actions) < LIMITS.max_transaction_actions
+        if actions is None:
+            return False
+        return sum(map(_action_count, actions)) + count <= LIMITS.max_transaction_actions
 
     def _join(self, peer: Peer, name: str, action: Action) -> None:
-        if not self._takes_more(peer, name):
+        if not self._takes_more(peer, name, _action_count(action)):
             raise Refused
         peer.transactions[name].append(action)
 
@@ -574,6 +576,11 @@ class Model:
 
 def _targets(frame: Frame) -> list[str]:
     return list(dict.fromkeys(frame.headers["destination"].split(",")))
+
+
+def _action_count(action: Action) -> int:
+    """Return what an action counts: a SEND is one for each of its destinations."""
+    return len(_targets(action)) if isinstance(action, Frame) else 1
 
 
 def _delivery(name: str) -> int:

@@ -1,8 +1,10 @@
-"""Rules of rooms: no client can speak as another person."""
+"""Rules of rooms: no client can speak as another person, in any way of writing the name."""
 
 from __future__ import annotations
 
 import json
+import unicodedata
+from typing import Any
 
 import pytest
 from support.chat import ROOM, Party, chat_body, refusal
@@ -132,6 +134,75 @@ def test_who_has_no_nick_may_write_any_that_is_free(party: Party) -> None:
     for nick in ("anna", "ANNA", "\uff41nna", " anna", "an\u200bna"):
         for login in ("", "guest", "anna"):
             assert refusal(party.client(login=login), chat_body(nick)) == "not your nick"
+
+
+@pytest.mark.parametrize("login", ["", "guest", "anna"])
+def test_a_nick_in_a_body_is_compared_as_the_page_displays_it(party: Party, login: str) -> None:
+    party.client("anna", "t1")
+    held = "not your nick"
+    for nick in ("anna\0", "\x1fanna", "an\u034fna", "\u115fanna", "anna\u3164", "anna\u2800"):
+        assert refusal(party.client(login=login), chat_body(nick)) == held
+        assert refusal(party.client("eve"), chat_body(nick)) == held
+    for code in ("d800", "dfff", "0000", "200b", "e0041", "fe0f", "\\u200d"):
+        escaped = (
+            code if code.startswith("\\") else f"\\u{code}" if len(code) == 4 else "\U000e0041"
+        )
+        body = b'{"nick":"anna%b","text":"x"}' % escaped.encode()
+        assert refusal(party.client(login=login), body) == held
+        assert refusal(party.client("eve"), body) == held
+
+
+@pytest.mark.parametrize(
+    "nick, reason",
+    [
+        ("bob\0", "nick with a character that cannot be seen"),
+        ("bob\u2800", "nick with a character that cannot be seen"),
+        ("b\u043eb", "nick with letters of different scripts"),
+        ("\u0430nna", "not your nick"),
+        ("ANN\u0410", "not your nick"),
+        ("\u0391\u039d\u039d\u0391", "not your nick"),
+        ("x" * 33, "nick longer than 32 characters"),
+    ],
+)
+def test_who_has_no_nick_may_write_only_one_that_could_be_held(
+    party: Party, nick: str, reason: str
+) -> None:
+    party.client("anna", "t1")
+    assert refusal(party.client(), chat_body(nick)) == reason
+
+
+def test_a_message_without_a_nick_in_its_json_is_taken(party: Party) -> None:
+    taken(party, party.client(), chat_body(""))
+    taken(party, party.client(), chat_body("  "))
+
+
+def test_a_long_nick_is_not_normalised(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Marks in the wrong order are sorted one by one: a megabyte of them would take hours.
+    lengths: list[int] = []
+    normalize = unicodedata.normalize
+
+    def counted(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", counted)
+    nick = "a" + "\u0301\u0323" * 2000
+    reason = refusal(party.client(), json.dumps({"nick": nick, "text": "x"}).encode())
+    assert reason == "nick longer than 32 characters"
+    anna = party.client("anna")
+    anna.subscribe("/user/queue/private", "u")
+    anna.publish(f"/user/{nick[:3000]}/queue/private", b"x")
+    assert anna.message().headers["x-undelivered"] == "true"
+    assert max(lengths) <= 4 * 32
+
+
+@pytest.mark.parametrize("destination", ["/topic/typing", "/topic/typing.tea"])
+def test_a_notice_of_typing_bears_its_senders_nick(party: Party, destination: str) -> None:
+    anna = party.client("anna", "t1")
+    notice = b'{"nick":"anna","typing":true}'
+    taken(party, anna, notice, destination)
+    for eve in (party.client("eve"), party.client(), party.client(login="anna")):
+        assert refusal(eve, notice, destination) == "not your nick"
 
 
 @pytest.mark.parametrize(

@@ -29,32 +29,32 @@ def run_to_the_end(party: Party, client: Client) -> float:
 
 def test_a_bucket_begins_full_and_fills_at_its_rate() -> None:
     bucket = TokenBucket(10, 3, 0.0)
-    assert [bucket.take(0.0) for _ in range(3)] == [0, 0, 0]
-    assert bucket.take(0.0) == pytest.approx(0.1)
-    assert bucket.take(0.06) == pytest.approx(0.14)
-    assert bucket.take(0.3) == 0
-    assert [bucket.take(1000.0) for _ in range(3)] == [0, 0, 0]
-    assert bucket.take(1000.0) == pytest.approx(0.1)
+    assert [bucket.reserve(0.0) for _ in range(3)] == [0, 0, 0]
+    assert bucket.reserve(0.0) == pytest.approx(0.1)
+    assert bucket.reserve(0.06) == pytest.approx(0.14)
+    assert bucket.reserve(0.3) == 0
+    assert [bucket.reserve(1000.0) for _ in range(3)] == [0, 0, 0]
+    assert bucket.reserve(1000.0) == pytest.approx(0.1)
 
 
 def test_those_who_wait_have_their_turns_one_after_the_other() -> None:
     bucket = TokenBucket(2, 1, 0.0)
-    assert [bucket.take(0.0) for _ in range(4)] == pytest.approx([0, 0.5, 1, 1.5])
+    assert [bucket.reserve(0.0) for _ in range(4)] == pytest.approx([0, 0.5, 1, 1.5])
 
 
 def test_a_token_that_was_not_used_goes_back() -> None:
     bucket = TokenBucket(1, 1, 0.0)
-    bucket.take(0.0)
-    assert bucket.take(0.0) == pytest.approx(1)
+    bucket.reserve(0.0)
+    assert bucket.reserve(0.0) == pytest.approx(1)
     bucket.give_back()
-    assert bucket.take(0.0) == pytest.approx(1)
+    assert bucket.reserve(0.0) == pytest.approx(1)
 
 
 def test_a_clock_that_is_set_back_costs_no_token_and_gives_none() -> None:
     bucket = TokenBucket(1, 1, 100.0)
-    assert bucket.take(50.0) == 0
-    assert bucket.take(40.0) == pytest.approx(1)
-    assert bucket.take(40.5) == pytest.approx(1.5)
+    assert bucket.reserve(50.0) == 0
+    assert bucket.reserve(40.0) == pytest.approx(1)
+    assert bucket.reserve(40.5) == pytest.approx(1.5)
 
 
 @given(
@@ -68,7 +68,7 @@ def test_nobody_is_faster_than_the_rate_and_nobody_slower_than_need_be(
     bucket, now = TokenBucket(per_second, size, 0.0), 0.0
     for sent, pause in enumerate(pauses, start=1):
         now += pause
-        wait = bucket.take(now)
+        wait = bucket.reserve(now)
         assert wait <= 1 / per_second + 1e-6
         now += wait
         assert sent <= size + now * per_second + 1e-3
@@ -77,29 +77,29 @@ def test_nobody_is_faster_than_the_rate_and_nobody_slower_than_need_be(
 def test_sessions_of_one_source_share_a_bucket_and_others_have_their_own() -> None:
     buckets = TokenBuckets(1, 2)
     one, two, other = (buckets.rate_of(key, 0.0) for key in ("a", "a", "b"))
-    assert [one.take(0.0), two.take(0.0), other.take(0.0)] == [0, 0, 0]
-    assert two.take(0.0) == pytest.approx(1)
+    assert [one.reserve(0.0), two.reserve(0.0), other.reserve(0.0)] == [0, 0, 0]
+    assert two.reserve(0.0) == pytest.approx(1)
     two.give_back()
-    assert one.take(0.0) == pytest.approx(1)
+    assert one.reserve(0.0) == pytest.approx(1)
     unknown = [buckets.rate_of("", 0.0) for _ in range(2)]
-    assert [rate.take(0.0) for rate in unknown for _ in range(2)] == [0] * 4
+    assert [rate.reserve(0.0) for rate in unknown for _ in range(2)] == [0] * 4
 
 
 def test_full_buckets_are_forgotten_and_others_are_not() -> None:
     buckets = TokenBuckets(1, 2)
     for number in range(100):
-        buckets.take(str(number), 0.0)
+        buckets.reserve(str(number), 0.0)
     assert len(buckets) == 100
     for number in range(200, 300):
-        buckets.take(str(number), 5.0)
+        buckets.reserve(str(number), 5.0)
     assert len(buckets) <= 101
-    assert [buckets.take("299", 5.0) for _ in range(2)] == pytest.approx([0, 1])
+    assert [buckets.reserve("299", 5.0) for _ in range(2)] == pytest.approx([0, 1])
 
 
 def test_a_flood_of_sources_takes_no_more_than_so_many_buckets() -> None:
     buckets = TokenBuckets(1, 2, max_count=10)
     for number in range(1000):
-        buckets.take(str(number), 0.0)
+        buckets.reserve(str(number), 0.0)
     assert len(buckets) == 10
 
 

@@ -15,8 +15,9 @@ from rtchat.core.broker.message import Message
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
-from rtchat.core.history.store import Trim, Trimmed
+from rtchat.core.history.store import Row, Trim, Trimmed
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.net.json_codec import JSON
@@ -238,6 +239,51 @@ def test_what_can_be_read_comes_and_the_gap_is_told(server: Keeper) -> None:
     [live] = reader.messages()
     assert (live.body, live.headers["x-stream-offset"]) == (b"20", "20")
     assert server.history.damaged_names == [CHAT]
+
+
+def test_what_is_known_to_be_lost_is_not_asked_for_again(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 2000)])
+    server.fill(CHAT, 600)
+    server = damage(server, 100, 400)
+    server = damage(server, 500, 501)
+    first = server.listen(CHAT).messages()
+    reads: list[tuple[int, int, int]] = []
+    read = server.store.file.read
+
+    def counted(stream: int, first: int, end: int) -> list[Row]:
+        reads.append((stream, first, end))
+        return read(stream, first, end)
+
+    server.store.file._salvage._read = counted
+    again = server.listen(CHAT).messages()
+    assert [(m.body, m.headers.get("x-stream-unreadable")) for m in again] == [
+        (m.body, m.headers.get("x-stream-unreadable")) for m in first
+    ]
+    assert reads == []
+
+
+def test_a_search_in_a_long_history_goes_on_in_later_turns(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 5000)])
+    server.fill(CHAT, 4000)
+    server.listen(CHAT).drop()
+    work: list[int] = []
+    cork = server.broker.cork
+    run_later = type(cork).run_later
+
+    class Noting(type(cork)):  # type: ignore[misc]
+        def run_later(self) -> None:
+            run_later(self)
+            work.append(self.work)
+
+        __slots__ = ()
+
+    cork.__class__ = Noting
+    reader = server.listen(CHAT, selector="n = 'none'")
+    assert len(work) >= 5
+    assert max(work) < TURN_WORK + 1000
+    server.client().publish(CHAT, "live", n="none")
+    server.settle()
+    assert reader.bodies() == ["live"]
 
 
 def test_damage_over_many_pages_and_to_the_end_ends_in_live_messages(tmp_path: Path) -> None:

@@ -521,10 +521,9 @@ def test_the_index_of_message_ids_is_bounded(server: Server) -> None:
     for _ in range(3000):
         publisher.publish(Q, "a")
         client.say("ACK", id=client.message().headers["message-id"])
-    past = client.session.subscriptions._past
-    assert past is not None
-    index = past.message_ids
-    assert len(index._ack_ids) == index._count <= 2000
+    index = client.session.subscriptions._message_ids
+    assert index is not None
+    assert len(index._places) == 2 * index._count <= 4000
     assert not client.line.closed
 
 
@@ -1029,7 +1028,7 @@ def test_a_full_queue_of_dead_letters_loses_the_oldest() -> None:
         assert publisher.is_waiting
         publisher.drop()
         assert left(server, DLQ) == "cd"
-        assert server.broker.statistics.dead_letters_dropped == 2
+        assert server.broker.dead_letters.dropped == 2
 
 
 def test_dead_letters_are_limited_in_bytes_as_well() -> None:
@@ -1051,7 +1050,7 @@ def test_dead_letters_that_a_consumer_has_are_not_lost() -> None:
         reject(server, client, "abcdef")
         assert clerk.bodies() == ["a", "b", "c", "d"]
         assert server.size_of(DLQ) == 4
-        assert server.broker.statistics.dead_letters_dropped == 2
+        assert server.broker.dead_letters.dropped == 2
         clerk.drop()
         assert left(server, DLQ) == "abcd"
 

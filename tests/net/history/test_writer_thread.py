@@ -57,6 +57,27 @@ def logs() -> Iterator[Logs]:
         yield logs
 
 
+def test_a_look_up_of_a_time_lets_others_pass(path: Path, turns: Turns) -> None:
+    store = HistoryStore(path, turns, max_bytes=1 << 30)
+    answers: list[str] = []
+    for first in range(0, 25_600, 5_120):
+        store.write(batch(first, 5_120), lambda problem: answers.append(problem))
+    turns.run(5)
+    hold = threading.Event()
+
+    def wait() -> None:
+        hold.wait(10)
+
+    store._operations.put(wait)
+    for _ in range(3):
+        store.find(1, 25_000.0, lambda offset, _: answers.append(f"at {offset}"))
+    store.read(1, 0, 1, lambda rows, _: answers.append(f"{len(rows)} row"))
+    hold.set()
+    turns.run(4)
+    assert answers[5:] == ["1 row", "at 24900", "at 24900", "at 24900"]
+    store.close()
+
+
 def test_orders_are_fulfilled_in_order_by_one_other_thread(path: Path, turns: Turns) -> None:
     store = HistoryStore(path, turns)
     assert store.snapshot.streams == []

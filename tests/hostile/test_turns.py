@@ -1,0 +1,229 @@
+"""A turn ends: what one stranger sends does not make others wait."""
+
+from __future__ import annotations
+
+import signal
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.hostile import MIB, GuardedServer, Scene, attack, times
+from support.stomp import frame_bytes, message_bytes
+from support.websocket import BINARY, ws_frame
+
+pytestmark = [pytest.mark.live, pytest.mark.soak]
+
+Serve = Callable[..., GuardedServer]
+
+
+def subscribe(number: int, destination: str, **headers: str) -> bytes:
+    return frame_bytes("SUBSCRIBE", id=str(number), destination=destination, **headers)
+
+
+# ---------------------------------------------------------------- costly subscriptions
+
+
+def test_a_thousand_patterns_of_many_words(server: GuardedServer) -> None:
+    with attack(server) as scene:
+        eve = scene.stranger()
+        for number in range(1000):
+            # no two are equal, and each may match in very many ways
+            words = ["*" if number >> bit & 1 else "#" for bit in range(10)] * 6
+            eve.pour(subscribe(number, "/topic/" + ".".join(["#", *words, "end"])))
+        for number in range(times(3, 30)):
+            eve.pour(scene.message(b"x", "/topic/" + ".".join([f"w{number}"] * 64)))
+        eve.until_done()
+
+
+@pytest.mark.parametrize(
+    "selector, header",
+    [
+        (" OR ".join(f"note LIKE '%{'a%' * 40}{n}b'" for n in range(50)), "a" * 4000),
+        (" + ".join(["note"] * 500) + " = 1", "9" * 8000),
+        (" * ".join(["note"] * 60) + " = 1", "9" * 8000),
+    ],
+    ids=["LIKE", "sum", "product"],
+)
+def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str) -> None:
+    with attack(server) as scene:
+        eve = scene.stranger()
+        for number in range(1000):
+            eve.pour(subscribe(number, "/topic/hostile", selector=selector))
+        for _ in range(times(2, 20)):
+            eve.pour(scene.message(b"x", note=header))
+        eve.until_done()
+
+
+def test_a_thousand_selectors_on_what_others_send(server: GuardedServer) -> None:
+    with attack(server) as scene:
+        eve = scene.stranger()
+        for number in range(1000):
+            selector = f"note LIKE '%{'a%' * 20}{number}b' OR note LIKE '{'%a' * 20}c{number}'"
+            eve.pour(subscribe(number, "/topic/honest", selector=selector))
+        eve.until_done()
+
+
+# ---------------------------------------------------------------- acknowledgements and transactions
+
+
+def test_acknowledging_out_of_order_in_transactions_that_are_aborted(server: GuardedServer) -> None:
+    with attack(server) as scene:
+        eve = scene.stranger()
+        eve.send(subscribe(0, "/queue/hostile", ack="client-individual", receipt="s"))
+        eve.frame()
+        count = 9_900
+        got: list[str] = []
+        sent = b"".join(message_bytes("/queue/hostile", b"%d" % n) for n in range(count))
+        eve.send(sent)
+        while len(got) < count:
+            frame = eve.frame()
+            if frame.command == "ERROR":
+                return  # its end is looked at by the scene
+            got.append(frame["ack"])
+        acks = [got[-1 - n] for n in range(2048)]
+        burst = []
+        for name, part in (("t1", acks[:1024]), ("t2", acks[1024:])):
+            burst += [frame_bytes("BEGIN", transaction=name)]
+            burst += [frame_bytes("ACK", id=ack, transaction=name) for ack in part]
+        burst += [frame_bytes("ABORT", transaction=name) for name in ("t1", "t2")]
+        eve.send(b"".join(burst))
+        eve.until_done(30)
+
+
+def test_cumulative_acknowledgements_in_transactions(server: GuardedServer) -> None:
+    with attack(server) as scene:
+        eve = scene.stranger()
+        eve.send(subscribe(0, "/queue/cumulative", ack="client", receipt="s"))
+        eve.frame()
+        count = 9_900
+        got: list[str] = []
+        eve.send(b"".join(message_bytes("/queue/cumulative", b"%d" % n) for n in range(count)))
+        while len(got) < count:
+            frame = eve.frame()
+            if frame.command == "ERROR":
+                return
+            got.append(frame["ack"])
+        acks = got[-1024:]
+        for _ in range(times(2, 10)):
+            burst = [frame_bytes("BEGIN", transaction="t")]
+            burst += [frame_bytes("ACK", id=ack, transaction="t") for ack in acks]
+            eve.send(b"".join([*burst, frame_bytes("ABORT", transaction="t")]))
+        eve.until_done(30)
+
+
+def test_a_few_kilobytes_that_inflate_to_millions_of_frames(server: GuardedServer) -> None:
+    frames = frame_bytes("BEGIN", transaction="t") + frame_bytes("ABORT", transaction="t")
+    data = frames * (4 * MIB // len(frames))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    assert len(packed) < 52 * 1024
+    with attack(server) as scene:
+        eve = scene.websocket(deflates=True)
+        eve.pour(ws_frame(BINARY, packed, reserved=4) * times(2, 10))
+        eve.until_pong(15)
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_replies_to_temporary_queues_with_long_names(server: GuardedServer) -> None:
+    with attack(server, holds=16 * MIB) as scene:
+        eve = scene.stranger()
+        eve.subscribe("/topic/hostile")
+        name = "/temp-queue/" + "\\c" * 3900
+        made: list[str] = []
+        for number in range(998):
+            eve.pour(scene.message(b"", reply_to=f"{name}{number}"), reads=False)
+            frame = eve.frame()
+            if frame.command == "ERROR":
+                break
+            made.append(frame["reply-to"])
+        for _ in range(times(2, 10)):
+            eve.pour(b"".join(message_bytes(address, b"x") for address in made))
+        eve.until_done(20)
+
+
+def test_very_many_queues(serve: Serve) -> None:
+    server = serve()
+    with attack(server, holds=200 * MIB, looks_on_s=2.5) as scene:
+        eve = scene.stranger()
+        for start in range(0, times(100_000, 400_000), 1000):
+            burst = [message_bytes(f"/queue/h{start + n}", b"x") for n in range(1000)]
+            if not eve.pour(b"".join(burst), 30):
+                break
+        eve.until_done(30)
+
+
+def test_questions_for_a_time_hold_the_file(keeper: GuardedServer) -> None:
+    with attack(keeper, holds=16 * MIB, destination="/topic/chat.honest") as scene:
+        eve = scene.stranger()
+        eve.pour(b"".join(scene.message(b"x", "/topic/chat.big") for _ in range(1000)))
+        eve.until_done()
+        ask = subscribe(1, "/topic/chat.big", x_stream_offset="timestamp=9999999999")
+        again = ask + frame_bytes("UNSUBSCRIBE", id="1")
+        eve.pour(again * times(10_000, 60_000), 20)
+        eve.until_done(20)
+
+
+# ---------------------------------------------------------------- time
+
+
+@pytest.mark.parametrize("kind", ["TCP", "WebSocket"])
+def test_after_a_stall_of_the_server_nobody_is_cut(server: GuardedServer, kind: str) -> None:
+    scene = Scene(server)
+    clients = [scene.stranger(kind, logs_in=False) for _ in range(5)]
+    for client in clients:
+        client.connect(heart_beat="1000,1000")
+    server.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(8):
+            for client in clients:
+                client.send(b"\n")
+            time.sleep(0.4)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    for client in clients:
+        client.send(frame_bytes("BEGIN", transaction="t", receipt="alive"))
+    for client in clients:
+        assert client.frame().headers.get("receipt-id") == "alive"
+    scene.close()
+
+
+CLOCK = """\
+import os, time
+_real, _file = time.time, {file!r}
+time.time = lambda: _real() - (3600 if os.path.exists(_file) else 0)
+"""
+
+
+def test_a_wall_clock_that_is_set_back_stops_no_heart_beats(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "set-back"
+    (tmp_path / "sitecustomize.py").write_text(CLOCK.format(file=str(path)), encoding="utf-8")
+    server = serve(modules=tmp_path)
+    scene = Scene(server)
+    client = scene.stranger(logs_in=False)
+    client.connect(heart_beat="0,1000")
+    path.touch()
+    deadline_s = time.monotonic() + 6
+    while client.heart_beats < 3:
+        client.look()
+        assert time.monotonic() < deadline_s, "no heart-beats any more"
+        time.sleep(0.05)
+    scene.close()
+
+
+@pytest.mark.parametrize("heart_beat", ["0,0", "99999999999999,99999999999999", "1,1"])
+def test_whatever_heart_beats_are_wanted_the_system_looks_after_the_connection(
+    server: GuardedServer, heart_beat: str
+) -> None:
+    scene = Scene(server)
+    client = scene.stranger(logs_in=False)
+    client.send(frame_bytes("CONNECT", accept_version="1.2", host="test", heart_beat=heart_beat))
+    assert client.frame().command == "CONNECTED"
+    client.ask("BEGIN", transaction="t")
+    mine = f":{client.port:04X} "
+    [line] = [line for line in server.connections() if mine in f"{line.split()[2]} "]
+    assert line.split()[5].startswith("02:"), f"no keep-alive: {line}"
+    scene.close()
