@@ -63,7 +63,7 @@ class Sink(Outbound):
 
     def flush(self) -> None:
         """Join what is pending."""
-        self.sent = b"".join(self.pending)
+        self.sent = b"".join(map(bytes, self.pending))
         self.pending.clear()
         self.gathered_bytes = 0
 

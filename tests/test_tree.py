@@ -64,7 +64,7 @@ def test_beside_the_folders_lie_tests_only(path: Path) -> None:
     assert path.name.startswith("test_") or path.name == "conftest.py", "it belongs in support/"
 
 
-@pytest.mark.parametrize("folder", ["live", "behaviour", *MIRRORED])
+@pytest.mark.parametrize("folder", ["live", "hostile", "behaviour", *MIRRORED])
 def test_a_folder_of_tests_holds_no_helpers(folder: str) -> None:
     helpers = [
         path.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -39,8 +40,8 @@ def test_a_composite_of_very_many_names(serve: Serve) -> None:
     server = serve("[broker]\nmemory.max_bytes = 64 MiB\n")
     with attack(server, holds=2 * BACKLOG) as scene:
         eve = scene.stranger()
-        eve.pour(subscribe(0, "/topic/#"))
-        names = ",".join(f"/topic/{number}" for number in range(1000))
+        eve.pour(subscribe(0, "#"))
+        names = ",".join(f"{number}" for number in range(1500))
         eve.pour(scene.message(b"x" * (MIB + 1), names), reads=False)
         scene.ended(eve, "16")
         assert "destination.max_names" in eve.error().body.decode()
@@ -60,7 +61,7 @@ def test_requests_without_reading_the_answers(server: GuardedServer) -> None:
     with attack(server, holds=4 * MIB) as scene:
         eve = scene.raw()
         host = {"Host": f"localhost:{server.http}"}
-        request = http_request("GET", "/static/chat.js", host) + http_request("GET", "/", host)
+        request = http_request("GET", "/health", host) + http_request("GET", "/nothing", host)
         eve.pour(request * 200_000, times(3, 20), reads=False)
 
 
@@ -74,10 +75,9 @@ def test_deliveries_of_a_topic_that_are_never_acknowledged(serve: Serve) -> None
         eve.pour(b"".join(subscribe(n, "/topic/hostile", ack="client") for n in range(4)))
         eve.until_done()
         for _ in range(times(60, 400)):
-            if not publisher.pour(scene.message(b"x" * MIB)):
+            if not publisher.pour(scene.message(b"x" * MIB), 1):
                 break
             eve.swallow(0.1)
-        scene.ended(eve, "slow")
 
 
 def test_replays_that_are_never_acknowledged(serve: Serve) -> None:
@@ -86,15 +86,14 @@ def test_replays_that_are_never_acknowledged(serve: Serve) -> None:
     )
     with attack(server, holds=64 * MIB + 16 * MIB, destination="/topic/honest") as scene:
         publisher = scene.stranger()
-        publisher.pour(scene.message(b"x" * 60 * KIB, "/topic/chat.big") * 60)
+        publisher.pour(scene.message(b"x" * 4 * KIB, "/topic/chat.big") * 500)
         publisher.until_done()
         for _ in range(5):
             eve = scene.stranger()
-            for number in range(200):
-                more = {"ack": "client", "x-stream-offset": "first"}
-                if not eve.pour(subscribe(number, "/topic/chat.big", **more)):
-                    break
-            eve.swallow(0.5)
+            more = {"ack": "client", "x-stream-offset": "first"}
+            burst = [subscribe(number, "/topic/chat.big", **more) for number in range(200)]
+            eve.pour(b"".join(burst), reads=False)
+        time.sleep(1)
 
 
 # ---------------------------------------------------------------- what subscriptions hold
@@ -105,7 +104,7 @@ def test_a_thousand_long_selectors(serve: Serve) -> None:
     with attack(server, holds=2 * BACKLOG) as scene:
         eve = scene.stranger()
         for number in range(1000):
-            selector = " OR ".join(f"a{number}={n}" for n in range(750))
+            selector = " OR ".join(f"a{number}={n}" for n in range(550))
             if not eve.pour(subscribe(number, "/topic/hostile", selector=selector)):
                 break
         eve.until_done()

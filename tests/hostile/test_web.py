@@ -35,26 +35,28 @@ def mounted(serve: Serve, tmp_path: Path) -> GuardedServer:
     return serve(f"[static]\nfiles = {folder}\n")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        ".env",
-        "%2eenv",
-        ".git/config",
-        ".htpasswd",
-        "sub/.hidden",
-        "link.txt",
-        "up/secret.txt",
-        "..%2fsecret.txt",
-        "%2e%2e/secret.txt",
-        "sub/..%2f..%2fsecret.txt",
-    ],
+HIDDEN = (
+    ".env",
+    "%2eenv",
+    ".git/config",
+    ".htpasswd",
+    "sub/.hidden",
+    "link.txt",
+    "up/secret.txt",
+    "..%2fsecret.txt",
+    "%2e%2e/secret.txt",
+    "sub/..%2f..%2fsecret.txt",
 )
-def test_files_that_were_not_meant_are_not_served(mounted: GuardedServer, path: str) -> None:
+
+
+def test_files_that_were_not_meant_are_not_served(mounted: GuardedServer) -> None:
     with attack(mounted):
-        status, _, body = get(mounted.http, f"/files/{path}")
-        assert status in (400, 403, 404)
-        assert "secret" not in body
+        served = []
+        for path in HIDDEN:
+            status, _, body = get(mounted.http, f"/files/{path}")
+            if status not in (400, 403, 404) or "secret" in body:
+                served.append(path)
+        assert served == []
 
 
 def test_files_that_were_meant_are_served(mounted: GuardedServer) -> None:

@@ -251,7 +251,7 @@ def test_a_hostile_nick_and_text(serve: Serve, open_window: OpenWindow) -> None:
         for body in (
             '{"nick":["Ada"],"text":{"a":1}}',
             '{"nick":"__proto__","text":"constructor","id":"__proto__"}',
-            json.dumps({"nick": "x" * 10_000, "text": "long name", "id": "y" * 10_000}),
+            json.dumps({"nick": "W" * 32, "text": "long name", "id": "y" * 10_000}),
             "x" * 4000,
             "[" * 3000,
             b"\xff\xfe\x00bytes",
@@ -274,6 +274,11 @@ def test_a_hostile_nick_and_text(serve: Serve, open_window: OpenWindow) -> None:
         wire.connect()
         wire.publish("/topic/chat", json.dumps({"nick": "Ada", "text": "I am Ada"}))
         assert wire.frame().headers["message"] == "not your nick"
+    # Nor have a name that is too long to be anybody's.
+    with Wire(server.stomp) as wire:
+        wire.connect()
+        wire.publish("/topic/chat", json.dumps({"nick": "x" * 10_000, "text": "long name"}))
+        assert wire.frame().headers["message"] == "nick longer than 32 characters"
 
 
 # ---------------------------------------------------------------- keyboard, copying, notifications

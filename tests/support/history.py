@@ -82,6 +82,11 @@ class SteppedStore:
         nothing: tuple[Sequence[Trimmed], str] = ((), "")
         self._order(lambda: self.file.trim(trims), nothing, _part(done))
 
+    @property
+    def waiting(self) -> int:
+        """How many orders wait."""
+        return len(self._orders)
+
     def step(self, *, crash: bool = False) -> bool:
         """Fulfil one order, if there is one; with ``crash`` its answer is lost."""
         if not self._orders:

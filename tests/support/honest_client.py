@@ -7,8 +7,9 @@ half a second for the one in its middle. :mod:`support.hostile` starts it and re
     honest_client.py PORT SERVER_PID DESTINATION
 
 On each line of input it writes the round trips since the last one as a line of JSON: pairs of
-milliseconds, first those that passed, then those in which the server was ready to run and had no
-processor. After the last line of input it waits for what is missing, writes and ends.
+milliseconds, first those that passed, then those in which the server, or this client, was ready to
+run and had no processor. After the last line of input it waits for what is missing, writes and
+ends.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import time
 
 __all__ = ["EVERY_S", "main"]
 
-EVERY_S = 0.01
+EVERY_S = 0.005
 """How often it publishes."""
 
 _GIVES_UP_S = 20.0
@@ -33,7 +34,10 @@ _NUMBER = re.compile(rb"\n\nround-trip (\d+)\0")
 class _Client:
     def __init__(self, port: int, server: int, destination: str) -> None:
         self._destination = destination
-        self._schedstat = os.open(f"/proc/{server}/schedstat", os.O_RDONLY)
+        threads = [f"/proc/{server}/task/{name}" for name in os.listdir(f"/proc/{server}/task")]
+        self._schedstats = [
+            os.open(f"{process}/schedstat", os.O_RDONLY) for process in (*threads, "/proc/self")
+        ]
         self._socket = socket.create_connection(("127.0.0.1", port), _GIVES_UP_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(b"CONNECT\naccept-version:1.2\nhost:test\nheart-beat:0,0\n\n\0")
@@ -48,8 +52,8 @@ class _Client:
         self.is_cut = False
 
     def waited_s(self) -> float:
-        """Return for how long the server was ready to run and had no processor."""
-        return int(os.pread(self._schedstat, 100, 0).split()[1]) / 1e9
+        """Return for how long server and client were ready to run and had no processor."""
+        return sum(int(os.pread(file, 100, 0).split()[1]) for file in self._schedstats) / 1e9
 
     def publish(self, due_s: float) -> None:
         """Send the next message; its time began when it was due."""

@@ -7,12 +7,13 @@ after it the honest client's round trips, the server's memory and its log are lo
         eve = scene.stranger()
         eve.pour(message_bytes("/topic/a", b"x") * 100_000)
 
-Strangers come from an address of their own, so that what they do does not count for the honest
-client's source.
+Strangers come from addresses of their own, so that what they do does not count for the honest
+client's source, nor for the next attack's.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -35,7 +36,6 @@ from support.wire import Wire
 __all__ = [
     "KIB",
     "MIB",
-    "STRANGER",
     "GuardedServer",
     "Honest",
     "Scene",
@@ -47,8 +47,8 @@ __all__ = [
 
 KIB, MIB = 1024, 1024 * 1024
 
-STRANGER = "127.0.0.66"
-"""Where strangers come from."""
+_SOURCES = itertools.cycle(f"127.66.{net}.{host}" for net in range(256) for host in range(1, 255))
+"""Where strangers come from: those of each attack from another address."""
 
 _MOST_MEMORY = 3 << 30
 """What the server's process may map, so that an attack that succeeds ends at the server."""
@@ -60,7 +60,7 @@ _BUSY = 0.1
 """A machine is busy if it lets the server wait for a processor for more than this part of the
 time: then its own time is what the round trips are judged by."""
 
-_LOOKS_ON_S = 4.0 if IS_SOAK else 0.7
+_LOOKS_ON_S = 4.0 if IS_SOAK else 0.5
 _HONEST_TOPIC = "/topic/honest"
 _PIECE = 256 * KIB
 
@@ -273,20 +273,22 @@ class Scene:
 
     Attributes:
         server: The server.
+        source: The strangers' address.
         strangers: All who came.
     """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.strangers: list[Stranger] = []
+        self.source = next(_SOURCES)
         self._log_begins = len(server.log())
 
     def stranger(
-        self, kind: str = "TCP", *, logs_in: bool = True, source: str = STRANGER, **headers: str
+        self, kind: str = "TCP", *, logs_in: bool = True, source: str = "", **headers: str
     ) -> Stranger:
         """Return a new connection, logged in unless told not to."""
         port = self.server.stomp if kind == "TCP" else self.server.http
-        plain = connect(port, source=(source, 0), timeout_s=20)
+        plain = connect(port, source=(source or self.source, 0), timeout_s=20)
         stream: TcpStream | WebSocketStream = TcpStream(plain)
         if kind != "TCP":
             stream = WebSocketStream(plain, host=f"localhost:{port}", is_binary=True)
@@ -316,9 +318,9 @@ class Scene:
             data += piece
         return stranger
 
-    def raw(self, data: bytes = b"", *, to: int | None = None, source: str = STRANGER) -> Stranger:
+    def raw(self, data: bytes = b"", *, to: int | None = None) -> Stranger:
         """Return a connection that has sent these bytes, to the page's port if to no other."""
-        plain = connect(to or self.server.http, source=(source, 0), timeout_s=20)
+        plain = connect(to or self.server.http, source=(self.source, 0), timeout_s=20)
         stranger = Stranger(TcpStream(plain))
         self.strangers.append(stranger)
         if data:
@@ -421,7 +423,7 @@ def judge(round_trips: list[tuple[float, float]], *, is_busy: bool) -> None:
     """See that round trips are short; on a busy machine the time without a processor is left out.
 
     Args:
-        round_trips: Milliseconds that passed, and in which the server had no processor.
+        round_trips: Milliseconds that passed, and in which one of the two had no processor.
         is_busy: Whether the machine is.
     """
     assert len(round_trips) >= 30, f"{len(round_trips)} round trips say nothing"
@@ -430,8 +432,9 @@ def judge(round_trips: list[tuple[float, float]], *, is_busy: bool) -> None:
         assert passed < _MOST_MS, f"{passed:.0f} ms at the 99th percentile"
         return
     own = percentile([passed - waited for passed, waited in round_trips])
-    is_short = passed < _MOST_MS_OF_A_BUSY_MACHINE or own < _MOST_MS
-    assert is_short, f"{passed:.0f} ms at the 99th percentile, {own:.0f} of them the server's own"
+    assert own < _MOST_MS_OF_A_BUSY_MACHINE, (
+        f"{passed:.0f} ms at the 99th percentile, {own:.0f} of them with a processor"
+    )
 
 
 def percentile(values: list[float], share: float = 0.99) -> float:

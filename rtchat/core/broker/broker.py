@@ -20,6 +20,7 @@ from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.new_queues import NewQueues
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
 from rtchat.core.broker.publishing import Publishing
@@ -85,6 +86,7 @@ class Broker:
         expiry: The queues with messages that expire.
         full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
+        new_queues: How many queues each session has created.
         new_token: As above.
         publishing: Delivers SENDs to their targets.
         queues: The queues with messages or consumers, by name.
@@ -114,6 +116,7 @@ class Broker:
         "full_queues",
         "heads",
         "limits",
+        "new_queues",
         "new_token",
         "publishing",
         "queues",
@@ -146,12 +149,14 @@ class Broker:
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
+        self.new_queues = NewQueues(self.queues, self.limits)
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
         self.dead_letters = DeadLetters(self._queue, self.budget, self.events)
         self.crowding = Crowding(self.budget, self.queues, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
+        self.router.max_names = self.limits.max_names
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
         self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
         self.congestion = Congestion(
@@ -160,6 +165,7 @@ class Broker:
         self.publishing = Publishing(
             epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
         )
+        self.publishing.admit_queues = self.new_queues.admit
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
@@ -217,6 +223,7 @@ class Broker:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
         if self.congestion.readers:
             self.congestion.end(principal)
+        self.new_queues.forget(principal.id)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -379,7 +386,8 @@ class Broker:
 
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
-        self.queues.pop(queue.name, None)
+        if self.queues.pop(queue.name, None) is not None:
+            self.budget.used -= self.new_queues.removed(queue)
         self.expiry.forget(queue)
 
     def queue_expires(self, queue: Queue, when_s: float) -> None:
@@ -392,20 +400,23 @@ class Broker:
 
     # Small helpers
 
-    def _queue(self, name: str) -> Queue:
+    def _queue(self, name: str, creator: str = "") -> Queue:
         queue = self.queues.get(name)
         if queue is None:
-            queue = Queue(name, self.limits, self, self.cork, self._queue_store)
+            queue = Queue(name, self.limits, self, self.cork, self._queue_store, creator)
             self.queues[name] = queue
+            self.budget.used += self.new_queues.created(queue)
         return queue
 
     def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:
-        return TopicConsumer(subscription, max_bytes, self.account, self.cork)
+        account = self.account if subscription.holding is None else subscription.holding.add
+        return TopicConsumer(subscription, max_bytes, account, self.cork)
 
     def _consume_or_browse(self, subscription: Subscription) -> Queue | QueueBrowser:
         if subscription.options.browses:
             return self.browsers.open(subscription)
-        queue = self._queue(subscription.destination)
+        creator = self.new_queues.admit_consumer(subscription)
+        queue = self._queue(subscription.destination, creator)
         queue.add(subscription)
         return queue
 

@@ -14,8 +14,6 @@ from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Browsers", "QueueBrowser"]
 
-_BROWSED = Entry(Message("", "", Frame("")), 0)
-
 
 class QueueBrowser:
     """Delivers what is ready in a queue to one subscription, as fast as its client reads.
@@ -37,6 +35,8 @@ class QueueBrowser:
         self, subscription: Subscription, queue: Queue | None, cork: Cork, end: Message
     ) -> None:
         self._subscription = subscription
+        # Nothing comes back, and the queue alone answers for the memory of its messages.
+        subscription.gives_back = False
         self._queue = queue
         self._cork = cork
         self._end: Message | None = end
@@ -58,9 +58,6 @@ class QueueBrowser:
             else:
                 entry = _without_end(entry)
             subscription.deliver(entry)
-            if subscription.unacked:
-                # Nothing comes back, and the queue alone answers for the memory of its messages.
-                subscription.unacked[next(reversed(subscription.unacked))] = _BROWSED
 
     def on_drain(self) -> None:
         """Continue: the outbound is writable again."""
@@ -73,12 +70,14 @@ class QueueBrowser:
 
     def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give the subscriber more credit."""
+        self._subscription.hold(-len(entries))
         self.dispatch()
 
     def returned(
         self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
     ) -> None:
         """Continue: the queue has the messages anyway."""
+        self._subscription.hold(-len(entries))
         self.dispatch()
 
     def _next(self) -> Entry | None:

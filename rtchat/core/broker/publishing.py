@@ -25,7 +25,7 @@ _QUEUED_WORK = 4
 """The work of a message of a run that goes to a queue."""
 
 
-class Sender(Publisher, Waiter, Protocol):
+class Sender(Publisher, Waiter, Principal, Protocol):
     """A session that publishes: it may have to wait for capacity, or for the storage."""
 
 
@@ -41,6 +41,8 @@ class Publishing:
         cork: The cork of the server, whose ``now`` decides which messages have expired.
 
     Attributes:
+        admit_queues: Called with the names of queues and the id of the session that may create
+            those that are new; raises ``LimitExceeded`` if it may not.
         message_count: The number of messages published since the start.
     """
 
@@ -53,6 +55,7 @@ class Publishing:
         "_queues",
         "_router",
         "_unusual",
+        "admit_queues",
         "message_count",
     )
 
@@ -74,6 +77,7 @@ class Publishing:
         self._cork = cork
         self._unusual = router.unusual
         self.message_count = 0
+        self.admit_queues: Callable[[Collection[str], str], None] = _admit
 
     def place_to_wait(
         self, route: Route, publisher: Waiter, but: Collection[Source | None] = ()
@@ -99,14 +103,20 @@ class Publishing:
                 return queue.name
         return self._congestion.place_to_wait(route, publisher) if self._congested else ""
 
-    def check(self, frame: Frame) -> None:
+    def check(self, route: Route, frame: Frame, sender: Principal | None = None) -> None:
         """Check a SEND without publishing it.
+
+        Args:
+            route: Its route.
+            frame: The SEND.
+            sender: The session it comes from.
 
         Raises:
             ProtocolError: :meth:`publish` would refuse the SEND.
         """
         if "expiration" in frame.headers:
             time_to_live_ms(frame)
+        self._admit_new_queues(route, sender)
 
     def publish_plain(self, route: Route, frame: Frame, publisher: Sender | None = None) -> str:
         """Publish a plain SEND; a fast path of :meth:`publish`.
@@ -136,15 +146,19 @@ class Publishing:
                 place = self._congestion.place_to_wait(route, publisher)
                 if place:
                     return place
-            self.publish(route, frame, "", None, publisher)
+            self.publish(route, frame, "", publisher, publisher)
             return ""
         router = self._router
         if target.generation != router.generation:
             router.renew(target)
         self.message_count = number = self.message_count + 1
         message = Message(f"{self._epoch}-{number}", name, frame)
-        for topic in target.topics:
-            topic.publish(message)
+        if target.is_many:
+            for topic in target.topics:
+                topic.publish_one_of_many(message)
+        else:
+            for topic in target.topics:
+                topic.publish(message)
         return ""
 
     def max_run(self, route: Route, frame: Frame) -> int:
@@ -215,6 +229,8 @@ class Publishing:
             ProtocolError: The SEND is refused; no target has received it.
         """
         headers = frame.headers
+        if route.queue_names:
+            self._admit_new_queues(route, sender)
         if self._congested:
             self._congestion.spend(route, size_of(frame))
         if "expiration" in headers:
@@ -258,9 +274,11 @@ class Publishing:
         targets = [target for send in sends for target in send.route.targets]
         storage = common_storage(targets)
         steps: list[Step] = []
+        size = 0
         for part in parts:
             if isinstance(part, Publication):
                 frame = part.frame
+                size += part.size
                 if self._congested:
                     self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
@@ -272,7 +290,7 @@ class Publishing:
             storage.commit(steps, publisher, cause)
             return True
         if sends:
-            self._cork.do_not_divide()
+            self._cork.do_not_divide(size)
         for step in steps:
             assert not isinstance(step, Message)  # only stored messages are steps
             step()
@@ -283,6 +301,10 @@ class Publishing:
         TopicTarget(message.destination, self._router, None).put(message, None)
 
     # Small helpers
+
+    def _admit_new_queues(self, route: Route, sender: Principal | None) -> None:
+        if sender is not None:
+            self.admit_queues(route.queue_names, sender.id)
 
     def _is_expired(self, message: Message, target: Target) -> bool:
         return not target.drops_expired and message.is_expired(self._cork.now)
@@ -321,3 +343,7 @@ def _put_or_fail(target: Target, message: Message, sender: Principal | None) -> 
     except ProtocolError as error:
         if sender is not None:
             sender.fail(error)
+
+
+def _admit(names: Collection[str], creator: str) -> None:
+    """Let any session create queues."""

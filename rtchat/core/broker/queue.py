@@ -25,6 +25,9 @@ __all__ = ["Queue", "QueueOwner"]
 _seq_of = attrgetter("seq")
 _RETURN_WORK = 4
 
+_QUEUE_BYTES = 1408
+"""What a queue takes, without its name, messages and consumers."""
+
 
 class QueueOwner(Protocol):
     """What a queue needs of the broker."""
@@ -36,12 +39,7 @@ class QueueOwner(Protocol):
         """Called when a queue has neither messages nor consumers any more."""
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Called when a message was rejected for good or delivered too often.
-
-        Args:
-            queue: The queue.
-            message: The message.
-            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
+        """Move a message to the dead letters; see ``DeadLetters.take`` for the arguments.
 
         Returns:
             Whether the queue has to remove the message.
@@ -66,9 +64,11 @@ class Queue:
         owner: The broker.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         store: Stores messages that have to survive the process.
+        creator: The id of the session that creates it, or "".
 
     Attributes:
         bytes: The size of all messages in bytes, unacknowledged ones included.
+        creator: As above.
     """
 
     __slots__ = (
@@ -85,6 +85,7 @@ class Queue:
         "_store",
         "_was_full",
         "bytes",
+        "creator",
         "name",
     )
 
@@ -95,8 +96,10 @@ class Queue:
         owner: QueueOwner,
         cork: Cork,
         store: QueueStore = NO_STORE,
+        creator: str = "",
     ) -> None:
         self.name = name
+        self.creator = creator
         self.bytes = 0
         self._limits = limits
         self._owner = owner
@@ -114,6 +117,11 @@ class Queue:
         if store is not NO_STORE:
             self._load()
 
+    @property
+    def cost_bytes(self) -> int:
+        """What the queue takes without messages."""
+        return _QUEUE_BYTES + len(self.name)
+
     def __len__(self) -> int:
         """Return the number of messages, unacknowledged ones included."""
         return self._held
@@ -124,14 +132,9 @@ class Queue:
         return self._seq
 
     def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
-        """Return a ready message without taking it.
+        """Return the first ready message after a place, without taking it, or None.
 
-        Args:
-            place: The place before it: the negative priority, and the sequence number.
-            last_seq: The largest sequence number that it may have.
-
-        Returns:
-            The first message after that place, or None.
+        A place is the negative priority, and the sequence number; ``last_seq`` is the largest.
         """
         return self._ready.first_after(place, last_seq)
 
@@ -163,12 +166,7 @@ class Queue:
         )
 
     def would_be_over(self, count: int, size: int) -> bool:
-        """Return whether more messages and bytes would make it hold over twice what it may.
-
-        Args:
-            count: The number of messages to be added, less those to be removed.
-            size: The same in bytes.
-        """
+        """Return whether more messages and bytes, less those that go, would be over twice that."""
         limits = self._limits
         return (count > 0 and self._held + count > 2 * limits.max_queue_messages) or (
             size > 0 and self.bytes + size > 2 * limits.max_queue_bytes

@@ -21,13 +21,14 @@ from rtchat.core.broker.reply_queues import ReplyQueues, ReplyTarget
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
-from rtchat.errors import ProtocolError
+from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget", "common_storage"]
 
 _MAX_ROUTES = 4096
 _MAX_CACHED_CHARS = 512
 _MAX_CACHED_TARGETS = 16
+_MAX_NAMES = 16
 
 _PUBSUB = DestinationKind.PUBSUB.value
 _OTHER_THAN_TOPICS = tuple(
@@ -64,6 +65,7 @@ class Route:
         targets: The targets, each once, in order.
         checks: The checks that a SEND has to pass.
         storage: Stores the messages before they are delivered, or None.
+        queue_names: The names of the targets that are queues.
         topic: The target if it is a single topic without storage, else None.
         is_usual: Whether it is a single topic or queue, with the prefix ``/topic/`` or
             ``/queue/`` and without checks.
@@ -74,6 +76,7 @@ class Route:
         "destination",
         "is_small",
         "is_usual",
+        "queue_names",
         "storage",
         "targets",
         "topic",
@@ -89,6 +92,7 @@ class Route:
         self.is_small = (
             len(targets) <= _MAX_CACHED_TARGETS and len(destination) <= _MAX_CACHED_CHARS
         )
+        self.queue_names = tuple(one.name for one in targets if isinstance(one, QueueTarget))
         only = targets[0] if len(targets) == 1 else None
         self.topic = only if isinstance(only, TopicTarget) and self.storage is None else None
         self.is_usual = (
@@ -124,10 +128,11 @@ class TopicTarget(Target):
         direct: The topic if it has subscriptions and no pattern matches its name, else None;
             cached.
         generation: The generation of the cached values; see :attr:`Router.generation`.
+        is_many: Whether there are several topics and patterns; cached.
         topics: The topic, if it has subscriptions, and the patterns that match; cached.
     """
 
-    __slots__ = ("_router", "direct", "generation", "topics")
+    __slots__ = ("_router", "direct", "generation", "is_many", "topics")
 
     def __init__(self, name: str, router: Router, storage: Storage | None) -> None:
         self.name = name
@@ -136,6 +141,7 @@ class TopicTarget(Target):
         self.generation = -1
         self.topics: tuple[Topic, ...] = ()
         self.direct: Topic | None = None
+        self.is_many = False
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Deliver to every subscriber."""
@@ -145,7 +151,7 @@ class TopicTarget(Target):
         for listener in router.published:
             listener(message)
         for topic in self.topics:
-            topic.publish(message)
+            topic.publish_one_of_many(message)
 
 
 class StampedTopicTarget(TopicTarget):
@@ -176,14 +182,14 @@ class QueueTarget(Target):
 
     __slots__ = ("_open",)
 
-    def __init__(self, name: str, open_queue: Callable[[str], Queue]) -> None:
+    def __init__(self, name: str, open_queue: Callable[[str, str], Queue]) -> None:
         self.name = name
         self.storage = None
         self._open = open_queue
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Deliver the message to a consumer, or queue it."""
-        self._open(self.name).put(message)
+        self._open(self.name, "" if sender is None else sender.id).put(message)
 
 
 class Router:
@@ -192,12 +198,14 @@ class Router:
     Args:
         pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
             ``/pubsub/NAME``.
-        open_queue: Returns the queue of a name, which may be new.
+        open_queue: Returns the queue of a name, which may be new; then it is created by the session
+            with this id, or by the server if the id is "".
         reply_queues: The reply queues.
         events: The listeners, those to ``published`` in particular.
         cork: The cork of the server, whose ``now`` is the time of messages.
 
     Attributes:
+        max_names: The largest number of names in the destination of a SEND.
         gates: The gates, in order.
         generation: Incremented when a topic or pattern gets its first subscription or loses its
             last one; the cached values of targets are then outdated.
@@ -219,6 +227,7 @@ class Router:
         "gates",
         "generation",
         "has_patterns",
+        "max_names",
         "providers",
         "published",
         "topic_storage",
@@ -229,12 +238,13 @@ class Router:
     def __init__(
         self,
         pubsub: Mapping[str, tuple[str, ...]],
-        open_queue: Callable[[str], Queue],
+        open_queue: Callable[[str, str], Queue],
         reply_queues: ReplyQueues,
         events: Events,
         cork: Cork,
     ) -> None:
         self._cork = cork
+        self.max_names = _MAX_NAMES
         self._pubsub = dict(pubsub)
         self._open_queue = open_queue
         self._reply_queues = reply_queues
@@ -322,6 +332,7 @@ class Router:
         name = target.name
         target.topics = found = self.receivers(name)
         target.direct = self.topics.get(name) if len(found) == 1 else None
+        target.is_many = len(found) > 1
         target.generation = self.generation
 
     def receivers(self, name: str) -> tuple[Topic, ...]:
@@ -341,6 +352,11 @@ class Router:
             for namespace in provider.namespaces:
                 if destination.startswith(namespace):
                     return [destination]
+        if destination.count(",") >= self.max_names:
+            raise LimitExceeded(
+                f"more than {self.max_names} destinations in one SEND",
+                "The limit is destination.max_names of the server. Send a SEND for each part.",
+            )
         return split_composite(destination)
 
     def _copies(self, names: Sequence[str]) -> list[str]:

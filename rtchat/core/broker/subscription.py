@@ -11,8 +11,9 @@ from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.selection import selects
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound, PausedSource
-from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.frames import Frame, Version
 from rtchat.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ _DEFAULT_OPTIONS = SubscribeOptions()
 _NO_LIMIT = 1 << 62
 _MAX_GAPS = 64
 
+_DELIVERY_BYTES = 192
+"""What a delivery that waits for ACK takes, without its message."""
+
 
 class Entry:
     """A message in a source, such as a queue.
@@ -115,6 +119,10 @@ class Entry:
         self.deliveries = 0
         self.failures = 0
         self.size = size
+
+
+_NO_MESSAGE = Entry(Message("", "", Frame("")), 0)
+"""Stands for a delivery whose message no source wants back."""
 
 
 class Source(Protocol):
@@ -162,8 +170,12 @@ class Subscription:
         options: The options of the SUBSCRIBE.
         encoder: Encodes its deliveries; by default as MESSAGE frames.
         principal: The session, or None for a subscription outside a session.
+        holding: What is held for the client, or None for a subscription outside a session.
 
     Attributes:
+        cost_bytes: What it takes itself; the session counts it in ``holding``.
+        gives_back: Whether its source wants back what was not acknowledged. If not, only the ids of
+            such deliveries are kept, and counted in ``holding``.
         source: The source of its messages; None if they are sent to its outbound directly.
         deliveries: The number of deliveries that had to be acknowledged, so far.
         unacked: Deliveries that are neither acknowledged nor returned, by ack id, in order; out of
@@ -186,11 +198,14 @@ class Subscription:
         "_gaps",
         "_is_mixed",
         "_mark",
+        "cost_bytes",
         "cursors",
         "deliveries",
         "destination",
         "encoder",
         "given_back",
+        "gives_back",
+        "holding",
         "id",
         "is_consuming",
         "message_ids",
@@ -215,6 +230,7 @@ class Subscription:
         options: SubscribeOptions = _DEFAULT_OPTIONS,
         encoder: Encoder | None = None,
         principal: Principal | None = None,
+        holding: Holding | None = None,
     ) -> None:
         self.id = subscription_id
         self.number = number
@@ -226,6 +242,9 @@ class Subscription:
             StompEncoder(subscription_id, version) if encoder is None else encoder
         )
         self.principal = principal
+        self.holding = holding
+        self.gives_back = True
+        self.cost_bytes = 0
         self.source: Source | None = None
         self.unacked: dict[str, Entry] = {}
         self.given_back: dict[str, Entry] = {}
@@ -294,7 +313,11 @@ class Subscription:
         self.deliveries = number = self.deliveries + 1
         mark = f"{self._mark}{number}"
         ack_id = message.id + mark
-        self.unacked[ack_id] = entry
+        if self.gives_back:
+            self.unacked[ack_id] = entry
+        else:
+            self.unacked[ack_id] = _NO_MESSAGE
+            self.hold(1)
         if self.message_ids is not None:
             self.message_ids.note(self, ack_id)
         if self.version is Version.V12:
@@ -303,6 +326,11 @@ class Subscription:
         else:
             # 1.0 and 1.1 acknowledge by message-id, so there it has to identify the delivery.
             self.outbound.send(self.encoder.encode(message, extra, mark.encode()))
+
+    def hold(self, count: int) -> None:
+        """Count so many deliveries more that wait for ACK and whose messages are not kept."""
+        if self.holding is not None:
+            self.holding.add(count * _DELIVERY_BYTES)
 
     def has(self, ack_id: str) -> bool:
         """Return whether a delivery is pending: neither acknowledged nor in a transaction."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 from rtchat.core.broker.encoder import Encoder
+from rtchat.core.broker.framed import framed
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.selection import selects
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.large_frame import LARGE_BYTES
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
 from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from rtchat.core.selector.selector import Selector
 
 __all__ = ["Topic"]
+
+_FEW = 8
+"""Up to so many groups get a message without a look at how much they gather."""
+
+_OF_HEAD_BYTES = 256
+"""The size of a MESSAGE without its body, for the count of what is gathered."""
 
 _CONSUMER_WORK = 2
 """The work of offering a message to a subscriber that is served by itself."""
@@ -44,7 +52,15 @@ class Topic:
         new_consumer: Creates the topic consumer of a subscription.
     """
 
-    __slots__ = ("_consumers", "_cork", "_groups", "_new_consumer", "_selecting", "name")
+    __slots__ = (
+        "_consumers",
+        "_cork",
+        "_groups",
+        "_has_many_groups",
+        "_new_consumer",
+        "_selecting",
+        "name",
+    )
 
     def __init__(
         self, name: str, cork: Cork, new_consumer: Callable[[Subscription], TopicConsumer]
@@ -55,6 +71,7 @@ class Topic:
         self._groups: dict[_Key, _Group] = {}
         self._consumers: dict[Subscription, TopicConsumer] = {}
         self._selecting = 0  # number of groups with a selector
+        self._has_many_groups = False
 
     def __len__(self) -> int:
         return len(self._consumers) + sum(len(group.members) for group in self._groups.values())
@@ -71,6 +88,7 @@ class Topic:
         if group is None:
             group = self._groups[key] = _Group(self._cork, subscription)
             self._selecting += group.selector is not None
+            self._has_many_groups = len(self._groups) > _FEW
         group.add(subscription.outbound)
 
     def remove(self, subscription: Subscription) -> None:
@@ -85,12 +103,13 @@ class Topic:
         if not group.members:
             del self._groups[key]
             self._selecting -= group.selector is not None
+            self._has_many_groups = len(self._groups) > _FEW
 
     @property
     def longest_run(self) -> int:
-        """How many messages a run may have; 0 unless all subscriptions are in groups without a
-        selector."""
-        if self._consumers or self._selecting:
+        """How many messages a run may have; 0 unless all subscriptions are in few groups
+        without a selector."""
+        if self._consumers or self._selecting or self._has_many_groups:
             return 0
         return TURN_WORK // (1 + len(self._groups))
 
@@ -140,17 +159,41 @@ class Topic:
         return framing.header_of_all(length, [start, end, *bodies])
 
     def publish(self, message: Message) -> None:
-        """Deliver a message to every subscriber."""
+        """Deliver a message to every subscriber, the only one that its SEND causes."""
+        if self._has_many_groups:
+            self.publish_one_of_many(message)
+            return
         for group in self._groups.values():
             if group.selector is None or selects(group.selector, message, self._cork):
                 data = group.encode(message)
                 group.send([data if group.wrap is None else group.wrap(data)])
         if self._consumers:
-            self._cork.work += len(self._consumers) * _CONSUMER_WORK
-            # A consumer that overflows ends its session, and so other consumers of this topic.
-            for subscription, consumer in list(self._consumers.items()):
-                if subscription in self._consumers and subscription.wants(message):
-                    consumer.offer(message)
+            self._offer(message)
+
+    def publish_one_of_many(self, message: Message) -> None:
+        """Deliver a message to every subscriber, one of several deliveries with the same body.
+
+        They share a large body. What is gathered is sent in between; that may end sessions.
+        """
+        cork, size = self._cork, len(message.frame.body)
+        for group in list(self._groups.values()):
+            selector = group.selector
+            if group.members and (selector is None or selects(selector, message, cork)):
+                if group.wrap is None and size < LARGE_BYTES:
+                    group.send([group.encode(message)])
+                else:
+                    group.send([framed(message, group.encoder, group.framing, cork)])
+                cork.gathered_bytes += size + _OF_HEAD_BYTES
+                cork.send_some()
+        if self._consumers:
+            self._offer(message)
+
+    def _offer(self, message: Message) -> None:
+        self._cork.work += len(self._consumers) * _CONSUMER_WORK
+        # A consumer that overflows ends its session, and so other consumers of this topic.
+        for subscription, consumer in list(self._consumers.items()):
+            if subscription in self._consumers and subscription.wants(message):
+                consumer.offer(message)
 
     def publish_to(self, subscription: Subscription, message: Message) -> None:
         """Deliver a message to one subscriber only, in order with other messages."""
@@ -160,6 +203,7 @@ class Topic:
         if consumer is not None:
             consumer.offer(message)
         else:
+            self._cork.work += len(message.frame.body) >> 10
             subscription.deliver(Entry(message, 0))
 
 

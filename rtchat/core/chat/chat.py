@@ -93,6 +93,7 @@ class Chat(DestinationProvider, BrokerEvents):
             self._new_id,
             broker.new_topic,
             self.people.remove,
+            broker.account,
         )
         self.presence.retained_rooms = broker.retained_names
         self._broker = broker
@@ -290,7 +291,7 @@ class Chat(DestinationProvider, BrokerEvents):
             return
         private = ServerMessage(self._new_id(), PRIVATE, headers, message.body)
         for topic in topics:
-            topic.publish(private)
+            topic.publish_one_of_many(private)
         if receiver is None or receiver is person or "x-undelivered" in headers:
             return
         if given.get(_WANTS_COPY) == "true":
@@ -303,7 +304,7 @@ class Chat(DestinationProvider, BrokerEvents):
         told = {**headers, "x-receiver": receiver.nick, _RECEIVER_ID: receiver.id}
         copy = ServerMessage(self._new_id(), PRIVATE, told, body)
         for topic in self._private_topics_of(sender):
-            topic.publish(copy)
+            topic.publish_one_of_many(copy)
 
     # Small helpers
 

@@ -61,7 +61,7 @@ def clean_nick(nick: str, max_chars: int) -> str:
             f"nick longer than {max_chars} characters",
             "The limit is nick.max_characters of the server.",
         )
-    for character in clean:
+    for character in "" if _is_plain(clean) else clean:
         if not _is_allowed(character):
             raise NotAllowed(
                 "nick with a character that cannot be seen",
@@ -85,6 +85,8 @@ def nick_key(nick: str) -> str:
     case folding).
     """
     # They go first: between a letter and its accent they would keep the two from becoming one.
+    if _is_plain(nick):
+        return " ".join(nick.casefold().split())
     seen = "".join(map(_as_seen, nick))
     text = unicodedata.normalize("NFKC", seen).casefold()
     return " ".join(unicodedata.normalize("NFKC", text).split())
@@ -96,9 +98,14 @@ def nick_look(nick: str) -> str:
     It is the skeleton of UTS 39 with compatibility forms and case folded, so that ``Bill`` and
     ``BiII``, ``modem`` and ``modern``, a Latin and a Cyrillic ``coca`` have one look.
     """
-    seen = "".join(map(_as_seen, nick))
+    seen = nick if _is_plain(nick) else "".join(map(_as_seen, nick))
     letters = unicodedata.normalize("NFKD", seen).translate(PROTOTYPES)
     return nick_key(_SECOND_DOT.sub("", unicodedata.normalize("NFD", letters)))
+
+
+def _is_plain(nick: str) -> bool:
+    """Return whether a nick is of ASCII alone, and so has nothing to look for."""
+    return nick.isascii() and nick.isprintable()
 
 
 def _is_allowed(character: str) -> bool:

@@ -109,7 +109,7 @@ class People:
     def holders_alike(self, nick: str) -> list[Person]:
         """Return the people who hold a nick, or one that looks the same: two at most."""
         nick = nick.strip()
-        if len(nick) > self._max_nick_chars:
+        if not self._holders or len(nick) > self._max_nick_chars:
             return []
         found = (self._holders.get(nick_key(nick)), self._looks.get(nick_look(nick)))
         return [*dict.fromkeys(person for person in found if person is not None)]

@@ -23,6 +23,8 @@ _MAX_EMPTY_ROOMS = 50
 
 _MAX_REMOVED = 5000
 """So many people whose grace time is over are removed in each second."""
+_PLACE_BYTES = 1024
+"""What the presence of a person at a place takes, without the name of the place."""
 
 _SERVER = ""  # stands for the server in the places of a person: each session counts there
 
@@ -40,6 +42,7 @@ class Presence:
         new_topic: Creates a topic of a name, with the largest backlog in bytes of subscriptions
             that are served one by one.
         forget: Called with a person that is not connected any more.
+        account: Called with each change in the number of bytes that places take.
 
     Attributes:
         retained_rooms: Returns destinations that are listed (if they are rooms) even when they
@@ -47,6 +50,7 @@ class Presence:
     """
 
     __slots__ = (
+        "_account",
         "_changed",
         "_changes",
         "_forget",
@@ -73,6 +77,7 @@ class Presence:
         new_id: Callable[[], str],
         new_topic: MakeTopic,
         forget: Callable[[Person], None],
+        account: Callable[[int], None],
     ) -> None:
         self.retained_rooms: Callable[[], Iterable[str]] = tuple
         self._room_names = rooms
@@ -81,6 +86,7 @@ class Presence:
         self._new_id = new_id
         self._new_topic = new_topic
         self._forget = forget
+        self._account = account
         self._occupancies: dict[str, Occupancy] = {}
         self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
         self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
@@ -241,10 +247,13 @@ class Presence:
         if destination in person.leaving:
             del person.leaving[destination], self._leaving[person, destination]
             return False
+        if count == 0:
+            self._account(_PLACE_BYTES + len(destination))
         return count == 0
 
     def _remove_from(self, person: Person, destination: str) -> None:
         del person.places[destination]
+        self._account(-_PLACE_BYTES - len(destination))
         if person.leaving.pop(destination, None) is not None:
             del self._leaving[person, destination]
         if destination == _SERVER:

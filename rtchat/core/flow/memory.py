@@ -1,4 +1,4 @@
-"""The memory budget: one limit on all bytes in queues, transactions and backlogs."""
+"""The memory budget: one limit on all bytes in queues, in backlogs and held for clients."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ class Budget:
     Attributes:
         grown: While memory is near its limit: the places that have grown, and by how much, since
             :meth:`take_grown` was called last.
+        held: Those among ``used`` that are held for single clients, beside what they have to read.
         used: The bytes buffered now.
         near_bytes: The threshold from which publishers are slowed down.
         over_bytes: The threshold above which a client has to be disconnected.
         on_over: Called at the end of a turn that leaves the budget exceeded.
     """
 
-    __slots__ = ("grown", "max_bytes", "near_bytes", "on_over", "over_bytes", "used")
+    __slots__ = ("grown", "held", "max_bytes", "near_bytes", "on_over", "over_bytes", "used")
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self.used = 0
+        self.used = self.held = 0
         self.grown: dict[Growing, int] = {}
         self.on_over: Callable[[], None] = _nothing
         # Compared at the end of every read; without a limit the threshold is a huge number.
@@ -77,9 +78,10 @@ class Budget:
 class MemoryPressure(Generic[C]):
     """Chooses the client to close when memory is used up.
 
-    Two kinds of clients use it up: those that fill queues and transactions, and those that do not
-    read what waits for them. What a client has added to a queue counts as long as the queue holds
-    so much: a client whose queue is emptied has no part in it.
+    Two kinds of clients use it up: those that fill queues, and those for which much is held: they
+    do not read what waits for them, do not acknowledge, or have large transactions, subscriptions
+    or incomplete frames. What a client has added to a queue counts as long as the queue holds so
+    much: a client whose queue is emptied has no part in it.
 
     Args:
         budget: The limit, and what is held.
@@ -120,22 +122,27 @@ class MemoryPressure(Generic[C]):
         del self.growth[worst]
         return worst, added[worst]
 
-    def largest_backlog(self, backlogs: Mapping[C, int], harmless_bytes: int) -> C | None:
-        """Return the client with the largest backlog, if backlogs are why memory is used up.
+    def at_fault(self, held: Mapping[C, int], harmless_bytes: int) -> list[C]:
+        """Return the clients to close, if what is held for clients is why memory is used up.
+
+        They are as many as it takes, those first for which most is held.
 
         Args:
-            backlogs: How many bytes wait for each client.
+            held: How many bytes are held for each client: its backlog, and all else.
             harmless_bytes: With less than that, a client may be one that empties full queues.
         """
-        worst = max(backlogs, key=backlogs.__getitem__, default=None)
-        if worst is None:
-            return None
-        used, waiting = self._budget.used, sum(backlogs.values())
-        are_most = waiting * 2 >= used
-        are_too_much = used - waiting <= self._budget.max_bytes
-        if are_most or (are_too_much and backlogs[worst] > harmless_bytes):
-            return worst
-        return None
+        used, most = self._budget.used, self._budget.max_bytes
+        left = sum(held.values())
+        at_fault: list[C] = []
+        for client in sorted(held, key=held.__getitem__, reverse=True):
+            are_most = left * 2 >= used
+            are_too_much = used - left <= most
+            if used <= most or not (are_most or (are_too_much and held[client] > harmless_bytes)):
+                break
+            at_fault.append(client)
+            used -= held[client]
+            left -= held[client]
+        return at_fault
 
 
 def _still_held(places: Mapping[Growing | None, int]) -> int:

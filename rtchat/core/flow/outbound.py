@@ -7,9 +7,11 @@ gathered in its :class:`Outbound`; the end of the turn sends them in one write (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from rtchat.core.flow.framing import RAW, Framing
+from rtchat.core.flow.large_frame import LargeFrame, Piece
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.turns import TURN_WORK, Turns
 
@@ -17,6 +19,7 @@ __all__ = [
     "HIGH_WATER_BYTES",
     "NOT_WATCHED",
     "RAW",
+    "TURN_WORK",
     "Cork",
     "Framing",
     "Outbound",
@@ -28,42 +31,8 @@ _GROUP_WORK = 4
 """The work of encoding a message for one of several groups."""
 
 
-class Framing(Protocol):
-    """How a kind of connection frames STOMP frames (as WebSocket messages, for example).
-
-    Connections that share a framing object receive identical bytes for a STOMP frame, so a
-    message is framed once for all of them.
-    """
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return the bytes to send for one STOMP frame or heart-beat."""
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Return the bytes that :meth:`wrap` would put before each of several frames.
-
-        Args:
-            length: The length of each frame in bytes.
-            parts: Pieces that together contain all bytes of the frames.
-
-        Returns:
-            The common prefix, or None if each frame has to be wrapped separately.
-        """
-
-
-class _Raw:
-    """Framing of plain TCP: none."""
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return the bytes unchanged."""
-        return data
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Return an empty prefix."""
-        return b""
-
-
-RAW: Framing = _Raw()
-"""The framing of plain TCP."""
+_MOST_GATHERED_BYTES = 1024 * 1024
+"""How many bytes of output a turn gathers before it sends them, where one frame causes many."""
 
 
 class Cork:
@@ -84,8 +53,11 @@ class Cork:
         batch: The bytes that the gathering group has gathered, for each of its members.
         budget: The memory budget.
         flushed: Callbacks to run at the end of the turn, after the flush.
+        gathered_bytes: The size of what the turn has gathered where one frame may cause many, since
+            that was last sent; see :meth:`send_some`.
         gathering: The group whose bytes ``batch`` holds, or None.
-        is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
+        indivisible_bytes: The size of what the turn publishes and cannot be taken in parts, such as
+            the messages of a COMMIT; 0 if there is nothing of that kind.
         groups: Groups that gathered bytes in this turn, in order.
         later: Callbacks to run in a turn of their own, in order: what this turn has no time for.
         memo: The message that a selector last looked at, how often it was returned, and the headers
@@ -102,17 +74,20 @@ class Cork:
             it up to date.
         unserved: During a flush: members that have yet to receive ``batch``, with their
             ``pending`` lists.
+        work: The work that the turn has done so far. One unit is about a microsecond.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
             continue because there is capacity again.
     """
 
     __slots__ = (
+        "_is_sending_some",
         "batch",
         "budget",
         "flushed",
+        "gathered_bytes",
         "gathering",
         "groups",
-        "is_indivisible",
+        "indivisible_bytes",
         "later",
         "memo",
         "now",
@@ -136,12 +111,14 @@ class Cork:
         self.flushed: dict[Callable[[], None], None] = {}
         self.later: dict[Callable[[], None], None] = {}
         self.memo: tuple[object, int, Mapping[str, str]] | None = None
-        self.is_indivisible = False
+        self.indivisible_bytes = 0
         self.gathering: OutboundGroup | None = None
-        self.batch: list[bytes] = []
-        self.unserved: dict[Outbound, list[bytes]] = {}
+        self.gathered_bytes = 0
+        self.batch: list[Piece] = []
+        self.unserved: dict[Outbound, list[Piece]] = {}
         self.turns = Turns()
         self.work = 0
+        self._is_sending_some = False
 
     def __enter__(self) -> Cork:
         """Begin a turn."""
@@ -184,9 +161,36 @@ class Cork:
             if budget.used > budget.over_bytes:
                 budget.on_over()
 
-    def do_not_divide(self) -> None:
-        """Let one turn's output exceed the limit of a backlog that is not large before."""
-        self.is_indivisible = True
+    def send_some(self) -> None:
+        """Send what was gathered if that is much, in the middle of a turn.
+
+        So the backlogs are known before more is encoded, and a client that is over its limit is
+        closed. Call it only where sessions may end: while nothing is iterated that they change.
+        """
+        if self.gathered_bytes <= _MOST_GATHERED_BYTES or self._is_sending_some:
+            return
+        self.work += self.gathered_bytes >> 10
+        self.gathered_bytes = 0
+        self._is_sending_some = True
+        try:
+            self.settle()
+            groups, self.groups = self.groups, {}
+            for group in groups:
+                for outbound in list(group.members):
+                    if outbound.pending:
+                        outbound.flush()
+            # They stay in the list: at the end of the turn their sources may go on.
+            for outbound in list(self.outbounds):
+                if outbound.pending:
+                    outbound.flush()
+        finally:
+            self._is_sending_some = False
+        if self.budget.used > self.budget.over_bytes:
+            self.budget.on_over()
+
+    def do_not_divide(self, size: int) -> None:
+        """Let so many bytes of one turn exceed the limit of a backlog that is not large before."""
+        self.indivisible_bytes = size
         self.flushed[self._divide] = None
         self.woken[_nothing] = None  # so the end of a turn without output comes to it, too
 
@@ -240,7 +244,17 @@ class Cork:
         """Send the batch, joined once, to each member of the group."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
-        shared = batch[0] if is_alone else b"".join(batch)
+        try:
+            shared = batch[0] if is_alone else b"".join(batch)  # type: ignore[arg-type]
+        except TypeError:  # some are large frames
+            shared = LargeFrame()
+        if shared.__class__ is not bytes:
+            self.gathering = group
+            self.settle()
+            for outbound in list(group.members):
+                if outbound.pending:
+                    outbound.flush()
+            return
         unserved.update(group.members)
         for outbound in list(unserved):
             pending = unserved.pop(outbound, None)
@@ -258,7 +272,7 @@ class Cork:
             self.batch = []
 
     def _divide(self) -> None:
-        self.is_indivisible = False
+        self.indivisible_bytes = 0
 
     def _same_time(self) -> float:
         return self.now
@@ -279,7 +293,7 @@ class OutboundGroup:
 
     def __init__(self, cork: Cork) -> None:
         self.cork = cork
-        self.members: dict[Outbound, list[bytes]] = {}
+        self.members: dict[Outbound, list[Piece]] = {}
 
     def add(self, outbound: Outbound) -> None:
         """Add an outbound; it receives what is sent from now on."""
@@ -294,7 +308,7 @@ class OutboundGroup:
         del self.members[outbound]
         self.cork.outbounds[outbound] = None
 
-    def send(self, messages: list[bytes]) -> None:
+    def send(self, messages: Sequence[Piece]) -> None:
         """Gather messages for every member.
 
         The cost does not depend on the number of members: the messages are appended to one list.
@@ -361,7 +375,7 @@ class Outbound(ABC):
     def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
         self.cork = cork
         self.framing = framing
-        self.pending: list[bytes] = []
+        self.pending: list[Piece] = []
         self.gathered_bytes = 0
         self.waiting_bytes = 0
         self.paused_sources: dict[PausedSource, None] = {}
@@ -390,6 +404,14 @@ class Outbound(ABC):
         self.gathered_bytes += len(data)
         cork.outbounds[self] = None
 
+    def send_large(self, frame: Piece) -> None:
+        """Gather a frame that is framed already, and may be large."""
+        cork = self.cork
+        cork.settle()
+        self.pending.append(frame)
+        self.gathered_bytes += len(frame)
+        cork.outbounds[self] = None
+
     def on_drain(self) -> None:
         """Resume paused sources, in order, until the high-water mark is reached again."""
         paused_sources, self.paused_sources = self.paused_sources, {}
@@ -404,7 +426,7 @@ class Outbound(ABC):
     def flush(self) -> None:
         """Send ``pending``, empty the list, and set ``gathered_bytes`` to 0."""
 
-    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+    def flush_shared(self, shared: bytes, batch: list[Piece]) -> None:
         """Send the batch of a group. Called only if nothing else is pending.
 
         Args:

@@ -52,6 +52,29 @@ class HistoryOwner(Protocol):
         """Called when retention has removed the last message of a stream."""
 
 
+class _Reading:
+    """A page that is being read, and who waits for it.
+
+    Attributes:
+        end: The offset at which the part ends that is being read.
+        readers: The offset that each wants, and what to call.
+    """
+
+    __slots__ = ("end", "readers")
+
+    def __init__(self, end: int, readers: list[tuple[int, Callable[[int, str], None]]]) -> None:
+        self.end = end
+        self.readers = readers
+
+    def answer(self, readable: Collection[int] | None, problem: str) -> None:
+        """Call each with the first offset that could be read; None stands for the one it wants."""
+        for offset, done in self.readers:
+            found = offset
+            if readable is not None:
+                found = min((one for one in readable if one >= offset), default=self.end)
+            done(found, problem)
+
+
 class History:
     """The streams of all destinations with a history.
 
@@ -79,6 +102,7 @@ class History:
         "_owner",
         "_pages",
         "_places",
+        "_reading",
         "_replays",
         "_store",
         "_stored",
@@ -117,6 +141,7 @@ class History:
         self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
         self._places = Places(self._streams, limits.max_destinations, store.max_bytes)
+        self._reading: dict[tuple[int, int], _Reading] = {}
         self.evicted = 0
         self.is_unsettled = False
         self._written_bytes = 0
@@ -349,7 +374,7 @@ class History:
         return self._pages.get(stream, offset)
 
     def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
-        """Read the page that contains a message into the page cache.
+        """Read the page that contains a message into the page cache, once for all who wait for it.
 
         Args:
             stream: The stream.
@@ -360,18 +385,25 @@ class History:
                 end.
         """
         page = offset // PAGE_MESSAGES
+        number = stream.number
+        others = self._reading.get((number, page))
+        if others is not None and offset < others.end:
+            others.readers.append((offset, done))
+            return
         first = max(page * PAGE_MESSAGES, stream.first)
         end = min((page + 1) * PAGE_MESSAGES, stream.next)
-        number = stream.number
+        reading = self._reading[number, page] = _Reading(end, [(offset, done)])
 
         def take(rows: Sequence[Row], problem: str) -> None:
+            if self._reading.get((number, page)) is reading:
+                del self._reading[number, page]
             if stream.number != number:  # evicted meanwhile: the rows are of the past
-                done(offset, "")
+                reading.answer(None, "")
                 return
             if problem:
                 now = self._owner.cork.ticks
                 if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
-                    done(offset, problem)
+                    reading.answer(None, problem)
                     return
                 # It is no passing trouble: without this page the rest comes, and new messages.
             else:
@@ -387,7 +419,7 @@ class History:
                 stream.damaged_pages.add(page)
             else:
                 stream.note_damage(page, max(first, stream.first), end, readable)
-            done(min((one for one in readable if one >= offset), default=end), "")
+            reading.answer(readable, "")
 
         self._store.read(number, first, end, take)
 

@@ -74,6 +74,7 @@ class Replay:
         refuse: Callable[[ProtocolError], None],
     ) -> None:
         self.subscription = subscription
+        subscription.gives_back = False
         self.stream = stream
         self._history = history
         self._cork = cork
@@ -180,12 +181,14 @@ class Replay:
 
     def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give a topic's subscriber more credit."""
+        self.subscription.hold(-len(entries))
         self.on_drain()
 
     def returned(
         self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
     ) -> None:
         """Continue: a topic redelivers no message."""
+        self.subscription.hold(-len(entries))
         self.on_drain()
 
     def _finish(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from rtchat.core.broker.message import OVERHEAD_BYTES
+from rtchat.core.broker.message import STORED_OVERHEAD_BYTES
 
 __all__ = [
     "Batch",
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     @property
     def size(self) -> int:
         """The size that counts towards limits, in bytes: body, headers and an overhead."""
-        return len(self.head) + len(self.body) + OVERHEAD_BYTES
+        return len(self.head) + len(self.body) + STORED_OVERHEAD_BYTES
 
 
 class StoredStream(NamedTuple):

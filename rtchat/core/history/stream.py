@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from rtchat.core.broker.message import SENDER_ID, Message, sender_line
+from rtchat.core.broker.message import SENDER_ID, Message, sender_line, size_of
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
 from rtchat.core.history.store import Row, StoredStream
-from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.parser import parse_head
+from rtchat.core.stomp.frames import Frame, Version, parse_head
 
 __all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Owner", "Stream", "message_of"]
 
@@ -58,10 +57,11 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
     sender_id = headers.get(SENDER_ID)
     line = b"" if sender_id is None else sender_line(sender_id)
+    frame = Frame("SEND", headers, row.body)
     return KeptMessage(
         row.message_id,
         stream.name,
-        Frame("SEND", headers, row.body),
+        frame,
         headers.get("reply-to", ""),
         POSITION % (stream.position_prefix, row.offset, line, int(row.time_s * 1000)),
         stream=stream,
@@ -69,7 +69,7 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
         time_s=row.time_s,
         sender_line=line,
         row_size=row.size,
-        held_size=row.size,
+        held_size=size_of(frame) + len(line),
     )
 
 

@@ -9,7 +9,7 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.encoder import passed_on_lines
 from rtchat.core.broker.gate import SenderLines
-from rtchat.core.broker.message import OVERHEAD_BYTES, Message
+from rtchat.core.broker.message import STORED_OVERHEAD_BYTES, Message, size_of
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
@@ -111,11 +111,11 @@ class HistoryTopics(DestinationProvider):
         if stream.next - stream.first == 1:
             self._retention_changed(stream)
         if stream.topic is not None:
-            stream.topic.publish(message)
+            stream.topic.publish_one_of_many(message)
         if broker.router.has_patterns:
             # The router has no topic of this name, but it may be the text of a pattern.
             for topic in broker.router.receivers(stream.name):
-                topic.publish(message)
+                topic.publish_one_of_many(message)
 
     def stream_emptied(self, stream: Stream) -> None:
         """Notify listeners that a destination has no stored messages any more."""
@@ -171,10 +171,8 @@ class _StreamTarget(Target):
             held_size=0,
         )
         lines = len(passed_on_lines(kept)) + len(sender_line)
-        head = message.frame.head  # it may have headers that are not passed on, nor stored
-        body_size = len(message.frame.body) + OVERHEAD_BYTES
-        kept.row_size = lines + body_size
-        kept.held_size = (lines if head is None else head.size) + body_size
+        kept.row_size = lines + len(message.frame.body) + STORED_OVERHEAD_BYTES
+        kept.held_size = size_of(message.frame) + len(sender_line)
         return kept
 
     def put(self, message: Message, sender: Principal | None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["LikePattern", "MessageHeaders"]
+from rtchat.core.selector.headers import masks_of
+
+__all__ = ["LikePattern"]
 
 # In a pattern, "%" and "_" stand as these: no text that comes as UTF-8 has surrogates.
 _ANY, _ONE = "\ud825", "\ud85f"
@@ -15,19 +17,6 @@ _STEPS = 20
 _PIECE_STEPS = 2
 _CHARACTER_STEPS = 2
 _SPARSE_STEPS = 30
-
-
-class MessageHeaders(dict[str, str]):
-    """The headers of a message, and what LIKE patterns have found out about them.
-
-    Attributes:
-        masks: For a header's value and a character, the positions of the character in it: bit N is
-            set for position N. Not set before the first pattern that needs it.
-    """
-
-    __slots__ = ("masks",)
-
-    masks: dict[tuple[str, str], int]
 
 
 class LikePattern:
@@ -123,7 +112,7 @@ def _find(piece: str, text: str, start: int, end: int, headers: Mapping[str, str
         after = len(piece) - before - len(run)
         found = text.find(run, start + before, end - after) if run else start + before
         return found - before if found >= 0 else -1
-    masks = _masks_of(headers)
+    masks = {} if headers is None else masks_of(headers)
     # All starts at once: bit N stays set as long as the piece can start at N.
     starts = (1 << (end - len(piece) + 1)) - (1 << start)
     for at, char in enumerate(piece):
@@ -135,16 +124,6 @@ def _find(piece: str, text: str, start: int, end: int, headers: Mapping[str, str
             if not starts:
                 return -1
     return (starts & -starts).bit_length() - 1
-
-
-def _masks_of(headers: Mapping[str, str] | None) -> dict[tuple[str, str], int]:
-    if not isinstance(headers, MessageHeaders):
-        return {}
-    try:
-        return headers.masks
-    except AttributeError:
-        headers.masks = {}
-        return headers.masks
 
 
 def _mask(text: str, char: str) -> int:

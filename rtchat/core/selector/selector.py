@@ -60,7 +60,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rtchat.core.selector.like import MessageHeaders
+from rtchat.core.selector.headers import MessageHeaders
 from rtchat.core.selector.parser import SelectorParser
 from rtchat.core.selector.tokens import Position
 from rtchat.errors import LimitExceeded
@@ -69,7 +69,7 @@ __all__ = ["Selector"]
 
 
 _OWN_BYTES = 1024
-_STEPS_PER_WORK = 5
+_STEPS_PER_WORK = 4
 
 
 class Selector:
@@ -81,7 +81,7 @@ class Selector:
         size: How much memory it takes at most, in bytes.
         steps: What a message costs at most. A value or an operator is one step; LIKE has 20 more,
             and two for each character of its pattern; a character beside a ``_`` that stands
-            between others and behind a ``%`` is 32. A step takes a fifth of a microsecond, or one
+            between others and behind a ``%`` is 32. A step takes a quarter of a microsecond, or one
             and a half if message and pattern were made to be slow.
         text: The selector as the client wrote it.
         work: What a message usually costs, in the units of a turn's work.

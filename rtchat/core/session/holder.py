@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping
 
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.holding import Holding
 from rtchat.core.session.connection import SessionTransport
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Transactions
+from rtchat.core.stomp.limits import Limits, too_much_held
+from rtchat.errors import ProtocolError
 
 __all__ = ["DeliveryHolder"]
 
 
-class DeliveryHolder:
+class DeliveryHolder(ABC):
     """The part of a session that implements ``Waiter`` and ``Reader`` of the broker."""
 
-    __slots__ = ()
+    __slots__ = ("_held_bytes",)
 
+    holding: Holding
     subscriptions: Subscriptions
     transactions: Transactions
+    _held_bytes: int
+    _limits: Limits
     _transport: SessionTransport
+
+    @abstractmethod
+    def fail(self, error: ProtocolError) -> None:
+        """Send an ERROR frame and end the session."""
 
     @property
     def can_hold_deliveries(self) -> bool:
@@ -53,6 +64,15 @@ class DeliveryHolder:
     def unacknowledged_backlog_bytes(self) -> int:
         """The bytes of messages to topics that wait for its acknowledgements."""
         return self.subscriptions.congesting_bytes
+
+    def _too_much_held(self) -> None:
+        self.fail(too_much_held(self._limits, self.holding.bytes))
+
+    def _hold_waiting(self, size: int) -> None:
+        """Count so many bytes as those of a frame that waits, and of what is behind it."""
+        if size != self._held_bytes:
+            self.holding.add(size - self._held_bytes)
+            self._held_bytes = size
 
     def stop_waiting(self) -> None:
         """Retry the frame that had to wait."""

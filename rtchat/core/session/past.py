@@ -6,6 +6,8 @@ from rtchat.core.broker.subscription import Subscription
 
 __all__ = ["PastSubscriptions"]
 
+_HASH_BYTES = 128
+
 
 class PastSubscriptions:
     """The subscriptions of a session that have ended.
@@ -29,13 +31,15 @@ class PastSubscriptions:
         self._hashes: dict[int, None] = {}
         self._most_deliveries = 0
 
-    def add(self, *keys: str) -> None:
-        """Remember the keys of a subscription that has ended."""
+    def add(self, *keys: str) -> int:
+        """Remember the keys of a subscription that has ended; return how many bytes that takes."""
+        before = len(self._hashes)
         for key in map(hash, keys):
             self._hashes.pop(key, None)
             self._hashes[key] = None
         while len(self._hashes) > self._limit:
             del self._hashes[next(iter(self._hashes))]
+        return (len(self._hashes) - before) * _HASH_BYTES
 
     def add_deliveries(self, count: int) -> None:
         """Remember how many deliveries a subscription had."""

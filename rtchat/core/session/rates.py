@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from rtchat.core.flow.token_bucket import Rate
+from rtchat.core.session.ending import EndingSession
 from rtchat.core.session.receipts import MustWait, TooFast
-from rtchat.core.session.storing import StoringSession
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["TokenTaker"]
 
 
-class TokenTaker(StoringSession):
+class TokenTaker(EndingSession):
     """The part of a session that keeps to its rates.
 
     Attributes:
@@ -53,6 +53,12 @@ class TokenTaker(StoringSession):
     def _send_message(self, frame: Frame) -> None:
         """Process a SEND."""
         raise NotImplementedError
+
+    def lost(self, *, after_disconnect: bool = False) -> None:
+        """Release everything, the token of a frame that waits included."""
+        if not self.is_closed:
+            self.give_token_back()
+        super().lost(after_disconnect=after_disconnect)
 
     def give_token_back(self) -> None:
         """Return the token of a frame that waits, because the session ends."""

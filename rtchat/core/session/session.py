@@ -15,21 +15,20 @@ from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
 from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
+from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
     check_body,
-    error_frame,
-    reason_of,
-    replaced,
     unexpected,
 )
 from rtchat.core.session.state import State
@@ -39,7 +38,7 @@ from rtchat.core.stomp.frames import CLIENT_BODIES, HEARTBEAT, Frame, Version, e
 from rtchat.core.stomp.head_cache import MAX_HEAD_BYTES
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import ProtocolError
 
 __all__ = ["Session"]
 
@@ -64,11 +63,9 @@ class Session(TokenTaker):
     Attributes:
         broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
+        holding: What is held for the client.
         id: The ``session`` header of CONNECTED.
         login, user, source: See :class:`~rtchat.core.broker.principal.Principal`.
-        state: The state, which decides which commands are allowed.
-        is_closed: Whether the session has ended; the connection may still be open.
-        is_lost: Whether the connection broke without a DISCONNECT: the client may soon be back.
         subscriptions: The open subscriptions.
         transactions: The open transactions.
         version: The negotiated version. Before CONNECT it is 1.0, which every client can parse.
@@ -76,19 +73,20 @@ class Session(TokenTaker):
     """
 
     __slots__ = (
-        "_acts",
+        "_is_pausing",
+        "_ledger",
         "_limits",
         "_outbound",
         "_transport",
+        "_waits_for_storage",
         "broker",
+        "committing",
         "has_published",
+        "holding",
         "id",
-        "is_closed",
-        "is_lost",
         "login",
         "parser",
         "source",
-        "state",
         "subscriptions",
         "transactions",
         "user",
@@ -111,14 +109,18 @@ class Session(TokenTaker):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
-        self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
-        self.transactions = Transactions(limits, broker.account)
+        self.holding = Holding(broker.cork, limits.max_held_bytes, self._too_much_held)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES, self.holding.add)
+        self.subscriptions = Subscriptions(
+            broker, limits, outbound, self.holding, self, self._refuse
+        )
+        self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
         self.message_rate: Rate | None = None
         self.subscription_rate: Rate | None = None
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
+        self._held_bytes = 0
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -153,6 +155,7 @@ class Session(TokenTaker):
         Call it in a turn, which may be another connection's.
         """
         held, self._held = self._held, None
+        self._hold_waiting(0)
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
@@ -205,9 +208,11 @@ class Session(TokenTaker):
             elif wait.is_done:
                 self._held = DONE
                 self.confirm(frame)
+            self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
+            self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
             self._transport.pause_reading()
             self._transport.resume_after(wait.delay_s)
         except ProtocolError as error:
@@ -215,68 +220,11 @@ class Session(TokenTaker):
 
     def _end_turn(self) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
-        self._held = DONE
-        self._waits_for_storage = False
-        self._transport.end_turn()
-
-    # The end of the session
-
-    def fail(
-        self,
-        error: ProtocolError,
-        cause: Frame | None = None,
-        reason: CloseReason | None = None,
-    ) -> None:
-        """Send an ERROR frame and end the session.
-
-        Args:
-            error: The error.
-            cause: The frame that caused it, or None.
-            reason: The close reason; by default derived from the error.
-        """
-        if self.is_closed:
-            return
-        headers, body = error_frame(error, cause)
-        self._send("ERROR", headers, body)
-        self._close(reason or reason_of(error), error.message)
-
-    def shut_down(self) -> None:
-        """End the session because the server stops: without a word, as clients reconnect then."""
+        self._hold_waiting(self.parser.buffered_bytes)
         if not self.is_closed:
-            self._close(CloseReason.SHUTDOWN, "")
-
-    def replace(self) -> None:
-        """End the session because a newer connection takes its place."""
-        self.fail(replaced(), reason=CloseReason.REPLACED)
-
-    def lost(self, *, after_disconnect: bool = False) -> None:
-        """Release everything: the connection is gone, or going, with or without a DISCONNECT."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self.is_lost = not after_disconnect
-        self.state = State.CLOSED
-        self._acts = _COMMANDS[State.CLOSED]
-        broker = self.broker
-        if self._held is not None:
-            self._held = None
-            broker.waiting.leave(self)
-            self.give_token_back()
-        # End all subscriptions before returning their messages: none may come back here.
-        ended = self.subscriptions.end_all()
-        for name in self.transactions.names():
-            ended += undo(self.transactions.take(name))
-        broker.return_unacked(ended, has_failed=not after_disconnect)
-        broker.leave(self)
-
-    def _refuse(self, problem: ProtocolError) -> None:
-        """End the session because a subscription cannot continue."""
-        is_slow = isinstance(problem, LimitExceeded)
-        self.fail(problem, reason=CloseReason.SLOW if is_slow else CloseReason.STORAGE)
-
-    def _close(self, reason: CloseReason, text: str) -> None:
-        self.lost(after_disconnect=reason is CloseReason.DONE)
-        self._transport.session_closed(reason, text)
+            self._held = DONE
+            self._waits_for_storage = False
+            self._transport.end_turn()
 
     # Commands
 
@@ -363,7 +311,7 @@ class Session(TokenTaker):
                 self.wait_for_storage(is_done=True)
             return
         self.transactions.check(transaction, len(route.targets))
-        broker.publishing.check(frame)
+        broker.publishing.check(route, frame, self)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
 
@@ -392,6 +340,48 @@ class Session(TokenTaker):
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
             raise MustWait(place)
+
+    def wait_for_storage(self, *, is_done: bool = False) -> None:
+        """Raise ``MustWait`` (see there for ``is_done``) unless all messages so far are stored."""
+        ledger = self._ledger
+        if ledger is not None and ledger.accepted != ledger.settled:
+            raise MustWait(is_done=is_done)
+
+    # Called by the storage
+
+    def message_accepted(self, *, is_much: bool) -> None:
+        """Count a frame whose messages are being stored; pause reading if ``is_much``."""
+        if self._ledger is None:
+            self._ledger = ReceiptLedger()
+        self._ledger.accepted += 1
+        if is_much and not self._is_pausing:
+            self._is_pausing = True
+            self._transport.pause_reading()
+
+    def message_settled(self, cause: Frame, problem: ProtocolError | None) -> None:
+        """Count the first frame in progress as settled: its messages are stored, or failed."""
+        ledger = self._ledger
+        assert ledger is not None  # message_accepted() came before
+        ledger.settled += 1
+        if self.committing is not None and self.committing[0] is cause:
+            (_, actions), self.committing = self.committing, None
+            undone = [] if problem is None else undo(actions)
+            if self.is_closed:
+                self.broker.return_unacked(undone)
+        if problem is not None:
+            self.fail(problem, cause, CloseReason.STORAGE)
+        if self.is_closed:
+            return
+        if ledger.owed:
+            for headers in ledger.take_due():
+                self._send("RECEIPT", headers)
+        if ledger.accepted != ledger.settled:
+            return
+        was_pausing, self._is_pausing = self._is_pausing, False
+        if self._held is not None and self._waits_for_storage:
+            self._transport.resume_session()
+        elif was_pausing and not self.is_waiting:
+            self._transport.resume_reading()
 
 
 _Act = Callable[[Session, Frame], None]

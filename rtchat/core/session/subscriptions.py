@@ -16,7 +16,9 @@ from rtchat.core.broker.subscription import (
     nothing_kept,
 )
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
+from rtchat.core.session.costs import charge
 from rtchat.core.session.headers import required, subscribe_options
 from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
@@ -39,6 +41,7 @@ class Subscriptions:
         broker: The broker.
         limits: The limits of the session.
         outbound: The client's output buffer.
+        holding: What is held for the client.
         principal: The session.
         refuse: Ends the session with an error because a subscription cannot continue.
 
@@ -53,6 +56,7 @@ class Subscriptions:
         "_by_destination",
         "_by_key",
         "_by_number",
+        "_holding",
         "_is_indexed",
         "_last_number",
         "_limits",
@@ -71,6 +75,7 @@ class Subscriptions:
         broker: Broker,
         limits: Limits,
         outbound: Outbound,
+        holding: Holding,
         principal: Principal,
         refuse: Callable[[ProtocolError], None],
     ) -> None:
@@ -80,6 +85,7 @@ class Subscriptions:
         self._broker = broker
         self._limits = limits
         self._outbound = outbound
+        self._holding = holding
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
         self._by_destination: dict[str, dict[str, None]] = {}  # keys, in STOMP 1.0 only
@@ -104,12 +110,6 @@ class Subscriptions:
         return self._acknowledging > 0
 
     @property
-    def topic_consumer_bytes(self) -> int:
-        """The number of bytes in the backlogs of topic consumers."""
-        sources = (subscription.source for subscription in self._by_key.values())
-        return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
-
-    @property
     def unacknowledged(self) -> int:
         """The number of deliveries of topics that were not acknowledged."""
         return sum(
@@ -118,7 +118,7 @@ class Subscriptions:
 
     @property
     def congesting_bytes(self) -> int:
-        """The same, without those that drop messages."""
+        """The number of bytes in the backlogs of topic consumers that drop no messages."""
         sources = (subscription.source for subscription in self._by_key.values())
         return sum(
             source.waiting_bytes
@@ -234,6 +234,8 @@ class Subscriptions:
             self._keep_or_forget(subscription)
         else:
             subscription = self._temp_queues.close(key)
+            if subscription is not None:
+                self._holding.add(-subscription.cost_bytes)
         if subscription is not None:
             selector = subscription.options.selector
             self.selector_steps -= 0 if selector is None else selector.steps
@@ -241,7 +243,7 @@ class Subscriptions:
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        past.add(key, wanted)
+        self._holding.add(past.add(key, wanted))
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -340,6 +342,7 @@ class Subscriptions:
                 )
         if options.selector is not None:
             self._count_steps(options.selector.steps)
+        cost = charge(self._holding, self._limits, subscription_id, destination, options)
         self._last_number += 1
         broker, version = self._broker, self.version
         encoder = broker.encoders.get((subscription_id, version))
@@ -354,7 +357,9 @@ class Subscriptions:
             options,
             encoder,
             self._principal,
+            self._holding,
         )
+        subscription.cost_bytes = cost
         if self._is_indexed:
             subscription.message_ids = self._message_ids
         return subscription
@@ -416,6 +421,9 @@ class Subscriptions:
 
     def _forget(self, subscription: Subscription) -> None:
         self._acknowledging -= subscription.options.ack is not AckMode.AUTO
+        self._holding.add(-subscription.cost_bytes)
+        if not subscription.gives_back:
+            subscription.hold(-subscription.pending)
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
         if self.version is Version.V12 and subscription.pending:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.router import Publication
 from rtchat.core.broker.subscription import Entry, Source, Subscription
+from rtchat.core.flow.holding import Holding
+from rtchat.core.session.costs import ACTION_BYTES
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -43,6 +45,11 @@ class Acknowledgement(NamedTuple):
     is_ack: bool
     requeue: bool
 
+    @property
+    def size(self) -> int:
+        """The size that counts towards the memory budget, in bytes."""
+        return ACTION_BYTES
+
     def take_effect(self) -> None:
         """Report the deliveries to their source as acknowledged or returned."""
         self.subscription.reserved -= len(self.deliveries)
@@ -58,21 +65,14 @@ class Transactions:
 
     Args:
         limits: The limits on the number and size of transactions.
-        account: Called with each change in the number of bytes in open transactions, and with
-            this object if they have grown.
-
-    Attributes:
-        bytes: The size of all messages in open transactions.
+        holding: What is held for the client.
     """
 
-    __slots__ = ("_account", "_limits", "_open", "_sizes", "bytes")
+    __slots__ = ("_holding", "_limits", "_open", "_sizes")
 
-    is_emptied = True  # by COMMIT and ABORT
-
-    def __init__(self, limits: Limits, account: Callable[..., None]) -> None:
-        self.bytes = 0
+    def __init__(self, limits: Limits, holding: Holding) -> None:
         self._limits = limits
-        self._account = account
+        self._holding = holding
         self._open: dict[str, list[Action]] = {}
         self._sizes: dict[str, int] = {}  # in actions
 
@@ -122,8 +122,7 @@ class Transactions:
             self._sizes[name] += 1
         else:
             self._sizes[name] += len(action.route.targets)
-            self.bytes += action.size
-            self._account(action.size, self)
+        self._holding.add(action.size)
 
     def actions(self, name: str) -> list[Action]:
         """Return the actions of a transaction, in order.
@@ -144,9 +143,7 @@ class Transactions:
         """
         actions = self.actions(name)
         del self._open[name], self._sizes[name]
-        size = sum(action.size for action in actions if not isinstance(action, Acknowledgement))
-        self.bytes -= size
-        self._account(-size)
+        self._holding.add(-sum(action.size for action in actions))
         return actions
 
     def reserved(self) -> Iterator[tuple[Subscription, int]]:

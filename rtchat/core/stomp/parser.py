@@ -7,13 +7,14 @@ between two frames of one chunk: the frame after CONNECT is parsed with what CON
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, unescape
+from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, parse_head
 from rtchat.core.stomp.head_cache import HeadCache
 from rtchat.core.stomp.limits import Limits, frame_too_large, header_too_long, too_many_headers
 from rtchat.errors import ProtocolError
 
-__all__ = ["FrameParser", "parse_head"]
+__all__ = ["FrameParser"]
 
 _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 
@@ -47,13 +48,18 @@ class FrameParser:
             ``max_login_bytes``; afterwards header lines and body have separate limits.
         cache: The cache of parsed heads, shared by all parsers of a server.
         bodies: The commands whose ``content-length`` counts.
+        account: Called with each change in the number of bytes that are held.
 
     Attributes:
+        on_held: Called when the bytes of an incomplete frame begin to be many.
+        held_bytes: The number of bytes of an incomplete frame, if they are many.
+        held_frames: The number of such frames that have come to their end.
         has_more: Whether :meth:`next_frame` may return a frame. If false, the buffer does not
             contain the beginning of a frame either.
     """
 
     __slots__ = (
+        "_account",
         "_bodies",
         "_buffer",
         "_cache",
@@ -70,13 +76,23 @@ class FrameParser:
         "_scanned",
         "_version",
         "has_more",
+        "held_bytes",
+        "held_frames",
+        "on_held",
     )
 
     def __init__(
-        self, limits: Limits, cache: HeadCache | None = None, bodies: frozenset[str] = BODIES
+        self,
+        limits: Limits,
+        cache: HeadCache | None = None,
+        bodies: frozenset[str] = BODIES,
+        account: Callable[[int], None] | None = None,
     ) -> None:
         self._limits = limits
         self._bodies = bodies
+        self._account = _ignore if account is None else account
+        self.held_bytes = self.held_frames = 0
+        self.on_held: Callable[[], None] | None = None
         self._cache = HeadCache() if cache is None else cache
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
@@ -141,8 +157,7 @@ class FrameParser:
         head = self._head
         if head is None:
             buffer, start = self._buffer, self._position
-            # Fast path: a complete frame with a cached head takes a few look-ups. All other
-            # frames take the general path below.
+            # Fast path: a complete frame with a cached head takes a few look-ups.
             if type(buffer) is bytes:
                 block, known = self._repeated
                 if buffer.startswith(block, start):
@@ -177,8 +192,7 @@ class FrameParser:
                 is_lf = end - start == 1 and buffer[start] == _LF  # as many clients write
                 self._position = start = end if is_lf else self._end_of_gap(start, end)
             if start >= len(buffer):
-                # Free the memory: an idle connection must not retain its last large frame.
-                self._buffer = b""
+                self._buffer = b""  # free the memory, as above
                 self._position = self._scanned = 0
                 self.has_more = False
                 return None
@@ -190,7 +204,18 @@ class FrameParser:
             self._head = head
             return None
         self._head = None
+        if self.held_bytes:
+            self._hold(0)
         return Frame(head.command, head.headers, body, head)
+
+    def discard(self) -> None:
+        """Drop what is buffered: the session has ended."""
+        self._buffer = b""
+        self._position = self._scanned = 0
+        self._head = None
+        self.has_more = False
+        if self.held_bytes:
+            self._hold(0)
 
     def next_if_same_head(self, data: bytes) -> Frame | None:
         """Return the next chunk as a frame, without buffering it.
@@ -319,13 +344,18 @@ class FrameParser:
         if length is None:
             end = buffer.find(0, self._scanned)
             if end < 0:
-                self._scanned = len(buffer)
-                self._check_body(len(buffer) - start)
+                self._scanned = size = len(buffer)
+                self._check_body(size - start)
+                if size - start > _SMALL_BYTES:
+                    self._hold(size - start)
                 return None
             self._check_body(end - start)
         else:
             end = start + length
-            if end >= len(buffer):
+            size = len(buffer)
+            if end >= size:
+                if size - start > _SMALL_BYTES:
+                    self._hold(size - start)
                 return None
             # "If a content-length header is present, this number of octets MUST be read,
             # regardless of whether or not there are NULL octets in the body. The frame still
@@ -339,6 +369,15 @@ class FrameParser:
         if isinstance(buffer, bytes):
             return buffer[start:end]
         return bytes(memoryview(buffer)[start:end])
+
+    def _hold(self, size: int) -> None:
+        """Count so many bytes as those of an incomplete frame; 0 if it has come to its end."""
+        self.held_frames += not size
+        is_first = not self.held_bytes
+        self._account(size - self.held_bytes)
+        self.held_bytes = size
+        if is_first and self.on_held is not None:
+            self.on_held()
 
     def _content_length(self, headers: dict[str, str]) -> int | None:
         text = headers.get("content-length")
@@ -374,6 +413,8 @@ class FrameParser:
         """
         buffer, limits = self._buffer, self._limits
         length = len(buffer) - start
+        if length > _SMALL_BYTES:
+            self._hold(length)
         # Two extra bytes may belong to the end of the head: "\n\r" of "\n\r\n".
         if self._heads is None and length > limits.max_login_bytes + 2:
             raise frame_too_large(self._limits, length, is_login=self._heads is None)
@@ -398,44 +439,5 @@ class FrameParser:
             raise header_too_long(self._limits)
 
 
-def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
-    """Parse a frame's command and headers.
-
-    Args:
-        block: The bytes before the blank line, without the last line's end.
-        version: The client's version. CONNECT frames are never unescaped.
-
-    Returns:
-        The command, and the unescaped headers by name. Of repeated headers the first one counts.
-
-    Raises:
-        ProtocolError: The bytes are not UTF-8, a line has no name or no colon, or an escape is
-            undefined.
-    """
-    try:
-        text = block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(
-            "headers are not UTF-8", f"Byte {error.start} of the frame is not valid UTF-8."
-        ) from None
-    lines = text.split("\n")
-    command = lines[0].removesuffix("\r")
-    escapes = "\\" in text and command not in NEVER_ESCAPED
-    trims = version is Version.V10
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.removesuffix("\r").partition(":")
-        if trims:
-            # STOMP 1.0 writes "login: <username>" in its own examples.
-            name, value = name.strip(), value.strip()
-        if not colon or not name:
-            raise ProtocolError(
-                "a header line without a name and a colon",
-                "Every header is one line, NAME:VALUE; a blank line ends the headers.",
-            )
-        if escapes:
-            name, value = unescape(name, version), unescape(value, version)
-        # "If a client or a server receives repeated frame header entries, only the first
-        # header entry SHOULD be used as the value of header entry."
-        headers.setdefault(name, value)
-    return command, headers
+def _ignore(_: int) -> None:
+    """Count nothing."""

@@ -1,4 +1,4 @@
-"""TLS handshakes that take too long."""
+"""TLS handshakes: the ciphers of TLS 1.2, and those that take too long."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rtchat.net.connection.tls import TLS_1_2_CIPHERS
 from rtchat.net.twisted_internals import replace_tls
 
 __all__ = [
+    "TLS_1_2_CIPHERS",
     "HandshakeTimeout",
     "HandshakeWatch",
     "WatchedTls",
     "is_handshake_done",
     "watch_endpoint",
 ]
+
+TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""With TLS 1.2 only keys that are made for the connection (ECDHE), and only authenticated
+encryption (AEAD), as TLS 1.3 has it always."""
 
 
 class HandshakeTimeout(Exception):

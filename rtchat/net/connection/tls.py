@@ -14,11 +14,9 @@ from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersi
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-__all__ = ["TLS_1_2_CIPHERS", "Certificates", "tls_options"]
+from rtchat.net.connection.handshakes import TLS_1_2_CIPHERS
 
-TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""With TLS 1.2 only keys that are made for the connection (ECDHE), and only authenticated
-encryption (AEAD), as TLS 1.3 has it always."""
+__all__ = ["Certificates", "tls_options"]
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 
-from rtchat.core.broker.message import OVERHEAD_BYTES
+from rtchat.core.broker.message import STORED_OVERHEAD_BYTES
 from rtchat.core.history.store import (
     Batch,
     Row,
@@ -71,7 +71,7 @@ _MESSAGES = """SELECT place, time_s, message_id, headers, body FROM message
 WHERE place >= ? AND place < ? ORDER BY place"""
 _LATEST = "SELECT max(time_s) FROM message WHERE place >= ? AND place < ?"
 _EXTENT = "SELECT first_offset, next_offset FROM stream WHERE id = ?"
-_SIZE = f"length(headers) + length(body) + {OVERHEAD_BYTES}"
+_SIZE = f"length(headers) + length(body) + {STORED_OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
 _FITTING = f"""SELECT min(place) FROM (

@@ -15,7 +15,7 @@ from rtchat.errors import LimitExceeded
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.writer import ConnectionWriter
 
-__all__ = ["BacklogWatch", "Client", "too_much_added", "too_much_waits", "too_slow_by_far"]
+__all__ = ["BacklogWatch", "Client", "too_much_waits"]
 
 _log = Logger(__package__)
 
@@ -69,7 +69,7 @@ class _Progress:
     def note(self, client: Client, now_s: float) -> None:
         """Look at the client again."""
         taken, next_piece = client.taken_bytes(), client.writer.next_piece
-        self.has_stalled = taken == self._taken and next_piece is self._next_piece
+        self.has_stalled = taken == self._taken and next_piece == self._next_piece
         if client.is_held_up or not self.has_stalled:
             self.since_s = now_s
         self._taken, self._next_piece = taken, next_piece
@@ -186,38 +186,6 @@ def too_much_waits(waiting_bytes: int, unacknowledged: int, limit: int) -> Limit
     return LimitExceeded(
         f"too slow: more than {limit} bytes wait to be read",
         f"{waiting_bytes} bytes were waiting. The limit is backlog.max_bytes of the server.",
-    )
-
-
-def too_slow_by_far(held: int, used: int, limit: int) -> LimitExceeded:
-    """Return the error for the client with the largest backlog, when memory is used up.
-
-    Args:
-        held: The size of its backlog in bytes.
-        used: How many bytes the server holds.
-        limit: How many it may hold.
-    """
-    return LimitExceeded(
-        f"too slow: {held} bytes wait for this client, more than for any other, and the "
-        f"server's memory limit of {limit} bytes is reached",
-        f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
-    )
-
-
-def too_much_added(left_behind: int, used: int, limit: int) -> LimitExceeded:
-    """Return the error for the client that has added most to queues, when memory is used up.
-
-    Args:
-        left_behind: How many bytes it has added.
-        used: How many bytes the server holds.
-        limit: How many it may hold.
-    """
-    return LimitExceeded(
-        f"too much: {left_behind} bytes of this client were added to queues and "
-        "transactions while memory was short, more than of any other, and the server's "
-        f"memory limit of {limit} bytes is reached",
-        f"The server holds {used} bytes. What it has confirmed it keeps. "
-        "The limit is memory.max_bytes of the server.",
     )
 
 

@@ -12,9 +12,9 @@ from typing_extensions import override
 from rtchat.core.session.refusals import error_frame
 from rtchat.core.stomp.frames import encode
 from rtchat.errors import LimitExceeded
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.limits import ReachedLimit, SourceLimiter
 from rtchat.net.connection.transport import as_stream, end_sending
-from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.stomp.server import StompFactory
 
 __all__ = ["StompDoor"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import StreamTransport
-from rtchat.net.connection.writer import IFramedTransport
 
 __all__ = ["MEMORY", "SESSION", "TURN", "ReadClient"]
 

@@ -23,17 +23,19 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
 from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
-from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
+from rtchat.net.connection.writer import ConnectionWriter
 from rtchat.net.stomp.backlogs import BacklogWatch, too_much_waits
 from rtchat.net.stomp.close_codes import CLOSE_CODES
 from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
-from rtchat.net.stomp.memory_watch import MemoryWatch
+from rtchat.net.stomp.incomplete_frames import IncompleteFrames
 from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, ReadClient
+from rtchat.net.stomp.relief import Relief
 from rtchat.net.stomp.session_log import SessionLog
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
@@ -90,6 +92,7 @@ class StompProtocol(ReadClient, Protocol):
         writer.watched_bytes = factory.backlogs.watched_bytes
         writer.on_backlog = self._backlog_grew
         self.session = Session(factory.broker, factory.limits, writer, self)
+        self.session.parser.on_held = self._frame_incomplete
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
@@ -99,20 +102,21 @@ class StompProtocol(ReadClient, Protocol):
         budget = broker.budget
         with broker.turn as turn:
             self.heard_s = turn.ticks
-            used_before = budget.used
+            used_before = budget.used - budget.held
             try:
                 self.session.receive(data)
             except Exception:
                 self._handle_bug()
             # Taken before the flush, which lets others go on; backlogs are known only after it.
             grown = budget.take_grown() if budget.grown else _NOTHING
-        if budget.used >= budget.near_bytes or self.factory.memory.pressure.growth:
-            self.factory.memory.after_turn(self, grown, budget.used - used_before)
+        if budget.used >= budget.near_bytes or self.factory.relief.growth:
+            self.factory.relief.after_turn(self, grown, budget.used - budget.held - used_before)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.protocols.discard(self)
-        self.factory.memory.forget(self)
+        self.factory.relief.forget(self)
+        self.factory.incomplete_frames.forget(self)
         self.factory.backlogs.forget(self)
         self._cancel_timers()
         self.factory.broker.cork.turns.leave(self._go_on)
@@ -161,8 +165,8 @@ class StompProtocol(ReadClient, Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes wait for this client."""
-        return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
+        """How many bytes are held for this client: what waits for it, and all else."""
+        return self._writer.waiting_bytes + self.session.holding.bytes
 
     def close_as_slow(self, problem: LimitExceeded) -> None:
         """Drop the backlog, and end the session."""
@@ -231,7 +235,7 @@ class StompProtocol(ReadClient, Protocol):
         broker = self.factory.broker
         with broker.turn as turn:
             self.resume_session()
-        self.factory.memory.close_worst()
+        self.factory.relief.close_worst()
         work: int = turn.work
         return work
 
@@ -251,7 +255,7 @@ class StompProtocol(ReadClient, Protocol):
         except Exception:
             self._handle_bug()
         if budget.grown:
-            self.factory.memory.note_turn(self, budget.take_grown(), 0)
+            self.factory.relief.note_turn(self, budget.take_grown(), 0)
         for place, size in others.items():
             budget.note_grown(place, size)
 
@@ -318,7 +322,7 @@ class StompProtocol(ReadClient, Protocol):
     def _resume_after_delay(self) -> None:
         with self.factory.broker.turn:
             self.resume_session()
-        self.factory.memory.close_worst()
+        self.factory.relief.close_worst()
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
@@ -337,6 +341,9 @@ class StompProtocol(ReadClient, Protocol):
         is_read = self._writer.is_writable
         unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
         self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
+
+    def _frame_incomplete(self) -> None:
+        self.factory.incomplete_frames.watch(self)
 
     def _backlog_grew(self) -> None:
         self.factory.backlogs.note(self)
@@ -363,7 +370,7 @@ class StompFactory(Drain[StompProtocol], Factory):
     Attributes:
         log: Writes about the clients.
         protocols: The connected clients.
-        memory: Acts on clients while memory is nearly used up.
+        relief: Closes clients when memory is used up.
     """
 
     noisy = False
@@ -385,7 +392,9 @@ class StompFactory(Drain[StompProtocol], Factory):
         self.liveness = Liveness(clock)
         self.backlogs = BacklogWatch(broker, limits, clock, lines)
         self.protocols: set[StompProtocol] = set()
-        self.memory = MemoryWatch(broker, self.protocols)
+        self.incomplete_frames = IncompleteFrames(broker, limits, clock)
+        self.relief = Relief(broker, self.protocols)
+        broker.budget.on_over = self.relief.relieve
         broker.turn.seconds = clock.seconds
         broker.turn.turns.call_soon = partial(clock.callLater, 0)
 

@@ -29,6 +29,7 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import (
@@ -38,7 +39,6 @@ from rtchat.net.connection.transport import (
     limit_unsent,
     peer_name,
 )
-from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size, socket_of
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
@@ -238,6 +238,11 @@ class WebSocket(ClosingConnection):
         # What came before a close frame, or a malformed one, in the same read is still processed.
         if stream and not self._is_lost:
             self.wrappedProtocol.dataReceived(b"".join(stream))
+        if pongs or empty or close is not None or reader.failure is not None:
+            self._take_control(pongs, empty, close)
+
+    def _take_control(self, pongs: list[bytes], empty: int, close: bytes | None) -> None:
+        """Act on what was no data: answer pings, count what carries nothing, close."""
         if self._is_lost:
             return
         if pongs:
@@ -246,8 +251,8 @@ class WebSocket(ClosingConnection):
             self._count_empty(empty)
         if close is not None:
             self._close_received(close)
-        elif reader.failure is not None:
-            self._protocol_failed(*reader.failure)
+        elif self._reader.failure is not None:
+            self._protocol_failed(*self._reader.failure)
 
     def _count_empty(self, count: int) -> None:
         """Let reading fail if too many frames carry nothing."""

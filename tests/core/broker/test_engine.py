@@ -182,7 +182,7 @@ class Elsewhere(DestinationProvider):
         pass
 
     def target(self, name: str) -> Target:
-        target = QueueTarget(name, lambda _: pytest.fail("delivered"))
+        target = QueueTarget(name, lambda *_: pytest.fail("delivered"))
         target.storage = self.storage
         return target
 

@@ -380,3 +380,17 @@ def test_nobody_can_forge_an_event_elsewhere(party: Party) -> None:
     [frame] = client.received()
     assert [name for name in frame.headers if name.startswith("x-")] == ["x-sender-id"]
     assert len(frame.headers["x-sender-id"]) == 20  # the server's own
+
+
+def test_each_place_of_a_person_counts_until_it_is_left(party: Party) -> None:
+    budget, anna = party.broker.budget, party.client("anna", "t1")
+    begun = budget.used - budget.held
+    for number in range(20):
+        anna.subscribe(f"/topic/{number}", str(number))
+    assert budget.used - budget.held - begun >= 20 * 512
+    for number in range(20):
+        anna.unsubscribe(str(number))
+    assert budget.used - budget.held == begun
+    party.lose(anna)
+    party.advance(60)
+    assert budget.used == 0

@@ -87,21 +87,23 @@ def test_what_has_grown_is_told_once(budget: Budget) -> None:
 
 def test_clients_without_a_backlog_are_not_chosen(budget: Budget) -> None:
     budget.used = 2000
-    assert MemoryPressure[str](budget).largest_backlog({}, 10) is None
-    assert MemoryPressure[str](budget).largest_backlog({"a": 5, "b": 3}, 10) is None
+    assert MemoryPressure[str](budget).at_fault({}, 10) == []
+    assert MemoryPressure[str](budget).at_fault({"a": 5, "b": 3}, 10) == []
 
 
 @pytest.mark.parametrize(
-    "used, backlogs, chosen",
+    "used, held, chosen",
     [
-        (1200, {"a": 400, "b": 250}, "a"),  # backlogs are most of it
+        (1200, {"a": 400, "b": 250}, "a"),  # clients hold most of it
         (1200, {"a": 100, "b": 150}, "b"),  # without them there would be enough
-        (1200, {"a": 90, "b": 80, "c": 60}, None),  # enough without them, but each is harmless
-        (2000, {"a": 400, "b": 100}, None),  # queues are why
+        (1200, {"a": 90, "b": 80, "c": 60}, ""),  # enough without them, but each is harmless
+        (2000, {"a": 400, "b": 100}, ""),  # queues are why
+        (1200, {"a": 101, "b": 110, "c": 120}, "cb"),  # as many as it takes
+        (1000, {"a": 900}, ""),  # nothing is over
     ],
 )
-def test_the_largest_backlog_is_chosen_if_backlogs_are_the_reason(
-    budget: Budget, used: int, backlogs: dict[str, int], chosen: str | None
+def test_those_for_which_most_is_held_are_chosen_if_that_is_the_reason(
+    budget: Budget, used: int, held: dict[str, int], chosen: str
 ) -> None:
     budget.used = used
-    assert MemoryPressure[str](budget).largest_backlog(backlogs, 100) == chosen
+    assert MemoryPressure[str](budget).at_fault(held, 100) == list(chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.core import RecordingOutbound
 
+from rtchat.core.flow.large_frame import Piece
 from rtchat.core.flow.outbound import RAW, Cork, OutboundGroup
 
 
@@ -14,6 +15,9 @@ class Brackets:
         return b"[" + data + b"]"
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        return None
+
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
         return None
 
 
@@ -193,9 +197,9 @@ class Sharing(RecordingOutbound):
         super().__init__(cork)
         self.shared: list[bytes] = []
 
-    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+    def flush_shared(self, shared: bytes, batch: list[Piece]) -> None:
         """Note the bytes, which are joined from the pieces."""
-        assert shared == b"".join(batch)
+        assert shared == b"".join(map(bytes, batch))
         self.shared.append(shared)
         super().flush_shared(shared, batch)
 

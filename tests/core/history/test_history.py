@@ -179,7 +179,7 @@ def test_a_message_that_cannot_be_written_was_never_there(server: Keeper) -> Non
     assert b"no client has received it" in error.body
     assert publisher.close_reason is CloseReason.STORAGE
     assert reader.received() == []
-    assert server.broker.budget.used == 0
+    assert server.broker.budget.used == server.broker.budget.held
 
     server.store.broken = ""
     next_one.say("SEND", "kept", destination=CHAT, receipt="3")
@@ -1085,3 +1085,34 @@ def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Pa
     later = server.client()
     later.say("SUBSCRIBE", id="r", destination="/presence/rooms")
     assert JSON.read(later.received()[0].body) == {"event": "here", "rooms": []}
+
+
+def test_a_page_is_read_once_for_all_who_wait_for_it(server: Keeper) -> None:
+    server.fill(CHAT, 20)
+    server = server.stop()
+    readers = [server.client() for _ in range(5)]
+    for reader in readers:
+        for number in range(4):
+            reader.subscribe(CHAT, str(number), x_stream_offset="first")
+    assert server.store.waiting == 1
+    server.settle()
+    for reader in readers:
+        messages = reader.messages()
+        for number in range(4):
+            own = [one for one in messages if one.headers["subscription"] == str(number)]
+            assert bodies(own) == list(map(str, range(20)))
+    server.stop()
+
+
+def test_a_replay_keeps_no_message_that_waits_for_ack(server: Keeper) -> None:
+    publisher, reader = server.client(), server.client()
+    for _ in range(30):
+        publisher.publish(CHAT, b"x" * 20_000)
+        server.settle()
+    reader.subscribe(CHAT, ack="client", x_stream_offset="first")
+    server.settle()
+    messages = reader.messages()
+    assert len(messages) == 30
+    assert 30 * 64 < reader.session.holding.bytes < 30 * 512 + 4096
+    reader.ack(messages[-1])
+    assert reader.session.holding.bytes < 4096

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.effort import effort
 from support.examples import examples
 
-from rtchat.core.selector.like import LikePattern, MessageHeaders
+from rtchat.core.selector.headers import MessageHeaders
+from rtchat.core.selector.like import LikePattern
 
 
 @pytest.mark.parametrize(

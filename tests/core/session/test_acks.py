@@ -1098,7 +1098,7 @@ def test_acknowledgements_of_a_topic_drive_prefetch(server: Server) -> None:
         got.append(message.body)
         client.ack(message)
     assert got == [b"a", b"b", b"c"]
-    assert server.broker.budget.used == 0
+    assert server.waiting_bytes == 0
 
 
 @pytest.mark.parametrize("requeue", ["true", "false"])

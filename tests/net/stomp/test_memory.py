@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -279,3 +280,122 @@ def error_after(client: Client) -> str:
     """Return the ERROR behind the messages that were on their way."""
     [error] = [frame for frame in client.received() if frame.command == "ERROR"]
     return error.headers["message"]
+
+
+# ---------------------------------------------------------------- what one turn gathers
+
+MIB = 1024 * 1024
+
+
+def peak_while(broker: Broker, publisher: Client, destination: str, body: bytes) -> int:
+    """Return by how much memory grows at most while a message is published, in bytes."""
+    tracemalloc.start()
+    try:
+        publisher.send(destination, body)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("destination", ["/topic/a", "/queue/a"])
+def test_one_message_does_not_become_as_many_as_a_client_has_subscriptions(
+    destination: str,
+) -> None:
+    broker = Broker()
+    client = broker.connect()
+    for number in range(400):
+        client.subscribe(destination, str(number))
+    client.stall()
+    peak = peak_while(broker, broker.connect(), destination, b"x" * MIB)
+    assert peak < 32 * MIB
+    client.read_on()
+    if destination == "/topic/a":
+        assert "too slow" in error_after(client)
+
+
+def test_nor_as_many_as_its_patterns() -> None:
+    broker = Broker()
+    client = broker.connect()
+    for number in range(60):
+        client.subscribe(f"/topic/{'*.' * number}#", str(number))
+    client.stall()
+    peak = peak_while(broker, broker.connect(), "/topic/" + "a." * 60 + "a", b"x" * MIB)
+    assert peak < 32 * MIB
+    client.read_on()
+    assert "too slow" in error_after(client)
+
+
+def test_nor_as_many_as_it_has_sends_in_a_commit() -> None:
+    broker = Broker(Limits(max_transaction_actions=10_000))
+    client, publisher = broker.connect(), broker.connect()
+    client.subscribe("/topic/#")
+    client.stall()
+    names = ",".join(f"/topic/{number}" for number in range(16))
+    publisher.transmit("BEGIN", {"transaction": "t"})
+    for _ in range(500):
+        publisher.send(names, b"x" * 8000, transaction="t")
+    tracemalloc.start()
+    try:
+        publisher.transmit("COMMIT", {"transaction": "t"})
+        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+    finally:
+        tracemalloc.stop()
+    client.read_on()
+    assert "too slow" in error_after(client)
+
+
+def test_a_destination_has_at_most_16_names() -> None:
+    broker = Broker()
+    publisher = broker.connect()
+    publisher.send(",".join(f"/topic/{number}" for number in range(16)))
+    assert not publisher.is_closed
+    publisher.send(",".join(f"/topic/{number}" for number in range(17)))
+    assert error_of(publisher) == "more than 16 destinations in one SEND"
+
+
+def test_subscribers_that_read_get_everything_however_many() -> None:
+    broker = Broker()
+    clients = [broker.connect() for _ in range(3)]
+    for client in clients:
+        for number in range(20):
+            client.subscribe("/topic/a", str(number))
+    broker.connect().send("/topic/a", b"x" * MIB)
+    for client in clients:
+        frames = list(client.received())
+        assert [len(frame.body) for frame in frames] == [MIB] * 20
+        assert {frame.headers["subscription"] for frame in frames} == set(map(str, range(20)))
+
+
+# ---------------------------------------------------------------- past it, because of what is held
+
+
+def test_the_client_for_which_most_is_held_is_cut_rather_than_a_publisher(
+    broker: Broker, logs: Logs
+) -> None:
+    publisher, harmless, worst = (broker.connect() for _ in range(3))
+    put(publisher, LIMIT // 4)
+    harmless.subscribe("/queue/other")
+    length = LIMIT - 1
+    worst.transmit_bytes(b"SEND\ndestination:/topic/a\ncontent-length:%d\n\n" % length)
+    for _ in range(80):
+        worst.transmit_bytes(bytes(100_000))
+        if worst.is_closed:
+            break
+    assert error_of(worst).endswith(f"the server's memory limit of {LIMIT} bytes is reached")
+    assert not publisher.is_closed
+    assert not harmless.is_closed
+    assert broker._core.budget.used < LIMIT // 3
+    [line] = logs.lines("warn")
+    assert "are held for this client, more than for any other" in line
+
+
+def test_as_many_are_cut_as_it_takes_and_no_more() -> None:
+    limits = Limits(max_backlog_bytes=MIB)
+    broker = Broker(limits, BrokerLimits(max_bytes=4 * MIB))
+    clients = [broker.connect() for _ in range(30)]
+    for client in clients:
+        client.transmit_bytes(
+            b"SEND\ndestination:/topic/a\ncontent-length:999999\n\n" + bytes(200_000)
+        )
+    assert broker._core.budget.used <= 4 * MIB
+    assert sum(client.is_closed for client in clients) == 10

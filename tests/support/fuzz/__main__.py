@@ -15,16 +15,12 @@ from collections.abc import Sequence
 from functools import partial
 from multiprocessing import get_context
 
-from support.fuzz.compare import report
+from support.fuzz.compare import report, reports
 
 __all__ = ["main"]
 
-_AT_ONCE = 50
+_AT_ONCE = 10
 _SAY_EVERY_S = 10.0
-
-
-def _reports(count: int, first: int) -> list[str]:
-    return [text for seed in range(first, first + _AT_ONCE) if (text := report(seed, count))]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     begun_s = said_s = time.monotonic()
     firsts = range(options.first, options.first + options.scripts, _AT_ONCE)
     with get_context("spawn").Pool(options.jobs) as pool:
-        for number, texts in enumerate(pool.imap(partial(_reports, options.ways), firsts), 1):
+        for number, texts in enumerate(
+            pool.imap(partial(reports, options.ways, _AT_ONCE), firsts), 1
+        ):
             done, now_s = number * _AT_ONCE, time.monotonic()
             if texts:
                 sys.stdout.write("\n\n".join(texts) + "\n")
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
             if now_s - said_s > _SAY_EVERY_S or number == len(firsts):
                 said_s = now_s
                 rate = done / (now_s - begun_s)
-                sys.stdout.write(f"{done} scripts, {rate:.0f} a second, no difference\n")
+                sys.stdout.write(f"{done} scripts, {rate:.1f} a second, no difference\n")
                 sys.stdout.flush()
     return 0
 

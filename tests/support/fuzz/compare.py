@@ -9,7 +9,7 @@ from support.fuzz.script import Script, random_script
 from support.fuzz.stage import Transcript, play
 from support.fuzz.ways import USUAL, WAYS, Way
 
-__all__ = ["difference", "report", "smallest", "ways_of"]
+__all__ = ["difference", "report", "reports", "smallest", "ways_of"]
 
 
 def ways_of(seed: int, count: int) -> list[Way]:
@@ -61,6 +61,11 @@ def report(seed: int, count: int) -> str:
     hello = "\n".join(f"  {name}: {script.hello[name]!r}" for name in script.hello)
     steps = "\n".join(f"  {number}: {step}" for number, step in enumerate(script.steps))
     return f"seed {seed}, {way}; the smallest script:\n{hello}\n{steps}\n{found[1]}"
+
+
+def reports(count: int, scripts: int, first: int) -> list[str]:
+    """Return the reports of so many scripts, from a seed on, that come out differently."""
+    return [text for seed in range(first, first + scripts) if (text := report(seed, count))]
 
 
 def _first_difference(script: Script, usual: Transcript, other: Transcript) -> str:

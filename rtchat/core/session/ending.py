@@ -1,0 +1,105 @@
+"""The end of a session: with an ERROR, without a word, or with its connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.principal import Principal
+from rtchat.core.session.connection import CloseReason
+from rtchat.core.session.holder import DeliveryHolder
+from rtchat.core.session.refusals import error_frame, reason_of, replaced
+from rtchat.core.session.state import State
+from rtchat.core.session.transactions import undo
+from rtchat.core.stomp.frames import Frame
+from rtchat.core.stomp.parser import FrameParser
+from rtchat.errors import LimitExceeded, ProtocolError
+
+__all__ = ["EndingSession"]
+
+
+class EndingSession(DeliveryHolder):
+    """The part of a session that ends it.
+
+    Attributes:
+        is_closed: Whether the session has ended; the connection may still be open.
+        is_lost: Whether the connection broke without a DISCONNECT: the client may soon be back.
+        state: The state, which decides which commands are allowed.
+    """
+
+    __slots__ = ("_acts", "_held", "is_closed", "is_lost", "state")
+
+    broker: Broker
+    parser: FrameParser
+    is_closed: bool
+    is_lost: bool
+    state: State
+    _acts: Mapping[str, Callable[[Any, Frame], None]]
+    _held: Frame | None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a frame waits, or the next turn; reading is paused."""
+        return self._held is not None
+
+    def _send(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> None:
+        raise NotImplementedError
+
+    def fail(
+        self,
+        error: ProtocolError,
+        cause: Frame | None = None,
+        reason: CloseReason | None = None,
+    ) -> None:
+        """Send an ERROR frame and end the session.
+
+        Args:
+            error: The error.
+            cause: The frame that caused it, or None.
+            reason: The close reason; by default derived from the error.
+        """
+        if self.is_closed:
+            return
+        headers, body = error_frame(error, cause)
+        self._send("ERROR", headers, body)
+        self._close(reason or reason_of(error), error.message)
+
+    def shut_down(self) -> None:
+        """End the session because the server stops: without a word, as clients reconnect then."""
+        if not self.is_closed:
+            self._close(CloseReason.SHUTDOWN, "")
+
+    def replace(self) -> None:
+        """End the session because a newer connection takes its place."""
+        self.fail(replaced(), reason=CloseReason.REPLACED)
+
+    def lost(self, *, after_disconnect: bool = False) -> None:
+        """Release everything: the connection is gone, or going, with or without a DISCONNECT."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.is_lost = not after_disconnect
+        self.state = State.CLOSED
+        self._acts = {}
+        broker = self.broker
+        if self._held is not None:
+            self._held = None
+            broker.waiting.leave(self)
+        # End all subscriptions before returning their messages: none may come back here.
+        ended = self.subscriptions.end_all()
+        for name in self.transactions.names():
+            ended += undo(self.transactions.take(name))
+        broker.return_unacked(ended, has_failed=not after_disconnect)
+        broker.leave(cast(Principal, self))
+        self.parser.discard()
+        self.holding.release()
+
+    def _refuse(self, problem: ProtocolError) -> None:
+        """End the session because a subscription cannot continue."""
+        is_slow = isinstance(problem, LimitExceeded)
+        self.fail(problem, reason=CloseReason.SLOW if is_slow else CloseReason.STORAGE)
+
+    def _close(self, reason: CloseReason, text: str) -> None:
+        self.lost(after_disconnect=reason is CloseReason.DONE)
+        self._transport.session_closed(reason, text)
