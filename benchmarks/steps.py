@@ -74,6 +74,8 @@ class Sink(Outbound):
 class SessionTransport:
     """A connection that does nothing."""
 
+    source = ""
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """Begin no heart-beats."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
@@ -21,7 +22,7 @@ from rtchat.config.schema import ChatIni
 from rtchat.config.values import URL_SEGMENT, filled_text
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind, split_composite
-from rtchat.core.broker.events import BrokerEvents
+from rtchat.core.broker.events import BrokerEvents, HeldByQueue
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.client_log import ClientLog
@@ -42,6 +43,9 @@ _log = Logger(__package__)
 
 _EXPIRE_EVERY_S = 1.0
 
+_QUIET_S = 60.0
+"""After a line about dead letters that were removed, those that follow within this time share the
+next one."""
 _QUEUES = "queues"
 """Lines about queues count as lines about one client: their names are the clients' words."""
 
@@ -119,8 +123,11 @@ class BrokerPart(Part[BrokerSettings], Service):
     def __init__(self, settings: BrokerSettings, server: Server) -> None:
         super().__init__(settings, server)
         self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
-        self.broker.events.add(QueueLog(server.client_log))
-        self.factory = StompFactory(self.broker, settings.session, server.clock, server.client_log)
+        self.broker.events.add(QueueLog(server.client_log, server.clock))
+        fronts = server.part(FrontProxyPart).settings.trusted
+        self.factory = StompFactory(
+            self.broker, settings.session, server.clock, server.client_log, fronts
+        )
         self._clock, self._wall_s = server.clock, server.wall_s
         self._look_at_time()
         limiter = SourceLimiter(
@@ -128,7 +135,7 @@ class BrokerPart(Part[BrokerSettings], Service):
             server.client_log,
             settings.max_connections,
             settings.max_connections_per_source,
-            server.part(FrontProxyPart).settings.trusted,
+            fronts,
         )
         self.door = StompDoor(self.factory, limiter)
         # Twisted's TimerService does the same; its module is a twentieth of the whole start.
@@ -159,6 +166,7 @@ class BrokerPart(Part[BrokerSettings], Service):
             "queues": lambda: broker.statistics.queue_count,
             "queued_messages": lambda: broker.statistics.queued_count,
             "held_bytes": lambda: broker.budget.used,
+            "dead_letters_dropped": lambda: broker.dead_letters.dropped,
             "messages": lambda: broker.publishing.message_count,
         }
 
@@ -239,10 +247,15 @@ class QueueLog(BrokerEvents):
 
     Args:
         lines: Where it is written.
+        clock: Where the time between two lines about lost dead letters runs.
     """
 
-    def __init__(self, lines: ClientLog) -> None:
+    def __init__(self, lines: ClientLog, clock: IReactorTime) -> None:
         self._lines = lines
+        self._clock = clock
+        self._quiet: IDelayedCall | None = None
+        self._dropped = 0  # dead letters that were removed since the last line about that
+        self._fullest = ""
 
     @override
     def queue_full(self, destination: str, messages: int, size: int) -> None:
@@ -267,6 +280,41 @@ class QueueLog(BrokerEvents):
             messages=messages,
             bytes=size,
         )
+
+    @override
+    def memory_short(self, used: int, max_bytes: int, largest: Sequence[HeldByQueue]) -> None:
+        queues = ", ".join(
+            f"{escaped(queue.destination)} ({queue.bytes} bytes in {queue.messages} messages, "
+            f"{queue.consumers} consumers)"
+            for queue in largest
+        )
+        _log.warn(
+            "memory is nearly used up: {used} of {max_bytes} bytes, the limit is "
+            "memory.max_bytes in [broker]. The largest queues: {queues}. Publishers to queues that "
+            "fill it are slowed down, others are not",
+            used=used,
+            max_bytes=max_bytes,
+            queues=queues or "none, it is what clients have yet to read",
+        )
+
+    @override
+    def dead_letters_dropped(self, destination: str, count: int, messages: int, size: int) -> None:
+        self._dropped += count
+        self._fullest = f"{escaped(destination)} ({messages} messages, {size} bytes)"
+        if self._quiet is None:
+            self._say_dropped()
+
+    def _say_dropped(self) -> None:
+        self._quiet = None
+        if self._dropped:
+            _log.warn(
+                "{queue} is full: {count} dead letters were removed to make room for others, the "
+                "oldest ones. The limits are queue.max_messages and queue.max_bytes in [broker]",
+                queue=self._fullest,
+                count=self._dropped,
+            )
+            self._dropped = 0
+            self._quiet = self._clock.callLater(_QUIET_S, self._say_dropped)
 
     @override
     def dead_lettered(self, destination: str, messages: int, size: int) -> None:

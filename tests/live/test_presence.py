@@ -394,7 +394,8 @@ def test_a_rate_delays_and_loses_nothing(serve: Serve, kind: str) -> None:
         # Never faster than the rate; how much slower says the machine.
         assert took_s > (count - 20) / 100 * 0.95
         fast.ask("SUBSCRIBE", id="0", destination="/topic/b")
-        assert server.log().count("faster than [rate] messages_per_second") == 1
+        # Once for a session; the calm one may have had to wait for its turn, too.
+        assert server.log().count("faster than [rate] allows") in (1, 2)
         fast.close()
         calm.close()
 

@@ -12,6 +12,7 @@ from support.in_memory import InMemory, Log
 
 from rtchat.config.keys import keys_of
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import HeldByQueue
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
 from rtchat.server.stomp import BrokerPart, quarter_of_memory
@@ -161,6 +162,38 @@ def test_what_happens_to_a_queue_is_one_line_of_the_log(
     for heard in getattr(events, event):
         heard("/queue/a\n", 2, 30)
     assert log.lines()[-1] == text
+
+
+def test_memory_that_is_nearly_used_up_is_one_line_of_the_log(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(LISTEN)
+    [heard] = server.part(BrokerPart).broker.events.memory_short
+    heard(58, 64, [HeldByQueue("/queue/a\n", 2, 50, 0), HeldByQueue("/queue/b", 1, 8, 3)])
+    assert log.lines()[-1] == (
+        "memory is nearly used up: 58 of 64 bytes, the limit is memory.max_bytes in [broker]. The "
+        "largest queues: /queue/a\\n (50 bytes in 2 messages, 0 consumers), /queue/b (8 bytes in "
+        "1 messages, 3 consumers). Publishers to queues that fill it are slowed down, others are "
+        "not"
+    )
+    heard(58, 64, [])
+    assert "The largest queues: none, it is what clients have yet to read." in log.lines()[-1]
+
+
+def test_lost_dead_letters_are_a_line_a_minute(in_memory: InMemory, log: Log) -> None:
+    server = in_memory.start(LISTEN)
+    [heard] = server.part(BrokerPart).broker.events.dead_letters_dropped
+    for _ in range(5):
+        heard("/queue/DLQ.a\n", 2, 7, 100)
+    in_memory.reactor.advance(60)
+    in_memory.reactor.advance(60)
+    heard("/queue/DLQ.b", 1, 7, 100)
+    lines = [line for line in log.lines() if "dead letters were removed" in line]
+    assert [line.partition(" dead")[0] for line in lines] == [
+        "/queue/DLQ.a\\n (7 messages, 100 bytes) is full: 2",
+        "/queue/DLQ.a\\n (7 messages, 100 bytes) is full: 8",
+        "/queue/DLQ.b (7 messages, 100 bytes) is full: 1",
+    ]
 
 
 def test_the_broker_expires_once_a_second_until_the_end(

@@ -116,7 +116,10 @@ class RecordingTransport:
         on_more: Called when it has.
         turns: How often it had.
         session: The session that goes on when its wait is over, None to leave it waiting.
+        source: Where the client comes from; "" is unknown.
     """
+
+    source = ""
 
     def __init__(self) -> None:
         self.opened: list[HeartBeat] = []

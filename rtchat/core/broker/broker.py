@@ -7,6 +7,8 @@ from functools import partial
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
+from rtchat.core.broker.crowding import Crowding
+from rtchat.core.broker.dead_letters import DeadLetters
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
@@ -15,7 +17,7 @@ from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.broker.message import Message, without_expiry
+from rtchat.core.broker.message import Message
 from rtchat.core.broker.new_queues import NewQueues
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
@@ -36,7 +38,7 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.broker.waiting import WaitingLines
-from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.memory import Budget, Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
@@ -47,7 +49,6 @@ __all__ = ["Broker", "Confirm"]
 Confirm = Callable[[Mapping[str, str]], None]
 """Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
-_DEAD_LETTERS = "/queue/DLQ."
 _MAX_ENCODERS = 1024
 _MAX_CACHED_ID_CHARS = 64
 
@@ -74,6 +75,8 @@ class Broker:
         budget: The memory budget.
         congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
+        crowding: Which queues are why memory is nearly used up.
+        dead_letters: The queues of messages that no consumer could process.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
         expiry: The queues with messages that expire.
@@ -100,6 +103,8 @@ class Broker:
         "budget",
         "congestion",
         "cork",
+        "crowding",
+        "dead_letters",
         "encoders",
         "epoch",
         "events",
@@ -143,6 +148,8 @@ class Broker:
         self.new_queues = NewQueues(self.queues, self.limits)
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
+        self.dead_letters = DeadLetters(self._queue, self.budget, self.events)
+        self.crowding = Crowding(self.budget, self.queues, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.router.max_names = self.limits.max_names
@@ -328,12 +335,21 @@ class Broker:
         self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
+        self.crowding.tick()
 
     # Called by queues and providers
 
-    def account(self, change: int) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget."""
-        self.budget.used += change
+    def account(self, change: int, place: Growing | None = None) -> None:
+        """Add a number of bytes, which may be negative, to the memory budget.
+
+        Args:
+            change: The number of bytes.
+            place: What has grown, if it is the work of a publisher.
+        """
+        budget = self.budget
+        budget.used += change
+        if place is not None and budget.used >= budget.near_bytes:
+            budget.note_grown(place, change)
 
     def new_topic(self, name: str, max_backlog_bytes: int) -> Topic:
         """Return a topic without subscriptions.
@@ -360,28 +376,8 @@ class Broker:
         self.expiry.note(queue, when_s)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Move a message to the dead-letter queue.
-
-        Messages of a dead-letter queue are not moved: one that was delivered too often stays
-        there, and one that was rejected for good is dropped.
-
-        Args:
-            queue: The queue of the message.
-            message: The message.
-            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
-
-        Returns:
-            Whether the queue has to remove the message.
-        """
-        if queue.name.startswith(_DEAD_LETTERS):
-            return tries == 0
-        name = _DEAD_LETTERS + queue.name.removeprefix(DestinationKind.QUEUE.value)
-        dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
-        target = self._queue(name)
-        target.put(dead)
-        for listener in self.events.dead_lettered:
-            listener(name, len(target), target.bytes)
-        return True
+        """Move a message to the dead-letter queue; see :class:`DeadLetters`."""
+        return self.dead_letters.take(queue.name, message, tries=tries)
 
     # Small helpers
 

@@ -116,8 +116,6 @@ class Publishing:
         """
         if "expiration" in frame.headers:
             time_to_live_ms(frame)
-        for target in route.targets:
-            target.admit()
         self._admit_new_queues(route, sender)
 
     def publish_plain(self, route: Route, frame: Frame, publisher: Sender | None = None) -> str:
@@ -239,9 +237,7 @@ class Publishing:
             frame = with_expires(frame, self._cork.now)
             headers = frame.headers
         if route.storage is not None:
-            for target in route.targets:
-                target.admit()
-            steps = self._steps(route, frame, reply_to, sender)
+            steps = self._steps(route, frame, reply_to, sender, publisher)
             if steps:
                 route.storage.commit(steps, publisher, frame)
             return bool(steps) and len(route.targets) > 1
@@ -277,9 +273,6 @@ class Publishing:
         sends = [part for part in parts if isinstance(part, Publication)]
         targets = [target for send in sends for target in send.route.targets]
         storage = common_storage(targets)
-        if storage is not None:
-            for target in targets:
-                target.admit()
         steps: list[Step] = []
         size = 0
         for part in parts:
@@ -290,7 +283,7 @@ class Publishing:
                     self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
                     frame = with_expires(frame, self._cork.now)
-                steps += self._steps(part.route, frame, part.reply_to, part.sender)
+                steps += self._steps(part.route, frame, part.reply_to, part.sender, publisher)
             else:
                 steps.append(part)
         if storage is not None:
@@ -317,10 +310,18 @@ class Publishing:
         return not target.drops_expired and message.is_expired(self._cork.now)
 
     def _steps(
-        self, route: Route, frame: Frame, reply_to: str, sender: Principal | None
+        self,
+        route: Route,
+        frame: Frame,
+        reply_to: str,
+        sender: Principal | None,
+        publisher: Publisher | None,
     ) -> list[Step]:
         """Return the steps of a SEND: messages to store, and functions that deliver the others."""
         steps: list[Step] = []
+        client = ""
+        if publisher is not None:  # as client_key() does
+            client = f"user {publisher.user}" if publisher.user else publisher.source
         self.message_count += 1
         message_id = f"{self._epoch}-{self.message_count}"
         for target in route.targets:
@@ -330,6 +331,7 @@ class Publishing:
             if target.storage is None:
                 steps.append(partial(_put_or_fail, target, message, sender))
             else:
+                target.admit(client)
                 steps.append(target.stored(message, sender))
         return steps
 

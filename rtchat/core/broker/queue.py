@@ -16,6 +16,7 @@ from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.ready_messages import ReadyMessages
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
+from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.flow.turns import TURN_WORK
 
@@ -38,19 +39,14 @@ class QueueOwner(Protocol):
         """Called when a queue has neither messages nor consumers any more."""
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Called when a message was rejected for good or delivered too often.
-
-        Args:
-            queue: The queue.
-            message: The message.
-            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
+        """Move a message to the dead letters; see ``DeadLetters.take`` for the arguments.
 
         Returns:
             Whether the queue has to remove the message.
         """
 
-    def account(self, change: int) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget."""
+    def account(self, change: int, place: Growing | None = None) -> None:
+        """Add bytes to the memory budget; a publisher has made the place grow, if there is one."""
 
     def queue_expires(self, queue: Queue, when_s: float) -> None:
         """Called when a message that expires, at a time in seconds since 1970, is ready."""
@@ -136,14 +132,9 @@ class Queue:
         return self._seq
 
     def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
-        """Return a ready message without taking it.
+        """Return the first ready message after a place, without taking it, or None.
 
-        Args:
-            place: The place before it: the negative priority, and the sequence number.
-            last_seq: The largest sequence number that it may have.
-
-        Returns:
-            The first message after that place, or None.
+        A place is the negative priority, and the sequence number; ``last_seq`` is the largest.
         """
         return self._ready.first_after(place, last_seq)
 
@@ -151,6 +142,11 @@ class Queue:
     def consumer_count(self) -> int:
         """The number of consumers."""
         return len(self._consumers)
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether consumers take out what is put in."""
+        return bool(self._consumers)
 
     @property
     def is_full(self) -> bool:
@@ -170,12 +166,7 @@ class Queue:
         )
 
     def would_be_over(self, count: int, size: int) -> bool:
-        """Return whether more messages and bytes would make it hold over twice what it may.
-
-        Args:
-            count: The number of messages to be added, less those to be removed.
-            size: The same in bytes.
-        """
+        """Return whether more messages and bytes, less those that go, would be over twice that."""
         limits = self._limits
         return (count > 0 and self._held + count > 2 * limits.max_queue_messages) or (
             size > 0 and self.bytes + size > 2 * limits.max_queue_bytes
@@ -203,7 +194,7 @@ class Queue:
         entry = Entry(message, self._seq, size)
         self._held += 1
         self.bytes += size
-        self._owner.account(size)
+        self._owner.account(size, self)
         if self._store is not NO_STORE and self._store.keeps(self.name, message):
             self._store.append(self.name, entry.seq, message, partial(self._restore, [entry]))
             return
@@ -230,7 +221,7 @@ class Queue:
         self._seq += count
         self._held += count
         self.bytes += size * count
-        self._owner.account(size * count)
+        self._owner.account(size * count, self)
         self._ready.append(entries)
         self.dispatch()
 
@@ -274,6 +265,14 @@ class Queue:
         else:
             self._serve_alone(consumer)
         self._report_if_unused()
+
+    def drop_oldest(self) -> bool:
+        """Remove the oldest message that no consumer has; return whether there was one."""
+        entry = self._ready.take_oldest()
+        if entry is None:
+            return False
+        self._forget([entry])
+        return True
 
     def expire(self) -> float:
         """Remove expired messages, which may have no consumer that would find them.

@@ -76,6 +76,17 @@ class ReadyMessages:
                 return None  # it may not have looked at all of this priority
         return None
 
+    def take_oldest(self) -> Entry | None:
+        """Remove and return the message that was sent first, whatever its priority, or None."""
+        if not self._levels:
+            return None
+        level = min(self._levels, key=_Level.oldest_seq)
+        entry = level.take_oldest()
+        self.count -= 1
+        if not len(level):
+            self._levels.remove(level)
+        return entry
+
     def take(self, priority: int, seq: int) -> Entry | None:
         """Remove and return a message, or return None if it is not ready."""
         for level in self._levels:
@@ -145,6 +156,14 @@ class _Level:
                 insort(entries, entry, head, key=_seq_of)
         else:
             self.entries, self.head = sorted(returned + entries[head:], key=_seq_of), 0
+
+    def oldest_seq(self) -> int:
+        return self.entries[self.head].seq
+
+    def take_oldest(self) -> Entry:
+        entry = self.entries[self.head]
+        self._drop_head()
+        return entry
 
     def take_first(self, consumer: Subscription, cork: Cork) -> Entry | None:
         if consumer.options.selector is None:

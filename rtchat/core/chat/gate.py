@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.gate import Admission, Check, Gate, SenderLines
-from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.principal import Principal, client_key
 from rtchat.core.chat.chat import (
     PRIVATE_PREFIX,
     Chat,
@@ -20,7 +20,7 @@ from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.chat.nicknames import clean_nick
 from rtchat.core.chat.people import PersonSession
 from rtchat.core.chat.rooms import TYPING, RoomNames
-from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import LimitExceeded, NotAllowed
 
@@ -42,26 +42,33 @@ class ChatGate(Gate):
         self._chat = chat
         self._with_nicks = RoomNames((*chat.policy.rooms, *TYPING))
         self._json = json
+        policy = chat.policy
+        self._messages = _buckets(policy.messages_per_second, policy.burst)
+        self._subscriptions = _buckets(policy.subscriptions_per_second, policy.subscriptions_burst)
 
     def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:
-        """Admit a session, under a nick if it requests one, with a rate limit if one is set.
+        """Admit a session, under a nick if it requests one, with the rates of its client.
+
+        The rates are those of the user, or else of the source: to connect again gives no more.
 
         Raises:
             NotAllowed: The nick is invalid or in use.
         """
         session = self._chat.open_session(principal, headers)
-        policy = self._chat.policy
-        per_second = policy.messages_per_second
-        rate = TokenBucket(per_second, policy.burst, self._chat.ticks) if per_second else None
+        key = client_key(principal)
+        rate, subscription_rate = (
+            None if buckets is None else buckets.rate_of(key, self._chat.ticks)
+            for buckets in (self._messages, self._subscriptions)
+        )
         if session is None:
-            return Admission({}, rate)
+            return Admission({}, rate, subscription_rate)
         person = session.person
         headers = {
             "nick": person.nick,
             "x-presence-id": person.id,
             "timestamp": str(int(now * 1000)),
         }
-        return Admission(headers, rate)
+        return Admission(headers, rate, subscription_rate)
 
     def leave(self, principal: Principal, now: float) -> None:
         """Close the session of a person, if it is one."""
@@ -143,6 +150,10 @@ class ChatGate(Gate):
                 "The nick in the message has to be the one in your CONNECT; it belongs to another "
                 "person. The setting is nick.must_match of the server.",
             )
+
+
+def _buckets(per_second: float, size: int) -> TokenBuckets | None:
+    return TokenBuckets(per_second, size) if per_second else None
 
 
 def _refuse(principal: Principal, frame: Frame) -> None:

@@ -12,45 +12,23 @@ from collections.abc import Callable, Iterable
 from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
+from rtchat.core.chat.changes import PRESENCE, Changes, Known, Occupancy
 from rtchat.core.chat.people import Person
 from rtchat.core.chat.rooms import ROOMS, RoomNames
 
 __all__ = ["PRESENCE", "Presence"]
 
-
-PRESENCE = "/presence"
-"""The prefix of a destination's presence: ``/presence/topic/chat`` is that of ``/topic/chat``."""
-
 _MAX_EMPTY_ROOMS = 50
 """One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
 
+_MAX_REMOVED = 5000
+"""So many people whose grace time is over are removed in each second."""
 _PLACE_BYTES = 1024
 """What the presence of a person at a place takes, without the name of the place."""
 
 _SERVER = ""  # stands for the server in the places of a person: each session counts there
 
 MakeTopic = Callable[[str, int], Topic]
-
-
-class _Occupancy:
-    """A destination with people or with subscriptions to its presence.
-
-    Attributes:
-        destination: Its name.
-        people: The people there, by id, in order of arrival.
-        topic: The subscriptions to its presence, or None without any.
-        people_list: The cached message with the list of people, or None if it is outdated.
-        json: The destination as JSON.
-    """
-
-    __slots__ = ("destination", "json", "people", "people_list", "topic")
-
-    def __init__(self, destination: str, json: bytes) -> None:
-        self.destination = destination
-        self.people: dict[str, Person] = {}
-        self.topic: Topic | None = None
-        self.people_list: ServerMessage | None = None
-        self.json = json
 
 
 class Presence:
@@ -74,6 +52,7 @@ class Presence:
     __slots__ = (
         "_account",
         "_changed",
+        "_changes",
         "_forget",
         "_grace_s",
         "_is_publishing",
@@ -108,14 +87,15 @@ class Presence:
         self._new_topic = new_topic
         self._forget = forget
         self._account = account
-        self._occupancies: dict[str, _Occupancy] = {}
+        self._occupancies: dict[str, Occupancy] = {}
         self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
         self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
         self._is_publishing = False
+        self._changes = Changes(write_json, self._message, self._publish_in_order)
         # The room list
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
-        self._occupied: dict[str, _Occupancy] = {}
+        self._occupied: dict[str, Occupancy] = {}
         self._changed: dict[str, bool] = {}  # whether people have come or gone
 
     @property
@@ -145,7 +125,7 @@ class Presence:
             occupancy = self._occupancy(destination)
             occupancy.people[person.id] = person
             self._room_changed(occupancy)
-            self._publish_event(occupancy, "join", b'{"event":"join","person":%b}' % person.json)
+            self._changes.note(occupancy, person.id, None)
 
     def leave(self, person: Person, destination: str, now: float | None) -> None:
         """Count the end of a subscription of a person; the last one ends the presence there.
@@ -186,13 +166,10 @@ class Presence:
 
     def rename(self, person: Person, before: str) -> None:
         """Publish the new nick of a person wherever the person is."""
-        body = b'{"event":"rename","person":%b,"before":%b}' % (
-            person.json,
-            self._write_json(before),
-        )
+        known = Known(self._write_json({"id": person.id, "nick": before}), before)
         for destination in list(person.places):
             if destination in person.places and destination != _SERVER:
-                self._publish_event(self._occupancies[destination], "rename", body)
+                self._changes.note(self._occupancies[destination], person.id, known)
 
     def note_retained_room(self, destination: str) -> None:
         """Update the room list after a stored room appeared or was emptied."""
@@ -202,12 +179,17 @@ class Presence:
                 self._changed.setdefault(destination, False)
 
     def expire(self, now: float) -> None:
-        """Remove people whose grace time is over; publish the room list. Call it every second."""
-        while self._leaving:
-            person, destination = next(iter(self._leaving))
-            if person.leaving[destination] > now:
+        """Remove people whose grace time is over; publish what was gathered, and the room list.
+
+        Call it every second.
+        """
+        for _ in range(min(_MAX_REMOVED, len(self._leaving))):
+            # Publishing may disconnect a client, and that removes people, too.
+            first = next(iter(self._leaving), None)
+            if first is None or first[0].leaving[first[1]] > now:
                 break
-            self._remove_from(person, destination)
+            self._remove_from(*first)
+        self._changes.tick()
         self._publish_rooms()
 
     # Subscriptions
@@ -236,7 +218,7 @@ class Presence:
             topic, current = self._rooms, self._room_list_message()
         else:
             occupancy = self._occupancy(destination)
-            topic, current = occupancy.topic, self._people_list_message(occupancy)
+            topic, current = occupancy.topic, self._changes.list_of(occupancy)
         assert topic is not None  # it has this subscription
         topic.publish_to(subscription, current)
 
@@ -253,7 +235,7 @@ class Presence:
         assert occupancy.topic is not None
         occupancy.topic.remove(subscription)
         if not len(occupancy.topic):
-            occupancy.topic = None
+            self._changes.forget(occupancy)
             self._remove_if_unused(occupancy)
 
     # Small helpers
@@ -280,36 +262,20 @@ class Presence:
         occupancy = self._occupancies[destination]
         del occupancy.people[person.id]
         self._room_changed(occupancy)
-        self._publish_event(occupancy, "leave", b'{"event":"leave","person":%b}' % person.json)
+        self._changes.note(occupancy, person.id, Known(person.json, person.nick))
         self._remove_if_unused(occupancy)
 
-    def _occupancy(self, destination: str) -> _Occupancy:
+    def _occupancy(self, destination: str) -> Occupancy:
         occupancy = self._occupancies.get(destination)
         if occupancy is None:
-            occupancy = _Occupancy(destination, self._write_json(destination))
+            occupancy = Occupancy(destination, self._write_json(destination))
             self._occupancies[destination] = occupancy
         return occupancy
 
-    def _remove_if_unused(self, occupancy: _Occupancy) -> None:
+    def _remove_if_unused(self, occupancy: Occupancy) -> None:
         if not occupancy.people and occupancy.topic is None:
             # A publication may have disconnected a client, and that removed it already.
             self._occupancies.pop(occupancy.destination, None)
-
-    def _people_list_message(self, occupancy: _Occupancy) -> ServerMessage:
-        """Return the message with the list of people, which is cached until the next change."""
-        if occupancy.people_list is None:
-            people = b",".join([person.json for person in occupancy.people.values()])
-            body = b'{"event":"here","destination":%b,"people":[%b]}' % (occupancy.json, people)
-            occupancy.people_list = self._message(
-                f"{PRESENCE}{occupancy.destination}", "here", body
-            )
-        return occupancy.people_list
-
-    def _publish_event(self, occupancy: _Occupancy, event: str, body: bytes) -> None:
-        occupancy.people_list = None
-        if occupancy.topic is not None:
-            name = f"{PRESENCE}{occupancy.destination}"
-            self._publish_in_order(occupancy.topic, self._message(name, event, body))
 
     def _publish_in_order(self, topic: Topic, message: ServerMessage) -> None:
         """Publish a message after those whose publication is in progress.
@@ -334,7 +300,7 @@ class Presence:
 
     # Rooms
 
-    def _room_changed(self, occupancy: _Occupancy) -> None:
+    def _room_changed(self, occupancy: Occupancy) -> None:
         name = occupancy.destination
         if name not in self._room_names:
             return

@@ -8,35 +8,56 @@ sees a message that a crash can undo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from rtchat.core.broker.encoder import passed_on_lines
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.provider import Publisher, Step
+from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.store import Batch, Row, Store, StreamDelta
 from rtchat.core.history.stream import POSITION, KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
-from rtchat.errors import ProtocolError
+from rtchat.errors import LimitExceeded, ProtocolError
 
 __all__ = ["CommitListener", "GroupCommit"]
 
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Bytes that may be queued for the file before publishers are paused."""
 
-_MAX_BATCH_UNITS = 10_000
+_MAX_BATCH_BYTES = 5 * 1024 * 1024
+_UNIT_SHARE = 8
+"""One frame may store this part of what the store may hold."""
+
+_BATCH_SHARE = 32
+"""A batch of several frames may have this part at the most."""
 
 
 class CommitListener(Protocol):
-    """Listens to what becomes durable."""
+    """Listens to what becomes durable.
+
+    Attributes:
+        is_unsettled: Whether it has to know when all messages of a batch were delivered.
+    """
+
+    is_unsettled: bool
 
     def batch_written(self, batch: Batch) -> None:
         """Called when a batch is durable, before the calls for its messages."""
 
     def message_written(self, message: KeptMessage) -> None:
         """Called for each durable message, in order: it may be delivered."""
+
+    def refused(self, streams: Iterable[Stream]) -> None:
+        """Called when messages to these streams, which were admitted, are refused."""
+
+    def batch_settled(self, batch: Batch, *, is_written: bool) -> None:
+        """Called after all that, or when the batch could not be written: it has no effect then.
+
+        Only if ``is_unsettled`` is set, or it could not be written.
+        """
 
 
 class _Unit(NamedTuple):
@@ -56,12 +77,11 @@ class GroupCommit:
         store: The store.
         epoch: The epoch of destinations that the store does not know.
         cork: The cork of the server; a batch is handed to the store at the end of the turn.
-        account: Called with each change in the number of queued bytes.
+        account: Called with each change in the number of queued bytes, and with this object.
 
     Attributes:
         epoch: As above; written with the next batch.
         forgotten: The numbers of streams that the next batch deletes.
-        unit: Identifies the frame whose steps are committed next.
     """
 
     __slots__ = (
@@ -69,14 +89,17 @@ class GroupCommit:
         "_cork",
         "_is_writing",
         "_listener",
+        "_max_batch_bytes",
+        "_max_unit_bytes",
         "_store",
         "_units",
         "_waiting_bytes",
         "_when_idle",
         "epoch",
         "forgotten",
-        "unit",
     )
+
+    is_emptied = True
 
     def __init__(
         self,
@@ -84,11 +107,12 @@ class GroupCommit:
         store: Store,
         epoch: str,
         cork: Cork,
-        account: Callable[[int], None],
+        account: Callable[[int, Growing], None],
     ) -> None:
         self.epoch = epoch
         self.forgotten: list[int] = []
-        self.unit = 0
+        self._max_unit_bytes = store.max_bytes // _UNIT_SHARE
+        self._max_batch_bytes = min(_MAX_BATCH_BYTES, store.max_bytes // _BATCH_SHARE)
         self._listener = listener
         self._store = store
         self._cork = cork
@@ -97,6 +121,11 @@ class GroupCommit:
         self._waiting_bytes = 0
         self._is_writing = False
         self._when_idle: Callable[[], None] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are queued."""
+        return self._waiting_bytes
 
     def commit(
         self,
@@ -110,27 +139,66 @@ class GroupCommit:
             steps: The messages and other steps, in order. The messages' streams are admitted.
             publisher: The session to notify, or None.
             cause: The frame that caused the steps.
+
+        Raises:
+            LimitExceeded: The messages are too large to be stored at once; nothing was done.
         """
-        self.unit += 1
         size = 0
         for step in steps:
             if isinstance(step, KeptMessage):
                 step.stream.waiting += 1
                 size += step.held_size
+        if size > self._max_unit_bytes:
+            self._refuse(steps, size)
         if not self._units and not self._is_writing:
             self._cork.woken[self._write_batch] = None
         self._units.append(_Unit(steps, publisher, cause, size))
         self._waiting_bytes += size
-        self._account(size)
+        self._account(size, self)
         if publisher is not None:
             publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
 
+    def _refuse(self, steps: Sequence[Step], size: int) -> None:
+        """Refuse what is too large to be stored at once."""
+        streams: dict[Stream, None] = {}
+        for step in steps:
+            if isinstance(step, KeptMessage):
+                step.stream.waiting -= 1
+                streams[step.stream] = None
+        self._listener.refused(streams)
+        raise LimitExceeded(
+            f"more than {self._max_unit_bytes} bytes to be kept at once",
+            f"The messages of this frame have {size} bytes. They may have an eighth of what the "
+            "history's file may have: the limit is file.max_bytes in [history] of the server.",
+        )
+
+    def forget(self, stream: int, epoch: str) -> None:
+        """Delete a stream with the next batch; unknown destinations have a new epoch then."""
+        self.forgotten.append(stream)
+        self.epoch = epoch
+        if not self._is_writing:
+            self._cork.woken[self._write_batch] = None
+
+    def _take_some(self) -> list[_Unit]:
+        """Remove and return as many units as a batch may have: at least one, if there is any."""
+        size = count = 0
+        for unit in self._units:
+            size += unit.size
+            if count and size > self._max_batch_bytes:
+                break
+            count += 1
+        units = self._units[:count]
+        del self._units[:count]
+        return units
+
     def _write_batch(self) -> None:
         """Assign offsets to the queued messages and write them, unless a write is in progress."""
-        if self._is_writing or not self._units:
+        if self._is_writing or not (self._units or self.forgotten):
             return
-        units = self._units[:_MAX_BATCH_UNITS]
-        del self._units[:_MAX_BATCH_UNITS]
+        if self._waiting_bytes > self._max_batch_bytes:
+            units = self._take_some()
+        else:
+            units, self._units = self._units, []
         rows: list[Row] = []
         grown: dict[Stream, list[int]] = {}  # next offset, bytes
         for unit in units:
@@ -180,7 +248,7 @@ class GroupCommit:
             )
         size = sum(unit.size for unit in units)
         self._waiting_bytes -= size
-        self._account(-size)
+        self._account(-size, self)
         # A bug in one step must not stop the other units and the batches after this one.
         bugs: list[Exception] = []
         if error is None:
@@ -193,7 +261,12 @@ class GroupCommit:
                 self._settle_unit(unit, error)
             except Exception as bug:
                 bugs.append(bug)
-        if self._units:
+        if error is not None or self._listener.is_unsettled:
+            try:
+                self._listener.batch_settled(batch, is_written=error is None)
+            except Exception as bug:
+                bugs.append(bug)
+        if self._units or (self.forgotten and error is None):
             # Messages that arrive in the rest of this turn join the next batch.
             self._cork.woken[self._write_batch] = None
         elif self._when_idle is not None:
@@ -218,7 +291,7 @@ class GroupCommit:
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call the function once no message is queued or being written; now, if none is."""
-        if self._is_writing or self._units:
+        if self._is_writing or self._write_batch in self._cork.woken:
             self._when_idle = call
         else:
             call()

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
+from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.eviction import EvictionOrder
 from rtchat.core.history.group_commit import GroupCommit
 from rtchat.core.history.page_cache import PageCache
+from rtchat.core.history.places import Places
 from rtchat.core.history.replay import Replay
+from rtchat.core.history.retention import Retention
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
-from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot
 from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream, message_of
 from rtchat.errors import ProtocolError
 
 __all__ = ["History", "HistoryOwner"]
 
-_SWEEP_EVERY_S = 10.0
 _EVICTIONS_AT_ONCE = 2
+"""So many streams are evicted for each that is new, at the most."""
+
+_MAX_EVICTIONS = 1000
+"""So many are evicted each second, at the most, if there are too many all the same."""
+
+_LOOKS = 64
+"""After so small a part of the store was written, its size is looked at."""
+
 _PATIENCE_S = 10.0
 """How long subscribers are refused because a part of the store cannot be read."""
 _OVERGROWN = 2
@@ -34,7 +42,7 @@ class HistoryOwner(Protocol):
     cork: Cork
     """The cork of the server, for the time and for work at the end of the turn."""
 
-    def account(self, change: int) -> None:
+    def account(self, change: int, place: Growing) -> None:
         """Add a number of bytes, which may be negative, to the memory budget."""
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
@@ -81,26 +89,29 @@ class History:
     Attributes:
         evicted: The number of streams with messages that were deleted to make a place for others.
         group_commit: The queue of messages to store.
+        is_unsettled: See :class:`~rtchat.core.history.group_commit.CommitListener`.
+        retention: Removes messages that are too old or too many.
         rules: As above.
     """
 
     __slots__ = (
-        "_eviction",
-        "_is_trimming",
         "_last_number",
         "_limits",
+        "_look_every_bytes",
         "_new_token",
-        "_overgrown",
         "_owner",
         "_pages",
+        "_places",
         "_reading",
         "_replays",
         "_store",
         "_stored",
         "_streams",
-        "_sweep_at_s",
+        "_written_bytes",
         "evicted",
         "group_commit",
+        "is_unsettled",
+        "retention",
         "rules",
     )
 
@@ -129,12 +140,13 @@ class History:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
         self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
+        self._places = Places(self._streams, limits.max_destinations, store.max_bytes)
         self._reading: dict[tuple[int, int], _Reading] = {}
-        self._eviction = EvictionOrder()
         self.evicted = 0
-        self._is_trimming = False
-        self._overgrown = False
-        self._sweep_at_s = 0.0
+        self.is_unsettled = False
+        self._written_bytes = 0
+        self._look_every_bytes = store.max_bytes // _LOOKS
+        self.retention = Retention(owner, self._streams, self._places, limits, store)
 
     # Statistics
 
@@ -240,37 +252,52 @@ class History:
         if not (stream.is_stored or stream.users):
             self._forget(stream)
 
-    def admit(self, stream: Stream) -> None:
+    def admit(self, stream: Stream, client: str) -> None:
         """Reserve a place in the store for the stream; the next batch creates it.
 
-        If the store is full, another stream gives up its place: see :class:`EvictionOrder`. A
-        client that returns to that one is told that something is missing. What is on its way to
-        the store is never evicted, so there may be more streams than the limit for a moment.
-        """
-        stream.unit = self.group_commit.unit
-        if stream.is_stored:
-            return
-        self._make_room(_EVICTIONS_AT_ONCE)
-        stream.is_stored = True
-        self._stored += 1
-        self._eviction.changed(stream, self._streams.values())
+        If there are too many then, another stream gives up its place: see :class:`Places`. A
+        client that returns to that one is told that something is missing. So there may be more
+        streams than the limit for a moment, and what cannot be written costs no other a place.
 
-    def _make_room(self, most: int, passing_over: int = 16) -> None:
-        """Evict streams until there is a place for one more, or as many as may be at once."""
-        unit = self.group_commit.unit
-        while most and self._stored >= self._limits.max_destinations:
-            evicted = self._eviction.next(self._streams.values(), unit, passing_over)
-            if evicted is None:
-                return
+        Args:
+            stream: The stream.
+            client: The client whose message needs it; "" is unknown.
+        """
+        if not stream.is_stored:
+            stream.is_stored = True
+            self._places.add(stream, client)
+
+    def _place(self, new: Collection[Stream], needed: Collection[Stream]) -> None:
+        """Let new streams take the places of others, as if they had come one after the other."""
+        for stream in new:
+            self._stored += 1
+            for _ in range(_EVICTIONS_AT_ONCE):
+                if self._stored > self._limits.max_destinations:
+                    self._evict_one(needed)
+            stream.is_new = False
+            self._places.changed(stream)
+
+    def _evict_one(self, needed: Collection[Stream] = (), passing_over: int = 16) -> bool:
+        """Evict a stream; return whether there was one that could be."""
+        evicted = self._places.next_to_evict(needed, passing_over)
+        if evicted is not None:
             self._evict(evicted)
-            most -= 1
+        return evicted is not None
+
+    def refused(self, streams: Iterable[Stream]) -> None:
+        """Remove the places of streams whose first messages are refused."""
+        for stream in streams:
+            if stream.is_new and stream.is_stored and not stream.waiting:
+                stream.is_stored = False
+                self._places.remove(stream)
+                self._forget_if_unused(stream)
 
     def _evict(self, stream: Stream) -> None:
         """Delete the messages of a stream. With subscriptions it goes on, numbered from 0."""
-        commit = self.group_commit
-        commit.forgotten.append(stream.number)
-        commit.epoch = self._new_token()
+        epoch = self._new_token()
+        self.group_commit.forget(stream.number, epoch)
         self._stored -= 1
+        self._places.remove(stream)
         had_messages = len(stream) > 0
         self.evicted += had_messages
         if not stream.users:
@@ -279,7 +306,7 @@ class History:
             self._pages.forget(stream)
             self._last_number += 1
             end = stream.next
-            stream.restart(self._last_number, commit.epoch)
+            stream.restart(self._last_number, epoch)
             for replay in stream.replays:
                 replay.restart(end)
         if had_messages:
@@ -297,8 +324,15 @@ class History:
         for delta in batch.streams:
             stream = self._streams[delta.name]
             stream.bytes += delta.bytes
+            if stream.owner is not None:
+                stream.owner.bytes += delta.bytes
+            self._written_bytes += delta.bytes
+            if stream.is_new:
+                self.is_unsettled = True
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
-                self._trim_soon()
+                self.retention.trim_soon()
+        if self._written_bytes > self._look_every_bytes or self._places.is_cutting:
+            self.is_unsettled = True
 
     def message_written(self, message: KeptMessage) -> None:
         """Append a durable message to its stream and deliver it."""
@@ -316,7 +350,22 @@ class History:
             for follower in followers:
                 follower.on_drain()
         if stream.next - stream.stored_first > _OVERGROWN * max_count:
-            self._trim_soon()
+            self.retention.trim_soon()
+
+    def batch_settled(self, batch: Batch, *, is_written: bool) -> None:
+        """Make room for the next batch; forget what a failed one would have created."""
+        self.is_unsettled = False
+        self._written_bytes = 0
+        known = (self._streams.get(delta.name) for delta in batch.streams)
+        streams = {stream: None for stream in known if stream is not None}
+        if not is_written:
+            self.refused(streams)
+        else:
+            self._place([stream for stream in streams if stream.is_new], streams)
+            if self._places.is_cutting:
+                for stream in streams:
+                    self._places.grew(stream)
+        self.retention.make_room()
 
     # Reading
 
@@ -390,56 +439,10 @@ class History:
     # Retention
 
     def expire(self) -> None:
-        """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
-        now, ticks = self._owner.cork.now, self._owner.cork.ticks
-        if self._stored > self._limits.max_destinations:
-            excess = self._stored - self._limits.max_destinations
-            self._make_room(excess, passing_over=len(self._streams))
-        if self._is_trimming or (ticks < self._sweep_at_s and not self._overgrown):
-            return
-        self._sweep_at_s = ticks + _SWEEP_EVERY_S
-        self._overgrown = False
-        trims = []
-        max_bytes = self._limits.max_destination_bytes
-        for stream in self._streams.values():
-            if stream.next == stream.stored_first:
-                continue
-            age_s = stream.rule.max_age_s
-            before_s = now - age_s if age_s else 0.0
-            if (
-                stream.stored_first < stream.first
-                or stream.oldest_s < before_s
-                or stream.bytes > max_bytes
-            ):
-                trims.append(Trim(stream.number, stream.first, before_s, max_bytes))
-        if trims:
-            self._is_trimming = True
-            self._store.trim(trims, partial(self._trimmed, trims))
-
-    def _trimmed(self, trims: Sequence[Trim], results: Sequence[Trimmed], problem: str) -> None:
-        self._is_trimming = False
-        by_number = {stream.number: stream for stream in self._streams.values()}
-        if not problem and len(results) < len(trims):
-            # The others are damaged and stay as they are. Each message would ask for it again.
-            for number in {trim.stream for trim in trims} - {one.stream for one in results}:
-                stream = by_number.get(number)
-                if stream is not None:
-                    stream.stored_first, stream.bytes = stream.first, 0
-        for result in results:
-            stream = by_number.get(result.stream)
-            if stream is not None:
-                stream.stored_first = result.first
-                stream.first = max(stream.first, result.first)
-                stream.bytes = result.bytes
-                stream.oldest_s = result.oldest_s
-                for page in list(stream.damaged_pages):
-                    if (page + 1) * PAGE_MESSAGES <= stream.first:
-                        stream.damaged_pages.discard(page)
-                        stream.lost.pop(page, None)
-                self._eviction.changed(stream, self._streams.values())
-                if not len(stream):
-                    self._owner.stream_emptied(stream)
-
-    def _trim_soon(self) -> None:
-        self._overgrown = True
-        self._owner.cork.woken[self.expire] = None
+        """Remove streams and messages that exceed limits; call it every second."""
+        excess = self._stored - self._limits.max_destinations
+        if excess > 0:
+            for _ in range(min(excess, _MAX_EVICTIONS)):
+                if not self._evict_one(passing_over=len(self._streams)):
+                    break
+        self.retention.expire()

@@ -151,6 +151,14 @@ class Store(Protocol):
     Its last argument describes the problem in plain English, or is "" on success.
     """
 
+    @property
+    def max_bytes(self) -> int:
+        """How large the store may become, in bytes."""
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of that it needed after the latest operation that is finished."""
+
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Write a batch; call ``done`` once it is durable."""
 

@@ -12,7 +12,7 @@ from rtchat.core.history.rules import HistoryRule
 from rtchat.core.history.store import Row, StoredStream
 from rtchat.core.stomp.frames import Frame, Version, parse_head
 
-__all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Stream", "message_of"]
+__all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Owner", "Stream", "message_of"]
 
 PAGE_MESSAGES = 256
 """The number of offsets in a page; at most this many messages are read from the file at once."""
@@ -73,6 +73,16 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     )
 
 
+class Owner(Protocol):
+    """A client, as far as its streams know it.
+
+    Attributes:
+        bytes: The size of the stored messages of its streams.
+    """
+
+    bytes: int
+
+
 class Restartable(Protocol):
     """A replay, as far as its stream knows it."""
 
@@ -87,6 +97,7 @@ class Stream:
         number: The number that identifies the stream in the store.
         name: The destination.
         epoch: Text that identifies this incarnation of the destination's stream.
+        owner: The client that has created it since the start of the server, or None.
         replays: The subscriptions that have not caught up yet.
         rule: The retention.
         first: The offset of the oldest message that may be replayed.
@@ -101,12 +112,12 @@ class Stream:
         failed_pages: The pages that the store could not read for another reason than damage, with
             the time of the first failure, in seconds since 1970.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
+        is_new: Whether no message of it is in the store yet.
         is_stored: Whether the stream is in the store, or will be with the next batch.
         waiting: The number of messages that wait to be stored.
         topic: The subscriptions that have caught up, or None without any.
         followers: Replays at the end of the stream that have to deliver the next message.
         position_prefix: The header lines of a message's position, up to its offset.
-        unit: The unit of the group commit that was the last to need the stream.
         users: The number of subscriptions.
     """
 
@@ -118,18 +129,19 @@ class Stream:
         "first",
         "followers",
         "is_forgotten",
+        "is_new",
         "is_stored",
         "lost",
         "name",
         "next",
         "number",
         "oldest_s",
+        "owner",
         "position_prefix",
         "replays",
         "rule",
         "stored_first",
         "topic",
-        "unit",
         "users",
         "waiting",
     )
@@ -146,11 +158,12 @@ class Stream:
         self.oldest_s = stored.oldest_s
         self.is_stored = is_stored
         self.is_forgotten = False
+        self.is_new = not is_stored
         self.waiting = 0
+        self.owner: Owner | None = None
         self.topic: Topic | None = None
         self.followers: dict[PausedSource, None] = {}
         self.replays: dict[Restartable, None] = {}
-        self.unit = -1
         self.users = 0
         self.damaged_pages: set[int] = set()
         self.lost: dict[int, int] = {}
@@ -194,6 +207,7 @@ class Stream:
         self.first = self.next = self.stored_first = self.bytes = 0
         self.oldest_s = 0.0
         self.is_stored = False
+        self.is_new = True
         self.damaged_pages.clear()
         self.lost.clear()
         self.failed_pages.clear()

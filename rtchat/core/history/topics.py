@@ -13,6 +13,7 @@ from rtchat.core.broker.message import STORED_OVERHEAD_BYTES, Message, size_of
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
+from rtchat.core.flow.memory import Growing
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
 from rtchat.core.history.store import Store, StoreSnapshot
@@ -95,9 +96,12 @@ class HistoryTopics(DestinationProvider):
 
     # Called by the history
 
-    def account(self, change: int) -> None:
+    def account(self, change: int, place: Growing) -> None:
         """Add a number of bytes, which may be negative, to the memory budget."""
-        self._broker.budget.used += change
+        budget = self._broker.budget
+        budget.used += change
+        if change > 0 and budget.used >= budget.near_bytes:
+            budget.note_grown(place, change)
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
         """Deliver a durable message to all subscribers, those of patterns included."""
@@ -140,13 +144,13 @@ class _StreamTarget(Target):
         self._sender_lines = topics.sender_lines_of(name)
         self._stream: Stream | None = None
 
-    def admit(self) -> None:
+    def admit(self, client: str) -> None:
         """Reserve a place in the store for the stream."""
         stream = self._stream
         if stream is None or stream.is_forgotten:
             stream = self._stream = self._history.find(self.name)
             assert stream is not None  # the claims are derived from the rules
-        self._history.admit(stream)
+        self._history.admit(stream, client)
 
     def stored(self, message: Message, sender: Principal | None) -> Message:
         """Return the message as one of the stream; its offset is assigned later."""
@@ -173,5 +177,5 @@ class _StreamTarget(Target):
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Store the message; no session is notified of the result."""
-        self.admit()
+        self.admit("")
         self._history.group_commit.commit([self.stored(message, sender)], None, message.frame)

@@ -13,6 +13,7 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.provider import Publisher
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.acks import acknowledge
 from rtchat.core.session.headers import required, wants_requeue
 from rtchat.core.session.subscriptions import Subscriptions
@@ -46,12 +47,16 @@ class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
 
     broker: Broker
+    subscription_rate: Rate | None
     subscriptions: Subscriptions
     transactions: Transactions
     committing: tuple[Frame, Sequence[Action]] | None
 
     def confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
         """Send the RECEIPT that a frame requests, if any."""
+
+    def take_token(self, rate: Rate) -> None:
+        """Take a token for a frame, or raise ``TooFast``."""
 
     def wait_for_storage(self, *, is_done: bool = False) -> None:
         """Raise ``MustWait`` unless all messages of the client are stored."""
@@ -64,6 +69,8 @@ def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
     session.wait_for_storage()
     session.broker.cork.work += _SUBSCRIBE_WORK
+    if session.subscription_rate is not None:
+        session.take_token(session.subscription_rate)
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
 
 
@@ -71,6 +78,8 @@ def unsubscribe(session: _Session, frame: Frame) -> None:
     """End a subscription."""
     session.wait_for_storage()
     session.broker.cork.work += _UNSUBSCRIBE_WORK
+    if session.subscription_rate is not None:
+        session.take_token(session.subscription_rate)
     session.subscriptions.unsubscribe(frame)
 
 

@@ -39,6 +39,11 @@ class HeartBeat(NamedTuple):
 class SessionTransport(Protocol):
     """The connection of a session."""
 
+    @property
+    def source(self) -> str:
+        """Where the client comes from, as :func:`~rtchat.core.access.addresses.source_key` names
+        it; "" if that is unknown."""
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in: cancel the login timeout and start heart-beats."""
 

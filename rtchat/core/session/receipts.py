@@ -30,7 +30,7 @@ class MustWait(Exception):
 
 
 class TooFast(Exception):
-    """A SEND exceeds the rate limit. It had no effect and is retried.
+    """A frame exceeds a rate. It had no effect and is retried.
 
     Attributes:
         delay_s: The time in seconds after which to retry it.

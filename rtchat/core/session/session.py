@@ -17,15 +17,15 @@ from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
-from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.costs import cost_of_waiting
-from rtchat.core.session.ending import EndingSession
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
+from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
 from rtchat.core.session.refusals import (
     check_body,
@@ -51,7 +51,7 @@ _SLOW_FRAME_WORK = 15
 """The further work of a frame that does not take the fast path."""
 
 
-class Session(EndingSession):
+class Session(TokenTaker):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -65,8 +65,7 @@ class Session(EndingSession):
         committing: The COMMIT whose messages are being stored, and its actions, or None.
         holding: What is held for the client.
         id: The ``session`` header of CONNECTED.
-        login: The ``login`` header of CONNECT, or "".
-        user: The name of the authenticated user; "" means anonymous.
+        login, user, source: See :class:`~rtchat.core.broker.principal.Principal`.
         subscriptions: The open subscriptions.
         transactions: The open transactions.
         version: The negotiated version. Before CONNECT it is 1.0, which every client can parse.
@@ -74,7 +73,6 @@ class Session(EndingSession):
     """
 
     __slots__ = (
-        "_bucket",
         "_is_pausing",
         "_ledger",
         "_limits",
@@ -88,6 +86,7 @@ class Session(EndingSession):
         "id",
         "login",
         "parser",
+        "source",
         "subscriptions",
         "transactions",
         "user",
@@ -100,6 +99,7 @@ class Session(EndingSession):
         self.id = broker.next_session_id()
         self.login = ""
         self.user = ""
+        self.source = ""
         self.state = State.NEW
         self.is_closed = False
         self.is_lost = False
@@ -116,7 +116,9 @@ class Session(EndingSession):
         )
         self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
-        self._bucket: TokenBucket | None = None
+        self.message_rate: Rate | None = None
+        self.subscription_rate: Rate | None = None
+        self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
         self._waits_for_storage = False  # rather than for a queue or the rate limit
@@ -178,7 +180,7 @@ class Session(EndingSession):
                 # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
-                if type(route) is not Route or self._bucket is not None:
+                if type(route) is not Route or self.message_rate is not None:
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # an error in a later ACK must not refer to this one
@@ -280,11 +282,14 @@ class Session(EndingSession):
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
         """Apply what the broker's gates grant; a gate may refuse the session with an error."""
+        self.source = self._transport.source
         for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
             if admission.rate is not None:
-                self._bucket = admission.rate
+                self.message_rate = admission.rate
                 self._acts = _RATED
+            if admission.subscription_rate is not None:
+                self.subscription_rate = admission.subscription_rate
 
     def _send_message(self, frame: Frame) -> None:
         headers = frame.headers
@@ -329,20 +334,6 @@ class Session(EndingSession):
             if head is not None and route.is_small and head.size <= MAX_HEAD_BYTES:
                 head.route = route
         return route
-
-    def _send_at_rate(self, frame: Frame) -> None:
-        """Process a SEND, or raise ``TooFast`` if it exceeds the rate limit."""
-        bucket = self._bucket
-        assert bucket is not None  # otherwise SEND is handled by _send_message
-        if delay_s := bucket.wait_s(self.broker.cork.ticks):
-            raise TooFast(delay_s)
-        try:
-            self._send_message(frame)
-        except MustWait as wait:
-            if wait.is_done:
-                bucket.take()
-            raise
-        bucket.take()
 
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
@@ -413,4 +404,4 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
-_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_at_rate}
+_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session.send_at_rate}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rtchat.errors import StoreUnusable
 
-__all__ = ["lock_file", "remedy"]
+__all__ = ["boot_id", "lock_file", "remedy"]
 
 
 def lock_file(path: Path) -> int:
@@ -77,3 +77,11 @@ _REMEDIES = {
     "readonly": "it may not be written; change the permissions or the path",
     "is full": "the disk is full; make room",
 }
+
+
+def boot_id() -> str:
+    """Return a text that changes with every boot of the machine, or "" if it is unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -25,6 +25,7 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.opening import boot_id as _boot_id
 from rtchat.net.history.opening import lock_file, remedy
 from rtchat.net.history.salvage import Salvage, is_damage
 from rtchat.net.history.time_index import TimeIndex
@@ -94,10 +95,14 @@ class HistoryFile:
     Attributes:
         is_copy: Whether it was not the file as it was left, but an older copy or one from
             elsewhere; then all its streams have new epochs.
+        max_bytes: As above.
         snapshot: Its contents when it was opened.
+        used_bytes: The size of what is stored; pages that have become free do not count.
     """
 
     def __init__(self, path: Path | None, *, is_power_safe: bool, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used_bytes = 0
         self._path = path
         self._lock: int | None = None
         self._witness: Witness | None = None
@@ -163,6 +168,7 @@ class HistoryFile:
             self._note(batch.streams[0].number, batch.streams[0].next)
         elif batch.forgotten:
             self._note(0)
+        self._measure()
 
     def _write(self, batch: Batch) -> None:
         with _transaction(self._db) as execute:
@@ -262,6 +268,7 @@ class HistoryFile:
                 except sqlite3.Error:
                     self._damaged.add(trim.stream)
         self._note()
+        self._measure()
         return results, problem
 
     def probe(self) -> None:
@@ -294,6 +301,11 @@ class HistoryFile:
             return None
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize
+
+    def _measure(self) -> None:
+        pages = self._read_number("PRAGMA page_count", ()) or 0
+        free = self._read_number("PRAGMA freelist_count", ()) or 0
+        self.used_bytes = (pages - free) * self._page_bytes
 
     def _note(self, stream: int = -1, end: int = 0) -> None:
         if self._witness is not None:
@@ -333,8 +345,8 @@ class HistoryFile:
             check_kind(self._db)
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if is_power_safe else 'NORMAL'}")
-        page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
-        execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
+        self._page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
+        execute(f"PRAGMA max_page_count = {max(1, max_bytes // self._page_bytes)}")
         execute("PRAGMA journal_size_limit = 67108864")
         self._inode = 0 if self._path is None else self._path.stat().st_ino
         with _transaction(self._db):
@@ -351,6 +363,7 @@ class HistoryFile:
             )
             for number, name, stream_epoch, first, end, size in execute(_STREAMS).fetchall()
         ]
+        self._measure()
         return StoreSnapshot(epoch, streams)
 
     def _begin_life(self, is_power_safe: bool) -> str:
@@ -434,11 +447,3 @@ def check_kind(db: sqlite3.Connection) -> None:
         raise StoreUnusable(
             "it was written by a newer rtchat; start that one, or name another file"
         )
-
-
-def _boot_id() -> str:
-    """Return a text that changes with every boot of the machine, or "" if it is unknown."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

@@ -91,6 +91,16 @@ class HistoryStore:
         """The content of the file when it was opened."""
         return self._file.snapshot
 
+    @property
+    def max_bytes(self) -> int:
+        """How large the file may become."""
+        return self._file.max_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of that it needed after the latest operation."""
+        return self._file.used_bytes
+
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Write a batch; ``done`` is called with "" or the problem."""
 

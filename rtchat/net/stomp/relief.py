@@ -1,12 +1,12 @@
-"""Which clients are closed when memory is used up."""
+"""Memory that is nearly used up: who is slowed down, and who is closed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.memory import MemoryPressure
+from rtchat.core.flow.memory import Growing, MemoryPressure
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.session import Session
@@ -32,12 +32,19 @@ class _Client(Protocol):
     def held_bytes(self) -> int:
         """How many bytes are held for it: its backlog, and all else."""
 
+    def slow_down(self) -> None:
+        """Read no more from it for a moment."""
+
     def close_as_slow(self, problem: LimitExceeded) -> None:
         """Drop the backlog, and end the session."""
 
 
 class Relief:
-    """Closes clients when the server holds more than it may.
+    """Acts on clients while memory is nearly used up.
+
+    A client is slowed down if its turn has left something behind: in a queue that has a part in
+    it (:class:`~rtchat.core.broker.crowding.Crowding`), or in backlogs. All others are served as
+    always. Over the limit, clients are closed.
 
     Args:
         broker: The broker, whose budget is the limit.
@@ -52,21 +59,46 @@ class Relief:
         self._clients = clients
         self._pressure: MemoryPressure[_Client] = MemoryPressure(broker.budget)
         self.growth = self._pressure.growth
+        self._is_filled = False  # further, since the worst client was looked for
 
-    def note_growth(self, client: _Client, size: int) -> None:
-        """Note how much a client's turn has added to queues; close the one that added most."""
-        if size <= 0 or client.session.is_closed:
+    def note_turn(self, client: _Client, grown: Mapping[Growing, int], left_bytes: int) -> None:
+        """Note what a client's turn has left behind; slow the client down if that is why.
+
+        Args:
+            client: The client.
+            grown: The places that its frames have made grow, and by how much.
+            left_bytes: How many more bytes the server holds than before the turn.
+        """
+        session = client.session
+        if session.is_closed:
             return
-        worst = self._pressure.note_growth(client, size)
-        if worst is not None:
-            at_fault, added = worst
-            budget = self._broker.budget
-            with self._broker.turn:
-                at_fault.session.fail(_too_much_added(added, budget.used, budget.max_bytes))
+        has_part = False
+        if grown:
+            self._pressure.note_growth(client, grown)
+            has_part = any(map(self._broker.crowding.has_part, grown))
+            self._is_filled |= has_part
+        has_published, session.has_published = session.has_published, False
+        if has_published and (has_part or left_bytes > sum(grown.values())):
+            client.slow_down()
 
-    def note_ease(self) -> None:
-        """Note that memory is not near its limit."""
-        self.growth.clear()
+    def after_turn(self, client: _Client, grown: Mapping[Growing, int], left_bytes: int) -> None:
+        """Act after a turn of a client; the arguments are those of :meth:`note_turn`."""
+        budget = self._broker.budget
+        if budget.used >= budget.near_bytes:
+            self.note_turn(client, grown, left_bytes)
+            self.close_worst()
+        else:
+            self._pressure.growth.clear()
+
+    def close_worst(self) -> None:
+        """Close the client that has filled memory most, if it is filled beyond the limit."""
+        is_filled, self._is_filled = self._is_filled, False
+        worst = self._pressure.take_worst() if is_filled else None
+        if worst is not None:
+            budget = self._broker.budget
+            problem = _too_much_added(worst[1], budget.used, budget.max_bytes)
+            with self._broker.turn:
+                worst[0].session.fail(problem)
 
     def forget(self, client: _Client) -> None:
         """Forget a client that has gone."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from rtchat.core.access.addresses import AddressList, source_key
 from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.memory import Growing
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
@@ -41,7 +44,11 @@ CLOSE_GRACE_S = 5.0
 """How long a client may take none of its last bytes before the connection is aborted."""
 
 SLOW_PUBLISHER_S = 0.1
-"""How long reading from a publisher pauses after each read while memory is nearly used up."""
+"""How long reading from a publisher pauses after each read that fills memory further while it is
+nearly used up."""
+
+
+_NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
 
 class StompProtocol(ReadClient, Protocol):
@@ -100,20 +107,10 @@ class StompProtocol(ReadClient, Protocol):
                 self.session.receive(data)
             except Exception:
                 self._handle_bug()
-            # What stays in queues; backlogs are known only after the flush.
-            left_behind = budget.used - used_before
+            # Taken before the flush, which lets others go on; backlogs are known only after it.
+            grown = budget.take_grown() if budget.grown else _NOTHING
         if budget.used >= budget.near_bytes or self.factory.relief.growth:
-            self._note_memory(left_behind)
-
-    def _note_memory(self, left_behind: int) -> None:
-        """Act if memory is nearly used up after a turn of this client."""
-        budget = self.factory.broker.budget
-        if budget.used >= budget.near_bytes:
-            self.factory.relief.note_growth(self, left_behind - budget.held)
-            if self.session.has_published:
-                self._slow_down()
-        else:
-            self.factory.relief.note_ease()
+            self.factory.relief.after_turn(self, grown, budget.used - budget.held - used_before)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -203,6 +200,12 @@ class StompProtocol(ReadClient, Protocol):
 
     # Called by the session
 
+    @property
+    def source(self) -> str:
+        """Where the client comes from; "" if that is unknown."""
+        source: str = self.factory.source_of(self._stream.getPeer())
+        return source
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
         self._cancel_timers()
@@ -231,10 +234,8 @@ class StompProtocol(ReadClient, Protocol):
         """Take the next turn; return its work."""
         broker = self.factory.broker
         with broker.turn as turn:
-            used_before = broker.budget.used - broker.budget.held
             self.resume_session()
-            left_behind = broker.budget.used - used_before
-        self._note_memory(left_behind)
+        self.factory.relief.close_worst()
         work: int = turn.work
         return work
 
@@ -247,10 +248,16 @@ class StompProtocol(ReadClient, Protocol):
 
     def resume_session(self) -> None:
         """Resume the session where it had to wait, handling bugs as ``dataReceived`` does."""
+        budget = self.factory.broker.budget
+        others = budget.take_grown() if budget.grown else _NOTHING
         try:
             self.session.resume()
         except Exception:
             self._handle_bug()
+        if budget.grown:
+            self.factory.relief.note_turn(self, budget.take_grown(), 0)
+        for place, size in others.items():
+            budget.note_grown(place, size)
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are sent; abort if the client does not read them."""
@@ -292,9 +299,8 @@ class StompProtocol(ReadClient, Protocol):
         if not (self._heartbeat.send_ms or self._writer.waiting_bytes):
             self._writer.write_now(HEARTBEAT)
 
-    def _slow_down(self) -> None:
-        """Pause reading from a publisher after each read while memory is nearly used up."""
-        self.session.has_published = False
+    def slow_down(self) -> None:
+        """Read no more from the client for a moment."""
         if not self.session.is_closed and MEMORY not in self._pauses:
             self.pause(MEMORY)
             self._schedule(SLOW_PUBLISHER_S, lambda: self.resume(MEMORY))
@@ -316,6 +322,7 @@ class StompProtocol(ReadClient, Protocol):
     def _resume_after_delay(self) -> None:
         with self.factory.broker.turn:
             self.resume_session()
+        self.factory.relief.close_worst()
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
@@ -358,6 +365,7 @@ class StompFactory(Drain[StompProtocol], Factory):
         limits: The limits of each client.
         clock: Runs the timers, and becomes the broker's clock.
         client_log: Where lines about clients are written; by default a log of its own.
+        fronts: Front proxies, each of which passes many clients on: they are no source.
 
     Attributes:
         log: Writes about the clients.
@@ -373,10 +381,12 @@ class StompFactory(Drain[StompProtocol], Factory):
         limits: Limits,
         clock: IReactorTime,
         client_log: ClientLog | None = None,
+        fronts: AddressList | None = None,
     ) -> None:
         lines = client_log or ClientLog(clock)
         self.log = SessionLog(lines)
         self.broker = broker
+        self._fronts = fronts or AddressList()
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
@@ -391,6 +401,11 @@ class StompFactory(Drain[StompProtocol], Factory):
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
         return StompProtocol(self)
+
+    def source_of(self, address: IAddress | None) -> str:
+        """Return the source that a client with this address counts for; "" is unknown."""
+        host: str | None = getattr(address, "host", None)
+        return "" if self._fronts and host in self._fronts else source_key(host)
 
     def shut_down(self) -> Deferred[None]:
         """End every session, and close its connection once what waits is out.

@@ -43,7 +43,7 @@ class SessionLog:
         """The client sends too fast; said once for a session."""
         self._lines.info(
             _log,
-            "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
+            "{peer}: session {id} sends faster than [rate] allows to its source or user; "
             "it is read more slowly",
             peer=peer,
             id=session.id,

@@ -543,7 +543,14 @@ class Model:
             elif not queue.startswith(DEAD):
                 msg.queue = DEAD + queue.removeprefix("/queue/")
                 msg.size, msg.expires_s, msg.returns, msg.failures = msg.dead_size, 0, 0, 0
-                self._put(msg)
+                while self.is_full(msg.queue) and self.ready.get(msg.queue):
+                    oldest = min(self.ready[msg.queue], key=lambda one: one.seq)
+                    self.ready[msg.queue].remove(oldest)
+                    self.done[oldest.copy] += 1
+                if self.is_full(msg.queue, 2):
+                    self.done[msg.copy] += 1
+                else:
+                    self._put(msg)
             elif requeue:
                 kept.append(msg)
             else:

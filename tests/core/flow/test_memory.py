@@ -35,16 +35,54 @@ def test_without_a_limit_it_is_neither() -> None:
     assert (budget.is_near, budget.is_over) == (False, False)
 
 
+class Place:
+    """A queue, as far as memory is concerned."""
+
+    def __init__(self, size: int) -> None:
+        self.bytes = size
+        self.is_emptied = False
+
+
 def test_the_client_that_has_added_most_is_chosen_once_the_limit_is_exceeded(
     budget: Budget,
 ) -> None:
-    pressure = MemoryPressure[str](budget)
+    pressure, place = MemoryPressure[str](budget), Place(900)
     budget.used = 900
-    assert pressure.note_growth("a", 60) is None
-    assert pressure.note_growth("b", 50) is None
+    pressure.note_growth("a", {place: 60})
+    pressure.note_growth("b", {place: 50})
+    assert pressure.take_worst() is None
     budget.used = 1001
-    assert pressure.note_growth("b", 20) == ("b", 70)
-    assert pressure.growth == {"a": 60}
+    pressure.note_growth("b", {place: 20})
+    assert pressure.take_worst() == ("b", 70)
+    assert pressure.take_worst() == ("a", 60)
+    assert pressure.take_worst() is None
+
+
+def test_what_was_taken_out_again_does_not_count(budget: Budget) -> None:
+    pressure, emptied, full = MemoryPressure[str](budget), Place(10), Place(990)
+    budget.used = 1001
+    pressure.note_growth("busy", {emptied: 5000})
+    pressure.note_growth("filler", {full: 40})
+    assert pressure.take_worst() == ("filler", 40)
+    emptied.bytes = 0
+    assert pressure.take_worst() is None
+
+
+def test_with_very_many_places_a_client_takes_no_more_memory(budget: Budget) -> None:
+    pressure = MemoryPressure[str](budget)
+    budget.used = 1001
+    for _ in range(1000):
+        pressure.note_growth("a", {Place(1): 3})
+    assert len(pressure.growth["a"]) < 100
+    assert pressure.take_worst() == ("a", 64 * 1 + 936 * 3)
+
+
+def test_what_has_grown_is_told_once(budget: Budget) -> None:
+    place = Place(1)
+    budget.note_grown(place, 3)
+    budget.note_grown(place, 4)
+    assert budget.take_grown() == {place: 7}
+    assert budget.take_grown() == {}
 
 
 def test_clients_without_a_backlog_are_not_chosen(budget: Budget) -> None:

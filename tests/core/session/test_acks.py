@@ -1008,18 +1008,51 @@ def test_who_refuses_a_dead_letter_for_good_is_rid_of_it(server: Server) -> None
     assert server.broker.statistics.queued_count == server.broker.statistics.queue_count == 0
 
 
-def test_dead_letters_go_where_there_is_no_room() -> None:
+def reject(server: Server, client: Client, texts: str, **headers: str) -> None:
+    for text in texts:
+        publish(server, text, **headers)
+        client.nack(client.message(), requeue="false")
+        assert not client.is_waiting
+
+
+def test_a_full_queue_of_dead_letters_loses_the_oldest() -> None:
     """Rejecting a message never waits for a full queue; publishers of that queue do."""
     for server in clean_server():
         server.limit(max_queue_messages=2)
         client = worker(server, "client-individual")
-        for text in "abc":
-            publish(server, text)
-            client.nack(client.message(), requeue="false")
-        assert server.size_of(DLQ) == 3
+        reject(server, client, "a", priority="9")
+        reject(server, client, "bcd")
+        assert server.size_of(DLQ) == 2
         publisher = server.client()
-        publisher.publish(DLQ, "d")
+        publisher.publish(DLQ, "e")
         assert publisher.is_waiting
+        publisher.drop()
+        assert left(server, DLQ) == "cd"
+        assert server.broker.dead_letters.dropped == 2
+
+
+def test_dead_letters_are_limited_in_bytes_as_well() -> None:
+    for server in clean_server():
+        server.limit(max_queue_bytes=2000)
+        client = worker(server, "client-individual")
+        reject(server, client, "abcdefgh")
+        assert server.broker.queues[DLQ].bytes <= 2000 + 1000
+        left_over = left(server, DLQ)
+        assert left_over == "abcdefgh"[-len(left_over) :]
+
+
+def test_dead_letters_that_a_consumer_has_are_not_lost() -> None:
+    """Then the queue holds twice as many, and from there on the new ones go."""
+    for server in clean_server():
+        server.limit(max_queue_messages=2)
+        client, clerk = worker(server, "client-individual"), server.client()
+        clerk.subscribe(DLQ, "dead", ack="client-individual", prefetch_count="10")
+        reject(server, client, "abcdef")
+        assert clerk.bodies() == ["a", "b", "c", "d"]
+        assert server.size_of(DLQ) == 4
+        assert server.broker.dead_letters.dropped == 2
+        clerk.drop()
+        assert left(server, DLQ) == "abcd"
 
 
 def test_a_dead_letter_does_not_expire(server: Server) -> None:

@@ -9,6 +9,7 @@ import pytest
 from support.logs import Logs, captured_logs
 
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.stomp.server import SLOW_PUBLISHER_S
 from rtchat.testing import Broker, Client
@@ -84,6 +85,66 @@ def test_a_publisher_is_read_as_always_when_memory_is_free_again(broker: Broker)
     broker.advance(SLOW_PUBLISHER_S)
     put(publisher, 500_000)
     assert not publisher.is_paused
+
+
+# ---------------------------------------------------------------- near it, and no part in it
+
+
+def test_a_publisher_to_a_topic_is_read_as_always(broker: Broker) -> None:
+    fill(broker, NEAR + 200_000)
+    publisher, subscriber = broker.connect(), broker.connect()
+    subscriber.subscribe("/topic/news")
+    for _ in range(3):
+        put(publisher, 1000, "/topic/news")
+        assert not publisher.is_paused
+    assert len(list(subscriber.received())) == 3
+
+
+@pytest.mark.parametrize("ack", ["auto", "client-individual"])
+def test_a_publisher_to_a_queue_that_is_emptied_is_neither_slowed_nor_cut(
+    broker: Broker, ack: str
+) -> None:
+    fill(broker, NEAR + 200_000)
+    worker, publisher, other = broker.connect(), broker.connect(), broker.connect()
+    worker.subscribe("/queue/emptied", ack=ack)
+    for _ in range(100):  # many times what is left
+        put(publisher, 100_000, "/queue/emptied")
+        assert not publisher.is_paused
+        job = worker.receive()
+        if ack != "auto":
+            worker.ack(job)
+    put(other, LIMIT - NEAR, "/queue/filled")
+    assert error_of(other).startswith("too much: ")
+    assert not publisher.is_closed
+
+
+def test_who_fills_a_queue_whose_consumer_acknowledges_nothing_is_slowed(broker: Broker) -> None:
+    broker.connect().subscribe(Q, ack="client-individual")
+    publisher = broker.connect()
+    put(publisher, NEAR)
+    assert publisher.is_paused
+
+
+def test_a_small_transaction_is_not_slowed(broker: Broker) -> None:
+    fill(broker, NEAR + 200_000)
+    publisher = broker.connect()
+    publisher.transmit("BEGIN", {"transaction": "t"})
+    put(publisher, 100, "/topic/news", transaction="t")
+    assert not publisher.is_paused
+
+
+def test_whoever_waits_for_a_rate_is_slowed_as_well() -> None:
+    limits = Limits(max_frame_bytes=LIMIT)
+    shared = BrokerLimits(max_queue_bytes=100 * LIMIT, max_bytes=LIMIT)
+    chat = ChatPolicy(messages_per_second=1.0, burst=1)
+    broker = Broker(limits, shared, chat=chat)
+    publisher = broker.connect()
+    put(publisher, NEAR - 1_000_000)
+    put(publisher, 900_000)
+    broker.advance(1)  # its frame, from the timer
+    put(publisher, LIMIT - NEAR + 200_000)
+    broker.advance(1)
+    assert error_of(publisher).startswith("too much: ")
 
 
 # ---------------------------------------------------------------- past it, because of queues

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from rtchat.core.access.addresses import AddressList
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.session.connection import CloseReason
@@ -85,6 +86,25 @@ class Client:
 @pytest.fixture
 def server() -> Broke:
     return Broke()
+
+
+# ---------------------------------------------------------------- where clients come from
+
+
+@pytest.mark.parametrize(
+    "address, source",
+    [
+        (IPv4Address("TCP", "192.0.2.1", 5), "192.0.2.1"),
+        (IPv6Address("TCP", "2001:db8::7", 5), "2001:db8::/64"),
+        (IPv4Address("TCP", "10.1.2.3", 5), ""),
+        (UNIXAddress(""), ""),
+        (None, ""),
+    ],
+)
+def test_a_front_proxy_is_no_source(address: IAddress | None, source: str) -> None:
+    fronts = AddressList.parse(["10.0.0.0/8"])
+    factory = StompFactory(Broker("test"), Limits(), Clock(), fronts=fronts)
+    assert factory.source_of(address) == source
 
 
 # ---------------------------------------------------------------- login
