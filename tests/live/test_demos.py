@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 from support.browser import Window
+from support.examples import IS_SOAK
 from support.process import Server, free_port, until
 from support.services import PASSWORDS, Service, echo_server, ngircd, prosody, rabbitmq
 from support.stompjs import stompjs
@@ -439,12 +440,13 @@ def test_the_chat_page_links_what_a_rule_makes_usable(
         return names
 
     # The broker is what the chat page itself is for.
-    assert links() == []
-    assert links("localhost:6667") == ["IRC", "Line console"]
-    assert links("[::1]:5222") == ["XMPP", "Line console"]
-    assert links("localhost:80") == ["Line console"]
-    assert links("localhost:12345") == ["IRC", "XMPP", "Line console"]
     assert links(rules="elsewhere.example -> localhost:6667\n") == []
+    assert links("localhost:6667") == ["IRC", "Line console"]
+    assert links("localhost:12345") == ["IRC", "XMPP", "Line console"]
+    if IS_SOAK:
+        assert links() == []
+        assert links("[::1]:5222") == ["XMPP", "Line console"]
+        assert links("localhost:80") == ["Line console"]
     # A page that is not there is not linked.
     assert links("localhost:6667", has_demos=False) == []
 

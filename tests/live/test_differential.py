@@ -23,7 +23,7 @@ from support.services import activemq, rabbitmq
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.soak]
 
-_RUNS = examples(25, 2000)
+_RUNS = examples(15, 2000)
 _PATIENCE = 6.0
 
 

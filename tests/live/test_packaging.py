@@ -267,9 +267,12 @@ client.receive(7)
 
 def test_an_installed_wheel_shows_its_types(installed: Environment, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(TYPED, encoding="utf-8")
-    installed.pip("mypy")
+    # The program that checks is this environment's; what it looks at, the other one's.
     done = subprocess.run(
-        [installed.python, "-m", "mypy", "--strict", "program.py"],
+        [
+            *(sys.executable, "-m", "mypy", "--strict"),
+            *("--python-executable", installed.python, "program.py"),
+        ],
         cwd=tmp_path,
         env=clean_environment(),
         capture_output=True,

@@ -69,7 +69,7 @@ def see_people(window: Window, *nicks: str, within_s: float = 15) -> None:
 # ---------------------------------------------------------------- one browser is one person
 
 
-@in_both_browsers
+@in_both_browsers_if_long
 def test_the_windows_of_a_browser_are_one_person(
     serve: Serve, open_window: OpenWindow, another: OpenAnother
 ) -> None:

@@ -22,6 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -283,8 +284,11 @@ class Server:
         """Send the process a signal."""
         self._running().send_signal(number)
 
-    def wait(self, seconds: float = STOP_WITHIN_S) -> int:
-        """Wait for the end; return the exit code."""
+    def wait(self, seconds: float = 30.0) -> int:
+        """Wait for the end; return the exit code.
+
+        On a busy machine, Python itself may take seconds to end after the server has.
+        """
         process = self._running()
         try:
             return process.wait(seconds)
@@ -350,6 +354,15 @@ class Server:
         if not self.log_path.exists():
             return ""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def stopping_s(self) -> int:
+        """Return how long it took to stop, in whole seconds, by its own log."""
+        log = self.log_since_start()
+        times = [
+            datetime.fromisoformat(re.findall(rf"^(\S+)\+0000 .*{end}", log, re.MULTILINE)[-1])
+            for end in ("received: stopping", "Main loop terminated")
+        ]
+        return int((times[1] - times[0]).total_seconds())
 
     def log_since_start(self) -> str:
         """Return what it said in this life."""
