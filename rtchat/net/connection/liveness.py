@@ -117,8 +117,8 @@ def taken_by_peer(
     from fcntl import ioctl
     from termios import TIOCOUTQ
 
-    # Asked for each connection that closes, and every few seconds for each silent one: a context
-    # manager would be a third of the cost.
+    # Asked for each connection that closes, and every few seconds for each silent one: without the
+    # three calls of a context manager.
     try:
         left: int = _INT.unpack(ioctl(connection, TIOCOUTQ, bytes(_INT.size)))[0]
         if connection.family == socket.AF_UNIX:
