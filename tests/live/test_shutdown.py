@@ -92,7 +92,7 @@ def test_every_kind_of_client_sees_the_close(serve: Serve, number: int) -> None:
         assert (words, code, reason) == ("", 1012, "server shutting down")
         assert last_words(proxied)[1] == 1012
         assert server.wait() == 0
-        assert server.stopping_s() <= 3, "all had left, and it waited all the same"
+        assert server.stopping_s() < 3, "all had left, and it waited all the same"
     assert f"{signal.Signals(number).name} received: stopping" in server.log()
 
 
@@ -119,7 +119,7 @@ def test_clients_that_do_not_read_or_answer_cannot_hold_it_up(serve: Serve, numb
         for port in (server.stomp, server.http):
             until("closed port", lambda: is_refused(port))  # noqa: B023
         assert server.wait() == 0
-        assert server.stopping_s() <= STOP_WITHIN_S
+        assert 0 < server.stopping_s() <= STOP_WITHIN_S, "it waits for them, and not for long"
 
 
 def test_what_waits_goes_out_before_the_close(serve: Serve) -> None:

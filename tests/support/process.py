@@ -55,6 +55,8 @@ TUTORIAL_STOMP = 61613
 START_WITHIN_S = 20.0
 STOP_WITHIN_S = 6.0
 """How long a server may take to stop; a promise of the README."""
+_EXIT_S = 20.0
+"""How long Python may take to end after that."""
 
 TUTORIAL_INI = """\
 [listen]
@@ -284,18 +286,21 @@ class Server:
         """Send the process a signal."""
         self._running().send_signal(number)
 
-    def wait(self, seconds: float = 30.0) -> int:
-        """Wait for the end; return the exit code.
+    def wait(self, seconds: float = STOP_WITHIN_S) -> int:
+        """Wait for the end, which has to come in time; return the exit code.
 
-        On a busy machine, Python itself may take seconds to end after the server has.
+        The server's own log says when it has stopped: on a busy machine, Python itself may take
+        seconds to end after that.
         """
         process = self._running()
         try:
-            return process.wait(seconds)
+            code = process.wait(seconds + _EXIT_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(
-                f"runs on after {seconds:g} s:\n{self.log_since_start()}"
+                f"runs on after {seconds + _EXIT_S:g} s:\n{self.log_since_start()}"
             ) from None
+        assert self.stopping_s() <= seconds, f"stopped late:\n{self.log_since_start()}"
+        return code
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Ask it to stop and see it end well, in time."""
@@ -356,13 +361,16 @@ class Server:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def stopping_s(self) -> int:
-        """Return how long it took to stop, in whole seconds, by its own log."""
+        """Return how long it took to stop, in whole seconds, by its own log; 0 if it did not."""
         log = self.log_since_start()
-        times = [
-            datetime.fromisoformat(re.findall(rf"^(\S+)\+0000 .*{end}", log, re.MULTILINE)[-1])
-            for end in ("received: stopping", "Main loop terminated")
-        ]
-        return int((times[1] - times[0]).total_seconds())
+        begun, ended = (
+            re.findall(rf"^(\S{{19}})[+-]\d{{4}} .*{text}", log, re.MULTILINE)
+            for text in ("received: stopping", "Main loop terminated")
+        )
+        if not begun or not ended:
+            return 0
+        passed = datetime.fromisoformat(ended[-1]) - datetime.fromisoformat(begun[0])
+        return int(passed.total_seconds())
 
     def log_since_start(self) -> str:
         """Return what it said in this life."""
