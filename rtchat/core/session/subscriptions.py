@@ -188,7 +188,7 @@ class Subscriptions:
             LimitExceeded: The session has too many subscriptions, or too much in selectors.
         """
         key = self._key(subscription_id, destination)
-        if key in self._by_key or self._temp_queues.has_key(key):
+        if key in self._by_key or key in self._temp_queues.names:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
@@ -225,7 +225,7 @@ class Subscriptions:
             ProtocolError: There was no such subscription.
         """
         key = wanted = self._key(subscription_id, destination)
-        if destination and key not in self._by_key and not self._temp_queues.has_key(key):
+        if destination and key not in self._by_key and key not in self._temp_queues.names:
             key = self._key_of(destination) or key
         past = self._opened_past()
         subscription = self._remove(key)
@@ -332,10 +332,13 @@ class Subscriptions:
     def _new(
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
-        limit = self._limits.max_subscriptions
-        if len(self._by_number) + len(self._temp_queues) >= limit:
+        limit, names = self._limits.max_subscriptions, self._temp_queues.names
+        if names:
+            limit -= len(names)
+        if len(self._by_number) >= limit:
             self._forget_empty()
-            if len(self._by_number) + len(self._temp_queues) >= limit:
+            if len(self._by_number) >= limit:
+                limit = self._limits.max_subscriptions
                 raise LimitExceeded(
                     f"more than {limit} subscriptions",
                     "The limit is subscription.max_count of the server, for one session.",
