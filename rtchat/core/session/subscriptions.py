@@ -332,13 +332,10 @@ class Subscriptions:
     def _new(
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
-        limit, names = self._limits.max_subscriptions, self._temp_queues.names
-        if names:
-            limit -= len(names)
-        if len(self._by_number) >= limit:
+        limit = self._limits.max_subscriptions
+        if len(self._by_number) + len(self._temp_queues.names) >= limit:
             self._forget_empty()
-            if len(self._by_number) >= limit:
-                limit = self._limits.max_subscriptions
+            if len(self._by_number) + len(self._temp_queues.names) >= limit:
                 raise LimitExceeded(
                     f"more than {limit} subscriptions",
                     "The limit is subscription.max_count of the server, for one session.",
