@@ -212,6 +212,7 @@ class Session(TokenTaker):
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
+            self._waits_for_storage = False
             self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
             self._transport.pause_reading()
             self._transport.resume_after(wait.delay_s)

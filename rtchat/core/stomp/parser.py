@@ -199,7 +199,7 @@ class FrameParser:
             head = self._next_head(start)
             if head is None:
                 return None
-        body = self._next_body(head.content_length)
+        body = self._next_body(head)
         if body is None:
             self._head = head
             return None
@@ -339,23 +339,23 @@ class FrameParser:
         self._position = self._scanned = match.end() - ends_without_blank_line
         return head
 
-    def _next_body(self, length: int | None) -> bytes | None:
-        buffer, start = self._buffer, self._position
+    def _next_body(self, head: Head) -> bytes | None:
+        buffer, start, length = self._buffer, self._position, head.content_length
         if length is None:
             end = buffer.find(0, self._scanned)
             if end < 0:
                 self._scanned = size = len(buffer)
                 self._check_body(size - start)
-                if size - start > _SMALL_BYTES:
-                    self._hold(size - start)
+                if size - start + head.size > _SMALL_BYTES:
+                    self._hold(size - start + head.size)
                 return None
             self._check_body(end - start)
         else:
             end = start + length
             size = len(buffer)
             if end >= size:
-                if size - start > _SMALL_BYTES:
-                    self._hold(size - start)
+                if size - start + head.size > _SMALL_BYTES:
+                    self._hold(size - start + head.size)
                 return None
             # "If a content-length header is present, this number of octets MUST be read,
             # regardless of whether or not there are NULL octets in the body. The frame still

@@ -69,6 +69,20 @@ def test_what_is_released_is_over_no_limit() -> None:
 # ---------------------------------------------------------------- what is held
 
 
+def test_the_headers_of_an_incomplete_frame_are_held_as_well(server: Server) -> None:
+    client, begun_frames = server.client(), list[int]()
+    client.session.parser.on_held = lambda: begun_frames.append(1)
+    begun = held(client)
+    head = b"SEND\ndestination:/topic/a\nx:%b\n\n" % (b"x" * 8000)
+    client.send(head)
+    assert held(client) - begun >= 8000
+    assert begun_frames == [1], "its end is awaited"
+    client.send(b"body")
+    assert held(client) - begun >= 8000
+    client.send(b"\0")
+    assert held(client) == begun
+
+
 def test_an_incomplete_frame_is_held_until_its_end(server: Server) -> None:
     client = server.client()
     size, begun = 300 * KIB, held(client)
