@@ -250,6 +250,11 @@ class FrameParser:
         ids = buffer[start + len(_ACK_BEGIN) : end - len(_ACK_END)].decode("ascii")
         return ids.split(_ACK_END + _ACK_BEGIN)
 
+    def return_short_acks(self, ack_ids: list[str]) -> None:
+        """Leave the last of the ACKs that :meth:`short_acks` has consumed to its next call."""
+        size = sum(map(len, ack_ids)) + len(ack_ids) * len(_ACK_BEGIN + _ACK_END)
+        self._position = self._scanned = self._position - size
+
     def same_head_bodies(self, frame: Frame, most: int) -> list[bytes]:
         """Consume the complete frames that come next and repeat the last frame's head.
 

@@ -224,6 +224,40 @@ def test_an_ack_by_message_id_costs_the_same_with_many_subscriptions(named: bool
     assert growth(measure, 20, 400) < 1.2
 
 
+@pytest.mark.parametrize("is_run", [False, True])
+def test_the_first_ack_by_message_id_takes_several_turns_with_many_deliveries(
+    server: Server, is_run: bool
+) -> None:
+    client, messages = holder(server, 3000, "client-individual")
+    names = [message.headers["message-id"].partition("@")[0] for message in messages[:40]]
+    wanted = [{"id": name} for name in names]
+    if is_run:  # the first of them by its own id, so the index is needed in the middle
+        wanted[0] = client.naming(messages[0])
+    work = each_turn(server)
+    client.send(frames(*(("ACK", headers) for headers in wanted)))
+    assert max(work) < MOST_WORK
+    assert len(work) > 3
+    assert server.size_of(Q) == 3000 - len(wanted)
+    [receipt] = client.ask("ACK", id=names[1], receipt="r")
+    assert receipt.command == "RECEIPT"
+
+
+def test_the_index_of_message_ids_is_cleaned_in_parts(server: Server) -> None:
+    client, messages = holder(server, 3000, "client-individual")
+    publisher = server.client()
+    client.say("ACK", id=messages[0].headers["message-id"].partition("@")[0])
+    for message in messages[1:]:
+        client.ack(message)
+    work = each_turn(server)
+    index = client.session.subscriptions._message_ids
+    assert index is not None
+    for _ in range(3000):
+        publisher.publish(Q, "x")
+        client.ack(client.message())
+    assert len(index._places) < 5000
+    assert max(work) < 500
+
+
 def test_a_message_that_a_transaction_gave_back_is_found_by_its_id_at_once() -> None:
     def measure(count: int) -> int:
         with a_server() as server:
