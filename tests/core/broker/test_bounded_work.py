@@ -439,6 +439,21 @@ def test_what_expires_at_once_goes_in_several_turns(server: Server, queues: int)
     assert len(server.broker.expiry) == 0
 
 
+def test_a_consumer_of_a_queue_of_what_has_expired_takes_several_turns(server: Server) -> None:
+    publisher = server.client()
+    for number in range(6000):
+        publisher.publish(Q, str(number), expiration="5000")
+    publisher.publish(Q, "stays")
+    server.advance(6)
+    work = each_turn(server)
+    client = server.client()
+    client.subscribe(Q)
+    assert client.bodies() == ["stays"]
+    assert server.size_of(Q) == 0
+    assert max(work) < MOST_WORK
+    assert len(work) > 2
+
+
 def test_what_came_and_went_leaves_no_trace_of_its_expiry(server: Server) -> None:
     publisher, taker = server.client(), server.client()
     publisher.publish(Q, "stays", expires="999999999999")
