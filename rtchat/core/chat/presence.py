@@ -51,6 +51,7 @@ class Presence:
 
     Attributes:
         bytes: How many bytes the places take.
+        is_memory_short: Returns whether nothing is kept for people who have gone.
         retained_rooms: Returns destinations that are listed (if they are rooms) even when they
             are empty.
     """
@@ -73,6 +74,7 @@ class Presence:
         "_unpublished",
         "_write_json",
         "bytes",
+        "is_memory_short",
         "retained_rooms",
     )
 
@@ -89,6 +91,7 @@ class Presence:
         account: Callable[[int, Growing], None],
     ) -> None:
         self.retained_rooms: Callable[[], Iterable[str]] = tuple
+        self.is_memory_short: Callable[[], bool] = bool
         self._room_names = rooms
         self._grace_s = grace_s
         self._write_json = write_json
@@ -149,7 +152,7 @@ class Presence:
         person.places[destination] -= 1
         if person.places[destination]:
             return
-        if now is None or not self._grace_s:
+        if now is None or not self._grace_s or self.is_memory_short():
             self._remove_from(person, destination)
         else:
             person.leaving[destination] = now + self._grace_s

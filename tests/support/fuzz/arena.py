@@ -173,7 +173,9 @@ class _Guest:
         elif kind in ("half a message", "pings", "empty fragments"):
             self._frame(kind, count)
         elif kind == "half a frame":
-            self._say(b"SEND\ndestination:/topic/a\ncontent-length:400000\n\n" + bytes(count * 500))
+            self._say(
+                b"SEND\ndestination:/topic/a\ncontent-length:500000\n\n" + bytes(count * 1200)
+            )
         else:
             begin = b""
             if kind == "open transaction" and not self._begun:
@@ -194,7 +196,7 @@ class _Guest:
     def _ask(self, kind: str, count: int) -> None:
         host = {"Host": "localhost:9000"}
         if kind == "requests":
-            pair = http_request("GET", "/large", host) + http_request("GET", "/nothing", host)
+            pair = http_request("GET", "/large", host) + http_request("GET", "/large?more", host)
             self.unread += _pieces(pair * count, self.wire)
         elif kind == "half a head":
             lines = b"".join(b"h%d: %b\r\n" % (n, b"y" * 60) for n in range(count // 5))
@@ -209,7 +211,7 @@ class _Guest:
         if kind == "pings":
             self.unread += _pieces(ws_frame(PING, b"x" * 100) * count, self.wire)
             return
-        payload = b"x" * 300 if kind == "half a message" else b""
+        payload = b"x" * 1200 if kind == "half a message" else b""
         opcode = CONT if self.is_in_message else BINARY
         begin = ws_frame(opcode, b"SEND\nx:" + payload, is_final=False)
         self.is_in_message = True
@@ -255,7 +257,7 @@ class Arena:
         open_chat(broker, ChatPolicy(), JSON)
         self.file = HistoryFile(None, is_power_safe=False, max_bytes=1 << 24)
         self.store = SteppedStore(self.file, broker.cork.flush)
-        history_limits = HistoryLimits(max_destinations=200, max_memory_bytes=MIB)
+        history_limits = HistoryLimits(max_destinations=200, max_memory_bytes=64 * KIB)
         rules = HistoryRules(_RULES)
         HistoryTopics(broker, rules, history_limits, self.store, self.file.snapshot)
         self.stomp = StompFactory(broker, limits, self.clock)
@@ -303,9 +305,10 @@ class Arena:
         self.wait(10)
 
     @property
-    def unread_bytes(self) -> int:
-        """How many bytes lie in the sockets, unread."""
-        return sum(len(piece) for guest in self.guests for piece in guest.unread)
+    def socket_bytes(self) -> int:
+        """How many bytes lie in the sockets, on their way to either side."""
+        unread = sum(len(piece) for guest in self.guests for piece in guest.unread)
+        return unread + sum(len(guest.socket.sent) for guest in self.guests)
 
     def _expire(self) -> None:
         with self.broker.turn:
