@@ -407,3 +407,13 @@ def test_what_is_counted_for_a_place_is_what_its_name_takes(party: Party, letter
     assert budget.used - budget.held - begun >= kept
     anna.unsubscribe("long")
     assert budget.used - budget.held == begun
+
+
+def test_nothing_is_kept_for_who_has_gone_while_memory_is_short(party: Party) -> None:
+    anna, bob = party.in_room("anna", "t1"), party.in_room("bob", "t2")
+    broker = party.broker
+    party.lose(anna)
+    assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna", "bob"]
+    broker.budget.near_bytes = 0
+    party.lose(bob)
+    assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna"]
