@@ -21,12 +21,6 @@ from rtchat.errors import ProtocolError
 
 __all__ = ["History", "HistoryOwner"]
 
-_EVICTIONS_AT_ONCE = 2
-"""So many streams are evicted for each that is new, at the most."""
-
-_MAX_EVICTIONS = 1000
-"""So many are evicted each second, at the most, if there are too many all the same."""
-
 _LOOKS = 64
 """After so small a part of the store was written, its size is looked at."""
 
@@ -105,7 +99,6 @@ class History:
         "_reading",
         "_replays",
         "_store",
-        "_stored",
         "_streams",
         "_written_bytes",
         "evicted",
@@ -138,7 +131,6 @@ class History:
             rule = rules.rule_for(stored.name)
             if rule is not None:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
-        self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
         self._places = Places(self._streams, limits.max_destinations, store.max_bytes)
         self._reading: dict[tuple[int, int], _Reading] = {}
@@ -267,23 +259,6 @@ class History:
             stream.is_stored = True
             self._places.add(stream, client)
 
-    def _place(self, new: Collection[Stream], needed: Collection[Stream]) -> None:
-        """Let new streams take the places of others, as if they had come one after the other."""
-        for stream in new:
-            self._stored += 1
-            for _ in range(_EVICTIONS_AT_ONCE):
-                if self._stored > self._limits.max_destinations:
-                    self._evict_one(needed)
-            stream.is_new = False
-            self._places.changed(stream)
-
-    def _evict_one(self, needed: Collection[Stream] = (), passing_over: int = 16) -> bool:
-        """Evict a stream; return whether there was one that could be."""
-        evicted = self._places.next_to_evict(needed, passing_over)
-        if evicted is not None:
-            self._evict(evicted)
-        return evicted is not None
-
     def refused(self, streams: Iterable[Stream]) -> None:
         """Remove the places of streams whose first messages are refused."""
         for stream in streams:
@@ -296,7 +271,6 @@ class History:
         """Delete the messages of a stream. With subscriptions it goes on, numbered from 0."""
         epoch = self._new_token()
         self.group_commit.forget(stream.number, epoch)
-        self._stored -= 1
         self._places.remove(stream)
         had_messages = len(stream) > 0
         self.evicted += had_messages
@@ -331,7 +305,8 @@ class History:
                 self.is_unsettled = True
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
                 self.retention.trim_soon()
-        if self._written_bytes > self._look_every_bytes or self._places.is_cutting:
+        places = self._places
+        if self._written_bytes > self._look_every_bytes or places.is_cutting or places.excess > 0:
             self.is_unsettled = True
 
     def message_written(self, message: KeptMessage) -> None:
@@ -361,7 +336,9 @@ class History:
         if not is_written:
             self.refused(streams)
         else:
-            self._place([stream for stream in streams if stream.is_new], streams)
+            new = [stream for stream in streams if stream.is_new]
+            for stream in self._places.created(new, streams):
+                self._evict(stream)
             if self._places.is_cutting:
                 for stream in streams:
                     self._places.grew(stream)
@@ -440,9 +417,13 @@ class History:
 
     def expire(self) -> None:
         """Remove streams and messages that exceed limits; call it every second."""
-        excess = self._stored - self._limits.max_destinations
-        if excess > 0:
-            for _ in range(min(excess, _MAX_EVICTIONS)):
-                if not self._evict_one(passing_over=len(self._streams)):
-                    break
+        self._evict_superfluous()
         self.retention.expire()
+
+    def _evict_superfluous(self) -> None:
+        """Evict some streams if there are too many; the others have to go in later turns."""
+        before = self._places.count
+        for stream in self._places.superfluous():
+            self._evict(stream)
+        if self._places.excess > 0 and self._places.count < before:
+            self._owner.cork.put_off(self._evict_superfluous)
