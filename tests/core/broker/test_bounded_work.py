@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.calls import calls
-from support.core import Client, Server, clean_server, errors
+from support.core import Client, Server, clean_server, each_turn, errors
 from support.stomp import frame_bytes
 
 from rtchat.core.broker import selection
@@ -41,22 +41,6 @@ def frames(*many: tuple[str, dict[str, str]]) -> bytes:
 def growth(measure: Callable[[int], int], few: int = 50, many: int = 1000) -> float:
     """Return how many times as many calls there are with many as with few."""
     return measure(many) / measure(few)
-
-
-def each_turn(server: Server) -> list[int]:
-    """Return a list that gets the work of each turn."""
-    cork = server.broker.cork
-    work: list[int] = []
-
-    class Noting(type(cork)):  # type: ignore[misc]
-        def __exit__(self, *_: object) -> None:
-            super().__exit__()
-            work.append(self.work)
-
-        __slots__ = ()
-
-    cork.__class__ = Noting
-    return work
 
 
 # ---------------------------------------------------------------- selectors
