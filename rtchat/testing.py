@@ -31,6 +31,7 @@ from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.notices import Notice, Notices
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.flow.turns import Turns
 from rtchat.core.stomp.frames import Frame, HeaderValue, Version, body_bytes, encode, header_values
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
@@ -138,6 +139,7 @@ class Broker:
         self.clock.advance(max(0.0, end - self.clock.seconds()))
         with self._core.turn:
             self._core.expire()
+        _take_turns(self._core.turn.turns)
 
     @property
     def held_messages(self) -> int:
@@ -261,6 +263,7 @@ class Client:
         if not self._transport.is_closed:
             self._transport.is_closed = True
             self._connection_lost(Failure(ConnectionLost()))
+            _take_turns(self._turns)
 
     def stall(self) -> None:
         """Stop reading, so that the server's output is buffered."""
@@ -270,6 +273,7 @@ class Client:
         """Continue reading, beginning with the buffered output."""
         self._transport.is_stalled = False
         self._transport.drain()
+        _take_turns(self._turns)
 
     def transmit(
         self,
@@ -295,8 +299,7 @@ class Client:
         if self._transport.is_closed:
             raise Closed("the server has closed this connection")
         self._transport.to_server(data, self._protocol.dataReceived)
-        while self._turns:  # much work takes several turns
-            self._turns.begin_round()
+        _take_turns(self._turns)
 
     # Receiving
 
@@ -365,3 +368,9 @@ class Client:
 
     def _connection_lost(self, reason: Failure) -> None:
         self._protocol.connectionLost(reason)
+
+
+def _take_turns(turns: Turns) -> None:
+    """Let those go on that have more to do than one turn allows."""
+    while turns:
+        turns.begin_round()
