@@ -200,7 +200,7 @@ def test_very_many_publishers_are_resumed_in_several_turns() -> None:
     congestion, waiting = server.broker.congestion, server.broker.waiting
     reader = server.client()
     reader.subscribe("/topic/a")
-    publishers = [server.client() for _ in range(1000)]
+    publishers = [server.client() for _ in range(2000)]
     congestion.begin(reader.session, reader.outbound, LIMIT)
     for publisher in publishers:
         publisher.publish("/topic/a", b"x")
