@@ -210,4 +210,5 @@ def test_very_many_publishers_are_resumed_in_several_turns() -> None:
     server.end_turn()
     assert len(reader.messages()) == len(publishers)
     assert max(work) < TURN_WORK + 500
+    assert len(work) > 5
     assert not congestion.active
