@@ -173,7 +173,12 @@ class Topic:
         for group in self._groups.values():
             if group.selector is None or selects(group.selector, message, self._cork):
                 data = group.encode(message)
-                group.send([data if group.wrap is None else group.wrap(data)])
+                if group.wrap is not None:
+                    is_large = len(data) >= LARGE_BYTES
+                    data = (
+                        self._cork.wrap_large(group.framing, data) if is_large else group.wrap(data)
+                    )
+                group.send([data])
         if self._consumers:
             self._offer(message)
 
