@@ -109,6 +109,21 @@ def test_a_full_history_does_not_close_rooms(serve: Serve) -> None:
             eve.until_done(5)
 
 
+def test_very_many_new_rooms_do_not_close_those_that_exist(serve: Serve) -> None:
+    server = serve(f"{ROOMS}destinations.max_count = 100\n")
+    with attack(server, holds=64 * MIB, destination="/topic/chat.honest") as scene:
+        anna = scene.stranger(source="127.0.0.1")
+        anna.send(message_bytes("/topic/chat.anna", b"I was here", receipt="r"))
+        assert anna.frame().command == "RECEIPT"
+        for client in range(4):
+            eve = scene.stranger()
+            burst = [scene.message(b"x", f"/topic/chat.{client}.{n}") for n in range(500)]
+            eve.pour(b"".join(burst))
+            eve.until_done()
+        anna.send(subscribe(0, "/topic/chat.anna", x_stream_offset="first"))
+        assert anna.frame().body == b"I was here"
+
+
 def test_a_composite_that_is_refused_leaves_nothing_behind(serve: Serve) -> None:
     server = serve(ROOMS)
     with attack(server) as scene:

@@ -27,6 +27,12 @@ __all__ = ["CommitListener", "GroupCommit"]
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Bytes that may be queued for the file before publishers are paused."""
 
+_MAX_WAITING_STEPS = 4096
+"""Messages, and other steps, that may be queued before publishers are paused."""
+
+_MAX_BATCH_UNITS = 500
+"""Frames whose messages are written, and delivered in one turn."""
+
 _MAX_BATCH_BYTES = 5 * 1024 * 1024
 _UNIT_SHARE = 8
 """One frame may store this part of what the store may hold."""
@@ -94,6 +100,7 @@ class GroupCommit:
         "_store",
         "_units",
         "_waiting_bytes",
+        "_waiting_steps",
         "_when_idle",
         "epoch",
         "forgotten",
@@ -119,6 +126,7 @@ class GroupCommit:
         self._account = account
         self._units: list[_Unit] = []
         self._waiting_bytes = 0
+        self._waiting_steps = 0
         self._is_writing = False
         self._when_idle: Callable[[], None] | None = None
 
@@ -154,9 +162,13 @@ class GroupCommit:
             self._cork.woken[self._write_batch] = None
         self._units.append(_Unit(steps, publisher, cause, size))
         self._waiting_bytes += size
+        self._waiting_steps += len(steps)
         self._account(size, self)
         if publisher is not None:
-            publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
+            publisher.message_accepted(
+                is_much=self._waiting_bytes > _MAX_WAITING_BYTES
+                or self._waiting_steps > _MAX_WAITING_STEPS
+            )
 
     def _refuse(self, steps: Sequence[Step], size: int) -> None:
         """Refuse what is too large to be stored at once."""
@@ -184,7 +196,7 @@ class GroupCommit:
         size = count = 0
         for unit in self._units:
             size += unit.size
-            if count and size > self._max_batch_bytes:
+            if count and (size > self._max_batch_bytes or count == _MAX_BATCH_UNITS):
                 break
             count += 1
         units = self._units[:count]
@@ -195,7 +207,7 @@ class GroupCommit:
         """Assign offsets to the queued messages and write them, unless a write is in progress."""
         if self._is_writing or not (self._units or self.forgotten):
             return
-        if self._waiting_bytes > self._max_batch_bytes:
+        if self._waiting_bytes > self._max_batch_bytes or len(self._units) > _MAX_BATCH_UNITS:
             units = self._take_some()
         else:
             units, self._units = self._units, []
@@ -246,7 +258,10 @@ class GroupCommit:
                 "The message was not published: no client has received it. Send it again later. "
                 "The server's log has the reason.",
             )
-        size = sum(unit.size for unit in units)
+        size = 0
+        for unit in units:
+            size += unit.size
+            self._waiting_steps -= len(unit.steps)
         self._waiting_bytes -= size
         self._account(-size, self)
         # A bug in one step must not stop the other units and the batches after this one.
