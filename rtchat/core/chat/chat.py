@@ -96,6 +96,7 @@ class Chat(DestinationProvider, BrokerEvents):
             broker.account,
         )
         self.presence.retained_rooms = broker.retained_names
+        self.presence.is_memory_short = lambda: broker.budget.is_near
         self._broker = broker
         self.sender_lines: dict[Principal | None, bytes] = {}
         self._sessions: dict[Principal, PersonSession] = {}

@@ -15,6 +15,8 @@ from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.changes import PRESENCE, Changes, Known, Occupancy
 from rtchat.core.chat.people import Person
 from rtchat.core.chat.rooms import ROOMS, RoomNames
+from rtchat.core.flow.memory import Growing
+from rtchat.text import kept_bytes
 
 __all__ = ["PRESENCE", "Presence"]
 
@@ -23,8 +25,10 @@ _MAX_EMPTY_ROOMS = 50
 
 _MAX_REMOVED = 5000
 """So many people whose grace time is over are removed in each second."""
+
 _PLACE_BYTES = 1024
-"""What the presence of a person at a place takes, without the name of the place."""
+"""What the presence of a person at a place takes, without the name of the place, of which there
+are two copies: as text, and in JSON."""
 
 _SERVER = ""  # stands for the server in the places of a person: each session counts there
 
@@ -42,9 +46,12 @@ class Presence:
         new_topic: Creates a topic of a name, with the largest backlog in bytes of subscriptions
             that are served one by one.
         forget: Called with a person that is not connected any more.
-        account: Called with each change in the number of bytes that places take.
+        account: Called with each change in the number of bytes that places take, and with this
+            object.
 
     Attributes:
+        bytes: How many bytes the places take.
+        is_memory_short: Returns whether nothing is kept for people who have gone.
         retained_rooms: Returns destinations that are listed (if they are rooms) even when they
             are empty.
     """
@@ -66,8 +73,12 @@ class Presence:
         "_rooms",
         "_unpublished",
         "_write_json",
+        "bytes",
+        "is_memory_short",
         "retained_rooms",
     )
+
+    is_emptied = False  # people come and stay; nothing takes them out
 
     def __init__(
         self,
@@ -77,9 +88,10 @@ class Presence:
         new_id: Callable[[], str],
         new_topic: MakeTopic,
         forget: Callable[[Person], None],
-        account: Callable[[int], None],
+        account: Callable[[int, Growing], None],
     ) -> None:
         self.retained_rooms: Callable[[], Iterable[str]] = tuple
+        self.is_memory_short: Callable[[], bool] = bool
         self._room_names = rooms
         self._grace_s = grace_s
         self._write_json = write_json
@@ -87,6 +99,7 @@ class Presence:
         self._new_topic = new_topic
         self._forget = forget
         self._account = account
+        self.bytes = 0
         self._occupancies: dict[str, Occupancy] = {}
         self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
         self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
@@ -139,7 +152,7 @@ class Presence:
         person.places[destination] -= 1
         if person.places[destination]:
             return
-        if now is None or not self._grace_s:
+        if now is None or not self._grace_s or self.is_memory_short():
             self._remove_from(person, destination)
         else:
             person.leaving[destination] = now + self._grace_s
@@ -248,12 +261,12 @@ class Presence:
             del person.leaving[destination], self._leaving[person, destination]
             return False
         if count == 0:
-            self._account(_PLACE_BYTES + len(destination))
+            self._count(self._size_of(destination))
         return count == 0
 
     def _remove_from(self, person: Person, destination: str) -> None:
         del person.places[destination]
-        self._account(-_PLACE_BYTES - len(destination))
+        self._count(-self._size_of(destination))
         if person.leaving.pop(destination, None) is not None:
             del self._leaving[person, destination]
         if destination == _SERVER:
@@ -264,6 +277,16 @@ class Presence:
         self._room_changed(occupancy)
         self._changes.note(occupancy, person.id, Known(person.json, person.nick))
         self._remove_if_unused(occupancy)
+
+    def _size_of(self, destination: str) -> int:
+        """Return what the presence of a person at a destination takes."""
+        if destination == _SERVER:
+            return _PLACE_BYTES
+        return _PLACE_BYTES + kept_bytes(destination) + len(self._occupancy(destination).json)
+
+    def _count(self, change: int) -> None:
+        self.bytes += change
+        self._account(change, self)
 
     def _occupancy(self, destination: str) -> Occupancy:
         occupancy = self._occupancies.get(destination)
