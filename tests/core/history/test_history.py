@@ -153,6 +153,26 @@ def test_a_subscription_comes_after_what_its_session_has_sent(server: Keeper) ->
     assert message.body == b"mine, too"
 
 
+def test_a_message_that_is_too_fast_waits_for_its_time_and_not_for_the_file(server: Keeper) -> None:
+    open_chat(server.broker, ChatPolicy(messages_per_second=1.0, burst=2), JSON)
+    client = server.client()
+    client.say("SEND", "1", destination=CHAT)
+    client.say("SUBSCRIBE", id="0", destination=CHAT)
+    assert client.is_waiting, "for the file"
+    server.settle()
+    client.send(
+        frame_bytes("SEND", b"2", destination=CHAT) + frame_bytes("SEND", b"3", destination=CHAT)
+    )
+    assert client.line.delays_s, "it is too fast"
+    server.settle()
+    assert client.bodies() == ["2"]
+    server.advance(client.line.delays_s[0])
+    client.session.resume()
+    server.end_turn()
+    server.settle()
+    assert client.bodies() == ["3"]
+
+
 def test_an_unsubscribe_comes_after_what_its_session_has_sent(server: Keeper) -> None:
     client = server.client()
     client.subscribe(CHAT)
