@@ -256,7 +256,7 @@ class _Port(Service):
         self._port = port
         address = port.getHost()
         if isinstance(address, UNIXAddress) and self._owner != (-1, -1):
-            os.chown(os.fsdecode(address.name or b""), *self._owner)
+            _give_away(address, self._owner)
         set_up_port(port, is_http=self._listener.is_http)
         if not self._listener.is_http:
             self._access.add_stomp_port(address)
@@ -333,6 +333,14 @@ def _with_mode(endpoint: str) -> str:
     in_order = [word for word in words if not re.match(r"\w+=", word)]
     has_mode = len(in_order) + any(word.startswith("address=") for word in words) > 1
     return endpoint if has_mode else f"{endpoint}:mode={_UNIX_MODE}"
+
+
+def _give_away(address: UNIXAddress, owner: tuple[int, int]) -> None:
+    """Give a Unix socket to the user and group that the process will become."""
+    path = os.fsdecode(address.name or b"")
+    if path and not path.startswith("\0"):  # an abstract one has no owner
+        # Should others write to its folder, a link may have taken its place.
+        os.lchown(path, *owner)
 
 
 def _behind_proxies(

@@ -211,13 +211,26 @@ def test_a_unix_socket_without_a_mode_is_for_user_and_group(
 def test_a_unix_socket_belongs_to_the_user_that_the_server_becomes(
     in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Not chown(), which follows links: one may have taken the place of the socket.
     owners: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.append((path, uid, gid)))
+    monkeypatch.setattr(os, "lchown", lambda path, uid, gid: owners.append((path, uid, gid)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     nobody = pwd.getpwnam("nobody")
     text = "[listen]\nhttp = unix:a\nhttp://127.0.0.1:1\n[global]\nuser = nobody\n"
     in_memory.make(text).service.privilegedStartService()
     assert owners == [("a", nobody.pw_uid, nobody.pw_gid)]
+
+
+def test_an_abstract_unix_socket_belongs_to_no_user(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    reactor, listen = in_memory.reactor, in_memory.reactor.listenUNIX
+    # systemd may hand one over.
+    monkeypatch.setattr(reactor, "listenUNIX", lambda path, *rest, **more: listen("\0a", *rest))
+    text = "[listen]\nhttp = unix:a\n[global]\nuser = nobody\n"
+    in_memory.make(text).service.privilegedStartService()
+    assert [path for path, *_ in reactor.unixServers] == ["\0a"]
 
 
 def test_a_port_with_a_certificate_of_its_own_is_watched_like_others(
