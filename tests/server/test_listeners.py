@@ -195,6 +195,8 @@ def test_each_port_gets_the_factory_of_its_kind(in_memory: InMemory) -> None:
         ("unix:address=a", 0o660),
         ("unix:a:lockfile=0", 0o660),
         ("unix:a\\:b", 0o660),
+        ("haproxy:unix:a", 0o660),
+        ("haproxy:unix:a:mode=600", 0o600),
         ("unix:a:mode=666", 0o666),
         ("unix:mode=600:address=a", 0o600),
         ("unix:a:600", 0o600),
@@ -221,16 +223,16 @@ def test_a_unix_socket_belongs_to_the_user_that_the_server_becomes(
     assert owners == [("a", nobody.pw_uid, nobody.pw_gid)]
 
 
-def test_an_abstract_unix_socket_belongs_to_no_user(
+def test_a_socket_that_the_system_has_made_keeps_its_owner(
     in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    reactor, listen = in_memory.reactor, in_memory.reactor.listenUNIX
-    # systemd may hand one over.
-    monkeypatch.setattr(reactor, "listenUNIX", lambda path, *rest, **more: listen("\0a", *rest))
-    text = "[listen]\nhttp = unix:a\n[global]\nuser = nobody\n"
+    reactor = in_memory.reactor
+    # It was opened by systemd, say: it may be at no path, or for a group of the unit.
+    monkeypatch.setattr(reactor, "listenTCP", lambda *_, **__: reactor.listenUNIX("\0a", None))
+    text = "[listen]\nhttp = tcp:1\n[global]\nuser = nobody\n"
     in_memory.make(text).service.privilegedStartService()
-    assert [path for path, *_ in reactor.unixServers] == ["\0a"]
+    assert len(reactor.unixServers) == 1
 
 
 def test_a_port_with_a_certificate_of_its_own_is_watched_like_others(
