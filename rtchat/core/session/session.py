@@ -118,6 +118,7 @@ class Session(TokenTaker):
         self._acts = _COMMANDS[State.NEW]
         self.message_rate: Rate | None = None
         self.subscription_rate: Rate | None = None
+        self.tokens = 0
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0

@@ -786,7 +786,7 @@ def test_ten_thousand_messages_come_page_by_page(tmp_path: Path) -> None:
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
     server = server.stop()
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
-    assert server.history._pages.bytes < 400_000
+    assert server.history._reader.pages.bytes < 400_000
 
 
 # ---------------------------------------------------------------- with everything else
@@ -851,7 +851,7 @@ def test_headers_that_are_not_stored_count_while_they_are_held(server: Keeper) -
     publisher.say("SEND", "x", destination=CHAT, receipt="r" * 4000)
     assert server.broker.budget.used > 4000
     server.settle()
-    assert server.history._pages.bytes > 4000
+    assert server.history._reader.pages.bytes > 4000
     stream = server.history.known(CHAT)
     assert stream is not None
     assert stream.bytes < 1000
@@ -950,7 +950,7 @@ def test_a_subscription_s_receipt_comes_before_its_replay(
         publisher.publish(CHAT, text)
     server.settle()
     if not is_cached:
-        server.history._pages._pages.clear()
+        server.history._reader.pages._pages.clear()
     reader = server.client()
     reader.say("SUBSCRIBE", id="0", destination=CHAT, receipt="r", x_stream_offset=start, **headers)
     server.settle()
