@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rtchat.core.broker.encoder import Encoder
 from rtchat.core.broker.message import Message
+from rtchat.core.flow.framing import COMPRESSION
 from rtchat.core.flow.large_frame import LARGE_BYTES, LargeFrame, Piece
-from rtchat.core.flow.outbound import COMPRESSION, TURN_WORK, Cork, Framing
+from rtchat.core.flow.outbound import TURN_WORK, Cork, Framing
 
 __all__ = ["framed"]
 

@@ -10,13 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from rtchat.core.flow.framing import RAW, Framing
+from rtchat.core.flow.framing import RAW, Framing, wrap_large
 from rtchat.core.flow.large_frame import LARGE_BYTES, LargeFrame, Piece
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.turns import TURN_WORK, Turns
 
 __all__ = [
-    "COMPRESSION",
     "HIGH_WATER_BYTES",
     "NOT_WATCHED",
     "RAW",
@@ -27,9 +26,6 @@ __all__ = [
     "OutboundGroup",
     "PausedSource",
 ]
-
-COMPRESSION = 6
-"""To compress 64 bytes is one unit of work: 2 to the power of this."""
 
 _GROUP_WORK = 4
 """The work of encoding a message for one of several groups."""
@@ -275,20 +271,6 @@ class Cork:
         if self.batch is batch:
             self.batch = []
 
-    def wrap_large(self, framing: Framing, data: bytes) -> bytes:
-        """Return a large frame as a connection frames it; compressed if the turn has time for it.
-
-        Args:
-            framing: How the connection frames it.
-            data: The bytes of the frame.
-        """
-        cost = len(data) >> COMPRESSION
-        header = framing.header_of([data], may_compress=self.work + cost <= TURN_WORK)
-        if header is not None:
-            return header + data
-        self.work += cost
-        return framing.wrap(data)
-
     def _divide(self) -> None:
         self.indivisible_bytes = 0
 
@@ -413,10 +395,12 @@ class Outbound(ABC):
 
     def send(self, data: bytes) -> None:
         """Gather the bytes of one STOMP frame; they are sent at the end of the turn."""
-        cork, framing = self.cork, self.framing
-        if framing is not RAW:
-            is_large = len(data) >= LARGE_BYTES
-            data = cork.wrap_large(framing, data) if is_large else framing.wrap(data)
+        cork = self.cork
+        if self.framing is not RAW:
+            if len(data) >= LARGE_BYTES:
+                data = wrap_large(self.framing, data, cork)
+            else:
+                data = self.framing.wrap(data)
         if cork.gathering is not None or cork.unserved:
             cork.settle()
         self.pending.append(data)
