@@ -82,7 +82,7 @@ def test_a_file_without_an_extension_is_no_page(mounted: GuardedServer) -> None:
     ids=["empty binary", "empty text", "pong", "ping", "long pong"],
 )
 def test_a_flood_of_messages_that_say_nothing(server: GuardedServer, frame: bytes) -> None:
-    with attack(server, NO_END, holds=16 * MIB) as scene:
+    with attack(server, "more than 100 pings, pongs or empty messages", holds=16 * MIB) as scene:
         eve = scene.websocket()
         before_s = server.processor_s()
         eve.pour(frame * (times(4, 40) * MIB // len(frame)), times(3, 10))
@@ -92,7 +92,7 @@ def test_a_flood_of_messages_that_say_nothing(server: GuardedServer, frame: byte
 
 def test_a_flood_of_fragments(server: GuardedServer) -> None:
     begin = ws_frame(BINARY, b"", is_final=False)
-    with attack(server, NO_END, holds=16 * MIB) as scene:
+    with attack(server, "more than 100 pings, pongs or empty messages", holds=16 * MIB) as scene:
         eve = scene.websocket()
         before_s = server.processor_s()
         eve.pour(begin + ws_frame(0, b"", is_final=False) * (times(4, 40) * MIB // 6), 3)

@@ -16,6 +16,7 @@ from rtchat.core.chat.changes import PRESENCE, Changes, Known, Occupancy
 from rtchat.core.chat.people import Person
 from rtchat.core.chat.rooms import ROOMS, RoomNames
 from rtchat.core.flow.memory import Growing
+from rtchat.core.flow.outbound import TURN_WORK, Cork
 from rtchat.text import kept_bytes
 
 __all__ = ["PRESENCE", "Presence"]
@@ -23,8 +24,7 @@ __all__ = ["PRESENCE", "Presence"]
 _MAX_EMPTY_ROOMS = 50
 """One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
 
-_MAX_REMOVED = 5000
-"""So many people whose grace time is over are removed in each second."""
+_REMOVAL_WORK = 10
 
 _PLACE_BYTES = 1024
 """What the presence of a person at a place takes, without the name of the place, of which there
@@ -48,6 +48,7 @@ class Presence:
         forget: Called with a person that is not connected any more.
         account: Called with each change in the number of bytes that places take, and with this
             object.
+        cork: The cork of the server, for the time, and for what a turn has no time for.
 
     Attributes:
         bytes: How many bytes the places take.
@@ -60,6 +61,7 @@ class Presence:
         "_account",
         "_changed",
         "_changes",
+        "_cork",
         "_forget",
         "_grace_s",
         "_is_publishing",
@@ -89,6 +91,7 @@ class Presence:
         new_topic: MakeTopic,
         forget: Callable[[Person], None],
         account: Callable[[int, Growing], None],
+        cork: Cork,
     ) -> None:
         self.retained_rooms: Callable[[], Iterable[str]] = tuple
         self.is_memory_short: Callable[[], bool] = bool
@@ -104,7 +107,8 @@ class Presence:
         self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
         self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
         self._is_publishing = False
-        self._changes = Changes(write_json, self._message, self._publish_in_order)
+        self._cork = cork
+        self._changes = Changes(write_json, self._message, self._publish_in_order, cork)
         # The room list
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
@@ -191,19 +195,28 @@ class Presence:
             if self._rooms is not None:
                 self._changed.setdefault(destination, False)
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Remove people whose grace time is over; publish what was gathered, and the room list.
 
         Call it every second.
         """
-        for _ in range(min(_MAX_REMOVED, len(self._leaving))):
-            # Publishing may disconnect a client, and that removes people, too.
-            first = next(iter(self._leaving), None)
-            if first is None or first[0].leaving[first[1]] > now:
-                break
-            self._remove_from(*first)
+        self._end_grace_times()
         self._changes.tick()
         self._publish_rooms()
+
+    def _end_grace_times(self) -> None:
+        """Remove people whose grace time is over, or as many as the turn has time for."""
+        cork = self._cork
+        while self._leaving:
+            if cork.work >= TURN_WORK:
+                cork.put_off(self._end_grace_times)
+                return
+            # Publishing may disconnect a client, and that removes people, too.
+            person, destination = next(iter(self._leaving))
+            if person.leaving[destination] > cork.ticks:
+                return
+            self._remove_from(person, destination)
+            cork.work += _REMOVAL_WORK
 
     # Subscriptions
 

@@ -10,7 +10,6 @@ is going to be created, so it makes no difference how many are created at once.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing
 from itertools import islice
 
 from rtchat.core.history.eviction import EvictionOrder, by_messages, by_size
@@ -164,7 +163,7 @@ class Places:
         return islice(self._to_evict((), 0, len(self._streams)), _EVICTIONS_AT_ONCE)
 
     def _settle(self, stream: Stream) -> None:
-        """Give a stream that was created its place in the order."""
+        """Put a stream that was created in its place in the order."""
         stream.is_new = False
         self.count += 1
         self.changed(stream)
@@ -176,21 +175,23 @@ class Places:
         on_their_way = 0
         for owner in sorted(self._large, key=lambda one: -len(one.streams)):
             own = owner.streams
-            with closing(owner.by_messages.each(own, (), len(own), is_patient=False)) as order:
-                while self.excess + more > 0 and len(own) > self._max_places:
-                    stream = next(order, None)
-                    if stream is None:
-                        break
-                    yield stream
-            on_their_way += max(0, len(own) - self._max_places)
-        # Those cannot go yet, but will. No other has to go in their stead.
-        streams = self._streams.values()
-        with closing(self._by_messages.each(streams, needed, passing_over)) as order:
-            while self.excess + more > on_their_way:
+            order = owner.by_messages.each(own, (), len(own), is_patient=False)
+            while self.excess + more > 0 and len(own) > self._max_places:
                 stream = next(order, None)
                 if stream is None:
                     break
                 yield stream
+            order.close()
+            on_their_way += max(0, len(own) - self._max_places)
+        # Those cannot go yet, but will. No other has to go in their stead.
+        streams = self._streams.values()
+        order = self._by_messages.each(streams, needed, passing_over)
+        while self.excess + more > on_their_way:
+            stream = next(order, None)
+            if stream is None:
+                break
+            yield stream
+        order.close()
 
     def to_cut(self) -> Iterator[Stream]:
         """Yield the streams that lose their oldest messages; :meth:`changed` has to follow each."""

@@ -153,6 +153,26 @@ def test_a_subscription_comes_after_what_its_session_has_sent(server: Keeper) ->
     assert message.body == b"mine, too"
 
 
+def test_a_message_that_is_too_fast_waits_for_its_time_and_not_for_the_file(server: Keeper) -> None:
+    open_chat(server.broker, ChatPolicy(messages_per_second=1.0, burst=2), JSON)
+    client = server.client()
+    client.say("SEND", "1", destination=CHAT)
+    client.say("SUBSCRIBE", id="0", destination=CHAT)
+    assert client.is_waiting, "for the file"
+    server.settle()
+    client.send(
+        frame_bytes("SEND", b"2", destination=CHAT) + frame_bytes("SEND", b"3", destination=CHAT)
+    )
+    assert client.line.delays_s, "it is too fast"
+    server.settle()
+    assert client.bodies() == ["2"]
+    server.advance(client.line.delays_s[0])
+    client.session.resume()
+    server.end_turn()
+    server.settle()
+    assert client.bodies() == ["3"]
+
+
 def test_an_unsubscribe_comes_after_what_its_session_has_sent(server: Keeper) -> None:
     client = server.client()
     client.subscribe(CHAT)
@@ -766,7 +786,7 @@ def test_ten_thousand_messages_come_page_by_page(tmp_path: Path) -> None:
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
     server = server.stop()
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
-    assert server.history._pages.bytes < 400_000
+    assert server.history._reader.pages.bytes < 400_000
 
 
 # ---------------------------------------------------------------- with everything else
@@ -831,7 +851,7 @@ def test_headers_that_are_not_stored_count_while_they_are_held(server: Keeper) -
     publisher.say("SEND", "x", destination=CHAT, receipt="r" * 4000)
     assert server.broker.budget.used > 4000
     server.settle()
-    assert server.history._pages.bytes > 4000
+    assert server.history._reader.pages.bytes > 4000
     stream = server.history.known(CHAT)
     assert stream is not None
     assert stream.bytes < 1000
@@ -930,7 +950,7 @@ def test_a_subscription_s_receipt_comes_before_its_replay(
         publisher.publish(CHAT, text)
     server.settle()
     if not is_cached:
-        server.history._pages._pages.clear()
+        server.history._reader.pages._pages.clear()
     reader = server.client()
     reader.say("SUBSCRIBE", id="0", destination=CHAT, receipt="r", x_stream_offset=start, **headers)
     server.settle()
