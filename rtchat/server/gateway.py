@@ -70,7 +70,7 @@ class GatewaySettings:
     )
     max_per_source: int = key(
         "[proxy] connections.per_source",
-        0,
+        256,
         unit="connections",
         low=1,
         high=1_000_000,

@@ -87,8 +87,7 @@ def test_all_sessions_together_have_a_limit(serve: Serve) -> None:
 # ---------------------------------------------------------------- destinations
 
 
-def test_a_session_makes_so_many_queues(serve: Serve) -> None:
-    server = serve()
+def test_a_session_makes_so_many_queues(server: GuardedServer) -> None:
     with attack(server, "more than 10000 queues created", holds=64 * MIB) as scene:
         eve = scene.stranger()
         burst = [message_bytes(f"/queue/{number}", b"x") for number in range(40_000)]
@@ -97,8 +96,7 @@ def test_a_session_makes_so_many_queues(serve: Serve) -> None:
         scene.ended(eve, "queues")
 
 
-def test_a_queue_has_so_many_consumers(serve: Serve) -> None:
-    server = serve()
+def test_a_queue_has_so_many_consumers(server: GuardedServer) -> None:
     with attack(server, "more than 1000 consumers of a queue", holds=64 * MIB) as scene:
         eve, count = scene.stranger(), 0
         for _ in range(times(12, 40)):
@@ -167,8 +165,9 @@ def test_a_rate_holds_over_reconnects(serve: Serve) -> None:
         eve.pour(scene.message(b"x") * 20, 1)
         eve.pour(frame_bytes("DISCONNECT"), 0.2)
     came = 0
+    until_s = time.monotonic() + times(2, 60)  # of what was sent, the most has to wait for longer
     with suppress(AssertionError):
-        while True:
+        while time.monotonic() < until_s:
             listener.frame(0.5)
             came += 1
     passed_s = time.monotonic() - begun_s
@@ -177,8 +176,7 @@ def test_a_rate_holds_over_reconnects(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("watchers", [times(20, 100)])
-def test_joining_and_leaving_has_a_rate(serve: Serve, watchers: int) -> None:
-    server = serve()
+def test_joining_and_leaving_has_a_rate(server: GuardedServer, watchers: int) -> None:
     with attack(server, NO_END, holds=64 * MIB) as scene:
         watching: list[Wire] = []
         for number in range(watchers):
