@@ -57,7 +57,6 @@ class Subscriptions:
         "_by_key",
         "_by_number",
         "_holding",
-        "_is_indexed",
         "_last_number",
         "_limits",
         "_message_ids",
@@ -92,7 +91,6 @@ class Subscriptions:
         self._acknowledging = 0  # how many subscriptions have to acknowledge
         self._past: PastSubscriptions | None = None  # None before the first use
         self._message_ids: MessageIds | None = None  # likewise
-        self._is_indexed = False  # whether it has the deliveries of all subscriptions
         self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
         self.selector_steps = 0
@@ -361,7 +359,7 @@ class Subscriptions:
             self._holding,
         )
         subscription.cost_bytes = cost
-        if self._is_indexed:
+        if self._message_ids is not None and self._message_ids.is_used:
             subscription.message_ids = self._message_ids
         return subscription
 
@@ -379,10 +377,7 @@ class Subscriptions:
     def _index(self) -> MessageIds:
         """Return the index of all deliveries by the ids of their messages."""
         message_ids = self._opened_message_ids()
-        if not self._is_indexed:
-            self._is_indexed = True
-            for subscription in self._by_number.values():
-                message_ids.attach(subscription)
+        message_ids.attach_all()
         return message_ids
 
     def _opened_message_ids(self) -> MessageIds:
