@@ -281,6 +281,7 @@ class Subscriptions:
 
         Raises:
             KeyError: The session has had no such delivery.
+            TurnOver: The turn has no time to look for the message's id.
         """
         rest, _, place = ack_id.rpartition("@")
         message_id, _, session_id = rest.rpartition("@")
@@ -377,12 +378,16 @@ class Subscriptions:
 
     def _index(self) -> MessageIds:
         """Return the index of all deliveries by the ids of their messages."""
-        if self._message_ids is None:
-            self._message_ids = MessageIds(self._by_number)
+        message_ids = self._opened_message_ids()
         if not self._is_indexed:
             self._is_indexed = True
             for subscription in self._by_number.values():
-                self._message_ids.attach(subscription)
+                message_ids.attach(subscription)
+        return message_ids
+
+    def _opened_message_ids(self) -> MessageIds:
+        if self._message_ids is None:
+            self._message_ids = MessageIds(self._by_number, self._holding, self._broker.cork)
         return self._message_ids
 
     def _remove(self, key: str) -> Subscription | None:
@@ -423,14 +428,13 @@ class Subscriptions:
         self._acknowledging -= subscription.options.ack is not AckMode.AUTO
         self._holding.add(-subscription.cost_bytes)
         if not subscription.gives_back:
-            subscription.hold(-subscription.pending)
+            subscription.hold(-subscription.pending - subscription.reserved)
+            subscription.holding = None  # what a transaction settles later was counted just now
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
-        if self.version is Version.V12 and subscription.pending:
-            if self._message_ids is None:
-                self._message_ids = MessageIds(self._by_number)
-            self._message_ids.attach(subscription)
         del self._by_number[subscription.number]
+        if self.version is Version.V12 and subscription.pending:
+            self._opened_message_ids().attach(subscription)
 
     def _key_of(self, destination: str) -> str | None:
         """Return the key of the oldest subscription to a destination, which has an id; or None."""
