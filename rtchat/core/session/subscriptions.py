@@ -22,6 +22,7 @@ from rtchat.core.session.costs import charge
 from rtchat.core.session.headers import required, subscribe_options
 from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
+from rtchat.core.session.quota import Quota
 from rtchat.core.session.temp_queues import TEMP_QUEUE, TempQueues
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
@@ -46,7 +47,7 @@ class Subscriptions:
         refuse: Ends the session with an error because a subscription cannot continue.
 
     Attributes:
-        selector_steps: How many steps the selectors of the open subscriptions take for a message.
+        quota: What the open subscriptions cost others.
         version: The client's version; set it before the first subscription.
     """
 
@@ -66,7 +67,7 @@ class Subscriptions:
         "_principal",
         "_refuse",
         "_temp_queues",
-        "selector_steps",
+        "quota",
         "version",
     )
 
@@ -95,7 +96,7 @@ class Subscriptions:
         self._is_indexed = False  # whether it has the deliveries of all subscriptions
         self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
-        self.selector_steps = 0
+        self.quota = Quota(limits, broker.shares, principal)
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -185,7 +186,7 @@ class Subscriptions:
 
         Raises:
             ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
-            LimitExceeded: The session has too many subscriptions, or too much in selectors.
+            LimitExceeded: The session has too many subscriptions, or they cost others too much.
         """
         key = self._key(subscription_id, destination)
         if key in self._by_key or self._temp_queues.has_key(key):
@@ -237,8 +238,7 @@ class Subscriptions:
             if subscription is not None:
                 self._holding.add(-subscription.cost_bytes)
         if subscription is not None:
-            selector = subscription.options.selector
-            self.selector_steps -= 0 if selector is None else selector.steps
+            self.quota.give_back(subscription.destination, subscription.options)
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
@@ -256,6 +256,7 @@ class Subscriptions:
         self._by_number.clear()
         self._by_destination.clear()
         self._temp_queues.close_all()
+        self.quota.give_all_back()
         self._broker.detach(ended)
         if self._past is not None:
             ended += self._past.holding.values()
@@ -340,8 +341,7 @@ class Subscriptions:
                     f"more than {limit} subscriptions",
                     "The limit is subscription.max_count of the server, for one session.",
                 )
-        if options.selector is not None:
-            self._count_steps(options.selector.steps)
+        self.quota.take(destination, options)
         cost = charge(self._holding, self._limits, subscription_id, destination, options)
         self._last_number += 1
         broker, version = self._broker, self.version
@@ -363,17 +363,6 @@ class Subscriptions:
         if self._is_indexed:
             subscription.message_ids = self._message_ids
         return subscription
-
-    def _count_steps(self, steps: int) -> None:
-        """Count the steps of a new subscription's selector."""
-        limit = self._limits.max_selector_steps
-        if self.selector_steps + steps > limit:
-            raise LimitExceeded(
-                f"selectors over the limit of {limit} steps",
-                f"This one takes {steps} steps for a message, the open ones {self.selector_steps}. "
-                "The limit is selector.max_steps of the server, for one session.",
-            )
-        self.selector_steps += steps
 
     def _index(self) -> MessageIds:
         """Return the index of all deliveries by the ids of their messages."""

@@ -13,6 +13,7 @@ import pytest
 from support.calls import calls
 from support.core import Client, Server, clean_server, errors
 from support.stomp import frame_bytes
+from support.work import each_turn
 
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
@@ -41,22 +42,6 @@ def frames(*many: tuple[str, dict[str, str]]) -> bytes:
 def growth(measure: Callable[[int], int], few: int = 50, many: int = 1000) -> float:
     """Return how many times as many calls there are with many as with few."""
     return measure(many) / measure(few)
-
-
-def each_turn(server: Server) -> list[int]:
-    """Return a list that gets the work of each turn."""
-    cork = server.broker.cork
-    work: list[int] = []
-
-    class Noting(type(cork)):  # type: ignore[misc]
-        def __exit__(self, *_: object) -> None:
-            super().__exit__()
-            work.append(self.work)
-
-        __slots__ = ()
-
-    cork.__class__ = Noting
-    return work
 
 
 # ---------------------------------------------------------------- selectors
