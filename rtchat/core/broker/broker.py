@@ -161,7 +161,9 @@ class Broker:
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.router.max_names = self.limits.max_names
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
-        self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
+        self.statistics = Statistics(
+            self.router, self.queues, self.reply_queues, self.browsers, self.cork
+        )
         self.congestion = Congestion(
             self.waiting, self.cork, self.limits.min_topic_rate, self.events.unusual
         )

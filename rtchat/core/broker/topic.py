@@ -66,6 +66,10 @@ class Topic:
         cork: The cork of the server.
         new_consumer: Creates the topic consumer of a subscription.
         parts: The topics whose delivery is not complete.
+
+    Attributes:
+        longest_run: How many messages a run may have; 0 unless all subscriptions are in few groups
+            without a selector.
     """
 
     __slots__ = (
@@ -79,6 +83,7 @@ class Topic:
         "_progress",
         "_selecting",
         "_selector_work",
+        "longest_run",
         "name",
     )
 
@@ -100,6 +105,7 @@ class Topic:
         self._count = 0
         self._parts = parts
         self._progress: _Progress | None = None
+        self.longest_run = TURN_WORK
 
     def __len__(self) -> int:
         return self._count
@@ -112,68 +118,60 @@ class Topic:
     def add(self, subscription: Subscription) -> None:
         """Add a subscription; it gets what is published from now on."""
         self._count += 1
-        if not subscription.is_plain:
-            subscription.source = self._new_consumer(subscription)
-        if self._progress is None:
-            self._join(subscription)
-        else:
+        if self._progress is not None:
             self._progress.joining[subscription] = None
             self._progress.items.append((subscription, None))
-
-    def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription."""
-        self._count -= 1
-        consumer = self._consumers.pop(subscription, None)
-        if self._progress is not None and subscription in self._progress.joining:
-            del self._progress.joining[subscription]
-            if isinstance(subscription.source, TopicConsumer):
-                subscription.source.close()
-        elif consumer is not None:
-            consumer.close()
-            self._note_size(subscription, -1)
-        else:
-            key = _key_of(subscription)
-            group = self._groups[key]
-            group.remove(subscription.outbound)
-            if not group.members:
-                del self._groups[key]
-                self._note_size(subscription, -1)
-
-    def _join(self, subscription: Subscription) -> None:
-        if isinstance(subscription.source, TopicConsumer):
-            self._consumers[subscription] = subscription.source
-            self._note_size(subscription, 1)
+            return
+        if not subscription.is_plain:
+            consumer = self._new_consumer(subscription)
+            subscription.source = consumer
+            self._consumers[subscription] = consumer
+            self._changed(subscription, 1)
             return
         key = _key_of(subscription)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(self._cork, subscription)
-            self._note_size(subscription, 1)
+            self._changed(subscription, 1)
         group.add(subscription.outbound)
 
-    def _note_size(self, subscription: Subscription, change: int) -> None:
-        """Note that there is a group or consumer more, or one less."""
-        selector = subscription.options.selector
-        if selector is not None:
-            self._selecting += change
-            self._selector_work += change * selector.work
-        self._is_large = self._has_much_to_do()
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a subscription."""
+        self._count -= 1
+        consumer = self._consumers.pop(subscription, None)
+        if consumer is not None:
+            self._changed(subscription, -1)
+            consumer.close()
+            return
+        if self._progress is not None and subscription in self._progress.joining:
+            del self._progress.joining[subscription]
+            return
+        key = _key_of(subscription)
+        group = self._groups[key]
+        group.remove(subscription.outbound)
+        if not group.members:
+            del self._groups[key]
+            self._changed(subscription, -1)
 
-    def _has_much_to_do(self) -> bool:
-        return (
+    def _changed(self, subscription: Subscription | None = None, more: int = 0) -> None:
+        """Look how messages are delivered, because a group or consumer came or went.
+
+        Args:
+            subscription: The subscription that it has or had, if one came or went.
+            more: 1 or -1.
+        """
+        selector = None if subscription is None else subscription.options.selector
+        if selector is not None:
+            self._selecting += more
+            self._selector_work += more * selector.work
+        self._is_large = (
             len(self._groups) > _FEW
             or len(self._consumers) > _FEW_CONSUMERS
             or self._selector_work > _SELECTING_WORK
             or self._progress is not None
         )
-
-    @property
-    def longest_run(self) -> int:
-        """How many messages a run may have; 0 unless all subscriptions are in few groups
-        without a selector."""
-        if self._consumers or self._selecting or self._is_large:
-            return 0
-        return TURN_WORK // (1 + len(self._groups))
+        is_plain = not (self._consumers or self._selecting or self._is_large)
+        self.longest_run = TURN_WORK // (1 + len(self._groups)) if is_plain else 0
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
         """Deliver several messages with the same head; :attr:`longest_run` allows them.
@@ -184,8 +182,9 @@ class Topic:
             frame: The SEND of the first message, with the ``content-length`` of all of them.
             bodies: The bodies of the messages.
         """
-        self._cork.work += len(bodies) * len(self._groups)
+        work = len(bodies)
         for group in self._groups.values():
+            self._cork.work += work
             around = group.encoder.around(Message("", self.name, frame), stem)
             if around is None:
                 for number, body in enumerate(bodies, first):
@@ -245,7 +244,7 @@ class Topic:
         for _ in steps:
             self._progress = _Progress(steps)
             self._put_behind(self._progress, None, message)
-            self._is_large = True
+            self._changed()
             self._parts.begin(self)
             self._cork.put_off(self._go_on)
             return
@@ -327,7 +326,7 @@ class Topic:
                 cork.put_off(self._go_on)
             else:
                 self._progress = None
-                self._is_large = self._has_much_to_do()
+                self._changed()
                 self._parts.end(self)
 
     def _begin(
@@ -341,7 +340,11 @@ class Topic:
             self._deliver_to(subscription, message)
         elif subscription in progress.joining:
             del progress.joining[subscription]
-            self._join(subscription)
+            self._progress = None  # so it is not put behind the others again
+            self._count -= 1
+            self.add(subscription)
+            self._progress = progress
+            self._changed()
         return iter(())
 
 

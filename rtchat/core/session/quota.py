@@ -1,4 +1,4 @@
-"""What the subscriptions of a session cost others, within limits."""
+"""What the selectors and patterns of a session cost others, within limits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rtchat.core.broker.subscription import SubscribeOptions
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
 
-__all__ = ["Quota"]
+__all__ = ["Quota", "count_less", "too_many", "too_many_of_destination"]
 
 _PATTERN_STEPS = 16
 """What a pattern takes beside its words: each name that it matches is delivered to one more."""
 
 
 class Quota:
-    """Counts what each message costs more because of the open subscriptions of a session.
+    """Counts what each message costs more because of a session's selectors and patterns.
 
     Args:
         limits: The limits of the session.
@@ -29,7 +29,6 @@ class Quota:
     """
 
     __slots__ = (
-        "_counts",
         "_key",
         "_limits",
         "_pattern_steps",
@@ -42,7 +41,6 @@ class Quota:
         self._limits = limits
         self._shares = shares
         self._principal = principal
-        self._counts: dict[str, int] = {}
         self._key = ""
         self._pattern_steps = 0
         self.selector_steps = 0
@@ -53,13 +51,6 @@ class Quota:
         Raises:
             LimitExceeded: It is over a limit.
         """
-        count, limit = self._counts.get(destination, 0), self._limits.max_of_destination
-        if count >= limit:
-            raise LimitExceeded(
-                f"more than {limit} subscriptions of one destination",
-                "The limit is destination.max_subscriptions of the server, for one session. "
-                "One subscription is enough: the client can give each message to many readers.",
-            )
         selector, pattern = _steps_of(destination, options)
         limit = self._limits.max_selector_steps
         if selector and self.selector_steps + selector > limit:
@@ -76,13 +67,9 @@ class Quota:
             self._shares.add(self._key, selector, pattern)
             self.selector_steps += selector
             self._pattern_steps += pattern
-        self._counts[destination] = count + 1
 
     def give_back(self, destination: str, options: SubscribeOptions) -> None:
         """Count a subscription no more: it has ended."""
-        self._counts[destination] -= 1
-        if not self._counts[destination]:
-            del self._counts[destination]
         selector, pattern = _steps_of(destination, options)
         if selector or pattern:
             self._shares.remove(self._key, selector, pattern)
@@ -94,7 +81,30 @@ class Quota:
         if self._key:
             self._shares.remove(self._key, self.selector_steps, self._pattern_steps)
             self.selector_steps = self._pattern_steps = 0
-        self._counts.clear()
+
+
+def count_less(counts: dict[str, int], name: str) -> None:
+    """Count one less of a name."""
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
+
+
+def too_many(limits: Limits) -> LimitExceeded:
+    """Return the error for too many subscriptions."""
+    return LimitExceeded(
+        f"more than {limits.max_subscriptions} subscriptions",
+        "The limit is subscription.max_count of the server, for one session.",
+    )
+
+
+def too_many_of_destination(limits: Limits) -> LimitExceeded:
+    """Return the error for too many subscriptions of one destination."""
+    return LimitExceeded(
+        f"more than {limits.max_of_destination} subscriptions of one destination",
+        "The limit is destination.max_subscriptions of the server, for one session. One "
+        "subscription is enough: the client can give each message to many readers.",
+    )
 
 
 def _steps_of(destination: str, options: SubscribeOptions) -> tuple[int, int]:

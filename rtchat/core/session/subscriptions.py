@@ -22,14 +22,16 @@ from rtchat.core.session.costs import charge
 from rtchat.core.session.headers import required, subscribe_options
 from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
-from rtchat.core.session.quota import Quota
+from rtchat.core.session.quota import Quota, count_less, too_many, too_many_of_destination
 from rtchat.core.session.temp_queues import TEMP_QUEUE, TempQueues
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import ProtocolError
 from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
+
+_WILD = frozenset("*#>")
 
 
 class Subscriptions:
@@ -47,7 +49,6 @@ class Subscriptions:
         refuse: Ends the session with an error because a subscription cannot continue.
 
     Attributes:
-        quota: What the open subscriptions cost others.
         version: The client's version; set it before the first subscription.
     """
 
@@ -57,6 +58,7 @@ class Subscriptions:
         "_by_destination",
         "_by_key",
         "_by_number",
+        "_counts",
         "_holding",
         "_is_indexed",
         "_last_number",
@@ -65,9 +67,9 @@ class Subscriptions:
         "_outbound",
         "_past",
         "_principal",
+        "_quota",
         "_refuse",
         "_temp_queues",
-        "quota",
         "version",
     )
 
@@ -96,7 +98,8 @@ class Subscriptions:
         self._is_indexed = False  # whether it has the deliveries of all subscriptions
         self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
-        self.quota = Quota(limits, broker.shares, principal)
+        self._counts: dict[str, int] = {}  # of open ones, by destination
+        self._quota: Quota | None = None  # None before the first selector or pattern
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -120,12 +123,10 @@ class Subscriptions:
     @property
     def congesting_bytes(self) -> int:
         """The number of bytes in the backlogs of topic consumers that drop no messages."""
-        sources = (subscription.source for subscription in self._by_key.values())
         return sum(
-            source.waiting_bytes
-            for source in sources
-            if isinstance(source, TopicConsumer)
-            and source.subscription.options.slow is SlowPolicy.CLOSE
+            one.source.waiting_bytes
+            for one in self._by_key.values()
+            if isinstance(one.source, TopicConsumer) and one.options.slow is SlowPolicy.CLOSE
         )
 
     def congestible_names(self) -> list[str]:
@@ -189,7 +190,7 @@ class Subscriptions:
             LimitExceeded: The session has too many subscriptions, or they cost others too much.
         """
         key = self._key(subscription_id, destination)
-        if key in self._by_key or self._temp_queues.has_key(key):
+        if key in self._by_key or key in self._temp_queues.names:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
@@ -226,7 +227,7 @@ class Subscriptions:
             ProtocolError: There was no such subscription.
         """
         key = wanted = self._key(subscription_id, destination)
-        if destination and key not in self._by_key and not self._temp_queues.has_key(key):
+        if destination and key not in self._by_key and key not in self._temp_queues.names:
             key = self._key_of(destination) or key
         past = self._opened_past()
         subscription = self._remove(key)
@@ -238,7 +239,9 @@ class Subscriptions:
             if subscription is not None:
                 self._holding.add(-subscription.cost_bytes)
         if subscription is not None:
-            self.quota.give_back(subscription.destination, subscription.options)
+            count_less(self._counts, subscription.destination)
+            if self._quota is not None:
+                self._quota.give_back(subscription.destination, subscription.options)
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
@@ -256,7 +259,8 @@ class Subscriptions:
         self._by_number.clear()
         self._by_destination.clear()
         self._temp_queues.close_all()
-        self.quota.give_all_back()
+        if self._quota is not None:
+            self._quota.give_all_back()
         self._broker.detach(ended)
         if self._past is not None:
             ended += self._past.holding.values()
@@ -333,15 +337,18 @@ class Subscriptions:
     def _new(
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
-        limit = self._limits.max_subscriptions
-        if len(self._by_number) + len(self._temp_queues) >= limit:
+        limits = self._limits
+        if len(self._by_number) + len(self._temp_queues.names) >= limits.max_subscriptions:
             self._forget_empty()
-            if len(self._by_number) + len(self._temp_queues) >= limit:
-                raise LimitExceeded(
-                    f"more than {limit} subscriptions",
-                    "The limit is subscription.max_count of the server, for one session.",
-                )
-        self.quota.take(destination, options)
+            if len(self._by_number) + len(self._temp_queues.names) >= limits.max_subscriptions:
+                raise too_many(limits)
+        count = self._counts.get(destination, 0)
+        if count >= limits.max_of_destination:
+            raise too_many_of_destination(limits)
+        if options.selector is not None or not _WILD.isdisjoint(destination):
+            self._quota = self._quota or Quota(limits, self._broker.shares, self._principal)
+            self._quota.take(destination, options)
+        self._counts[destination] = count + 1
         cost = charge(self._holding, self._limits, subscription_id, destination, options)
         self._last_number += 1
         broker, version = self._broker, self.version
