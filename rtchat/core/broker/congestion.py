@@ -61,8 +61,8 @@ class Congestion:
         unusual: See :class:`~rtchat.core.broker.events.Events`.
 
     Attributes:
-        active: Empty unless SENDs have to be looked at: it has the lagging subscribers, and the
-            destinations whose publishers are going on.
+        active: Empty unless SENDs have to be looked at: it has the lagging subscribers, the
+            destinations whose publishers are going on, and what else put itself in here.
         readers: The lagging subscribers, by session.
     """
 
@@ -92,7 +92,7 @@ class Congestion:
         self._to_review: dict[Lagging, None] = {}
         self._to_fill: dict[_Flow, None] = {}
         self._spare_bytes = 0  # what the first messages to topics may take until the next second
-        self.active: dict[Lagging | _Flow, None] = {}
+        self.active: dict[object, None] = {}
         self.readers: dict[object, Lagging] = {}
 
     # For publishers

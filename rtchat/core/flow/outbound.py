@@ -74,7 +74,6 @@ class Cork:
             it up to date.
         unserved: During a flush: members that have yet to receive ``batch``, with their
             ``pending`` lists.
-        work: The work that the turn has done so far. One unit is about a microsecond.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
             continue because there is capacity again.
     """

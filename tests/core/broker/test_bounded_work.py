@@ -13,6 +13,7 @@ import pytest
 from support.calls import calls
 from support.core import Client, Server, clean_server, each_turn, errors
 from support.stomp import frame_bytes
+from support.work import each_turn
 
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
@@ -319,7 +320,7 @@ def test_temporary_queues_are_found_without_a_look_at_all(version: Version) -> N
 def test_subscriptions_that_have_ended_are_not_looked_at_by_each_end() -> None:
     def measure(count: int) -> int:
         with a_server() as server:
-            client = server.client()
+            client = server.client(max_of_destination=1000)
             for number in range(count):
                 client.subscribe(Q, str(number), ack="client-individual", prefetch_count="1")
                 server.client().publish(Q, "x")
