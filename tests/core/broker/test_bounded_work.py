@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.calls import calls
-from support.core import Client, Server, clean_server, each_turn, errors
+from support.core import Client, Server, clean_server, errors
 from support.stomp import frame_bytes
 from support.work import each_turn
 
