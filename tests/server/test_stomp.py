@@ -188,7 +188,9 @@ def test_lost_dead_letters_are_a_line_a_minute(in_memory: InMemory, log: Log) ->
     in_memory.reactor.advance(60)
     in_memory.reactor.advance(60)
     heard("/queue/DLQ.b", 1, 7, 100)
-    words = " (7 messages, 100 bytes) is full: dead letters removed to make room, the oldest first: "
+    words = (
+        " (7 messages, 100 bytes) is full: dead letters removed to make room, the oldest first: "
+    )
     lines = [line for line in log.lines() if "dead letters removed" in line]
     assert [line.partition(". The limits")[0] for line in lines] == [
         f"/queue/DLQ.a\\n{words}2",

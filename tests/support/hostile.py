@@ -63,7 +63,7 @@ _BUSY = 0.1
 time: then its own time is what the round trips are judged by."""
 
 NO_END = "the server ends no connection"
-"""For attacks in which nobody is cut off: what they do is served, slowed down or refused."""
+"""For attacks after which no client is cut: what they do is served, slowed down or refused."""
 
 _END = re.compile(
     r"closed by the server|broken WebSocket|no answer to a WebSocket ping|: cut|: refused"
