@@ -5,7 +5,7 @@ Each command is a function of a session and a frame.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -64,6 +64,9 @@ class _Session(Publisher, Protocol):
     def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
         """Raise ``MustWait`` if a queue of the route is full."""
 
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
+
 
 def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
@@ -109,9 +112,9 @@ def commit(session: _Session, frame: Frame) -> None:
     name = required(frame, "transaction")
     actions = session.transactions.actions(name)
     relieved = relieved_by(actions)
-    for action in actions:
-        if isinstance(action, Publication):
-            session.wait_for_capacity(action.route, relieved)
+    routes = dict.fromkeys(one.route for one in actions if isinstance(one, Publication))
+    for route in routes:
+        session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
     session.broker.cork.work += len(actions) * _ACTION_WORK
@@ -126,6 +129,8 @@ def commit(session: _Session, frame: Frame) -> None:
     if must_wait:
         session.wait_for_storage(is_done=True)
     session.committing = None
+    if "receipt" in frame.headers:
+        session.wait_for_delivery(routes)
 
 
 def abort(session: _Session, frame: Frame) -> None:

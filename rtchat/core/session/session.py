@@ -7,7 +7,7 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
@@ -44,6 +44,8 @@ __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
+_NONE: list[str] = []
+
 _FRAME_WORK = 5
 """The work of a frame; see :mod:`rtchat.core.flow.turns`."""
 
@@ -78,6 +80,8 @@ class Session(TokenTaker):
         "_limits",
         "_outbound",
         "_transport",
+        "_unconfirmed",
+        "_undelivered",
         "_waits_for_storage",
         "broker",
         "committing",
@@ -122,6 +126,8 @@ class Session(TokenTaker):
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
+        self._unconfirmed: Frame | None = None  # its RECEIPT is due when the session goes on
+        self._undelivered: list[str] = _NONE  # what else it waits for, besides
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -155,8 +161,13 @@ class Session(TokenTaker):
 
         Call it in a turn, which may be another connection's.
         """
+        if self._unconfirmed is not None and self._waits_for_delivery():
+            return
         held, self._held = self._held, None
         self._hold_waiting(0)
+        if self._unconfirmed is not None:
+            confirmed, self._unconfirmed = self._unconfirmed, None
+            self.confirm(confirmed)
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
@@ -206,10 +217,12 @@ class Session(TokenTaker):
         except MustWait as wait:
             self._held = frame
             self._waits_for_storage = not wait.place
+            if wait.is_done:
+                self._held = DONE
             if wait.place:
                 self.broker.waiting.join(wait.place, self)
+                self._unconfirmed = frame if wait.is_done else None
             elif wait.is_done:
-                self._held = DONE
                 self.confirm(frame)
             self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
@@ -314,6 +327,8 @@ class Session(TokenTaker):
                 head.is_plain = True
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 self.wait_for_storage(is_done=True)
+            if "receipt" in headers:
+                self.wait_for_delivery([route])
             return
         self.transactions.check(transaction, len(route.targets))
         broker.publishing.check(route, frame, self)
@@ -351,6 +366,22 @@ class Session(TokenTaker):
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait(is_done=is_done)
+
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
+        if self.broker.parts.topics:
+            self._undelivered = self.broker.publishing.unfinished(routes)
+            if self._undelivered:
+                raise MustWait(self._undelivered.pop(), is_done=True)
+
+    def _waits_for_delivery(self) -> bool:
+        """Return whether the frame to confirm has to wait for another delivery in parts."""
+        while self._undelivered:
+            place = self._undelivered.pop()
+            if self.broker.parts.is_busy(place):
+                self.broker.waiting.join(place, self)
+                return True
+        return False
 
     # Called by the storage
 

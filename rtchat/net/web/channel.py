@@ -163,8 +163,10 @@ class UpgradableConnection(PipelinedConnection):
             self._log_end("broke off", f"during the TLS handshake ({reason.getErrorMessage()})")
         self._stop_head_timer()
         self.site.liveness.windows.forget(as_stream(self.transport))
-        super().connectionLost(reason)
-        self._leave_limiter()
+        try:
+            super().connectionLost(reason)
+        finally:  # a resource that is told of the end may fail
+            self._leave_limiter()
 
     def _head_timed_out(self) -> None:
         self._head_timer = None

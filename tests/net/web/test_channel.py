@@ -9,6 +9,7 @@ from support.logs import Logs, captured_logs
 from support.net import FakeBrowser, FakeSite, FakeSocket
 from twisted.internet.address import IPv4Address
 from twisted.protocols.policies import WrappingFactory
+from twisted.web.http import HTTPChannel
 
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
@@ -50,6 +51,20 @@ def test_a_place_is_free_when_a_connection_ends(site: FakeSite) -> None:
     assert site.site.limiter.count == 1
     assert site.browser().get("/health").status == 200
     assert site.site.limiter.count == 2
+
+
+def test_a_bug_at_the_end_of_a_connection_keeps_no_place(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(channel: HTTPChannel, reason: object) -> None:
+        raise ZeroDivisionError
+
+    browser = site.browser()
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPChannel, "connectionLost", fail)
+        with pytest.raises(ZeroDivisionError):
+            browser.socket.end()
+    assert site.site.limiter.count == 0
 
 
 def test_a_websocket_takes_no_place(site: FakeSite) -> None:
