@@ -82,7 +82,7 @@ def test_a_session_makes_so_many_queues(serve: Serve) -> None:
 
 
 def test_a_queue_has_so_many_consumers(serve: Serve) -> None:
-    server = serve()
+    server = serve("[broker]\ndestination.max_subscriptions = 1000\n")
     with attack(server, holds=64 * MIB) as scene:
         eve, count = scene.stranger(), 0
         for _ in range(times(12, 40)):
