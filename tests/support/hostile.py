@@ -16,12 +16,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import select
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from support.wire import Wire
 __all__ = [
     "KIB",
     "MIB",
+    "NO_END",
     "GuardedServer",
     "Honest",
     "Scene",
@@ -59,6 +61,16 @@ _MOST_MS_OF_A_BUSY_MACHINE = 250.0
 _BUSY = 0.1
 """A machine is busy if it lets the server wait for a processor for more than this part of the
 time: then its own time is what the round trips are judged by."""
+
+NO_END = "the server ends no connection"
+"""For attacks after which no client is cut: what they do is served, slowed down or refused."""
+
+_END = re.compile(
+    r"closed by the server|broken WebSocket|no answer to a WebSocket ping|: cut|: refused:"
+)
+_REFUSED = re.compile(r" (\S+):\d+: refused:")
+_DOOR = "[broker] connections."
+_MOST_LINES = 100  # [log] client.max_lines
 
 _LOOKS_ON_S = 4.0 if IS_SOAK else 0.5
 _HONEST_TOPIC = "/topic/honest"
@@ -87,7 +99,11 @@ class GuardedServer(Server):
 
 
 def guarded(
-    folder: Path, config: str = "", listen: str | None = None, modules: Path | None = None
+    folder: Path,
+    config: str = "",
+    listen: str | None = None,
+    modules: Path | None = None,
+    prefix: Sequence[str] = (),
 ) -> GuardedServer:
     """Return a server that is not started, with the defaults of a file that says nothing more.
 
@@ -96,11 +112,12 @@ def guarded(
         config: More sections.
         listen: Other lines in ``[listen]``.
         modules: A folder with Python modules that its process finds first.
+        prefix: Words before its command.
     """
     http, stomp = free_port(), free_port()
     lines = listen or f"http://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}"
     text = f"[listen]\n{lines}\n[access]\nself -> localhost:{stomp}\n{config}"
-    limit = ["prlimit", f"--as={_MOST_MEMORY}"]
+    limit = [*prefix, "prlimit", f"--as={_MOST_MEMORY}"]
     if modules is not None:
         limit += ["env", f"PYTHONPATH={modules}:{ROOT}"]
     text = text.replace("{http}", str(http)).replace("{stomp}", str(stomp))
@@ -144,13 +161,19 @@ class Stranger(Wire):
     """A client that may do anything, and goes on whatever the server does.
 
     Attributes:
+        source: Its address.
         name: How the server's log names it.
         taken: How many bytes the server has taken of what was poured.
+        has_left: Whether it has said DISCONNECT, or closed.
+        was_ended: Whether the server has ended the connection; see :meth:`see_end`.
     """
+
+    has_left = was_ended = False
 
     def __init__(self, stream: TcpStream | WebSocketStream) -> None:
         super().__init__(stream)
         host, port = self.socket.getsockname()[:2]
+        self.source = str(host)
         self.name = f"{host}:{port}"
         self.taken = 0
         self._asked = 0
@@ -186,6 +209,29 @@ class Stranger(Wire):
         """Send a frame; a server that has closed is no error."""
         with suppress(OSError):
             self.send(frame_bytes(command, body, **headers))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.has_left |= data.startswith(b"DISCONNECT")
+        super().send_bytes(data)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.has_left = True
+        super().close()
+
+    def see_end(self, within_s: float = 2.0) -> None:
+        """Read, and forget, all that has come, to see whether the server has ended it."""
+        deadline_s = time.monotonic() + within_s
+        try:
+            self.socket.setblocking(False)
+            while not self.is_closed and time.monotonic() < deadline_s:
+                self.is_closed = not self.socket.recv(1 << 20)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_closed = True
+        self.was_ended = self.is_closed and not self.has_left
 
     def until_done(self, within_s: float = 15.0) -> list[Frame]:
         """Wait until the server has dealt with all that was sent, or has closed.
@@ -370,26 +416,56 @@ class Scene:
             with suppress(OSError):
                 stranger.socket.close()
 
-    def check_ends(self) -> None:
-        """See that each session that the server has ended has one line in the log."""
+    def look(self) -> None:
+        """See whose connections the server has ended."""
         for stranger in self.strangers:
-            with suppress(OSError):
-                stranger.look()
-            if stranger.is_closed:
-                found = [
-                    line for line in self.lines(stranger.name) if "closed by the server" in line
-                ]
-                assert len(found) <= 1, found
+            stranger.see_end()
+
+    def check_ends(self, *reasons: str) -> None:
+        """See that each end has one line in the log, with a reason; :meth:`look` came before.
+
+        Args:
+            reasons: What the lines have to say; :data:`NO_END` if the server ends no connection.
+        """
+        ended = [stranger for stranger in self.strangers if stranger.was_ended]
+        lines = {one: self._end_lines(one) for one in self.strangers}
+        found = [line for some in lines.values() for line in some]
+        if reasons == (NO_END,):
+            assert not found, f"the server has ended a connection: {found[:3]}"
+            assert not ended, f"the server has ended {len(ended)} connections without a line"
+            return
+        assert all(len(some) <= 1 for some in lines.values()), found[:5]
+        found += [line for line in self.lines(_DOOR) if line not in found]
+        assert found, f"no line says that a connection has ended: {self.log()[-3000:]}"
+        odd = [line for line in found if not any(why in line for why in reasons)]
+        assert not odd, f"{reasons} are not in {odd[:3]}"
+        # Of one source so many lines a minute are written, and one about those at the door.
+        told = {match[1] for line in found if (match := _REFUSED.search(line))}
+        silent = [one for one in ended if not lines[one] and one.source not in told]
+        assert not silent or len(found) >= _MOST_LINES, f"no line about {len(silent)} ends"
+
+    def _end_lines(self, stranger: Stranger) -> list[str]:
+        lines = self.lines(f"{stranger.name}: ")
+        hard = [line for line in lines if _END.search(line)]
+        # A request that is refused may be the end of its connection, and is not as a rule.
+        return hard or [line for line in lines if stranger.was_ended and ": refused /" in line][-1:]
 
 
 @contextmanager
 def attack(
-    server: Server, *, holds: int = 0, destination: str = _HONEST_TOPIC, looks_on_s: float = 0
+    server: Server,
+    ends: str | tuple[str, ...],
+    *,
+    holds: int = 0,
+    destination: str = _HONEST_TOPIC,
+    looks_on_s: float = 0,
 ) -> Iterator[Scene]:
     """Have an attack and, beside it, an honest client; see what both have cost.
 
     Args:
         server: A running server.
+        ends: Why the server ends the strangers' connections, as the one line about each end has
+            it, or reasons of which it has one; :data:`NO_END` if it ends none of them.
         holds: How many bytes the limits allow the strangers to make it hold.
         destination: Where the honest client talks to itself.
         looks_on_s: For how long the honest client goes on after the attack, if not as usual.
@@ -409,9 +485,10 @@ def attack(
         with suppress(OSError, AssertionError):
             grown = server.peak_bytes() - before
             waited_s = _waited_s(server) - waited_s
+        scene.look()
         scene.close()
         _note(facts, grown, passed_s, waited_s)
-    scene.check_ends()
+    scene.check_ends(*([ends] if isinstance(ends, str) else ends))
     assert not facts["is_cut"], f"the honest client was cut:\n{scene.log()[-3000:]}"
     judge(facts["ms"], is_busy=waited_s > _BUSY * passed_s)
     assert grown < _MOST_GROWTH + holds, (

@@ -289,6 +289,9 @@ class Publishing:
         sends = [part for part in parts if isinstance(part, Publication)]
         targets = [target for send in sends for target in send.route.targets]
         storage = common_storage(targets)
+        if sends:
+            queues = {name for send in sends for name in send.route.queue_names}
+            self.admit_queues(queues, sends[0].sender.id)
         steps: list[Step] = []
         size = 0
         for part in parts:

@@ -13,6 +13,7 @@ from rtchat.core.broker.parts import PART_WORK, Parts
 from rtchat.core.broker.selection import selects
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.framing import wrap_large
 from rtchat.core.flow.large_frame import LARGE_BYTES
 from rtchat.core.flow.outbound import RAW, Cork, Framing, OutboundGroup
 from rtchat.core.flow.turns import TURN_WORK
@@ -230,7 +231,12 @@ class Topic:
         for group in self._groups.values():
             if group.selector is None or selects(group.selector, message, self._cork):
                 data = group.encode(message)
-                group.send([data if group.wrap is None else group.wrap(data)])
+                if group.wrap is not None:
+                    if len(data) >= LARGE_BYTES:
+                        data = wrap_large(group.framing, data, self._cork)
+                    else:
+                        data = group.wrap(data)
+                group.send([data])
         if self._consumers:
             self._offer(message)
 

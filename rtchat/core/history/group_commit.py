@@ -1,9 +1,9 @@
 """Group commit: messages are written in batches and become visible once the batch is durable.
 
 Messages are queued here until the batch that contains them is in the file. Then they are delivered
-in the order of their offsets, and their publishers get the RECEIPTs. One batch is written at a
-time; messages that arrive meanwhile form the next one. So offsets have no gaps, and no client ever
-sees a message that a crash can undo.
+in the order of their offsets, and their publishers get the RECEIPTs, in as many turns as that
+takes. One batch is written at a time; messages that arrive meanwhile form the next one. So offsets
+have no gaps, and no client ever sees a message that a crash can undo.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rtchat.core.broker.message import Message
 from rtchat.core.broker.provider import Publisher, Step
 from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.store import Batch, Row, Store, StreamDelta
 from rtchat.core.history.stream import POSITION, KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
@@ -26,6 +27,12 @@ __all__ = ["CommitListener", "GroupCommit"]
 
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Bytes that may be queued for the file before publishers are paused."""
+
+_MAX_WAITING_STEPS = 4096
+"""Messages, and other steps, that may be queued before publishers are paused."""
+
+_MAX_BATCH_UNITS = 500
+"""Frames whose messages are written at once."""
 
 _MAX_BATCH_BYTES = 5 * 1024 * 1024
 _UNIT_SHARE = 8
@@ -94,6 +101,7 @@ class GroupCommit:
         "_store",
         "_units",
         "_waiting_bytes",
+        "_waiting_steps",
         "_when_idle",
         "epoch",
         "forgotten",
@@ -119,6 +127,7 @@ class GroupCommit:
         self._account = account
         self._units: list[_Unit] = []
         self._waiting_bytes = 0
+        self._waiting_steps = 0
         self._is_writing = False
         self._when_idle: Callable[[], None] | None = None
 
@@ -154,9 +163,13 @@ class GroupCommit:
             self._cork.woken[self._write_batch] = None
         self._units.append(_Unit(steps, publisher, cause, size))
         self._waiting_bytes += size
+        self._waiting_steps += len(steps)
         self._account(size, self)
         if publisher is not None:
-            publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
+            publisher.message_accepted(
+                is_much=self._waiting_bytes > _MAX_WAITING_BYTES
+                or self._waiting_steps > _MAX_WAITING_STEPS
+            )
 
     def _refuse(self, steps: Sequence[Step], size: int) -> None:
         """Refuse what is too large to be stored at once."""
@@ -184,7 +197,7 @@ class GroupCommit:
         size = count = 0
         for unit in self._units:
             size += unit.size
-            if count and size > self._max_batch_bytes:
+            if count and (size > self._max_batch_bytes or count == _MAX_BATCH_UNITS):
                 break
             count += 1
         units = self._units[:count]
@@ -195,7 +208,7 @@ class GroupCommit:
         """Assign offsets to the queued messages and write them, unless a write is in progress."""
         if self._is_writing or not (self._units or self.forgotten):
             return
-        if self._waiting_bytes > self._max_batch_bytes:
+        if self._waiting_bytes > self._max_batch_bytes or len(self._units) > _MAX_BATCH_UNITS:
             units = self._take_some()
         else:
             units, self._units = self._units, []
@@ -237,8 +250,9 @@ class GroupCommit:
         self._store.write(batch, partial(self._settle, units, batch))
 
     def _settle(self, units: list[_Unit], batch: Batch, problem: str) -> None:
-        self._is_writing = False
         error: ProtocolError | None = None
+        # A bug in one step must not stop the other units and the batches after this one.
+        bugs: list[Exception] = []
         if problem:
             self.forgotten = [*batch.forgotten, *self.forgotten]
             error = ProtocolError(
@@ -246,21 +260,50 @@ class GroupCommit:
                 "The message was not published: no client has received it. Send it again later. "
                 "The server's log has the reason.",
             )
-        size = sum(unit.size for unit in units)
-        self._waiting_bytes -= size
-        self._account(-size, self)
-        # A bug in one step must not stop the other units and the batches after this one.
-        bugs: list[Exception] = []
-        if error is None:
+        else:
             try:
                 self._listener.batch_written(batch)
             except Exception as bug:
                 bugs.append(bug)
-        for unit in units:
+        self._settle_some(units, 0, batch, error, bugs)
+
+    def _settle_some(
+        self,
+        units: list[_Unit],
+        start: int,
+        batch: Batch,
+        error: ProtocolError | None,
+        bugs: list[Exception],
+    ) -> None:
+        """Settle units from one on; those that this turn has no time for come in the next one."""
+        cork, end, size = self._cork, len(units), 0
+        at = start
+        while at < end:
+            unit = units[at]
+            at += 1
+            size += unit.size
+            self._waiting_steps -= len(unit.steps)
             try:
                 self._settle_unit(unit, error)
             except Exception as bug:
                 bugs.append(bug)
+            if cork.work >= TURN_WORK:
+                break
+        self._waiting_bytes -= size
+        self._account(-size, self)
+        if at < end:
+            if not start:
+                _keep_waiting(units, 1)
+            cork.put_off(partial(self._settle_some, units, at, batch, error, bugs))
+            return
+        if start:
+            _keep_waiting(units, -1)
+        self._all_settled(batch, error, bugs)
+
+    def _all_settled(
+        self, batch: Batch, error: ProtocolError | None, bugs: list[Exception]
+    ) -> None:
+        self._is_writing = False
         if error is not None or self._listener.is_unsettled:
             try:
                 self._listener.batch_settled(batch, is_written=error is None)
@@ -295,3 +338,13 @@ class GroupCommit:
             self._when_idle = call
         else:
             call()
+
+
+def _keep_waiting(units: Sequence[_Unit], change: int) -> None:
+    """Let the streams of a batch have a message more, or less, that waits.
+
+    So none of them is taken for one without messages before the whole batch is settled.
+    """
+    steps = (step for unit in units for step in unit.steps)
+    for stream in {step.stream: None for step in steps if isinstance(step, KeptMessage)}:
+        stream.waiting += change

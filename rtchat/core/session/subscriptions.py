@@ -60,7 +60,6 @@ class Subscriptions:
         "_by_number",
         "_counts",
         "_holding",
-        "_is_indexed",
         "_last_number",
         "_limits",
         "_message_ids",
@@ -95,7 +94,6 @@ class Subscriptions:
         self._acknowledging = 0  # how many subscriptions have to acknowledge
         self._past: PastSubscriptions | None = None  # None before the first use
         self._message_ids: MessageIds | None = None  # likewise
-        self._is_indexed = False  # whether it has the deliveries of all subscriptions
         self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
         self._counts: dict[str, int] = {}  # of open ones, by destination
@@ -286,6 +284,7 @@ class Subscriptions:
 
         Raises:
             KeyError: The session has had no such delivery.
+            TurnOver: The turn has no time to look for the message's id.
         """
         rest, _, place = ack_id.rpartition("@")
         message_id, _, session_id = rest.rpartition("@")
@@ -367,18 +366,19 @@ class Subscriptions:
             self._holding,
         )
         subscription.cost_bytes = cost
-        if self._is_indexed:
+        if self._message_ids is not None and self._message_ids.is_used:
             subscription.message_ids = self._message_ids
         return subscription
 
     def _index(self) -> MessageIds:
         """Return the index of all deliveries by the ids of their messages."""
+        message_ids = self._opened_message_ids()
+        message_ids.attach_all()
+        return message_ids
+
+    def _opened_message_ids(self) -> MessageIds:
         if self._message_ids is None:
-            self._message_ids = MessageIds(self._by_number)
-        if not self._is_indexed:
-            self._is_indexed = True
-            for subscription in self._by_number.values():
-                self._message_ids.attach(subscription)
+            self._message_ids = MessageIds(self._by_number, self._holding, self._broker.cork)
         return self._message_ids
 
     def _remove(self, key: str) -> Subscription | None:
@@ -419,14 +419,13 @@ class Subscriptions:
         self._acknowledging -= subscription.options.ack is not AckMode.AUTO
         self._holding.add(-subscription.cost_bytes)
         if not subscription.gives_back:
-            subscription.hold(-subscription.pending)
+            subscription.hold(-subscription.pending - subscription.reserved)
+            subscription.holding = None  # what a transaction settles later was counted just now
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
-        if self.version is Version.V12 and subscription.pending:
-            if self._message_ids is None:
-                self._message_ids = MessageIds(self._by_number)
-            self._message_ids.attach(subscription)
         del self._by_number[subscription.number]
+        if self.version is Version.V12 and subscription.pending:
+            self._opened_message_ids().attach(subscription)
 
     def _key_of(self, destination: str) -> str | None:
         """Return the key of the oldest subscription to a destination, which has an id; or None."""

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from support.calls import calls
-from support.core import Client, Server, clean_server, errors
+from support.core import Client, Server, clean_server, each_turn, errors
 from support.stomp import frame_bytes
-from support.work import each_turn
 
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
@@ -23,6 +22,7 @@ from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 
 Q = "/queue/a"
+MIB = 1024 * 1024
 MOST_WORK = TURN_WORK + 1000
 """What a turn may do: the last thing that it begins may be more than what is left."""
 
@@ -209,6 +209,40 @@ def test_an_ack_by_message_id_costs_the_same_with_many_subscriptions(named: bool
     assert growth(measure, 20, 400) < 1.2
 
 
+@pytest.mark.parametrize("is_run", [False, True])
+def test_the_first_ack_by_message_id_takes_several_turns_with_many_deliveries(
+    server: Server, is_run: bool
+) -> None:
+    client, messages = holder(server, 3000, "client-individual")
+    names = [message.headers["message-id"].partition("@")[0] for message in messages[:40]]
+    wanted = [{"id": name} for name in names]
+    if is_run:  # the first of them by its own id, so the index is needed in the middle
+        wanted[0] = client.naming(messages[0])
+    work = each_turn(server)
+    client.send(frames(*(("ACK", headers) for headers in wanted)))
+    assert max(work) < MOST_WORK
+    assert len(work) > 3
+    assert server.size_of(Q) == 3000 - len(wanted)
+    [receipt] = client.ask("ACK", id=names[1], receipt="r")
+    assert receipt.command == "RECEIPT"
+
+
+def test_the_index_of_message_ids_is_cleaned_in_parts(server: Server) -> None:
+    client, messages = holder(server, 3000, "client-individual")
+    publisher = server.client()
+    client.say("ACK", id=messages[0].headers["message-id"].partition("@")[0])
+    for message in messages[1:]:
+        client.ack(message)
+    work = each_turn(server)
+    index = client.session.subscriptions._message_ids
+    assert index is not None
+    for _ in range(3000):
+        publisher.publish(Q, "x")
+        client.ack(client.message())
+    assert len(index._places) < 5000
+    assert max(work) < 500
+
+
 def test_a_message_that_a_transaction_gave_back_is_found_by_its_id_at_once() -> None:
     def measure(count: int) -> int:
         with a_server() as server:
@@ -390,6 +424,21 @@ def test_what_expires_at_once_goes_in_several_turns(server: Server, queues: int)
     assert len(server.broker.expiry) == 0
 
 
+def test_a_consumer_of_a_queue_of_what_has_expired_takes_several_turns(server: Server) -> None:
+    publisher = server.client()
+    for number in range(6000):
+        publisher.publish(Q, str(number), expiration="5000")
+    publisher.publish(Q, "stays")
+    server.advance(6)
+    work = each_turn(server)
+    client = server.client()
+    client.subscribe(Q)
+    assert client.bodies() == ["stays"]
+    assert server.size_of(Q) == 0
+    assert max(work) < MOST_WORK
+    assert len(work) > 2
+
+
 def test_what_came_and_went_leaves_no_trace_of_its_expiry(server: Server) -> None:
     publisher, taker = server.client(), server.client()
     publisher.publish(Q, "stays", expires="999999999999")
@@ -416,3 +465,40 @@ def test_a_message_that_comes_back_expires_all_the_same(server: Server) -> None:
     client.drop()
     server.expire()
     assert server.size_of(Q) == 0
+
+
+# ---------------------------------------------------------------- compression
+
+
+class Compressing:
+    """Frames messages as they are, and notes the sizes of those that it would have compressed."""
+
+    def __init__(self) -> None:
+        self.compressed: list[int] = []
+
+    def wrap(self, data: bytes) -> bytes:
+        self.compressed.append(len(data))
+        return data
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        return None
+
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        return None if may_compress else b""
+
+
+@pytest.mark.parametrize("ack", ["auto", "client"])
+def test_a_large_message_is_compressed_only_as_far_as_the_turn_has_time(
+    server: Server, ack: str
+) -> None:
+    framing = Compressing()
+    clients = [Client(server, framing=framing) for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.subscribe("/topic/t", str(number % 8), ack=ack)
+    publisher = server.client(max_frame_bytes=4 * MIB)
+    for size, most in (1000, 20), (30_000, 20), (MIB, 0), (4 * MIB, 0):
+        framing.compressed.clear()
+        publisher.publish("/topic/t", b"x" * size)
+        assert sum(framing.compressed) >> 6 < TURN_WORK
+        assert min(most, 8) <= len(framing.compressed) <= most
+        assert all(len(client.messages()) == 1 for client in clients)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from support.chat import ROOM, Party, Roll, Watcher, event
-from support.core import RecordingOutbound
+from support.core import RecordingOutbound, each_turn
 
 from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason
@@ -394,3 +396,39 @@ def test_each_place_of_a_person_counts_until_it_is_left(party: Party) -> None:
     party.lose(anna)
     party.advance(60)
     assert budget.used == 0
+
+
+@pytest.mark.parametrize("letter", ["a", "\N{LATIN SMALL LETTER E WITH ACUTE}", "\N{PILE OF POO}"])
+def test_what_is_counted_for_a_place_is_what_its_name_takes(party: Party, letter: str) -> None:
+    budget, anna = party.broker.budget, party.client("anna", "t1")
+    begun, count = budget.used - budget.held, 1900
+    anna.subscribe(f"/topic/{letter * count}", "long")
+    kept = sys.getsizeof(letter * count) + len(letter.encode()) * count  # as text, and in JSON
+    assert budget.used - budget.held - begun >= kept
+    anna.unsubscribe("long")
+    assert budget.used - budget.held == begun
+
+
+def test_nothing_is_kept_for_who_has_gone_while_memory_is_short(party: Party) -> None:
+    anna, bob = party.in_room("anna", "t1"), party.in_room("bob", "t2")
+    broker = party.broker
+    party.lose(anna)
+    assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna", "bob"]
+    broker.budget.near_bytes = 0
+    party.lose(bob)
+    assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna"]
+
+
+@pytest.mark.parametrize("what", [ROOM, "/rooms"])
+def test_to_write_a_long_list_is_work(what: str) -> None:
+    """So a turn ends, however often a client asks for lists that have changed meanwhile."""
+    party, rooms = Party(), 500
+    for number in range(rooms):
+        party.in_room(f"n{number}", room=ROOM if what == ROOM else f"{ROOM}.{number}")
+    anna, client = party.client("anna"), party.client()
+    work = each_turn(party.server)
+    for number in range(5):
+        anna.subscribe(ROOM, str(number))
+        client.subscribe(f"/presence{what}", str(number))
+        anna.unsubscribe(str(number))
+    assert sum(work) > 5 * rooms
