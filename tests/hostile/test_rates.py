@@ -96,7 +96,8 @@ def test_a_session_makes_so_many_queues(server: GuardedServer) -> None:
         scene.ended(eve, "queues")
 
 
-def test_a_queue_has_so_many_consumers(server: GuardedServer) -> None:
+def test_a_queue_has_so_many_consumers(serve: Serve) -> None:
+    server = serve("[broker]\ndestination.max_subscriptions = 1000\n")
     with attack(server, "more than 1000 consumers of a queue", holds=64 * MIB) as scene:
         eve, count = scene.stranger(), 0
         for _ in range(times(12, 40)):

@@ -19,17 +19,22 @@ pytestmark = [pytest.mark.live, pytest.mark.soak]
 Serve = Callable[..., GuardedServer]
 
 
-def subscribe(number: int, destination: str, **headers: str) -> bytes:
+SELECTORS = "selectors over the limit of 30000 steps"
+SHARED = "selectors over the limit of 60000 steps for one user or address"
+SAME = "more than 16 subscriptions of one destination"
+
+
+def subscribe(number: int | str, destination: str, **headers: str) -> bytes:
     return frame_bytes("SUBSCRIBE", id=str(number), destination=destination, **headers)
 
 
 # ---------------------------------------------------------------- costly subscriptions
 
 
-def test_a_thousand_patterns_of_many_words(server: GuardedServer) -> None:
+def test_patterns_of_many_words(server: GuardedServer) -> None:
     with attack(server, NO_END) as scene:
         eve = scene.stranger()
-        for number in range(1000):
+        for number in range(500):  # more are over the limit of steps
             # no two are equal, and each may match in very many ways
             words = ["*" if number >> bit & 1 else "#" for bit in range(10)] * 6
             eve.pour(subscribe(number, "/topic/" + ".".join(["#", *words, "end"])))
@@ -48,7 +53,7 @@ def test_a_thousand_patterns_of_many_words(server: GuardedServer) -> None:
     ids=["LIKE", "sum", "product"],
 )
 def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str) -> None:
-    with attack(server, "selectors over the limit of 30000 steps") as scene:
+    with attack(server, (SELECTORS, SAME)) as scene:
         eve = scene.stranger()
         for number in range(1000):
             eve.pour(subscribe(number, "/topic/hostile", selector=selector))
@@ -58,12 +63,52 @@ def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str)
 
 
 def test_a_thousand_selectors_on_what_others_send(server: GuardedServer) -> None:
-    with attack(server, "selectors over the limit of 30000 steps") as scene:
+    with attack(server, (SELECTORS, SAME)) as scene:
         eve = scene.stranger()
         for number in range(1000):
             selector = f"note LIKE '%{'a%' * 20}{number}b' OR note LIKE '{'%a' * 20}c{number}'"
             eve.pour(subscribe(number, "/topic/honest", selector=selector))
         eve.until_done()
+
+
+def test_selectors_of_many_sessions_on_what_others_send(server: GuardedServer) -> None:
+    with attack(server, SHARED) as scene:
+        refused = 0
+        for number in range(times(30, 200)):
+            eve = scene.stranger()
+            selector = " OR ".join(
+                f"destination LIKE '%{'a%' * 20}{number}b{n}'" for n in range(25)
+            )
+            some = [
+                subscribe(n, "/topic/honest", selector=f"{selector} OR n = {n}") for n in range(16)
+            ]
+            eve.pour(b"".join(some))
+            frames = eve.until_done()
+            refused += bool(frames) and frames[-1].command == "ERROR"
+        assert refused >= times(26, 196), "the selectors of an address have a limit together"
+
+
+@pytest.mark.parametrize("ack", ["auto", "client"])
+def test_many_sessions_with_many_subscriptions_of_one_topic(
+    server: GuardedServer, ack: str
+) -> None:
+    with attack(server, NO_END) as scene:
+        eves = [scene.stranger() for _ in range(times(60, 200))]
+        for number, eve in enumerate(eves):
+            some = [subscribe(f"{number}.{n}", f"/topic/hostile.{ack}", ack=ack) for n in range(16)]
+            eve.pour(b"".join(some))
+            eve.until_done()
+        for _ in range(times(30, 300)):
+            eves[0].pour(scene.message(b"x", f"/topic/hostile.{ack}"))
+        eves[0].until_done(30)
+
+
+def test_many_subscriptions_of_one_topic_are_refused(server: GuardedServer) -> None:
+    with attack(server, SAME) as scene:
+        eve = scene.stranger()
+        eve.pour(b"".join(subscribe(number, "/topic/hostile") for number in range(1000)))
+        assert "destination.max_subscriptions" in eve.error().body.decode()
+        scene.ended(eve, "16 subscriptions")
 
 
 # ---------------------------------------------------------------- acknowledgements and transactions

@@ -27,7 +27,7 @@ __all__ = ["Topic"]
 _FEW = 8
 """Up to so many groups get a message without a look at how much they gather."""
 
-_FEW_CONSUMERS = 64
+_FEW_CONSUMERS = 128
 """The same for subscribers that are served one by one."""
 
 _OF_HEAD_BYTES = 256
@@ -36,8 +36,11 @@ _OF_HEAD_BYTES = 256
 _MEMBER_WORK = 4
 """The work of sending a message to each subscriber of one of many groups."""
 
-_CONSUMER_WORK = 8
-"""The work of offering a message to a subscriber that is served by itself."""
+_CONSUMER_WORK = 2
+"""The work of offering a message to one of few subscribers that are served one by one."""
+
+_ONE_OF_MANY_WORK = 8
+"""The same for one of very many, with the work of sending it."""
 
 _SELECTING_WORK = 500
 """Up to so much work of selectors, a message is delivered as if there were none."""
@@ -293,7 +296,7 @@ class Topic:
         for subscription, consumer in list(self._consumers.items()):
             if cork.work >= PART_WORK:
                 yield
-            cork.work += _CONSUMER_WORK
+            cork.work += _ONE_OF_MANY_WORK
             if subscription in self._consumers and subscription.wants(message):
                 consumer.offer(message)
 
@@ -339,7 +342,7 @@ class Topic:
         self, progress: _Progress, subscription: Subscription | None, message: Message | None
     ) -> Iterator[None]:
         """Begin with an item, which is still the first one: what it causes comes behind it."""
-        self._cork.work += _CONSUMER_WORK
+        self._cork.work += _ONE_OF_MANY_WORK
         if subscription is None:
             return iter(()) if message is None else self._deliver(message)
         if message is not None:
