@@ -131,17 +131,17 @@ class Session(TokenTaker):
 
         A protocol violation is answered with ERROR and ends the session; it is not raised.
         """
-        if self.is_closed:
-            return
         parser = self.parser
         if not parser.has_more and self._held is None:
             # A chunk is often a heart-beat, or a message with the same head as the last one.
-            if data == HEARTBEAT:
+            if data == HEARTBEAT or self.is_closed:
                 return
             frame = parser.next_if_same_head(data)
             if frame is not None:
                 self._act(frame)
                 return
+        elif self.is_closed:
+            return
         parser.feed(data)
         if self._held is None:
             self._act(None)

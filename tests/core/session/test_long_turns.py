@@ -18,7 +18,7 @@ from support.core import Client, Server, clean_server, errors
 from support.examples import examples
 from support.stomp import frame_bytes
 
-from rtchat.core.flow.turns import TURN_WORK
+from rtchat.core.flow.turns import TURN_WORK, Turns
 from rtchat.core.session.connection import CloseReason
 
 READ_BYTES = 96 * 1024
@@ -53,6 +53,15 @@ def calls_of(work: Callable[[], object]) -> int:
     return count
 
 
+class Alone(Turns):
+    """Turns of which each is in a round of its own, so that none is short."""
+
+    __slots__ = ()
+
+    def note(self, work: int) -> None:
+        """Leave the length of turns as it is."""
+
+
 class Turned(Client):
     """A client whose reads are cut into turns by hand.
 
@@ -65,6 +74,10 @@ class Turned(Client):
 
     most_calls = most_work = reads = 0
     max_work = TURN_WORK
+
+    def __init__(self, server: Server) -> None:
+        server.broker.cork.turns = Alone()
+        super().__init__(server)
 
     def read(self, data: bytes) -> None:
         """Let the server read these bytes, and go on until all is done."""
@@ -80,7 +93,7 @@ class Turned(Client):
 
     def _take_turn(self, work: Callable[[], object]) -> None:
         cork = self.broker.cork
-        cork.turns.max_work = self.max_work  # each turn is in a round of its own
+        cork.turns.max_work = self.max_work
 
         def turn() -> None:
             work()
