@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from rtchat.core.flow.turns import TURN_WORK, Turns
@@ -39,6 +40,12 @@ class PutOff(ABC):
         """Call a function in a turn of its own, because this one has no time for it."""
         self.later[call] = None
         self.turns.join(self._begin_later)
+
+    def in_parts(self, work: Iterator[None]) -> None:
+        """Do work that yields where a turn has to end; what is left is done in later turns."""
+        for _ in work:
+            self.put_off(partial(self.in_parts, work))
+            return
 
     def run_later(self) -> None:
         """Go on with what earlier turns had no time for, as far as this turn has; call it in one.

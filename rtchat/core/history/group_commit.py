@@ -8,7 +8,7 @@ sees a message that a crash can undo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from rtchat.core.broker.message import Message
 from rtchat.core.broker.provider import Publisher, Step
 from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.store import Batch, Row, Store, StreamDelta
 from rtchat.core.history.stream import POSITION, KeptMessage, Stream
 from rtchat.core.stomp.frames import Frame
@@ -28,6 +29,13 @@ _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Bytes that may be queued for the file before publishers are paused."""
 
 _MAX_BATCH_BYTES = 5 * 1024 * 1024
+_MANY_UNITS = 500
+_MAX_BATCH_STEPS = 1000
+"""A batch of many frames may have so many messages, as they are prepared in one turn."""
+
+_STEP_WORK = 10
+"""The work of delivering one of them."""
+
 _UNIT_SHARE = 8
 """One frame may store this part of what the store may hold."""
 
@@ -181,10 +189,11 @@ class GroupCommit:
 
     def _take_some(self) -> list[_Unit]:
         """Remove and return as many units as a batch may have: at least one, if there is any."""
-        size = count = 0
+        size = steps = count = 0
         for unit in self._units:
             size += unit.size
-            if count and size > self._max_batch_bytes:
+            steps += len(unit.steps)
+            if count and (size > self._max_batch_bytes or steps > _MAX_BATCH_STEPS):
                 break
             count += 1
         units = self._units[:count]
@@ -195,7 +204,7 @@ class GroupCommit:
         """Assign offsets to the queued messages and write them, unless a write is in progress."""
         if self._is_writing or not (self._units or self.forgotten):
             return
-        if self._waiting_bytes > self._max_batch_bytes:
+        if self._waiting_bytes > self._max_batch_bytes or len(self._units) > _MANY_UNITS:
             units = self._take_some()
         else:
             units, self._units = self._units, []
@@ -237,9 +246,13 @@ class GroupCommit:
         self._store.write(batch, partial(self._settle, units, batch))
 
     def _settle(self, units: list[_Unit], batch: Batch, problem: str) -> None:
-        self._is_writing = False
+        self._cork.in_parts(self._settling(units, batch, problem))
+
+    def _settling(self, units: list[_Unit], batch: Batch, problem: str) -> Iterator[None]:
+        """Settle the units of a batch, which may take several turns; the next batch waits."""
         error: ProtocolError | None = None
         if problem:
+            self._is_writing = False
             self.forgotten = [*batch.forgotten, *self.forgotten]
             error = ProtocolError(
                 "history cannot be written",
@@ -258,9 +271,19 @@ class GroupCommit:
                 bugs.append(bug)
         for unit in units:
             try:
-                self._settle_unit(unit, error)
+                for _ in self._carry_out(unit.steps, error):
+                    self._count_waiting(size)
+                    yield
+                    self._count_waiting(-size)
             except Exception as bug:
                 bugs.append(bug)
+            size -= unit.size
+            if unit.publisher is not None:
+                try:
+                    unit.publisher.message_settled(unit.cause, error)
+                except Exception as bug:
+                    bugs.append(bug)
+        self._is_writing = False
         if error is not None or self._listener.is_unsettled:
             try:
                 self._listener.batch_settled(batch, is_written=error is None)
@@ -275,19 +298,24 @@ class GroupCommit:
         if bugs:
             raise bugs[0]
 
-    def _settle_unit(self, unit: _Unit, error: ProtocolError | None) -> None:
-        """Run the steps of a unit if it was written, and notify its publisher in any case."""
-        try:
-            for step in unit.steps:
-                if isinstance(step, KeptMessage):
-                    step.stream.waiting -= 1
-                    if error is None:
-                        self._listener.message_written(step)
-                elif error is None and not isinstance(step, Message):
-                    step()
-        finally:
-            if unit.publisher is not None:
-                unit.publisher.message_settled(unit.cause, error)
+    def _carry_out(self, steps: Sequence[Step], error: ProtocolError | None) -> Iterator[None]:
+        """Run steps if they were written; yield where the turn has to end."""
+        cork = self._cork
+        for step in steps:
+            if cork.work >= TURN_WORK:
+                yield
+            cork.work += _STEP_WORK
+            if isinstance(step, KeptMessage):
+                step.stream.waiting -= 1
+                if error is None:
+                    self._listener.message_written(step)
+            elif error is None and not isinstance(step, Message):
+                step()
+
+    def _count_waiting(self, size: int) -> None:
+        """Count bytes that wait for their turn; a negative number takes them away."""
+        self._waiting_bytes += size
+        self._cork.budget.used += size
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call the function once no message is queued or being written; now, if none is."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.steps import Steps
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.holder import DeliveryHolder
 from rtchat.core.session.refusals import error_frame, reason_of, replaced
@@ -28,7 +29,7 @@ class EndingSession(DeliveryHolder):
         state: The state, which decides which commands are allowed.
     """
 
-    __slots__ = ("_acts", "_held", "is_closed", "is_lost", "state")
+    __slots__ = ("_acts", "_held", "_steps", "is_closed", "is_lost", "state")
 
     broker: Broker
     parser: FrameParser
@@ -37,6 +38,7 @@ class EndingSession(DeliveryHolder):
     state: State
     _acts: Mapping[str, Callable[[Any, Frame], None]]
     _held: Frame | None
+    _steps: Steps | None  # those of a COMMIT that are left
 
     @property
     def is_waiting(self) -> bool:
@@ -86,6 +88,9 @@ class EndingSession(DeliveryHolder):
         if self._held is not None:
             self._held = None
             broker.waiting.leave(self)
+        if self._steps is not None:
+            self._steps.leave()
+            self._steps = None
         # End all subscriptions before returning their messages: none may come back here.
         ended = self.subscriptions.end_all()
         for name in self.transactions.names():

@@ -21,12 +21,14 @@ class MustWait(Exception):
         place: The destination to wait for, or "" to wait until the storage has all messages that
             the client has sent.
         is_done: Whether the frame was processed. If not, it had no effect and is retried.
+        goes_on: Whether the frame takes effect in parts, of which some are left.
     """
 
-    def __init__(self, place: str = "", *, is_done: bool = False) -> None:
+    def __init__(self, place: str = "", *, is_done: bool = False, goes_on: bool = False) -> None:
         super().__init__()
         self.place = place
         self.is_done = is_done
+        self.goes_on = goes_on
 
 
 class TooFast(Exception):

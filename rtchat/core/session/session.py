@@ -7,13 +7,14 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
@@ -121,6 +122,7 @@ class Session(TokenTaker):
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
+        self._steps: Steps | None = None
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -154,6 +156,8 @@ class Session(TokenTaker):
 
         Call it in a turn, which may be another connection's.
         """
+        if self._steps is not None and not self._carry_on(self._steps):
+            return
         held, self._held = self._held, None
         self._hold_waiting(0)
         self._act(None if held is DONE else held)
@@ -201,6 +205,9 @@ class Session(TokenTaker):
                             raise MustWait(place)
                 frame = None
         except MustWait as wait:
+            if wait.goes_on:
+                self._end_turn()
+                return
             self._held = frame
             self._waits_for_storage = not wait.place
             if wait.place:
@@ -220,11 +227,33 @@ class Session(TokenTaker):
 
     def _end_turn(self) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
-        self._hold_waiting(self.parser.buffered_bytes)
+        left = 0 if self._steps is None else self._steps.size
+        self._hold_waiting(self.parser.buffered_bytes + left)
         if not self.is_closed:
             self._held = DONE
             self._waits_for_storage = False
             self._transport.end_turn()
+
+    def carry_out(self, steps: Steps) -> None:
+        """Carry out the steps of a COMMIT, or raise ``MustWait`` if they go on in later turns."""
+        self._steps = steps
+        if steps.go_on():
+            self._steps = None
+        elif not self.is_closed:
+            raise MustWait(goes_on=True)
+
+    def _carry_on(self, steps: Steps) -> bool:
+        """Carry out further steps of a COMMIT; return whether other frames may follow."""
+        is_done = steps.go_on()
+        if is_done:
+            self._steps = None
+        if self.is_closed:
+            return False
+        if is_done:
+            self.confirm(steps.cause)
+        else:
+            self._end_turn()
+        return is_done
 
     # Commands
 
@@ -335,7 +364,7 @@ class Session(TokenTaker):
                 head.route = route
         return route
 
-    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: set[Source | None] | None = None) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
