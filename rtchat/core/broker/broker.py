@@ -49,6 +49,7 @@ __all__ = ["Broker", "Confirm"]
 Confirm = Callable[[Mapping[str, str]], None]
 """Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
+_DETACH_WORK = 10
 _MAX_ENCODERS = 1024
 _MAX_CACHED_ID_CHARS = 64
 
@@ -292,6 +293,7 @@ class Broker:
         subscriptions before it calls :meth:`return_unacked`.
         """
         for subscription in subscriptions:
+            self.cork.work += _DETACH_WORK
             for listener in self.events.unsubscribed:
                 listener(subscription)
             self._detach(subscription)

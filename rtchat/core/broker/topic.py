@@ -59,6 +59,7 @@ class Topic:
         "_has_many_groups",
         "_new_consumer",
         "_selecting",
+        "_size",
         "name",
     )
 
@@ -72,12 +73,14 @@ class Topic:
         self._consumers: dict[Subscription, TopicConsumer] = {}
         self._selecting = 0  # number of groups with a selector
         self._has_many_groups = False
+        self._size = 0
 
     def __len__(self) -> int:
-        return len(self._consumers) + sum(len(group.members) for group in self._groups.values())
+        return self._size
 
     def add(self, subscription: Subscription) -> None:
         """Add a subscription."""
+        self._size += 1
         if not subscription.is_plain:
             consumer = self._new_consumer(subscription)
             subscription.source = consumer
@@ -93,6 +96,7 @@ class Topic:
 
     def remove(self, subscription: Subscription) -> None:
         """Remove a subscription."""
+        self._size -= 1
         consumer = self._consumers.pop(subscription, None)
         if consumer is not None:
             consumer.close()

@@ -5,8 +5,10 @@ Calls are counted, and the work that a turn says it has done: both are the same 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -546,3 +548,36 @@ def test_a_client_that_reads_fast_empties_a_queue_in_turns(server: Server) -> No
     assert 0 < len(client.messages()) < 2500
     server.end_turn()
     assert server.size_of(Q) == 0
+
+
+@pytest.mark.parametrize("destination", ["/topic/a", "/topic/a.*", "/topic/%", Q, "/queue/%"])
+def test_the_end_of_a_subscription_costs_the_same_however_many_there_are(destination: str) -> None:
+    def measure(count: int) -> int:
+        with a_server() as server:
+            client = server.client()
+            for number in range(count):
+                client.subscribe(destination.replace("%", str(number)), str(number))
+            total = 0
+            for number in range(count):
+                total += _steps(lambda n=number: client.unsubscribe(str(n)))  # type: ignore[misc]
+            return total
+
+    assert growth(measure, 30, 300) < 13
+
+
+def _steps(work: Callable[[], object]) -> int:
+    """Return how many lines of the broker's own code were executed."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event in ("line", "call")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
