@@ -104,7 +104,7 @@ export const STRINGS = {
   reasons: [
     [
       /^restarted$/,
-      () => "Not sent: the server has restarted, so another person may have this name now. Try again sends it to that person.",
+      () => "Not sent: the server has restarted, so another person may have this name now. “Try again” sends it to that person.",
     ],
     [/^noPrivate$/, () => "Not sent: this server has no private messages."],
     [/not your nick/i, () => "Not sent: this nickname is not yours any more. Choose another one and try again."],
@@ -148,7 +148,7 @@ export const STRINGS = {
     damaged: "Messages are missing here: the server's history is damaged. New messages arrive as usual.",
     privateKept: "Only this window keeps private messages: they are gone when it is closed.",
     privateNotKept: "Private messages are not kept: they are gone when this page is closed or reloaded.",
-    restarted: (nick) => `The server has restarted: who is called ${nick} now may be another person than before.`,
+    restarted: (nick) => `The server has restarted: the person called ${nick} now may not be the one you talked to before.`,
     senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,

@@ -59,6 +59,7 @@ _TLS_KINDS = ("https", "stomps")
 _URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[^/]*))?/?", re.I)
 
 _UNIX_MODE = "660"  # for user and group
+_PROXY_PROTOCOL = "haproxy:"  # Twisted's own; another endpoint follows
 
 _BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 
@@ -190,7 +191,9 @@ class ListenersPart(Part[ListenSettings], MultiService):
         for listener in settings.listeners:
             factory: IProtocolFactory = site if listener.is_http else stomp
             endpoint = _server_endpoint(listener, server)
-            owner = server.part(PrivilegesPart).owner
+            owner = (-1, -1)
+            if _is_own_unix_socket(listener):
+                owner = server.part(PrivilegesPart).owner
             port = _Port(endpoint, factory, listener, server.part(AccessPart), owner)
             port.setServiceParent(self)
 
@@ -256,7 +259,8 @@ class _Port(Service):
         self._port = port
         address = port.getHost()
         if isinstance(address, UNIXAddress) and self._owner != (-1, -1):
-            os.chown(os.fsdecode(address.name or b""), *self._owner)
+            # Should others write to its folder, a link may have taken its place.
+            os.lchown(os.fsdecode(address.name or b""), *self._owner)
         set_up_port(port, is_http=self._listener.is_http)
         if not self._listener.is_http:
             self._access.add_stomp_port(address)
@@ -327,12 +331,19 @@ def _with_mode(endpoint: str) -> str:
 
     By default Twisted lets every user of the machine connect.
     """
+    if endpoint.startswith(_PROXY_PROTOCOL):
+        return _PROXY_PROTOCOL + _with_mode(endpoint.removeprefix(_PROXY_PROTOCOL))
     kind, *words = re.split(r"(?<!\\):", endpoint)
     if kind != "unix" or any(word.startswith("mode=") for word in words):
         return endpoint
     in_order = [word for word in words if not re.match(r"\w+=", word)]
     has_mode = len(in_order) + any(word.startswith("address=") for word in words) > 1
     return endpoint if has_mode else f"{endpoint}:mode={_UNIX_MODE}"
+
+
+def _is_own_unix_socket(listener: Listener) -> bool:
+    """Return whether a port is a Unix socket that is made here, and not by systemd."""
+    return (listener.endpoint or "").removeprefix(_PROXY_PROTOCOL).startswith("unix:")
 
 
 def _behind_proxies(

@@ -123,7 +123,8 @@ class BrokerPart(Part[BrokerSettings], Service):
     def __init__(self, settings: BrokerSettings, server: Server) -> None:
         super().__init__(settings, server)
         self.broker = Broker(token_hex(4), settings.shared, lambda: token_hex(16), settings.pubsub)
-        self.broker.events.add(QueueLog(server.client_log, server.clock))
+        self._queue_log = QueueLog(server.client_log, server.clock)
+        self.broker.events.add(self._queue_log)
         fronts = server.part(FrontProxyPart).settings.trusted
         self.factory = StompFactory(
             self.broker, settings.session, server.clock, server.client_log, fronts
@@ -202,6 +203,10 @@ class BrokerPart(Part[BrokerSettings], Service):
     @override
     def drain(self) -> Deferred[Any]:
         return self.factory.shut_down()
+
+    @override
+    def close(self) -> None:
+        self._queue_log.close()
 
 
 class StompWebSocketPart(Part[None]):
@@ -302,19 +307,30 @@ class QueueLog(BrokerEvents):
         self._dropped += count
         self._fullest = f"{escaped(destination)} ({messages} messages, {size} bytes)"
         if self._quiet is None:
+            self._end_quiet()
+
+    def close(self) -> None:
+        """Say what was not said yet: the server stops."""
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
             self._say_dropped()
 
-    def _say_dropped(self) -> None:
+    def _end_quiet(self) -> None:
         self._quiet = None
         if self._dropped:
+            self._say_dropped()
+            self._quiet = self._clock.callLater(_QUIET_S, self._end_quiet)
+
+    def _say_dropped(self) -> None:
+        if self._dropped:
             _log.warn(
-                "{queue} is full: {count} dead letters were removed to make room for others, the "
-                "oldest ones. The limits are queue.max_messages and queue.max_bytes in [broker]",
+                "{queue} is full: dead letters removed to make room, the oldest first: {count}. "
+                "The limits are queue.max_messages and queue.max_bytes in [broker]",
                 queue=self._fullest,
                 count=self._dropped,
             )
             self._dropped = 0
-            self._quiet = self._clock.callLater(_QUIET_S, self._say_dropped)
 
     @override
     def dead_lettered(self, destination: str, messages: int, size: int) -> None:

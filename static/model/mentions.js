@@ -2,8 +2,8 @@
 
 import { foldNick, foldText } from "./nicknames.js";
 
-/** Of one text; more of them add nothing. */
-const MAX_MENTIONS = 200;
+/** Of one message; more of them add nothing. */
+export const MAX_MENTIONS = 200;
 /** A letter with its accents and what is not seen between them, or the parts of one Korean syllable. */
 const LETTERS = /[\u1100-\u115f][\u1160-\u11ff]{1,2}|[^][\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}]{0,16}/uy;
 const SPACE = /^[\s\p{Cc}]/u;
@@ -76,16 +76,16 @@ function beginOf(text, begin, needsAt) {
 }
 
 /**
- * Return [[begin, end], …]: where a text has the nickname as a word, with or without "@" before it; names of one letter
- * need the "@".
+ * Return [[begin, end], …]: where a text has the nickname as a word, with or without "@" before it, `most` places at
+ * the most; names of one letter need the "@".
  */
-export function mentionsIn(text, nick) {
+export function mentionsIn(text, nick, most = MAX_MENTIONS) {
   const found = [];
   const key = foldNick(nick);
-  if (key === "" || text === "") return found;
+  if (key === "" || text === "" || most === 0) return found;
   const needsAt = [...nick].length < 2;
   const { folded, places } = foldWithPlaces(text);
-  for (let at = folded.indexOf(key); at >= 0 && found.length < MAX_MENTIONS; at = folded.indexOf(key, at + 1)) {
+  for (let at = folded.indexOf(key); at >= 0 && found.length < most; at = folded.indexOf(key, at + 1)) {
     const end = places[at + key.length];
     if (places[at] < 0 || end < 0 || isInWord(text, end)) continue;
     const begin = beginOf(text, places[at], needsAt);

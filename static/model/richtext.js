@@ -5,7 +5,7 @@
  * a text has a bounded number of parts. tests/js/effort.test.mjs holds that.
  */
 
-import { mentionsIn } from "./mentions.js";
+import { MAX_MENTIONS, mentionsIn } from "./mentions.js";
 
 /** http and https only: no other address may ever become a link. */
 const LINK = /\bhttps?:\/\/[^\s<>"'`\p{Cc}]+/giu;
@@ -63,7 +63,13 @@ export function partsOf(text, nick = "") {
     if (links === MAX_LINKS) break;
   }
   if (from < text.length) parts.push({ text: text.slice(from) });
-  return parts.flatMap((part) => (part.url ? [part] : splitAt(part.text, mentionsIn(part.text, nick), "isMention")));
+  let left = MAX_MENTIONS;
+  return parts.flatMap((part) => {
+    if (part.url) return [part];
+    const places = mentionsIn(part.text, nick, left);
+    left -= places.length;
+    return splitAt(part.text, places, "isMention");
+  });
 }
 
 /** Split a text at the matches of `pattern` (global). The parts that match get the property `flag`. */

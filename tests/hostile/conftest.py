@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,14 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     servers: list[GuardedServer] = []
 
     def start(
-        config: str = "", listen: str | None = None, modules: Path | None = None
+        config: str = "",
+        listen: str | None = None,
+        modules: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> GuardedServer:
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
-        server = guarded(folder, config, listen, modules)
+        server = guarded(folder, config, listen, modules, prefix)
         servers.append(server)
         server.start()
         return server

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.certificate import Certificate
-from support.hostile import MIB, GuardedServer, attack, times
+from support.hostile import MIB, NO_END, GuardedServer, attack, times
 from support.process import free_port
 from support.stomp import frame_bytes
 from support.websocket import http_request
@@ -28,7 +28,7 @@ def test_a_unix_socket_is_for_its_user_and_group(serve: Serve, tmp_path: Path) -
     paths = [tmp_path / "page.sock", tmp_path / "stomp.sock"]
     listen = f"stomp://127.0.0.1:{{stomp}}\nhttp = unix:{paths[0]}\nstomp = unix:{paths[1]}"
     server = serve(listen=listen)
-    with attack(server):
+    with attack(server, NO_END):
         for path in paths:
             assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
@@ -60,7 +60,7 @@ WEAK = (
 
 def test_weak_ciphers_are_refused(sealed: tuple[GuardedServer, int]) -> None:
     server, port = sealed
-    with attack(server):
+    with attack(server, NO_END):
         taken = []
         for cipher in WEAK:
             context = ssl.create_default_context()
@@ -82,7 +82,7 @@ def test_strong_ciphers_are_taken(sealed: tuple[GuardedServer, int]) -> None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with attack(server), socket.create_connection(("127.0.0.1", port), 10) as plain:
+    with attack(server, NO_END), socket.create_connection(("127.0.0.1", port), 10) as plain:
         chosen = context.wrap_socket(plain).cipher()
         assert chosen is not None
         assert re.match("ECDHE-.*(GCM|CHACHA20)", chosen[0])
@@ -91,7 +91,7 @@ def test_strong_ciphers_are_taken(sealed: tuple[GuardedServer, int]) -> None:
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_tls_handshake_has_a_time(sealed: tuple[GuardedServer, int], first: bytes) -> None:
     server, port = sealed
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.raw(first, to=port)
         deadline_s = time.monotonic() + 6
         while not eve.is_closed:
@@ -104,7 +104,7 @@ def test_a_tls_handshake_has_a_time(sealed: tuple[GuardedServer, int], first: by
 
 
 def test_one_source_cannot_fill_the_log_with_sessions(server: GuardedServer) -> None:
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         for _ in range(times(400, 2000)):
             eve = scene.raw(frame_bytes("NONSENSE"), to=server.stomp)
             eve.close()
@@ -113,7 +113,7 @@ def test_one_source_cannot_fill_the_log_with_sessions(server: GuardedServer) -> 
 
 
 def test_one_source_cannot_fill_the_log_with_requests(server: GuardedServer) -> None:
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         host = {"Host": "evil.example", "Origin": "http://evil.example"}
         for _ in range(times(10, 60)):
             eve = scene.raw(http_request("GET", "/", host) * 50)
@@ -122,7 +122,7 @@ def test_one_source_cannot_fill_the_log_with_requests(server: GuardedServer) -> 
 
 
 def test_no_line_of_the_log_is_long(server: GuardedServer) -> None:
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger(nick="e" * 30)
         eve.say("SUBSCRIBE", id="x" * 8000, destination="/topic/" + "y" * 8000, selector="z" * 8000)
         eve.until_done()

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from support.hostile import MIB, GuardedServer, Scene, Stranger, attack, times
+from support.hostile import MIB, NO_END, GuardedServer, Scene, Stranger, attack, times
+from support.ipv6 import has_networks, network_with, visitors
 from support.process import until
 from support.stomp import frame_bytes, message_bytes
 from support.wire import Wire
@@ -38,7 +39,7 @@ def is_served(stranger: Stranger) -> bool:
 
 def test_one_source_has_so_many_sessions(serve: Serve) -> None:
     server = serve()
-    with attack(server, holds=64 * MIB) as scene:
+    with attack(server, NO_END, holds=64 * MIB) as scene:
         served = [scene.stranger(logs_in=False) for _ in range(256)]
         assert all(map(is_served, served))
         assert not is_served(scene.stranger(logs_in=False))
@@ -47,9 +48,24 @@ def test_one_source_has_so_many_sessions(serve: Serve) -> None:
         assert len(scene.lines("connections.per_source")) == 1
 
 
+@pytest.mark.skipif(not has_networks(), reason="a process cannot have a network of its own here")
+def test_an_ipv6_network_is_one_source(serve: Serve) -> None:
+    """The honest client cannot come into that network; how long others wait is looked at above."""
+    own = [f"fd00:0:0:1::{number:x}" for number in range(1, 301)]
+    other = "fd00:0:0:2::1"
+    listen = "http://[::1]:{http}\nstomp://[::]:{stomp}"
+    server = serve(listen=listen, prefix=network_with([*own, other]))
+    scene = Scene(server)
+    served = visitors(server.pid, server.stomp, [*own, other])
+    assert [served[address] for address in own] == [True] * 256 + [False] * 44
+    assert served[other]
+    [line] = scene.lines("connections.per_source")
+    assert "fd00:0:0:1:" in line
+
+
 def test_sessions_over_websockets_count_as_well(serve: Serve) -> None:
     server = serve("[broker]\nconnections.per_source = 8\n")
-    with attack(server, holds=64 * MIB) as scene:
+    with attack(server, NO_END, holds=64 * MIB) as scene:
         for _ in range(4):
             scene.stranger()
             scene.stranger("WebSocket")
@@ -60,7 +76,7 @@ def test_sessions_over_websockets_count_as_well(serve: Serve) -> None:
 
 def test_all_sessions_together_have_a_limit(serve: Serve) -> None:
     server = serve("[broker]\nconnections.total = 20\n")
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         served = [
             is_served(scene.stranger(logs_in=False, source=f"127.0.1.{n}")) for n in range(25)
         ]
@@ -73,7 +89,7 @@ def test_all_sessions_together_have_a_limit(serve: Serve) -> None:
 
 def test_a_session_makes_so_many_queues(serve: Serve) -> None:
     server = serve()
-    with attack(server, holds=64 * MIB) as scene:
+    with attack(server, NO_END, holds=64 * MIB) as scene:
         eve = scene.stranger()
         burst = [message_bytes(f"/queue/{number}", b"x") for number in range(40_000)]
         eve.pour(b"".join(burst), 20)
@@ -83,7 +99,7 @@ def test_a_session_makes_so_many_queues(serve: Serve) -> None:
 
 def test_a_queue_has_so_many_consumers(serve: Serve) -> None:
     server = serve()
-    with attack(server, holds=64 * MIB) as scene:
+    with attack(server, NO_END, holds=64 * MIB) as scene:
         eve, count = scene.stranger(), 0
         for _ in range(times(12, 40)):
             eve = scene.stranger()
@@ -101,7 +117,7 @@ def test_a_queue_has_so_many_consumers(serve: Serve) -> None:
 
 def test_a_full_history_does_not_close_rooms(serve: Serve) -> None:
     server = serve(f"{ROOMS}file.max_bytes = 16 MiB\n")
-    with attack(server, holds=64 * MIB, destination="/topic/chat.honest") as scene:
+    with attack(server, NO_END, holds=64 * MIB, destination="/topic/chat.honest") as scene:
         for client in range(6):
             eve = scene.stranger()
             burst = [scene.message(b"x" * 900_000, f"/topic/chat.{client}.{n}") for n in range(8)]
@@ -109,9 +125,24 @@ def test_a_full_history_does_not_close_rooms(serve: Serve) -> None:
             eve.until_done(5)
 
 
+def test_very_many_new_rooms_do_not_close_those_that_exist(serve: Serve) -> None:
+    server = serve(f"{ROOMS}destinations.max_count = 100\n")
+    with attack(server, NO_END, holds=64 * MIB, destination="/topic/chat.honest") as scene:
+        anna = scene.stranger(source="127.0.0.1")
+        anna.send(message_bytes("/topic/chat.anna", b"I was here", receipt="r"))
+        assert anna.frame().command == "RECEIPT"
+        for client in range(4):
+            eve = scene.stranger()
+            burst = [scene.message(b"x", f"/topic/chat.{client}.{n}") for n in range(500)]
+            eve.pour(b"".join(burst))
+            eve.until_done()
+        anna.send(subscribe(0, "/topic/chat.anna", x_stream_offset="first"))
+        assert anna.frame().body == b"I was here"
+
+
 def test_a_composite_that_is_refused_leaves_nothing_behind(serve: Serve) -> None:
     server = serve(ROOMS)
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger()
         eve.send(scene.message(b"x", "/topic/chat.one,/topic/chat.two,/user/nobody/queue/private"))
         eve.send(scene.message(b"x" * 5000, "/queue/left,/topic/chat.three", nick="x"))
@@ -148,7 +179,7 @@ def test_a_rate_holds_over_reconnects(serve: Serve) -> None:
 @pytest.mark.parametrize("watchers", [times(20, 100)])
 def test_joining_and_leaving_has_a_rate(serve: Serve, watchers: int) -> None:
     server = serve()
-    with attack(server, holds=64 * MIB) as scene:
+    with attack(server, NO_END, holds=64 * MIB) as scene:
         watching: list[Wire] = []
         for number in range(watchers):
             watcher = scene.stranger(source=f"127.0.2.{number + 1}")
@@ -171,7 +202,7 @@ def test_joining_and_leaving_has_a_rate(serve: Serve, watchers: int) -> None:
 
 def test_queues_that_no_one_empties_slow_those_down_who_fill_them(serve: Serve) -> None:
     server = serve("[broker]\nmemory.max_bytes = 64 MiB\n")
-    with attack(server, holds=64 * MIB) as scene:
+    with attack(server, NO_END, holds=64 * MIB) as scene:
         eve = scene.stranger()
         eve.pour(scene.message(b"x" * MIB, "/queue/idle") * 58, 10)
         eve.until_done(3)
@@ -180,7 +211,7 @@ def test_queues_that_no_one_empties_slow_those_down_who_fill_them(serve: Serve) 
 
 def test_dead_letters_obey_the_limits_of_queues(serve: Serve) -> None:
     server = serve("[broker]\nqueue.max_messages = 50\n")
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger()
         eve.send(subscribe(0, "/queue/hostile", ack="client-individual", receipt="s"))
         eve.frame()
@@ -197,7 +228,7 @@ def test_dead_letters_obey_the_limits_of_queues(serve: Serve) -> None:
 def test_a_source_is_not_a_name(serve: Serve) -> None:
     """What one source uses up is its own: another is served as before."""
     server = serve("[broker]\nconnections.per_source = 4\n")
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         for _ in range(8):
             with suppress(AssertionError, OSError):
                 scene.stranger()

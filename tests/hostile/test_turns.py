@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.hostile import MIB, GuardedServer, Scene, attack, times
+from support.hostile import MIB, NO_END, GuardedServer, Scene, attack, times
 from support.process import until
 from support.stomp import frame_bytes, message_bytes
 from support.websocket import BINARY, ws_frame
@@ -27,7 +27,7 @@ def subscribe(number: int, destination: str, **headers: str) -> bytes:
 
 
 def test_a_thousand_patterns_of_many_words(server: GuardedServer) -> None:
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger()
         for number in range(1000):
             # no two are equal, and each may match in very many ways
@@ -48,7 +48,7 @@ def test_a_thousand_patterns_of_many_words(server: GuardedServer) -> None:
     ids=["LIKE", "sum", "product"],
 )
 def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str) -> None:
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger()
         for number in range(1000):
             eve.pour(subscribe(number, "/topic/hostile", selector=selector))
@@ -58,7 +58,7 @@ def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str)
 
 
 def test_a_thousand_selectors_on_what_others_send(server: GuardedServer) -> None:
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger()
         for number in range(1000):
             selector = f"note LIKE '%{'a%' * 20}{number}b' OR note LIKE '{'%a' * 20}c{number}'"
@@ -74,7 +74,7 @@ def test_a_thousand_selectors_on_what_others_send(server: GuardedServer) -> None
 def test_acknowledgements_in_transactions_that_are_aborted(
     server: GuardedServer, mode: str, header: str
 ) -> None:
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.stranger()
         queue = f"/queue/{mode}.{header}"
         eve.send(subscribe(0, queue, ack=mode, receipt="s"))
@@ -99,7 +99,7 @@ def test_a_few_kilobytes_that_inflate_to_millions_of_frames(server: GuardedServe
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
     assert len(packed) < 52 * 1024
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.websocket(deflates=True)
         eve.pour(ws_frame(BINARY, packed, reserved=4) * times(2, 10))
         eve.until_pong(15)
@@ -109,7 +109,7 @@ def test_a_few_kilobytes_that_inflate_to_millions_of_frames(server: GuardedServe
 
 
 def test_temporary_queues_with_long_names(server: GuardedServer) -> None:
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         eve = scene.stranger()
         name = "/temp-queue/" + "\\c" * 3900
         burst = [scene.message(b"", reply_to=f"{name}{number}") for number in range(998)]
@@ -121,7 +121,7 @@ def test_temporary_queues_with_long_names(server: GuardedServer) -> None:
 
 def test_very_many_queues(serve: Serve) -> None:
     server = serve()
-    with attack(server, holds=200 * MIB, looks_on_s=2.5) as scene:
+    with attack(server, NO_END, holds=200 * MIB, looks_on_s=2.5) as scene:
         eve = scene.stranger()
         for start in range(0, times(50_000, 400_000), 1000):
             burst = [message_bytes(f"/queue/h{start + n}", b"x") for n in range(1000)]
@@ -131,7 +131,7 @@ def test_very_many_queues(serve: Serve) -> None:
 
 
 def test_questions_for_a_time_hold_the_file(keeper: GuardedServer) -> None:
-    with attack(keeper, holds=16 * MIB, destination="/topic/chat.honest") as scene:
+    with attack(keeper, NO_END, holds=16 * MIB, destination="/topic/chat.honest") as scene:
         eve = scene.stranger()
         eve.pour(b"".join(scene.message(b"x", "/topic/chat.big") for _ in range(1000)))
         eve.until_done()

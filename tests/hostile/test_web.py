@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.hostile import KIB, MIB, GuardedServer, attack, times
+from support.hostile import KIB, MIB, NO_END, GuardedServer, attack, times
 from support.process import get
 from support.websocket import BINARY, PING, PONG, TEXT, http_request, ws_frame
 
@@ -50,7 +50,7 @@ HIDDEN = (
 
 
 def test_files_that_were_not_meant_are_not_served(mounted: GuardedServer) -> None:
-    with attack(mounted):
+    with attack(mounted, NO_END):
         served = []
         for path in HIDDEN:
             status, _, body = get(mounted.http, f"/files/{path}")
@@ -60,13 +60,13 @@ def test_files_that_were_not_meant_are_not_served(mounted: GuardedServer) -> Non
 
 
 def test_files_that_were_meant_are_served(mounted: GuardedServer) -> None:
-    with attack(mounted):
+    with attack(mounted, NO_END):
         assert get(mounted.http, "/files/page.html")[0] == 200
         assert get(mounted.http, "/files/inside.html")[0] == 200
 
 
 def test_a_file_without_an_extension_is_no_page(mounted: GuardedServer) -> None:
-    with attack(mounted):
+    with attack(mounted, NO_END):
         status, headers, _ = get(mounted.http, "/files/plain")
         assert status == 200
         assert "html" not in headers["content-type"]
@@ -82,7 +82,7 @@ def test_a_file_without_an_extension_is_no_page(mounted: GuardedServer) -> None:
     ids=["empty binary", "empty text", "pong", "ping", "long pong"],
 )
 def test_a_flood_of_messages_that_say_nothing(server: GuardedServer, frame: bytes) -> None:
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         eve = scene.websocket()
         before_s = server.processor_s()
         eve.pour(frame * (times(4, 40) * MIB // len(frame)), times(3, 10))
@@ -92,7 +92,7 @@ def test_a_flood_of_messages_that_say_nothing(server: GuardedServer, frame: byte
 
 def test_a_flood_of_fragments(server: GuardedServer) -> None:
     begin = ws_frame(BINARY, b"", is_final=False)
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         eve = scene.websocket()
         before_s = server.processor_s()
         eve.pour(begin + ws_frame(0, b"", is_final=False) * (times(4, 40) * MIB // 6), 3)
@@ -104,7 +104,7 @@ def test_a_flood_of_fragments(server: GuardedServer) -> None:
 
 
 def test_requests_that_come_byte_by_byte(server: GuardedServer) -> None:
-    with attack(server) as scene:
+    with attack(server, NO_END) as scene:
         eve = scene.raw()
         request = http_request("GET", "/", {"Host": f"localhost:{server.http}", "X": "y" * 8000})
         for byte in request[:2000]:
@@ -112,7 +112,7 @@ def test_requests_that_come_byte_by_byte(server: GuardedServer) -> None:
 
 
 def test_a_flood_of_upgrades(server: GuardedServer) -> None:
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         for _ in range(times(100, 400)):
             eve = scene.websocket()
             eve.close()
@@ -120,6 +120,6 @@ def test_a_flood_of_upgrades(server: GuardedServer) -> None:
 
 def test_bodies_that_never_end(server: GuardedServer) -> None:
     head = {"Host": f"localhost:{server.http}", "Content-Length": "65536"}
-    with attack(server, holds=16 * MIB) as scene:
+    with attack(server, NO_END, holds=16 * MIB) as scene:
         for _ in range(times(60, 300)):
             scene.raw(http_request("POST", "/static/chat.js", head) + b"x" * 60 * KIB)

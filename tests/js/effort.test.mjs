@@ -12,11 +12,14 @@ test("no text takes more time than its length explains", () => {
 });
 
 test("a text has a bounded number of links, mentions and marks, and stays whole", () => {
-  for (const unit of ["http://a.b ", "@anna ", "http://a.b @anna "]) {
+  const units = ["http://a.b ", "@anna ", "http://a.b @anna ", `http://a.b ${"@anna ".repeat(30)}`];
+  for (const unit of units) {
     const text = unit.repeat(1400);
     const parts = partsOf(text, "Anna");
     assert.equal(parts.map((part) => part.text).join(""), text);
     assert.ok(parts.length < 2000, `${parts.length} parts`);
+    assert.ok(parts.filter(({ url }) => url).length <= 200);
+    assert.ok(parts.filter(({ isMention }) => isMention).length <= 200);
     assert.ok(parts.some(({ url, isMention }) => url !== undefined || isMention));
   }
 });

@@ -195,6 +195,8 @@ def test_each_port_gets_the_factory_of_its_kind(in_memory: InMemory) -> None:
         ("unix:address=a", 0o660),
         ("unix:a:lockfile=0", 0o660),
         ("unix:a\\:b", 0o660),
+        ("haproxy:unix:a", 0o660),
+        ("haproxy:unix:a:mode=600", 0o600),
         ("unix:a:mode=666", 0o666),
         ("unix:mode=600:address=a", 0o600),
         ("unix:a:600", 0o600),
@@ -211,13 +213,26 @@ def test_a_unix_socket_without_a_mode_is_for_user_and_group(
 def test_a_unix_socket_belongs_to_the_user_that_the_server_becomes(
     in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Not chown(), which follows links: one may have taken the place of the socket.
     owners: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owners.append((path, uid, gid)))
+    monkeypatch.setattr(os, "lchown", lambda path, uid, gid: owners.append((path, uid, gid)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     nobody = pwd.getpwnam("nobody")
     text = "[listen]\nhttp = unix:a\nhttp://127.0.0.1:1\n[global]\nuser = nobody\n"
     in_memory.make(text).service.privilegedStartService()
     assert owners == [("a", nobody.pw_uid, nobody.pw_gid)]
+
+
+def test_a_socket_that_the_system_has_made_keeps_its_owner(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    reactor = in_memory.reactor
+    # It was opened by systemd, say: it may be at no path, or for a group of the unit.
+    monkeypatch.setattr(reactor, "listenTCP", lambda *_, **__: reactor.listenUNIX("\0a", None))
+    text = "[listen]\nhttp = tcp:1\n[global]\nuser = nobody\n"
+    in_memory.make(text).service.privilegedStartService()
+    assert len(reactor.unixServers) == 1
 
 
 def test_a_port_with_a_certificate_of_its_own_is_watched_like_others(

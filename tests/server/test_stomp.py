@@ -188,12 +188,30 @@ def test_lost_dead_letters_are_a_line_a_minute(in_memory: InMemory, log: Log) ->
     in_memory.reactor.advance(60)
     in_memory.reactor.advance(60)
     heard("/queue/DLQ.b", 1, 7, 100)
-    lines = [line for line in log.lines() if "dead letters were removed" in line]
-    assert [line.partition(" dead")[0] for line in lines] == [
-        "/queue/DLQ.a\\n (7 messages, 100 bytes) is full: 2",
-        "/queue/DLQ.a\\n (7 messages, 100 bytes) is full: 8",
-        "/queue/DLQ.b (7 messages, 100 bytes) is full: 1",
+    words = (
+        " (7 messages, 100 bytes) is full: dead letters removed to make room, the oldest first: "
+    )
+    lines = [line for line in log.lines() if "dead letters removed" in line]
+    assert [line.partition(". The limits")[0] for line in lines] == [
+        f"/queue/DLQ.a\\n{words}2",
+        f"/queue/DLQ.a\\n{words}8",
+        f"/queue/DLQ.b{words}1",
     ]
+
+
+def test_dead_letters_that_were_lost_last_are_said_at_the_end(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(LISTEN)
+    [heard] = server.part(BrokerPart).broker.events.dead_letters_dropped
+    heard("/queue/DLQ.a", 1, 7, 100)
+    heard("/queue/DLQ.a", 3, 7, 100)
+    server.service.stopService()
+    in_memory.reactor.turn()
+    lines = [line for line in log.lines() if "dead letters removed" in line]
+    assert [line.partition(". The limits")[0][-2:] for line in lines] == [" 1", " 3"]
+    in_memory.reactor.turn(61)
+    assert not in_memory.reactor.getDelayedCalls()
 
 
 def test_the_broker_expires_once_a_second_until_the_end(

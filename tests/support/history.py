@@ -62,6 +62,7 @@ class SteppedStore:
 
         def work() -> None:
             self.file.write(batch)
+            self.file.measure()
             self.writes.append(len(batch.rows))
 
         self._order(work, None, lambda _, problem: done(problem))

@@ -16,12 +16,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import select
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from support.wire import Wire
 __all__ = [
     "KIB",
     "MIB",
+    "NO_END",
     "GuardedServer",
     "Honest",
     "Scene",
@@ -59,6 +61,14 @@ _MOST_MS_OF_A_BUSY_MACHINE = 250.0
 _BUSY = 0.1
 """A machine is busy if it lets the server wait for a processor for more than this part of the
 time: then its own time is what the round trips are judged by."""
+
+NO_END = "the server ends no connection"
+"""For attacks in which nobody is cut off: what they do is served, slowed down or refused."""
+
+_END = re.compile(
+    r"closed by the server|broken WebSocket|no answer to a WebSocket ping|: cut|: refused"
+)
+_MOST_LINES = 100  # [log] client.max_lines
 
 _LOOKS_ON_S = 4.0 if IS_SOAK else 0.5
 _HONEST_TOPIC = "/topic/honest"
@@ -87,7 +97,11 @@ class GuardedServer(Server):
 
 
 def guarded(
-    folder: Path, config: str = "", listen: str | None = None, modules: Path | None = None
+    folder: Path,
+    config: str = "",
+    listen: str | None = None,
+    modules: Path | None = None,
+    prefix: Sequence[str] = (),
 ) -> GuardedServer:
     """Return a server that is not started, with the defaults of a file that says nothing more.
 
@@ -96,11 +110,12 @@ def guarded(
         config: More sections.
         listen: Other lines in ``[listen]``.
         modules: A folder with Python modules that its process finds first.
+        prefix: Words before its command.
     """
     http, stomp = free_port(), free_port()
     lines = listen or f"http://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}"
     text = f"[listen]\n{lines}\n[access]\nself -> localhost:{stomp}\n{config}"
-    limit = ["prlimit", f"--as={_MOST_MEMORY}"]
+    limit = [*prefix, "prlimit", f"--as={_MOST_MEMORY}"]
     if modules is not None:
         limit += ["env", f"PYTHONPATH={modules}:{ROOT}"]
     text = text.replace("{http}", str(http)).replace("{stomp}", str(stomp))
@@ -146,7 +161,11 @@ class Stranger(Wire):
     Attributes:
         name: How the server's log names it.
         taken: How many bytes the server has taken of what was poured.
+        has_left: Whether it has said DISCONNECT, or closed.
+        was_ended: Whether the server has ended the connection; see :meth:`see_end`.
     """
+
+    has_left = was_ended = False
 
     def __init__(self, stream: TcpStream | WebSocketStream) -> None:
         super().__init__(stream)
@@ -186,6 +205,29 @@ class Stranger(Wire):
         """Send a frame; a server that has closed is no error."""
         with suppress(OSError):
             self.send(frame_bytes(command, body, **headers))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.has_left |= data.startswith(b"DISCONNECT")
+        super().send_bytes(data)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.has_left = True
+        super().close()
+
+    def see_end(self, within_s: float = 2.0) -> None:
+        """Read, and forget, all that has come, to see whether the server has ended it."""
+        deadline_s = time.monotonic() + within_s
+        try:
+            self.socket.setblocking(False)
+            while not self.is_closed and time.monotonic() < deadline_s:
+                self.is_closed = not self.socket.recv(1 << 20)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_closed = True
+        self.was_ended = self.is_closed and not self.has_left
 
     def until_done(self, within_s: float = 15.0) -> list[Frame]:
         """Wait until the server has dealt with all that was sent, or has closed.
@@ -370,26 +412,50 @@ class Scene:
             with suppress(OSError):
                 stranger.socket.close()
 
-    def check_ends(self) -> None:
-        """See that each session that the server has ended has one line in the log."""
+    def look(self) -> None:
+        """See whose connections the server has ended."""
         for stranger in self.strangers:
-            with suppress(OSError):
-                stranger.look()
-            if stranger.is_closed:
-                found = [
-                    line for line in self.lines(stranger.name) if "closed by the server" in line
-                ]
-                assert len(found) <= 1, found
+            stranger.see_end()
+
+    def check_ends(self, why: str) -> None:
+        """See that each end has one line in the log, with the reason; :meth:`look` came before.
+
+        Args:
+            why: What each line has to say; :data:`NO_END` if the server ends no connection.
+        """
+        ended = [stranger for stranger in self.strangers if stranger.was_ended]
+        lines = {one: self._end_lines(one) for one in self.strangers}
+        found = [line for some in lines.values() for line in some]
+        if why == NO_END:
+            assert not found, f"the server has ended a connection: {found[:3]}"
+            assert not ended, f"the server has ended {len(ended)} connections without a line"
+            return
+        assert found, f"no line says that a connection has ended: {self.log()[-3000:]}"
+        assert all(why in line for line in found), f"{why!r} is not in all of {found[:5]}"
+        assert all(len(some) <= 1 for some in lines.values()), found[:5]
+        silent = [stranger.name for stranger in ended if not lines[stranger]]
+        # Of one source so many lines a minute are written.
+        assert not silent or len(found) >= _MOST_LINES, f"no line about {silent[:5]}"
+
+    def _end_lines(self, stranger: Stranger) -> list[str]:
+        return [line for line in self.lines(f"{stranger.name}: ") if _END.search(line)]
 
 
 @contextmanager
 def attack(
-    server: Server, *, holds: int = 0, destination: str = _HONEST_TOPIC, looks_on_s: float = 0
+    server: Server,
+    ends: str,
+    *,
+    holds: int = 0,
+    destination: str = _HONEST_TOPIC,
+    looks_on_s: float = 0,
 ) -> Iterator[Scene]:
     """Have an attack and, beside it, an honest client; see what both have cost.
 
     Args:
         server: A running server.
+        ends: Why the server ends the strangers' connections, as the one line about each end has
+            it; :data:`NO_END` if it ends none of them.
         holds: How many bytes the limits allow the strangers to make it hold.
         destination: Where the honest client talks to itself.
         looks_on_s: For how long the honest client goes on after the attack, if not as usual.
@@ -409,9 +475,10 @@ def attack(
         with suppress(OSError, AssertionError):
             grown = server.peak_bytes() - before
             waited_s = _waited_s(server) - waited_s
+        scene.look()
         scene.close()
         _note(facts, grown, passed_s, waited_s)
-    scene.check_ends()
+    scene.check_ends(ends)
     assert not facts["is_cut"], f"the honest client was cut:\n{scene.log()[-3000:]}"
     judge(facts["ms"], is_busy=waited_s > _BUSY * passed_s)
     assert grown < _MOST_GROWTH + holds, (

@@ -359,7 +359,7 @@ class Queue:
             while entry is not None and entry.message.is_expired(cork.now):
                 self._forget([entry])
                 cork.work += LOOK_WORK
-                entry = ready.take_first(consumer, cork)
+                entry = ready.take_first(consumer, cork) if cork.work < TURN_WORK else None
             if entry is None:
                 if cork.work >= TURN_WORK and ready.count:
                     cork.put_off(self.dispatch)  # it may not have looked at all

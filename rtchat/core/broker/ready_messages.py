@@ -65,11 +65,12 @@ class ReadyMessages:
         None also if a selector has to look at more messages than the turn has time for; then it
         goes on where it stopped.
         """
+        is_choosy = consumer.options.selector is not None
         for level in self._levels:
-            entry = level.take_first(consumer, cork)
+            entry = level.search(consumer, cork) if is_choosy else level.take_oldest()
             if entry is not None:
                 self.count -= 1
-                if not len(level):
+                if level.head == len(level.entries):
                     self._levels.remove(level)
                 return entry
             if cork.work >= TURN_WORK:
@@ -161,15 +162,18 @@ class _Level:
         return self.entries[self.head].seq
 
     def take_oldest(self) -> Entry:
-        entry = self.entries[self.head]
-        self._drop_head()
+        entries, head = self.entries, self.head
+        entry = entries[head]
+        # Drop the reference: the memory of a removed message is no longer accounted for.
+        entries[head] = _TAKEN
+        self.head = head = head + 1
+        if head > 64 and head * 2 > len(entries):
+            del entries[:head]
+            self.head = 0
         return entry
 
-    def take_first(self, consumer: Subscription, cork: Cork) -> Entry | None:
-        if consumer.options.selector is None:
-            entry = self.entries[self.head]
-            self._drop_head()
-            return entry
+    def search(self, consumer: Subscription, cork: Cork) -> Entry | None:
+        """Remove and return the first message that a consumer's selector selects, or None."""
         # The messages up to the cursor do not match this consumer's selector, except for returned
         # ones: those did not stand here then, or have another x-delivery-count now.
         returned = consumer.returned.get(self.priority)
@@ -202,17 +206,6 @@ class _Level:
         return self._take(index) if is_here else None
 
     def _take(self, index: int) -> Entry:
-        entry = self.entries[index]
         if index == self.head:
-            self._drop_head()
-        else:
-            del self.entries[index]
-        return entry
-
-    def _drop_head(self) -> None:
-        # Drop the reference: the memory of a removed message is no longer accounted for.
-        self.entries[self.head] = _TAKEN
-        self.head += 1
-        if self.head > 64 and self.head * 2 > len(self.entries):
-            del self.entries[: self.head]
-            self.head = 0
+            return self.take_oldest()
+        return self.entries.pop(index)

@@ -50,6 +50,10 @@ class Topic:
         name: The destination or pattern.
         cork: The cork of the server.
         new_consumer: Creates the topic consumer of a subscription.
+
+    Attributes:
+        longest_run: How many messages a run may have; 0 unless all subscriptions are in few groups
+            without a selector.
     """
 
     __slots__ = (
@@ -60,6 +64,7 @@ class Topic:
         "_new_consumer",
         "_selecting",
         "_size",
+        "longest_run",
         "name",
     )
 
@@ -74,6 +79,7 @@ class Topic:
         self._selecting = 0  # number of groups with a selector
         self._has_many_groups = False
         self._size = 0
+        self.longest_run = TURN_WORK
 
     def __len__(self) -> int:
         return self._size
@@ -85,13 +91,14 @@ class Topic:
             consumer = self._new_consumer(subscription)
             subscription.source = consumer
             self._consumers[subscription] = consumer
+            self._changed()
             return
         key = _key_of(subscription)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(self._cork, subscription)
             self._selecting += group.selector is not None
-            self._has_many_groups = len(self._groups) > _FEW
+            self._changed()
         group.add(subscription.outbound)
 
     def remove(self, subscription: Subscription) -> None:
@@ -99,6 +106,7 @@ class Topic:
         self._size -= 1
         consumer = self._consumers.pop(subscription, None)
         if consumer is not None:
+            self._changed()
             consumer.close()
             return
         key = _key_of(subscription)
@@ -107,15 +115,13 @@ class Topic:
         if not group.members:
             del self._groups[key]
             self._selecting -= group.selector is not None
-            self._has_many_groups = len(self._groups) > _FEW
+            self._changed()
 
-    @property
-    def longest_run(self) -> int:
-        """How many messages a run may have; 0 unless all subscriptions are in few groups
-        without a selector."""
-        if self._consumers or self._selecting or self._has_many_groups:
-            return 0
-        return TURN_WORK // (1 + len(self._groups))
+    def _changed(self) -> None:
+        """Look how messages are delivered, because groups or consumers came or went."""
+        self._has_many_groups = len(self._groups) > _FEW
+        is_plain = not (self._consumers or self._selecting or self._has_many_groups)
+        self.longest_run = TURN_WORK // (1 + len(self._groups)) if is_plain else 0
 
     def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
         """Deliver several messages with the same head; :attr:`longest_run` allows them.
@@ -126,8 +132,9 @@ class Topic:
             frame: The SEND of the first message, with the ``content-length`` of all of them.
             bodies: The bodies of the messages.
         """
-        self._cork.work += len(bodies) * len(self._groups)
+        work = len(bodies)
         for group in self._groups.values():
+            self._cork.work += work
             around = group.encoder.around(Message("", self.name, frame), stem)
             if around is None:
                 for number, body in enumerate(bodies, first):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.people import Person
+from rtchat.core.flow.outbound import TURN_WORK, Cork
 
 __all__ = ["PRESENCE", "Changes", "Known", "Occupancy"]
 
@@ -30,6 +31,9 @@ _MAX_GATHERED = 1000
 
 _MAX_GATHERED_OF_ONE = 100
 """So many of one destination, before it is the turn of the next one."""
+
+
+_CHANGE_WORK = 10
 
 
 class Known(NamedTuple):
@@ -89,22 +93,35 @@ class Changes:
         write_json: Returns a value as JSON.
         message: Returns a message to a destination, with an event and a body.
         publish: Publishes a message, after those whose publication is in progress.
+        cork: The cork of the server, for what a turn has no time for.
     """
 
-    __slots__ = ("_busy", "_message", "_publish", "_second", "_told", "_write_json")
+    __slots__ = (
+        "_busy",
+        "_cork",
+        "_left",
+        "_message",
+        "_publish",
+        "_second",
+        "_told",
+        "_write_json",
+    )
 
     def __init__(
         self,
         write_json: Callable[[object], bytes],
         message: Callable[[str, str, bytes], ServerMessage],
         publish: Callable[[Topic, ServerMessage], None],
+        cork: Cork,
     ) -> None:
         self._write_json = write_json
         self._message = message
         self._publish = publish
+        self._cork = cork
         self._busy: dict[Occupancy, None] = {}  # those with gathered changes
         self._second = 0
         self._told = 0  # changes that were told at once in this second
+        self._left = 0  # how many gathered ones may be told in it
 
     def forget(self, occupancy: Occupancy) -> None:
         """Forget what watchers know of a destination: there are none any more."""
@@ -157,14 +174,25 @@ class Changes:
         """Publish gathered changes, some of each busy destination; call it every second."""
         self._second += 1
         self._told = 0
-        left = _MAX_GATHERED
-        while left > 0 and self._busy:
+        self._left = _MAX_GATHERED
+        self._tell_gathered()
+
+    def _tell_gathered(self) -> None:
+        """Publish gathered changes; what the turn has no time for comes in the next."""
+        cork = self._cork
+        while self._left > 0 and self._busy:
+            if cork.work >= TURN_WORK:
+                cork.put_off(self._tell_gathered)
+                return
             occupancy = next(iter(self._busy))
             gathered = occupancy.gathered
-            for person_id in list(islice(gathered, min(left, _MAX_GATHERED_OF_ONE))):
+            for person_id in list(islice(gathered, min(self._left, _MAX_GATHERED_OF_ONE))):
+                if cork.work >= TURN_WORK:
+                    break
                 if person_id in gathered:
                     self._tell(occupancy, person_id, gathered.pop(person_id))
-                left -= 1
+                self._left -= 1
+                cork.work += _CHANGE_WORK
             self._busy.pop(occupancy, None)
             if gathered:
                 self._busy[occupancy] = None  # its turn comes again after the others'

@@ -94,8 +94,10 @@ class Chat(DestinationProvider, BrokerEvents):
             broker.new_topic,
             self.people.remove,
             broker.account,
+            broker.cork,
         )
         self.presence.retained_rooms = broker.retained_names
+        self.presence.is_memory_short = lambda: broker.budget.is_near
         self._broker = broker
         self.sender_lines: dict[Principal | None, bytes] = {}
         self._sessions: dict[Principal, PersonSession] = {}
@@ -220,7 +222,7 @@ class Chat(DestinationProvider, BrokerEvents):
 
     def expire(self, now: float) -> None:
         """Remove people whose grace time is over, and publish changes of rooms."""
-        self.presence.expire(self.ticks)
+        self.presence.expire()
 
     # Events
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rtchat.core.broker.broker import Broker
@@ -20,6 +21,7 @@ from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.chat.nicknames import clean_nick
 from rtchat.core.chat.people import PersonSession
 from rtchat.core.chat.rooms import TYPING, RoomNames
+from rtchat.core.flow.outbound import Cork
 from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import LimitExceeded, NotAllowed
@@ -28,6 +30,16 @@ __all__ = ["ChatGate", "open_chat"]
 
 _WHITE_SPACE = b"\xef\xbb\xbf \t\r\n"
 
+_MAX_PARTS = 20_000
+"""JSON with more values takes longer than some milliseconds to read."""
+
+_BEFORE_PARTS = b",:[{"
+_OF_CHAT = re.compile(rb'"(?:nick|text)"|\\u00[67]')
+"""A name that matters here, or a letter of one in another way of writing."""
+
+_BYTES_READ = 16
+"""To read so many bytes of JSON is a unit of work."""
+
 
 class ChatGate(Gate):
     """Admits people under their nicks, and checks their messages to rooms and to each other.
@@ -35,11 +47,13 @@ class ChatGate(Gate):
     Args:
         chat: The people and rooms.
         json: The JSON decoder.
+        cork: The cork of the server, which counts the work.
     """
 
-    def __init__(self, chat: Chat, json: Json) -> None:
+    def __init__(self, chat: Chat, json: Json, cork: Cork) -> None:
         self.concerns = Glob((*chat.policy.rooms, *TYPING, f"{PRIVATE_PREFIX}*"))
         self._chat = chat
+        self._cork = cork
         self._with_nicks = RoomNames((*chat.policy.rooms, *TYPING))
         self._json = json
         policy = chat.policy
@@ -103,7 +117,7 @@ class ChatGate(Gate):
         """Refuse a message that is too long or carries the nick of another person.
 
         Raises:
-            LimitExceeded: The text is too long.
+            LimitExceeded: The text is too long, or the JSON takes too long to read.
             NotAllowed: The nick is not the sender's, or none that a client could have; or the
                 JSON is nested too deeply.
         """
@@ -113,12 +127,7 @@ class ChatGate(Gate):
         is_long = 0 < policy.max_text_chars < len(body)
         if not (is_long or (is_object and policy.nick_must_match)):
             return
-        try:
-            value = self._json.read(body) if is_object else None
-        except RecursionError:
-            raise NotAllowed(
-                "JSON nested too deeply", "A message to a room has no use for that."
-            ) from None
+        value = self._read(body) if is_object else None
         nick = text = None
         if isinstance(value, dict):
             nick, text = value.get("nick"), value.get("text")
@@ -126,7 +135,8 @@ class ChatGate(Gate):
         is_program = session is None
         if is_long and (isinstance(text, str) or policy.limits_programs or not is_program):
             if not isinstance(text, str):
-                text = body.decode("utf-8", "replace")
+                # To decode what is not UTF-8 takes long; a character has four bytes at most.
+                text = body[: 4 * policy.max_text_chars + 1].decode("utf-8", "replace")
             if len(text) > policy.max_text_chars:
                 raise LimitExceeded(
                     f"text longer than {policy.max_text_chars} characters",
@@ -134,6 +144,29 @@ class ChatGate(Gate):
                 )
         if isinstance(nick, str) and policy.nick_must_match:
             self._check_nick(nick.strip(), session)
+
+    def _read(self, body: bytes) -> object:
+        """Return the value of a JSON text; None if it is no JSON, or no message of a chat.
+
+        Raises:
+            LimitExceeded: It would take too long to find the nick or the text.
+            NotAllowed: It is nested too deeply.
+        """
+        self._cork.work += len(body) // _BYTES_READ
+        if len(body) > _MAX_PARTS and _is_costly(body):
+            if _OF_CHAT.search(body) is None:
+                return None
+            raise LimitExceeded(
+                "JSON that takes too long to check",
+                f"A message to a room that has a nick or a text has at most {_MAX_PARTS} values, "
+                f"and it is UTF-8 if it has more than {_MAX_PARTS} bytes.",
+            )
+        try:
+            return self._json.read(body)
+        except RecursionError:
+            raise NotAllowed(
+                "JSON nested too deeply", "A message to a room has no use for that."
+            ) from None
 
     def _check_nick(self, nick: str, session: PersonSession | None) -> None:
         if session is not None:
@@ -150,6 +183,17 @@ class ChatGate(Gate):
                 "The nick in the message has to be the one in your CONNECT; it belongs to another "
                 "person. The setting is nick.must_match of the server.",
             )
+
+
+def _is_costly(body: bytes) -> bool:
+    """Return whether JSON has very many values, or is no UTF-8: both take long to read."""
+    if len(body) - len(body.translate(None, _BEFORE_PARTS)) > _MAX_PARTS:
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _buckets(per_second: float, size: int) -> TokenBuckets | None:
@@ -172,5 +216,5 @@ def open_chat(broker: Broker, policy: ChatPolicy, json: Json) -> Chat:
         The provider, which the broker uses from now on, as it does the gate.
     """
     chat = Chat(broker, policy, json)
-    broker.add_gate(ChatGate(chat, json))
+    broker.add_gate(ChatGate(chat, json, broker.cork))
     return chat

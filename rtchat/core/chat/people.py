@@ -31,7 +31,7 @@ class Person:
         sessions: The person's sessions, in order of their start.
         places: The number of the person's subscriptions to each destination. The destination ""
             stands for the server; its count is that of sessions.
-        leaving: The time, in seconds since 1970, at which the grace time of each lost place ends.
+        leaving: The time, by ``Cork.ticks``, at which the grace time of each lost place ends.
     """
 
     __slots__ = ("has_token", "id", "json", "leaving", "nick", "places", "sessions")

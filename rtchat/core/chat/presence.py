@@ -15,16 +15,20 @@ from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.changes import PRESENCE, Changes, Known, Occupancy
 from rtchat.core.chat.people import Person
 from rtchat.core.chat.rooms import ROOMS, RoomNames
+from rtchat.core.flow.memory import Growing
+from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.text import kept_bytes
 
 __all__ = ["PRESENCE", "Presence"]
 
 _MAX_EMPTY_ROOMS = 50
 """One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
 
-_MAX_REMOVED = 5000
-"""So many people whose grace time is over are removed in each second."""
+_REMOVAL_WORK = 10
+
 _PLACE_BYTES = 1024
-"""What the presence of a person at a place takes, without the name of the place."""
+"""What the presence of a person at a place takes, without the name of the place, of which there
+are two copies: as text, and in JSON."""
 
 _SERVER = ""  # stands for the server in the places of a person: each session counts there
 
@@ -42,9 +46,13 @@ class Presence:
         new_topic: Creates a topic of a name, with the largest backlog in bytes of subscriptions
             that are served one by one.
         forget: Called with a person that is not connected any more.
-        account: Called with each change in the number of bytes that places take.
+        account: Called with each change in the number of bytes that places take, and with this
+            object.
+        cork: The cork of the server, for the time, and for what a turn has no time for.
 
     Attributes:
+        bytes: How many bytes the places take.
+        is_memory_short: Returns whether nothing is kept for people who have gone.
         retained_rooms: Returns destinations that are listed (if they are rooms) even when they
             are empty.
     """
@@ -53,6 +61,7 @@ class Presence:
         "_account",
         "_changed",
         "_changes",
+        "_cork",
         "_forget",
         "_grace_s",
         "_is_publishing",
@@ -66,8 +75,12 @@ class Presence:
         "_rooms",
         "_unpublished",
         "_write_json",
+        "bytes",
+        "is_memory_short",
         "retained_rooms",
     )
+
+    is_emptied = False  # people come and stay; nothing takes them out
 
     def __init__(
         self,
@@ -77,9 +90,11 @@ class Presence:
         new_id: Callable[[], str],
         new_topic: MakeTopic,
         forget: Callable[[Person], None],
-        account: Callable[[int], None],
+        account: Callable[[int, Growing], None],
+        cork: Cork,
     ) -> None:
         self.retained_rooms: Callable[[], Iterable[str]] = tuple
+        self.is_memory_short: Callable[[], bool] = bool
         self._room_names = rooms
         self._grace_s = grace_s
         self._write_json = write_json
@@ -87,11 +102,13 @@ class Presence:
         self._new_topic = new_topic
         self._forget = forget
         self._account = account
+        self.bytes = 0
         self._occupancies: dict[str, Occupancy] = {}
         self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
         self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
         self._is_publishing = False
-        self._changes = Changes(write_json, self._message, self._publish_in_order)
+        self._cork = cork
+        self._changes = Changes(write_json, self._message, self._publish_in_order, cork)
         # The room list
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
@@ -139,7 +156,7 @@ class Presence:
         person.places[destination] -= 1
         if person.places[destination]:
             return
-        if now is None or not self._grace_s:
+        if now is None or not self._grace_s or self.is_memory_short():
             self._remove_from(person, destination)
         else:
             person.leaving[destination] = now + self._grace_s
@@ -178,19 +195,28 @@ class Presence:
             if self._rooms is not None:
                 self._changed.setdefault(destination, False)
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Remove people whose grace time is over; publish what was gathered, and the room list.
 
         Call it every second.
         """
-        for _ in range(min(_MAX_REMOVED, len(self._leaving))):
-            # Publishing may disconnect a client, and that removes people, too.
-            first = next(iter(self._leaving), None)
-            if first is None or first[0].leaving[first[1]] > now:
-                break
-            self._remove_from(*first)
+        self._end_grace_times()
         self._changes.tick()
         self._publish_rooms()
+
+    def _end_grace_times(self) -> None:
+        """Remove people whose grace time is over, or as many as the turn has time for."""
+        cork = self._cork
+        while self._leaving:
+            if cork.work >= TURN_WORK:
+                cork.put_off(self._end_grace_times)
+                return
+            # Publishing may disconnect a client, and that removes people, too.
+            person, destination = next(iter(self._leaving))
+            if person.leaving[destination] > cork.ticks:
+                return
+            self._remove_from(person, destination)
+            cork.work += _REMOVAL_WORK
 
     # Subscriptions
 
@@ -248,12 +274,12 @@ class Presence:
             del person.leaving[destination], self._leaving[person, destination]
             return False
         if count == 0:
-            self._account(_PLACE_BYTES + len(destination))
+            self._count(self._size_of(destination))
         return count == 0
 
     def _remove_from(self, person: Person, destination: str) -> None:
         del person.places[destination]
-        self._account(-_PLACE_BYTES - len(destination))
+        self._count(-self._size_of(destination))
         if person.leaving.pop(destination, None) is not None:
             del self._leaving[person, destination]
         if destination == _SERVER:
@@ -264,6 +290,16 @@ class Presence:
         self._room_changed(occupancy)
         self._changes.note(occupancy, person.id, Known(person.json, person.nick))
         self._remove_if_unused(occupancy)
+
+    def _size_of(self, destination: str) -> int:
+        """Return what the presence of a person at a destination takes."""
+        if destination == _SERVER:
+            return _PLACE_BYTES
+        return _PLACE_BYTES + kept_bytes(destination) + len(self._occupancy(destination).json)
+
+    def _count(self, change: int) -> None:
+        self.bytes += change
+        self._account(change, self)
 
     def _occupancy(self, destination: str) -> Occupancy:
         occupancy = self._occupancies.get(destination)

@@ -15,18 +15,18 @@ _FORGOTTEN_AT_ONCE = 2
 class Rate(Protocol):
     """What limits how often something may be done."""
 
-    def reserve(self, now: float) -> float:
-        """Take a token; return the seconds until it is there, or 0 if it is."""
+    def reserve(self, now: float, count: int = 1) -> float:
+        """Take tokens; return the seconds until they are there, or 0 if they are."""
 
-    def give_back(self) -> None:
-        """Return a token that was taken and not used."""
+    def give_back(self, count: int = 1) -> None:
+        """Return tokens that were taken and not used."""
 
 
 class TokenBucket:
     """Gains tokens at a constant rate up to its size.
 
-    A token may be taken before it is there: then the taker waits for it, and those who come later
-    wait for theirs. So everyone has a turn, however many wait.
+    Tokens may be taken before they are there: then the taker waits for them, and those who come
+    later wait for theirs. So everyone has a turn, however many wait.
 
     Args:
         per_second: The rate in tokens per second.
@@ -42,15 +42,15 @@ class TokenBucket:
         self._tokens = self._size
         self._now = now
 
-    def reserve(self, now: float) -> float:
-        """Take a token; return the seconds until it is there, or 0 if it is."""
+    def reserve(self, now: float, count: int = 1) -> float:
+        """Take tokens; return the seconds until they are there, or 0 if they are."""
         self._fill(now)
-        self._tokens -= 1.0
+        self._tokens -= count
         return -self._tokens / self._per_second if self._tokens < -_ALMOST else 0.0
 
-    def give_back(self) -> None:
-        """Return a token that was taken and not used."""
-        self._tokens += 1.0
+    def give_back(self, count: int = 1) -> None:
+        """Return tokens that were taken and not used."""
+        self._tokens += count
 
     def wait_s(self, now: float) -> float:
         """Return the seconds until a token is available; 0 if one is available now."""
@@ -106,21 +106,21 @@ class TokenBuckets:
         """
         return _Shared(self, key) if key else TokenBucket(self._per_second, self._size, now)
 
-    def reserve(self, key: str, now: float) -> float:
-        """Take a token of a user or source; the result is that of :meth:`TokenBucket.reserve`."""
+    def reserve(self, key: str, now: float, count: int = 1) -> float:
+        """Take tokens of a user or source; the result is that of :meth:`TokenBucket.reserve`."""
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget_full(now)
             bucket = self._buckets[key] = TokenBucket(self._per_second, self._size, now)
         else:
             self._buckets.move_to_end(key)
-        return bucket.reserve(now)
+        return bucket.reserve(now, count)
 
-    def give_back(self, key: str) -> None:
-        """Return a token that was taken and not used."""
+    def give_back(self, key: str, count: int = 1) -> None:
+        """Return tokens that were taken and not used."""
         bucket = self._buckets.get(key)
         if bucket is not None:
-            bucket.give_back()
+            bucket.give_back(count)
 
     def _forget_full(self, now: float) -> None:
         for _ in range(min(_FORGOTTEN_AT_ONCE, len(self._buckets))):
@@ -139,8 +139,8 @@ class _Shared:
         self._buckets = buckets
         self._key = key
 
-    def reserve(self, now: float) -> float:
-        return self._buckets.reserve(self._key, now)
+    def reserve(self, now: float, count: int = 1) -> float:
+        return self._buckets.reserve(self._key, now, count)
 
-    def give_back(self) -> None:
-        self._buckets.give_back(self._key)
+    def give_back(self, count: int = 1) -> None:
+        self._buckets.give_back(self._key, count)

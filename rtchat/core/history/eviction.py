@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from heapq import heapify, heappop, heappush
 
 from rtchat.core.history.stream import Stream
@@ -52,42 +52,48 @@ class EvictionOrder:
         if len(heap) > self._max_entries:
             self._build(streams)
 
-    def next(
-        self, streams: Iterable[Stream], needed: Collection[Stream] = (), most: int = 16
-    ) -> Stream | None:
-        """Return the stream that loses something, or None if none should now.
+    def each(
+        self,
+        streams: Iterable[Stream],
+        needed: Collection[Stream] = (),
+        most: int = 16,
+        *,
+        is_patient: bool = True,
+    ) -> Generator[Stream, None, None]:
+        """Yield the streams that lose their places; each is evicted before the next is asked for.
 
-        Streams with messages on their way are passed over. They can be evicted in a moment, so
-        meanwhile no stream has to go that has more than one message.
+        Streams with messages on their way are passed over.
 
         Args:
             streams: All streams.
             needed: Streams that are passed over, too.
             most: How many streams may be passed over.
+            is_patient: Whether no stream goes that has more than one message while those that were
+                passed over can be evicted in a moment.
         """
         heap = self._heap
         if heap is None:
             heap = self._build(streams)
-        passed_over: list[_Entry] = []
-        found = None
-        while heap and found is None and len(passed_over) < most:
-            entry = heappop(heap)
-            stream = entry[3]
-            if not _is_settled(stream) or stream.number != entry[2]:
-                continue
-            now = self._entry(stream)
-            if now > entry:
-                heappush(heap, now)
-            elif stream.waiting or stream in needed:
-                passed_over.append(now)
-            elif passed_over and len(stream) > 1:
-                passed_over.append(now)
-                break
-            else:
-                found = stream
-        for entry in passed_over:
-            heappush(heap, entry)
-        return found
+        passed_over: dict[Stream, _Entry] = {}  # a stream may have several entries
+        try:
+            while heap and len(passed_over) < most:
+                entry = heappop(heap)
+                stream = entry[3]
+                if not _is_settled(stream) or stream.number != entry[2]:
+                    continue
+                now = self._entry(stream)
+                if now > entry:
+                    heappush(heap, now)
+                elif stream.waiting or stream in needed:
+                    passed_over[stream] = now
+                elif is_patient and passed_over and len(stream) > 1:
+                    passed_over[stream] = now
+                    return
+                else:
+                    yield stream
+        finally:
+            for entry in passed_over.values():
+                heappush(heap, entry)
 
     def next_to_cut(self, streams: Iterable[Stream]) -> Stream | None:
         """Return the stream that loses its oldest messages; :meth:`changed` has to follow."""

@@ -1,9 +1,9 @@
 """Group commit: messages are written in batches and become visible once the batch is durable.
 
 Messages are queued here until the batch that contains them is in the file. Then they are delivered
-in the order of their offsets, and their publishers get the RECEIPTs. One batch is written at a
-time; messages that arrive meanwhile form the next one. So offsets have no gaps, and no client ever
-sees a message that a crash can undo.
+in the order of their offsets, and their publishers get the RECEIPTs, in as many turns as that
+takes. One batch is written at a time; messages that arrive meanwhile form the next one. So offsets
+have no gaps, and no client ever sees a message that a crash can undo.
 """
 
 from __future__ import annotations
@@ -28,10 +28,15 @@ __all__ = ["CommitListener", "GroupCommit"]
 _MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Bytes that may be queued for the file before publishers are paused."""
 
+_MAX_WAITING_STEPS = 4096
+"""Messages, and other steps, that may be queued before publishers are paused."""
+
+_MAX_BATCH_UNITS = 500
+"""Frames whose messages are written at once."""
+
 _MAX_BATCH_BYTES = 5 * 1024 * 1024
-_MANY_UNITS = 500
 _MAX_BATCH_STEPS = 1000
-"""A batch of many frames may have so many messages, as they are prepared in one turn."""
+"""Messages, and other steps, of several frames that are written at once."""
 
 _STEP_WORK = 10
 """The work of delivering one of them."""
@@ -102,6 +107,7 @@ class GroupCommit:
         "_store",
         "_units",
         "_waiting_bytes",
+        "_waiting_steps",
         "_when_idle",
         "epoch",
         "forgotten",
@@ -127,6 +133,7 @@ class GroupCommit:
         self._account = account
         self._units: list[_Unit] = []
         self._waiting_bytes = 0
+        self._waiting_steps = 0
         self._is_writing = False
         self._when_idle: Callable[[], None] | None = None
 
@@ -162,9 +169,13 @@ class GroupCommit:
             self._cork.woken[self._write_batch] = None
         self._units.append(_Unit(steps, publisher, cause, size))
         self._waiting_bytes += size
+        self._waiting_steps += len(steps)
         self._account(size, self)
         if publisher is not None:
-            publisher.message_accepted(is_much=self._waiting_bytes > _MAX_WAITING_BYTES)
+            publisher.message_accepted(
+                is_much=self._waiting_bytes > _MAX_WAITING_BYTES
+                or self._waiting_steps > _MAX_WAITING_STEPS
+            )
 
     def _refuse(self, steps: Sequence[Step], size: int) -> None:
         """Refuse what is too large to be stored at once."""
@@ -193,7 +204,11 @@ class GroupCommit:
         for unit in self._units:
             size += unit.size
             steps += len(unit.steps)
-            if count and (size > self._max_batch_bytes or steps > _MAX_BATCH_STEPS):
+            if count and (
+                size > self._max_batch_bytes
+                or steps > _MAX_BATCH_STEPS
+                or count == _MAX_BATCH_UNITS
+            ):
                 break
             count += 1
         units = self._units[:count]
@@ -204,7 +219,7 @@ class GroupCommit:
         """Assign offsets to the queued messages and write them, unless a write is in progress."""
         if self._is_writing or not (self._units or self.forgotten):
             return
-        if self._waiting_bytes > self._max_batch_bytes or len(self._units) > _MANY_UNITS:
+        if self._waiting_bytes > self._max_batch_bytes or len(self._units) > _MAX_BATCH_UNITS:
             units = self._take_some()
         else:
             units, self._units = self._units, []
@@ -249,40 +264,71 @@ class GroupCommit:
         self._cork.in_parts(self._settling(units, batch, problem))
 
     def _settling(self, units: list[_Unit], batch: Batch, problem: str) -> Iterator[None]:
-        """Settle the units of a batch, which may take several turns; the next batch waits."""
+        """Settle the units of a batch; yield where the turn has to end. The next batch waits."""
         error: ProtocolError | None = None
+        # A bug in one step must not stop the other units and the batches after this one.
+        bugs: list[Exception] = []
         if problem:
-            self._is_writing = False
             self.forgotten = [*batch.forgotten, *self.forgotten]
             error = ProtocolError(
                 "history cannot be written",
                 "The message was not published: no client has received it. Send it again later. "
                 "The server's log has the reason.",
             )
-        size = sum(unit.size for unit in units)
-        self._waiting_bytes -= size
-        self._account(-size, self)
-        # A bug in one step must not stop the other units and the batches after this one.
-        bugs: list[Exception] = []
-        if error is None:
+        else:
             try:
                 self._listener.batch_written(batch)
             except Exception as bug:
                 bugs.append(bug)
+        size, is_kept_waiting = sum(unit.size for unit in units), False
+        self._waiting_bytes -= size
+        self._account(-size, self)
         for unit in units:
-            try:
-                for _ in self._carry_out(unit.steps, error):
-                    self._count_waiting(size)
-                    yield
-                    self._count_waiting(-size)
-            except Exception as bug:
-                bugs.append(bug)
+            self._waiting_steps -= len(unit.steps)
+            for _ in self._carry_out(unit.steps, error, bugs):
+                if not is_kept_waiting:
+                    is_kept_waiting = True
+                    _keep_waiting(units, 1)
+                self._count_waiting(size)
+                yield
+                self._count_waiting(-size)
             size -= unit.size
             if unit.publisher is not None:
                 try:
                     unit.publisher.message_settled(unit.cause, error)
                 except Exception as bug:
                     bugs.append(bug)
+        if is_kept_waiting:
+            _keep_waiting(units, -1)
+        self._all_settled(batch, error, bugs)
+
+    def _carry_out(
+        self, steps: Sequence[Step], error: ProtocolError | None, bugs: list[Exception]
+    ) -> Iterator[None]:
+        """Run steps if they were written; yield where the turn has to end."""
+        cork = self._cork
+        for step in steps:
+            if cork.work >= TURN_WORK:
+                yield
+            cork.work += _STEP_WORK
+            try:
+                if isinstance(step, KeptMessage):
+                    step.stream.waiting -= 1
+                    if error is None:
+                        self._listener.message_written(step)
+                elif error is None and not isinstance(step, Message):
+                    step()
+            except Exception as bug:
+                bugs.append(bug)
+
+    def _count_waiting(self, size: int) -> None:
+        """Count bytes that wait for their turn; a negative number takes them away."""
+        self._waiting_bytes += size
+        self._cork.budget.used += size
+
+    def _all_settled(
+        self, batch: Batch, error: ProtocolError | None, bugs: list[Exception]
+    ) -> None:
         self._is_writing = False
         if error is not None or self._listener.is_unsettled:
             try:
@@ -298,28 +344,19 @@ class GroupCommit:
         if bugs:
             raise bugs[0]
 
-    def _carry_out(self, steps: Sequence[Step], error: ProtocolError | None) -> Iterator[None]:
-        """Run steps if they were written; yield where the turn has to end."""
-        cork = self._cork
-        for step in steps:
-            if cork.work >= TURN_WORK:
-                yield
-            cork.work += _STEP_WORK
-            if isinstance(step, KeptMessage):
-                step.stream.waiting -= 1
-                if error is None:
-                    self._listener.message_written(step)
-            elif error is None and not isinstance(step, Message):
-                step()
-
-    def _count_waiting(self, size: int) -> None:
-        """Count bytes that wait for their turn; a negative number takes them away."""
-        self._waiting_bytes += size
-        self._cork.budget.used += size
-
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call the function once no message is queued or being written; now, if none is."""
         if self._is_writing or self._write_batch in self._cork.woken:
             self._when_idle = call
         else:
             call()
+
+
+def _keep_waiting(units: Sequence[_Unit], change: int) -> None:
+    """Let the streams of a batch have a message more, or less, that waits.
+
+    So none of them is taken for one without messages before the whole batch is settled.
+    """
+    steps = (step for unit in units for step in unit.steps)
+    for stream in {step.stream: None for step in steps if isinstance(step, KeptMessage)}:
+        stream.waiting += change

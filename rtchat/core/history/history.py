@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from rtchat.core.broker.subscription import Subscription
@@ -10,28 +10,20 @@ from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.history.group_commit import GroupCommit
-from rtchat.core.history.page_cache import PageCache
 from rtchat.core.history.places import Places
+from rtchat.core.history.reading import MessageReader
 from rtchat.core.history.replay import Replay
 from rtchat.core.history.retention import Retention
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
-from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot
-from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream, message_of
+from rtchat.core.history.store import Batch, Store, StoredStream, StoreSnapshot
+from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.errors import ProtocolError
 
 __all__ = ["History", "HistoryOwner"]
 
-_EVICTIONS_AT_ONCE = 2
-"""So many streams are evicted for each that is new, at the most."""
-
-_MAX_EVICTIONS = 1000
-"""So many are evicted each second, at the most, if there are too many all the same."""
-
 _LOOKS = 64
 """After so small a part of the store was written, its size is looked at."""
 
-_PATIENCE_S = 10.0
-"""How long subscribers are refused because a part of the store cannot be read."""
 _OVERGROWN = 2
 """A stream that exceeds its limits by this factor is trimmed at once."""
 
@@ -50,29 +42,6 @@ class HistoryOwner(Protocol):
 
     def stream_emptied(self, stream: Stream) -> None:
         """Called when retention has removed the last message of a stream."""
-
-
-class _Reading:
-    """A page that is being read, and who waits for it.
-
-    Attributes:
-        end: The offset at which the part ends that is being read.
-        readers: The offset that each wants, and what to call.
-    """
-
-    __slots__ = ("end", "readers")
-
-    def __init__(self, end: int, readers: list[tuple[int, Callable[[int, str], None]]]) -> None:
-        self.end = end
-        self.readers = readers
-
-    def answer(self, readable: Collection[int] | None, problem: str) -> None:
-        """Call each with the first offset that could be read; None stands for the one it wants."""
-        for offset, done in self.readers:
-            found = offset
-            if readable is not None:
-                found = min((one for one in readable if one >= offset), default=self.end)
-            done(found, problem)
 
 
 class History:
@@ -100,12 +69,10 @@ class History:
         "_look_every_bytes",
         "_new_token",
         "_owner",
-        "_pages",
         "_places",
-        "_reading",
+        "_reader",
         "_replays",
         "_store",
-        "_stored",
         "_streams",
         "_written_bytes",
         "evicted",
@@ -130,7 +97,7 @@ class History:
         self._store = store
         self._new_token = new_token
         self.group_commit = GroupCommit(self, store, snapshot.epoch, owner.cork, owner.account)
-        self._pages = PageCache(limits.max_memory_bytes)
+        self._reader = MessageReader(store, owner.cork, limits.max_memory_bytes)
         self._streams: dict[str, Stream] = {}
         self._last_number = max((stored.number for stored in snapshot.streams), default=0)
         for stored in snapshot.streams:
@@ -138,10 +105,8 @@ class History:
             rule = rules.rule_for(stored.name)
             if rule is not None:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
-        self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
         self._places = Places(self._streams, limits.max_destinations, store.max_bytes)
-        self._reading: dict[tuple[int, int], _Reading] = {}
         self.evicted = 0
         self.is_unsettled = False
         self._written_bytes = 0
@@ -223,7 +188,7 @@ class History:
                 stream.topic = new_topic()
             stream.topic.add(replay.subscription)
 
-        replay = Replay(subscription, stream, self, self._owner.cork, join, refuse)
+        replay = Replay(subscription, stream, self._reader, self._owner.cork, join, refuse)
         subscription.source = replay
         self._replays[subscription] = replay
         stream.replays[replay] = None
@@ -267,23 +232,6 @@ class History:
             stream.is_stored = True
             self._places.add(stream, client)
 
-    def _place(self, new: Collection[Stream], needed: Collection[Stream]) -> None:
-        """Let new streams take the places of others, as if they had come one after the other."""
-        for stream in new:
-            self._stored += 1
-            for _ in range(_EVICTIONS_AT_ONCE):
-                if self._stored > self._limits.max_destinations:
-                    self._evict_one(needed)
-            stream.is_new = False
-            self._places.changed(stream)
-
-    def _evict_one(self, needed: Collection[Stream] = (), passing_over: int = 16) -> bool:
-        """Evict a stream; return whether there was one that could be."""
-        evicted = self._places.next_to_evict(needed, passing_over)
-        if evicted is not None:
-            self._evict(evicted)
-        return evicted is not None
-
     def refused(self, streams: Iterable[Stream]) -> None:
         """Remove the places of streams whose first messages are refused."""
         for stream in streams:
@@ -296,14 +244,13 @@ class History:
         """Delete the messages of a stream. With subscriptions it goes on, numbered from 0."""
         epoch = self._new_token()
         self.group_commit.forget(stream.number, epoch)
-        self._stored -= 1
         self._places.remove(stream)
         had_messages = len(stream) > 0
         self.evicted += had_messages
         if not stream.users:
             self._forget(stream)
         else:
-            self._pages.forget(stream)
+            self._reader.pages.forget(stream)
             self._last_number += 1
             end = stream.next
             stream.restart(self._last_number, epoch)
@@ -314,7 +261,7 @@ class History:
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.name]
-        self._pages.forget(stream)
+        self._reader.pages.forget(stream)
         stream.is_forgotten = True
 
     # Appending
@@ -331,7 +278,8 @@ class History:
                 self.is_unsettled = True
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
                 self.retention.trim_soon()
-        if self._written_bytes > self._look_every_bytes or self._places.is_cutting:
+        places = self._places
+        if self._written_bytes > self._look_every_bytes or places.is_cutting or places.excess > 0:
             self.is_unsettled = True
 
     def message_written(self, message: KeptMessage) -> None:
@@ -343,7 +291,7 @@ class History:
         stream.next = message.offset + 1
         if stream.next - stream.first > max_count:
             stream.first = stream.next - max_count
-        self._pages.put(message)
+        self._reader.pages.put(message)
         self._owner.deliver(stream, message)
         if stream.followers:
             followers, stream.followers = stream.followers, {}
@@ -361,88 +309,25 @@ class History:
         if not is_written:
             self.refused(streams)
         else:
-            self._place([stream for stream in streams if stream.is_new], streams)
+            new = [stream for stream in streams if stream.is_new]
+            for stream in self._places.created(new, streams):
+                self._evict(stream)
             if self._places.is_cutting:
                 for stream in streams:
                     self._places.grew(stream)
         self.retention.make_room()
 
-    # Reading
-
-    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Return a message from the page cache, or None; :meth:`load` brings it there."""
-        return self._pages.get(stream, offset)
-
-    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
-        """Read the page that contains a message into the page cache, once for all who wait for it.
-
-        Args:
-            stream: The stream.
-            offset: The message's offset.
-            done: Called in a later turn, once the page was read, with the offset of the first
-                message that could be read, from the given one on, and a description of the
-                problem ("" on success). If the rest of the page is damaged, the offset is its
-                end.
-        """
-        page = offset // PAGE_MESSAGES
-        number = stream.number
-        others = self._reading.get((number, page))
-        if others is not None and offset < others.end:
-            others.readers.append((offset, done))
-            return
-        first = max(page * PAGE_MESSAGES, stream.first)
-        end = min((page + 1) * PAGE_MESSAGES, stream.next)
-        reading = self._reading[number, page] = _Reading(end, [(offset, done)])
-
-        def take(rows: Sequence[Row], problem: str) -> None:
-            if self._reading.get((number, page)) is reading:
-                del self._reading[number, page]
-            if stream.number != number:  # evicted meanwhile: the rows are of the past
-                reading.answer(None, "")
-                return
-            if problem:
-                now = self._owner.cork.ticks
-                if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
-                    reading.answer(None, problem)
-                    return
-                # It is no passing trouble: without this page the rest comes, and new messages.
-            else:
-                stream.failed_pages.pop(page, None)
-            readable = set()
-            for row in rows:
-                try:
-                    self._pages.put(message_of(row, stream))
-                    readable.add(row.offset)
-                except ProtocolError:
-                    continue
-            if problem:
-                stream.damaged_pages.add(page)
-            else:
-                stream.note_damage(page, max(first, stream.first), end, readable)
-            reading.answer(readable, "")
-
-        self._store.read(number, first, end, take)
-
-    def find_time(
-        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
-    ) -> None:
-        """Look up the first message of a given time or later.
-
-        Args:
-            stream: The stream.
-            since_s: The time in seconds since 1970.
-            done: Called in a later turn with the message's offset (None if there is none) and a
-                description of the problem ("" on success).
-        """
-        self._store.find(stream.number, since_s, done)
-
     # Retention
 
     def expire(self) -> None:
         """Remove streams and messages that exceed limits; call it every second."""
-        excess = self._stored - self._limits.max_destinations
-        if excess > 0:
-            for _ in range(min(excess, _MAX_EVICTIONS)):
-                if not self._evict_one(passing_over=len(self._streams)):
-                    break
+        self._evict_superfluous()
         self.retention.expire()
+
+    def _evict_superfluous(self) -> None:
+        """Evict some streams if there are too many; the others have to go in later turns."""
+        before = self._places.count
+        for stream in self._places.superfluous():
+            self._evict(stream)
+        if self._places.excess > 0 and self._places.count < before:
+            self._owner.cork.put_off(self._evict_superfluous)

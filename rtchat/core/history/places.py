@@ -3,12 +3,14 @@
 A *client* here is a user, or else a source; it owns the streams that its messages have created.
 Rooms are worth what is said in them, so the cheapest loss is chosen. But that alone would let one
 client push out all others, with many small streams that are each worth a little more. So a client
-with more than its share gives up its own first.
+with more than its share gives up its own first. A stream counts to its client's share as soon as it
+is going to be created, so it makes no difference how many are created at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 
 from rtchat.core.history.eviction import EvictionOrder, by_messages, by_size
 from rtchat.core.history.stream import Stream
@@ -17,6 +19,12 @@ __all__ = ["Places"]
 
 _SHARE = 8
 """One client's streams may have this part of all places, and of all bytes, before they go first."""
+
+_EVICTIONS_FOR_EACH = 2
+"""So many streams are evicted for each that is new, at the most."""
+
+_EVICTIONS_AT_ONCE = 64
+"""So many may be evicted in a turn if there are too many all the same."""
 
 
 class _Owner:
@@ -41,6 +49,7 @@ class Places:
         max_bytes: How many bytes it may have.
 
     Attributes:
+        count: How many streams are in the store. Those that are being created do not count yet.
         is_cutting: Whether :meth:`to_cut` was ever needed.
     """
 
@@ -49,15 +58,19 @@ class Places:
         "_by_size",
         "_large",
         "_max_bytes",
+        "_max_count",
         "_max_places",
         "_owned",
         "_owners",
         "_streams",
+        "count",
         "is_cutting",
     )
 
     def __init__(self, streams: Mapping[str, Stream], max_places: int, max_bytes: int) -> None:
+        self.count = len(streams)
         self._streams = streams
+        self._max_count = max_places
         self._max_places = max(1, max_places // _SHARE)
         self._max_bytes = max(1, max_bytes // _SHARE)
         self._by_messages = EvictionOrder(by_messages)
@@ -67,8 +80,13 @@ class Places:
         self._large: dict[_Owner, None] = {}  # those with more than their share of places
         self.is_cutting = False
 
+    @property
+    def excess(self) -> int:
+        """How many streams too many there are."""
+        return self.count - self._max_count
+
     def add(self, stream: Stream, client: str) -> None:
-        """Count a new stream for the client that creates it; "" is unknown."""
+        """Count a stream that is to be created for the client that causes it; "" is unknown."""
         if client:
             owner = self._owners.get(client)
             if owner is None:
@@ -79,7 +97,9 @@ class Places:
                 self._large[owner] = None
 
     def remove(self, stream: Stream) -> None:
-        """Forget a stream that gives up its place."""
+        """Forget a stream that gives up its place, or is not created after all."""
+        if not stream.is_new:
+            self.count -= 1
         stream.owner = None
         owner = self._owned.pop(stream, None)
         if owner is not None:
@@ -111,14 +131,67 @@ class Places:
             owner.by_messages.changed(stream, owner.streams)
         self.grew(stream)
 
-    def next_to_evict(self, needed: Collection[Stream], most: int) -> Stream | None:
-        """Return the stream to evict; the arguments are those of :meth:`EvictionOrder.next`."""
-        owner = max(self._large, key=lambda one: len(one.streams), default=None)
-        if owner is not None:
-            found = owner.by_messages.next(owner.streams, needed, most)
-            if found is not None:
-                return found
-        return self._by_messages.next(self._streams.values(), needed, most)
+    def created(self, new: Collection[Stream], needed: Collection[Stream]) -> Iterator[Stream]:
+        """Count streams that were created; yield those that give up their places to them.
+
+        The caller takes all that are yielded, and evicts each at once. If a client has more than
+        its share, its own streams go, even those that are new. Otherwise a new one stays for now.
+
+        Args:
+            new: The streams.
+            needed: Streams that stay unless their client has more than its share.
+        """
+        within: list[Stream] = []
+        for stream in new:
+            if self._owned.get(stream) in self._large:
+                self._settle(stream)
+            else:
+                within.append(stream)
+        most = max(_EVICTIONS_FOR_EACH * (len(new) - len(within)), _EVICTIONS_AT_ONCE)
+        yield from islice(self._to_evict(needed, 0), most)
+        # The others come one after the other, so the first of them may cost a longer stream.
+        is_room_made = True
+        for stream in within:
+            if is_room_made and self.excess >= 0:
+                before = self.count
+                yield from islice(self._to_evict(needed, 1), _EVICTIONS_FOR_EACH)
+                is_room_made = self.count < before
+            self._settle(stream)
+
+    def superfluous(self) -> Iterator[Stream]:
+        """Yield streams to evict if there are too many; the caller evicts each at once."""
+        return islice(self._to_evict((), 0, len(self._streams)), _EVICTIONS_AT_ONCE)
+
+    def _settle(self, stream: Stream) -> None:
+        """Put a stream that was created in its place in the order."""
+        stream.is_new = False
+        self.count += 1
+        self.changed(stream)
+
+    def _to_evict(
+        self, needed: Collection[Stream], more: int, passing_over: int = 16
+    ) -> Iterator[Stream]:
+        """Yield streams as long as there are too many, or would be with some more."""
+        on_their_way = 0
+        for owner in sorted(self._large, key=lambda one: -len(one.streams)):
+            own = owner.streams
+            order = owner.by_messages.each(own, (), len(own), is_patient=False)
+            while self.excess + more > 0 and len(own) > self._max_places:
+                stream = next(order, None)
+                if stream is None:
+                    break
+                yield stream
+            order.close()
+            on_their_way += max(0, len(own) - self._max_places)
+        # Those cannot go yet, but will. No other has to go in their stead.
+        streams = self._streams.values()
+        order = self._by_messages.each(streams, needed, passing_over)
+        while self.excess + more > on_their_way:
+            stream = next(order, None)
+            if stream is None:
+                break
+            yield stream
+        order.close()
 
     def to_cut(self) -> Iterator[Stream]:
         """Yield the streams that lose their oldest messages; :meth:`changed` has to follow each."""

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, SlowPolicy, StartAt, Subscription
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.flow.turns import TURN_WORK
-from rtchat.core.history.stream import KeptMessage, Stream
+from rtchat.core.history.reading import MessageReader
+from rtchat.core.history.stream import Stream
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["KeptMessages", "Replay"]
-
-
-class KeptMessages(Protocol):
-    """The source of stored messages; implemented by ``History``, which describes the arguments."""
-
-    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Return a message if it is in memory, else None."""
-
-    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
-        """Read a message into memory; call ``done`` in a later turn with the next readable one."""
-
-    def find_time(
-        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
-    ) -> None:
-        """Look up the first message of a given time or later; call ``done`` in a later turn."""
+__all__ = ["Replay"]
 
 
 class Replay:
@@ -40,7 +25,7 @@ class Replay:
     Args:
         subscription: The subscription; its options say where to begin.
         stream: The stream to read.
-        history: The source of the messages.
+        reader: Reads the messages.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         join: Called once the replay has caught up; then the replay has ended.
         refuse: Ends the subscriber's session with an error.
@@ -49,7 +34,6 @@ class Replay:
     __slots__ = (
         "_cork",
         "_dropped",
-        "_history",
         "_ignores_answer",
         "_is_closed",
         "_is_reading",
@@ -57,6 +41,7 @@ class Replay:
         "_mark",
         "_overtaken_by",
         "_position",
+        "_reader",
         "_refuse",
         "_since_s",
         "_unreadable",
@@ -68,7 +53,7 @@ class Replay:
         self,
         subscription: Subscription,
         stream: Stream,
-        history: KeptMessages,
+        reader: MessageReader,
         cork: Cork,
         join: Callable[[Replay], None],
         refuse: Callable[[ProtocolError], None],
@@ -76,7 +61,7 @@ class Replay:
         self.subscription = subscription
         subscription.gives_back = False
         self.stream = stream
-        self._history = history
+        self._reader = reader
         self._cork = cork
         self._join = join
         self._refuse = refuse
@@ -120,7 +105,7 @@ class Replay:
                 self._mark = _mark(answer)
         elif start.at is StartAt.TIMESTAMP and len(stream):
             self._is_reading = True
-            self._history.find_time(stream, start.value, self._found)
+            self._reader.find_time(self, start.value)
         return receipt
 
     def on_drain(self) -> None:
@@ -149,10 +134,10 @@ class Replay:
                 if found > self._position:
                     self._pass_over(found)
                     continue
-            message = self._history.get(stream, self._position)
+            message = self._reader.get(stream, self._position)
             if message is None:
                 self._is_reading = True
-                self._history.load(stream, self._position, self._loaded)
+                self._reader.load(self, self._position)
                 return
             self._position += 1
             self._cork.work += LOOK_WORK
@@ -176,6 +161,8 @@ class Replay:
     def close(self) -> None:
         """Stop delivering: the subscription has ended, or has caught up."""
         self._is_closed = True
+        if self._is_reading:
+            self._reader.forget(self)
         self.stream.followers.pop(self, None)
         self.subscription.outbound.paused_sources.pop(self, None)
 
@@ -214,7 +201,7 @@ class Replay:
         self._dropped += lost
         self._position = self.stream.first
 
-    def _loaded(self, found: int, problem: str) -> None:
+    def loaded(self, found: int, problem: str) -> None:
         """Continue, from the first message on that could be read."""
         if problem and self._is_answer_wanted():
             self._refuse(_not_readable())
@@ -237,7 +224,7 @@ class Replay:
         if self._mark:
             self._mark = _mark("false")
 
-    def _found(self, offset: int | None, problem: str) -> None:
+    def found(self, offset: int | None, problem: str) -> None:
         """Begin at the first message of the time that was asked for."""
         if self._is_answer_wanted():
             if problem:

@@ -110,7 +110,7 @@ class Stream:
         lost: For each damaged page the messages that could not be read: bit N is set for the one
             with the page's offset N.
         failed_pages: The pages that the store could not read for another reason than damage, with
-            the time of the first failure, in seconds since 1970.
+            the time of the first failure, by ``Cork.ticks``.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
         is_new: Whether no message of it is in the store yet.
         is_stored: Whether the stream is in the store, or will be with the next batch.

@@ -1,15 +1,30 @@
-"""Acknowledgements by message id, for STOMP 1.2 clients that take it for the ack id."""
+"""Acknowledging by the message's id, which STOMP 1.2 clients may do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from rtchat.core.broker.subscription import Subscription
+from rtchat.core.flow.holding import Holding
+from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.core.session.receipts import TurnOver
 
 __all__ = ["MessageIds"]
 
 _SPARE = 512
+
+_DELIVERY_BYTES = 640
+"""What a delivery takes in the index."""
+
+_NOTE_WORK = 5
+_PIECE = 64
+_CLEANED_AT_ONCE = 8
+
+_Key = tuple[str, str | None]
+"""A message's id, and the id of a subscription or None."""
 
 _Place = tuple[int, int, str]
 """The numbers of a subscription and of its delivery, and the ack id."""
@@ -24,17 +39,41 @@ class MessageIds:
 
     Args:
         subscriptions: The subscriptions of the session by number.
+        holding: What is held for the client.
+        cork: The cork of the server, which counts the work.
     """
 
-    __slots__ = ("_count", "_max_count", "_places", "_subscriptions")
+    __slots__ = (
+        "_cork",
+        "_count",
+        "_fresh",
+        "_holding",
+        "_kept",
+        "_known",
+        "_max_fresh",
+        "_places",
+        "_subscriptions",
+        "_to_add",
+        "_to_clean",
+    )
 
-    def __init__(self, subscriptions: Mapping[int, Subscription]) -> None:
+    def __init__(
+        self, subscriptions: Mapping[int, Subscription], holding: Holding, cork: Cork
+    ) -> None:
         self._subscriptions = subscriptions
-        # For a message, and for a message and the id of a subscription: heaps, because a pattern
-        # may match several destinations of one SEND, and the oldest subscription counts.
-        self._places: dict[tuple[str, str | None], list[_Place]] = {}
-        self._count = 0  # of places by message and subscription
-        self._max_count = 2 * _SPARE
+        self._holding = holding
+        self._cork = cork
+        # Heaps, because a pattern may match several destinations of one SEND, and the oldest
+        # subscription counts.
+        self._places: dict[_Key, list[_Place]] = {}
+        self._to_add: deque[tuple[Subscription, Iterator[str]]] = deque()
+        self._count = 0  # deliveries that are held for the client, with those that were dropped
+        # The cleaning: what is left of it, what it has kept, the keys without pending deliveries.
+        self._to_clean: Iterator[_Key] | None = None
+        self._kept = 0
+        self._known: deque[_Key] = deque()
+        self._fresh = 0  # deliveries since it began
+        self._max_fresh = 2 * _SPARE
 
     def find(self, message_id: str, named: str | None) -> tuple[Subscription, str] | None:
         """Return the pending delivery of a message; None if it is not pending any more.
@@ -48,7 +87,12 @@ class MessageIds:
 
         Raises:
             KeyError: The session has had no such message.
+            TurnOver: The turn has no time to fill the index.
         """
+        while self._to_add:
+            if self._cork.work >= TURN_WORK:
+                raise TurnOver
+            self._add_some()
         places = self._places[message_id, named]
         while places:
             number, _, ack_id = places[0]
@@ -59,11 +103,19 @@ class MessageIds:
         return None
 
     def attach(self, subscription: Subscription) -> None:
-        """Add the pending deliveries of a subscription, and all that follow."""
-        if subscription.message_ids is None:
-            subscription.message_ids = self
-            for ack_id in [*reversed(subscription.given_back), *subscription.unacked]:
-                self.note(subscription, ack_id)
+        """Add the pending deliveries of a subscription before the next search, and all later ones.
+
+        If it has ended, the latest are enough: they may be acknowledged without an effect.
+        """
+        if subscription.message_ids is not None:
+            return
+        subscription.message_ids = self
+        ack_ids: Iterable[str]
+        if subscription.number in self._subscriptions:
+            ack_ids = [*reversed(subscription.given_back), *subscription.unacked]
+        else:
+            ack_ids = [*islice(reversed(subscription.unacked), _SPARE)]
+        self._to_add.append((subscription, iter(ack_ids)))
 
     def note(self, subscription: Subscription, ack_id: str) -> None:
         """Add a delivery, which is pending."""
@@ -71,26 +123,52 @@ class MessageIds:
         item = (subscription.number, int(place.partition(".")[2]), ack_id)
         for name in (None, subscription.id):
             heappush(self._places.setdefault((message_id, name), []), item)
+        self._holding.add(_DELIVERY_BYTES)
         self._count += 1
-        if self._count > self._max_count:
-            self._drop_old()
+        self._fresh += 1
+        if self._to_clean is not None:
+            self._clean(self._to_clean)
+        elif self._fresh > self._max_fresh and not self._to_add:
+            self._fresh = self._kept = 0
+            self._to_clean = iter(list(self._places))
 
-    def _drop_old(self) -> None:
-        """Drop the oldest deliveries that are not pending, except some."""
-        holders = self._subscriptions
-        most = sum(holder.pending for holder in holders.values()) + _SPARE
-        count = 0
-        for key, places in list(self._places.items()):
-            pending = {
-                place for place in places if (one := holders.get(place[0])) and one.has(place[2])
-            }
+    def _add_some(self) -> None:
+        subscription, ack_ids = self._to_add[0]
+        some = list(islice(ack_ids, _PIECE))
+        self._cork.work += 1 + len(some) * _NOTE_WORK
+        for ack_id in some:
+            self.note(subscription, ack_id)
+        if len(some) < _PIECE:
+            self._to_add.popleft()
+
+    def _clean(self, keys: Iterator[_Key]) -> None:
+        """Drop deliveries that are not pending, except the latest: a few keys at each delivery."""
+        self._cork.work += _NOTE_WORK
+        key = None
+        for key in islice(keys, _CLEANED_AT_ONCE):
+            places = self._places[key]
+            pending = set(filter(self._is_pending, places))
             if len(pending) < len(places):
                 places[:] = pending
                 heapify(places)
-            count += len(pending) if key[1] is not None else 0
-        # What has no pending delivery left says only that the message is known.
-        known = [key for key, places in self._places.items() if not places]
-        for key in known[: max(0, len(known) - 2 * _SPARE)]:
+            self._kept += len(pending) if key[1] is not None else 0
+            if not pending:
+                # What has no pending delivery says only that the message is known.
+                self._known.append(key)
+                if len(self._known) > 2 * _SPARE:
+                    self._drop_if_known(self._known.popleft())
+        if key is None:
+            self._to_clean = None
+            self._max_fresh = self._kept + _SPARE
+            count = self._kept + len(self._known) + self._fresh
+            self._holding.add((count - self._count) * _DELIVERY_BYTES)
+            self._count = count
+            self._known.clear()
+
+    def _drop_if_known(self, key: _Key) -> None:
+        if not self._places[key]:
             del self._places[key]
-        self._count = count + min(len(known) // 2, _SPARE)
-        self._max_count = 2 * most
+
+    def _is_pending(self, place: _Place) -> bool:
+        holder = self._subscriptions.get(place[0])
+        return holder is not None and holder.has(place[2])

@@ -1,4 +1,4 @@
-"""Rates: a frame that is too fast waits for its token."""
+"""Rates: a frame that is too fast waits for its tokens."""
 
 from __future__ import annotations
 
@@ -14,40 +14,47 @@ class TokenTaker(EndingSession):
     """The part of a session that keeps to its rates.
 
     Attributes:
-        message_rate: The rate of SENDs, or None.
+        message_rate: The rate of SENDs, or None. Each name in the destination takes a token.
         subscription_rate: The rate of SUBSCRIBE and UNSUBSCRIBE, or None.
-        waits_for: The rate whose token the waiting frame has taken already, or None.
+        tokens: How many tokens the waiting frame has taken already.
+        waits_for: The rate that they are of, or None if there are none.
     """
 
-    __slots__ = ("message_rate", "subscription_rate", "waits_for")
+    __slots__ = ("message_rate", "subscription_rate", "tokens", "waits_for")
 
     message_rate: Rate | None
     subscription_rate: Rate | None
+    tokens: int
     waits_for: Rate | None
 
-    def take_token(self, rate: Rate) -> None:
-        """Take a token for a frame, unless it has one already.
+    def take_token(self, rate: Rate, count: int = 1) -> None:
+        """Take tokens for a frame, unless it has them already.
 
         Raises:
-            TooFast: The token is not there yet; the frame is retried when it is.
+            TooFast: They are not there yet; the frame is retried when they are.
         """
         if self.waits_for is not None:
             self.waits_for = None
             return
-        delay_s = rate.reserve(self.broker.cork.ticks)
+        delay_s = rate.reserve(self.broker.cork.ticks, count)
         if delay_s:
-            self.waits_for = rate
+            self.waits_for, self.tokens = rate, count
             raise TooFast(delay_s)
 
     def send_at_rate(self, frame: Frame) -> None:
         """Process a SEND, or raise ``TooFast`` if it exceeds the rate of messages."""
         rate = self.message_rate
         assert rate is not None  # otherwise SEND is handled by _send_message
-        self.take_token(rate)
+        headers, count = frame.headers, 1
+        if "destination" in headers and "," in headers["destination"]:
+            # One with more names than are allowed is refused, so it takes no more.
+            count = min(headers["destination"].count(",") + 1, self.broker.router.max_names)
+        self.take_token(rate, count)
         try:
             self._send_message(frame)
         except MustWait as wait:
-            self.waits_for = None if wait.is_done else rate  # it is tried again with this token
+            if not wait.is_done:  # it is tried again with these tokens
+                self.waits_for, self.tokens = rate, count
             raise
 
     def _send_message(self, frame: Frame) -> None:
@@ -55,13 +62,13 @@ class TokenTaker(EndingSession):
         raise NotImplementedError
 
     def lost(self, *, after_disconnect: bool = False) -> None:
-        """Release everything, the token of a frame that waits included."""
+        """Release everything, the tokens of a frame that waits included."""
         if not self.is_closed:
             self.give_token_back()
         super().lost(after_disconnect=after_disconnect)
 
     def give_token_back(self) -> None:
-        """Return the token of a frame that waits, because the session ends."""
+        """Return the tokens of a frame that waits, because the session ends."""
         if self.waits_for is not None:
-            self.waits_for.give_back()
+            self.waits_for.give_back(self.tokens)
             self.waits_for = None

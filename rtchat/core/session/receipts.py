@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rtchat.core.stomp.frames import Frame
 
-__all__ = ["DONE", "MustWait", "ReceiptLedger", "TooFast"]
+__all__ = ["DONE", "MustWait", "ReceiptLedger", "TooFast", "TurnOver"]
 
 DONE = Frame("")
 """Stands for a frame that was processed, but whose messages have yet to be stored."""
@@ -41,6 +41,10 @@ class TooFast(Exception):
     def __init__(self, delay_s: float) -> None:
         super().__init__(delay_s)
         self.delay_s = delay_s
+
+
+class TurnOver(Exception):
+    """The turn has no time for a frame. It had no effect and is retried in a later turn."""
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
 from rtchat.core.session.rates import TokenTaker
-from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
+from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast, TurnOver
 from rtchat.core.session.refusals import (
     check_body,
     unexpected,
@@ -119,6 +119,7 @@ class Session(TokenTaker):
         self._acts = _COMMANDS[State.NEW]
         self.message_rate: Rate | None = None
         self.subscription_rate: Rate | None = None
+        self.tokens = 0
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
@@ -190,8 +191,10 @@ class Session(TokenTaker):
                         frame = None  # an error in a later ACK must not refer to this one
                         ack_ids = parser.short_acks()
                         if ack_ids:
-                            acknowledge_run(ack_ids, self.subscriptions)
+                            rest = acknowledge_run(ack_ids, self.subscriptions)
                             self.broker.cork.work += len(ack_ids) * _FRAME_WORK
+                            if rest:
+                                parser.return_short_acks(rest)
                 else:
                     self.has_published = True
                     publishing = self.broker.publishing
@@ -219,20 +222,22 @@ class Session(TokenTaker):
             self._transport.pause_reading()
         except TooFast as wait:
             self._held = frame
+            self._waits_for_storage = False
             self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
             self._transport.pause_reading()
             self._transport.resume_after(wait.delay_s)
+        except TurnOver:
+            self._end_turn(frame)
         except ProtocolError as error:
             self.fail(error, frame)
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, frame: Frame | None = None) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
         left = 0 if self._steps is None else self._steps.size
-        self._hold_waiting(self.parser.buffered_bytes + left)
-        if not self.is_closed:
-            self._held = DONE
-            self._waits_for_storage = False
-            self._transport.end_turn()
+        self._held = DONE if frame is None else frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes) + left)
+        self._transport.end_turn()
 
     def carry_out(self, steps: Steps) -> None:
         """Carry out the steps of a COMMIT, or raise ``MustWait`` if they go on in later turns."""

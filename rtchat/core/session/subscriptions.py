@@ -188,7 +188,7 @@ class Subscriptions:
             LimitExceeded: The session has too many subscriptions, or too much in selectors.
         """
         key = self._key(subscription_id, destination)
-        if key in self._by_key or self._temp_queues.has_key(key):
+        if key in self._by_key or key in self._temp_queues.names:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
@@ -225,7 +225,7 @@ class Subscriptions:
             ProtocolError: There was no such subscription.
         """
         key = wanted = self._key(subscription_id, destination)
-        if destination and key not in self._by_key and not self._temp_queues.has_key(key):
+        if destination and key not in self._by_key and key not in self._temp_queues.names:
             key = self._key_of(destination) or key
         past = self._opened_past()
         subscription = self._remove(key)
@@ -281,6 +281,7 @@ class Subscriptions:
 
         Raises:
             KeyError: The session has had no such delivery.
+            TurnOver: The turn has no time to look for the message's id.
         """
         rest, _, place = ack_id.rpartition("@")
         message_id, _, session_id = rest.rpartition("@")
@@ -333,9 +334,9 @@ class Subscriptions:
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limit = self._limits.max_subscriptions
-        if len(self._by_number) + len(self._temp_queues) >= limit:
+        if len(self._by_number) + len(self._temp_queues.names) >= limit:
             self._forget_empty()
-            if len(self._by_number) + len(self._temp_queues) >= limit:
+            if len(self._by_number) + len(self._temp_queues.names) >= limit:
                 raise LimitExceeded(
                     f"more than {limit} subscriptions",
                     "The limit is subscription.max_count of the server, for one session.",
@@ -377,12 +378,16 @@ class Subscriptions:
 
     def _index(self) -> MessageIds:
         """Return the index of all deliveries by the ids of their messages."""
-        if self._message_ids is None:
-            self._message_ids = MessageIds(self._by_number)
+        message_ids = self._opened_message_ids()
         if not self._is_indexed:
             self._is_indexed = True
             for subscription in self._by_number.values():
-                self._message_ids.attach(subscription)
+                message_ids.attach(subscription)
+        return message_ids
+
+    def _opened_message_ids(self) -> MessageIds:
+        if self._message_ids is None:
+            self._message_ids = MessageIds(self._by_number, self._holding, self._broker.cork)
         return self._message_ids
 
     def _remove(self, key: str) -> Subscription | None:
@@ -423,14 +428,13 @@ class Subscriptions:
         self._acknowledging -= subscription.options.ack is not AckMode.AUTO
         self._holding.add(-subscription.cost_bytes)
         if not subscription.gives_back:
-            subscription.hold(-subscription.pending)
+            subscription.hold(-subscription.pending - subscription.reserved)
+            subscription.holding = None  # what a transaction settles later was counted just now
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
-        if self.version is Version.V12 and subscription.pending:
-            if self._message_ids is None:
-                self._message_ids = MessageIds(self._by_number)
-            self._message_ids.attach(subscription)
         del self._by_number[subscription.number]
+        if self.version is Version.V12 and subscription.pending:
+            self._opened_message_ids().attach(subscription)
 
     def _key_of(self, destination: str) -> str | None:
         """Return the key of the oldest subscription to a destination, which has an id; or None."""

@@ -34,25 +34,21 @@ class TempQueues:
 
     Args:
         reply_queues: The temporary queues of all sessions.
+
+    Attributes:
+        names: Their names by the keys of their subscriptions.
     """
 
-    __slots__ = ("_by_name", "_names", "_reply_queues")
+    __slots__ = ("_by_name", "_reply_queues", "names")
 
     def __init__(self, reply_queues: ReplyQueues) -> None:
         self._reply_queues = reply_queues
         self._by_name: dict[str, TempQueue] = {}
-        self._names: dict[str, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._by_name)
+        self.names: dict[str, str] = {}
 
     def get(self, name: str) -> TempQueue | None:
         """Return the temporary queue of a name, or None."""
         return self._by_name.get(name)
-
-    def has_key(self, key: str) -> bool:
-        """Return whether the subscription of a temporary queue has this key."""
-        return key in self._names
 
     def addresses(self) -> Iterator[str]:
         """Return the addresses that other sessions send to."""
@@ -81,12 +77,12 @@ class TempQueues:
             )
         address = self._reply_queues.open(subscription)
         queue = self._by_name[name] = TempQueue(address, key, subscription)
-        self._names[key] = name
+        self.names[key] = name
         return queue
 
     def close(self, key: str) -> Subscription | None:
         """Close the temporary queue whose subscription has the key; return that, or None."""
-        name = self._names.pop(key, None)
+        name = self.names.pop(key, None)
         if name is None:
             return None
         queue = self._by_name.pop(name)
@@ -98,4 +94,4 @@ class TempQueues:
         for queue in self._by_name.values():
             self._reply_queues.close(queue.address)
         self._by_name.clear()
-        self._names.clear()
+        self.names.clear()

@@ -199,7 +199,7 @@ class FrameParser:
             head = self._next_head(start)
             if head is None:
                 return None
-        body = self._next_body(head.content_length)
+        body = self._next_body(head)
         if body is None:
             self._head = head
             return None
@@ -249,6 +249,11 @@ class FrameParser:
         self._position = self._scanned = end = acks.end()
         ids = buffer[start + len(_ACK_BEGIN) : end - len(_ACK_END)].decode("ascii")
         return ids.split(_ACK_END + _ACK_BEGIN)
+
+    def return_short_acks(self, ack_ids: list[str]) -> None:
+        """Leave the last of the ACKs that :meth:`short_acks` has consumed to its next call."""
+        size = sum(map(len, ack_ids)) + len(ack_ids) * len(_ACK_BEGIN + _ACK_END)
+        self._position = self._scanned = self._position - size
 
     def same_head_bodies(self, frame: Frame, most: int) -> list[bytes]:
         """Consume the complete frames that come next and repeat the last frame's head.
@@ -339,23 +344,23 @@ class FrameParser:
         self._position = self._scanned = match.end() - ends_without_blank_line
         return head
 
-    def _next_body(self, length: int | None) -> bytes | None:
-        buffer, start = self._buffer, self._position
+    def _next_body(self, head: Head) -> bytes | None:
+        buffer, start, length = self._buffer, self._position, head.content_length
         if length is None:
             end = buffer.find(0, self._scanned)
             if end < 0:
                 self._scanned = size = len(buffer)
                 self._check_body(size - start)
-                if size - start > _SMALL_BYTES:
-                    self._hold(size - start)
+                if size - start + head.size > _SMALL_BYTES:
+                    self._hold(size - start + head.size)
                 return None
             self._check_body(end - start)
         else:
             end = start + length
             size = len(buffer)
             if end >= size:
-                if size - start > _SMALL_BYTES:
-                    self._hold(size - start)
+                if size - start + head.size > _SMALL_BYTES:
+                    self._hold(size - start + head.size)
                 return None
             # "If a content-length header is present, this number of octets MUST be read,
             # regardless of whether or not there are NULL octets in the body. The frame still

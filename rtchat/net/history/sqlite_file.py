@@ -31,7 +31,10 @@ from rtchat.net.history.salvage import Salvage, is_damage
 from rtchat.net.history.time_index import TimeIndex
 from rtchat.net.history.witness import Witness
 
-__all__ = ["HistoryFile", "check_kind"]
+__all__ = ["NOT_YET", "HistoryFile", "check_kind"]
+
+NOT_YET = -1
+"""What :meth:`HistoryFile.find_soon` returns while there is no answer."""
 
 _APPLICATION_ID = 0x72746368  # "rtch"
 _FORMAT = 1
@@ -71,6 +74,7 @@ _MESSAGES = """SELECT place, time_s, message_id, headers, body FROM message
 WHERE place >= ? AND place < ? ORDER BY place"""
 _LATEST = "SELECT max(time_s) FROM message WHERE place >= ? AND place < ?"
 _EXTENT = "SELECT first_offset, next_offset FROM stream WHERE id = ?"
+_PAGES = "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
 _SIZE = f"length(headers) + length(body) + {STORED_OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
@@ -168,7 +172,6 @@ class HistoryFile:
             self._note(batch.streams[0].number, batch.streams[0].next)
         elif batch.forgotten:
             self._note(0)
-        self._measure()
 
     def _write(self, batch: Batch) -> None:
         with _transaction(self._db) as execute:
@@ -222,22 +225,27 @@ class HistoryFile:
         """
         return self._salvage.read(stream, first, end)
 
-    def learn_times(self, stream: int) -> bool:
-        """Learn more of what :meth:`find` needs; return whether it is enough."""
-        extent = self._db.execute(_EXTENT, (stream,)).fetchone()
-        return extent is None or self._times.learn(stream, *extent)
-
     def find(self, stream: int, since_s: float) -> int | None:
         """Return the offset of the first message of this time or later, or None."""
-        while not self.learn_times(stream):
+        while (found := self.find_soon(stream, since_s)) is NOT_YET:
             pass
+        return found
+
+    def find_soon(self, stream: int, since_s: float) -> int | None:
+        """Return the same, or ``NOT_YET`` if another call is needed: the first ones may only learn.
+
+        Each statement may have to wait for the reactor's thread, so there are few.
+        """
         extent = self._db.execute(_EXTENT, (stream,)).fetchone()
-        if extent is not None:
-            base = stream << _OFFSET_BITS
-            for first, end in self._times.ranges(stream, since_s, *extent):
-                place = self._read_number(_SINCE, (base + first, base + end, since_s))
-                if place is not None:
-                    return place - base
+        if extent is None:
+            return None
+        if not self._times.learn(stream, *extent):
+            return NOT_YET
+        base = stream << _OFFSET_BITS
+        for first, end in self._times.ranges(stream, since_s, *extent):
+            place = self._read_number(_SINCE, (base + first, base + end, since_s))
+            if place is not None:
+                return place - base
         return None
 
     def _latest_s(self, stream: int, first: int, end: int) -> float | None:
@@ -268,7 +276,7 @@ class HistoryFile:
                 except sqlite3.Error:
                     self._damaged.add(trim.stream)
         self._note()
-        self._measure()
+        self.measure()
         return results, problem
 
     def probe(self) -> None:
@@ -302,10 +310,9 @@ class HistoryFile:
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize
 
-    def _measure(self) -> None:
-        pages = self._read_number("PRAGMA page_count", ()) or 0
-        free = self._read_number("PRAGMA freelist_count", ()) or 0
-        self.used_bytes = (pages - free) * self._page_bytes
+    def measure(self) -> None:
+        """Bring :attr:`used_bytes` up to date; needed after :meth:`write`."""
+        self.used_bytes = (self._read_number(_PAGES, ()) or 0) * self._page_bytes
 
     def _note(self, stream: int = -1, end: int = 0) -> None:
         if self._witness is not None:
@@ -363,7 +370,7 @@ class HistoryFile:
             )
             for number, name, stream_epoch, first, end, size in execute(_STREAMS).fetchall()
         ]
-        self._measure()
+        self.measure()
         return StoreSnapshot(epoch, streams)
 
     def _begin_life(self, is_power_safe: bool) -> str:

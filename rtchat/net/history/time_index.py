@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 __all__ = ["TimeIndex"]
 
 _PAGE_MESSAGES = 256
-_PAGES_AT_ONCE = 16
+_PAGES_AT_ONCE = 4
 
 
 class TimeIndex:

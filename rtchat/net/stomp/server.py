@@ -113,6 +113,8 @@ class StompProtocol(ReadClient, Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.on_lost is not None:
+            self.on_lost()  # before anything that might fail
         self.factory.protocols.discard(self)
         self.factory.relief.forget(self)
         self.factory.incomplete_frames.forget(self)
@@ -129,8 +131,6 @@ class StompProtocol(ReadClient, Protocol):
             self.session.lost()
         if self._closed_as is None:
             self.factory.log.gone(self._peer, reason)
-        if self.on_lost is not None:
-            self.on_lost()
         self.factory.connection_ended()
 
     def shut_down(self) -> None:

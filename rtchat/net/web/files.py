@@ -79,8 +79,9 @@ class _Files(File):
 
     @override
     def getChild(self, path: bytes, request: Request) -> IResource:
+        # A slash may stand escaped in a name: x%2F..%2F.env would be the file .env.
         try:
-            is_name = "\0" not in path.decode("utf-8")
+            is_name = not {"\0", "/"} & set(path.decode("utf-8"))
         except UnicodeDecodeError:
             is_name = False
         is_hidden = path.startswith(b".") and path != _WELL_KNOWN

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.calls import calls
-from support.core import Client, Server, clean_server, errors
+from support.core import Client, Server, clean_server, each_turn, errors
 from support.stomp import frame_bytes
 
 from rtchat.core.broker import selection
@@ -43,22 +43,6 @@ def frames(*many: tuple[str, dict[str, str]]) -> bytes:
 def growth(measure: Callable[[int], int], few: int = 50, many: int = 1000) -> float:
     """Return how many times as many calls there are with many as with few."""
     return measure(many) / measure(few)
-
-
-def each_turn(server: Server) -> list[int]:
-    """Return a list that gets the work of each turn."""
-    cork = server.broker.cork
-    work: list[int] = []
-
-    class Noting(type(cork)):  # type: ignore[misc]
-        def __exit__(self, *_: object) -> None:
-            super().__exit__()
-            work.append(self.work)
-
-        __slots__ = ()
-
-    cork.__class__ = Noting
-    return work
 
 
 # ---------------------------------------------------------------- selectors
@@ -224,6 +208,40 @@ def test_an_ack_by_message_id_costs_the_same_with_many_subscriptions(named: bool
         return taken
 
     assert growth(measure, 20, 400) < 1.2
+
+
+@pytest.mark.parametrize("is_run", [False, True])
+def test_the_first_ack_by_message_id_takes_several_turns_with_many_deliveries(
+    server: Server, is_run: bool
+) -> None:
+    client, messages = holder(server, 3000, "client-individual")
+    names = [message.headers["message-id"].partition("@")[0] for message in messages[:40]]
+    wanted = [{"id": name} for name in names]
+    if is_run:  # the first of them by its own id, so the index is needed in the middle
+        wanted[0] = client.naming(messages[0])
+    work = each_turn(server)
+    client.send(frames(*(("ACK", headers) for headers in wanted)))
+    assert max(work) < MOST_WORK
+    assert len(work) > 3
+    assert server.size_of(Q) == 3000 - len(wanted)
+    [receipt] = client.ask("ACK", id=names[1], receipt="r")
+    assert receipt.command == "RECEIPT"
+
+
+def test_the_index_of_message_ids_is_cleaned_in_parts(server: Server) -> None:
+    client, messages = holder(server, 3000, "client-individual")
+    publisher = server.client()
+    client.say("ACK", id=messages[0].headers["message-id"].partition("@")[0])
+    for message in messages[1:]:
+        client.ack(message)
+    work = each_turn(server)
+    index = client.session.subscriptions._message_ids
+    assert index is not None
+    for _ in range(3000):
+        publisher.publish(Q, "x")
+        client.ack(client.message())
+    assert len(index._places) < 5000
+    assert max(work) < 500
 
 
 def test_a_message_that_a_transaction_gave_back_is_found_by_its_id_at_once() -> None:
@@ -405,6 +423,21 @@ def test_what_expires_at_once_goes_in_several_turns(server: Server, queues: int)
     assert max(work) < MOST_WORK
     assert len(work) > 2
     assert len(server.broker.expiry) == 0
+
+
+def test_a_consumer_of_a_queue_of_what_has_expired_takes_several_turns(server: Server) -> None:
+    publisher = server.client()
+    for number in range(6000):
+        publisher.publish(Q, str(number), expiration="5000")
+    publisher.publish(Q, "stays")
+    server.advance(6)
+    work = each_turn(server)
+    client = server.client()
+    client.subscribe(Q)
+    assert client.bodies() == ["stays"]
+    assert server.size_of(Q) == 0
+    assert max(work) < MOST_WORK
+    assert len(work) > 2
 
 
 def test_what_came_and_went_leaves_no_trace_of_its_expiry(server: Server) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 from support.chat import ROOM, Party
+from support.core import each_turn
+
+from rtchat.core.flow.turns import TURN_WORK
 
 AT_ONCE = 16
 GATHERED = 1000
@@ -102,3 +105,28 @@ def test_so_many_changes_are_told_in_a_second_and_the_rest_later(party: Party) -
         told.append(sum(len(watcher.news()) for watcher in watchers.values()))
     assert max(told) <= GATHERED
     assert all(len(watcher.roll.nicks) == AT_ONCE + 50 for watcher in watchers.values())
+
+
+def test_with_many_watchers_the_changes_are_told_in_several_turns(party: Party) -> None:
+    watcher = party.client()
+    for number in range(200):
+        watcher.subscribe(f"/presence{ROOM}", str(number))
+    for number in range(AT_ONCE + 40):
+        party.in_room(f"n{number}")
+    watcher.received()
+    work = each_turn(party.server)
+    party.advance(1)
+    assert max(work) < TURN_WORK + 1000
+    assert len(work) > 3
+    assert len(watcher.messages()) == 200 * 40
+
+
+def test_many_who_do_not_come_back_leave_in_several_turns() -> None:
+    party = Party(grace_s=5.0)
+    clients = [party.in_room(f"n{number}", f"t{number}") for number in range(1000)]
+    for client in clients:
+        party.lose(client)
+    work = each_turn(party.server)
+    party.advance(6)
+    assert max(work) < TURN_WORK + 100
+    assert len(party.chat.people) == 0

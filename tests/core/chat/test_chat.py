@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from support.chat import ROOM, Party, chat_body, refusal
 from support.core import Client
+from support.stomp import message_bytes
 
+from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason
+from rtchat.net.json_codec import JSON
 
 
 @pytest.fixture
@@ -228,8 +231,38 @@ def test_nobody_gets_round_that_with_another_way_of_writing(party: Party, body: 
 
 
 def test_what_is_nested_too_deeply_to_be_checked_is_refused(party: Party) -> None:
-    body = b'{"nick":"anna","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    body = b'{"nick":"anna","x":' + b"[" * 15_000 + b"]" * 15_000 + b"}"
     assert refusal(party.client("bob"), body) == "JSON nested too deeply"
+
+
+@pytest.mark.parametrize("name", [b"nick", b"text", b"n\\u0069ck"])
+@pytest.mark.parametrize("value", [b"1,", b"{},", b"[[],", b'{"":0},', b'"\xff"  '])
+def test_what_takes_too_long_to_be_checked_is_refused(value: bytes, name: bytes) -> None:
+    read = []
+
+    def noting(body: bytes) -> object:
+        read.append(body)
+        return JSON.read(body)
+
+    party = Party(json=Json(JSON.write, noting), max_text_chars=0)
+    begin, end = b'{"other":[', b'0],"%b":"anna"}' % name
+    client = party.client()
+    assert refusal(client, begin + value * 20_001 + end) == "JSON that takes too long to check"
+    assert client.close_reason is CloseReason.LIMIT
+    assert not read
+
+
+def test_what_programs_send_may_have_many_values(party: Party) -> None:
+    taken(party, party.client(), json.dumps({"values": list(range(100_000))}).encode())
+    anna = party.client("anna")
+    taken(party, anna, chat_body("anna", ",:[{" * 1000, other=list(range(5000))))
+
+
+def test_to_read_json_is_work(party: Party) -> None:
+    client = party.client()
+    party.broker.cork.work = 0
+    client.session.receive(message_bytes(ROOM, chat_body("anna", "x" * 3200)))
+    assert party.broker.cork.work > 200
 
 
 def test_a_nick_that_is_lost_but_not_gone_is_still_somebodys(party: Party) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from support.chat import ROOM, Party, Roll, Watcher, event
 from support.core import RecordingOutbound
@@ -394,3 +396,24 @@ def test_each_place_of_a_person_counts_until_it_is_left(party: Party) -> None:
     party.lose(anna)
     party.advance(60)
     assert budget.used == 0
+
+
+@pytest.mark.parametrize("letter", ["a", "\N{LATIN SMALL LETTER E WITH ACUTE}", "\N{PILE OF POO}"])
+def test_what_is_counted_for_a_place_is_what_its_name_takes(party: Party, letter: str) -> None:
+    budget, anna = party.broker.budget, party.client("anna", "t1")
+    begun, count = budget.used - budget.held, 1900
+    anna.subscribe(f"/topic/{letter * count}", "long")
+    kept = sys.getsizeof(letter * count) + len(letter.encode()) * count  # as text, and in JSON
+    assert budget.used - budget.held - begun >= kept
+    anna.unsubscribe("long")
+    assert budget.used - budget.held == begun
+
+
+def test_nothing_is_kept_for_who_has_gone_while_memory_is_short(party: Party) -> None:
+    anna, bob = party.in_room("anna", "t1"), party.in_room("bob", "t2")
+    broker = party.broker
+    party.lose(anna)
+    assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna", "bob"]
+    broker.budget.near_bytes = 0
+    party.lose(bob)
+    assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna"]

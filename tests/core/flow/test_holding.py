@@ -69,6 +69,20 @@ def test_what_is_released_is_over_no_limit() -> None:
 # ---------------------------------------------------------------- what is held
 
 
+def test_the_headers_of_an_incomplete_frame_are_held_as_well(server: Server) -> None:
+    client, begun_frames = server.client(), list[int]()
+    client.session.parser.on_held = lambda: begun_frames.append(1)
+    begun = held(client)
+    head = b"SEND\ndestination:/topic/a\nx:%b\n\n" % (b"x" * 8000)
+    client.send(head)
+    assert held(client) - begun >= 8000
+    assert begun_frames == [1], "its end is awaited"
+    client.send(b"body")
+    assert held(client) - begun >= 8000
+    client.send(b"\0")
+    assert held(client) == begun
+
+
 def test_an_incomplete_frame_is_held_until_its_end(server: Server) -> None:
     client = server.client()
     size, begun = 300 * KIB, held(client)
@@ -172,6 +186,41 @@ def test_what_waits_for_ack_is_held_for_all_subscriptions_together(server: Serve
     assert error == f"too much: more than {6 * MIB} bytes held for this client"
 
 
+def test_what_is_known_of_message_ids_is_held(server: Server) -> None:
+    client, publisher = server.client(), server.client()
+    client.subscribe("/topic/a", ack="client-individual")
+    for _ in range(2000):
+        publisher.publish("/topic/a", b"x")
+    messages, begun = client.messages(), held(client)
+    client.say("ACK", id=messages[0].headers["message-id"])
+    assert held(client) - begun >= 2000 * 500
+    for message in messages[1:]:
+        client.ack(message)
+    for _ in range(2000):
+        publisher.publish("/topic/a", b"x")
+        client.ack(client.message())
+    assert held(client) < 2000 * 500
+
+
+@pytest.mark.parametrize("end", ["ABORT", "COMMIT"])
+def test_an_ack_in_a_transaction_is_held_no_longer_than_its_subscription(
+    server: Server, end: str
+) -> None:
+    client, publisher = server.client(), server.client()
+    client.say("SUBSCRIBE", id="once", destination="/topic/a")
+    client.unsubscribe("once")
+    begun = held(client)
+    client.subscribe("/topic/a", "once", ack="client-individual")
+    for _ in range(20):
+        publisher.publish("/topic/a", b"x")
+    client.say("BEGIN", transaction="t")
+    for message in client.messages():
+        client.ack(message, transaction="t")
+    client.unsubscribe("once")
+    client.say(end, transaction="t")
+    assert held(client) == begun
+
+
 def test_subscriptions_are_held_until_they_end(server: Server) -> None:
     client = server.client()
     begun = held(client)
@@ -215,6 +264,7 @@ FRAMES = st.sampled_from(
         ("COMMIT", {"transaction": "t"}),
         ("ABORT", {"transaction": "t"}),
         ("ACK", {}),
+        ("ACK", {"by": "message-id"}),
         ("ACK", {"transaction": "t"}),
         ("NACK", {}),
         ("half", {}),
@@ -249,6 +299,8 @@ def test_after_any_stream_and_the_end_only_queues_hold_something(
             if command in ("ACK", "NACK"):
                 acks = [ack for one in client.session.subscriptions for ack in one.unacked]
                 named["id"] = acks[number % len(acks)] if acks else "none"
+            if named.pop("by", ""):
+                named["id"] = named["id"].rsplit("@", 2)[0]
             client.say(command, b"x" * 5000 if command == "SEND" else b"", **named)
         for one in clients:
             assert held(one) <= one.session.holding.max_bytes or one.line.closed

@@ -130,6 +130,49 @@ def test_other_frames_wait_behind_the_message_in_their_order() -> None:
     assert [frame.headers["receipt-id"] for frame in client.received()] == ["r2", "r3"]
 
 
+def test_a_message_to_several_destinations_takes_a_token_for_each() -> None:
+    party = Party(messages_per_second=10.0, burst=20)
+    listener, sender = party.client(), party.client()
+    for number in range(16):
+        listener.subscribe(f"/topic/{number}", str(number))
+    names = ",".join(f"/topic/{number}" for number in range(16))
+    sender.send(send_bytes("x", names) * 3)
+    assert len(listener.received()) == 16
+    took = run_to_the_end(party, sender)
+    assert len(listener.received()) == 32
+    assert took == pytest.approx(2.8)
+
+
+def test_messages_of_a_transaction_take_a_token_for_each_destination() -> None:
+    party = Party(messages_per_second=10.0, burst=20)
+    sender = party.client()
+    names = ",".join(f"/queue/{number}" for number in range(10))
+    sender.say("BEGIN", transaction="t")
+    commit = frame_bytes("COMMIT", transaction="t", receipt="r")
+    sender.send(send_bytes("x", names, transaction="t") * 3 + commit)
+    assert sender.received() == []
+    assert run_to_the_end(party, sender) == pytest.approx(1.0)
+    assert sender.receipts() == ["r"]
+
+
+def test_one_that_leaves_gives_back_all_tokens_of_the_message_that_waits() -> None:
+    party = Party(messages_per_second=1.0, burst=5)
+    client = from_source(party, "192.0.2.1")
+    client.send(send_bytes("x", "/topic/a,/topic/b,/topic/c,/topic/d") * 2)
+    assert client.line.delays_s == pytest.approx([3])
+    client.drop()
+    other = from_source(party, "192.0.2.1")
+    other.send(send_bytes("x") * 2)
+    assert other.line.delays_s == pytest.approx([1])
+
+
+def test_one_with_more_names_than_are_allowed_waits_for_no_more_than_those() -> None:
+    party = Party(messages_per_second=1.0, burst=1)
+    client = party.client()
+    client.send(send_bytes("x", ",".join(["/topic/a"] * 100)))
+    assert client.line.delays_s == pytest.approx([15])
+
+
 def test_frames_that_publish_nothing_are_free() -> None:
     party = Party(messages_per_second=1.0, burst=1)
     client = party.client()
@@ -222,6 +265,23 @@ def test_a_message_that_waits_for_a_queue_pays_once() -> None:
     assert not sender.session.is_waiting
     sender.send(send_bytes("4"))
     assert len(sender.line.delays_s) == 1
+
+
+def test_a_message_to_several_destinations_that_waits_for_a_queue_pays_once() -> None:
+    limits = BrokerLimits(max_queue_messages=1)
+    party = Party(limits=limits, messages_per_second=1.0, burst=5)
+    sender, taker = party.client(), party.client()
+    sender.line.session = sender.session
+    sender.send(send_bytes("1", "/queue/a,/queue/b") * 2)
+    assert sender.session.is_waiting
+    assert sender.line.delays_s == []
+    taker.say("SUBSCRIBE", id="0", destination="/queue/a")
+    taker.say("SUBSCRIBE", id="1", destination="/queue/b")
+    assert not sender.session.is_waiting
+    sender.send(send_bytes("3"))
+    assert not sender.session.is_waiting
+    sender.send(send_bytes("4"))
+    assert sender.line.delays_s == pytest.approx([1])
 
 
 def test_a_session_that_ends_while_it_waits_sends_nothing_more() -> None:

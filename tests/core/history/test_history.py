@@ -52,6 +52,52 @@ def test_nobody_sees_a_message_before_it_is_written(server: Keeper) -> None:
     assert publisher.receipts() == ["1"]
 
 
+def test_a_batch_for_many_subscriptions_is_delivered_in_turns(server: Keeper) -> None:
+    reader, publisher = server.client(), server.client()
+    for number in range(100):
+        reader.subscribe(CHAT, str(number))
+    publisher.send(
+        b"".join(
+            frame_bytes("SEND", b"%d" % number, destination=CHAT, receipt=str(number))
+            for number in range(150)
+        )
+    )
+    cork, turns = server.broker.cork, 1
+    server.store._orders.popleft()()
+    while cork.later:
+        assert cork.work <= TURN_WORK + 1000
+        cork.flush()
+        late = frame_bytes("SEND", b"late", destination=CHAT, receipt="late")
+        publisher.session.receive(late)
+        cork.flush()
+        cork.run_later()
+        turns += 1
+    assert turns > 10
+    cork.flush()
+    server.settle()
+    assert bodies(reader.messages())[:15_000:100] == list(map(str, range(150)))
+    assert publisher.receipts() == [*map(str, range(150)), *["late"] * (turns - 1)]
+
+
+def test_between_two_turns_of_a_batch_its_streams_stay(server: Keeper) -> None:
+    """Also a new one that has nothing more to come, and is sent what is refused."""
+    reader, publisher = server.client(), server.client()
+    for number in range(1000):
+        reader.subscribe(CHAT, str(number))
+    first = frame_bytes("SEND", b"first", destination="/topic/chat.new")
+    publisher.send(first + frame_bytes("SEND", b"x", destination=CHAT) * 10)
+    cork = server.broker.cork
+    server.store._orders.popleft()()
+    cork.flush()
+    assert cork.later
+    stream = server.history.known("/topic/chat.new")
+    assert stream is not None
+    server.history.refused([stream])
+    server.end_turn()
+    server.settle()
+    assert server.listen("/topic/chat.new").message().body == b"first"
+
+
 def test_all_that_comes_while_a_batch_is_written_is_the_next_one(server: Keeper) -> None:
     reader, publisher = server.client(), server.client()
     reader.subscribe(CHAT)
@@ -105,6 +151,26 @@ def test_a_subscription_comes_after_what_its_session_has_sent(server: Keeper) ->
     receipt, message = client.received()
     assert receipt.headers["x-stream-offset"] == "1"
     assert message.body == b"mine, too"
+
+
+def test_a_message_that_is_too_fast_waits_for_its_time_and_not_for_the_file(server: Keeper) -> None:
+    open_chat(server.broker, ChatPolicy(messages_per_second=1.0, burst=2), JSON)
+    client = server.client()
+    client.say("SEND", "1", destination=CHAT)
+    client.say("SUBSCRIBE", id="0", destination=CHAT)
+    assert client.is_waiting, "for the file"
+    server.settle()
+    client.send(
+        frame_bytes("SEND", b"2", destination=CHAT) + frame_bytes("SEND", b"3", destination=CHAT)
+    )
+    assert client.line.delays_s, "it is too fast"
+    server.settle()
+    assert client.bodies() == ["2"]
+    server.advance(client.line.delays_s[0])
+    client.session.resume()
+    server.end_turn()
+    server.settle()
+    assert client.bodies() == ["3"]
 
 
 def test_an_unsubscribe_comes_after_what_its_session_has_sent(server: Keeper) -> None:
@@ -720,7 +786,7 @@ def test_ten_thousand_messages_come_page_by_page(tmp_path: Path) -> None:
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
     server = server.stop()
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
-    assert server.history._pages.bytes < 400_000
+    assert server.history._reader.pages.bytes < 400_000
 
 
 # ---------------------------------------------------------------- with everything else
@@ -785,7 +851,7 @@ def test_headers_that_are_not_stored_count_while_they_are_held(server: Keeper) -
     publisher.say("SEND", "x", destination=CHAT, receipt="r" * 4000)
     assert server.broker.budget.used > 4000
     server.settle()
-    assert server.history._pages.bytes > 4000
+    assert server.history._reader.pages.bytes > 4000
     stream = server.history.known(CHAT)
     assert stream is not None
     assert stream.bytes < 1000
@@ -884,7 +950,7 @@ def test_a_subscription_s_receipt_comes_before_its_replay(
         publisher.publish(CHAT, text)
     server.settle()
     if not is_cached:
-        server.history._pages._pages.clear()
+        server.history._reader.pages._pages.clear()
     reader = server.client()
     reader.say("SUBSCRIBE", id="0", destination=CHAT, receipt="r", x_stream_offset=start, **headers)
     server.settle()

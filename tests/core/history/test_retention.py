@@ -103,7 +103,7 @@ def test_what_is_too_large_for_one_write_is_refused_and_leaves_nothing(server: K
     server.settle()
     assert len(errors(client.received())) == 1
     assert server.history.names() == before
-    assert server.history._stored == len(server.history._streams) == 2
+    assert server.history._places.count == len(server.history._streams) == 2
     assert not any(stream.is_new for stream in server.history._streams.values())
     assert server.history._places._owners.keys() == {"192.0.2.0", "192.0.2.1"}
     assert server.broker.budget.used == 0
@@ -132,7 +132,7 @@ def test_a_frame_without_effect_takes_no_place(tmp_path: Path, how: str) -> None
     server.expire()
     server.settle()
     assert sorted(server.history.names()) == [f"/topic/chat.room{n}" for n in range(3)]
-    assert server.history._stored == len(server.history._streams) == 3
+    assert server.history._places.count == len(server.history._streams) == 3
     assert [kept(server, room) for room in range(3)] == [2, 2, 2]
 
 

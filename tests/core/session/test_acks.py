@@ -523,7 +523,7 @@ def test_the_index_of_message_ids_is_bounded(server: Server) -> None:
         client.say("ACK", id=client.message().headers["message-id"])
     index = client.session.subscriptions._message_ids
     assert index is not None
-    assert len(index._places) == 2 * index._count <= 4000
+    assert len(index._places) <= 2 * index._count <= 4000
     assert not client.line.closed
 
 

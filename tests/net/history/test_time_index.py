@@ -13,7 +13,7 @@ from support.examples import examples
 from support.history import open_file
 
 from rtchat.core.history.store import Batch, Row, StreamDelta, Trim
-from rtchat.net.history.sqlite_file import HistoryFile
+from rtchat.net.history.sqlite_file import NOT_YET, HistoryFile
 
 PAGE = 256
 
@@ -59,11 +59,24 @@ def test_a_look_up_does_not_go_through_all_messages() -> None:
     file.close()
 
 
+def test_a_look_up_is_two_statements_once_the_times_are_known() -> None:
+    """Each may have to wait for the reactor's thread."""
+    file = open_file(None, max_bytes=1 << 30)
+    keep(file, [float(n) for n in range(10 * PAGE + 5)])
+    file.find(1, 0.0)
+    statements: list[str] = []
+    file._db.set_trace_callback(statements.append)
+    assert file.find(1, 700.0) == 700
+    assert file.find(1, 99_999.0) is None
+    assert len(statements) == 4
+    file.close()
+
+
 def test_the_first_look_up_is_in_parts() -> None:
     file = open_file(None, max_bytes=1 << 30)
     keep(file, [float(n) for n in range(100 * PAGE)])
     parts = 1
-    while not file.learn_times(1):
+    while file.find_soon(1, 5.0) == NOT_YET:
         parts += 1
     assert parts >= 6
     file.close()

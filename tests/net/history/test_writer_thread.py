@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,6 +77,37 @@ def test_a_look_up_of_a_time_lets_others_pass(path: Path, turns: Turns) -> None:
     turns.run(4)
     assert answers[5:] == ["1 row", "at 24900", "at 24900", "at 24900"]
     store.close()
+
+
+def test_a_busy_reactor_lets_the_thread_have_the_interpreter_soon(path: Path, turns: Turns) -> None:
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.005)
+        HistoryStore(path, turns).close()
+        assert sys.getswitchinterval() < 0.001
+        sys.setswitchinterval(0.0001)  # a host may want less
+        HistoryStore(None, turns).close()
+        assert sys.getswitchinterval() < 0.0002
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_batch_is_durable_before_the_file_is_measured(path: Path, turns: Turns) -> None:
+    store = HistoryStore(path, turns)
+    happened: list[str] = []
+    measure = store._file.measure
+
+    def measured() -> None:
+        happened.append("measured")
+        measure()
+
+    store._file.measure = measured  # type: ignore[method-assign]
+    store._in_reactor = lambda call: happened.append("answer")
+    store.write(batch(0, 3), lambda _: None)
+    store._operations.put(None)
+    store._thread.join(10)
+    assert happened == ["answer", "measured", "answer"]
+    assert store.used_bytes > 0
 
 
 def test_orders_are_fulfilled_in_order_by_one_other_thread(path: Path, turns: Turns) -> None:

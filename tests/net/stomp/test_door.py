@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.core.access.rules import AccessList, AccessRule
+from rtchat.core.session.session import Session
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.stomp.door import StompDoor
@@ -114,6 +115,20 @@ def test_a_place_is_free_when_a_connection_ends() -> None:
     first.end()
     assert is_in(house.client())
     assert house.door.limiter.count == 1
+
+
+def test_a_bug_at_the_end_of_a_client_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(per_source=1)
+    first = house.client()
+
+    def fail(session: Session) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Session, "lost", fail)
+        first.end()
+    assert house.door.limiter.count == 0
+    assert is_in(house.client())
 
 
 def test_a_trusted_front_is_no_source_and_its_clients_are() -> None:

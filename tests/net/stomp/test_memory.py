@@ -399,3 +399,25 @@ def test_as_many_are_cut_as_it_takes_and_no_more() -> None:
         )
     assert broker._core.budget.used <= 4 * MIB
     assert sum(client.is_closed for client in clients) == 10
+
+
+def test_places_of_people_who_have_gone_do_not_let_others_take_more() -> None:
+    """They are held for no session, and a new one has hardly anything yet."""
+    broker = Broker(broker_limits=BrokerLimits(max_bytes=LIMIT), chat=ChatPolicy())
+    budget, most, ends = broker._core.budget, 0, 0
+    for person in range(30):
+        who = {"nick": f"eve{person}", "x-presence-token": f"secret {person}"}
+        client = broker.connect(headers=who)
+        for number in range(0 if client.is_closed else 150):
+            head = b"SUBSCRIBE\nid:%d\ndestination:/topic/%d.%d" % (number, person, number)
+            client.transmit_bytes(head + b"x" * 8000 + b"\n\n\0")
+            most = max(most, budget.used)
+            if client.is_closed:
+                break
+        ends += client.is_closed
+        if not client.is_closed:
+            client.drop()
+    assert most < LIMIT + 200_000
+    assert ends > 15
+    broker.advance(10)
+    assert budget.used == 0

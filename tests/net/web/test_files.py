@@ -366,6 +366,10 @@ def test_a_file_that_becomes_shorter_breaks_the_answer_off(
         "/files/.well-known/.env",
         "/files/.",
         "/files/..data/file",
+        "/files/x%2F..%2F.env",
+        "/files/x%2f%2e%2e%2f%2eenv",
+        "/files/x%2F..%2F.git/config",
+        "/files/sub/x%2F..%2F.htpasswd",
     ],
 )
 def test_names_that_begin_with_a_dot_are_not_there(
