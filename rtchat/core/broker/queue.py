@@ -70,7 +70,7 @@ class Queue:
         self,
         name: str,
         limits: BrokerLimits,
-        owner: QueueOwner,
+        owner: QueueOwner[Queue],
         cork: Cork,
         store: QueueStore = NO_STORE,
         creator: str = "",

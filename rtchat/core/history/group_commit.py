@@ -261,7 +261,10 @@ class GroupCommit:
         self._store.write(batch, partial(self._settle, units, batch))
 
     def _settle(self, units: list[_Unit], batch: Batch, problem: str) -> None:
-        self._cork.in_parts(self._settling(units, batch, problem))
+        work = self._settling(units, batch, problem)
+        for _ in work:
+            self._cork.put_off(partial(self._cork.in_parts, work))
+            return
 
     def _settling(self, units: list[_Unit], batch: Batch, problem: str) -> Iterator[None]:
         """Settle the units of a batch; yield where the turn has to end. The next batch waits."""

@@ -63,7 +63,7 @@ class _Session(Publisher, Protocol):
         """Raise ``MustWait`` if a queue of the route is full."""
 
     def carry_out(self, steps: Steps) -> None:
-        """Carry out the steps of a COMMIT, or raise ``MustWait`` if they go on in later turns."""
+        """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
 
 
 def subscribe(session: _Session, frame: Frame) -> None:
@@ -107,7 +107,8 @@ def commit(session: _Session, frame: Frame) -> None:
     if the session ends meanwhile.
 
     Raises:
-        MustWait: A queue is full, messages have to be stored first, or it goes on in later turns.
+        MustWait: A queue is full, or messages have to be stored first.
+        TurnOver: It goes on in later turns.
         ProtocolError: There is no such transaction, or a target refuses a message.
     """
     name = required(frame, "transaction")

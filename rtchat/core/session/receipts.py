@@ -21,14 +21,12 @@ class MustWait(Exception):
         place: The destination to wait for, or "" to wait until the storage has all messages that
             the client has sent.
         is_done: Whether the frame was processed. If not, it had no effect and is retried.
-        goes_on: Whether the frame takes effect in parts, of which some are left.
     """
 
-    def __init__(self, place: str = "", *, is_done: bool = False, goes_on: bool = False) -> None:
+    def __init__(self, place: str = "", *, is_done: bool = False) -> None:
         super().__init__()
         self.place = place
         self.is_done = is_done
-        self.goes_on = goes_on
 
 
 class TooFast(Exception):
@@ -44,7 +42,10 @@ class TooFast(Exception):
 
 
 class TurnOver(Exception):
-    """The turn has no time for a frame. It had no effect and is retried in a later turn."""
+    """The turn has no time for a frame, which is retried in a later turn.
+
+    It had no effect, unless it is a COMMIT: then the rest of its steps follows.
+    """
 
 
 @dataclass(slots=True)

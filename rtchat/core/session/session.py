@@ -208,9 +208,6 @@ class Session(TokenTaker):
                             raise MustWait(place)
                 frame = None
         except MustWait as wait:
-            if wait.goes_on:
-                self._end_turn()
-                return
             self._held = frame
             self._waits_for_storage = not wait.place
             if wait.place:
@@ -221,15 +218,18 @@ class Session(TokenTaker):
             self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
         except TooFast as wait:
-            self._held = frame
-            self._waits_for_storage = False
-            self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
-            self._transport.pause_reading()
-            self._transport.resume_after(wait.delay_s)
+            self._wait_for_token(frame, wait.delay_s)
         except TurnOver:
-            self._end_turn(frame)
+            self._end_turn(frame if self._steps is None else None)
         except ProtocolError as error:
             self.fail(error, frame)
+
+    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
+        self._held = frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
+        self._transport.pause_reading()
+        self._transport.resume_after(delay_s)
 
     def _end_turn(self, frame: Frame | None = None) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
@@ -240,12 +240,12 @@ class Session(TokenTaker):
         self._transport.end_turn()
 
     def carry_out(self, steps: Steps) -> None:
-        """Carry out the steps of a COMMIT, or raise ``MustWait`` if they go on in later turns."""
+        """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
         self._steps = steps
         if steps.go_on():
             self._steps = None
         elif not self.is_closed:
-            raise MustWait(goes_on=True)
+            raise TurnOver
 
     def _carry_on(self, steps: Steps) -> bool:
         """Carry out further steps of a COMMIT; return whether other frames may follow."""
