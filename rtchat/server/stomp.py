@@ -27,6 +27,7 @@ from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
+from rtchat.net.connection.relayed import Relayed
 from rtchat.net.stomp.door import StompDoor
 from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
@@ -138,7 +139,7 @@ class BrokerPart(Part[BrokerSettings], Service):
             settings.max_connections_per_source,
             fronts,
         )
-        self.door = StompDoor(self.factory, limiter)
+        self.door = StompDoor(self.factory, limiter, Relayed())
         # Twisted's TimerService does the same; its module is a twentieth of the whole start.
         self._loop = LoopingCall(self._expire)
         self._loop.clock = server.clock

@@ -28,7 +28,7 @@ def subscribe(number: int, destination: str, **headers: str) -> bytes:
 
 def test_a_large_message_to_a_thousand_subscriptions_of_ones_own(serve: Serve) -> None:
     server = serve()
-    with attack(server, NO_END, holds=2 * BACKLOG) as scene:
+    with attack(server, "bytes wait to be read", holds=2 * BACKLOG) as scene:
         eve = scene.stranger()
         eve.pour(b"".join(subscribe(number, "/topic/hostile") for number in range(1000)))
         eve.until_done()
@@ -38,7 +38,7 @@ def test_a_large_message_to_a_thousand_subscriptions_of_ones_own(serve: Serve) -
 
 def test_a_composite_of_very_many_names(serve: Serve) -> None:
     server = serve("[broker]\nmemory.max_bytes = 64 MiB\n")
-    with attack(server, NO_END, holds=2 * BACKLOG) as scene:
+    with attack(server, "more than 16 destinations in one SEND", holds=2 * BACKLOG) as scene:
         eve = scene.stranger()
         eve.pour(subscribe(0, "#"))
         names = ",".join(f"{number}" for number in range(1500))
@@ -49,7 +49,7 @@ def test_a_composite_of_very_many_names(serve: Serve) -> None:
 
 def test_many_large_messages_to_a_few_subscriptions_in_one_read(serve: Serve) -> None:
     server = serve("[broker]\nmemory.max_bytes = 64 MiB\n")
-    with attack(server, NO_END, holds=64 * MIB) as scene:
+    with attack(server, "bytes wait to be read", holds=64 * MIB) as scene:
         eve = scene.stranger()
         eve.pour(b"".join(subscribe(number, "/topic/#") for number in range(100)))
         eve.until_done()
@@ -101,7 +101,7 @@ def test_replays_that_are_never_acknowledged(serve: Serve) -> None:
 
 def test_a_thousand_long_selectors(serve: Serve) -> None:
     server = serve()
-    with attack(server, NO_END, holds=2 * BACKLOG) as scene:
+    with attack(server, "1024 values and operators at most", holds=2 * BACKLOG) as scene:
         eve = scene.stranger()
         for number in range(1000):
             selector = " OR ".join(f"a{number}={n}" for n in range(550))
@@ -112,7 +112,7 @@ def test_a_thousand_long_selectors(serve: Serve) -> None:
 
 def test_places_of_people_with_long_names(serve: Serve) -> None:
     server = serve(SMALL)
-    with attack(server, NO_END, holds=BUDGET) as scene:
+    with attack(server, "the server's memory limit", holds=BUDGET) as scene:
         for person in range(times(10, 40)):
             eve = scene.stranger(nick=f"eve{person}", x_presence_token=f"secret {person}")
             for number in range(1000):
@@ -126,7 +126,7 @@ def test_places_of_people_with_long_names(serve: Serve) -> None:
 
 def test_frames_that_never_end(serve: Serve) -> None:
     server = serve(SMALL)
-    with attack(server, NO_END, holds=BUDGET) as scene:
+    with attack(server, "the server's memory limit", holds=BUDGET) as scene:
         for _ in range(times(60, 200)):
             eve = scene.stranger()
             begin = f"SEND\ndestination:/topic/hostile\ncontent-length:{4 * MIB}\n\n".encode()
@@ -135,7 +135,7 @@ def test_frames_that_never_end(serve: Serve) -> None:
 
 def test_frames_that_never_end_in_websocket_messages_that_never_end(serve: Serve) -> None:
     server = serve(SMALL)
-    with attack(server, NO_END, holds=BUDGET) as scene:
+    with attack(server, "the server's memory limit", holds=BUDGET) as scene:
         for _ in range(times(60, 200)):
             eve = scene.stranger("WebSocket")
             begin = f"SEND\ndestination:/topic/hostile\ncontent-length:{4 * MIB}\n\n".encode()
@@ -156,7 +156,7 @@ def test_queues_of_one_empty_message(serve: Serve) -> None:
 
 def test_headers_of_wide_characters(serve: Serve) -> None:
     server = serve(SMALL)
-    with attack(server, NO_END, holds=BUDGET) as scene:
+    with attack(server, "the server's memory limit", holds=BUDGET) as scene:
         eve = scene.stranger()
         wide = {f"h{number}": "\N{PILE OF POO}" * 1900 for number in range(90)}
         for number in range(times(300, 1000)):
@@ -167,7 +167,7 @@ def test_headers_of_wide_characters(serve: Serve) -> None:
 
 def test_transactions_that_never_end(serve: Serve) -> None:
     server = serve(SMALL)
-    with attack(server, NO_END, holds=BUDGET) as scene:
+    with attack(server, "more than 16 transactions open", holds=BUDGET) as scene:
         for _ in range(times(4, 8)):
             eve = scene.stranger()
             for name in range(16):

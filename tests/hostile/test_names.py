@@ -36,7 +36,7 @@ def outcome(stranger: Stranger) -> list[Frame]:
 def test_a_login_that_is_anothers_nick_sends_no_private_messages_as_that_person(
     server: GuardedServer,
 ) -> None:
-    with attack(server, NO_END) as scene:
+    with attack(server, "private messages need a nick") as scene:
         person(scene, "anna")
         bob = person(scene, "bob")
         eve = scene.stranger(login="anna")
@@ -62,7 +62,7 @@ def test_a_login_is_no_second_person_of_a_name_in_the_list(server: GuardedServer
 
 def test_a_private_message_for_a_person_who_has_gone_goes_to_no_login(serve: Serve) -> None:
     server = serve("[presence]\ngrace = 0\n")
-    with attack(server, NO_END) as scene:
+    with attack(server, "private messages need a nick") as scene:
         anna, bob = person(scene, "anna"), person(scene, "bob")
         anna.ask("DISCONNECT")
         eve = scene.stranger(login="anna")
@@ -88,7 +88,7 @@ SHOWN_AS_ANNA = (
 
 
 def test_a_nick_in_a_body_that_shows_as_anothers_is_refused(server: GuardedServer) -> None:
-    with attack(server, NO_END) as scene:
+    with attack(server, "not your nick") as scene:
         person(scene, "anna")
         bob = person(scene, "bob")
         passed = []
@@ -122,13 +122,13 @@ UNSEEN = ("\u034f", "\u115f", "\u3164", "\u2800", "\ufe0f", "\u200d", "\U000e010
 
 def test_letters_that_are_not_seen_make_no_other_name(server: GuardedServer) -> None:
     nicks = [f"an{letter}na" for letter in UNSEEN] + [f"anna{letter}" for letter in UNSEEN]
-    with attack(server, NO_END) as scene:
+    with attack(server, "nick") as scene:
         person(scene, "anna")
         assert let_in(scene, [*nicks, "\uff21\uff2e\uff2e\uff21"]) == []
 
 
 def test_letters_of_another_script_make_no_other_name(server: GuardedServer) -> None:
-    with attack(server, NO_END) as scene:
+    with attack(server, "nick") as scene:
         person(scene, "anna")
         nicks = ["\u0430nna", "ann\u0430", "\u0430nn\u0430", "a\u0578na", "\u03b1nna"]
         assert let_in(scene, nicks) == []

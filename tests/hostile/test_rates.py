@@ -39,7 +39,7 @@ def is_served(stranger: Stranger) -> bool:
 
 def test_one_source_has_so_many_sessions(serve: Serve) -> None:
     server = serve()
-    with attack(server, NO_END, holds=64 * MIB) as scene:
+    with attack(server, "[broker] connections.per_source", holds=64 * MIB) as scene:
         served = [scene.stranger(logs_in=False) for _ in range(256)]
         assert all(map(is_served, served))
         assert not is_served(scene.stranger(logs_in=False))
@@ -65,7 +65,7 @@ def test_an_ipv6_network_is_one_source(serve: Serve) -> None:
 
 def test_sessions_over_websockets_count_as_well(serve: Serve) -> None:
     server = serve("[broker]\nconnections.per_source = 8\n")
-    with attack(server, NO_END, holds=64 * MIB) as scene:
+    with attack(server, "[broker] connections.per_source", holds=64 * MIB) as scene:
         for _ in range(4):
             scene.stranger()
             scene.stranger("WebSocket")
@@ -76,7 +76,7 @@ def test_sessions_over_websockets_count_as_well(serve: Serve) -> None:
 
 def test_all_sessions_together_have_a_limit(serve: Serve) -> None:
     server = serve("[broker]\nconnections.total = 20\n")
-    with attack(server, NO_END) as scene:
+    with attack(server, "[broker] connections.total") as scene:
         served = [
             is_served(scene.stranger(logs_in=False, source=f"127.0.1.{n}")) for n in range(25)
         ]
@@ -87,9 +87,8 @@ def test_all_sessions_together_have_a_limit(serve: Serve) -> None:
 # ---------------------------------------------------------------- destinations
 
 
-def test_a_session_makes_so_many_queues(serve: Serve) -> None:
-    server = serve()
-    with attack(server, NO_END, holds=64 * MIB) as scene:
+def test_a_session_makes_so_many_queues(server: GuardedServer) -> None:
+    with attack(server, "more than 10000 queues created", holds=64 * MIB) as scene:
         eve = scene.stranger()
         burst = [message_bytes(f"/queue/{number}", b"x") for number in range(40_000)]
         eve.pour(b"".join(burst), 20)
@@ -97,9 +96,8 @@ def test_a_session_makes_so_many_queues(serve: Serve) -> None:
         scene.ended(eve, "queues")
 
 
-def test_a_queue_has_so_many_consumers(serve: Serve) -> None:
-    server = serve()
-    with attack(server, NO_END, holds=64 * MIB) as scene:
+def test_a_queue_has_so_many_consumers(server: GuardedServer) -> None:
+    with attack(server, "more than 1000 consumers of a queue", holds=64 * MIB) as scene:
         eve, count = scene.stranger(), 0
         for _ in range(times(12, 40)):
             eve = scene.stranger()
@@ -142,7 +140,7 @@ def test_very_many_new_rooms_do_not_close_those_that_exist(serve: Serve) -> None
 
 def test_a_composite_that_is_refused_leaves_nothing_behind(serve: Serve) -> None:
     server = serve(ROOMS)
-    with attack(server, NO_END) as scene:
+    with attack(server, "nobody can send there") as scene:
         eve = scene.stranger()
         eve.send(scene.message(b"x", "/topic/chat.one,/topic/chat.two,/user/nobody/queue/private"))
         eve.send(scene.message(b"x" * 5000, "/queue/left,/topic/chat.three", nick="x"))
@@ -167,8 +165,9 @@ def test_a_rate_holds_over_reconnects(serve: Serve) -> None:
         eve.pour(scene.message(b"x") * 20, 1)
         eve.pour(frame_bytes("DISCONNECT"), 0.2)
     came = 0
+    until_s = time.monotonic() + times(2, 60)  # of what was sent, the most has to wait for longer
     with suppress(AssertionError):
-        while True:
+        while time.monotonic() < until_s:
             listener.frame(0.5)
             came += 1
     passed_s = time.monotonic() - begun_s
@@ -177,8 +176,7 @@ def test_a_rate_holds_over_reconnects(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("watchers", [times(20, 100)])
-def test_joining_and_leaving_has_a_rate(serve: Serve, watchers: int) -> None:
-    server = serve()
+def test_joining_and_leaving_has_a_rate(server: GuardedServer, watchers: int) -> None:
     with attack(server, NO_END, holds=64 * MIB) as scene:
         watching: list[Wire] = []
         for number in range(watchers):
@@ -228,7 +226,7 @@ def test_dead_letters_obey_the_limits_of_queues(serve: Serve) -> None:
 def test_a_source_is_not_a_name(serve: Serve) -> None:
     """What one source uses up is its own: another is served as before."""
     server = serve("[broker]\nconnections.per_source = 4\n")
-    with attack(server, NO_END) as scene:
+    with attack(server, "[broker] connections.per_source") as scene:
         for _ in range(8):
             with suppress(AssertionError, OSError):
                 scene.stranger()

@@ -48,7 +48,7 @@ def test_a_thousand_patterns_of_many_words(server: GuardedServer) -> None:
     ids=["LIKE", "sum", "product"],
 )
 def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str) -> None:
-    with attack(server, NO_END) as scene:
+    with attack(server, "selectors over the limit of 30000 steps") as scene:
         eve = scene.stranger()
         for number in range(1000):
             eve.pour(subscribe(number, "/topic/hostile", selector=selector))
@@ -58,7 +58,7 @@ def test_a_thousand_selectors(server: GuardedServer, selector: str, header: str)
 
 
 def test_a_thousand_selectors_on_what_others_send(server: GuardedServer) -> None:
-    with attack(server, NO_END) as scene:
+    with attack(server, "selectors over the limit of 30000 steps") as scene:
         eve = scene.stranger()
         for number in range(1000):
             selector = f"note LIKE '%{'a%' * 20}{number}b' OR note LIKE '{'%a' * 20}c{number}'"
@@ -121,7 +121,7 @@ def test_temporary_queues_with_long_names(server: GuardedServer) -> None:
 
 def test_very_many_queues(serve: Serve) -> None:
     server = serve()
-    with attack(server, NO_END, holds=200 * MIB, looks_on_s=2.5) as scene:
+    with attack(server, "more than 10000 queues created", holds=200 * MIB, looks_on_s=2.5) as scene:
         eve = scene.stranger()
         for start in range(0, times(50_000, 400_000), 1000):
             burst = [message_bytes(f"/queue/h{start + n}", b"x") for n in range(1000)]

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from support.hostile import KIB, MIB, NO_END, GuardedServer, attack, times
+from support.hostile import KIB, MIB, NO_END, GuardedServer, attack, guarded, times
 from support.process import get
 from support.websocket import BINARY, PING, PONG, TEXT, http_request, ws_frame
 
 pytestmark = [pytest.mark.live, pytest.mark.soak]
 
-Serve = Callable[..., GuardedServer]
-
 
 # ---------------------------------------------------------------- files
 
 
-@pytest.fixture
-def mounted(serve: Serve, tmp_path: Path) -> GuardedServer:
-    """A server with a folder of an operator who is not careful."""
-    folder = tmp_path / "files"
+@pytest.fixture(scope="module")
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedServer]:
+    """One server for all, with a folder of an operator who is not careful."""
+    home = tmp_path_factory.mktemp("mounted")
+    folder = home / "files"
     (folder / ".git").mkdir(parents=True)
     (folder / "sub").mkdir()
-    (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
+    (home / "secret.txt").write_text("secret", encoding="utf-8")
     for name in (".env", ".git/config", ".htpasswd", "sub/.hidden"):
         (folder / name).write_text("secret", encoding="utf-8")
     (folder / "plain").write_text("<script>alert(1)</script>", encoding="utf-8")
     (folder / "page.html").write_text("<p>page</p>", encoding="utf-8")
-    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
-    (folder / "up").symlink_to(tmp_path)
+    (folder / "link.txt").symlink_to(home / "secret.txt")
+    (folder / "up").symlink_to(home)
     (folder / "inside.html").symlink_to(folder / "page.html")
-    return serve(f"[static]\nfiles = {folder}\n")
+    with guarded(home, f"[static]\nfiles = {folder}\n") as started:
+        yield started
 
 
 HIDDEN = (
@@ -82,7 +81,7 @@ def test_a_file_without_an_extension_is_no_page(mounted: GuardedServer) -> None:
     ids=["empty binary", "empty text", "pong", "ping", "long pong"],
 )
 def test_a_flood_of_messages_that_say_nothing(server: GuardedServer, frame: bytes) -> None:
-    with attack(server, NO_END, holds=16 * MIB) as scene:
+    with attack(server, "more than 100 pings, pongs or empty messages", holds=16 * MIB) as scene:
         eve = scene.websocket()
         before_s = server.processor_s()
         eve.pour(frame * (times(4, 40) * MIB // len(frame)), times(3, 10))
@@ -92,7 +91,7 @@ def test_a_flood_of_messages_that_say_nothing(server: GuardedServer, frame: byte
 
 def test_a_flood_of_fragments(server: GuardedServer) -> None:
     begin = ws_frame(BINARY, b"", is_final=False)
-    with attack(server, NO_END, holds=16 * MIB) as scene:
+    with attack(server, "more than 100 pings, pongs or empty messages", holds=16 * MIB) as scene:
         eve = scene.websocket()
         before_s = server.processor_s()
         eve.pour(begin + ws_frame(0, b"", is_final=False) * (times(4, 40) * MIB // 6), 3)

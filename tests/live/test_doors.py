@@ -60,3 +60,23 @@ def test_by_default_one_address_has_256(server: Server) -> None:
         for _ in range(256):
             stack.enter_context(Wire(server.stomp)).connect()
         assert refusal(server) == "too many connections from one address, 256 are allowed"
+
+
+def test_through_the_gateway_each_browser_is_its_own_source(serve: Serve) -> None:
+    server = serve(more=LIMIT)
+    path = f"/tcp/localhost:{server.stomp}"
+    with ExitStack() as stack:
+        for number in range(8):
+            source = f"127.5.0.{number // 2 + 1}"
+            browser = stack.enter_context(RealWebSocket(server.http, path, source=source))
+            browser.send(TEXT, CONNECT)
+            assert browser.read().payload.startswith(b"CONNECTED\n")
+        for source in ("127.5.0.1", "127.5.0.1"):
+            browser = stack.enter_context(RealWebSocket(server.http, path, source=source))
+            browser.send(TEXT, CONNECT)
+            last = browser.read().payload
+        assert last.startswith(b"ERROR\nmessage:too many connections from one address")
+        # A program of this machine is not one of them.
+        stack.enter_context(Wire(server.stomp)).connect()
+        assert server.health()["stomp_sessions"] == 10
+        assert "127.5.0.4:" in server.log()

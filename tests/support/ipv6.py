@@ -61,7 +61,7 @@ def _begin(words: Sequence[str]) -> None:
             index = socket.if_nametoindex("lo")
             packed = socket.inet_pton(socket.AF_INET6, address) + struct.pack("Ii", 64, index)
             fcntl.ioctl(control, _SIOCSIFADDR, packed)
-    os.execvp(words[end + 1], words[end + 1 :])
+    os.execvp(words[end + 1], list(words[end + 1 :]))
 
 
 def _visit(port: int, addresses: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.new_queues import NewQueues
+from rtchat.core.broker.parts import Parts
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
 from rtchat.core.broker.publishing import Publishing
@@ -28,6 +29,7 @@ from rtchat.core.broker.reply_queues import ReplyQueues
 from rtchat.core.broker.returning import return_all
 from rtchat.core.broker.router import Router
 from rtchat.core.broker.selection import Selectors
+from rtchat.core.broker.shares import Shares
 from rtchat.core.broker.statistics import Statistics
 from rtchat.core.broker.subscription import (
     Source,
@@ -85,10 +87,12 @@ class Broker:
         heads: The cache of parsed heads.
         new_queues: How many queues each session has created.
         new_token: As above.
+        parts: The topics whose messages are delivered in parts.
         publishing: Delivers SENDs to their targets.
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        shares: What selectors and patterns of each user or source cost.
         selectors: The selectors of all subscriptions.
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
@@ -115,11 +119,13 @@ class Broker:
         "limits",
         "new_queues",
         "new_token",
+        "parts",
         "publishing",
         "queues",
         "reply_queues",
         "router",
         "selectors",
+        "shares",
         "statistics",
         "turn",
         "waiting",
@@ -143,6 +149,7 @@ class Broker:
         self.expiry = Expiry(self.cork)
         self.encoders: dict[tuple[str, Version], Encoder] = {}
         self.selectors = Selectors(self.cork)
+        self.shares = Shares(self.limits)
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
@@ -155,12 +162,21 @@ class Broker:
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
         self.router.max_names = self.limits.max_names
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
-        self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
+        self.statistics = Statistics(
+            self.router, self.queues, self.reply_queues, self.browsers, self.cork
+        )
         self.congestion = Congestion(
             self.waiting, self.cork, self.limits.min_topic_rate, self.events.unusual
         )
+        self.parts = Parts(self.waiting, self.cork, (self.congestion.active, self.events.unusual))
         self.publishing = Publishing(
-            epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
+            epoch,
+            self.router,
+            self.queues,
+            self.full_queues,
+            self.congestion,
+            self.parts,
+            self.cork,
         )
         self.publishing.admit_queues = self.new_queues.admit
         self._sessions = 0
@@ -357,7 +373,7 @@ class Broker:
             max_backlog_bytes: The largest backlog, in bytes, of a subscription that is served one
                 by one.
         """
-        return Topic(name, self.cork, partial(self._new_consumer, max_backlog_bytes))
+        return Topic(name, self.cork, partial(self._new_consumer, max_backlog_bytes), self.parts)
 
     def queue_drained(self, queue: Queue) -> None:
         """Resume the publishers that wait for capacity of a queue."""

@@ -8,6 +8,7 @@ the limit of its backlog.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import islice
 
@@ -25,6 +26,7 @@ _MAX_FLOWS = 1024
 """With more topics than that, nothing is known about the oldest one for which no session waits."""
 _FEW = 16
 _REVIEW_WORK = 10
+_RESUME_WORK = 20
 
 
 class _Flow:
@@ -59,8 +61,8 @@ class Congestion:
         unusual: See :class:`~rtchat.core.broker.events.Events`.
 
     Attributes:
-        active: Empty unless SENDs have to be looked at: it has the lagging subscribers, and the
-            destinations whose publishers are going on.
+        active: Empty unless SENDs have to be looked at: it has the lagging subscribers, the
+            destinations whose publishers are going on, and what else put itself in here.
         readers: The lagging subscribers, by session.
     """
 
@@ -90,7 +92,7 @@ class Congestion:
         self._to_review: dict[Lagging, None] = {}
         self._to_fill: dict[_Flow, None] = {}
         self._spare_bytes = 0  # what the first messages to topics may take until the next second
-        self.active: dict[Lagging | _Flow, None] = {}
+        self.active: dict[object, None] = {}
         self.readers: dict[object, Lagging] = {}
 
     # For publishers
@@ -270,7 +272,10 @@ class Congestion:
     def _resume_part(self, flow: _Flow) -> None:
         if not self._is_current(flow):
             return
-        self._resume(flow)
+        if self._cork.work >= TURN_WORK:
+            self._cork.put_off(partial(self._resume_part, flow))
+            return
+        self._resume(flow, TURN_WORK)
         if flow.lagging:
             return
         if flow.name in self._waiting:
@@ -291,9 +296,11 @@ class Congestion:
         if not flow.lagging:
             self._reopen(flow)
 
-    def _resume(self, flow: _Flow) -> None:
-        while flow.credit_bytes > 0 and flow.name in self._waiting:
-            self._waiting.resume_first(flow.name)
+    def _resume(self, flow: _Flow, most_work: float = math.inf) -> None:
+        cork, waiting, name = self._cork, self._waiting, flow.name
+        while flow.credit_bytes > 0 and name in waiting and cork.work < most_work:
+            cork.work += _RESUME_WORK
+            waiting.resume_first(name)
 
     def _close(self, flow: _Flow) -> None:
         self._flows.pop(flow.name, None)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from rtchat.core.broker.encoder import Encoder
 from rtchat.core.broker.message import Message
+from rtchat.core.flow.framing import COMPRESSION
 from rtchat.core.flow.large_frame import LARGE_BYTES, LargeFrame, Piece
 from rtchat.core.flow.outbound import TURN_WORK, Cork, Framing
 
 __all__ = ["framed"]
 
 _END = b"\0\n"
-
-_COMPRESSION = 6
-"""To compress 64 bytes is one unit of work: 2 to the power of this."""
 
 
 def framed(
@@ -23,7 +21,7 @@ def framed(
 ) -> Piece:
     """Return a delivery, framed; it shares the body of the message if that is large.
 
-    Once a turn has done its work, nothing more is compressed in it.
+    What the turn has no time to compress is sent as it is.
 
     Args:
         message: The message.
@@ -38,9 +36,10 @@ def framed(
         parts = [encoder.encode(message)]
     else:
         parts = [b"".join(around), body, _END]
-    header = framing.header_of(parts, may_compress=cork.work < TURN_WORK)
+    cost = len(body) >> COMPRESSION
+    header = framing.header_of(parts, may_compress=cork.work + cost < TURN_WORK)
     if header is None:
-        cork.work += len(body) >> _COMPRESSION
+        cork.work += cost
         return framing.wrap(b"".join(parts))
     if around is None:
         return header + parts[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from rtchat.core.broker.destinations import Glob
@@ -79,6 +79,10 @@ class Target(ABC):
     drops_expired = False
     name: str
     storage: Storage | None
+
+    def unfinished(self) -> Iterator[str]:
+        """Return what a SEND has to wait for, because earlier messages are still on their way."""
+        return iter(())
 
     def admit(self, client: str) -> None:
         """Prepare the storage for one more message; it follows at once, with :meth:`stored`.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.message import Message, size_of, time_to_live_ms, with_expires
+from rtchat.core.broker.parts import Parts
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import Publisher, Step, Target
 from rtchat.core.broker.queue import Queue
@@ -39,6 +40,7 @@ class Publishing:
         queues: The queues, by name.
         full_queues: Tracks full queues.
         congestion: Tracks subscribers of topics that lag.
+        parts: The topics whose messages are delivered in parts.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
 
     Attributes:
@@ -53,6 +55,7 @@ class Publishing:
         "_cork",
         "_epoch",
         "_full_queues",
+        "_parts",
         "_queues",
         "_router",
         "_unusual",
@@ -67,6 +70,7 @@ class Publishing:
         queues: Mapping[str, Queue],
         full_queues: FullQueues,
         congestion: Congestion,
+        parts: Parts,
         cork: Cork,
     ) -> None:
         self._epoch = epoch
@@ -75,6 +79,7 @@ class Publishing:
         self._full_queues = full_queues
         self._congestion = congestion
         self._congested = congestion.active
+        self._parts = parts
         self._cork = cork
         self._unusual = router.unusual
         self.message_count = 0
@@ -101,7 +106,18 @@ class Publishing:
                     return queue.name
                 if but is not None:
                     but.add(queue)
-        return self._congestion.place_to_wait(route, publisher) if self._congested else ""
+        return self._busy_topic(route, publisher) if self._congested else ""
+
+    def unfinished(self, routes: Iterable[Route]) -> list[str]:
+        """Return what a session waits for until SENDs, just published, were delivered to all.
+
+        Args:
+            routes: The routes of the SENDs.
+        """
+        if not self._parts.topics:
+            return []
+        targets = dict.fromkeys(target for route in routes for target in route.targets)
+        return [place for target in targets for place in target.unfinished()]
 
     def check(self, route: Route, frame: Frame, sender: Principal | None = None) -> None:
         """Check a SEND without publishing it.
@@ -143,7 +159,7 @@ class Publishing:
         target = route.topic
         if target is None or self._unusual:
             if self._congested and publisher is not None:
-                place = self._congestion.place_to_wait(route, publisher)
+                place = self._busy_topic(route, publisher)
                 if place:
                     return place
             self.publish(route, frame, "", publisher, publisher)
@@ -273,6 +289,9 @@ class Publishing:
         sends = [part for part in parts if isinstance(part, Publication)]
         targets = [target for send in sends for target in send.route.targets]
         storage = common_storage(targets)
+        if sends:
+            queues = {name for send in sends for name in send.route.queue_names}
+            self.admit_queues(queues, sends[0].sender.id)
         steps: list[Step] = []
         sizes: list[int] = []
         for part in parts:
@@ -295,13 +314,23 @@ class Publishing:
             return None
         calls = [step for step in steps if not isinstance(step, Message)]
         assert len(calls) == len(steps)  # only stored messages are steps
-        return Steps(self._cork, cause, zip(calls, sizes, strict=True))
+        return Steps(
+            self._cork, cause, [send.route for send in sends], zip(calls, sizes, strict=True)
+        )
 
     def received(self, message: Message) -> None:
         """Deliver a message from the engine to this node's subscribers of its topic."""
         TopicTarget(message.destination, self._router, None).put(message, None)
 
     # Small helpers
+
+    def _busy_topic(self, route: Route, publisher: Waiter) -> str:
+        """Return what a SEND to topics has to wait for, or ""."""
+        if self._parts.topics:
+            for target in route.targets:
+                for place in target.unfinished():
+                    return place
+        return self._congestion.place_to_wait(route, publisher)
 
     def _admit_new_queues(self, route: Route, sender: Principal | None) -> None:
         if sender is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.destinations import (
@@ -13,6 +13,7 @@ from rtchat.core.broker.destinations import (
 from rtchat.core.broker.events import Events
 from rtchat.core.broker.gate import Check, Gate, SenderLines
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.parts import place_of
 from rtchat.core.broker.patterns import STEPS_PER_UNIT, PatternIndex, is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Storage, Target
@@ -23,7 +24,15 @@ from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget", "common_storage"]
+__all__ = [
+    "Publication",
+    "QueueTarget",
+    "Route",
+    "Router",
+    "TopicTarget",
+    "common_storage",
+    "places_in",
+]
 
 _MAX_ROUTES = 4096
 _MAX_CACHED_CHARS = 512
@@ -54,6 +63,11 @@ def common_storage(targets: Iterable[Target]) -> Storage | None:
                 )
             storage = target.storage
     return storage
+
+
+def places_in(topics: Iterable[Topic]) -> Iterator[str]:
+    """Return what sessions wait for until all of these topics have delivered their messages."""
+    return (place_of(topic) for topic in topics if topic.is_unfinished)
 
 
 class Route:
@@ -142,6 +156,13 @@ class TopicTarget(Target):
         self.topics: tuple[Topic, ...] = ()
         self.direct: Topic | None = None
         self.is_many = False
+
+    def unfinished(self) -> Iterator[str]:
+        """Return what a SEND has to wait for, because earlier messages are still on their way."""
+        router = self._router
+        if self.generation != router.generation:
+            router.renew(self)
+        return places_in(self.topics)
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Deliver to every subscriber."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from rtchat.core.broker.router import Route
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
 
@@ -20,19 +21,25 @@ class Steps:
     Args:
         cork: The cork of the server.
         cause: The COMMIT frame.
+        routes: The routes of its SENDs.
         steps: The functions, each with the size in bytes of what is released when it is called.
 
     Attributes:
-        cause: As above.
+        cause, routes: As above.
         size: The size of what has yet to be released.
     """
 
-    __slots__ = ("_cork", "_is_alone", "_left", "_total", "cause", "size")
+    __slots__ = ("_cork", "_is_alone", "_left", "_total", "cause", "routes", "size")
 
     def __init__(
-        self, cork: Cork, cause: Frame, steps: Iterable[tuple[Callable[[], None], int]]
+        self,
+        cork: Cork,
+        cause: Frame,
+        routes: Sequence[Route],
+        steps: Iterable[tuple[Callable[[], None], int]],
     ) -> None:
         self._cork = cork
+        self.routes = routes
         self._left = deque(steps)
         self._is_alone = False
         self.cause = cause

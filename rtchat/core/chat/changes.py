@@ -136,6 +136,7 @@ class Changes:
         """
         if occupancy.people_list is None:
             gathered = occupancy.gathered
+            self._cork.work += len(occupancy.people) + len(gathered)
             known = [person.json for id_, person in occupancy.people.items() if id_ not in gathered]
             known += [one.json for one in gathered.values() if one is not None]
             people = b",".join(known)

@@ -350,10 +350,10 @@ class Presence:
 
     def _room_list_message(self) -> ServerMessage:
         if self._room_list is None:
+            retained = list(self.retained_rooms())
+            self._cork.work += len(self._occupied) + len(retained)
             empty = (
-                name
-                for name in self.retained_rooms()
-                if name in self._room_names and name not in self._occupied
+                name for name in retained if name in self._room_names and name not in self._occupied
             )
             names = [*self._occupied, *deque(empty, _MAX_EMPTY_ROOMS)]
             body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room_json, names))
@@ -364,6 +364,7 @@ class Presence:
         if self._rooms is None or not self._changed:
             return
         changed, self._changed = self._changed, {}
+        self._cork.work += len(changed)
         # Whether people have come or gone is told of every room, whether something is kept is not.
         kept = deque((name for name, moved in changed.items() if not moved), _MAX_EMPTY_ROOMS)
         names = [*(name for name, moved in changed.items() if moved), *kept]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["RAW", "Framing"]
+from rtchat.core.flow.turns import TURN_WORK
+
+__all__ = ["COMPRESSION", "RAW", "Framing", "wrap_large"]
+
+COMPRESSION = 6
+"""To compress 64 bytes is one unit of work: 2 to the power of this."""
 
 
 class Framing(Protocol):
@@ -58,3 +63,25 @@ class _Raw:
 
 RAW: Framing = _Raw()
 """The framing of plain TCP."""
+
+
+class Working(Protocol):
+    """What counts the work of a turn, see :mod:`rtchat.core.flow.turns`."""
+
+    work: int
+
+
+def wrap_large(framing: Framing, data: bytes, turn: Working) -> bytes:
+    """Return a large frame as a connection frames it; compressed if the turn has time for it.
+
+    Args:
+        framing: How the connection frames it.
+        data: The bytes of the frame.
+        turn: The turn.
+    """
+    cost = len(data) >> COMPRESSION
+    header = framing.header_of([data], may_compress=turn.work + cost <= TURN_WORK)
+    if header is not None:
+        return header + data
+    turn.work += cost
+    return framing.wrap(data)

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from rtchat.core.flow.framing import RAW, Framing
-from rtchat.core.flow.large_frame import LargeFrame, Piece
+from rtchat.core.flow.framing import RAW, Framing, wrap_large
+from rtchat.core.flow.large_frame import LARGE_BYTES, LargeFrame, Piece
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.parts import PutOff, TurnPart
 from rtchat.core.flow.turns import TURN_WORK, Turns
@@ -374,9 +374,12 @@ class Outbound(ABC):
 
     def send(self, data: bytes) -> None:
         """Gather the bytes of one STOMP frame; they are sent at the end of the turn."""
-        if self.framing is not RAW:
-            data = self.framing.wrap(data)
         cork = self.cork
+        if self.framing is not RAW:
+            if len(data) >= LARGE_BYTES:
+                data = wrap_large(self.framing, data, cork)
+            else:
+                data = self.framing.wrap(data)
         if cork.gathering is not None or cork.unserved:
             cork.settle()
         self.pending.append(data)

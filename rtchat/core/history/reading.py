@@ -69,7 +69,7 @@ class _Page:
         self.readers: dict[Reader, int] = {}
 
     def answer(self, readable: Collection[int] | None, problem: str) -> None:
-        """Tell each the first offset that could be read; None stands for the one it wants."""
+        """Call each reader with the first offset that could be read; None is the one it wants."""
         while self.readers:
             reader = next(iter(self.readers))
             found = offset = self.readers.pop(reader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from rtchat.core.broker.broker import Broker
@@ -12,7 +12,9 @@ from rtchat.core.broker.gate import SenderLines
 from rtchat.core.broker.message import STORED_OVERHEAD_BYTES, Message, size_of
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
+from rtchat.core.broker.router import places_in
 from rtchat.core.broker.subscription import Subscription
+from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.memory import Growing
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
@@ -90,6 +92,14 @@ class HistoryTopics(DestinationProvider):
         """The number of subscriptions to destinations with a history."""
         return self.history.subscription_count
 
+    def receivers(self, stream: Stream) -> Iterable[Topic]:
+        """Return the topic of a stream, if it has subscriptions, and the patterns that match."""
+        if stream.topic is not None:
+            yield stream.topic
+        if self._broker.router.has_patterns:
+            # The router has no topic of this name, but it may be the text of a pattern.
+            yield from self._broker.router.receivers(stream.name)
+
     def sender_lines_of(self, name: str) -> SenderLines | None:
         """Return the ids of senders that a gate adds to messages to this topic, or None."""
         return self._broker.router.sender_lines_of(name)
@@ -105,17 +115,12 @@ class HistoryTopics(DestinationProvider):
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
         """Deliver a durable message to all subscribers, those of patterns included."""
-        broker = self._broker
-        for listener in broker.events.published:
+        for listener in self._broker.events.published:
             listener(message)
         if stream.next - stream.first == 1:
             self._retention_changed(stream)
-        if stream.topic is not None:
-            stream.topic.publish_one_of_many(message)
-        if broker.router.has_patterns:
-            # The router has no topic of this name, but it may be the text of a pattern.
-            for topic in broker.router.receivers(stream.name):
-                topic.publish_one_of_many(message)
+        for topic in self.receivers(stream):
+            topic.publish_one_of_many(message)
 
     def stream_emptied(self, stream: Stream) -> None:
         """Notify listeners that a destination has no stored messages any more."""
@@ -134,15 +139,21 @@ class HistoryTopics(DestinationProvider):
 class _StreamTarget(Target):
     """A topic with a history: messages are delivered once they are durable."""
 
-    __slots__ = ("_cork", "_history", "_sender_lines", "_stream")
+    __slots__ = ("_cork", "_history", "_sender_lines", "_stream", "_topics")
 
     def __init__(self, name: str, topics: HistoryTopics) -> None:
         self.name = name
+        self._topics = topics
         self.storage = topics.history.group_commit
         self._cork = topics.cork
         self._history = topics.history
         self._sender_lines = topics.sender_lines_of(name)
         self._stream: Stream | None = None
+
+    def unfinished(self) -> Iterator[str]:
+        """Return what a SEND has to wait for, because earlier messages are still on their way."""
+        stream = self._stream
+        return iter(()) if stream is None else places_in(self._topics.receivers(stream))
 
     def admit(self, client: str) -> None:
         """Reserve a place in the store for the stream."""

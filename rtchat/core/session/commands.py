@@ -5,7 +5,7 @@ Each command is a function of a session and a frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -65,6 +65,9 @@ class _Session(Publisher, Protocol):
     def carry_out(self, steps: Steps) -> None:
         """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
 
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
+
 
 def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
@@ -114,9 +117,9 @@ def commit(session: _Session, frame: Frame) -> None:
     name = required(frame, "transaction")
     actions = session.transactions.actions(name)
     relieved = relieved_by(actions)
-    for action in actions:
-        if isinstance(action, Publication):
-            session.wait_for_capacity(action.route, relieved)
+    routes = dict.fromkeys(one.route for one in actions if isinstance(one, Publication))
+    for route in routes:
+        session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
     parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
@@ -132,6 +135,8 @@ def commit(session: _Session, frame: Frame) -> None:
     session.committing = None
     if steps is not None:
         session.carry_out(steps)
+    if "receipt" in frame.headers:
+        session.wait_for_delivery(routes)
 
 
 def abort(session: _Session, frame: Frame) -> None:

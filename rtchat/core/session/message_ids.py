@@ -41,6 +41,9 @@ class MessageIds:
         subscriptions: The subscriptions of the session by number.
         holding: What is held for the client.
         cork: The cork of the server, which counts the work.
+
+    Attributes:
+        is_used: Whether all subscriptions add their deliveries.
     """
 
     __slots__ = (
@@ -55,11 +58,13 @@ class MessageIds:
         "_subscriptions",
         "_to_add",
         "_to_clean",
+        "is_used",
     )
 
     def __init__(
         self, subscriptions: Mapping[int, Subscription], holding: Holding, cork: Cork
     ) -> None:
+        self.is_used = False
         self._subscriptions = subscriptions
         self._holding = holding
         self._cork = cork
@@ -101,6 +106,13 @@ class MessageIds:
                 return holder, ack_id
             heappop(places)  # if a transaction gives it back, it is noted again
         return None
+
+    def attach_all(self) -> None:
+        """Add the pending deliveries of all subscriptions, and all later ones."""
+        if not self.is_used:
+            self.is_used = True
+            for subscription in self._subscriptions.values():
+                self.attach(subscription)
 
     def attach(self, subscription: Subscription) -> None:
         """Add the pending deliveries of a subscription before the next search, and all later ones.

@@ -18,8 +18,8 @@ class MustWait(Exception):
     """The session has to wait before it processes further frames.
 
     Attributes:
-        place: The destination to wait for, or "" to wait until the storage has all messages that
-            the client has sent.
+        place: The destination to wait for, or another place in ``WaitingLines``; "" to wait until
+            the storage has all messages that the client has sent.
         is_done: Whether the frame was processed. If not, it had no effect and is retried.
     """
 

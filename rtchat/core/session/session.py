@@ -7,7 +7,7 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
@@ -45,6 +45,8 @@ __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
+_NONE: list[str] = []
+
 _FRAME_WORK = 5
 """The work of a frame; see :mod:`rtchat.core.flow.turns`."""
 
@@ -79,7 +81,6 @@ class Session(TokenTaker):
         "_limits",
         "_outbound",
         "_transport",
-        "_waits_for_storage",
         "broker",
         "committing",
         "has_published",
@@ -124,6 +125,8 @@ class Session(TokenTaker):
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
         self._steps: Steps | None = None
+        self._unconfirmed: Frame | None = None  # its RECEIPT is due when the session goes on
+        self._undelivered: list[str] = _NONE  # what else it waits for, besides
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -159,8 +162,13 @@ class Session(TokenTaker):
         """
         if self._steps is not None and not self._carry_on(self._steps):
             return
+        if self._unconfirmed is not None and self._waits_for_delivery():
+            return
         held, self._held = self._held, None
         self._hold_waiting(0)
+        if self._unconfirmed is not None:
+            confirmed, self._unconfirmed = self._unconfirmed, None
+            self.confirm(confirmed)
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
@@ -210,10 +218,12 @@ class Session(TokenTaker):
         except MustWait as wait:
             self._held = frame
             self._waits_for_storage = not wait.place
+            if wait.is_done:
+                self._held = DONE
             if wait.place:
                 self.broker.waiting.join(wait.place, self)
+                self._unconfirmed = frame if wait.is_done else None
             elif wait.is_done:
-                self._held = DONE
                 self.confirm(frame)
             self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
@@ -224,13 +234,6 @@ class Session(TokenTaker):
         except ProtocolError as error:
             self.fail(error, frame)
 
-    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
-        self._held = frame
-        self._waits_for_storage = False
-        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
-        self._transport.pause_reading()
-        self._transport.resume_after(delay_s)
-
     def _end_turn(self, frame: Frame | None = None) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
         left = 0 if self._steps is None else self._steps.size
@@ -238,27 +241,6 @@ class Session(TokenTaker):
         self._waits_for_storage = False
         self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes) + left)
         self._transport.end_turn()
-
-    def carry_out(self, steps: Steps) -> None:
-        """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
-        self._steps = steps
-        if steps.go_on():
-            self._steps = None
-        elif not self.is_closed:
-            raise TurnOver
-
-    def _carry_on(self, steps: Steps) -> bool:
-        """Carry out further steps of a COMMIT; return whether other frames may follow."""
-        is_done = steps.go_on()
-        if is_done:
-            self._steps = None
-        if self.is_closed:
-            return False
-        if is_done:
-            self.confirm(steps.cause)
-        else:
-            self._end_turn()
-        return is_done
 
     # Commands
 
@@ -343,6 +325,8 @@ class Session(TokenTaker):
                 head.is_plain = True
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 self.wait_for_storage(is_done=True)
+            if "receipt" in headers:
+                self.wait_for_delivery([route])
             return
         self.transactions.check(transaction, len(route.targets))
         broker.publishing.check(route, frame, self)
@@ -380,6 +364,13 @@ class Session(TokenTaker):
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait(is_done=is_done)
+
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
+        if self.broker.parts.topics:
+            self._undelivered = self.broker.publishing.unfinished(routes)
+            if self._undelivered:
+                raise MustWait(self._undelivered.pop(), is_done=True)
 
     # Called by the storage
 

@@ -22,13 +22,16 @@ from rtchat.core.session.costs import charge
 from rtchat.core.session.headers import required, subscribe_options
 from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
+from rtchat.core.session.quota import Quota, count_less, too_many, too_many_of_destination
 from rtchat.core.session.temp_queues import TEMP_QUEUE, TempQueues
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import ProtocolError
 from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
+
+_WILD = frozenset("*#>")
 
 
 class Subscriptions:
@@ -46,7 +49,6 @@ class Subscriptions:
         refuse: Ends the session with an error because a subscription cannot continue.
 
     Attributes:
-        selector_steps: How many steps the selectors of the open subscriptions take for a message.
         version: The client's version; set it before the first subscription.
     """
 
@@ -56,17 +58,17 @@ class Subscriptions:
         "_by_destination",
         "_by_key",
         "_by_number",
+        "_counts",
         "_holding",
-        "_is_indexed",
         "_last_number",
         "_limits",
         "_message_ids",
         "_outbound",
         "_past",
         "_principal",
+        "_quota",
         "_refuse",
         "_temp_queues",
-        "selector_steps",
         "version",
     )
 
@@ -92,10 +94,10 @@ class Subscriptions:
         self._acknowledging = 0  # how many subscriptions have to acknowledge
         self._past: PastSubscriptions | None = None  # None before the first use
         self._message_ids: MessageIds | None = None  # likewise
-        self._is_indexed = False  # whether it has the deliveries of all subscriptions
         self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
-        self.selector_steps = 0
+        self._counts: dict[str, int] = {}  # of open ones, by destination
+        self._quota: Quota | None = None  # None before the first selector or pattern
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -119,12 +121,10 @@ class Subscriptions:
     @property
     def congesting_bytes(self) -> int:
         """The number of bytes in the backlogs of topic consumers that drop no messages."""
-        sources = (subscription.source for subscription in self._by_key.values())
         return sum(
-            source.waiting_bytes
-            for source in sources
-            if isinstance(source, TopicConsumer)
-            and source.subscription.options.slow is SlowPolicy.CLOSE
+            one.source.waiting_bytes
+            for one in self._by_key.values()
+            if isinstance(one.source, TopicConsumer) and one.options.slow is SlowPolicy.CLOSE
         )
 
     def congestible_names(self) -> list[str]:
@@ -185,7 +185,7 @@ class Subscriptions:
 
         Raises:
             ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
-            LimitExceeded: The session has too many subscriptions, or too much in selectors.
+            LimitExceeded: The session has too many subscriptions, or they cost others too much.
         """
         key = self._key(subscription_id, destination)
         if key in self._by_key or key in self._temp_queues.names:
@@ -237,8 +237,9 @@ class Subscriptions:
             if subscription is not None:
                 self._holding.add(-subscription.cost_bytes)
         if subscription is not None:
-            selector = subscription.options.selector
-            self.selector_steps -= 0 if selector is None else selector.steps
+            count_less(self._counts, subscription.destination)
+            if self._quota is not None:
+                self._quota.give_back(subscription.destination, subscription.options)
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
@@ -256,6 +257,8 @@ class Subscriptions:
         self._by_number.clear()
         self._by_destination.clear()
         self._temp_queues.close_all()
+        if self._quota is not None:
+            self._quota.give_all_back()
         self._broker.detach(ended)
         if self._past is not None:
             ended += self._past.holding.values()
@@ -333,16 +336,18 @@ class Subscriptions:
     def _new(
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
-        limit = self._limits.max_subscriptions
-        if len(self._by_number) + len(self._temp_queues.names) >= limit:
+        limits = self._limits
+        if len(self._by_number) + len(self._temp_queues.names) >= limits.max_subscriptions:
             self._forget_empty()
-            if len(self._by_number) + len(self._temp_queues.names) >= limit:
-                raise LimitExceeded(
-                    f"more than {limit} subscriptions",
-                    "The limit is subscription.max_count of the server, for one session.",
-                )
-        if options.selector is not None:
-            self._count_steps(options.selector.steps)
+            if len(self._by_number) + len(self._temp_queues.names) >= limits.max_subscriptions:
+                raise too_many(limits)
+        count = self._counts.get(destination, 0)
+        if count >= limits.max_of_destination:
+            raise too_many_of_destination(limits)
+        if options.selector is not None or not _WILD.isdisjoint(destination):
+            self._quota = self._quota or Quota(limits, self._broker.shares, self._principal)
+            self._quota.take(destination, options)
+        self._counts[destination] = count + 1
         cost = charge(self._holding, self._limits, subscription_id, destination, options)
         self._last_number += 1
         broker, version = self._broker, self.version
@@ -361,28 +366,14 @@ class Subscriptions:
             self._holding,
         )
         subscription.cost_bytes = cost
-        if self._is_indexed:
+        if self._message_ids is not None and self._message_ids.is_used:
             subscription.message_ids = self._message_ids
         return subscription
-
-    def _count_steps(self, steps: int) -> None:
-        """Count the steps of a new subscription's selector."""
-        limit = self._limits.max_selector_steps
-        if self.selector_steps + steps > limit:
-            raise LimitExceeded(
-                f"selectors over the limit of {limit} steps",
-                f"This one takes {steps} steps for a message, the open ones {self.selector_steps}. "
-                "The limit is selector.max_steps of the server, for one session.",
-            )
-        self.selector_steps += steps
 
     def _index(self) -> MessageIds:
         """Return the index of all deliveries by the ids of their messages."""
         message_ids = self._opened_message_ids()
-        if not self._is_indexed:
-            self._is_indexed = True
-            for subscription in self._by_number.values():
-                message_ids.attach(subscription)
+        message_ids.attach_all()
         return message_ids
 
     def _opened_message_ids(self) -> MessageIds:

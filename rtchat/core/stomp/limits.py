@@ -33,6 +33,7 @@ class Limits:
         max_headers: Number of header lines in a frame.
         max_header_bytes: Length of a header line, in bytes.
         max_subscriptions: Number of open subscriptions.
+        max_of_destination: Number of open subscriptions of one destination.
         max_selector_steps: How many steps the selectors of all open subscriptions take together for
             a message, at most.
         max_backlog_bytes: Size of the backlog of a client that does not read, in bytes.
@@ -61,6 +62,9 @@ class Limits:
     )
     max_subscriptions: int = key(
         "[broker] subscription.max_count", 1000, unit="subscriptions", low=1, high=1_000_000
+    )
+    max_of_destination: int = key(
+        "[broker] destination.max_subscriptions", 16, unit="subscriptions", low=1, high=1_000_000
     )
     max_selector_steps: int = key(
         "[broker] selector.max_steps", 30_000, unit="steps", low=100, high=100_000_000

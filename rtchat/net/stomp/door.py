@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -14,6 +16,7 @@ from rtchat.core.stomp.frames import encode
 from rtchat.errors import LimitExceeded
 from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.limits import ReachedLimit, SourceLimiter
+from rtchat.net.connection.relayed import Newcomer, Relayed
 from rtchat.net.connection.transport import as_stream, end_sending
 from rtchat.net.stomp.server import StompFactory
 
@@ -34,21 +37,32 @@ class StompDoor(Factory):
     Args:
         stomp: Serves those that are let in.
         limiter: Counts them.
+        relayed: Knows which connections the gateway makes, and for whom.
 
     Attributes:
         limiter: Counts them.
+        relayed: As above.
     """
 
     noisy = False
 
-    def __init__(self, stomp: StompFactory, limiter: SourceLimiter) -> None:
+    def __init__(
+        self, stomp: StompFactory, limiter: SourceLimiter, relayed: Relayed | None = None
+    ) -> None:
         self.limiter = limiter
+        self.relayed = relayed or Relayed()
         self.clock: IReactorTime = stomp.clock
         self.refused: set[RefusedClient] = set()
         self._stomp = stomp
 
     @override
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None, *, is_known: bool = False) -> Any:
+        relayed = self.relayed
+        may_be_relayed = (relayed.connecting or relayed.clients) and not is_known
+        # Clients of /ws have another kind of address.
+        if may_be_relayed and isinstance(addr, (IPv4Address, IPv6Address)):
+            build = partial(self.buildProtocol, is_known=True)
+            return Newcomer(relayed, addr, build, self.clock)
         reached = self.limiter.refused(addr)
         if reached is not None:
             return RefusedClient(self, reached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Protocol
 
 from OpenSSL import SSL
@@ -23,6 +24,7 @@ from rtchat.net.web.backlogs import HttpBacklogs
 from rtchat.net.web.page_request import MAX_BODY_BYTES
 from rtchat.net.web.pipeline import PipelinedConnection
 from rtchat.net.web.requests import SHOWN_CHARACTERS
+from rtchat.net.web.rounds import Rounds
 from rtchat.text import escaped, printable
 
 __all__ = ["UpgradableConnection"]
@@ -36,6 +38,7 @@ class _Site(Protocol):
     clock: IReactorTime
     timeOut: float  # noqa: N815  # Twisted's name
     backlogs: HttpBacklogs
+    rounds: Rounds
     liveness: Liveness
     handshake_timeout_s: float
     limiter: SourceLimiter
@@ -68,9 +71,12 @@ class UpgradableConnection(PipelinedConnection):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        if self.is_closing:
-            return  # nor does Twisted's time-out begin anew
-        super().dataReceived(data)
+        if not self.is_closing:  # else Twisted's time-out would begin anew
+            super().dataReceived(data)
+
+    @override
+    def handle_piece(self) -> int:
+        work = super().handle_piece()
         if self._head_timer is None and self._is_request_incomplete():
             # Twisted's own time-out restarts with every byte, so a byte a minute would keep it
             # open.
@@ -78,6 +84,13 @@ class UpgradableConnection(PipelinedConnection):
                 self.site.handshake_timeout_s, self._head_timed_out
             )
             self.site.backlogs.note(self)
+        return work
+
+    @property
+    @override
+    def source(self) -> Hashable:
+        """The address that it counts for; a connection of a front proxy is a source of its own."""
+        return self._source or self
 
     def _is_request_incomplete(self) -> bool:
         if self.is_closing or self.is_answering or self.paused or self._upgraded is not None:
@@ -106,7 +119,6 @@ class UpgradableConnection(PipelinedConnection):
     def allContentReceived(self) -> None:
         if not self._is_refused:
             self._stop_head_timer()
-            self.is_answering = True
             super().allContentReceived()
 
     @override
@@ -151,8 +163,10 @@ class UpgradableConnection(PipelinedConnection):
             self._log_end("broke off", f"during the TLS handshake ({reason.getErrorMessage()})")
         self._stop_head_timer()
         self.site.liveness.windows.forget(as_stream(self.transport))
-        self._leave_limiter()
-        super().connectionLost(reason)
+        try:
+            super().connectionLost(reason)
+        finally:  # a resource that is told of the end may fail
+            self._leave_limiter()
 
     def _head_timed_out(self) -> None:
         self._head_timer = None
@@ -218,6 +232,7 @@ class UpgradableConnection(PipelinedConnection):
         self._upgraded = protocol
         replace_protocol(transport, protocol)
         self.requests.clear()
+        self.hand_over_rest()
         # Before makeConnection(), in which the protocol may pause reading.
         transport.resumeProducing()
         protocol.makeConnection(transport)

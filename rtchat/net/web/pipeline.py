@@ -3,14 +3,16 @@
 Twisted handles them one by one, but as fast as they come while resources answer at once, and
 whether or not the client takes the answers: it pauses reading only between two requests, and what
 it has read it handles to the end. Here, a client that does not take its answers is not read, and
-of what was read one request is answered in one turn of the reactor.
+of what was read one request is answered in one turn of the reactor. In a round of the reactor that
+has had many requests, also of other connections, what comes next waits for a later one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -21,11 +23,15 @@ from rtchat.net.connection.liveness import progress_of
 from rtchat.net.connection.transport import as_stream
 from rtchat.net.twisted_internals import HTTPConnection, waiting_bytes
 from rtchat.net.web.backlogs import HttpBacklogs
+from rtchat.net.web.rounds import LINE_WORK, READ_WORK, REQUEST_WORK, Rounds
 
 __all__ = ["PipelinedConnection"]
 
 _HEADER_BYTES = 300
 """What a header line takes in memory beside its bytes."""
+
+_PIECE_BYTES = 4 * 1024
+"""So much of what was read is handled at once: a body may come in chunks of a byte each."""
 
 _READ_AHEAD_BYTES = 16 * 1024
 """So much of later requests is read while one is being answered: enough to notice a client that
@@ -37,6 +43,7 @@ class _Site(Protocol):
 
     clock: IReactorTime
     backlogs: HttpBacklogs
+    rounds: Rounds
     timeOut: float  # noqa: N815  # Twisted's name
 
 
@@ -57,7 +64,8 @@ class PipelinedConnection(HTTPConnection):
     is_full = False
     has_client_ended = False
     _is_lost = False
-    _next_turn: IDelayedCall | None = None  # for a request that has been read already
+    _work = 0  # of the present piece
+    _rest = b""  # what was read, of which nothing is handled yet
     _linger: Linger | None = None  # once the client has closed its direction
 
     @property
@@ -68,12 +76,83 @@ class PipelinedConnection(HTTPConnection):
         return waiting_bytes(self.transport) + self.unhandled_bytes + head + bodies
 
     @property
+    @override
+    def unhandled_bytes(self) -> int:
+        return super().unhandled_bytes + len(self._rest)
+
+    @property
+    def source(self) -> Hashable:
+        """What it shares its place among those that wait with: here, nothing."""
+        return self
+
+    @property
     def is_closing(self) -> bool:
         """Whether nothing more is answered."""
         return self._is_lost or bool(getattr(self.transport, "disconnecting", False))
 
     @override
+    def dataReceived(self, data: bytes) -> None:
+        rounds = self.site.rounds
+        if self._rest:
+            self._rest += data
+            if self.unhandled_bytes > _READ_AHEAD_BYTES:
+                as_stream(self.transport).pauseProducing()
+        elif self.paused or self.is_answering:
+            super().dataReceived(data)  # which keeps it
+        elif rounds.is_over:
+            self._rest = data
+            self._wait()
+        else:
+            self._rest = data
+            rounds.note(self.handle_piece())
+
+    def handle_piece(self) -> int:
+        """Handle a piece of what was read, with the end of one request at most.
+
+        Returns:
+            The work of that.
+        """
+        self._work = READ_WORK
+        piece, self._rest = self._rest[:_PIECE_BYTES], self._rest[_PIECE_BYTES:]
+        super().dataReceived(piece)
+        if self._rest and not (self.paused or self.is_answering or self.is_closing):
+            self._wait()
+        return self._work
+
+    def hand_over_rest(self) -> None:
+        """Put all that was read behind the present piece, for the protocol that takes over."""
+        rest, self._rest = self._rest, b""
+        super().dataReceived(rest)  # which keeps it while a piece is being handled
+
+    def _wait(self) -> None:
+        """Handle what was read in a later round."""
+        self.paused = True
+        as_stream(self.transport).pauseProducing()
+        self.site.backlogs.count(self)
+        self.site.rounds.join(self)
+
+    @override
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """Go on with the lines behind a body; they come before what is not handled yet."""
+        self.line_mode = 1
+        if extra and not self.is_closing:
+            super().dataReceived(extra)
+
+    @override
+    def lineReceived(self, line: bytes) -> None:
+        self._work += LINE_WORK
+        super().lineReceived(line)
+
+    @override
+    def allContentReceived(self) -> None:
+        self._work += REQUEST_WORK
+        self.is_answering = True
+        super().allContentReceived()
+
+    @override
     def rawDataReceived(self, data: bytes) -> None:
+        if not self.is_answering:
+            self._work += len(data)
         super().rawDataReceived(data)
         # Twisted's own limit holds only for clients that take what is written to them.
         if self.is_answering and self.unhandled_bytes > _READ_AHEAD_BYTES:
@@ -93,7 +172,7 @@ class PipelinedConnection(HTTPConnection):
         elif self.unhandled_bytes:
             as_stream(self.transport).pauseProducing()
             if not self.is_full:
-                self._next_turn = self.site.clock.callLater(0, self._go_on)
+                self.site.rounds.join(self)
         else:
             self.paused = False
             if self.has_client_ended:
@@ -119,20 +198,24 @@ class PipelinedConnection(HTTPConnection):
         self.is_full = False
         super().resumeProducing()
         self.site.backlogs.note(self)
-        if self.paused and not self.is_answering and self._next_turn is None:
+        if self.paused and not self.is_answering:
             as_stream(self.transport).pauseProducing()
-            self._next_turn = self.site.clock.callLater(0, self._go_on)
+            self.site.rounds.join(self)
 
-    def _go_on(self) -> None:
-        """Answer the next request of those that were read already."""
-        self._next_turn = None
+    def go_on(self) -> int:
+        """Handle a piece of what was read already, with the end of one request at most.
+
+        Returns:
+            The work of that.
+        """
         if self.is_closing or self.is_full:
-            return
+            return 0
         self.paused = False
         as_stream(self.transport).resumeProducing()
-        self.dataReceived(b"")
+        work = self.handle_piece()
         if self.has_client_ended:
             self._close_if_idle()
+        return work
 
     def readConnectionLost(self) -> None:  # noqa: N802
         """The client has closed its direction: close once it has the answers it waits for.
@@ -180,9 +263,7 @@ class PipelinedConnection(HTTPConnection):
 
     def stop_counting(self) -> None:
         """Answer no more requests, and count no more bytes."""
-        if self._next_turn is not None:
-            self._next_turn.cancel()
-            self._next_turn = None
+        self.site.rounds.leave(self)
         if self._linger is not None:
             self._linger.stop()
         self.site.backlogs.forget(self)

@@ -28,6 +28,7 @@ from rtchat.net.web.requests import (
     peer_name,
     printable_path,
 )
+from rtchat.net.web.rounds import Rounds
 from rtchat.text import escaped, printable
 
 __all__ = ["PageSite"]
@@ -75,6 +76,7 @@ class PageSite(Site):
 
     Attributes:
         backlogs: Counts the bytes that wait for clients.
+        rounds: Bounds the work for all clients in a round of the reactor.
     """
 
     requestFactory = PageRequest  # noqa: N815
@@ -96,6 +98,7 @@ class PageSite(Site):
         self.displayTracebacks = False
         self.clock = clock
         self.backlogs = HttpBacklogs(clock)
+        self.rounds = Rounds(clock)
         self.liveness = Liveness(clock)
         self.handshake_timeout_s = handshake_timeout_s
         self.client_log = client_log or ClientLog(clock)

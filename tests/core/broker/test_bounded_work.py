@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from support.calls import calls
-from support.core import Client, Server, clean_server, each_turn, errors
+from support.core import Client, Server, clean_server, errors
 from support.stomp import frame_bytes
+from support.work import each_turn
 
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
@@ -24,6 +25,7 @@ from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
 
 Q = "/queue/a"
+MIB = 1024 * 1024
 MOST_WORK = TURN_WORK + 1000
 """What a turn may do: the last thing that it begins may be more than what is left."""
 
@@ -320,7 +322,7 @@ def test_temporary_queues_are_found_without_a_look_at_all(version: Version) -> N
 def test_subscriptions_that_have_ended_are_not_looked_at_by_each_end() -> None:
     def measure(count: int) -> int:
         with a_server() as server:
-            client = server.client()
+            client = server.client(max_of_destination=1000)
             for number in range(count):
                 client.subscribe(Q, str(number), ack="client-individual", prefetch_count="1")
                 server.client().publish(Q, "x")
@@ -468,6 +470,43 @@ def test_a_message_that_comes_back_expires_all_the_same(server: Server) -> None:
     assert server.size_of(Q) == 0
 
 
+# ---------------------------------------------------------------- compression
+
+
+class Compressing:
+    """Frames messages as they are, and notes the sizes of those that it would have compressed."""
+
+    def __init__(self) -> None:
+        self.compressed: list[int] = []
+
+    def wrap(self, data: bytes) -> bytes:
+        self.compressed.append(len(data))
+        return data
+
+    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        return None
+
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        return None if may_compress else b""
+
+
+@pytest.mark.parametrize("ack", ["auto", "client"])
+def test_a_large_message_is_compressed_only_as_far_as_the_turn_has_time(
+    server: Server, ack: str
+) -> None:
+    framing = Compressing()
+    clients = [Client(server, framing=framing) for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.subscribe("/topic/t", str(number % 8), ack=ack)
+    publisher = server.client(max_frame_bytes=4 * MIB)
+    for size, most in (1000, 20), (30_000, 20), (MIB, 0), (4 * MIB, 0):
+        framing.compressed.clear()
+        publisher.publish("/topic/t", b"x" * size)
+        assert sum(framing.compressed) >> 6 < TURN_WORK
+        assert min(most, 8) <= len(framing.compressed) <= most
+        assert all(len(client.messages()) == 1 for client in clients)
+
+
 # ---------------------------------------------------------------- the end of a session
 
 
@@ -587,7 +626,7 @@ def test_a_client_that_reads_fast_empties_a_queue_in_turns(server: Server) -> No
 def test_the_end_of_a_subscription_costs_the_same_however_many_there_are(destination: str) -> None:
     def measure(count: int) -> int:
         with a_server() as server:
-            client = server.client()
+            client = server.client(max_of_destination=count)
             for number in range(count):
                 client.subscribe(destination.replace("%", str(number)), str(number))
             total = 0

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.calls import calls
+from support.core import Server, each_turn
 from support.examples import examples
 
+from rtchat.core.broker.broker import Broker as CoreBroker
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.limits import Limits
 from rtchat.testing import Broker, Client
 
@@ -190,3 +193,22 @@ def test_the_part_of_a_topic_that_was_forgotten_resumes_nothing() -> None:
     reader.read()
     broker.advance(2)
     assert not publisher.is_paused
+
+
+def test_very_many_publishers_are_resumed_in_several_turns() -> None:
+    server = Server(CoreBroker("run", BrokerLimits(min_topic_rate=RATE)))
+    congestion, waiting = server.broker.congestion, server.broker.waiting
+    reader = server.client()
+    reader.subscribe("/topic/a")
+    publishers = [server.client() for _ in range(2000)]
+    congestion.begin(reader.session, reader.outbound, LIMIT)
+    for publisher in publishers:
+        publisher.publish("/topic/a", b"x")
+    assert len(waiting.line("/topic/a")) == len(publishers)
+    work = each_turn(server)
+    congestion.review(reader.session)
+    server.end_turn()
+    assert len(reader.messages()) == len(publishers)
+    assert max(work) < TURN_WORK + 500
+    assert len(work) > 5
+    assert not congestion.active

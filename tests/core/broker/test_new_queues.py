@@ -36,6 +36,18 @@ def test_a_composite_that_is_refused_leaves_nothing_behind(server: Server) -> No
     assert (server.size_of("/queue/0"), server.size_of("/queue/1")) == (1, 0)
 
 
+def test_the_queues_of_a_transaction_count_together(server: Server) -> None:
+    server.limit(max_queues=2)
+    client = server.client()
+    client.say("BEGIN", transaction="t")
+    for number in (0, 1, 1, 2):
+        client.publish(f"/queue/{number}", transaction="t")
+    assert client.received() == []
+    client.say("COMMIT", transaction="t")
+    assert errors(client.received()) == ["more than 2 queues created"]
+    assert not server.broker.queues
+
+
 def test_those_that_are_gone_do_not_count(server: Server) -> None:
     server.limit(max_queues=1)
     client, taker = server.client(), server.client()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from support.chat import ROOM, Party, Roll, Watcher, event
-from support.core import RecordingOutbound
+from support.core import RecordingOutbound, each_turn
 
 from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason
@@ -417,3 +417,18 @@ def test_nothing_is_kept_for_who_has_gone_while_memory_is_short(party: Party) ->
     broker.budget.near_bytes = 0
     party.lose(bob)
     assert [one.nick for one in party.chat.presence.people_at(ROOM)] == ["anna"]
+
+
+@pytest.mark.parametrize("what", [ROOM, "/rooms"])
+def test_to_write_a_long_list_is_work(what: str) -> None:
+    """So a turn ends, however often a client asks for lists that have changed meanwhile."""
+    party, rooms = Party(), 500
+    for number in range(rooms):
+        party.in_room(f"n{number}", room=ROOM if what == ROOM else f"{ROOM}.{number}")
+    anna, client = party.client("anna"), party.client()
+    work = each_turn(party.server)
+    for number in range(5):
+        anna.subscribe(ROOM, str(number))
+        client.subscribe(f"/presence{what}", str(number))
+        anna.unsubscribe(str(number))
+    assert sum(work) > 5 * rooms

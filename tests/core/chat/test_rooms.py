@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from support.chat import ROOM, Party, event
 from support.stomp import frame_bytes
+
+from rtchat.core.chat.rooms import RoomNames
 
 
 @pytest.fixture
@@ -120,3 +123,17 @@ def test_the_list_of_rooms_is_json_whatever_the_names(party: Party) -> None:
     )
     [frame] = party.client().ask("SUBSCRIBE", id="r", destination="/presence/rooms")
     assert json.loads(frame.body)["rooms"] == [{"destination": name, "people": 1}]
+
+
+def test_long_names_that_clients_make_up_are_not_remembered() -> None:
+    rooms = RoomNames(("/topic/chat", "/topic/chat.*"))
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            name = f"{'x' * 8000}.{number}"
+            assert f"/topic/chat.{name}" in rooms
+            assert f"/topic/{name}" not in rooms
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * 1024 * 1024

@@ -235,7 +235,9 @@ def test_subscriptions_are_held_until_they_end(server: Server) -> None:
 def test_over_its_limit_a_client_is_told_which(server: Server) -> None:
     client = server.client(max_held_bytes=KIB, max_frame_bytes=KIB, max_header_bytes=128 * KIB)
     for number in range(1000):
-        client.send(b"SUBSCRIBE\nid:%d\ndestination:/topic/%b\n\n\0" % (number, b"x" * 8000))
+        client.send(
+            b"SUBSCRIBE\nid:%d\ndestination:/topic/%d%b\n\n\0" % (number, number, b"x" * 8000)
+        )
         if client.line.closed:
             break
     [error] = client.received()

@@ -1207,7 +1207,8 @@ def go_on(server: Keeper) -> list[int]:
 
 
 def test_a_stored_commit_takes_its_turns_and_nothing_passes_it(server: Keeper) -> None:
-    listener, client, other = server.client(), server.client(), server.client()
+    listener, client = server.client(max_of_destination=50), server.client()
+    other = server.client()
     for number in range(50):
         listener.subscribe(CHAT, str(number))
     numbers = list(map(str, range(300)))

@@ -17,6 +17,7 @@ from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.core.access.rules import AccessList, AccessRule
 from rtchat.core.session.session import Session
+from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.stomp.door import StompDoor
@@ -124,9 +125,10 @@ def test_a_bug_at_the_end_of_a_client_keeps_no_place(monkeypatch: pytest.MonkeyP
     def fail(session: Session) -> None:
         raise ZeroDivisionError
 
-    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+    with monkeypatch.context() as patch:
         patch.setattr(Session, "lost", fail)
-        first.end()
+        with pytest.raises(ZeroDivisionError):
+            first.end()
     assert house.door.limiter.count == 0
     assert is_in(house.client())
 
@@ -163,6 +165,61 @@ def test_a_websocket_without_that_check_is_closed_with_1013() -> None:
     error, close = browser.received()
     assert error.payload.startswith(b"ERROR\nmessage:too many connections, 1 are allowed\n")
     assert (close.opcode, close.code, close.reason) == (CLOSE, 1013, "too many connections")
+
+
+# ---------------------------------------------------------------- through the gateway
+
+OWN_END = IPv4Address("TCP", "127.0.0.1", 40_000)
+BROWSER = ClientAddress.at(HERE)
+
+
+def test_one_that_comes_through_the_gateway_has_its_own_address(logs: Logs) -> None:
+    house = House(per_source=1)
+    for host in ("192.0.2.1", "192.0.2.2"):
+        browser = ClientAddress.at(IPv4Address("TCP", host, 9))
+        house.door.relayed.note(OWN_END, browser)
+        assert is_in(house.client(OWN_END))
+    assert is_in(house.client(OWN_END))  # a program of this machine
+    house.door.relayed.note(OWN_END, BROWSER)
+    assert frames(house.client(OWN_END)) == ["ERROR"]
+    assert [line.partition(": session")[0] for line in logs.lines("info")] == [
+        "192.0.2.1:9",
+        "192.0.2.2:9",
+        "127.0.0.1:40000",
+    ]
+    assert not house.door.relayed.clients
+
+
+def test_one_that_arrives_before_the_gateway_knows_waits_for_a_turn() -> None:
+    house = House(per_source=1)
+    relayed = house.door.relayed
+    assert is_in(house.client(OWN_END))
+    relayed.connecting = 1
+    arrived = house.client(OWN_END)
+    assert not arrived.is_reading
+    relayed.connecting = 0
+    relayed.note(OWN_END, BROWSER)
+    house.clock.advance(0)
+    assert arrived.is_reading
+    assert is_in(arrived)
+    assert house.door.limiter.count == 2
+
+
+def test_another_that_arrives_meanwhile_has_its_own_address_and_may_go(logs: Logs) -> None:
+    house = House(per_source=1)
+    house.door.relayed.connecting = 1
+    gone, other = house.client(HERE), house.client(THERE)
+    gone.end()
+    house.clock.advance(0)
+    assert is_in(other)
+    assert house.door.limiter.count == 1
+    browser = house.browser(HERE).open()  # it knows its address already
+    assert house.door.limiter.count == 2
+    browser.socket.end()
+    assert "192.0.2.2:54321: session" in logs.lines("info")[0]
+
+
+# ---------------------------------------------------------------- the refused
 
 
 def test_a_refused_client_that_stays_is_cut() -> None:

@@ -301,7 +301,7 @@ def peak_while(broker: Broker, publisher: Client, destination: str, body: bytes)
 def test_one_message_does_not_become_as_many_as_a_client_has_subscriptions(
     destination: str,
 ) -> None:
-    broker = Broker()
+    broker = Broker(Limits(max_of_destination=1000))
     client = broker.connect()
     for number in range(400):
         client.subscribe(destination, str(number))
@@ -354,7 +354,7 @@ def test_a_destination_has_at_most_16_names() -> None:
 
 
 def test_subscribers_that_read_get_everything_however_many() -> None:
-    broker = Broker()
+    broker = Broker(Limits(max_of_destination=20))
     clients = [broker.connect() for _ in range(3)]
     for client in clients:
         for number in range(20):

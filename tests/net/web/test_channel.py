@@ -9,6 +9,7 @@ from support.logs import Logs, captured_logs
 from support.net import FakeBrowser, FakeSite, FakeSocket
 from twisted.internet.address import IPv4Address
 from twisted.protocols.policies import WrappingFactory
+from twisted.web.http import HTTPChannel
 
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
@@ -52,6 +53,20 @@ def test_a_place_is_free_when_a_connection_ends(site: FakeSite) -> None:
     assert site.site.limiter.count == 2
 
 
+def test_a_bug_at_the_end_of_a_connection_keeps_no_place(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(channel: HTTPChannel, reason: object) -> None:
+        raise ZeroDivisionError
+
+    browser = site.browser()
+    with monkeypatch.context() as patch:
+        patch.setattr(HTTPChannel, "connectionLost", fail)
+        with pytest.raises(ZeroDivisionError):
+            browser.socket.end()
+    assert site.site.limiter.count == 0
+
+
 def test_a_websocket_takes_no_place(site: FakeSite) -> None:
     browsers = [site.browser().open() for _ in range(5)]
     assert site.site.limiter.count == 0
@@ -92,6 +107,7 @@ def test_a_flood_of_requests_that_are_no_http_leaves_a_limited_number_of_lines(
     limit(site.site)
     for _ in range(500):
         site.browser().socket.receive(b"nonsense\r\n" + b"x" * 1000)
+        site.clock.advance(0)
     assert len(logs.lines()) == 100
     site.clock.advance(60)
     assert logs.lines()[100:] == ["192.0.2.1: left out of the log within 60 s: 400 lines"]

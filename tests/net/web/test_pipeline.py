@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,21 @@ import pytest
 from support.logs import Logs, captured_logs
 from support.net import FakeBrowser, FakeSocket, cooperation
 from support.websocket import upgrade_request
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
+from typing_extensions import override
 
 from rtchat.core.access.hosts import HostList
 from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.net.web.files import page_tree
 from rtchat.net.web.health import Health
+from rtchat.net.web.rounds import REQUEST_WORK
 from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import WebSocketResource
@@ -31,6 +36,10 @@ PIECE = 64 * KIB
 
 MOST_HELD = 256 * KIB
 """A buffer of 64 KiB that is full, one answer more, and one read of requests."""
+
+
+MOST_ANSWERS = TURN_WORK // REQUEST_WORK + 1
+"""So many requests are answered in a round of the reactor, by the work that each is counted as."""
 
 
 class Counted(Resource):
@@ -79,6 +88,7 @@ class Fixture:
 
     Attributes:
         held: The most that was held for the client at once.
+        received: Called with what a WebSocket brings.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +96,9 @@ class Fixture:
         self.counted, self.slow = Counted(), Slow()
         (folder / "small.txt").write_bytes(b"s" * 100)
         (folder / "large.bin").write_bytes(b"l" * KIB * KIB)
-        sockets = WebSockets(Factory.forProtocol(Protocol), self.clock, ping_interval_s=0)
+        wrapped = Factory.forProtocol(Protocol)
+        wrapped.protocol = self._protocol
+        sockets = WebSockets(wrapped, self.clock, ping_interval_s=0)
         children = {
             "counted": self.counted,
             "slow": self.slow,
@@ -96,10 +108,21 @@ class Fixture:
         tree = page_tree(folder, {"files": folder}, children)
         self.site = PageSite(tree, HostList(), self.clock)
         self.held = 0
+        self.received: Callable[[bytes], object] = len
 
-    def socket(self, room: int = 0) -> FakeSocket:
+    def _protocol(self) -> Protocol:
+        fixture = self
+
+        class Receiver(Protocol):
+            @override
+            def dataReceived(self, data: bytes) -> None:
+                fixture.received(data)
+
+        return Receiver()
+
+    def socket(self, room: int = 0, host: str = "192.0.2.1") -> FakeSocket:
         """Connect; the kernel has room for so many bytes."""
-        socket = FakeSocket(room)
+        socket = FakeSocket(room, IPv4Address("TCP", host, 54321))
         socket.connect(self.site.buildProtocol(socket.peer))
         return socket
 
@@ -189,19 +212,116 @@ def test_a_client_that_takes_them_late_gets_all_in_order(fixture: Fixture, kind:
     assert socket.protocol.waiting_bytes == 0
 
 
-def test_one_request_of_those_that_were_read_is_answered_in_a_turn(fixture: Fixture) -> None:
+def next_round(clock: Clock) -> None:
+    """Run what was to be called in the next round of the reactor, and not what that calls later."""
+    calls: Any = clock.calls
+    due = [call for call in calls if call.getTime() == 0]
+    for call in due:
+        calls.remove(call)
+        call.called = 1
+        call.func()
+
+
+def test_a_round_has_a_bound_however_many_requests_were_read(fixture: Fixture) -> None:
     socket = fixture.socket(room=1 << 30)
     socket.receive(request_for("/counted") * 50)
-    for turn in range(1, 50):
-        assert fixture.counted.answers == turn
+    assert fixture.counted.answers == 1
+    rounds = 0
+    while fixture.counted.answers < 50:
         assert not socket.is_reading
-        calls: Any = fixture.clock.calls
-        next_turn = calls.pop(0)
-        assert next_turn.getTime() == 0
-        next_turn.called = 1
-        next_turn.func()
-    assert fixture.counted.answers == 50
+        before = fixture.counted.answers
+        next_round(fixture.clock)
+        assert 0 < fixture.counted.answers - before <= MOST_ANSWERS
+        rounds += 1
+    assert rounds >= 49 // MOST_ANSWERS
     assert socket.is_reading
+
+
+def test_a_round_has_a_bound_however_many_connections_ask(fixture: Fixture) -> None:
+    sockets = [fixture.socket(room=1 << 30) for _ in range(1000)]
+    for socket in sockets:
+        socket.receive(request_for("/counted"))
+    # Who was not answered is not read any more.
+    assert fixture.counted.answers <= MOST_ANSWERS
+    assert sum(not socket.is_reading for socket in sockets) == 1000 - fixture.counted.answers
+    assert fixture.site.backlogs.held_bytes >= len(request_for("/counted")) * 900
+    while fixture.counted.answers < 1000:
+        before = fixture.counted.answers
+        next_round(fixture.clock)
+        assert 0 < fixture.counted.answers - before <= MOST_ANSWERS
+        for socket in sockets:
+            socket.turn()
+        # In the order in which they asked.
+        answered = [b"200 OK" in socket.sent for socket in sockets]
+        assert answered == sorted(answered, reverse=True)
+    assert all(socket.is_reading for socket in sockets)
+
+
+def test_the_sources_have_a_round_one_after_the_other(fixture: Fixture) -> None:
+    many = [fixture.socket(room=1 << 30, host="192.0.2.66") for _ in range(1000)]
+    few = [fixture.socket(room=1 << 30, host=f"198.51.100.{number}") for number in range(3)]
+    for socket in many + few:
+        socket.receive(request_for("/counted"))
+    next_round(fixture.clock)
+    for socket in many + few:
+        socket.turn()
+    assert sum(b"200 OK" in socket.sent for socket in many) < 2 * MOST_ANSWERS
+    assert all(b"200 OK" in socket.sent for socket in few)
+
+
+def test_who_goes_while_it_waits_takes_no_other_ones_place(fixture: Fixture) -> None:
+    sockets = [fixture.socket(room=1 << 30) for _ in range(100)]
+    for socket in sockets:
+        socket.receive(request_for("/counted"))
+    asked = fixture.counted.answers
+    for socket in sockets[:-1]:
+        socket.protocol.connectionLost(Failure(ConnectionDone()))
+    assert fixture.site.backlogs.held_bytes < 2 * KIB
+    next_round(fixture.clock)
+    assert fixture.counted.answers == asked + 1
+    sockets[-1].turn()
+    assert b"200 OK" in sockets[-1].sent
+
+
+def test_a_body_of_tiny_chunks_is_handled_a_piece_in_a_turn(fixture: Fixture) -> None:
+    socket = fixture.socket(room=1 << 30)
+    head = request_for("/counted", more="Transfer-Encoding: chunked\r\n")
+    body = b"1\r\nx\r\n" * (40 * KIB // 6)
+    socket.receive(head + body + b"0\r\n\r\n" + request_for("/counted"))
+    bodies = []
+    while fixture.counted.answers < 2:
+        assert not socket.is_reading
+        bodies.append(sum(request.body_bytes for request in socket.protocol.requests))
+        next_round(fixture.clock)
+    # A byte of the body in six, and so many bytes in a round as a turn allows.
+    steps = [after - before for before, after in pairwise(bodies) if after > before]
+    assert len(steps) >= 4
+    assert max(steps) <= 8 * KIB // 6 + 2
+    assert socket.is_reading
+
+
+def test_what_follows_a_request_for_a_websocket_is_the_websockets(fixture: Fixture) -> None:
+    browser = FakeBrowser(fixture.site)
+    data = b"x" * 60_000
+    frame = b"\x82\xfe" + len(data).to_bytes(2, "big") + b"\0\0\0\0" + data
+    got: list[bytes] = []
+    fixture.received = got.append
+    browser.socket.receive(upgrade_request() + frame)
+    assert b"".join(got) == data
+
+
+def test_a_request_that_had_to_wait_has_to_be_complete_in_time(
+    fixture: Fixture, logs: Logs
+) -> None:
+    sockets = [fixture.socket(room=1 << 30) for _ in range(100)]
+    for socket in sockets:
+        socket.receive(request_for("/counted"))
+    late = fixture.socket()
+    late.receive(request_for("/counted")[:-2])
+    fixture.clock.advance(0)
+    fixture.clock.advance(fixture.site.handshake_timeout_s)
+    assert late.is_closed
+    assert "no complete request within 10 s" in logs.lines()[-1]
 
 
 def test_a_client_that_asks_one_by_one_does_not_wait_for_a_turn(fixture: Fixture) -> None:
