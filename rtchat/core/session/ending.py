@@ -73,6 +73,7 @@ class EndingSession(DeliveryHolder):
         if self.is_closed:
             return False
         if is_done:
+            self._hold_waiting(self.parser.buffered_bytes)
             self._unconfirmed = steps.cause
             self._undelivered = self.broker.publishing.unfinished(steps.routes)
         else:
