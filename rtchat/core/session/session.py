@@ -7,13 +7,14 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
@@ -80,9 +81,6 @@ class Session(TokenTaker):
         "_limits",
         "_outbound",
         "_transport",
-        "_unconfirmed",
-        "_undelivered",
-        "_waits_for_storage",
         "broker",
         "committing",
         "has_published",
@@ -126,6 +124,7 @@ class Session(TokenTaker):
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
+        self._steps: Steps | None = None
         self._unconfirmed: Frame | None = None  # its RECEIPT is due when the session goes on
         self._undelivered: list[str] = _NONE  # what else it waits for, besides
         self._waits_for_storage = False  # rather than for a queue or the rate limit
@@ -138,17 +137,17 @@ class Session(TokenTaker):
 
         A protocol violation is answered with ERROR and ends the session; it is not raised.
         """
-        if self.is_closed:
-            return
         parser = self.parser
         if not parser.has_more and self._held is None:
             # A chunk is often a heart-beat, or a message with the same head as the last one.
-            if data == HEARTBEAT:
+            if data == HEARTBEAT or self.is_closed:
                 return
             frame = parser.next_if_same_head(data)
             if frame is not None:
                 self._act(frame)
                 return
+        elif self.is_closed:
+            return
         parser.feed(data)
         if self._held is None:
             self._act(None)
@@ -161,6 +160,8 @@ class Session(TokenTaker):
 
         Call it in a turn, which may be another connection's.
         """
+        if self._steps is not None and not self._carry_on(self._steps):
+            return
         if self._unconfirmed is not None and self._waits_for_delivery():
             return
         held, self._held = self._held, None
@@ -229,7 +230,7 @@ class Session(TokenTaker):
         except TooFast as wait:
             self._wait_for_token(frame, wait.delay_s)
         except TurnOver:
-            self._end_turn(frame)
+            self._end_turn(frame if self._steps is None else None)
         except ProtocolError as error:
             self.fail(error, frame)
 
@@ -242,9 +243,10 @@ class Session(TokenTaker):
 
     def _end_turn(self, frame: Frame | None = None) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
+        left = 0 if self._steps is None else self._steps.size
         self._held = DONE if frame is None else frame
         self._waits_for_storage = False
-        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes) + left)
         self._transport.end_turn()
 
     # Commands
@@ -358,7 +360,7 @@ class Session(TokenTaker):
                 head.route = route
         return route
 
-    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: set[Source | None] | None = None) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
@@ -376,15 +378,6 @@ class Session(TokenTaker):
             self._undelivered = self.broker.publishing.unfinished(routes)
             if self._undelivered:
                 raise MustWait(self._undelivered.pop(), is_done=True)
-
-    def _waits_for_delivery(self) -> bool:
-        """Return whether the frame to confirm has to wait for another delivery in parts."""
-        while self._undelivered:
-            place = self._undelivered.pop()
-            if self.broker.parts.is_busy(place):
-                self.broker.waiting.join(place, self)
-                return True
-        return False
 
     # Called by the storage
 
