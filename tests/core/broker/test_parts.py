@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.core import Client, Server, clean_server, each_turn
+from support.core import Client, Server, clean_server
+from support.work import each_turn
 from support.examples import examples
 
 from rtchat.core.broker import topic as topic_module
