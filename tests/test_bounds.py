@@ -25,6 +25,7 @@ LIMITS = Limits(
     max_backlog_bytes=256 * KIB,
     max_frame_bytes=512 * KIB,  # and so 1.5 MiB may be held
     max_subscriptions=50,
+    max_of_destination=50,
 )
 BUDGET = 3 * MIB
 SHARED = BrokerLimits(max_bytes=BUDGET)
