@@ -53,7 +53,7 @@ def test_nobody_sees_a_message_before_it_is_written(server: Keeper) -> None:
 
 
 def test_a_batch_for_many_subscriptions_is_delivered_in_turns(server: Keeper) -> None:
-    reader, publisher = server.client(), server.client()
+    reader, publisher = server.client(max_of_destination=1000), server.client()
     for number in range(100):
         reader.subscribe(CHAT, str(number))
     publisher.send(
@@ -81,7 +81,7 @@ def test_a_batch_for_many_subscriptions_is_delivered_in_turns(server: Keeper) ->
 
 def test_between_two_turns_of_a_batch_its_streams_stay(server: Keeper) -> None:
     """Also a new one that has nothing more to come, and is sent what is refused."""
-    reader, publisher = server.client(), server.client()
+    reader, publisher = server.client(max_of_destination=1000), server.client()
     for number in range(1000):
         reader.subscribe(CHAT, str(number))
     first = frame_bytes("SEND", b"first", destination="/topic/chat.new")
