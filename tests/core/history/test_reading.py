@@ -40,7 +40,7 @@ def forget_pages(server: Keeper) -> None:
 
 def test_what_is_written_waits_for_two_questions_at_the_most(tmp_path: Path) -> None:
     server = keeper(tmp_path)
-    eve, anna = server.client(), server.client()
+    eve, anna = server.client(max_of_destination=500), server.client()
     eve.send(b"".join(map(ask, range(500))))
     assert server.store.waiting == MOST_AT_ONCE
     anna.say("SEND", "hello", destination="/topic/chat.anna", receipt="r")
@@ -53,7 +53,7 @@ def test_what_is_written_waits_for_two_questions_at_the_most(tmp_path: Path) -> 
 
 def test_questions_of_those_who_have_left_are_not_asked(tmp_path: Path) -> None:
     server = keeper(tmp_path)
-    eve = server.client()
+    eve = server.client(max_of_destination=500)
     for _ in range(100):
         eve.send(b"".join(ask(n) + leave(n) for n in range(100)))
     assert server.store.waiting <= MOST_AT_ONCE
@@ -69,7 +69,7 @@ def test_questions_of_those_who_have_left_are_not_asked(tmp_path: Path) -> None:
 
 def test_questions_of_a_session_that_has_ended_are_not_asked(tmp_path: Path) -> None:
     server = keeper(tmp_path)
-    eve = server.client()
+    eve = server.client(max_of_destination=500)
     eve.send(b"".join(map(ask, range(300))))
     eve.drop()
     answers = 0
@@ -82,7 +82,7 @@ def test_questions_of_a_session_that_has_ended_are_not_asked(tmp_path: Path) -> 
 
 def test_clients_take_turns(tmp_path: Path) -> None:
     server = keeper(tmp_path)
-    eve = server.client()
+    eve = server.client(max_of_destination=500)
     eve.send(b"".join(map(ask, range(500))))
     others = [server.client() for _ in range(5)]
     for other in others:
