@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from support.calls import calls
 from support.core import Client, Server, clean_server, errors
-from support.work import each_turn
 from support.stomp import frame_bytes
+from support.work import each_turn
 
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
