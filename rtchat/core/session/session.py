@@ -7,7 +7,7 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
@@ -25,6 +25,7 @@ from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
+from rtchat.core.session.holder import NOTHING_UNDELIVERED
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast, TurnOver
 from rtchat.core.session.refusals import (
@@ -43,8 +44,6 @@ from rtchat.errors import ProtocolError
 __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
-
-_NONE: list[str] = []
 
 _FRAME_WORK = 5
 """The work of a frame; see :mod:`rtchat.core.flow.turns`."""
@@ -81,7 +80,6 @@ class Session(TokenTaker):
         "_outbound",
         "_transport",
         "_unconfirmed",
-        "_undelivered",
         "_waits_for_storage",
         "broker",
         "committing",
@@ -127,7 +125,7 @@ class Session(TokenTaker):
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
         self._unconfirmed: Frame | None = None  # its RECEIPT is due when the session goes on
-        self._undelivered: list[str] = _NONE  # what else it waits for, besides
+        self._undelivered = NOTHING_UNDELIVERED
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -215,17 +213,7 @@ class Session(TokenTaker):
                             raise MustWait(place)
                 frame = None
         except MustWait as wait:
-            self._held = frame
-            self._waits_for_storage = not wait.place
-            if wait.is_done:
-                self._held = DONE
-            if wait.place:
-                self.broker.waiting.join(wait.place, self)
-                self._unconfirmed = frame if wait.is_done else None
-            elif wait.is_done:
-                self.confirm(frame)
-            self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
-            self._transport.pause_reading()
+            self._wait(wait, frame)
         except TooFast as wait:
             self._held = frame
             self._waits_for_storage = False
@@ -243,6 +231,17 @@ class Session(TokenTaker):
         self._waits_for_storage = False
         self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
         self._transport.end_turn()
+
+    def _wait(self, wait: MustWait, frame: Frame | None) -> None:
+        self._held = DONE if wait.is_done else frame
+        self._waits_for_storage = not wait.place
+        if wait.place:
+            self.broker.waiting.join(wait.place, self)
+            self._unconfirmed = frame if wait.is_done else None
+        elif wait.is_done:
+            self.confirm(frame)
+        self._hold_waiting(cost_of_waiting(self._held, self.parser.buffered_bytes))
+        self._transport.pause_reading()
 
     # Commands
 
@@ -366,22 +365,6 @@ class Session(TokenTaker):
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait(is_done=is_done)
-
-    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
-        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
-        if self.broker.parts.topics:
-            self._undelivered = self.broker.publishing.unfinished(routes)
-            if self._undelivered:
-                raise MustWait(self._undelivered.pop(), is_done=True)
-
-    def _waits_for_delivery(self) -> bool:
-        """Return whether the frame to confirm has to wait for another delivery in parts."""
-        while self._undelivered:
-            place = self._undelivered.pop()
-            if self.broker.parts.is_busy(place):
-                self.broker.waiting.join(place, self)
-                return True
-        return False
 
     # Called by the storage
 
