@@ -33,6 +33,8 @@ export const STRINGS = {
   moreRooms: "More rooms",
   foldedRooms: (count) => (count === 1 ? "1 more room" : `${count} more rooms`),
   fewerRooms: "Fewer rooms",
+  mixedName: "This name mixes alphabets",
+  lookalikeName: "Another room has a name that looks the same",
   privateTalks: "Private",
   peopleHere: "People here",
   joinRoom: "Join or make a room",

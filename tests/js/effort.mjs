@@ -8,6 +8,7 @@
 
 import { addressOf, roomAt, roomNamed, roomOf } from "../../static/model/addresses.js";
 import { parseLine } from "../../static/model/commands.js";
+import { lookalikes, mixesAlphabets } from "../../static/model/lookalikes.js";
 import { mentions } from "../../static/model/mentions.js";
 import { chosenNick, cleanNick, foldNick, hueOf, sameNick } from "../../static/model/nicknames.js";
 import { partsOf, safeUrl, searchPattern, split } from "../../static/model/richtext.js";
@@ -44,6 +45,8 @@ export const FUNCTIONS = {
   "a room's name": (text) => roomNamed(text),
   "a room's destination": (text) => roomAt(`/topic/chat.${text}`),
   "a room's address": (text) => roomOf(`#${text}`),
+  "a name of several alphabets": (text) => mixesAlphabets(text),
+  "names that look alike": (text) => lookalikes([text, `${text}x`, text]),
   "a person's address": (text) => addressOf(`#@${text}`),
   "a command": (text) => parseLine(text),
   "the command /msg": (text) => parseLine(`/msg ${text}`),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { addressOf, privateHash, roomAt, roomHash, roomNamed, roomOf } from "../../static/model/addresses.js";
+import { lookalikes, mixesAlphabets } from "../../static/model/lookalikes.js";
 import { chosenNick, cleanNick, hueOf, sameNick } from "../../static/model/nicknames.js";
 import { countChars, cut } from "../../static/model/text.js";
 
@@ -127,5 +128,23 @@ describe("addresses", () => {
     for (const other of ["/topic/typing", "/topic/chatter", "/topic/chat.", "/topic/chat.a b", "/queue/chat.a", "/topic/chat.*"]) {
       assert.equal(roomAt(other), null, other);
     }
+  });
+});
+
+describe("rooms that may be taken for others", () => {
+  test("have a word of several alphabets", () => {
+    for (const name of ["t\u0435a", "te\u03b1", "green-t\u0435a", "\u0441offee", "tea\u05d0", "чай東京"]) {
+      assert.ok(mixesAlphabets(name), name);
+    }
+    for (const name of ["tea", "чай", "tea-чай", "東京tokyo", "日本のお茶", "café", "tea2", "🍵", "שלום", "한국어abc", "ελλάδα"]) {
+      assert.ok(!mixesAlphabets(name), name);
+    }
+  });
+
+  test("look like another one", () => {
+    const cyrillic = "\u0441\u043e\u0440";
+    assert.deepEqual(lookalikes(["cop", "tea", cyrillic, "чай"]), new Set(["cop", cyrillic]));
+    assert.deepEqual(lookalikes(["tea", "t\u0435a", "tee"]), new Set(["tea", "t\u0435a"]));
+    assert.deepEqual(lookalikes(["tea", "tea", "Lobby", "чай"]), new Set());
   });
 });

@@ -39,7 +39,6 @@ __all__ = [
     "clean_server",
     "connected",
     "cut",
-    "each_turn",
     "errors",
     "message_size",
     "publish",
@@ -557,19 +556,3 @@ def _bytes(body: bytes | str) -> bytes:
 
 def _nothing(*_: object) -> None:
     """What happens when no test wants to know."""
-
-
-def each_turn(server: Server) -> list[int]:
-    """Return a list that gets the work of each turn."""
-    cork = server.broker.cork
-    work: list[int] = []
-
-    class Noting(type(cork)):  # type: ignore[misc]
-        def __exit__(self, *_: object) -> None:
-            super().__exit__()
-            work.append(self.work)
-
-        __slots__ = ()
-
-    cork.__class__ = Noting
-    return work

@@ -26,12 +26,12 @@ from rtchat.core.broker.publishing import Publishing
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.reply_queues import ReplyQueues
+from rtchat.core.broker.returning import return_all
 from rtchat.core.broker.router import Router
 from rtchat.core.broker.selection import Selectors
 from rtchat.core.broker.shares import Shares
 from rtchat.core.broker.statistics import Statistics
 from rtchat.core.broker.subscription import (
-    Entry,
     Source,
     StartAt,
     Subscription,
@@ -51,6 +51,7 @@ __all__ = ["Broker", "Confirm"]
 Confirm = Callable[[Mapping[str, str]], None]
 """Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
+_DETACH_WORK = 10
 _MAX_ENCODERS = 1024
 _MAX_CACHED_ID_CHARS = 64
 
@@ -182,7 +183,7 @@ class Broker:
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
         if not self._engine.is_local:
-            self.router.topic_storage = EngineStorage(self._engine)
+            self.router.topic_storage = EngineStorage(self._engine, self.cork)
 
     @property
     def now(self) -> float:
@@ -308,6 +309,7 @@ class Broker:
         subscriptions before it calls :meth:`return_unacked`.
         """
         for subscription in subscriptions:
+            self.cork.work += _DETACH_WORK
             for listener in self.events.unsubscribed:
                 listener(subscription)
             self._detach(subscription)
@@ -322,16 +324,12 @@ class Broker:
             has_failed: Whether the oldest delivery of each subscription may have been the reason
                 for the end.
         """
-        # One call for each queue: the next consumer gets the messages in their original order.
-        returned: dict[Source, list[Entry]] = {}
+        holders: dict[Source, list[Subscription]] = {}
         for subscription in subscriptions:
             if subscription.pending and subscription.source is not None:
-                entries = subscription.take_all()
-                if has_failed:
-                    entries[0].failures += 1
-                returned.setdefault(subscription.source, []).extend(entries)
-        for source, entries in returned.items():
-            source.returned(entries, requeue=True)
+                holders.setdefault(subscription.source, []).append(subscription)
+        if holders:
+            self.cork.in_parts(return_all(holders, self.cork, has_failed=has_failed))
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
         """Return a new encoder for this subscription id and version; cached if the id is short."""

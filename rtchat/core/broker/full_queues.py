@@ -17,6 +17,8 @@ __all__ = ["FullQueues"]
 _MAX_STEPS = 1_000
 _MAX_STEPS_ALL = 20_000
 _RESUME_WORK = 20
+_MAX_ROUNDS = 100
+"""How often a look at all that waits is repeated because it has let sessions go on."""
 
 
 class FullQueues:
@@ -40,8 +42,11 @@ class FullQueues:
         "_cork",
         "_drained",
         "_events",
+        "_found",
         "_full",
+        "_has_resumed",
         "_queues",
+        "_rounds",
         "_to_look_at",
         "_waiting",
     )
@@ -56,6 +61,9 @@ class FullQueues:
         self._drained: dict[str, None] = {}
         self._full: set[str] = set()
         self._to_look_at: dict[str, None] = {}
+        self._found: dict[Waiter, str] = {}
+        self._has_resumed = False
+        self._rounds = 0
 
     def must_wait(self, queue: Queue, publisher: Waiter | None) -> bool:
         """Return whether a publisher has to wait for a full queue, which is reported.
@@ -91,30 +99,50 @@ class FullQueues:
         """Resume such sessions; called every second.
 
         A session may get into that state while it waits: messages that another one returns are
-        delivered to it, or the last one that could have acknowledged goes.
+        delivered to it, or the last one that could have acknowledged goes. What a resumed one
+        sends may do that, too, so all are looked at again after it.
         """
+        self._rounds = _MAX_ROUNDS
+        self._begin_round()
+        self._look()
+
+    def _begin_round(self) -> None:
+        self._has_resumed = False
         for name in self._waiting.places_of_holders():
             self._to_look_at[name] = None
-        self._look()
 
     def _look(self) -> None:
         """Look at the lines of full queues; what the turn has no time for comes in the next."""
-        to_look_at = self._to_look_at
-        while to_look_at:
+        to_look_at, found, waiting = self._to_look_at, self._found, self._waiting
+        while to_look_at or found:
             if self._cork.work >= TURN_WORK:
                 self._cork.put_off(self._look)
                 return
-            name = next(iter(to_look_at))
-            del to_look_at[name]
-            queue = self._queues.get(name)
-            if queue is None:
-                continue
-            chain = _Chain(queue, self._queues, self._waiting, self._cork, _MAX_STEPS_ALL)
-            for waiter in [one for one in self._waiting.line(name) if chain.leads_back_to(one)]:
-                # Those before it may have changed all.
-                again = self._queues.get(name)
-                if again is not None and self._would_wait_for_itself(again, waiter):
-                    self._waiting.resume(waiter)
+            if found:
+                self._resume_if_stuck(*found.popitem())
+            else:
+                name = next(iter(to_look_at))
+                del to_look_at[name]
+                queue = self._queues.get(name)
+                if queue is not None:
+                    chain = _Chain(queue, self._queues, waiting, self._cork, _MAX_STEPS_ALL)
+                    stuck = [one for one in waiting.line(name) if chain.leads_back_to(one)]
+                    self._cork.work += len(stuck)
+                    found.update(dict.fromkeys(reversed(stuck), name))
+            if self._has_resumed and self._rounds and not (to_look_at or found):
+                self._rounds -= 1
+                self._begin_round()
+
+    def _resume_if_stuck(self, waiter: Waiter, name: str) -> None:
+        """Resume a session that was found to wait for itself, unless others have changed that."""
+        queue = self._queues.get(name)
+        if (
+            queue is not None
+            and self._waiting.place_of(waiter) == name
+            and self._would_wait_for_itself(queue, waiter)
+        ):
+            self._has_resumed = True
+            self._waiting.resume(waiter)
 
     def report_drained(self) -> None:
         """Report queues that are no longer full; called every second.
@@ -179,7 +207,7 @@ class _Chain:
         publisher: A session that does not wait yet, or None.
     """
 
-    __slots__ = ("_is_cut", "_publisher", "_queue", "_stuck")
+    __slots__ = ("_by_stuck", "_is_cut", "_publisher", "_queue", "_stuck")
 
     def __init__(
         self,
@@ -193,6 +221,7 @@ class _Chain:
         self._queue = queue
         self._publisher = publisher
         self._stuck: dict[object, None] = {}  # in the order in which they were found
+        self._by_stuck = -1  # how many deliveries of the queue they hold; -1 if that is not known
         self._is_cut = False
         reached = {queue}
         to_follow = [queue]
@@ -225,8 +254,10 @@ class _Chain:
             return False
         if not queue.is_doubly_full:
             return True
-        by_stuck = sum(_held_by(one) for one in queue.holders() if one.principal in self._stuck)
-        return queue.unacknowledged == by_stuck
+        if self._by_stuck < 0:
+            holders = (one for one in queue.holders() if one.principal in self._stuck)
+            self._by_stuck = sum(map(_held_by, holders))
+        return queue.unacknowledged == self._by_stuck
 
     def _is_found(self) -> bool:
         return self._publisher in self._stuck and not self._queue.is_doubly_full

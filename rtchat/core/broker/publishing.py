@@ -14,6 +14,7 @@ from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import Publisher, Step, Target
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.router import Publication, Route, Router, TopicTarget, common_storage
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.broker.waiting import Waiter
 from rtchat.core.flow.outbound import Cork
@@ -85,27 +86,26 @@ class Publishing:
         self.admit_queues: Callable[[Collection[str], str], None] = _admit
 
     def place_to_wait(
-        self, route: Route, publisher: Waiter, but: Collection[Source | None] = ()
+        self, route: Route, publisher: Waiter, but: set[Source | None] | None = None
     ) -> str:
         """Return the first destination that a SEND has to wait for, or "".
 
         Args:
             route: The route of the SEND.
             publisher: The session it comes from.
-            but: Queues that may be full.
+            but: Queues that may be full. Those that need not be waited for are added, so that they
+                are looked at once for all SENDs of a transaction.
 
         Raises:
             LimitExceeded: A queue is full, and the session would wait for itself.
         """
         for target in route.targets:
             queue = self._queues.get(target.name)
-            if (
-                queue is not None
-                and queue.is_full
-                and queue not in but
-                and self._full_queues.must_wait(queue, publisher)
-            ):
-                return queue.name
+            if queue is not None and queue.is_full and (but is None or queue not in but):
+                if self._full_queues.must_wait(queue, publisher):
+                    return queue.name
+                if but is not None:
+                    but.add(queue)
         return self._busy_topic(route, publisher) if self._congested else ""
 
     def unfinished(self, routes: Iterable[Route]) -> list[str]:
@@ -271,7 +271,7 @@ class Publishing:
         parts: Sequence[Publication | Callable[[], None]],
         publisher: Publisher | None,
         cause: Frame,
-    ) -> bool:
+    ) -> Steps | None:
         """Carry out the parts of a transaction in order, storing messages first if required.
 
         Args:
@@ -280,8 +280,8 @@ class Publishing:
             cause: The COMMIT frame.
 
         Returns:
-            Whether the session has to wait until the messages are stored. If not, all parts were
-            carried out.
+            What the caller has to carry out; None if that follows once the messages are stored,
+            and the session has to wait until then.
 
         Raises:
             ProtocolError: A SEND is refused; no part was carried out.
@@ -293,11 +293,12 @@ class Publishing:
             queues = {name for send in sends for name in send.route.queue_names}
             self.admit_queues(queues, sends[0].sender.id)
         steps: list[Step] = []
-        size = 0
+        sizes: list[int] = []
         for part in parts:
+            size = 0
             if isinstance(part, Publication):
                 frame = part.frame
-                size += part.size
+                size = part.size
                 if self._congested:
                     self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
@@ -305,15 +306,17 @@ class Publishing:
                 steps += self._steps(part.route, frame, part.reply_to, part.sender, publisher)
             else:
                 steps.append(part)
+            more = len(steps) - len(sizes)
+            sizes += [0] * (more - 1) + [size] * bool(more)  # the last one releases the frame
+        self._cork.work += len(steps)
         if storage is not None:
             storage.commit(steps, publisher, cause)
-            return True
-        if sends:
-            self._cork.do_not_divide(size)
-        for step in steps:
-            assert not isinstance(step, Message)  # only stored messages are steps
-            step()
-        return False
+            return None
+        calls = [step for step in steps if not isinstance(step, Message)]
+        assert len(calls) == len(steps)  # only stored messages are steps
+        return Steps(
+            self._cork, cause, [send.route for send in sends], zip(calls, sizes, strict=True)
+        )
 
     def received(self, message: Message) -> None:
         """Deliver a message from the engine to this node's subscribers of its topic."""

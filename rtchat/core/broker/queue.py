@@ -7,49 +7,26 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import Protocol
 
 from rtchat.core.broker.expiry import ExpiringMessages
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.queue_owner import QueueOwner
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.ready_messages import ReadyMessages
 from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
-from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.flow.turns import TURN_WORK
 
-__all__ = ["Queue", "QueueOwner"]
+__all__ = ["Queue"]
 
 _seq_of = attrgetter("seq")
 _RETURN_WORK = 4
+_HAND_OUT_WORK = 4
 
 _QUEUE_BYTES = 1408
 """What a queue takes, without its name, messages and consumers."""
-
-
-class QueueOwner(Protocol):
-    """What a queue needs of the broker."""
-
-    def queue_drained(self, queue: Queue) -> None:
-        """Called when a full queue has capacity again."""
-
-    def queue_is_unused(self, queue: Queue) -> None:
-        """Called when a queue has neither messages nor consumers any more."""
-
-    def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Move a message to the dead letters; see ``DeadLetters.take`` for the arguments.
-
-        Returns:
-            Whether the queue has to remove the message.
-        """
-
-    def account(self, change: int, place: Growing | None = None) -> None:
-        """Add bytes to the memory budget; a publisher has made the place grow, if there is one."""
-
-    def queue_expires(self, queue: Queue, when_s: float) -> None:
-        """Called when a message that expires, at a time in seconds since 1970, is ready."""
 
 
 class Queue:
@@ -93,7 +70,7 @@ class Queue:
         self,
         name: str,
         limits: BrokerLimits,
-        owner: QueueOwner,
+        owner: QueueOwner[Queue],
         cork: Cork,
         store: QueueStore = NO_STORE,
         creator: str = "",
@@ -229,7 +206,7 @@ class Queue:
         """Remove messages that were acknowledged."""
         self._forget(entries)
         if self._leavers is not None:
-            self._drop_leavers([consumer])
+            self.forget_leavers(consumer)
         if self._ready.count:
             self._serve_alone(consumer)
         elif not self._held:
@@ -245,12 +222,16 @@ class Queue:
             requeue: Whether they may be redelivered.
             consumer: The one that returns them; None if it has ended, or there are several.
         """
-        if self._leavers is not None:
-            self._drop_leavers(list(self._leavers) if consumer is None else [consumer])
+        self.forget_leavers(consumer)
+        kept = self.keep_or_reject(sorted(entries, key=_seq_of), requeue=requeue)
+        self.take_back(kept, consumer)
+
+    def keep_or_reject(self, entries: list[Entry], *, requeue: bool) -> list[Entry]:
+        """Count returned messages as delivered; reject some, and return the others."""
         kept = []
         limit = self._limits.max_deliveries
         self._cork.work += len(entries) * _RETURN_WORK
-        for entry in sorted(entries, key=_seq_of):
+        for entry in entries:
             entry.deliveries += 1
             is_over = not requeue or (limit and entry.failures >= limit)
             tries = entry.failures if requeue else 0
@@ -258,6 +239,10 @@ class Queue:
                 self._forget([entry])
             else:
                 kept.append(entry)
+        return kept
+
+    def take_back(self, kept: list[Entry], consumer: Subscription | None = None) -> None:
+        """Restore what was not rejected; the consumer is the one that returns it, if it is one."""
         if kept:
             self._restore(kept, consumer)
         elif consumer is None:
@@ -314,7 +299,10 @@ class Queue:
 
     def on_drain(self) -> None:
         """Continue: a consumer's outbound is writable again."""
-        self.dispatch()
+        if self._cork.work >= TURN_WORK:
+            self._cork.put_off(self.dispatch)
+        else:
+            self.dispatch()
 
     def dispatch(self) -> None:
         """Deliver ready messages to consumers with credit, round robin."""
@@ -334,7 +322,13 @@ class Queue:
         while able and ready.count:
             still_able = []
             # Usually one consumer is left, which has just sent ACKs: use all its credit.
-            most = 1 if len(able) > 1 else ready.count
+            most = ready.count
+            if len(able) > 1:
+                most = 1
+                self._cork.work += len(able) * _HAND_OUT_WORK
+                if self._cork.work >= TURN_WORK:
+                    self._cork.put_off(self.dispatch)
+                    break
             for consumer in able:
                 served = self._serve(consumer, most) if ready.count else 0
                 if served:
@@ -359,6 +353,7 @@ class Queue:
         outbound, ready, cork = consumer.outbound, self._ready, self._cork
         for count in range(most):
             if not outbound.is_writable_for(self):
+                cork.work += count * _HAND_OUT_WORK
                 return count
             entry = ready.take_first(consumer, cork)
             while entry is not None and entry.message.is_expired(cork.now):
@@ -400,13 +395,17 @@ class Queue:
             if not self.is_full:
                 self._owner.queue_drained(self)
 
-    def _drop_leavers(self, leavers: list[Subscription]) -> None:
-        """Forget ended subscriptions whose deliveries are all acknowledged or returned."""
-        assert self._leavers is not None  # the caller has looked
-        for one in leavers:
-            if not (one.pending or one.reserved):
-                self._leavers.pop(one, None)
-        self._leavers = self._leavers or None
+    def forget_leavers(self, consumer: Subscription | None = None) -> None:
+        """Forget ended subscriptions whose deliveries are all acknowledged or returned.
+
+        Args:
+            consumer: The only one to look at; None to look at all.
+        """
+        if self._leavers is not None:
+            for one in list(self._leavers) if consumer is None else [consumer]:
+                if not (one.pending or one.reserved):
+                    self._leavers.pop(one, None)
+            self._leavers = self._leavers or None
 
     def _report_if_unused(self) -> None:
         if not self._held and not self._consumers:

@@ -13,6 +13,7 @@ from typing import Protocol
 from rtchat.core.flow.framing import RAW, Framing, wrap_large
 from rtchat.core.flow.large_frame import LARGE_BYTES, LargeFrame, Piece
 from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.parts import PutOff, TurnPart
 from rtchat.core.flow.turns import TURN_WORK, Turns
 
 __all__ = [
@@ -35,7 +36,7 @@ _MOST_GATHERED_BYTES = 1024 * 1024
 """How many bytes of output a turn gathers before it sends them, where one frame causes many."""
 
 
-class Cork:
+class Cork(PutOff):
     """Work that is deferred to the end of a turn; one cork for all outbounds of a server.
 
     A cork is the context of a turn::
@@ -50,6 +51,7 @@ class Cork:
         budget: The memory budget. The default has no limit.
 
     Attributes:
+        later, turns, work: See :class:`~rtchat.core.flow.parts.PutOff`.
         batch: The bytes that the gathering group has gathered, for each of its members.
         budget: The memory budget.
         flushed: Callbacks to run at the end of the turn, after the flush.
@@ -59,13 +61,11 @@ class Cork:
         indivisible_bytes: The size of what the turn publishes and cannot be taken in parts, such as
             the messages of a COMMIT; 0 if there is nothing of that kind.
         groups: Groups that gathered bytes in this turn, in order.
-        later: Callbacks to run in a turn of their own, in order: what this turn has no time for.
+        is_open: Whether a turn has begun that was entered as a context, and has yet to end.
         memo: The message that a selector last looked at, how often it was returned, and the headers
             that the selector saw.
         outbounds: Outbounds that gathered bytes in this turn, in order.
-        turns: The clients that go on in a later turn.
-        work: The work of this turn, in units of about a microsecond. Costly operations add to it;
-            with more than ``turns.max_work``, the turn has to end soon.
+        part: The context of what may happen within a turn, such as the end of a session.
         now: The time at which the turn began, in seconds since 1970.
         seconds: Returns the time in seconds, by a clock that is never set. Without a clock,
             ``now`` keeps the value that was assigned to it.
@@ -87,17 +87,16 @@ class Cork:
         "gathering",
         "groups",
         "indivisible_bytes",
-        "later",
+        "is_open",
         "memo",
         "now",
         "outbounds",
+        "part",
         "seconds",
         "ticks",
-        "turns",
         "unserved",
         "wall_offset_s",
         "woken",
-        "work",
     )
 
     def __init__(self, budget: Budget | None = None) -> None:
@@ -117,6 +116,8 @@ class Cork:
         self.unserved: dict[Outbound, list[Piece]] = {}
         self.turns = Turns()
         self.work = 0
+        self.is_open = False
+        self.part = TurnPart(self)
         self._is_sending_some = False
 
     def __enter__(self) -> Cork:
@@ -124,6 +125,7 @@ class Cork:
         self.ticks = ticks = self.seconds()
         self.now = ticks + self.wall_offset_s
         self.work = 0
+        self.is_open = True
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,6 +161,7 @@ class Cork:
             budget = self.budget
             if budget.used > budget.over_bytes:
                 budget.on_over()
+        self.is_open = False
 
     def send_some(self) -> None:
         """Send what was gathered if that is much, in the middle of a turn.
@@ -194,36 +197,13 @@ class Cork:
         self.woken[_nothing] = None  # so the end of a turn without output comes to it, too
 
     def flush(self) -> None:
-        """End a turn that was not entered as a context."""
+        """End a turn that was not entered as a context, or send what was gathered within one."""
+        is_open = self.is_open
         self.__exit__()
-        self.work = 0
-
-    def put_off(self, call: Callable[[], None]) -> None:
-        """Call a function in a turn of its own, because this one has no time for it."""
-        self.later[call] = None
-        self.turns.join(self._begin_later)
-
-    def run_later(self) -> None:
-        """Go on with what earlier turns had no time for, as far as this turn has; call it in one.
-
-        What is put off again comes after all others.
-        """
-        try:
-            for _ in range(len(self.later)):
-                if self.work >= TURN_WORK:
-                    return
-                call = next(iter(self.later))
-                del self.later[call]
-                call()
-        finally:
-            if self.later:
-                self.turns.join(self._begin_later)
-
-    def _begin_later(self) -> int:
-        """Run a turn with what was put off; return its work."""
-        with self:
-            self.run_later()
-        return self.work
+        if is_open:
+            self.is_open = True
+        else:
+            self.work = 0
 
     def settle(self) -> None:
         """Move the batch of the gathering group to its members: other output follows it.

@@ -8,7 +8,7 @@ have no gaps, and no client ever sees a message that a crash can undo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -35,6 +35,12 @@ _MAX_BATCH_UNITS = 500
 """Frames whose messages are written at once."""
 
 _MAX_BATCH_BYTES = 5 * 1024 * 1024
+_MAX_BATCH_STEPS = 1000
+"""Messages, and other steps, of several frames that are written at once."""
+
+_STEP_WORK = 10
+"""The work of delivering one of them."""
+
 _UNIT_SHARE = 8
 """One frame may store this part of what the store may hold."""
 
@@ -194,10 +200,15 @@ class GroupCommit:
 
     def _take_some(self) -> list[_Unit]:
         """Remove and return as many units as a batch may have: at least one, if there is any."""
-        size = count = 0
+        size = steps = count = 0
         for unit in self._units:
             size += unit.size
-            if count and (size > self._max_batch_bytes or count == _MAX_BATCH_UNITS):
+            steps += len(unit.steps)
+            if count and (
+                size > self._max_batch_bytes
+                or steps > _MAX_BATCH_STEPS
+                or count == _MAX_BATCH_UNITS
+            ):
                 break
             count += 1
         units = self._units[:count]
@@ -250,6 +261,13 @@ class GroupCommit:
         self._store.write(batch, partial(self._settle, units, batch))
 
     def _settle(self, units: list[_Unit], batch: Batch, problem: str) -> None:
+        work = self._settling(units, batch, problem)
+        for _ in work:
+            self._cork.put_off(partial(self._cork.in_parts, work))
+            return
+
+    def _settling(self, units: list[_Unit], batch: Batch, problem: str) -> Iterator[None]:
+        """Settle the units of a batch; yield where the turn has to end. The next batch waits."""
         error: ProtocolError | None = None
         # A bug in one step must not stop the other units and the batches after this one.
         bugs: list[Exception] = []
@@ -265,40 +283,51 @@ class GroupCommit:
                 self._listener.batch_written(batch)
             except Exception as bug:
                 bugs.append(bug)
-        self._settle_some(units, 0, batch, error, bugs)
-
-    def _settle_some(
-        self,
-        units: list[_Unit],
-        start: int,
-        batch: Batch,
-        error: ProtocolError | None,
-        bugs: list[Exception],
-    ) -> None:
-        """Settle units from one on; those that this turn has no time for come in the next one."""
-        cork, end, size = self._cork, len(units), 0
-        at = start
-        while at < end:
-            unit = units[at]
-            at += 1
-            size += unit.size
-            self._waiting_steps -= len(unit.steps)
-            try:
-                self._settle_unit(unit, error)
-            except Exception as bug:
-                bugs.append(bug)
-            if cork.work >= TURN_WORK:
-                break
+        size, is_kept_waiting = sum(unit.size for unit in units), False
         self._waiting_bytes -= size
         self._account(-size, self)
-        if at < end:
-            if not start:
-                _keep_waiting(units, 1)
-            cork.put_off(partial(self._settle_some, units, at, batch, error, bugs))
-            return
-        if start:
+        for unit in units:
+            self._waiting_steps -= len(unit.steps)
+            for _ in self._carry_out(unit.steps, error, bugs):
+                if not is_kept_waiting:
+                    is_kept_waiting = True
+                    _keep_waiting(units, 1)
+                self._count_waiting(size)
+                yield
+                self._count_waiting(-size)
+            size -= unit.size
+            if unit.publisher is not None:
+                try:
+                    unit.publisher.message_settled(unit.cause, error)
+                except Exception as bug:
+                    bugs.append(bug)
+        if is_kept_waiting:
             _keep_waiting(units, -1)
         self._all_settled(batch, error, bugs)
+
+    def _carry_out(
+        self, steps: Sequence[Step], error: ProtocolError | None, bugs: list[Exception]
+    ) -> Iterator[None]:
+        """Run steps if they were written; yield where the turn has to end."""
+        cork = self._cork
+        for step in steps:
+            if cork.work >= TURN_WORK:
+                yield
+            cork.work += _STEP_WORK
+            try:
+                if isinstance(step, KeptMessage):
+                    step.stream.waiting -= 1
+                    if error is None:
+                        self._listener.message_written(step)
+                elif error is None and not isinstance(step, Message):
+                    step()
+            except Exception as bug:
+                bugs.append(bug)
+
+    def _count_waiting(self, size: int) -> None:
+        """Count bytes that wait for their turn; a negative number takes them away."""
+        self._waiting_bytes += size
+        self._cork.budget.used += size
 
     def _all_settled(
         self, batch: Batch, error: ProtocolError | None, bugs: list[Exception]
@@ -317,20 +346,6 @@ class GroupCommit:
             call()
         if bugs:
             raise bugs[0]
-
-    def _settle_unit(self, unit: _Unit, error: ProtocolError | None) -> None:
-        """Run the steps of a unit if it was written, and notify its publisher in any case."""
-        try:
-            for step in unit.steps:
-                if isinstance(step, KeptMessage):
-                    step.stream.waiting -= 1
-                    if error is None:
-                        self._listener.message_written(step)
-                elif error is None and not isinstance(step, Message):
-                    step()
-        finally:
-            if unit.publisher is not None:
-                unit.publisher.message_settled(unit.cause, error)
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call the function once no message is queued or being written; now, if none is."""

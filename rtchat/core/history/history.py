@@ -277,7 +277,7 @@ class History:
             if stream.is_new:
                 self.is_unsettled = True
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
-                self.retention.trim_soon()
+                self.retention.trim_soon(stream)
         places = self._places
         if self._written_bytes > self._look_every_bytes or places.is_cutting or places.excess > 0:
             self.is_unsettled = True
@@ -298,7 +298,7 @@ class History:
             for follower in followers:
                 follower.on_drain()
         if stream.next - stream.stored_first > _OVERGROWN * max_count:
-            self.retention.trim_soon()
+            self.retention.trim_soon(stream)
 
     def batch_settled(self, batch: Batch, *, is_written: bool) -> None:
         """Make room for the next batch; forget what a failed one would have created."""

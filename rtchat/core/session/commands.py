@@ -5,13 +5,14 @@ Each command is a function of a session and a frame.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.provider import Publisher
 from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.acks import acknowledge
@@ -39,9 +40,6 @@ _SUBSCRIBE_WORK = 60
 _UNSUBSCRIBE_WORK = 30
 """The same of an UNSUBSCRIBE."""
 
-_ACTION_WORK = 10
-"""The same of a SEND, ACK or NACK in a COMMIT."""
-
 
 class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
@@ -61,8 +59,11 @@ class _Session(Publisher, Protocol):
     def wait_for_storage(self, *, is_done: bool = False) -> None:
         """Raise ``MustWait`` unless all messages of the client are stored."""
 
-    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: set[Source | None] | None = None) -> None:
         """Raise ``MustWait`` if a queue of the route is full."""
+
+    def carry_out(self, steps: Steps) -> None:
+        """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
 
     def wait_for_delivery(self, routes: Iterable[Route]) -> None:
         """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
@@ -105,8 +106,12 @@ def begin(session: _Session, frame: Frame) -> None:
 def commit(session: _Session, frame: Frame) -> None:
     """Commit a transaction; retried from the start when a full queue has capacity again.
 
+    From then on it is accepted: it is carried out to its end, in later turns if it takes long, also
+    if the session ends meanwhile.
+
     Raises:
         MustWait: A queue is full, or messages have to be stored first.
+        TurnOver: It goes on in later turns.
         ProtocolError: There is no such transaction, or a target refuses a message.
     """
     name = required(frame, "transaction")
@@ -117,18 +122,19 @@ def commit(session: _Session, frame: Frame) -> None:
         session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
-    session.broker.cork.work += len(actions) * _ACTION_WORK
     parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
     session.committing = frame, actions
     try:
-        must_wait = session.broker.publishing.commit(parts, session, frame)
+        steps = session.broker.publishing.commit(parts, session, frame)
     except ProtocolError:
         session.committing = None
         undo(actions)
         raise
-    if must_wait:
+    if steps is None:
         session.wait_for_storage(is_done=True)
     session.committing = None
+    if steps is not None:
+        session.carry_out(steps)
     if "receipt" in frame.headers:
         session.wait_for_delivery(routes)
 

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.steps import Steps
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.holder import DeliveryHolder
+from rtchat.core.session.receipts import TurnOver
 from rtchat.core.session.refusals import error_frame, reason_of, replaced
 from rtchat.core.session.state import State
 from rtchat.core.session.transactions import undo
@@ -28,7 +30,16 @@ class EndingSession(DeliveryHolder):
         state: The state, which decides which commands are allowed.
     """
 
-    __slots__ = ("_acts", "_held", "is_closed", "is_lost", "state")
+    __slots__ = (
+        "_acts",
+        "_held",
+        "_steps",
+        "_unconfirmed",
+        "_undelivered",
+        "is_closed",
+        "is_lost",
+        "state",
+    )
 
     broker: Broker
     parser: FrameParser
@@ -37,11 +48,49 @@ class EndingSession(DeliveryHolder):
     state: State
     _acts: Mapping[str, Callable[[Any, Frame], None]]
     _held: Frame | None
+    _steps: Steps | None  # those of a COMMIT that are left
+    _unconfirmed: Frame | None  # its RECEIPT is due when the session goes on
+    _undelivered: list[str]  # what else it waits for, besides
 
     @property
     def is_waiting(self) -> bool:
         """Whether a frame waits, or the next turn; reading is paused."""
         return self._held is not None
+
+    def carry_out(self, steps: Steps) -> None:
+        """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
+        self._steps = steps
+        if steps.go_on():
+            self._steps = None
+        elif not self.is_closed:
+            raise TurnOver
+
+    def _carry_on(self, steps: Steps) -> bool:
+        """Carry out further steps of a COMMIT; return whether the session may go on."""
+        is_done = steps.go_on()
+        if is_done:
+            self._steps = None
+        if self.is_closed:
+            return False
+        if is_done:
+            self._hold_waiting(self.parser.buffered_bytes)
+            self._unconfirmed = steps.cause
+            self._undelivered = self.broker.publishing.unfinished(steps.routes)
+        else:
+            self._end_turn()
+        return is_done
+
+    def _waits_for_delivery(self) -> bool:
+        """Return whether the frame to confirm has to wait for another delivery in parts."""
+        while self._undelivered:
+            place = self._undelivered.pop()
+            if self.broker.parts.is_busy(place):
+                self.broker.waiting.join(place, self)
+                return True
+        return False
+
+    def _end_turn(self, frame: Frame | None = None) -> None:
+        raise NotImplementedError
 
     def _send(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> None:
         raise NotImplementedError
@@ -86,6 +135,9 @@ class EndingSession(DeliveryHolder):
         if self._held is not None:
             self._held = None
             broker.waiting.leave(self)
+        if self._steps is not None:
+            self._steps.leave()
+            self._steps = None
         # End all subscriptions before returning their messages: none may come back here.
         ended = self.subscriptions.end_all()
         for name in self.transactions.names():

@@ -4,36 +4,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
-from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.router import Route
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.holding import Holding
 from rtchat.core.session.connection import SessionTransport
-from rtchat.core.session.receipts import MustWait
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Transactions
 from rtchat.core.stomp.limits import Limits, too_much_held
 from rtchat.errors import ProtocolError
 
-__all__ = ["NOTHING_UNDELIVERED", "DeliveryHolder"]
-
-
-NOTHING_UNDELIVERED: list[str] = []
+__all__ = ["DeliveryHolder"]
 
 
 class DeliveryHolder(ABC):
     """The part of a session that implements ``Waiter`` and ``Reader`` of the broker."""
 
-    __slots__ = ("_held_bytes", "_undelivered")
+    __slots__ = ("_held_bytes",)
 
-    broker: Broker
     holding: Holding
     subscriptions: Subscriptions
     transactions: Transactions
     _held_bytes: int
-    _undelivered: list[str]  # what else it waits for before it confirms a frame
     _limits: Limits
     _transport: SessionTransport
 
@@ -85,19 +77,3 @@ class DeliveryHolder(ABC):
     def stop_waiting(self) -> None:
         """Retry the frame that had to wait."""
         self._transport.resume_session()
-
-    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
-        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
-        if self.broker.parts.topics:
-            self._undelivered = self.broker.publishing.unfinished(routes)
-            if self._undelivered:
-                raise MustWait(self._undelivered.pop(), is_done=True)
-
-    def _waits_for_delivery(self) -> bool:
-        """Return whether the frame to confirm has to wait for another delivery in parts."""
-        while self._undelivered:
-            place = self._undelivered.pop()
-            if self.broker.parts.is_busy(place):
-                self.broker.waiting.join(place, self)
-                return True
-        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtchat.core.flow.token_bucket import Rate
+from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.ending import EndingSession
 from rtchat.core.session.receipts import MustWait, TooFast
 from rtchat.core.stomp.frames import Frame
@@ -20,12 +21,19 @@ class TokenTaker(EndingSession):
         waits_for: The rate that they are of, or None if there are none.
     """
 
-    __slots__ = ("message_rate", "subscription_rate", "tokens", "waits_for")
+    __slots__ = (
+        "_waits_for_storage",
+        "message_rate",
+        "subscription_rate",
+        "tokens",
+        "waits_for",
+    )
 
     message_rate: Rate | None
     subscription_rate: Rate | None
     tokens: int
     waits_for: Rate | None
+    _waits_for_storage: bool
 
     def take_token(self, rate: Rate, count: int = 1) -> None:
         """Take tokens for a frame, unless it has them already.
@@ -66,6 +74,13 @@ class TokenTaker(EndingSession):
         if not self.is_closed:
             self.give_token_back()
         super().lost(after_disconnect=after_disconnect)
+
+    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
+        self._held = frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
+        self._transport.pause_reading()
+        self._transport.resume_after(delay_s)
 
     def give_token_back(self) -> None:
         """Return the tokens of a frame that waits, because the session ends."""

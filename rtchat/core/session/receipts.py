@@ -42,7 +42,10 @@ class TooFast(Exception):
 
 
 class TurnOver(Exception):
-    """The turn has no time for a frame. It had no effect and is retried in a later turn."""
+    """The turn has no time for a frame, which is retried in a later turn.
+
+    It had no effect, unless it is a COMMIT: then the rest of its steps follows.
+    """
 
 
 @dataclass(slots=True)

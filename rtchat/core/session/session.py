@@ -7,13 +7,14 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
@@ -25,7 +26,6 @@ from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
-from rtchat.core.session.holder import NOTHING_UNDELIVERED
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast, TurnOver
 from rtchat.core.session.refusals import (
@@ -44,6 +44,8 @@ from rtchat.errors import ProtocolError
 __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
+
+_NONE: list[str] = []
 
 _FRAME_WORK = 5
 """The work of a frame; see :mod:`rtchat.core.flow.turns`."""
@@ -79,8 +81,6 @@ class Session(TokenTaker):
         "_limits",
         "_outbound",
         "_transport",
-        "_unconfirmed",
-        "_waits_for_storage",
         "broker",
         "committing",
         "has_published",
@@ -124,8 +124,9 @@ class Session(TokenTaker):
         self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
         self._held_bytes = 0
+        self._steps: Steps | None = None
         self._unconfirmed: Frame | None = None  # its RECEIPT is due when the session goes on
-        self._undelivered = NOTHING_UNDELIVERED
+        self._undelivered: list[str] = _NONE  # what else it waits for, besides
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
@@ -136,17 +137,17 @@ class Session(TokenTaker):
 
         A protocol violation is answered with ERROR and ends the session; it is not raised.
         """
-        if self.is_closed:
-            return
         parser = self.parser
         if not parser.has_more and self._held is None:
             # A chunk is often a heart-beat, or a message with the same head as the last one.
-            if data == HEARTBEAT:
+            if data == HEARTBEAT or self.is_closed:
                 return
             frame = parser.next_if_same_head(data)
             if frame is not None:
                 self._act(frame)
                 return
+        elif self.is_closed:
+            return
         parser.feed(data)
         if self._held is None:
             self._act(None)
@@ -159,6 +160,8 @@ class Session(TokenTaker):
 
         Call it in a turn, which may be another connection's.
         """
+        if self._steps is not None and not self._carry_on(self._steps):
+            return
         if self._unconfirmed is not None and self._waits_for_delivery():
             return
         held, self._held = self._held, None
@@ -213,35 +216,38 @@ class Session(TokenTaker):
                             raise MustWait(place)
                 frame = None
         except MustWait as wait:
-            self._wait(wait, frame)
-        except TooFast as wait:
             self._held = frame
-            self._waits_for_storage = False
-            self._hold_waiting(cost_of_waiting(frame, parser.buffered_bytes))
+            self._waits_for_storage = not wait.place
+            if wait.is_done:
+                self._held = DONE
+            if wait.place:
+                self.broker.waiting.join(wait.place, self)
+                self._unconfirmed = frame if wait.is_done else None
+            elif wait.is_done:
+                self.confirm(frame)
+            self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
-            self._transport.resume_after(wait.delay_s)
+        except TooFast as wait:
+            self._wait_for_token(frame, wait.delay_s)
         except TurnOver:
-            self._end_turn(frame)
+            self._end_turn(frame if self._steps is None else None)
         except ProtocolError as error:
             self.fail(error, frame)
 
-    def _end_turn(self, frame: Frame | None = None) -> None:
-        """Let others have their turn: the frames that wait come in one of the next."""
-        self._held = DONE if frame is None else frame
+    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
+        self._held = frame
         self._waits_for_storage = False
         self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
-        self._transport.end_turn()
-
-    def _wait(self, wait: MustWait, frame: Frame | None) -> None:
-        self._held = DONE if wait.is_done else frame
-        self._waits_for_storage = not wait.place
-        if wait.place:
-            self.broker.waiting.join(wait.place, self)
-            self._unconfirmed = frame if wait.is_done else None
-        elif wait.is_done:
-            self.confirm(frame)
-        self._hold_waiting(cost_of_waiting(self._held, self.parser.buffered_bytes))
         self._transport.pause_reading()
+        self._transport.resume_after(delay_s)
+
+    def _end_turn(self, frame: Frame | None = None) -> None:
+        """Let others have their turn: the frames that wait come in one of the next."""
+        left = 0 if self._steps is None else self._steps.size
+        self._held = DONE if frame is None else frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes) + left)
+        self._transport.end_turn()
 
     # Commands
 
@@ -354,7 +360,7 @@ class Session(TokenTaker):
                 head.route = route
         return route
 
-    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: set[Source | None] | None = None) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
@@ -365,6 +371,13 @@ class Session(TokenTaker):
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait(is_done=is_done)
+
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
+        if self.broker.parts.topics:
+            self._undelivered = self.broker.publishing.unfinished(routes)
+            if self._undelivered:
+                raise MustWait(self._undelivered.pop(), is_done=True)
 
     # Called by the storage
 

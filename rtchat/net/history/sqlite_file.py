@@ -25,23 +25,22 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
+from rtchat.net.history.opening import APPLICATION_ID, FORMAT, check_kind, lock_file, remedy
 from rtchat.net.history.opening import boot_id as _boot_id
-from rtchat.net.history.opening import lock_file, remedy
 from rtchat.net.history.salvage import Salvage, is_damage
 from rtchat.net.history.time_index import TimeIndex
 from rtchat.net.history.witness import Witness
 
-__all__ = ["NOT_YET", "HistoryFile", "check_kind"]
+__all__ = ["NOT_YET", "HistoryFile"]
 
 NOT_YET = -1
 """What :meth:`HistoryFile.find_soon` returns while there is no answer."""
 
-_APPLICATION_ID = 0x72746368  # "rtch"
-_FORMAT = 1
 _OFFSET_BITS = 40
 _LOCK_WAIT_S = 5.0
 _PROBE_PLACE = -1
 _PROBE_BYTES = 64 * 1024
+_DELETED_AT_ONCE = 1000  # of a stream
 _ROWS_AT_ONCE = (128, 16, 1)  # with six values each; older SQLite allows 999 in a statement
 
 _ADD_LIFE = "ALTER TABLE server ADD COLUMN life TEXT NOT NULL DEFAULT ''"
@@ -78,9 +77,9 @@ _PAGES = "SELECT page_count - freelist_count FROM pragma_page_count, pragma_free
 _SIZE = f"length(headers) + length(body) + {STORED_OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
-_FITTING = f"""SELECT min(place) FROM (
-SELECT place, sum({_SIZE}) OVER (ORDER BY place DESC) AS bytes
-FROM message WHERE place >= ? AND place < ?) WHERE bytes <= ?"""
+_EXCEEDING = f"""SELECT min(place) + 1 FROM (
+SELECT place, sum({_SIZE}) OVER (ORDER BY place) AS bytes
+FROM message WHERE place >= ? AND place < ?) WHERE bytes >= ?"""
 
 
 class HistoryFile:
@@ -319,20 +318,22 @@ class HistoryFile:
             self._witness.note(stream, end)
 
     def _trim(self, trim: Trim) -> Trimmed:
+        """Delete the oldest messages of a stream, or the first part of them if they are many."""
         execute = self._db.execute
-        base, end = _span(trim.stream)
+        base = trim.stream << _OFFSET_BITS
         start, next_offset, size = execute(
             "SELECT first_offset, next_offset, bytes FROM stream WHERE id = ?", (trim.stream,)
         ).fetchone()
         start += base
-        place = max(start, base + trim.first)
+        furthest = min(start + _DELETED_AT_ONCE, base + next_offset)
+        place = min(max(start, base + trim.first), furthest)
         if trim.before_s:
-            recent = self._read_number(_SINCE, (place, end, trim.before_s))
-            place = base + next_offset if recent is None else recent
+            recent = self._read_number(_SINCE, (place, furthest, trim.before_s))
+            place = furthest if recent is None else recent
         kept = size - (self._read_number(_SIZES, (start, place)) or 0)
         if kept > trim.max_bytes:
-            fitting = self._read_number(_FITTING, (place, end, trim.max_bytes))
-            place = base + next_offset if fitting is None else fitting
+            exceeding = (place, furthest, kept - trim.max_bytes)
+            place = self._read_number(_EXCEEDING, exceeding) or furthest
             kept = size - (self._read_number(_SIZES, (start, place)) or 0)
         execute("DELETE FROM message WHERE place >= ? AND place < ?", (start, place))
         execute(
@@ -358,8 +359,8 @@ class HistoryFile:
         self._inode = 0 if self._path is None else self._path.stat().st_ino
         with _transaction(self._db):
             if is_empty:
-                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                execute(f"PRAGMA user_version = {_FORMAT}")
+                execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                execute(f"PRAGMA user_version = {FORMAT}")
                 for table in _TABLES:
                     execute(table)
                 execute("INSERT INTO server VALUES (?, ?, 0, '')", (token_hex(8), _boot_id()))
@@ -440,17 +441,3 @@ def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Curso
 def _span(stream: int) -> tuple[int, int]:
     """Return the first row id of a stream, and the first of the next stream."""
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
-
-
-def check_kind(db: sqlite3.Connection) -> None:
-    """Check that a database is a history of this format.
-
-    Raises:
-        StoreUnusable: It is not.
-    """
-    if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise StoreUnusable("it is the database of another program; name another file")
-    if db.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-        raise StoreUnusable(
-            "it was written by a newer rtchat; start that one, or name another file"
-        )

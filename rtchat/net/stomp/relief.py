@@ -97,7 +97,7 @@ class Relief:
         if worst is not None:
             budget = self._broker.budget
             problem = _too_much_added(worst[1], budget.used, budget.max_bytes)
-            with self._broker.turn:
+            with self._broker.turn.part:
                 worst[0].session.fail(problem)
 
     def forget(self, client: _Client) -> None:

@@ -98,9 +98,8 @@ class StompProtocol(ReadClient, Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        broker = self.factory.broker
-        budget = broker.budget
-        with broker.turn as turn:
+        with self._writer.cork as turn:
+            budget = turn.budget
             self.heard_s = turn.ticks
             used_before = budget.used - budget.held
             try:
@@ -128,7 +127,7 @@ class StompProtocol(ReadClient, Protocol):
         if self._framed is None:
             self.factory.liveness.windows.forget(self._stream)
             self.factory.liveness.pauses.lost(self._stream)
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             self.session.lost()
         if self._closed_as is None:
             self.factory.log.gone(self._peer, reason)
@@ -136,7 +135,7 @@ class StompProtocol(ReadClient, Protocol):
 
     def shut_down(self) -> None:
         """Send what waits, then close the connection."""
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             self.session.shut_down()
         if self in self.factory.protocols:
             # Also if it was closing already, and its client takes the last bytes slowly.
@@ -284,7 +283,7 @@ class StompProtocol(ReadClient, Protocol):
         has_more_to_lose = is_broken or session.held_deliveries()
         if not has_more_to_lose and has_said_goodbye(session.parser, self._stream):
             return  # it has left its frames to us, and keeps its place in the line
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             session.fail(gone_while_waiting(is_broken=is_broken))
 
     @property
@@ -353,7 +352,7 @@ class StompProtocol(ReadClient, Protocol):
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             self.session.fail(ProtocolError(message, detail), reason=reason)
 
 

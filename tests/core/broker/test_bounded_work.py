@@ -5,14 +5,17 @@ Calls are counted, and the work that a turn says it has done: both are the same 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
 from support.calls import calls
-from support.core import Client, Server, clean_server, each_turn, errors
+from support.core import Client, Server, clean_server, errors
 from support.stomp import frame_bytes
+from support.work import each_turn
 
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
@@ -502,3 +505,151 @@ def test_a_large_message_is_compressed_only_as_far_as_the_turn_has_time(
         assert sum(framing.compressed) >> 6 < TURN_WORK
         assert min(most, 8) <= len(framing.compressed) <= most
         assert all(len(client.messages()) == 1 for client in clients)
+
+
+# ---------------------------------------------------------------- the end of a session
+
+
+def end_in_turns(server: Server, client: Client) -> list[int]:
+    """Lose a client; return the work of each turn that this takes."""
+    cork = server.broker.cork
+    cork.work = 0
+    client.session.lost()
+    work = [cork.work]
+    cork.flush()
+    while cork.later:
+        cork.run_later()
+        work.append(cork.work)
+        cork.flush()
+    return work
+
+
+def holder_of(server: Server, count: int, *queues: str, **options: str) -> Client:
+    """Return a client that holds so many deliveries of each queue, all of them."""
+    client, publisher = server.client(), server.client()
+    for queue in queues:
+        client.subscribe(queue, queue, ack="client-individual", **options)
+        for start in range(0, count, 100):
+            sends = (("SEND", {"destination": queue, "n": str(start + n)}) for n in range(100))
+            publisher.send(frames(*sends))
+    assert len(client.messages()) == count * len(queues)
+    return client
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 5])
+def test_the_end_of_a_session_with_very_many_deliveries_takes_its_turns(
+    server: Server, waiting: int
+) -> None:
+    client = holder_of(server, 9900, Q)
+    others = [server.client() for _ in range(waiting)]
+    for other in others:
+        other.subscribe(Q, ack="client-individual")
+    work = end_in_turns(server, client)
+    assert len(work) > 5
+    assert max(work[1:]) <= MOST_WORK + 1000
+    assert work[0] <= MOST_WORK + 9900 // 2
+    last = others or [server.client()]
+    if not others:
+        last[0].subscribe(Q, ack="client-individual")
+    messages = [other.messages() for other in last]
+    numbers = [[int(one.headers["n"]) for one in some] for some in messages]
+    assert sum(map(len, numbers)) == 9900
+    assert all(some == sorted(some) for some in numbers)
+    assert all(one.headers["redelivered"] == "true" for some in messages for one in some)
+
+
+def test_what_comes_meanwhile_is_delivered_and_the_rest_keeps_its_order(server: Server) -> None:
+    client, other = holder_of(server, 5000, Q), server.client()
+    other.subscribe(Q)
+    client.session.lost()
+    server.broker.cork.flush()
+    assert server.broker.cork.later
+    assert other.messages() == []
+    publisher = server.client()  # its turn lets the others go on
+    publisher.publish(Q, "", n="5000")
+    numbers = [int(one.headers["n"]) for one in other.messages()]
+    assert sorted(numbers) == list(range(5001))
+    assert [n for n in numbers if n != 5000] == list(range(5000))
+
+
+def test_the_end_of_a_session_with_deliveries_of_many_queues_takes_its_turns(
+    server: Server,
+) -> None:
+    queues = [f"/queue/{n}" for n in range(20)]
+    client = holder_of(server, 500, *queues)
+    work = end_in_turns(server, client)
+    assert len(work) > 5
+    assert max(work) <= MOST_WORK + 1000
+    assert all(server.size_of(queue) == 500 for queue in queues)
+    numbers = [int(one.headers["n"]) for one in server.drain(queues[7])]
+    assert numbers == list(range(500))
+    for queue in queues:
+        server.drain(queue)
+
+
+def test_those_that_failed_too_often_are_rejected_in_turns_as_well(server: Server) -> None:
+    server.limit(max_deliveries=1)
+    queues = [f"/queue/{n}" for n in range(30)]
+    client = holder_of(server, 100, *queues)
+    assert max(end_in_turns(server, client)) <= MOST_WORK
+    for queue in queues:
+        assert [one.headers["n"] for one in server.drain(f"/queue/DLQ.{queue[7:]}")] == ["0"]
+        assert len(server.drain(queue)) == 99
+
+
+def test_a_session_may_end_while_what_another_held_comes_back(server: Server) -> None:
+    first, second = holder_of(server, 4000, Q), server.client()
+    second.subscribe(Q, ack="client")
+    first.session.lost()
+    server.broker.cork.flush()
+    assert server.broker.cork.later
+    second.session.lost()
+    server.end_turn()
+    numbers = [int(one.headers["n"]) for one in server.drain(Q)]
+    assert numbers == list(range(4000))
+
+
+def test_a_client_that_reads_fast_empties_a_queue_in_turns(server: Server) -> None:
+    client, publisher = server.client(), server.client()
+    for _ in range(50):
+        publisher.send(frames(*[("SEND", {"destination": Q})] * 100))
+    client.session.receive(frames(("SUBSCRIBE", {"id": "0", "destination": Q})))
+    cork = server.broker.cork
+    cork.flush()
+    assert cork.later
+    assert 0 < len(client.messages()) < 2500
+    server.end_turn()
+    assert server.size_of(Q) == 0
+
+
+@pytest.mark.parametrize("destination", ["/topic/a", "/topic/a.*", "/topic/%", Q, "/queue/%"])
+def test_the_end_of_a_subscription_costs_the_same_however_many_there_are(destination: str) -> None:
+    def measure(count: int) -> int:
+        with a_server() as server:
+            client = server.client(max_of_destination=count)
+            for number in range(count):
+                client.subscribe(destination.replace("%", str(number)), str(number))
+            total = 0
+            for number in range(count):
+                total += _steps(lambda n=number: client.unsubscribe(str(n)))  # type: ignore[misc]
+            return total
+
+    assert growth(measure, 30, 300) < 13
+
+
+def _steps(work: Callable[[], object]) -> int:
+    """Return how many lines of the broker's own code were executed."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event in ("line", "call")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count

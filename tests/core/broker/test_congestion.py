@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.calls import calls
-from support.core import Server, each_turn
+from support.core import Server
 from support.examples import examples
+from support.work import each_turn
 
 from rtchat.core.broker.broker import Broker as CoreBroker
 from rtchat.core.broker.limits import BrokerLimits

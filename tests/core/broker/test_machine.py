@@ -964,3 +964,27 @@ QueueMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestQueues = QueueMachine.TestCase
+
+
+def test_one_that_is_resumed_makes_another_wait_for_itself() -> None:
+    """What it had to wait with is delivered to one that waits as well."""
+    machine = QueueMachine()
+    machine.begin(versions=[Version.V10, Version.V10], acks=["client"], prefetch="0")
+    machine.subscribe(1, QUEUES[0], "client-individual", "0", "")
+    machine.stall_or_read_on(1)
+    machine.send_some(1, QUEUES[0], 7, [])
+    machine.stall_or_read_on(1)
+    machine.stall_or_read_on(0)
+    machine.stall_or_read_on(1)
+    machine.send_some(1, ",".join(QUEUES), 6, ["red", "red", "red"])
+    machine.stall_or_read_on(1)
+    machine.ack(1, 0, "u", again=False)
+    machine.ack(0, 6, "t", again=False)
+    machine.nack(0, 6, "u", "")
+    machine.send_some(0, QUEUES[0], 6, ["blue"])
+    machine.stall_or_read_on(0)
+    machine.wait(seconds=1, looks=True)
+    machine.everybody_has_what_there_is()
+    machine.counts_are_right()
+    machine.no_message_is_lost_or_doubled()
+    machine.teardown()

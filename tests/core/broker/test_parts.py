@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.core import Client, Server, clean_server, each_turn
+from support.core import Client, Server, clean_server
 from support.examples import examples
+from support.work import each_turn
 
 from rtchat.core.broker import topic as topic_module
 from rtchat.core.broker.parts import PART_WORK

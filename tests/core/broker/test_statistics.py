@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from support.calls import calls
-from support.core import Server, clean_server, each_turn
+from support.core import Server, clean_server
+from support.work import each_turn
 
 from rtchat.core.broker import statistics as statistics_module
 from rtchat.core.flow.turns import TURN_WORK

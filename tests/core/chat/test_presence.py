@@ -6,7 +6,8 @@ import sys
 
 import pytest
 from support.chat import ROOM, Party, Roll, Watcher, event
-from support.core import RecordingOutbound, each_turn
+from support.core import RecordingOutbound
+from support.work import each_turn
 
 from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason

@@ -1182,3 +1182,95 @@ def test_a_replay_keeps_no_message_that_waits_for_ack(server: Keeper) -> None:
     assert 30 * 64 < reader.session.holding.bytes < 30 * 512 + 4096
     reader.ack(messages[-1])
     assert reader.session.holding.bytes < 4096
+
+
+# ---------------------------------------------------------------- much at once
+
+
+def begin_to_deliver(server: Keeper) -> None:
+    """Let the file write one batch, of which one turn is delivered."""
+    server.store._end_turn = server.broker.cork.flush
+    assert server.store.step()
+    assert server.broker.cork.later
+
+
+def go_on(server: Keeper) -> list[int]:
+    """Let the turns go on; return the work of each of them."""
+    cork = server.broker.cork
+    work = []
+    while cork.later:
+        cork.run_later()
+        work.append(cork.work)
+        cork.flush()
+    server.store._end_turn = server.end_turn
+    return work
+
+
+def test_a_stored_commit_takes_its_turns_and_nothing_passes_it(server: Keeper) -> None:
+    listener, client = server.client(max_of_destination=50), server.client()
+    other = server.client()
+    for number in range(50):
+        listener.subscribe(CHAT, str(number))
+    numbers = list(map(str, range(300)))
+    client.send(
+        frame_bytes("BEGIN", transaction="t")
+        + b"".join(
+            frame_bytes("SEND", number.encode(), destination=CHAT, transaction="t")
+            for number in numbers
+        )
+        + frame_bytes("SEND", b"job", destination="/queue/jobs", transaction="t")
+        + frame_bytes("COMMIT", transaction="t", receipt="c")
+    )
+    other.publish(CHAT, "after", receipt="o")
+    late = server.client()
+    begin_to_deliver(server)
+    first = {"id": "0", "destination": CHAT, "x_stream_offset": "first"}
+    late.session.receive(frame_bytes("SUBSCRIBE", **first))
+    other.session.receive(frame_bytes("SEND", b"next batch", destination=CHAT))
+    server.broker.cork.flush()
+    assert server.store.writes == [300]
+    assert client.received() == other.received() == []
+    assert server.size_of("/queue/jobs") == 0
+    work = go_on(server)
+    assert len(work) > 5
+    assert max(work) <= TURN_WORK + 1000 + 1024, "or a MiB more, which is sent"
+    assert client.receipts() == ["c"]
+    server.settle()
+    assert other.receipts() == ["o"]
+    assert listener.bodies()[::50] == late.bodies() == [*numbers, "after", "next batch"]
+    assert server.size_of("/queue/jobs") == 1
+
+
+def test_a_batch_of_many_clients_takes_its_turns(server: Keeper) -> None:
+    reader, clients = server.client(), [server.client() for _ in range(3)]
+    for number in range(3):
+        reader.subscribe(CHAT, str(number))
+    for number in range(400):
+        for client in clients:
+            client.say("SEND", str(number), destination=CHAT)
+    server.store.step()
+    assert server.store.writes == [1]
+    begin_to_deliver(server)
+    assert server.store.writes == [1, 500], "so many are prepared in one turn"
+    assert server.broker.budget.used > 699 * 640
+    assert max(go_on(server)) <= TURN_WORK + 100
+    server.settle()
+    assert reader.bodies()[::3] == [str(number) for number in range(400) for _ in clients]
+
+
+def test_the_end_of_the_server_waits_for_what_is_delivered_in_turns(server: Keeper) -> None:
+    reader, client = server.client(), server.client()
+    for number in range(3):
+        reader.subscribe(CHAT, str(number))
+    client.send(b"".join(frame_bytes("SEND", b"x", destination=CHAT, n=str(n)) for n in range(900)))
+    for _ in range(5):
+        client.say("SEND", "x", destination=CHAT)
+    server.store.step()
+    begin_to_deliver(server)
+    ended: list[bool] = []
+    server.history.group_commit.when_idle(lambda: ended.append(True))
+    assert not ended
+    go_on(server)
+    server.settle()
+    assert ended
+    assert len(reader.messages()) == 3 * 905

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from support.core import errors
 from support.history import Keeper
+from support.stomp import frame_bytes
 
+from rtchat.core.history.retention import Retention
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
+from rtchat.core.history.store import Trim, Trimmed
+from rtchat.core.history.stream import Stream
 
 RULES = [HistoryRule("/topic/chat*", 1000, 7 * 86400.0)]
 MIB = 1 << 20
@@ -157,3 +162,114 @@ def test_a_batch_is_small_enough_for_what_is_left(server: Keeper) -> None:
     assert [client.receipts() for client in clients] == [["r"]] * 40
     assert max(server.store.writes) <= 4
     assert server.store.used_bytes < server.max_file_bytes
+
+
+# ---------------------------------------------------------------- in parts
+
+
+def many_rooms(tmp_path: Path, count: int) -> Keeper:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 5, 60.0)])
+    sends = [frame_bytes("SEND", b"x", destination=f"/topic/chat.{n}") for n in range(count)]
+    server.client().send(b"".join(sends))
+    server.settle()
+    assert len(server.history.names()) == count
+    return server
+
+
+class Looks:
+    """Counts the streams that retention looks at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        is_due = Retention._is_due
+
+        def counted(retention: Retention, stream: Stream, trim: Trim) -> bool:
+            self.count += 1
+            return is_due(retention, stream, trim)
+
+        monkeypatch.setattr(Retention, "_is_due", counted)
+
+    def take(self) -> int:
+        count, self.count = self.count, 0
+        return count
+
+
+def test_a_turn_looks_at_a_part_of_all_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = many_rooms(tmp_path, 2500)
+    server.advance(30)
+    looks, cork = Looks(monkeypatch), server.broker.cork
+    seen = []
+    with cork:
+        server.history.expire()
+    seen.append(looks.take())
+    while cork.later:
+        with cork:
+            cork.run_later()
+        seen.append(looks.take())
+    assert seen == [1000, 1000, 500]
+    with cork:
+        server.history.expire()
+    assert looks.take() == 0, "they are looked at every ten seconds"
+
+
+def test_the_store_trims_a_few_streams_at_once(tmp_path: Path) -> None:
+    server = many_rooms(tmp_path, 100)
+    trimmed: list[int] = []
+    trim = server.store.trim
+
+    def noted(trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
+        trimmed.append(len(trims))
+        assert server.store.waiting == 0
+        trim(trims, done)
+
+    server.store.trim = noted  # type: ignore[method-assign]
+    server.advance(100)
+    server.expire()
+    server.settle()
+    assert trimmed == [16] * 6 + [4]
+    assert server.history.names() == []
+
+
+def test_only_the_stream_that_is_too_long_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = many_rooms(tmp_path, 500)
+    server.advance(30)
+    server.expire()
+    looks = Looks(monkeypatch)
+    server.fill("/topic/chat.7", 50)
+    assert looks.take() < 30
+    assert server.listen("/topic/chat.7").bodies() == ["45", "46", "47", "48", "49"]
+    assert len(server.store.file.read(8, 0, 99)) < 20
+
+
+def test_a_very_long_stream_is_trimmed_in_parts_until_nothing_is_left(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 100_000, 60.0)])
+    server.client().send(frame_bytes("SEND", b"x", destination="/topic/chat.a") * 3500)
+    server.settle()
+    server.advance(100)
+    server.expire()
+    left = [3500]
+    while server.store.step():
+        [stream] = server.history._streams.values()
+        left.append(stream.next - stream.stored_first)
+    assert left == [3500, 2500, 1500, 500, 0]
+    assert server.history.names() == []
+
+
+def test_a_sweep_that_fails_goes_on_later(tmp_path: Path) -> None:
+    server = many_rooms(tmp_path, 40)
+    server.advance(100)
+    server.store.broken = "disk I/O error"
+    for _ in range(5):
+        server.expire()
+        server.settle()
+        server.advance(1)
+    server.store.broken = ""
+    for _ in range(3):
+        server.advance(10)
+        server.expire()
+        server.settle()
+    assert server.history.names() == []

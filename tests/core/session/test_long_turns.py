@@ -10,15 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.core import Client, Server, clean_server, errors
+from support.core import Client, Listener, Server, clean_server, errors
 from support.examples import examples
 from support.stomp import frame_bytes
 
-from rtchat.core.flow.turns import TURN_WORK
+from rtchat.core.flow.turns import TURN_WORK, Turns
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 
@@ -30,6 +31,9 @@ MOST_CALLS = 8 * TURN_WORK
 
 MOST_OVER = 1100 + 1024
 """The work of the frame that ends a turn, and of sending a MiB of output in the middle of it."""
+
+SENT_WORK = 1024
+"""The work of sending a MiB in the middle of a turn, if a frame has caused that much."""
 
 
 @pytest.fixture
@@ -54,6 +58,15 @@ def calls_of(work: Callable[[], object]) -> int:
     return count
 
 
+class Alone(Turns):
+    """Turns of which each is in a round of its own, so that none is short."""
+
+    __slots__ = ()
+
+    def note(self, work: int) -> None:
+        """Leave the length of turns as it is."""
+
+
 class Turned(Client):
     """A client whose reads are cut into turns by hand.
 
@@ -66,6 +79,10 @@ class Turned(Client):
 
     most_calls = most_work = reads = 0
     max_work = TURN_WORK
+
+    def __init__(self, server: Server, limits: Limits | None = None) -> None:
+        server.broker.cork.turns = Alone()
+        super().__init__(server, limits=limits)
 
     def read(self, data: bytes) -> None:
         """Let the server read these bytes, and go on until all is done."""
@@ -84,7 +101,7 @@ class Turned(Client):
 
     def _take_turn(self, work: Callable[[], object]) -> None:
         cork = self.broker.cork
-        cork.turns.max_work = self.max_work  # each turn is in a round of its own
+        cork.turns.max_work = self.max_work
 
         def turn() -> None:
             work()
@@ -93,9 +110,9 @@ class Turned(Client):
 
         self.most_calls = max(self.most_calls, calls_of(turn))
 
-    def assert_short(self) -> None:
+    def assert_short(self, more: int = 0) -> None:
         """Make sure that no turn was long."""
-        assert self.most_work <= TURN_WORK + MOST_OVER
+        assert self.most_work <= TURN_WORK + MOST_OVER + more
         assert self.most_calls <= MOST_CALLS
 
 
@@ -177,6 +194,184 @@ def test_a_run_of_sends_with_the_same_head_is_one_turn(server: Server) -> None:
     client.read(many(500, "SEND", "x", destination="/topic/a", content_length="1"))
     assert client.line.turns == 0
     assert len(listener.messages()) == 500
+
+
+# ---------------------------------------------------------------- a COMMIT
+
+
+GROUPS = 100
+SENDS = 300
+
+
+def reader_of(server: Server, destination: str, count: int = GROUPS) -> Client:
+    """Return a client with many subscriptions of one topic, each of which costs work."""
+    client = server.client(max_of_destination=count)
+    for number in range(count):
+        client.subscribe(destination, str(number))
+    return client
+
+
+def transaction(count: int, destination: str = "/topic/a", receipt: str = "done") -> bytes:
+    """Return a transaction of so many SENDs."""
+    head = {"destination": destination, "transaction": "t"}
+    sends = b"".join(frame_bytes("SEND", str(n).encode(), **head) for n in range(count))
+    begin = frame_bytes("BEGIN", transaction="t")
+    end = {"receipt": receipt} if receipt else {}
+    return begin + sends + frame_bytes("COMMIT", transaction="t", **end)
+
+
+def begin_commit(server: Server, count: int = SENDS, after: bytes = b"") -> Client:
+    """Return a client whose COMMIT has begun: the rest is for its next turns."""
+    client = Turned(server)
+    client.line.session = None
+    data = transaction(count) + after
+    commit = data.index(b"COMMIT")
+    client.read(data[:commit])
+    assert not client.line.has_more
+    client.session.receive(data[commit:])
+    server.broker.cork.flush()
+    assert client.line.has_more
+    return client
+
+
+def test_a_commit_takes_its_turns(server: Server) -> None:
+    reader, client = reader_of(server, "/topic/a"), Turned(server)
+    client.read(transaction(SENDS))
+    assert client.receipts() == ["done"]
+    texts = [body for n in range(SENDS) for body in [str(n)] * GROUPS]
+    assert reader.bodies() == texts
+    assert client.line.turns > 20
+    client.assert_short(SENT_WORK)
+
+
+def test_a_commit_for_queues_takes_its_turns(server: Server) -> None:
+    client = Turned(server)
+    names = ",".join(f"/queue/{n}" for n in range(16))
+    client.read(transaction(64, names))
+    assert client.receipts() == ["done"]
+    assert all(server.size_of(name) == 64 for name in names.split(","))
+    assert client.line.turns > 1
+    client.assert_short()
+
+
+def test_a_commit_of_acknowledgements_takes_its_turns(server: Server) -> None:
+    client = Turned(server)
+    client.subscribe("/queue/a", ack="client-individual")
+    client.read(many(1000, "SEND", "x", destination="/queue/a"))
+    ids = [one.headers["ack"] for one in client.messages()]
+    acks = [frame_bytes("NACK", id=each, transaction="t") for each in ids]
+    client.read(frame_bytes("BEGIN", transaction="t") + b"".join(acks))
+    client.read(frame_bytes("COMMIT", transaction="t", receipt="done"))
+    frames = client.received()
+    assert frames[-1].command == "RECEIPT"
+    assert len(frames) == 1 + 1000
+    client.assert_short()
+
+
+def test_others_are_served_in_the_middle_of_a_commit(server: Server) -> None:
+    reader = reader_of(server, "/topic/a")
+    client = begin_commit(server)
+    client.line.has_more = False  # the harness would go on at once
+    server.client().publish("/topic/a", "between")
+    texts = reader.bodies()
+    assert texts[-GROUPS:] == ["between"] * GROUPS
+    assert 0 < len(texts) < 30 * GROUPS
+    client.line.has_more = True
+    server.end_turn()
+    rest = [str(n) for n in range(len(texts) // GROUPS - 1, SENDS) for _ in range(GROUPS)]
+    assert reader.bodies() == rest
+    assert client.receipts() == ["done"]
+
+
+def test_what_comes_after_a_commit_waits_for_its_end(server: Server) -> None:
+    reader = reader_of(server, "/topic/a")
+    client = begin_commit(server, after=many(1, "SEND", "after", destination="/topic/a"))
+    client.session.receive(many(1, "SEND", "last", destination="/topic/a"))
+    server.end_turn()
+    texts = reader.bodies()
+    assert texts[::GROUPS] == [*map(str, range(SENDS)), "after", "last"]
+    assert not client.is_waiting
+
+
+@pytest.mark.parametrize("how", ["drop", "shut_down", "error"])
+def test_a_client_that_ends_in_the_middle_of_a_commit_loses_nothing(
+    server: Server, how: str
+) -> None:
+    reader = reader_of(server, "/topic/a")
+    client = begin_commit(server)
+    server.broker.cork.later.clear()
+    used = server.broker.budget.used
+    if how == "drop":
+        client.session.lost()
+    elif how == "shut_down":
+        client.session.shut_down()
+    else:
+        client.session.replace()
+    assert server.broker.budget.used > used - 100_000, "what waits is counted"
+    work = []
+    cork = server.broker.cork
+    while cork.later:
+        cork.work = 0
+        cork.run_later()
+        work.append(cork.work)
+        cork.flush()
+    assert max(work) <= TURN_WORK + MOST_OVER + SENT_WORK
+    assert len(work) > 20
+    assert reader.bodies()[::GROUPS] == [str(n) for n in range(SENDS)]
+    assert "done" not in client.receipts()
+
+
+def test_what_a_commit_has_yet_to_do_counts_towards_the_memory(server: Server) -> None:
+    reader_of(server, "/topic/a")
+    client = begin_commit(server)
+    held = [client.session.holding.bytes]
+    while client.line.has_more:
+        client.line.has_more = False
+        client.session.resume()
+        server.broker.cork.flush()
+        held.append(client.session.holding.bytes)
+    assert held[0] > 0.9 * SENDS * 640
+    assert held == sorted(held, reverse=True)
+    assert held[-1] == 0
+
+
+def test_a_bug_in_the_middle_of_a_commit_stops_nothing_else(
+    server: Server,
+) -> None:
+    server.broker.events.add(Listener(lambda message: 1 / (message.frame.body != b"200")))
+    reader = reader_of(server, "/topic/a")
+    client = begin_commit(server)
+    client.session.lost()
+    cork, bugs = server.broker.cork, 0
+    while cork.later:
+        try:
+            cork.run_later()
+        except ZeroDivisionError:
+            bugs += 1
+        cork.flush()
+    assert bugs == 1
+    assert reader.bodies()[-1] == str(SENDS - 1)
+
+
+def test_a_full_queue_is_looked_at_once_for_all_of_a_transaction(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.limit(max_queue_messages=5)
+    client = server.client()
+    client.subscribe("/queue/a", ack="client-individual")
+    client.send(many(5, "SEND", "x", destination="/queue/a"))
+    looks = []
+    full_queues = server.broker.full_queues
+    must_wait = type(full_queues).must_wait
+
+    def counted(*arguments: Any) -> bool:
+        looks.append(arguments)
+        return must_wait(*arguments)
+
+    monkeypatch.setattr(type(full_queues), "must_wait", counted)
+    client.send(transaction(500, "/queue/a,/queue/b"))
+    assert server.size_of("/queue/a") == 505
+    assert len(looks) == 1
 
 
 # ---------------------------------------------------------------- what happens meanwhile
@@ -268,6 +463,7 @@ KINDS = st.one_of(
     st.tuples(st.just("SUBSCRIBE"), st.sampled_from(PATTERNS), st.sampled_from(["", "a > 1", "r"])),
     st.tuples(st.just("UNSUBSCRIBE"), st.just(""), st.just("")),
     st.tuples(st.just("BEGIN"), st.sampled_from(["ABORT", "COMMIT"]), st.sampled_from(["", "r"])),
+    st.tuples(st.just("COMMIT"), st.sampled_from(DESTINATIONS), st.sampled_from(["", "r"])),
     st.tuples(st.just("ACK"), st.sampled_from(["", "t"]), st.just("")),
     st.tuples(st.just("LF"), st.just(""), st.just("")),
 )
@@ -284,6 +480,11 @@ class Script:
         self.sent = 0
 
     def step(self, kind: str, where: str, how: str, count: int) -> bytes:
+        if kind == "COMMIT":
+            self.sent += 1
+            where = where.replace("%", str(self.sent))
+            count = min(count, 1024 // len(where.split(",")))
+            return transaction(count, where, how and str(self.sent))
         return b"".join(self._frame(kind, where, how) for _ in range(count))
 
     def _frame(self, kind: str, where: str, how: str) -> bytes:

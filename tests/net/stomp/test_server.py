@@ -640,6 +640,16 @@ def test_of_a_bug_the_client_learns_only_that_there_is_one(server: Broke) -> Non
     assert b"Traceback" not in error.body
 
 
+def test_the_end_of_a_session_within_a_turn_counts_as_work_of_that_turn(server: Broke) -> None:
+    other = server.client().log_in()
+    with server.broker.turn as turn:
+        turn.work += 4000
+        other.protocol.connectionLost()
+        assert turn.work >= 4000
+    with server.broker.turn as turn:
+        assert turn.work == 0
+
+
 def test_after_a_bug_the_client_is_closed_and_the_others_are_served(server: Broke) -> None:
     client = with_a_bug(server)
     assert client.socket.is_half_closed
