@@ -72,7 +72,7 @@ def test_a_thousand_selectors_on_what_others_send(server: GuardedServer) -> None
 
 
 def test_selectors_of_many_sessions_on_what_others_send(server: GuardedServer) -> None:
-    with attack(server, SHARED) as scene:
+    with attack(server, (SHARED, SELECTORS)) as scene:
         refused = 0
         for number in range(times(30, 200)):
             eve = scene.stranger()
