@@ -34,7 +34,7 @@ def charge(
     """
     # There are copies of both names.
     size = _SUBSCRIPTION_BYTES + 3 * subscription_id.__sizeof__() + 2 * destination.__sizeof__()
-    if "*" in destination or "#" in destination:
+    if "*" in destination or "#" in destination or ">" in destination:
         size += _WORD_BYTES * (1 + destination.count(".") + destination.count("/"))
     if options.selector is not None:
         size += options.selector.size

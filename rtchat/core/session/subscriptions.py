@@ -31,8 +31,6 @@ from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
 
-_WILD = frozenset("*#>")
-
 
 class Subscriptions:
     """The subscriptions of one session: open ones by id, and by number all that hold deliveries.
@@ -344,7 +342,12 @@ class Subscriptions:
         count = self._counts.get(destination, 0)
         if count >= limits.max_of_destination:
             raise too_many_of_destination(limits)
-        if options.selector is not None or not _WILD.isdisjoint(destination):
+        if (
+            options.selector is not None
+            or "*" in destination
+            or "#" in destination
+            or ">" in destination
+        ):
             self._quota = self._quota or Quota(limits, self._broker.shares, self._principal)
             self._quota.take(destination, options)
         self._counts[destination] = count + 1
