@@ -14,6 +14,7 @@ from collections.abc import Callable
 from socket import socket
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
@@ -165,10 +166,16 @@ def read_once(transport: Any) -> object:
 # ---------------------------------------------------------------- reactors
 
 
+_STEADY: WeakSet[ReactorBase] = WeakSet()
+"""The reactors whose clock is never set."""
+
+
 def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
     """Let a reactor's timers run by a clock that is never set, also those that run already.
 
-    Twisted's reactors take the time of day: set back by an hour, no timer ends for an hour.
+    Twisted's reactors take the time of day: set back by an hour, no timer ends for an hour. Now the
+    reactor begins with the time of day and then counts on by itself, so what others show of
+    ``reactor.seconds()`` is right until the time of day is set.
 
     Returns:
         A function that returns the time in seconds since 1970. For a simulated clock, which is left
@@ -177,12 +184,16 @@ def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
     if not isinstance(reactor, ReactorBase):
         simulated: Callable[[], float] = reactor.seconds
         return simulated
-    if reactor.seconds is not time.monotonic:
-        offset_s = time.monotonic() - reactor.seconds()
+    if reactor not in _STEADY:
+        _STEADY.add(reactor)
+        offset_s = reactor.seconds() - time.monotonic()
+
+        def seconds() -> float:
+            return time.monotonic() + offset_s
+
         for call in (*reactor._pendingTimedCalls, *reactor._newTimedCalls):
-            call.time += offset_s  # their order stays
-            call.seconds = time.monotonic
-        reactor.seconds = time.monotonic
+            call.seconds = seconds
+        reactor.seconds = seconds
     return time.time
 
 
