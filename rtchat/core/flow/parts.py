@@ -63,6 +63,16 @@ class PutOff(ABC):
             if self.later:
                 self.turns.join(self._begin_later)
 
+    def run_all(self, most_work: int) -> None:
+        """Do all that was put off, in one turn after the other: the server stops.
+
+        Args:
+            most_work: How much work is done at most, in units; see :attr:`work`.
+        """
+        spent = 0
+        while self.later and spent < most_work:
+            spent += 1 + self._begin_later()
+
     def _begin_later(self) -> int:
         """Run a turn with what was put off; return its work."""
         with self:

@@ -48,6 +48,9 @@ SLOW_PUBLISHER_S = 0.1
 nearly used up."""
 
 
+_MOST_WORK_AT_END = 1_000_000
+"""How much of what was put off is done before sessions end, in units of about a microsecond."""
+
 _NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
 
@@ -415,4 +418,6 @@ class StompFactory(Drain[StompProtocol], Factory):
             Fires when all are gone: at the latest after the grace period, when those that do not
             read are aborted.
         """
+        # A message that is being delivered in parts reaches all of its subscribers.
+        self.broker.cork.run_all(_MOST_WORK_AT_END)
         return self.drain(StompProtocol.shut_down)

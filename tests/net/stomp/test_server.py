@@ -551,6 +551,22 @@ def test_a_shutdown_lets_queued_bytes_out(server: Broke) -> None:
     assert client.socket.is_half_closed
 
 
+def test_a_shutdown_lets_a_message_reach_all_subscribers(server: Broke) -> None:
+    clients = [server.client().log_in() for _ in range(200)]
+    for number, client in enumerate(clients):
+        for place in range(16):
+            id_ = f"{number}-{place}"
+            client.send(frame_bytes("SUBSCRIBE", destination="/topic/all", id=id_))
+    server.advance(0)
+    server.broker.turn.turns.call_soon = lambda call: None  # the server stops meanwhile
+    server.client().log_in().send(message_bytes("/topic/all", b"x"))
+    assert server.broker.parts.topics
+    server.factory.shut_down()
+    for client in clients:
+        assert [frame.body for frame in client.frames()] == [b"x"] * 16
+        assert client.socket.is_half_closed
+
+
 def test_a_shutdown_waits_no_longer_than_the_grace_time(server: Broke) -> None:
     client = slow_reader(server, room=0)
     done: list[None] = []
