@@ -14,7 +14,6 @@ from collections.abc import Callable
 from socket import socket
 from types import FrameType
 from typing import Any
-from weakref import WeakSet
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import ReactorBase
@@ -166,8 +165,16 @@ def read_once(transport: Any) -> object:
 # ---------------------------------------------------------------- reactors
 
 
-_STEADY: WeakSet[ReactorBase] = WeakSet()
-"""The reactors whose clock is never set."""
+class _SteadyClock:
+    """Counts on by itself from a time in seconds."""
+
+    __slots__ = ("_offset_s",)
+
+    def __init__(self, now_s: float) -> None:
+        self._offset_s = now_s - time.monotonic()
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._offset_s
 
 
 def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
@@ -184,13 +191,8 @@ def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
     if not isinstance(reactor, ReactorBase):
         simulated: Callable[[], float] = reactor.seconds
         return simulated
-    if reactor not in _STEADY:
-        _STEADY.add(reactor)
-        offset_s = reactor.seconds() - time.monotonic()
-
-        def seconds() -> float:
-            return time.monotonic() + offset_s
-
+    if not isinstance(reactor.seconds, _SteadyClock):
+        seconds = _SteadyClock(reactor.seconds())
         for call in (*reactor._pendingTimedCalls, *reactor._newTimedCalls):
             call.seconds = seconds
         reactor.seconds = seconds

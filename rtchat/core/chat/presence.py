@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.subscription import Subscription
@@ -24,7 +25,15 @@ __all__ = ["PRESENCE", "Presence"]
 _MAX_EMPTY_ROOMS = 50
 """One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
 
+_MAX_ROOMS = 1000
+"""One list, or one report of changes, has at most this many rooms with people: in a list, those
+that have had people for the longest time."""
+
+_MAX_LIST_BYTES = 256 * 1024
+"""The same in bytes of JSON."""
+
 _REMOVAL_WORK = 10
+_RENAME_WORK = 3
 
 _PLACE_BYTES = 1024
 """What the presence of a person at a place takes, without the name of the place, of which there
@@ -184,6 +193,7 @@ class Presence:
     def rename(self, person: Person, before: str) -> None:
         """Publish the new nick of a person wherever the person is."""
         known = Known(self._write_json({"id": person.id, "nick": before}), before)
+        self._cork.work += _RENAME_WORK * len(person.places)
         for destination in list(person.places):
             if destination in person.places and destination != _SERVER:
                 self._changes.note(self._occupancies[destination], person.id, known)
@@ -355,8 +365,8 @@ class Presence:
             empty = (
                 name for name in retained if name in self._room_names and name not in self._occupied
             )
-            names = [*self._occupied, *deque(empty, _MAX_EMPTY_ROOMS)]
-            body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room_json, names))
+            names = [*islice(self._occupied, _MAX_ROOMS), *deque(empty, _MAX_EMPTY_ROOMS)]
+            body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(names))
             self._room_list = self._message(ROOMS, "here", body)
         return self._room_list
 
@@ -367,9 +377,24 @@ class Presence:
         self._cork.work += len(changed)
         # Whether people have come or gone is told of every room, whether something is kept is not.
         kept = deque((name for name, moved in changed.items() if not moved), _MAX_EMPTY_ROOMS)
-        names = [*(name for name, moved in changed.items() if moved), *kept]
-        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(map(self._room_json, names))
+        moved = [name for name, has_moved in changed.items() if has_moved]
+        told = self._json_of(moved[:_MAX_ROOMS])
+        for name in moved[len(told) :]:  # in a later second
+            self._changed[name] = True
+        body = b'{"event":"rooms","rooms":[%b]}' % b",".join([*told, *self._json_of(kept)])
         self._publish_in_order(self._rooms, self._message(ROOMS, "rooms", body))
+
+    def _json_of(self, names: Iterable[str]) -> list[bytes]:
+        """Return rooms as JSON objects: the first ones, as many as a list may be long."""
+        rooms: list[bytes] = []
+        left = _MAX_LIST_BYTES
+        for name in names:
+            json = self._room_json(name)
+            left -= len(json)
+            if left < 0:
+                break
+            rooms.append(json)
+        return rooms
 
     def _room_json(self, name: str) -> bytes:
         occupancy = self._occupied.get(name)
