@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import unified_diff
 from random import Random
 
 from support.fuzz.script import Script, random_script
@@ -71,7 +72,6 @@ def reports(count: int, scripts: int, first: int) -> list[str]:
 def _first_difference(script: Script, usual: Transcript, other: Transcript) -> str:
     for number, (one, two) in enumerate(zip(usual, other, strict=True)):
         if one != two:
-            mine = "\n".join(f"    {line}" for line in one if line not in two)
-            theirs = "\n".join(f"    {line}" for line in two if line not in one)
-            return f"  step {number}: in the usual way\n{mine}\n  and in this way\n{theirs}"
+            lines = unified_diff(one, two, "in the usual way", "in this way", lineterm="")
+            return "\n".join([f"  step {number}:", *(f"    {line}" for line in lines)])
     return ""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
+from collections.abc import Sequence
+from itertools import groupby
 from random import Random
 
 from support.fuzz.script import Drop, Say, Script, Settle, Wait
@@ -117,7 +119,7 @@ class _Guest:
             data = b"".join(payloads)
         elif self.socket.is_half_closed or self.socket.is_closed:
             self.has_ended = True
-        frames = self._stomp.read(data)
+        frames = _in_one_order(self._stomp.read(data))
         self.held += [frame for frame in frames if frame.command == "MESSAGE"]
         return frames
 
@@ -278,6 +280,21 @@ class Stage:
         if epoch is not None:  # no two servers have the same
             pairs["x-stream-epoch"] = self._epochs.setdefault(epoch, f"epoch {len(self._epochs)}")
         return f"{frame.command} {pairs} {frame.body!r}"
+
+
+def _in_one_order(frames: Sequence[Frame]) -> list[Frame]:
+    """Return frames with the deliveries of one message in the order of their subscriptions.
+
+    Which of a client's own subscriptions gets a message first is not promised: subscriptions are
+    served in groups with those of others, and groups differ by wire.
+    """
+    ordered: list[Frame] = []
+    for message_id, some in groupby(frames, lambda frame: frame.headers.get("message-id", "")):
+        if message_id:
+            ordered += sorted(some, key=lambda frame: frame.headers.get("subscription", ""))
+        else:
+            ordered += some
+    return ordered
 
 
 def _is_text(data: bytes) -> bool:
