@@ -83,6 +83,9 @@ class SessionTransport:
         """End the measurement: no step closes a session."""
         raise RuntimeError(f"{reason.value}: {text}")
 
+    def frame_incomplete(self) -> None:
+        """No step sends a large frame."""
+
     def pause_reading(self) -> None:
         """No step fills a queue."""
 

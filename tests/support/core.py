@@ -126,6 +126,7 @@ class RecordingTransport:
         self.closed: list[tuple[CloseReason, str]] = []
         self.is_paused = False
         self.pauses = 0
+        self.begun_frames = 0
         self.delays_s: list[float] = []
         self.has_more = False
         self.on_more: Callable[[], None] = _nothing
@@ -139,6 +140,10 @@ class RecordingTransport:
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Record the reason."""
         self.closed.append((reason, text))
+
+    def frame_incomplete(self) -> None:
+        """Count it."""
+        self.begun_frames += 1
 
     def pause_reading(self) -> None:
         """Read no more."""

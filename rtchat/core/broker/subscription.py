@@ -183,7 +183,8 @@ class Subscription:
             message's id, ``@``, the session's id, ``@``, the subscription's number, ``.`` and the
             delivery's number in the subscription.
         given_back: With ``ack:client`` and after a transaction was aborted: deliveries that are
-            pending again, and older than those in ``unacked``; by ack id, the oldest last.
+            pending again, and older than those in ``unacked``; by ack id, the oldest last. None
+            before the first.
         message_ids: The index of the session's deliveries by the ids of their messages; None
             before its first use.
         is_consuming: Whether it is among the consumers of a queue.
@@ -247,7 +248,7 @@ class Subscription:
         self.cost_bytes = 0
         self.source: Source | None = None
         self.unacked: dict[str, Entry] = {}
-        self.given_back: dict[str, Entry] = {}
+        self.given_back: dict[str, Entry] | None = None
         self.message_ids: MessageIndex | None = None
         self.is_consuming = False
         self.reserved = 0
@@ -334,12 +335,12 @@ class Subscription:
 
     def has(self, ack_id: str) -> bool:
         """Return whether a delivery is pending: neither acknowledged nor in a transaction."""
-        return ack_id in self.unacked or ack_id in self.given_back
+        return ack_id in self.unacked or ack_id in (self.given_back or ())
 
     @property
     def pending(self) -> int:
         """The number of deliveries that are pending."""
-        return len(self.unacked) + len(self.given_back)
+        return len(self.unacked) + len(self.given_back or ())
 
     def take(self, ack_ids: Sequence[str]) -> tuple[list[tuple[str, Entry]], int]:
         """Remove acknowledged or rejected deliveries, up to the first ack id that is unknown.
@@ -364,7 +365,7 @@ class Subscription:
         for ack_id in ack_ids:
             # "the ACK operates on the message specified in the ACK frame and all messages sent
             # to the subscription before the ACK'ed message"
-            if ack_id not in self.unacked and ack_id not in self.given_back:
+            if ack_id not in self.unacked and ack_id not in (self.given_back or ()):
                 break
             if self.given_back:
                 self._take_given_back(ack_id, deliveries)
@@ -392,15 +393,15 @@ class Subscription:
 
     def take_all(self) -> list[Entry]:
         """Remove all pending deliveries; return their messages, the oldest first."""
-        deliveries = [*reversed(self.given_back.items()), *self.unacked.items()]
+        deliveries = [*reversed((self.given_back or {}).items()), *self.unacked.items()]
         if self._is_mixed:
             deliveries.sort(key=_number)
-        self.unacked, self.given_back, self._is_mixed = {}, {}, False
+        self.unacked, self.given_back, self._is_mixed = {}, None, False
         return [entry for _, entry in deliveries]
 
     def _give_back(self, deliveries: Sequence[tuple[str, Entry]]) -> None:
         newest = max(map(_number, deliveries))
-        given_back = self.given_back
+        given_back = self.given_back = self.given_back or {}
         together = list(deliveries)
         while given_back:
             oldest = given_back.popitem()

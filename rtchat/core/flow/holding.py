@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from rtchat.core.flow.memory import Budget
 from rtchat.core.flow.outbound import Cork
 
-__all__ = ["Holding"]
+__all__ = ["Holder", "Holding"]
+
+
+class Holder(Protocol):
+    """The session of a client for which bytes are held."""
+
+    def too_much_held(self) -> None:
+        """They are over the limit. Called at the end of a turn in which the limit was exceeded."""
+
+    def frame_incomplete(self) -> None:
+        """The bytes of an incomplete frame begin to be many."""
 
 
 class Holding:
@@ -19,21 +29,21 @@ class Holding:
     Args:
         cork: The cork of the server.
         max_bytes: The limit in bytes.
-        on_over: Called at the end of a turn in which it was exceeded.
+        holder: The session of the client.
 
     Attributes:
         bytes: How many bytes are held now.
         max_bytes: As above.
     """
 
-    __slots__ = ("_budget", "_cork", "_on_over", "bytes", "max_bytes")
+    __slots__ = ("_budget", "_cork", "_holder", "bytes", "max_bytes")
 
-    def __init__(self, cork: Cork, max_bytes: int, on_over: Callable[[], None]) -> None:
+    def __init__(self, cork: Cork, max_bytes: int, holder: Holder) -> None:
         self.bytes = 0
         self.max_bytes = max_bytes
         self._cork = cork
         self._budget = cork.budget
-        self._on_over = on_over
+        self._holder: Holder | None = holder
 
     def add(self, size: int) -> None:
         """Count so many bytes more; a negative number takes them away.
@@ -45,21 +55,27 @@ class Holding:
         self._budget.used += size
         self._budget.held += size
         if size > 0:
-            if self.bytes > self.max_bytes:
-                self._cork.woken[self._on_over] = None
+            if self.bytes > self.max_bytes and self._holder is not None:
+                self._cork.woken[self._holder.too_much_held] = None
             elif self._budget.used > self._budget.over_bytes:
                 self._cork.woken[_nothing] = None  # so a turn without output comes to its end, too
+
+    def frame_begun(self) -> None:
+        """Report that the bytes of an incomplete frame begin to be many."""
+        if self._holder is not None:
+            self._holder.frame_incomplete()
 
     def release(self) -> None:
         """Count nothing from now on: the session has ended, and holds nothing any more."""
         self._budget.used -= self.bytes
         self._budget.held -= self.bytes
         self.bytes = 0
-        self._cork.woken.pop(self._on_over, None)
+        if self._holder is not None:
+            self._cork.woken.pop(self._holder.too_much_held, None)
+            self._holder = None
         # What its parts still give back was taken away just now.
         self._budget = Budget(0)
-        self._on_over = _nothing
 
 
 def _nothing() -> None:
-    """Do nothing: a client that has gone is over no limit."""
+    """Do nothing."""

@@ -55,6 +55,9 @@ class SessionTransport(Protocol):
             text: A description in plain English, or "".
         """
 
+    def frame_incomplete(self) -> None:
+        """A large frame has begun; it has to be complete in time."""
+
     def pause_reading(self) -> None:
         """Stop reading: the client has to wait."""
 

@@ -65,8 +65,13 @@ class DeliveryHolder(ABC):
         """The bytes of messages to topics that wait for its acknowledgements."""
         return self.subscriptions.congesting_bytes
 
-    def _too_much_held(self) -> None:
+    def too_much_held(self) -> None:
+        """End the session: more is held for the client than may be."""
         self.fail(too_much_held(self._limits, self.holding.bytes))
+
+    def frame_incomplete(self) -> None:
+        """Report to the connection that the client has to complete a large frame."""
+        self._transport.frame_incomplete()
 
     def _hold_waiting(self, size: int) -> None:
         """Count so many bytes as those of a frame that waits, and of what is behind it."""

@@ -124,7 +124,7 @@ class MessageIds:
         subscription.message_ids = self
         ack_ids: Iterable[str]
         if subscription.number in self._subscriptions:
-            ack_ids = [*reversed(subscription.given_back), *subscription.unacked]
+            ack_ids = [*reversed(subscription.given_back or {}), *subscription.unacked]
         else:
             ack_ids = [*islice(reversed(subscription.unacked), _SPARE)]
         self._to_add.append((subscription, iter(ack_ids)))

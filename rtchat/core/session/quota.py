@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from rtchat.core.broker.destinations import words_of
 from rtchat.core.broker.patterns import is_pattern
 from rtchat.core.broker.principal import Principal, client_key
 from rtchat.core.broker.shares import Shares
-from rtchat.core.broker.subscription import SubscribeOptions
+from rtchat.core.broker.subscription import SubscribeOptions, Subscription
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
 
-__all__ = ["Quota", "count_less", "too_many", "too_many_of_destination"]
+__all__ = ["Quota", "count_less", "count_more", "too_many"]
 
 _PATTERN_STEPS = 16
 """What a pattern takes beside its words: each name that it matches is delivered to one more."""
@@ -83,10 +86,35 @@ class Quota:
             self.selector_steps = self._pattern_steps = 0
 
 
-def count_less(counts: dict[str, int], name: str) -> None:
+def count_more(
+    counts: Counter[str] | None, open_ones: Iterable[Subscription], name: str, limits: Limits
+) -> Counter[str]:
+    """Count one more subscription of a destination.
+
+    Args:
+        counts: How many of each are open; None before the first count.
+        open_ones: The open subscriptions, temporary queues not included: each has only one.
+        name: The destination.
+        limits: The limits of the session.
+
+    Returns:
+        How many of each are open now.
+
+    Raises:
+        LimitExceeded: There are as many of it as are allowed.
+    """
+    if counts is None:
+        counts = Counter(one.destination for one in open_ones)
+    if counts[name] >= limits.max_of_destination:
+        raise _too_many_of_destination(limits)
+    counts[name] += 1
+    return counts
+
+
+def count_less(counts: Counter[str], name: str) -> None:
     """Count one less of a name."""
     counts[name] -= 1
-    if not counts[name]:
+    if counts[name] <= 0:
         del counts[name]
 
 
@@ -98,7 +126,7 @@ def too_many(limits: Limits) -> LimitExceeded:
     )
 
 
-def too_many_of_destination(limits: Limits) -> LimitExceeded:
+def _too_many_of_destination(limits: Limits) -> LimitExceeded:
     """Return the error for too many subscriptions of one destination."""
     return LimitExceeded(
         f"more than {limits.max_of_destination} subscriptions of one destination",

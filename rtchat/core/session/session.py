@@ -111,8 +111,8 @@ class Session(TokenTaker):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self.holding = Holding(broker.cork, limits.max_held_bytes, self._too_much_held)
-        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES, self.holding.add)
+        self.holding = Holding(broker.cork, limits.max_held_bytes, self)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES, self.holding)
         self.subscriptions = Subscriptions(
             broker, limits, outbound, self.holding, self, self._refuse
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from rtchat.core.broker.broker import Broker, Confirm
@@ -22,7 +23,7 @@ from rtchat.core.session.costs import charge
 from rtchat.core.session.headers import required, subscribe_options
 from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
-from rtchat.core.session.quota import Quota, count_less, too_many, too_many_of_destination
+from rtchat.core.session.quota import Quota, count_less, count_more, too_many
 from rtchat.core.session.temp_queues import TEMP_QUEUE, TempQueues
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
@@ -88,14 +89,15 @@ class Subscriptions:
         self._holding = holding
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
-        self._by_destination: dict[str, dict[str, None]] = {}  # keys, in STOMP 1.0 only
+        # What few sessions need is None before its first use: most sessions are idle.
+        self._by_destination: dict[str, dict[str, None]] | None = None  # keys, in STOMP 1.0 only
         self._acknowledging = 0  # how many subscriptions have to acknowledge
-        self._past: PastSubscriptions | None = None  # None before the first use
-        self._message_ids: MessageIds | None = None  # likewise
+        self._past: PastSubscriptions | None = None
+        self._message_ids: MessageIds | None = None
         self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
-        self._counts: dict[str, int] = {}  # of open ones, by destination
-        self._quota: Quota | None = None  # None before the first selector or pattern
+        self._counts: Counter[str] | None = None  # of open ones, by destination
+        self._quota: Quota | None = None  # of selectors and patterns
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -186,7 +188,7 @@ class Subscriptions:
             LimitExceeded: The session has too many subscriptions, or they cost others too much.
         """
         key = self._key(subscription_id, destination)
-        if key in self._by_key or key in self._temp_queues.names:
+        if key in self._by_key or key in self._temp_queues.keys:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
@@ -202,6 +204,7 @@ class Subscriptions:
         self._by_key[key] = subscription
         self._acknowledging += options.ack is not AckMode.AUTO
         if self.version is Version.V10:
+            self._by_destination = self._by_destination or {}
             self._by_destination.setdefault(destination, {})[key] = None
         try:
             self._broker.subscribe(
@@ -223,7 +226,7 @@ class Subscriptions:
             ProtocolError: There was no such subscription.
         """
         key = wanted = self._key(subscription_id, destination)
-        if destination and key not in self._by_key and key not in self._temp_queues.names:
+        if destination and key not in self._by_key and key not in self._temp_queues.keys:
             key = self._key_of(destination) or key
         past = self._opened_past()
         subscription = self._remove(key)
@@ -235,7 +238,8 @@ class Subscriptions:
             if subscription is not None:
                 self._holding.add(-subscription.cost_bytes)
         if subscription is not None:
-            count_less(self._counts, subscription.destination)
+            if self._counts is not None:
+                count_less(self._counts, subscription.destination)
             if self._quota is not None:
                 self._quota.give_back(subscription.destination, subscription.options)
         elif not past.had(wanted):
@@ -253,7 +257,7 @@ class Subscriptions:
         ended = list(self._by_key.values())
         self._by_key.clear()
         self._by_number.clear()
-        self._by_destination.clear()
+        self._by_destination = None
         self._temp_queues.close_all()
         if self._quota is not None:
             self._quota.give_all_back()
@@ -335,13 +339,12 @@ class Subscriptions:
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
         limits = self._limits
-        if len(self._by_number) + len(self._temp_queues.names) >= limits.max_subscriptions:
+        if len(self._by_number) + len(self._temp_queues.keys) >= limits.max_subscriptions:
             self._forget_empty()
-            if len(self._by_number) + len(self._temp_queues.names) >= limits.max_subscriptions:
+            if len(self._by_number) + len(self._temp_queues.keys) >= limits.max_subscriptions:
                 raise too_many(limits)
-        count = self._counts.get(destination, 0)
-        if count >= limits.max_of_destination:
-            raise too_many_of_destination(limits)
+        if self._counts is not None or len(self._by_key) >= limits.max_of_destination:
+            self._counts = count_more(self._counts, self._by_key.values(), destination, limits)
         if (
             options.selector is not None
             or "*" in destination
@@ -350,7 +353,6 @@ class Subscriptions:
         ):
             self._quota = self._quota or Quota(limits, self._broker.shares, self._principal)
             self._quota.take(destination, options)
-        self._counts[destination] = count + 1
         cost = charge(self._holding, self._limits, subscription_id, destination, options)
         self._last_number += 1
         broker, version = self._broker, self.version
@@ -432,7 +434,7 @@ class Subscriptions:
 
     def _key_of(self, destination: str) -> str | None:
         """Return the key of the oldest subscription to a destination, which has an id; or None."""
-        for key in self._by_destination.get(destination, ()):
+        for key in (self._by_destination or {}).get(destination, ()):
             return key
         temp_queue = self._temp_queues.get(destination)
         return None if temp_queue is None else temp_queue.key

@@ -60,6 +60,16 @@ class Acknowledgement(NamedTuple):
 Action = Publication | Acknowledgement
 
 
+class _Transaction:
+    """An open transaction: its actions, and how many they are for the limit."""
+
+    __slots__ = ("actions", "size")
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+        self.size = 0
+
+
 class Transactions:
     """The open transactions of one session, by name.
 
@@ -68,13 +78,12 @@ class Transactions:
         holding: What is held for the client.
     """
 
-    __slots__ = ("_holding", "_limits", "_open", "_sizes")
+    __slots__ = ("_holding", "_limits", "_open")
 
     def __init__(self, limits: Limits, holding: Holding) -> None:
         self._limits = limits
         self._holding = holding
-        self._open: dict[str, list[Action]] = {}
-        self._sizes: dict[str, int] = {}  # in actions
+        self._open: dict[str, _Transaction] = {}
 
     def begin(self, name: str) -> None:
         """Open a transaction.
@@ -93,8 +102,7 @@ class Transactions:
                 f"more than {limit} transactions open",
                 "The limit is transaction.max_count of the server, for one session.",
             )
-        self._open[name] = []
-        self._sizes[name] = 0
+        self._open[name] = _Transaction()
 
     def check(self, name: str, count: int = 1) -> None:
         """Make sure that a transaction can take more actions.
@@ -108,8 +116,7 @@ class Transactions:
             LimitExceeded: It would have more than the largest allowed number of actions.
         """
         limit = self._limits.max_transaction_actions
-        self.actions(name)
-        if self._sizes[name] + count > limit:
+        if self._get(name).size + count > limit:
             raise LimitExceeded(
                 f"more than {limit} actions in a transaction",
                 "The limit is transaction.max_actions of the server.",
@@ -117,11 +124,12 @@ class Transactions:
 
     def add(self, name: str, action: Action) -> None:
         """Add an action to a transaction; call :meth:`check` before."""
-        self._open[name].append(action)
+        transaction = self._open[name]
+        transaction.actions.append(action)
         if isinstance(action, Acknowledgement):
-            self._sizes[name] += 1
+            transaction.size += 1
         else:
-            self._sizes[name] += len(action.route.targets)
+            transaction.size += len(action.route.targets)
         self._holding.add(action.size)
 
     def actions(self, name: str) -> list[Action]:
@@ -130,10 +138,7 @@ class Transactions:
         Raises:
             ProtocolError: No such transaction is open.
         """
-        actions = self._open.get(name)
-        if actions is None:
-            raise ProtocolError("no such transaction", "It needs a BEGIN with the same name first.")
-        return actions
+        return self._get(name).actions
 
     def take(self, name: str) -> list[Action]:
         """Close a transaction; return its actions, in order.
@@ -142,20 +147,26 @@ class Transactions:
             ProtocolError: No such transaction is open.
         """
         actions = self.actions(name)
-        del self._open[name], self._sizes[name]
+        del self._open[name]
         self._holding.add(-sum(action.size for action in actions))
         return actions
 
     def reserved(self) -> Iterator[tuple[Subscription, int]]:
         """Return the subscriptions with ACKs or NACKs in open transactions, and their number."""
-        for actions in self._open.values():
-            for action in actions:
+        for transaction in self._open.values():
+            for action in transaction.actions:
                 if isinstance(action, Acknowledgement):
                     yield action.subscription, len(action.deliveries)
 
     def names(self) -> list[str]:
         """Return the names of all open transactions."""
         return list(self._open)
+
+    def _get(self, name: str) -> _Transaction:
+        transaction = self._open.get(name)
+        if transaction is None:
+            raise ProtocolError("no such transaction", "It needs a BEGIN with the same name first.")
+        return transaction
 
 
 def relieved_by(actions: Sequence[Action]) -> set[Source | None]:

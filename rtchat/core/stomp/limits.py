@@ -1,13 +1,15 @@
-"""Limits and heart-beat settings of one STOMP session."""
+"""Limits and heart-beat settings of one STOMP session, and what counts its bytes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from rtchat.config.keys import GIB, KIB, MIB, key
 from rtchat.errors import LimitExceeded
 
 __all__ = [
+    "Account",
     "Limits",
     "frame_too_large",
     "frame_too_slow",
@@ -15,6 +17,16 @@ __all__ = [
     "too_many_headers",
     "too_much_held",
 ]
+
+
+class Account(Protocol):
+    """What counts the bytes that are held for a client."""
+
+    def add(self, size: int) -> None:
+        """Count so many bytes more; a negative number takes them away."""
+
+    def frame_begun(self) -> None:
+        """The bytes of an incomplete frame begin to be many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,16 @@ between two frames of one chunk: the frame after CONNECT is parsed with what CON
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, parse_head
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.core.stomp.limits import Limits, frame_too_large, header_too_long, too_many_headers
+from rtchat.core.stomp.limits import (
+    Account,
+    Limits,
+    frame_too_large,
+    header_too_long,
+    too_many_headers,
+)
 from rtchat.errors import ProtocolError
 
 __all__ = ["FrameParser"]
@@ -48,10 +53,9 @@ class FrameParser:
             ``max_login_bytes``; afterwards header lines and body have separate limits.
         cache: The cache of parsed heads, shared by all parsers of a server.
         bodies: The commands whose ``content-length`` counts.
-        account: Called with each change in the number of bytes that are held.
+        account: Counts the bytes of an incomplete frame, if they are many.
 
     Attributes:
-        on_held: Called when the bytes of an incomplete frame begin to be many.
         held_bytes: The number of bytes of an incomplete frame, if they are many.
         held_frames: The number of such frames that have come to their end.
         has_more: Whether :meth:`next_frame` may return a frame. If false, the buffer does not
@@ -78,7 +82,6 @@ class FrameParser:
         "has_more",
         "held_bytes",
         "held_frames",
-        "on_held",
     )
 
     def __init__(
@@ -86,13 +89,12 @@ class FrameParser:
         limits: Limits,
         cache: HeadCache | None = None,
         bodies: frozenset[str] = BODIES,
-        account: Callable[[int], None] | None = None,
+        account: Account | None = None,
     ) -> None:
         self._limits = limits
         self._bodies = bodies
-        self._account = _ignore if account is None else account
+        self._account = account
         self.held_bytes = self.held_frames = 0
-        self.on_held: Callable[[], None] | None = None
         self._cache = HeadCache() if cache is None else cache
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
@@ -379,10 +381,11 @@ class FrameParser:
         """Count so many bytes as those of an incomplete frame; 0 if it has come to its end."""
         self.held_frames += not size
         is_first = not self.held_bytes
-        self._account(size - self.held_bytes)
-        self.held_bytes = size
-        if is_first and self.on_held is not None:
-            self.on_held()
+        added, self.held_bytes = size - self.held_bytes, size
+        if self._account is not None:
+            self._account.add(added)
+            if is_first:
+                self._account.frame_begun()
 
     def _content_length(self, headers: dict[str, str]) -> int | None:
         text = headers.get("content-length")
@@ -442,7 +445,3 @@ class FrameParser:
     def _check_lines(self, lines: list[bytes]) -> None:
         if max(len(line.removesuffix(b"\r")) for line in lines) > self._limits.max_header_bytes:
             raise header_too_long(self._limits)
-
-
-def _ignore(_: int) -> None:
-    """Count nothing."""

@@ -66,9 +66,8 @@ class StompDoor(Factory):
         reached = self.limiter.refused(addr)
         if reached is not None:
             return RefusedClient(self, reached)
-        source = self.limiter.enter(addr)
         protocol = self._stomp.buildProtocol(addr)
-        protocol.on_lost = lambda: self.limiter.leave(source)
+        protocol.limiter, protocol.place = self.limiter, self.limiter.enter(addr)
         return protocol
 
 

@@ -24,6 +24,7 @@ from rtchat.errors import LimitExceeded, ProtocolError
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.framed_transport import IFramedTransport
+from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
 from rtchat.net.connection.pause_watch import PauseWatch
@@ -59,10 +60,11 @@ class StompProtocol(ReadClient, Protocol):
 
     Attributes:
         heard_s: When the client was last heard, by the clock.
-        on_lost: Called when the connection is gone, if it is set.
+        limiter, place: What counts the client, and as whose; None if nothing does.
     """
 
-    on_lost: Callable[[], None] | None = None
+    limiter: SourceLimiter | None = None
+    place = ""
     _closed_as: tuple[CloseReason, str] | None = None
     _heartbeats: HeartBeats | None = None
     _is_rate_logged = False
@@ -95,7 +97,6 @@ class StompProtocol(ReadClient, Protocol):
         writer.watched_bytes = factory.backlogs.watched_bytes
         writer.on_backlog = self._backlog_grew
         self.session = Session(factory.broker, factory.limits, writer, self)
-        self.session.parser.on_held = self._frame_incomplete
         factory.protocols.add(self)
         self._schedule(factory.limits.login_timeout_s, self._login_timed_out)
 
@@ -116,8 +117,8 @@ class StompProtocol(ReadClient, Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.on_lost is not None:
-            self.on_lost()  # before anything that might fail
+        if self.limiter is not None:
+            self.limiter.leave(self.place)  # before anything that might fail
         self.factory.protocols.discard(self)
         self.factory.relief.forget(self)
         self.factory.incomplete_frames.forget(self)
@@ -344,7 +345,8 @@ class StompProtocol(ReadClient, Protocol):
         unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
         self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
 
-    def _frame_incomplete(self) -> None:
+    def frame_incomplete(self) -> None:
+        """Watch the client: a large frame has to be complete in time."""
         self.factory.incomplete_frames.watch(self)
 
     def _backlog_grew(self) -> None:
