@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         config: str = "",
         listen: str | None = None,
         modules: Path | None = None,
-        prefix: Sequence[str] = (),
     ) -> GuardedServer:
         folder = tmp_path / f"server-{len(servers)}"
         folder.mkdir()
-        server = guarded(folder, config, listen, modules, prefix)
+        server = guarded(folder, config, listen, modules)
         servers.append(server)
         server.start()
         return server

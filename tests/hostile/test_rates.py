@@ -6,13 +6,13 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from support.hostile import MIB, NO_END, GuardedServer, Scene, Stranger, attack, times
-from support.ipv6 import has_networks, network_with, visitors
 from support.process import until
 from support.stomp import frame_bytes, message_bytes
+from support.websocket import upgrade_request
 from support.wire import Wire
 
 pytestmark = [pytest.mark.live, pytest.mark.soak]
@@ -48,19 +48,45 @@ def test_one_source_has_so_many_sessions(serve: Serve) -> None:
         assert len(scene.lines("connections.per_source")) == 1
 
 
-@pytest.mark.skipif(not has_networks(), reason="a process cannot have a network of its own here")
+FRONT = """
+[front]
+trusted = 127.0.0.0/8
+protocol = x-forwarded-for
+"""
+
+
+def is_served_as(scene: Scene, address: str) -> bool:
+    """Return whether a WebSocket opens for a browser that a front proxy says has this address."""
+    upgrade = upgrade_request(
+        "/ws",
+        host=f"localhost:{scene.server.http}",
+        subprotocols="v12.stomp",
+        x_forwarded_for=address,
+    )
+    status = scene.raw(upgrade).socket.recv(12).removeprefix(b"HTTP/1.1 ")
+    assert status in (b"101", b"503")
+    return status == b"101"
+
+
 def test_an_ipv6_network_is_one_source(serve: Serve) -> None:
-    """The honest client cannot come into that network; how long others wait is looked at above."""
-    own = [f"fd00:0:0:1::{number:x}" for number in range(1, 301)]
-    other = "fd00:0:0:2::1"
-    listen = "http://[::1]:{http}\nstomp://[::]:{stomp}"
-    server = serve(listen=listen, prefix=network_with([*own, other]))
+    """The machine itself has one IPv6 address, ::1; of the others in its network a front tells."""
+    listen = "http://127.0.0.1:{http}\nstomp://[::1]:{stomp}"
+    server = serve(FRONT, listen)
     scene = Scene(server)
-    served = visitors(server.pid, server.stomp, [*own, other])
-    assert [served[address] for address in own] == [True] * 256 + [False] * 44
-    assert served[other]
-    [line] = scene.lines("connections.per_source")
-    assert "fd00:0:0:1:" in line
+    try:
+        with ExitStack() as stack:
+            own = [stack.enter_context(Wire(("::1", server.stomp))) for _ in range(40)]
+            assert {wire.connect().command for wire in own} == {"CONNECTED"}
+            served = [is_served_as(scene, f"::{number:x}") for number in range(2, 262)]
+            assert served == [True] * 216 + [False] * 44
+            late = stack.enter_context(Wire(("::1", server.stomp)))
+            late.send(frame_bytes("CONNECT", accept_version="1.2", host="test"))
+            assert late.frame().command == "ERROR"
+            assert is_served_as(scene, "0:0:0:1::1")
+        [line] = scene.lines("connections.per_source")
+        assert "::da" in line, "the first that was refused"
+    finally:
+        scene.close()
 
 
 def test_sessions_over_websockets_count_as_well(serve: Serve) -> None:

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,6 @@ def guarded(
     config: str = "",
     listen: str | None = None,
     modules: Path | None = None,
-    prefix: Sequence[str] = (),
 ) -> GuardedServer:
     """Return a server that is not started, with the defaults of a file that says nothing more.
 
@@ -112,12 +111,11 @@ def guarded(
         config: More sections.
         listen: Other lines in ``[listen]``.
         modules: A folder with Python modules that its process finds first.
-        prefix: Words before its command.
     """
     http, stomp = free_port(), free_port()
     lines = listen or f"http://127.0.0.1:{http}\nstomp://127.0.0.1:{stomp}"
     text = f"[listen]\n{lines}\n[access]\nself -> localhost:{stomp}\n{config}"
-    limit = [*prefix, "prlimit", f"--as={_MOST_MEMORY}"]
+    limit = ["prlimit", f"--as={_MOST_MEMORY}"]
     if modules is not None:
         limit += ["env", f"PYTHONPATH={modules}:{ROOT}"]
     text = text.replace("{http}", str(http)).replace("{stomp}", str(stomp))
