@@ -43,6 +43,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedServer]:
 @pytest.fixture(scope="module")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedServer]:
     """One server that keeps the messages of rooms."""
-    history = "[history]\n/topic/chat* = 1000, 7 days\nfile = :memory:\n"
+    history = "[history]\n/topic/chat* = 20000, 7 days\nfile = :memory:\n"
     with guarded(tmp_path_factory.mktemp("keeper"), history) as started:
         yield started
