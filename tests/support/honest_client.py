@@ -7,9 +7,10 @@ half a second for the one in its middle. :mod:`support.hostile` starts it and re
     honest_client.py PORT SERVER_PID DESTINATION
 
 On each line of input it writes the round trips since the last one as a line of JSON: pairs of
-milliseconds, first those that passed, then those in which the server, or this client, was ready to
-run and had no processor. After the last line of input it waits for what is missing, writes and
-ends.
+milliseconds, first those that passed, then those that were the machine's: in which the server, or
+this client, was ready to run and had no processor, or which a server that does nothing but answer
+took for an answer at the same time, if those were more. After the last line of input it waits for
+what is missing, writes and ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import select
 import socket
 import sys
 import time
+from contextlib import suppress
 
 __all__ = ["EVERY_S", "main"]
 
@@ -29,6 +31,48 @@ EVERY_S = 0.005
 
 _GIVES_UP_S = 20.0
 _NUMBER = re.compile(rb"\n\nround-trip (\d+)\0")
+
+
+def _answer(listener: socket.socket) -> None:
+    """Answer one client, in a process of its own, until it has gone."""
+    connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with suppress(OSError):
+        while data := connection.recv(4096):
+            connection.sendall(data)
+
+
+class _Control:
+    """What the machine needs for a round trip to a server that does nothing else."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            if os.fork() == 0:
+                try:
+                    _answer(listener)
+                finally:
+                    os._exit(0)
+            self.socket = socket.create_connection(listener.getsockname(), _GIVES_UP_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begun_s: dict[int, float] = {}
+        self._took_s: dict[int, float] = {}
+        self._buffer = b""
+
+    def ask(self, number: int, due_s: float) -> None:
+        """Begin the round trip that belongs to a message."""
+        self._begun_s[number] = due_s
+        self.socket.sendall(b"%d\n" % number)
+
+    def read(self) -> None:
+        """Take the answers that have come."""
+        *numbers, self._buffer = (self._buffer + self.socket.recv(65536)).split(b"\n")
+        now_s = time.monotonic()
+        for number in map(int, numbers):
+            self._took_s[number] = now_s - self._begun_s.pop(number)
+
+    def take(self, number: int) -> float:
+        """Return how long a round trip took; 0 if the answer has not come yet."""
+        return self._took_s.pop(number, 0.0)
 
 
 class _Client:
@@ -50,6 +94,7 @@ class _Client:
         self._buffer = b""
         self._number = 0
         self.is_cut = False
+        self._control = _Control()
 
     def waited_s(self) -> float:
         """Return for how long server and client were ready to run and had no processor."""
@@ -59,6 +104,7 @@ class _Client:
         """Send the next message; its time began when it was due."""
         self._number += 1
         self._sent[self._number] = (due_s, self.waited_s())
+        self._control.ask(self._number, due_s)
         body = b"round-trip %d" % self._number
         head = f"SEND\ndestination:{self._destination}\nnote:{'a' * 200}\n\n".encode()
         self._socket.sendall(head + body + b"\0")
@@ -97,7 +143,10 @@ class _Client:
                 self.publish(next_s)
                 next_s += EVERY_S
                 continue
-            readable, _, _ = select.select([self._socket, sys.stdin], [], [], left_s)
+            control = self._control.socket
+            readable, _, _ = select.select([control, self._socket, sys.stdin], [], [], left_s)
+            if control in readable:
+                self._control.read()
             if self._socket in readable:
                 self.read()
             if sys.stdin in readable:
@@ -120,7 +169,9 @@ class _Client:
     def _note(self, number: int, now_s: float, waited_s: float) -> None:
         begun = self._sent.pop(number, None)
         if begun is not None:
-            self._round_trips.append(((now_s - begun[0]) * 1000, (waited_s - begun[1]) * 1000))
+            passed_s = now_s - begun[0]
+            machine_s = max(waited_s - begun[1], min(passed_s, self._control.take(number)))
+            self._round_trips.append((passed_s * 1000, machine_s * 1000))
 
 
 def main() -> None:
