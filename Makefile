@@ -21,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 RECIPE := pyproject.toml rtchat/__init__.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak coverage check needs bench bench-peers clean
+.PHONY: help run test soak fuzz coverage check needs bench bench-peers clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,10 @@ test: needs $(VENV)/.installed-dev foreign-clients ## Run every test: Python, Ja
 
 soak: needs $(VENV)/.installed-dev foreign-clients ## Run the property tests and the page's scenes in their long form
 	RTCHAT_SOAK=1 $(PYTEST) -m 'hypothesis or soak or browser' $(ARGS)
+
+# RTCHAT_EXAMPLES=N sets how many scripts; ARGS='--help' lists the rest.
+fuzz: $(VENV)/.installed-dev ## Play random scripts over every wire, in any cuts: all has to come out the same
+	PYTHONPATH=tests $(BIN)/python -m support.fuzz $(ARGS)
 
 # The servers and commands that tests start are measured as well; some of them change their user,
 # who has to be able to write the figures. Measured, the tests take more than twice as long.

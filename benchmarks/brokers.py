@@ -11,10 +11,10 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 
 from typing_extensions import Self, override
 
+from benchmarks import activemq
 from benchmarks.servers import (
     HOST,
     STOP_TIMEOUT_S,
@@ -116,36 +116,18 @@ class RabbitMQ(Server):
         self._epmd.wait(STOP_TIMEOUT_S)
 
 
-_ACTIVEMQ = """\
-<beans xmlns="http://www.springframework.org/schema/beans"
-       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-       xsi:schemaLocation="http://www.springframework.org/schema/beans
-         http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
-         http://activemq.apache.org/schema/core
-         http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="bench" useJmx="false"
-          persistent="false" advisorySupport="false" dataDirectory="${{activemq.data}}">
-    <transportConnectors>
-      <transportConnector name="stomp" uri="stomp+nio://{host}:{port}"/>
-    </transportConnectors>
-  </broker>
-</beans>
-"""
-
-
 class ActiveMQ(Server):
     """ActiveMQ Classic: STOMP over NIO, nothing persistent."""
 
     name = "ActiveMQ"
     program = "activemq"
     remedy = "apt-get install --no-install-recommends activemq"
-    _home = Path("/usr/share/activemq")
+    _command: Sequence[str] = ()
 
     @classmethod
     @override
     def find(cls) -> str | None:
-        jar = cls._home / "bin" / "activemq.jar"
-        return str(jar) if jar.exists() and shutil.which("java") else None
+        return str(activemq.JAR) if activemq.JAR.exists() and shutil.which("java") else None
 
     @classmethod
     @override
@@ -155,24 +137,13 @@ class ActiveMQ(Server):
     @override
     def prepare(self) -> None:
         (port,) = free_ports(1)
-        (self.directory / "activemq.xml").write_text(_ACTIVEMQ.format(host=HOST, port=port))
+        uri = f"stomp+nio://{HOST}:{port}"
+        self._command = activemq.prepare(self.directory, uri, max_heap="2G")
         self.wires = {"tcp": Wire("tcp", port, queue="/queue/")}
 
     @override
     def command(self) -> Sequence[str]:
-        folder = self.directory
-        return [
-            "java",
-            "-Xmx2G",
-            f"-Dactivemq.home={self._home}",
-            f"-Dactivemq.base={folder}",
-            f"-Dactivemq.conf={folder}",
-            f"-Dactivemq.data={folder / 'data'}",
-            "-jar",
-            str(self._home / "bin" / "activemq.jar"),
-            "start",
-            f"xbean:file:{folder / 'activemq.xml'}",
-        ]
+        return self._command
 
 
 class Nats(Server):

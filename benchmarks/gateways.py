@@ -268,7 +268,8 @@ def rtchat(directory: Path, target_port: int) -> Gateway:
     (port,) = free_ports(1)
     directory.mkdir()
     (directory / "chat.ini").write_text(
-        f"[listen]\nhttp://{HOST}:{port}\n[access]\nself -> {HOST}:{target_port}\n",
+        f"[listen]\nhttp://{HOST}:{port}\n[access]\nself -> {HOST}:{target_port}\n"
+        "[proxy]\nconnections.per_source = 0\n",
         encoding="utf-8",
     )
     start = "from twisted.scripts.twistd import run; run()"

@@ -249,7 +249,8 @@ class Rtchat(Server):
         http_port, stomp_port = free_ports(2)
         (self.directory / "chat.ini").write_text(
             f"[listen]\nhttp://{HOST}:{http_port}\nstomp://{HOST}:{stomp_port}\n"
-            f"[access]\nself -> {HOST}:{stomp_port}\n{self.extra}",
+            f"[access]\nself -> {HOST}:{stomp_port}\n"
+            f"[broker]\nconnections.per_source = 0\n{self.extra}",
             encoding="utf-8",
         )
         self.wires = {

@@ -63,7 +63,7 @@ class Sink(Outbound):
 
     def flush(self) -> None:
         """Join what is pending."""
-        self.sent = b"".join(self.pending)
+        self.sent = b"".join(map(bytes, self.pending))
         self.pending.clear()
         self.gathered_bytes = 0
 
@@ -74,12 +74,17 @@ class Sink(Outbound):
 class SessionTransport:
     """A connection that does nothing."""
 
+    source = ""
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """Begin no heart-beats."""
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """End the measurement: no step closes a session."""
         raise RuntimeError(f"{reason.value}: {text}")
+
+    def frame_incomplete(self) -> None:
+        """No step sends a large frame."""
 
     def pause_reading(self) -> None:
         """No step fills a queue."""
@@ -93,6 +98,12 @@ class SessionTransport:
     def resume_after(self, delay_s: float) -> None:
         """No step has a rate."""
 
+    has_more = False
+
+    def end_turn(self) -> None:
+        """Let the client go on in a further turn."""
+        self.has_more = True
+
 
 class Client:
     """A session that is logged in, with its outbound."""
@@ -100,13 +111,18 @@ class Client:
     def __init__(self, broker: Broker, framing: Framing = RAW) -> None:
         self.broker = broker
         self.outbound = Sink(broker.cork, framing)
-        self.session = Session(broker, Limits(), self.outbound, SessionTransport())
+        self._transport = SessionTransport()
+        self.session = Session(broker, Limits(), self.outbound, self._transport)
         self.receive(_CONNECT)
 
     def receive(self, data: bytes) -> None:
-        """Pass one read to the session, as a turn."""
+        """Pass one read to the session, as a turn, or several if it has much to do."""
         self.session.receive(data)
         self.broker.cork.flush()
+        while self._transport.has_more:
+            self._transport.has_more = False
+            self.session.resume()
+            self.broker.cork.flush()
 
     def subscribe(self, destination: bytes, more: bytes = b"") -> None:
         """Subscribe with the id 0."""

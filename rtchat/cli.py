@@ -21,6 +21,7 @@ from rtchat import __version__
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ServerRefused, StoreUnusable
 from rtchat.net.stomp.client import StompClient
+from rtchat.net.twisted_internals import use_monotonic_clock
 from rtchat.terminal import Output, drop_output, read_input, shown
 from rtchat.text import parse_digits
 
@@ -211,6 +212,7 @@ class _Command:
     def run(self, reactor: Any) -> Deferred[None]:
         """Talk to the server; fires when all is done."""
         self._reactor = reactor
+        use_monotonic_clock(reactor)
         reactor.callWhenRunning(self._watch_signal)
         reactor.addSystemEventTrigger("before", "shutdown", self._stopping)
         return Deferred.fromCoroutine(self._talk())

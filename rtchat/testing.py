@@ -138,6 +138,7 @@ class Broker:
         self.clock.advance(max(0.0, end - self.clock.seconds()))
         with self._core.turn:
             self._core.expire()
+        _take_turns(self._core)
 
     @property
     def held_messages(self) -> int:
@@ -175,6 +176,7 @@ class Client:
         )
         self._frames: list[Frame] = []
         self._counter = 0
+        self._core = factory.broker
         self._transport = MemoryTransport(number)
         self._protocol = factory.buildProtocol(self._transport.getPeer())
         self._transport.on_close = self._connection_lost
@@ -260,6 +262,7 @@ class Client:
         if not self._transport.is_closed:
             self._transport.is_closed = True
             self._connection_lost(Failure(ConnectionLost()))
+            _take_turns(self._core)
 
     def stall(self) -> None:
         """Stop reading, so that the server's output is buffered."""
@@ -269,6 +272,7 @@ class Client:
         """Continue reading, beginning with the buffered output."""
         self._transport.is_stalled = False
         self._transport.drain()
+        _take_turns(self._core)
 
     def transmit(
         self,
@@ -294,6 +298,7 @@ class Client:
         if self._transport.is_closed:
             raise Closed("the server has closed this connection")
         self._transport.to_server(data, self._protocol.dataReceived)
+        _take_turns(self._core)
 
     # Receiving
 
@@ -362,3 +367,10 @@ class Client:
 
     def _connection_lost(self, reason: Failure) -> None:
         self._protocol.connectionLost(reason)
+
+
+def _take_turns(broker: CoreBroker) -> None:
+    """Let those go on that have more to do than one turn allows."""
+    turns = broker.turn.turns
+    while turns:
+        turns.begin_round()

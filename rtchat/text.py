@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SHOWN_CHARACTERS", "escaped", "parse_digits", "printable"]
+__all__ = ["SHOWN_CHARACTERS", "escaped", "kept_bytes", "parse_digits", "printable"]
 
 SHOWN_CHARACTERS = 120
 """How much of an untrusted text is shown, if nothing else is said: a host name or an Origin."""
@@ -56,3 +56,14 @@ def escaped(text: str, max_characters: int = SHOWN_CHARACTERS) -> str:
     if len(text) > max_characters:
         return f"{ascii(text[:max_characters])[1:-1]}..."
     return ascii(text)[1:-1]
+
+
+def kept_bytes(text: str) -> int:
+    """Return how many bytes Python keeps for the characters of a text.
+
+    The widest character decides how many each of them takes: one, two or four.
+    """
+    if text.isascii():
+        return len(text)
+    widest = max(text)
+    return len(text) * (1 if widest <= "\xff" else 2 if widest <= "\uffff" else 4)

@@ -5,9 +5,9 @@ import { sharedStorageOf, storageOf } from "./embed/context.js";
 import { addressOf, privateHash, roomHash, roomNamed, roomOf } from "./model/addresses.js";
 import { parseLine } from "./model/commands.js";
 import { Identity } from "./model/identity.js";
-import { cleanNick, sameNick } from "./model/nicknames.js";
+import { mentions } from "./model/mentions.js";
+import { chosenNick, cleanNick, sameNick } from "./model/nicknames.js";
 import { ReadNotes } from "./model/read-notes.js";
-import { mentions } from "./model/richtext.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { TalkStore } from "./model/talks.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
@@ -77,8 +77,6 @@ async function explainRefusal() {
   if (isNotAdmitted) status.explain(STRINGS.notAdmitted(location.host));
   else wasAsked = false;
 }
-
-session.onreplaced = () => status.expectEnd(STRINGS.elsewhere, STRINGS.useHere);
 
 /** Make the next attempt to connect now instead of later. */
 function reconnectNow() {
@@ -268,7 +266,7 @@ view.onneartop = (conversation) => {
 
 session.onmessage = (conversation, row) => {
   const text = shownText(row);
-  const isMention = conversation.isPrivate || mentions(row.text, session.nick);
+  const isMention = conversation.isPrivate || mentions(text, session.nick);
   if (view.isSeen(conversation)) view.onread(conversation);
   else conversation.countUnread(row, isMention);
   if (conversation === view.conversation) {
@@ -337,7 +335,7 @@ function runCommand({ command, ...what }) {
       return say(conversation, what.text, true);
     case "nick":
       view.list.toBottom();
-      return naming.command(cleanNick(what.nick));
+      return naming.command(chosenNick(what.nick));
     case "join":
       if (!sidebar.onjoin(what.room)) return false;
       break;

@@ -6,7 +6,7 @@
 
 import { embedContext, sharedStorageOf } from "./embed/context.js";
 import { roomNamed } from "./model/addresses.js";
-import { cleanNick } from "./model/nicknames.js";
+import { chosenNick } from "./model/nicknames.js";
 import { Store } from "./model/storage.js";
 import { STRINGS } from "./strings.js";
 
@@ -70,7 +70,7 @@ async function readChatPage() {
 }
 
 async function start() {
-  const nick = cleanNick(embedContext.nick);
+  const nick = chosenNick(embedContext.nick);
   if (nick !== "") store.set("nick", nick);
   // A visitor without a nickname is asked for one only after pressing the button.
   const { name } = roomNamed(embedContext.room);

@@ -17,7 +17,6 @@ export const STRINGS = {
   keysHint: "Enter sends, Shift+Enter starts a new line, /help lists commands",
   send: "Send",
   retryNow: "Retry now",
-  useHere: "Use it here",
   welcomeTitle: "Welcome",
   welcomeText: "Choose a nickname. Everybody in the room sees it; you can change it at any time.",
   nickname: "Nickname",
@@ -34,6 +33,8 @@ export const STRINGS = {
   moreRooms: "More rooms",
   foldedRooms: (count) => (count === 1 ? "1 more room" : `${count} more rooms`),
   fewerRooms: "Fewer rooms",
+  mixedName: "This name mixes alphabets",
+  lookalikeName: "Another room has a name that looks the same",
   privateTalks: "Private",
   peopleHere: "People here",
   joinRoom: "Join or make a room",
@@ -87,7 +88,6 @@ export const STRINGS = {
     `This chat does not accept pages from ${host} yet. Whoever runs the server finds the missing line in its log. Your messages wait here.`,
   busyServer: "The server is busy and asks to come back later. Keep writing: your messages wait here.",
   refusedForGood: "The server has closed the connection and asks this page not to reconnect by itself.",
-  elsewhere: "This chat goes on in another window.",
   needNick: "Choose another nickname to go on.",
   saidOnline: "Online again.",
   saidOnlineFirst: "Connected.",
@@ -104,6 +104,10 @@ export const STRINGS = {
   notSent: (reason) => `Not sent. The server said: ${reason}`,
   // Reasons of the server for which the page has words of its own.
   reasons: [
+    [
+      /^restarted$/,
+      () => "Not sent: the server has restarted, so another person may have this name now. “Try again” sends it to that person.",
+    ],
     [/^noPrivate$/, () => "Not sent: this server has no private messages."],
     [/not your nick/i, () => "Not sent: this nickname is not yours any more. Choose another one and try again."],
     [/text longer than (\d+) characters/i, (count) => `Not sent: the server takes at most ${count} characters.`],
@@ -146,6 +150,7 @@ export const STRINGS = {
     damaged: "Messages are missing here: the server's history is damaged. New messages arrive as usual.",
     privateKept: "Only this window keeps private messages: they are gone when it is closed.",
     privateNotKept: "Private messages are not kept: they are gone when this page is closed or reloaded.",
+    restarted: (nick) => `The server has restarted: the person called ${nick} now may not be the one you talked to before.`,
     senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,

@@ -20,6 +20,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(rf"(?:{_FOLDERS})/[\w./-]*\w")
 _MODULE = re.compile(r"rtchat(?:\.[A-Za-z_]\w*)+")
+_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 _METHOD = re.compile(r"([A-Z][a-z]\w*)\.([a-z_]\w*)")
 # The modules that the change log names as gone.
 _GONE = re.compile(r"\| before \| now \|.*?\n\n", re.DOTALL)
@@ -77,6 +78,18 @@ def methods(root: Path) -> dict[str, set[str]]:
 METHODS = methods(ROOT)
 
 
+def has_test(path: str, name: str) -> bool:
+    """Return whether there is a test of this name in a file."""
+    file = ROOT / path
+    return file.exists() and f"\ndef {name}(" in file.read_text(encoding="utf-8")
+
+
+def promises(text: str) -> list[str]:
+    """Return the rows of the tables that say which test holds what."""
+    tables = re.findall(r"^\| promise \| held by \|\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return [row for table in tables for row in table.splitlines()]
+
+
 def missing(text: str) -> list[str]:
     """Return everything that a document names and that is not there."""
     wrong = []
@@ -85,6 +98,8 @@ def missing(text: str) -> list[str]:
         if _PATH.fullmatch(span.rstrip("/")) and not is_placeholder and not (ROOT / span).exists():
             wrong.append(span)
         if _MODULE.fullmatch(span) and not resolves(span):
+            wrong.append(span)
+        if (test := _TEST.fullmatch(span)) and not has_test(*test.groups()):
             wrong.append(span)
         if (found := _METHOD.fullmatch(span)) and found[2] not in METHODS.get(found[1], {found[2]}):
             wrong.append(span)
@@ -98,10 +113,17 @@ def test_what_a_document_names_is_there(path: Path) -> None:
     assert missing(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("row", promises((ROOT / "docs/threats.md").read_text(encoding="utf-8")))
+def test_each_promise_to_stand_an_attack_is_held_by_a_test(row: str) -> None:
+    assert _TEST.search(row), "no test is named"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "see `rtchat/core/nowhere.py`",
+        "by `tests/test_documents.py::test_nothing`",
+        "by `tests/test_nowhere.py::test_nothing`",
         "see `tests/nowhere`",
         "it is `rtchat.net.nowhere`",
         "it is `rtchat.errors.Nothing`",
@@ -117,6 +139,7 @@ def test_a_name_that_leads_nowhere_is_found(text: str) -> None:
     "text",
     [
         "see `rtchat/cli.py`, `tests/`, `/static/nowhere.html` and `rtchat/VERSION`",
+        "by `tests/test_documents.py::test_a_name_that_leads_somewhere_is_left_alone`",
         "it is `rtchat.blocking.publish`, and `rtchat.net.websocket.WebSockets` by its package",
         "with `FrameReader.feed`, and `Factory.forProtocol` of Twisted",
         "```ini\nfrom rtchat.errors import Nothing\n```\n",

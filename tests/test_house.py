@@ -58,7 +58,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
     "net.web": frozenset(
-        {"core.access", "net.connection", "net.json_codec", "net.twisted_internals", "text"}
+        {
+            "core.access",
+            "core.flow",
+            "net.connection",
+            "net.json_codec",
+            "net.twisted_internals",
+            "text",
+        }
     ),
     "net.websocket": frozenset(
         {
@@ -100,7 +107,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     # The parts get their settings handed in; only tap reads a chat.ini.
     "server.start": frozenset({"errors", "net.twisted_internals"}),
-    "server.part": frozenset({"config", "net.connection", "server.start"}),
+    "server.part": frozenset({"config", "net.connection", "net.twisted_internals", "server.start"}),
     "server.settings": frozenset({"errors", "config", "config.keys", "server.part"}),
     "server": frozenset(
         {
@@ -131,7 +138,16 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         {"version", "errors", "server", "server.part", "server.settings", "server.start"}
     ),
     "cli": frozenset(
-        {"version", "errors", "terminal", "text", "core.stomp", "net.history", "net.stomp"}
+        {
+            "version",
+            "errors",
+            "terminal",
+            "text",
+            "core.stomp",
+            "net.history",
+            "net.stomp",
+            "net.twisted_internals",
+        }
     ),
     "terminal": frozenset(),
     # For other people's programs: nothing of ours may need it.
@@ -183,6 +199,7 @@ PURE_MODULES = frozenset(
         "unicodedata",
         "urllib.parse",
         "zlib",
+        "weakref",
     }
 )
 

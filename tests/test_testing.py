@@ -124,6 +124,14 @@ def test_messages_expire_as_time_passes(broker: Broker) -> None:
     assert broker.held_messages == 0
 
 
+def test_all_has_expired_however_much_it_is(broker: Broker) -> None:
+    publisher = broker.connect()
+    for number in range(6000):
+        publisher.send(f"/queue/{number % 3}", b"x", expiration="1000")
+    broker.advance(2)
+    assert broker.held_messages == 0
+
+
 def test_a_login_that_does_not_come_is_a_time_out(broker: Broker) -> None:
     client = broker.connect_raw()
     broker.advance(9.9)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from sys import getsizeof
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.effort import effort
 
-from rtchat.text import escaped, parse_digits, printable
+from rtchat.text import escaped, kept_bytes, parse_digits, printable
 
 # ---------------------------------------------------------------- digits
 
@@ -125,3 +126,10 @@ def test_the_quotes_can_be_undone(text: str, max_characters: int) -> None:
     assert escaped(text, max_characters) == (
         shown.removesuffix("...")[1:-1] + "..." if is_cut else shown[1:-1]
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a" * 99, "\xe9" * 9, "a\u20ac" * 9, "a" * 9 + "\U0001f600"]
+)
+def test_the_bytes_that_python_keeps_are_known(text: str) -> None:
+    assert kept_bytes(text) == (getsizeof(text * 3) - getsizeof(text * 2) if text else 0)

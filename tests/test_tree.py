@@ -14,12 +14,18 @@ MIRRORED = ("config", "core", "net", "server")
 
 BEHAVIOUR = {
     "core/broker/test_machine.py": "queues against a model",
+    "core/broker/test_bounded_work.py": "what may not grow with what others hold, in calls",
     "core/broker/test_queue_runs.py": "many messages to a queue in one read, fast way and slow",
     "core/broker/test_runs.py": "many messages to a topic in one read, fast way and slow",
     "core/chat/test_presence_machine.py": "presence against a model",
     "core/chat/test_private_messages.py": "private messages, from the sender to the receiver",
     "core/flow/test_flow_control.py": "full queues: who waits, and until when",
     "core/session/test_acks.py": "acknowledgements, from the client's side",
+    "core/session/test_acks_after_unsubscribe.py": "the same once the subscription has ended",
+    "core/session/test_acks_on_topics.py": "the same on topics",
+    "core/session/test_dead_letters.py": "dead letters, from the client's side",
+    "core/session/test_redelivery.py": "what comes back, from the client's side",
+    "core/session/test_long_turns.py": "reads with much work, in parts",
     "core/session/test_many_sessions.py": "many sessions against a model",
     "net/connection/test_splice_fallback.py": "the relay where splice(2) fails",
     "net/connection/test_unix_sockets.py": "a real server on Unix sockets",
@@ -62,7 +68,7 @@ def test_beside_the_folders_lie_tests_only(path: Path) -> None:
     assert path.name.startswith("test_") or path.name == "conftest.py", "it belongs in support/"
 
 
-@pytest.mark.parametrize("folder", ["live", "behaviour", *MIRRORED])
+@pytest.mark.parametrize("folder", ["live", "hostile", "behaviour", *MIRRORED])
 def test_a_folder_of_tests_holds_no_helpers(folder: str) -> None:
     helpers = [
         path.name

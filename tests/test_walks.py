@@ -10,9 +10,9 @@ from benchmarks.walks import WALKS
 @pytest.mark.parametrize(
     "name, most",
     [
-        ("first SEND to a plain topic", 9),
+        ("first SEND to a plain topic", 10),
         ("third SEND with the same head", 8),
-        ("SEND to a topic with a history", 14),
+        ("SEND to a topic with a history", 18),
     ],
 )
 def test_a_frame_enters_few_files(name: str, most: int) -> None:

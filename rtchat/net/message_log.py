@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from io import FileIO
@@ -41,8 +42,9 @@ class MessageLog:
 
     Args:
         path: The file. It is appended to, and created with mode 0640 if it does not exist.
-        clock: Tells the time, and runs the timer for the next write.
+        clock: Runs the timer for the next write.
         in_thread: Runs a write without blocking the reactor.
+        wall_s: Returns the time in seconds since 1970.
 
     Raises:
         OSError: The file cannot be opened.
@@ -51,11 +53,18 @@ class MessageLog:
         problem: Why nothing can be written now; "" as long as it works.
     """
 
-    def __init__(self, path: Path, clock: IReactorTime, in_thread: InThread) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: IReactorTime,
+        in_thread: InThread,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         self.path = path
         self.problem = ""
         self._clock = clock
         self._in_thread = in_thread
+        self._wall_s = wall_s
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
         self._lost = 0
@@ -77,7 +86,7 @@ class MessageLog:
         if self._waiting_bytes > _MAX_WAITING_BYTES:
             self._lost += 1
             return
-        line = _line(message, self._clock.seconds())
+        line = _line(message, self._wall_s())
         self._lines.append(line)
         self._waiting_bytes += len(line)
         self._plan_write()

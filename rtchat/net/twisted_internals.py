@@ -9,12 +9,15 @@ tries each function on Twisted's own transports, and lists the releases that eac
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from socket import socket
 from types import FrameType
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import ReactorBase
+from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import IAddress, IProtocol, ISystemHandle
 from twisted.logger import globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper
@@ -33,9 +36,12 @@ __all__ = [
     "override_read",
     "read_once",
     "replace_protocol",
+    "replace_tls",
     "restore_read",
     "set_read_size",
     "socket_of",
+    "use_monotonic_clock",
+    "waiting_bytes",
 ]
 
 Send = Callable[[Any], "int | BaseException"]
@@ -80,6 +86,13 @@ def held_bytes(transport: object) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
+def waiting_bytes(transport: Any) -> int:
+    """Return how many bytes wait in a plain socket's transport, or in the one below TLS."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return held_bytes(transport)
+
+
 def socket_of(transport: object) -> socket | None:
     """Return the socket below a transport, also below TLS, or None when there is none.
 
@@ -118,6 +131,17 @@ def replace_protocol(transport: Any, protocol: IProtocol) -> None:
         transport.protocol = protocol
 
 
+def replace_tls(endpoint: object, replace: Callable[[Any], Any]) -> None:
+    """Start TLS in another way on an endpoint that Twisted has made of ``ssl:…``.
+
+    Args:
+        endpoint: Any endpoint; others than such ones are left as they are.
+        replace: Returns what starts TLS, given what would have.
+    """
+    if isinstance(endpoint, SSL4ServerEndpoint):
+        endpoint._sslContextFactory = replace(endpoint._sslContextFactory)
+
+
 def override_read(transport: Any, read: Callable[[], object]) -> None:
     """Let the reactor call this instead of a plain socket's ``doRead``.
 
@@ -136,6 +160,43 @@ def restore_read(transport: Any) -> None:
 def read_once(transport: Any) -> object:
     """Do what the reactor does when a plain socket can be read; return what ``doRead`` returns."""
     return transport.doRead()
+
+
+# ---------------------------------------------------------------- reactors
+
+
+class _SteadyClock:
+    """Counts on by itself from a time in seconds."""
+
+    __slots__ = ("_offset_s",)
+
+    def __init__(self, now_s: float) -> None:
+        self._offset_s = now_s - time.monotonic()
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._offset_s
+
+
+def use_monotonic_clock(reactor: Any) -> Callable[[], float]:
+    """Let a reactor's timers run by a clock that is never set, also those that run already.
+
+    Twisted's reactors take the time of day: set back by an hour, no timer ends for an hour. Now the
+    reactor begins with the time of day and then counts on by itself, so what others show of
+    ``reactor.seconds()`` is right until the time of day is set.
+
+    Returns:
+        A function that returns the time in seconds since 1970. For a simulated clock, which is left
+        as it is, that is its own time.
+    """
+    if not isinstance(reactor, ReactorBase):
+        simulated: Callable[[], float] = reactor.seconds
+        return simulated
+    if not isinstance(reactor.seconds, _SteadyClock):
+        seconds = _SteadyClock(reactor.seconds())
+        for call in (*reactor._pendingTimedCalls, *reactor._newTimedCalls):
+            call.seconds = seconds
+        reactor.seconds = seconds
+    return time.time
 
 
 # ---------------------------------------------------------------- runners
@@ -170,10 +231,20 @@ class HTTPConnection(HTTPChannel):
         return self._receivedHeaderSize
 
     @property
+    def received_headers(self) -> int:
+        """How many header lines of the current request came so far."""
+        return self._receivedHeaderCount
+
+    @property
     def requested_path(self) -> bytes:
         """The target of the request that is being read, or b"" before its first line came."""
         path: bytes | None = getattr(self, "_path", None)
         return path or b""
+
+    @property
+    def unhandled_bytes(self) -> int:
+        """How many bytes were read and not handled: later requests, or the begin of a line."""
+        return len(self._buffer) + sum(map(len, self._dataBuffer))
 
     def bad_request_received(self) -> None:
         """Answer a request that is not HTTP, and close the connection."""

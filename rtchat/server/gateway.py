@@ -17,6 +17,7 @@ from rtchat.net.gateway.resource import TcpSocket
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.server.access import AccessPart
 from rtchat.server.part import Gauges, Part, Server
+from rtchat.server.stomp import BrokerPart
 from rtchat.server.web import WebPart
 from rtchat.server.websocket import WebSocketPart
 
@@ -70,7 +71,7 @@ class GatewaySettings:
     )
     max_per_source: int = key(
         "[proxy] connections.per_source",
-        0,
+        256,
         unit="connections",
         low=1,
         high=1_000_000,
@@ -97,6 +98,7 @@ class GatewayPart(Part[GatewaySettings]):
         )
         self._pipes: PipePool | None = None
         self._websockets: dict[Target, WebSockets] = {}
+        self._own_targets = access.stomp_targets
         resource = TcpSocket(access.access_list, self._websockets_to, access.stomp_targets)
         server.part(WebPart).serve("tcp", resource)
 
@@ -125,6 +127,8 @@ class GatewayPart(Part[GatewaySettings]):
             self._pipes = PipePool()
         if self._endpoints is None:
             self._endpoints = checked_endpoints(self._server.reactor, self._policy, self._rule_for)
+        # Whatever the name: it may be one that the owner has given to this machine.
+        is_own = target.port in {own.port for own in self._own_targets}
         return ProxyFactory(
             target,
             self._endpoints,
@@ -134,6 +138,8 @@ class GatewayPart(Part[GatewaySettings]):
             limiter=self._limiter,
             pipes=self._pipes,
             has_proxy_header=self._rule_for(target).has_proxy_header,
+            client_log=self._server.client_log,
+            relayed=self._server.part(BrokerPart).door.relayed if is_own else None,
         )
 
     @override

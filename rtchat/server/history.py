@@ -129,6 +129,7 @@ class HistoryPart(Part["HistorySettings | None"], Service):
         self._asked_s: float | None = None  # when the file's thread was asked for a check
         self._is_closing = False
         self._evictions_said = 0
+        self._removed_said = 0
         self._say_evictions_at_s = 0.0
         if settings is not None:
             # Import only if configured, but before privileges are dropped.
@@ -249,7 +250,20 @@ class HistoryPart(Part["HistorySettings | None"], Service):
         assert self._history is not None
         assert self.settings is not None
         now_s, evicted = self._clock.seconds(), self._history.evicted
-        if evicted > self._evictions_said and now_s >= self._say_evictions_at_s:
+        removed = self._history.retention.removed
+        if now_s < self._say_evictions_at_s:
+            return
+        if removed > self._removed_said:
+            _log.warn(
+                "{count} messages were removed from the history before their time, because the "
+                "file is nearly full: those of clients with more than an eighth of it, else the "
+                "largest; file.max_bytes in [history] is the limit ({limit} bytes)",
+                count=removed - self._removed_said,
+                limit=self.settings.max_file_bytes,
+            )
+            self._removed_said = removed
+            self._say_evictions_at_s = now_s + _SAY_EVICTIONS_EVERY_S
+        if evicted > self._evictions_said:
             _log.warn(
                 "{count} destinations lost their history, because more than {limit} had one; "
                 "destinations.max_count in [history] is the limit",

@@ -90,7 +90,8 @@ class DrainPart(_ServicePart):
     def _drain(self) -> Deferred[Any]:
         parts = self._server.parts
         drained = _all_done(part.drain for part in parts)
-        return drained.addCallback(lambda _: _all_done(part.close for part in parts))
+        drained.addCallback(lambda _: _all_done(part.close for part in parts))
+        return drained.addCallback(lambda _: self._server.client_log.close())
 
 
 class LateModulesPart(_ServicePart):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import resource
 import socket
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from twisted.application.service import IService, MultiService, Service
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     SSL4ServerEndpoint,
@@ -34,6 +36,7 @@ from rtchat.server.access import ANY_HOST, AccessPart
 from rtchat.server.front_proxy import FrontProxyPart
 from rtchat.server.left_sockets import remove_left_socket
 from rtchat.server.part import Part, Server
+from rtchat.server.privileges import PrivilegesPart
 from rtchat.server.stomp import BrokerPart
 from rtchat.server.tls import TlsPart
 from rtchat.server.web import WebPart
@@ -42,7 +45,7 @@ from rtchat.text import parse_digits
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
     from rtchat.core.access.addresses import AddressList
-    from rtchat.net.connection.tls import Certificates
+    from rtchat.net.connection.handshakes import WatchedTls
 
 __all__ = ["ListenSettings", "Listener", "ListenerKind", "ListenersPart"]
 
@@ -54,6 +57,9 @@ _KINDS = ("http", "https", "stomp", "stomps")
 _TLS_KINDS = ("https", "stomps")
 
 _URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[^/]*))?/?", re.I)
+
+_UNIX_MODE = "660"  # for user and group
+_PROXY_PROTOCOL = "haproxy:"  # Twisted's own; another endpoint follows
 
 _BACKLOG = 1024  # connections that wait to be accepted; the kernel may allow fewer
 
@@ -181,11 +187,15 @@ class ListenersPart(Part[ListenSettings], MultiService):
         MultiService.__init__(self)
         self._server = server
         _allow_many_connections()
-        site, stomp = server.part(WebPart).site, server.part(BrokerPart).factory
+        site, stomp = server.part(WebPart).site, server.part(BrokerPart).door
         for listener in settings.listeners:
             factory: IProtocolFactory = site if listener.is_http else stomp
             endpoint = _server_endpoint(listener, server)
-            _Port(endpoint, factory, listener, server.part(AccessPart)).setServiceParent(self)
+            owner = (-1, -1)
+            if _is_own_unix_socket(listener):
+                owner = server.part(PrivilegesPart).owner
+            port = _Port(endpoint, factory, listener, server.part(AccessPart), owner)
+            port.setServiceParent(self)
 
     @override
     @classmethod
@@ -228,7 +238,9 @@ class _Port(Service):
         factory: IProtocolFactory,
         listener: Listener,
         access: AccessPart,
+        owner: tuple[int, int],
     ) -> None:
+        self._owner = owner
         self._endpoint = endpoint
         self._factory = factory
         self._listener = listener
@@ -245,9 +257,13 @@ class _Port(Service):
             problem = _why_not_listening(port, self._listener)
             raise SystemExit(f"rtchat: {self._listener.source_line.error(problem)}")
         self._port = port
+        address = port.getHost()
+        if isinstance(address, UNIXAddress) and self._owner != (-1, -1):
+            # Should others write to its folder, a link may have taken its place.
+            os.lchown(os.fsdecode(address.name or b""), *self._owner)
         set_up_port(port, is_http=self._listener.is_http)
         if not self._listener.is_http:
-            self._access.add_stomp_port(port.getHost())
+            self._access.add_stomp_port(address)
 
     def _open(self) -> IListeningPort | Failure:
         outcome: list[IListeningPort | Failure] = []
@@ -281,10 +297,16 @@ def _server_endpoint(listener: Listener, server: Server) -> IStreamServerEndpoin
     reactor = server.reactor
     if listener.endpoint is not None:
         try:
-            endpoint: IStreamServerEndpoint = serverFromString(reactor, listener.endpoint)
+            endpoint: IStreamServerEndpoint = serverFromString(
+                reactor, _with_mode(listener.endpoint)
+            )
+            if listener.endpoint.startswith("ssl:"):
+                from rtchat.net.connection.handshakes import watch_endpoint
+
+                watch_endpoint(endpoint, server.part(TlsPart).handshakes)
             if trusted is None:
                 return endpoint
-            return _behind_proxies(endpoint, trusted, reactor)
+            return _behind_proxies(endpoint, trusted, server)
         except Exception as error:  # a parser plugin may raise anything
             problem = (
                 f"cannot be used as an endpoint ({error}); write one that Twisted knows, such as "
@@ -296,25 +318,45 @@ def _server_endpoint(listener: Listener, server: Server) -> IStreamServerEndpoin
         host = "::"
     certificates = None
     if listener.kind in _TLS_KINDS:
-        certificates = server.part(TlsPart).certificates_for(listener.source_line)
+        certificates = server.part(TlsPart).starter_for(listener.source_line)
         if trusted is None:
             return SSL4ServerEndpoint(reactor, port, certificates, _BACKLOG, host)
     kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
     tcp: IStreamServerEndpoint = kind(reactor, port, _BACKLOG, host)
-    return tcp if trusted is None else _behind_proxies(tcp, trusted, reactor, certificates)
+    return tcp if trusted is None else _behind_proxies(tcp, trusted, server, certificates)
+
+
+def _with_mode(endpoint: str) -> str:
+    """Return an endpoint with a mode if it is a Unix socket without one.
+
+    By default Twisted lets every user of the machine connect.
+    """
+    if endpoint.startswith(_PROXY_PROTOCOL):
+        return _PROXY_PROTOCOL + _with_mode(endpoint.removeprefix(_PROXY_PROTOCOL))
+    kind, *words = re.split(r"(?<!\\):", endpoint)
+    if kind != "unix" or any(word.startswith("mode=") for word in words):
+        return endpoint
+    in_order = [word for word in words if not re.match(r"\w+=", word)]
+    has_mode = len(in_order) + any(word.startswith("address=") for word in words) > 1
+    return endpoint if has_mode else f"{endpoint}:mode={_UNIX_MODE}"
+
+
+def _is_own_unix_socket(listener: Listener) -> bool:
+    """Return whether a port is a Unix socket that is made here, and not by systemd."""
+    return (listener.endpoint or "").removeprefix(_PROXY_PROTOCOL).startswith("unix:")
 
 
 def _behind_proxies(
     endpoint: IStreamServerEndpoint,
     trusted: AddressList,
-    reactor: Any,
-    certificates: Certificates | None = None,
+    server: Server,
+    certificates: WatchedTls | None = None,
 ) -> IStreamServerEndpoint:
     """Return an endpoint whose connections from trusted addresses begin with a PROXY header."""
     # Import only if configured, but before privileges are dropped.
     from rtchat.net.connection.front_proxy import ProxyProtocolEndpoint
 
-    return ProxyProtocolEndpoint(endpoint, trusted, reactor, certificates)
+    return ProxyProtocolEndpoint(endpoint, trusted, server.reactor, certificates, server.client_log)
 
 
 def _why_not_listening(failure: Failure, listener: Listener) -> str:

@@ -46,13 +46,18 @@ def _read_file(source_line: SourceLine) -> SourceLine:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """Where messages are logged.
+    """Where messages are logged, and how much about clients.
 
     Attributes:
         source_line: The line that names the file, or None if no message is logged.
+        max_client_lines: How many lines of one source the server's own log has in a minute; 0 is
+            no limit.
     """
 
     source_line: SourceLine | None = key("[log] messages", None, unit="path", read=_read_file)
+    max_client_lines: int = key(
+        "[log] client.max_lines", 100, unit="lines a minute", low=1, high=1_000_000, or_zero=True
+    )
 
     @property
     def path(self) -> Path | None:
@@ -69,6 +74,8 @@ class MessageLogPart(Part[LogSettings], Service):
     def __init__(self, settings: LogSettings, server: Server) -> None:
         super().__init__(settings, server)
         self._reactor = server.reactor
+        self._wall_s = server.wall_s
+        server.client_log.limit(settings.max_client_lines)
         self._broker = server.part(BrokerPart).broker
         self._messages: MessageLog | None = None
         if settings.path is not None:
@@ -92,6 +99,7 @@ class MessageLogPart(Part[LogSettings], Service):
                 path,
                 reactor,
                 lambda write: deferToThreadPool(reactor, reactor.getThreadPool(), write),
+                self._wall_s,
             )
         except OSError as error:
             problem = (

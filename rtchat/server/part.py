@@ -22,7 +22,9 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from rtchat.config.schema import ChatIni
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.coalescing_clock import CoalescingClock
+from rtchat.net.twisted_internals import use_monotonic_clock
 from rtchat.server.start import StartService
 
 __all__ = ["Check", "Checks", "Gauges", "Part", "Server"]
@@ -139,16 +141,21 @@ class Server:
 
     Attributes:
         reactor: Runs everything.
+        client_log: Where lines about clients are written.
         clock: Runs timers. Timers that end at about the same time end together: nothing that
-            runs on it has to be exact to a twentieth of a second.
+            runs on it has to be exact to a twentieth of a second. It is not the time of day, which
+            an administrator may set: intervals do not depend on that.
         source: Where the settings come from.
         parts: The parts that are built, in the order in which they start.
         service: Contains the services of all parts.
+        wall_s: Returns the time in seconds since 1970.
     """
 
     def __init__(self, reactor: Any, source: str) -> None:
         self.reactor = reactor
+        self.wall_s = use_monotonic_clock(reactor)
         self.clock = CoalescingClock(reactor)
+        self.client_log = ClientLog(self.clock)
         self.source = source
         self.parts: list[Part[Any]] = []
         self.service = StartService()

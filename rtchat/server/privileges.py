@@ -48,6 +48,14 @@ class PrivilegesPart(Part[PrivilegeSettings], Service):
         super().__init__(settings, server)
         self._uid, self._gid = _ids(settings)
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        """The ids of the user and group to become; -1 is to stay."""
+        return (
+            -1 if self._uid is None else self._uid,
+            -1 if self._gid is None else self._gid,
+        )
+
     @override
     def service(self) -> IService:
         return self

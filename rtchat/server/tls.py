@@ -16,9 +16,11 @@ from rtchat.config.schema import ChatIni
 from rtchat.config.values import os_reason
 from rtchat.server.part import Part, Server
 from rtchat.server.process import process_user
+from rtchat.server.web import WebPart
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
+    from rtchat.net.connection.handshakes import HandshakeWatch, WatchedTls
     from rtchat.net.connection.tls import Certificates
 
 __all__ = ["TlsFiles", "TlsPart"]
@@ -77,7 +79,10 @@ class TlsPart(Part[TlsFiles]):
 
     def __init__(self, settings: TlsFiles, server: Server) -> None:
         super().__init__(settings, server)
+        self._server = server
         self._certificates: Certificates | None = None
+        self._handshakes: HandshakeWatch | None = None
+        self._starter: WatchedTls | None = None
 
     @override
     @classmethod
@@ -88,6 +93,31 @@ class TlsPart(Part[TlsFiles]):
                 source_line = next(iter(source_lines.values()))
                 raise source_line.error(f"is not enough; write {missing} = FILE in [ssl] too")
         return ini.read(TlsFiles)
+
+    @property
+    def handshakes(self) -> HandshakeWatch:
+        """What watches the handshakes of all ports with TLS."""
+        from rtchat.net.connection.handshakes import HandshakeWatch
+
+        if self._handshakes is None:
+            timeout_s = self._server.part(WebPart).settings.handshake_timeout_s
+            self._handshakes = HandshakeWatch(self._server.clock, timeout_s)
+        return self._handshakes
+
+    def starter_for(self, source_line: SourceLine) -> WatchedTls:
+        """Return what starts TLS on a port, with this server's certificate.
+
+        Args:
+            source_line: The line of the port.
+
+        Raises:
+            SystemExit: There is no certificate, or it cannot be used.
+        """
+        from rtchat.net.connection.handshakes import WatchedTls
+
+        if self._starter is None:
+            self._starter = WatchedTls(self.certificates_for(source_line), self.handshakes)
+        return self._starter
 
     def certificates_for(self, source_line: SourceLine) -> Certificates:
         """Return the certificate for a port that needs it; the first such port loads it.

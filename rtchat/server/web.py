@@ -15,10 +15,10 @@ from rtchat.config.ini import SourceLine
 from rtchat.config.keys import key, lines
 from rtchat.config.values import URL_SEGMENT, filled_text
 from rtchat.core.access.hosts import HostList
+from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.web.embed import EmbedPage
 from rtchat.net.web.files import page_tree
 from rtchat.net.web.health import Health
-from rtchat.net.web.limiter import HttpLimiter
 from rtchat.net.web.site import PageSite
 from rtchat.server.access import AccessPart
 from rtchat.server.front_proxy import FrontProxyPart
@@ -129,9 +129,14 @@ class WebPart(Part[WebSettings]):
             server.clock,
             trusted=None if front.has_proxy_header else front.trusted,
             handshake_timeout_s=settings.handshake_timeout_s,
-            limiter=HttpLimiter(
-                server.clock, settings.max_http, settings.max_http_per_source, front.trusted
+            limiter=SourceLimiter(
+                "[proxy] http.connections",
+                server.client_log,
+                settings.max_http,
+                settings.max_http_per_source,
+                front.trusted,
             ),
+            client_log=server.client_log,
         )
 
     def serve(self, name: str, resource: IResource) -> None:

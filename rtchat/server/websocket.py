@@ -41,6 +41,7 @@ class WebSocketPart(Part[WebSocketSettings]):
     def __init__(self, settings: WebSocketSettings, server: Server) -> None:
         super().__init__(settings, server)
         self._clock = server.clock
+        self._client_log = server.client_log
 
     def wrap(
         self,
@@ -66,4 +67,5 @@ class WebSocketPart(Part[WebSocketSettings]):
             ping_timeout_s=self.settings.timeout_s,
             max_message_bytes=max_message_bytes,
             deflate=deflate and self.settings.deflate,
+            client_log=self._client_log,
         )

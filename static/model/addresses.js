@@ -7,9 +7,12 @@ const LOBBY = "/topic/chat";
 /** The lobby has this name, too: a room of the same name would be taken for it. */
 const LOBBY_NAME = "lobby";
 const MAX_ROOM_CHARS = 64;
-/** Joiners between the parts of one emoji; other invisible characters make no difference that people could see. */
-const UNSEEN = /(?<!\p{Extended_Pictographic}\p{Emoji_Modifier}?)\u200d|\u200d(?!\p{Extended_Pictographic})|(?!\u200d)\p{Cf}/gu;
-const VARIATION_SELECTORS = /[\ufe00-\ufe0f]/g;
+/** More of a text is not looked at: normalising takes more time than it is worth. */
+const MAX_RAW_CHARS = 16 * MAX_ROOM_CHARS;
+/** Invisible and empty characters make no difference that people could see, except joiners: they make one emoji of two. */
+const UNSEEN =
+  /(?!\u200d)[\p{Cf}\p{Default_Ignorable_Code_Point}\u2800\u{13441}\u{13442}\u{16fe4}\u{1d159}]/gu;
+const JOINERS = /(?<!\p{Extended_Pictographic}\p{Emoji_Modifier}?)\u200d|\u200d(?!\p{Extended_Pictographic})/gu;
 /** Wildcards of SUBSCRIBE ("*", "#", ">") and whatever else cannot be part of a name. */
 const NOT_IN_NAMES = /(?:[^\p{L}\p{M}\p{N}\p{S}\u200d._-]|[<>^`|])+/gu;
 
@@ -26,7 +29,7 @@ function decoded(hash) {
 /** Return the name of a room as everybody sees it, whatever the case and the Unicode form in which it is written. */
 function canonical(text) {
   // Invisible characters go first: between a letter and its accent they would keep the two from becoming one.
-  const seen = text.replace(VARIATION_SELECTORS, "").replace(UNSEEN, "");
+  const seen = cut(text, MAX_RAW_CHARS).replace(UNSEEN, "").replace(JOINERS, "");
   return cut(small(seen.normalize("NFKC")).normalize("NFKC").replace(NOT_IN_NAMES, "-"), MAX_ROOM_CHARS)
     .replace(/\.{2,}/g, ".")
     .replace(/^[.\p{M}\u200d-]+|[.\u200d-]+$/gu, "");
@@ -70,5 +73,5 @@ export function roomAt(destination) {
   if (destination === LOBBY) return { destination, name: null };
   if (!destination.startsWith(`${LOBBY}.`)) return null;
   const name = destination.slice(LOBBY.length + 1);
-  return roomNamed(name).name === name ? { destination, name } : null;
+  return name.length <= MAX_ROOM_CHARS && roomNamed(name).name === name ? { destination, name } : null;
 }

@@ -1,5 +1,8 @@
 /** The commands that a user types: "/me waves", "/join tea". */
 
+/** The name is bounded: engines differ in how often they go back over a longer one. */
+const COMMAND = /^\/(\p{L}{1,30})(?:\s+([\s\S]*))?$/u;
+
 /**
  * Return `{command, …}` of a typed text: "say" (text), "me" (text), "nick" (nick), "join" (room), "leave" (room, "" for
  * this one), "msg" (nick,
@@ -7,7 +10,7 @@
  */
 export function parseLine(line) {
   if (line.startsWith("//")) return { command: "say", text: line.slice(1) };
-  const match = /^\/(\p{L}+)(?:\s+([\s\S]*))?$/u.exec(line);
+  const match = COMMAND.exec(line);
   // A path or a lone slash is no command.
   if (match === null) return { command: "say", text: line };
   const name = match[1].toLowerCase();

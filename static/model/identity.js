@@ -4,7 +4,7 @@
  */
 
 import { newId } from "./ids.js";
-import { cleanNick } from "./nicknames.js";
+import { chosenNick } from "./nicknames.js";
 
 /** The server gives a person another public id each time that it starts. */
 const MAX_PUBLIC_IDS = 200;
@@ -31,7 +31,7 @@ export class Identity {
 
   /** The nickname that the person had last, in any window; "" before the first one. */
   get nick() {
-    return cleanNick(this.#store.get("nick"));
+    return chosenNick(this.#store.get("nick"));
   }
 
   set nick(nick) {

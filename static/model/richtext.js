@@ -1,19 +1,35 @@
-/** The text of a message in parts: plain text, links and mentions of the reader. */
+/**
+ * The text of a message in parts: plain text, links and mentions of the reader.
+ *
+ * Texts come from strangers, so the time that each function takes grows with the length of the text and no faster, and
+ * a text has a bounded number of parts. tests/js/effort.test.mjs holds that.
+ */
+
+import { MAX_MENTIONS, mentionsIn } from "./mentions.js";
 
 /** http and https only: no other address may ever become a link. */
 const LINK = /\bhttps?:\/\/[^\s<>"'`\p{Cc}]+/giu;
 const MAX_LINK_CHARS = 2000;
+/** Of a message; the rest of it is plain text. */
+const MAX_LINKS = 200;
+/** Parts that split() marks in one text. */
+const MAX_MARKS = 500;
 /** Characters at the end of an address that belong to the sentence around it. */
-const TAIL = /[.,;:!?…*_~]+$/u;
+const TAIL = ".,;:!?…*_~";
+const BRACKETS = ["()", "[]", "{}"];
 
+/** Return an address without the end that belongs to the sentence: points, and brackets that were opened outside. */
 function trimmed(url) {
-  let link = url.replace(TAIL, "");
-  for (const [open, close] of ["()", "[]", "{}"]) {
-    while (link.endsWith(close) && link.split(open).length < link.split(close).length) {
-      link = link.slice(0, -1).replace(TAIL, "");
-    }
+  const surplus = {}; // closing bracket -> how many more are closed than opened
+  for (const [open, close] of BRACKETS) surplus[close] = url.split(close).length - url.split(open).length;
+  let end = url.length;
+  for (; end > 0; end--) {
+    const last = url[end - 1];
+    if (TAIL.includes(last)) continue;
+    if (!(surplus[last] > 0)) break;
+    surplus[last] -= 1;
   }
-  return link;
+  return url.slice(0, end);
 }
 
 /** Return the address if it may become a link, else null. */
@@ -31,23 +47,11 @@ function escaped(text) {
   return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
 
-/** Return a pattern that finds a nickname as a word, with or without "@"; one-letter names need the "@". */
-export function mentionPattern(nick) {
-  if (nick === "") return null;
-  const at = [...nick].length < 2 ? "@" : "@?";
-  return new RegExp(`(?<![\\p{L}\\p{N}_@])${at}${escaped(nick)}(?![\\p{L}\\p{N}_])`, "giu");
-}
-
-/** Return whether a text mentions the nickname. */
-export function mentions(text, nick) {
-  const pattern = mentionPattern(nick);
-  return pattern !== null && pattern.test(text);
-}
-
 /** Return `[{text, url?, isMention?}]`. The parts, joined, are the original text. */
 export function partsOf(text, nick = "") {
   const parts = [];
   let from = 0;
+  let links = 0;
   for (const match of text.matchAll(LINK)) {
     const link = trimmed(match[0]);
     const url = safeUrl(link);
@@ -55,21 +59,38 @@ export function partsOf(text, nick = "") {
     if (match.index > from) parts.push({ text: text.slice(from, match.index) });
     parts.push({ text: link, url });
     from = match.index + link.length;
+    links += 1;
+    if (links === MAX_LINKS) break;
   }
   if (from < text.length) parts.push({ text: text.slice(from) });
-  const pattern = mentionPattern(nick);
-  return pattern === null ? parts : parts.flatMap((part) => (part.url ? [part] : split(part.text, pattern, "isMention")));
+  let left = MAX_MENTIONS;
+  return parts.flatMap((part) => {
+    if (part.url) return [part];
+    const places = mentionsIn(part.text, nick, left);
+    left -= places.length;
+    return splitAt(part.text, places, "isMention");
+  });
 }
 
 /** Split a text at the matches of `pattern` (global). The parts that match get the property `flag`. */
 export function split(text, pattern, flag) {
-  const parts = [];
-  let from = 0;
+  const places = [];
   for (const match of text.matchAll(pattern)) {
     if (match[0] === "") continue;
-    if (match.index > from) parts.push({ text: text.slice(from, match.index) });
-    parts.push({ text: match[0], [flag]: true });
-    from = match.index + match[0].length;
+    places.push([match.index, match.index + match[0].length]);
+    if (places.length === MAX_MARKS) break;
+  }
+  return splitAt(text, places, flag);
+}
+
+/** Split a text at `places`, which are [begin, end] in order. The parts between them get the property `flag`. */
+function splitAt(text, places, flag) {
+  const parts = [];
+  let from = 0;
+  for (const [begin, end] of places) {
+    if (begin > from) parts.push({ text: text.slice(from, begin) });
+    parts.push({ text: text.slice(begin, end), [flag]: true });
+    from = end;
   }
   if (from < text.length) parts.push({ text: text.slice(from) });
   return parts;

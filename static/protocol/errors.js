@@ -5,8 +5,8 @@ const MAX_REASON_CHARS = 300;
 /**
  * Return `{kind, reason, id, maxChars}` of an ERROR frame.
  *
- * `kind` is "taken" (another session holds the nickname), "nick" (the nickname is not allowed), "replaced" (a newer
- * connection of the same window has taken over) or "other". `id` is the receipt that the refused frame asked for,
+ * `kind` is "taken" (another session holds the nickname), "nick" (the nickname is not allowed) or
+ * "other". `id` is the receipt that the refused frame asked for,
  * `maxChars` the limit that a text exceeded, or null. `isLogin` says that the ERROR answers CONNECT.
  */
 export function readError(frame, isLogin) {
@@ -15,5 +15,5 @@ export function readError(frame, isLogin) {
   const limit = /text longer than (\d+) characters/.exec(reason);
   const found = { kind: "other", reason, id: frame.headers["receipt-id"], maxChars: limit && Number(limit[1]) };
   if (isLogin && /\bnick\b/i.test(reason)) return { ...found, kind: /in use/i.test(reason) ? "taken" : "nick" };
-  return /replaced by a newer/i.test(reason) ? { ...found, kind: "replaced" } : found;
+  return found;
 }

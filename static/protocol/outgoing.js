@@ -80,6 +80,13 @@ export class Outgoing {
     if (receiverId !== undefined) this.#sendQueue.address(destination, receiverId);
   }
 
+  /** It is not certain who is called so now: what waits for that person is sent only when the reader says so. */
+  hold({ destination }) {
+    for (const entry of this.#sendQueue.entries) {
+      if (entry.destination === destination && entry.refused === null) this.refuse(entry.id, "restarted");
+    }
+  }
+
   /** The server has confirmed an own message. */
   confirm(id) {
     const entry = this.#sendQueue.get(id);

@@ -1,8 +1,9 @@
 /** The people in a room, and the rooms on the server, from its presence messages. */
 
-import { cleanNick, sameNick } from "../model/nicknames.js";
+import { cleanNick, foldNick } from "../model/nicknames.js";
 
 const MAX_PEOPLE = 5000;
+const collator = new Intl.Collator();
 /** Anyone can write to any name, so of the rooms without people only the latest are remembered. */
 const MAX_EMPTY_ROOMS = 100;
 
@@ -69,12 +70,14 @@ export class People {
 
   /** {id, nick} of everyone, sorted by nickname. */
   get list() {
-    return [...this.#byId.values()].sort((a, b) => a.nick.localeCompare(b.nick));
+    return [...this.#byId.values()].sort((a, b) => collator.compare(a.nick, b.nick));
   }
 
   /** Return the id of the person with this nickname, or null. */
   idOf(nick) {
-    return this.list.find((one) => sameNick(one.nick, nick))?.id ?? null;
+    const key = foldNick(nick);
+    for (const one of this.#byId.values()) if (foldNick(one.nick) === key) return one.id;
+    return null;
   }
 
   get nicks() {

@@ -57,14 +57,19 @@ export class PrivateMessages {
       this.#rename(known, nick);
       return known.conversation;
     }
-    const talk = this.#called(nick) ?? this.#open(nick);
+    const called = this.#called(nick);
+    const isAnother = called !== undefined && personId !== null && called.personId !== null;
+    const talk = isAnother || called === undefined ? this.#open(nick) : called;
     if (talk === null) return null;
     if (personId !== null) {
-      // The server gives a name to one person at a time: the one before is not called so any more.
-      if (talk.personId !== null) this.onsenderchange(talk.conversation, nick);
       talk.personId = personId;
       this.#rename(talk, nick);
       this.#changed();
+    }
+    if (isAnother) {
+      // The server gives a name to one person at a time: what was said to the one before stays with that person.
+      this.#setAside(called);
+      this.onsenderchange(talk.conversation, nick);
     }
     return talk.conversation;
   }
@@ -103,12 +108,17 @@ export class PrivateMessages {
     return { destination: destinationOf(talk.conversation.nick), headers };
   }
 
-  /** The server knows the reader by this id. A server that has restarted gives other ids. */
+  /**
+   * The server knows the reader by this id. A server that has restarted gives other ids; return the conversations with
+   * people who were known before, and may not be those who have their names now.
+   */
   login(ownId) {
-    if (this.#ownId === ownId) return;
-    if (this.#ownId !== null) for (const talk of this.#talks) talk.personId = null;
+    if (this.#ownId === ownId) return [];
+    const unsure = this.#ownId === null ? [] : this.#talks.filter(({ personId }) => personId !== null);
+    for (const talk of unsure) talk.personId = null;
     this.#ownId = ownId;
     if (this.#talks.length > 0) this.#changed();
+    return unsure.map(({ conversation }) => conversation);
   }
 
   /** The person with this id is called so now; `before` is the nickname until now, if it is known. */

@@ -70,7 +70,6 @@ export class ChatSession {
     this.onnotice = () => {}; // (conversation or null, name of the notice, ...details)
     this.onrefused = () => {}; // (conversation, id, reason)
     this.onrenamed = () => {}; // (conversation, nick before) the person of a private conversation is called otherwise
-    this.onreplaced = () => {}; // a newer connection of this window has taken over
 
     const { connection } = this;
     this.#subscriptions = new Subscriptions(connection);
@@ -259,7 +258,10 @@ export class ChatSession {
     this.id = frame.headers["x-presence-id"] ?? null;
     if (this.id !== null) {
       this.#person.learn(this.id);
-      this.#privateMessages.login(this.id);
+      for (const conversation of this.#privateMessages.login(this.id)) {
+        this.#outgoing.hold(conversation);
+        this.onnotice(conversation, "restarted", conversation.nick);
+      }
     }
     const serverMs = stampedAt(frame.headers);
     if (serverMs !== null) this.#clock.set(serverMs);
@@ -300,9 +302,6 @@ export class ChatSession {
     const { kind, reason, id, maxChars } = readError(frame, !this.connection.isConnected);
     if (kind === "taken" || kind === "nick") {
       this.#nickRefused(kind === "taken", reason);
-    } else if (kind === "replaced") {
-      this.connection.hold();
-      this.onreplaced();
     } else if (!this.#subscriptions.fail(id)) {
       this.maxTextChars = maxChars ?? this.maxTextChars;
       if (!this.#outgoing.refuse(id, reason)) this.onnotice(null, "serverSaid", reason);

@@ -1,6 +1,6 @@
 /** The dialog that asks for a nickname. */
 
-import { MAX_NICK_CHARS, cleanNick } from "../model/nicknames.js";
+import { MAX_NICK_CHARS, chosenNick } from "../model/nicknames.js";
 import { cut } from "../model/text.js";
 import { STRINGS } from "../strings.js";
 import { $ } from "./dom.js";
@@ -25,7 +25,7 @@ export class NickDialog {
     this.#input.maxLength = MAX_NICK_CHARS;
     $("nick-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      const nick = cleanNick(this.#input.value);
+      const nick = chosenNick(this.#input.value);
       if (nick === "") {
         $("nick-problem").textContent = STRINGS.noNickGiven;
         return;

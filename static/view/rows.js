@@ -1,7 +1,8 @@
 /** The elements of a conversation: messages, notices, days and the "New since you left" mark. */
 
 import { hueOf } from "../model/nicknames.js";
-import { mentions, partsOf, split } from "../model/richtext.js";
+import { mentions } from "../model/mentions.js";
+import { partsOf, split } from "../model/richtext.js";
 import { MAX_SHOWN_CHARS, cut } from "../model/text.js";
 import { STRINGS } from "../strings.js";
 import { $, make } from "./dom.js";
@@ -80,7 +81,7 @@ export class Rows {
     li.classList.toggle("waiting", state === "waiting");
     li.classList.toggle("refused", state === "refused" || state === "undelivered");
     li.classList.toggle("found", row === this.found);
-    li.classList.toggle("names-me", !isOwn && mentions(row.text, this.nick));
+    li.classList.toggle("names-me", !isOwn && mentions(shownText(row), this.nick));
     li.classList.toggle("arriving", isNew && row.live && Date.now() - row.arrivedAt < ARRIVING_MS);
 
     const avatar = make("span", "avatar", nick === null ? "#" : [...nick][0].toUpperCase());

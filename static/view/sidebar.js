@@ -1,6 +1,7 @@
 /** The side bar: rooms, private conversations, people. On a small screen a button opens it. */
 
 import { privateHash, roomAt, roomHash } from "../model/addresses.js";
+import { lookalikes, mixesAlphabets } from "../model/lookalikes.js";
 import { sameNick } from "../model/nicknames.js";
 import { STRINGS } from "../strings.js";
 import { $, make, oncePerFrame, syncChildren } from "./dom.js";
@@ -34,11 +35,27 @@ function cross() {
   return svg;
 }
 
+/** Show at the name of a room that it may not be what it looks like; "" if there is no doubt. */
+function drawDoubt(li, doubt) {
+  const sign = li.querySelector(".doubt");
+  sign.hidden = doubt === "";
+  sign.title = doubt;
+  sign.setAttribute("aria-label", doubt);
+}
+
+function makeDoubt() {
+  const sign = make("span", "doubt");
+  sign.setAttribute("role", "img");
+  sign.textContent = "⚠";
+  return sign;
+}
+
 export class Sidebar {
   #session;
   #wide = matchMedia("(min-width: 56rem)");
   #plan = oncePerFrame(() => this.#draw());
   #isUnfolded = false;
+  #alike = new Set(); // names of rooms in the lists that look like another one
 
   constructor(session) {
     this.#session = session;
@@ -95,10 +112,12 @@ export class Sidebar {
     const { conversations } = this.#session;
     const rooms = conversations.filter(({ isPrivate }) => !isPrivate);
     const talks = conversations.filter(({ isPrivate }) => isPrivate);
+    const others = this.#otherRooms(rooms);
+    this.#alike = lookalikes([...rooms, ...others].map(({ name }) => roomName(name)));
     this.#drawTalks($("rooms"), rooms);
     this.#drawTalks($("private"), talks);
     $("private-part").hidden = talks.length === 0;
-    this.#drawMoreRooms(rooms);
+    this.#drawMoreRooms(others);
     this.#drawPeople();
     const unread = conversations.reduce((sum, talk) => sum + (talk === this.#session.current ? 0 : talk.unread), 0);
     $("side-unread").textContent = unread > 99 ? "99+" : String(unread);
@@ -110,7 +129,7 @@ export class Sidebar {
     const build = (talk) => {
       const li = make("li");
       const link = make("a", "talk");
-      link.append(make("bdi", "talk-name"), make("span", "talk-people"), make("span", "badge"));
+      link.append(make("bdi", "talk-name"), makeDoubt(), make("span", "talk-people"), make("span", "badge"));
       const leave = make("button", "icon leave");
       leave.type = "button";
       leave.append(cross());
@@ -124,6 +143,7 @@ export class Sidebar {
       if (talk === this.#session.current) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
       li.querySelector(".talk-name").textContent = titleOf(talk);
+      drawDoubt(li, talk.isPrivate ? "" : this.#doubtOf(talk.name));
       const count = talk.isPrivate ? 0 : this.#session.rooms.peopleIn(talk.destination);
       li.querySelector(".talk-people").textContent = count === 0 ? "" : String(count);
       li.querySelector(".talk-people").title = STRINGS.people(count);
@@ -138,15 +158,25 @@ export class Sidebar {
     });
   }
 
-  #drawMoreRooms(joined) {
+  /** Return what is doubtful about the name of a room, or "". */
+  #doubtOf(name) {
+    if (name !== null && mixesAlphabets(name)) return STRINGS.mixedName;
+    return this.#alike.has(roomName(name)) ? STRINGS.lookalikeName : "";
+  }
+
+  /** Return the rooms that the reader has not joined, those with most people first. */
+  #otherRooms(joined) {
     const known = new Set(joined.map(({ destination }) => destination));
-    const others = this.#session.rooms.destinations
+    return this.#session.rooms.destinations
       .filter((destination) => !known.has(destination))
       .map((destination) => roomAt(destination))
       .filter((room) => room !== null)
       .map((room) => ({ ...room, count: this.#session.rooms.peopleIn(room.destination) }))
       .sort((a, b) => b.count - a.count || roomName(a.name).localeCompare(roomName(b.name)))
       .slice(0, MOST_ROOMS);
+  }
+
+  #drawMoreRooms(others) {
     const few = others.filter(({ count }) => count > 0).slice(0, FEW_ROOMS);
     const folded = others.length - few.length;
     const shown = this.#isUnfolded ? others : few;
@@ -157,13 +187,14 @@ export class Sidebar {
     const build = () => {
       const li = make("li");
       const link = make("a", "talk");
-      link.append(make("bdi", "talk-name"), make("span", "talk-people"));
+      link.append(make("bdi", "talk-name"), makeDoubt(), make("span", "talk-people"));
       li.append(link);
       return li;
     };
     syncChildren($("more-rooms"), shown, ({ destination }) => destination, build, (li, room) => {
       li.querySelector("a").href = roomHash(room.name);
       li.querySelector(".talk-name").textContent = room.name === null ? STRINGS.lobby : `#${room.name}`;
+      drawDoubt(li, this.#doubtOf(room.name));
       li.querySelector(".talk-people").textContent = room.count === 0 ? "" : String(room.count);
       li.querySelector(".talk-people").title = STRINGS.people(room.count);
     });

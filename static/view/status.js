@@ -11,7 +11,7 @@ export class Status {
   #retryAt = null;
   #wasOnline = false;
   #isLost = false;
-  #known = null; // {words, button}: why the connection is about to end
+  #known = null; // why the connection is about to end
 
   constructor() {
     this.onretry = () => {};
@@ -37,17 +37,16 @@ export class Status {
     else if (state === "offline" && !isDropped) this.#offline(final, code);
   }
 
-  /** Show why there is no connection, and label the button beside it. */
-  explain(words, button = STRINGS.retryNow) {
+  /** Show why there is no connection, above the button that makes one. */
+  explain(words) {
     $("offline-text").textContent = words;
-    $("retry").textContent = button;
     $("offline").hidden = false;
   }
 
   /** The connection is about to end for this reason, which is said instead of one that its end would suggest. */
-  expectEnd(words, button = STRINGS.retryNow) {
-    this.#known = { words, button };
-    this.explain(words, button);
+  expectEnd(words) {
+    this.#known = words;
+    this.explain(words);
   }
 
   #showState() {
@@ -64,9 +63,8 @@ export class Status {
 
   #offline(final, code) {
     if (this.#known !== null) {
-      const { words, button } = this.#known;
-      this.explain(words, button);
-      announce(words);
+      this.explain(this.#known);
+      announce(this.#known);
       this.#isLost = true;
       return;
     }

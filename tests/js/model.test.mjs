@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { parseLine } from "../../static/model/commands.js";
 import { Conversation } from "../../static/model/conversation.js";
+import { mentions, mentionsIn } from "../../static/model/mentions.js";
 import { Offsets } from "../../static/model/offsets.js";
 import { ReadNotes } from "../../static/model/read-notes.js";
-import { mentions, partsOf, safeUrl, searchPattern, split } from "../../static/model/richtext.js";
+import { partsOf, safeUrl, searchPattern, split } from "../../static/model/richtext.js";
 import { SeenIds } from "../../static/model/seen-ids.js";
 import { ReadPositions, Store } from "../../static/model/storage.js";
 import { FakeTimers } from "./broker.mjs";
@@ -65,6 +66,16 @@ describe("the parts of a text", () => {
       "https://l.m",
       "https://n.o",
     ]);
+    for (const [text, link] of [
+      ["(see [https://a.b/(c)].)", "https://a.b/(c)"],
+      ["https://a.b/)(", "https://a.b/)("],
+      ["https://a.b/((c)", "https://a.b/((c)"],
+      ["https://a.b)...)...", "https://a.b"],
+      ["https://[::1]/]", "https://[::1]/"],
+      [`https://a.b${").".repeat(1900)}`, "https://a.b"],
+    ]) {
+      assert.deepEqual(links(text), [link], text);
+    }
   });
 
   test("show where the reader is named, as a word of its own", () => {
@@ -80,6 +91,29 @@ describe("the parts of a text", () => {
       { text: " " },
       { text: "https://ada.example", url: "https://ada.example/" },
     ]);
+  });
+
+  test("name the reader in any form that the server takes for the same name", () => {
+    for (const [nick, text] of [
+      ["André", "hi andre\u0301!"],
+      ["Andre\u0301", "ANDRÉ?"],
+      ["anna", "ａｎｎａ, come"],
+      ["Straße", "(STRASSE)"],
+      ["fin", "ﬁn."],
+      ["Ada  Lovelace", "to ada \n lovelace:"],
+      ["anna", "an\u200dna and an\u034fna"],
+      ["한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8 !"],
+      ["👩‍🚀 Zoë", "@👩🚀 zoë"],
+    ]) {
+      assert.ok(mentions(text, nick), text);
+      assert.equal(partsOf(text, nick).map((part) => part.text).join(""), text);
+    }
+    for (const [nick, text] of [["Ada", "Ada\u0301"], ["i", "@ﬁ"], ["fi", "ﬁn"], ["f", "@ﬁ"], ["𝔸b", "x𝔸b"], ["b", "@𝔸@b"]]) {
+      assert.ok(!mentions(text, nick), text);
+    }
+    assert.deepEqual(mentionsIn("@Ada, x@Ada @@Ada ada", "Ada"), [[0, 4], [18, 21]]);
+    assert.deepEqual(mentionsIn("ada ada ada", "ada ada"), [[0, 7]]);
+    assert.deepEqual([mentionsIn("", "a"), mentionsIn("a", ""), mentionsIn("a", "\u200d")], [[], [], []]);
   });
 
   test("can be searched for anything", () => {

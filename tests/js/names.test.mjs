@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { addressOf, privateHash, roomAt, roomHash, roomNamed, roomOf } from "../../static/model/addresses.js";
-import { cleanNick, hueOf, sameNick } from "../../static/model/nicknames.js";
+import { lookalikes, mixesAlphabets } from "../../static/model/lookalikes.js";
+import { chosenNick, cleanNick, hueOf, sameNick } from "../../static/model/nicknames.js";
 import { countChars, cut } from "../../static/model/text.js";
 
 test("characters are counted as people count them", () => {
@@ -11,10 +12,19 @@ test("characters are counted as people count them", () => {
 describe("nicknames", () => {
   test("are one line of at most 32 characters without control characters", () => {
     assert.equal(cleanNick("  Ada \n\t Lovelace\0 "), "Ada Lovelace");
-    assert.equal(cleanNick("x".repeat(40)).length, 32);
+    assert.equal(chosenNick("x".repeat(40)).length, 32);
     assert.equal(cleanNick(" \r\n "), "");
     assert.equal(cleanNick("\u202eevil\u2066\ufeff"), "evil");
     assert.equal(cleanNick("👩‍🚀 Zoë"), "👩‍🚀 Zoë");
+    for (const unseen of ["\u034f", "\u115f", "\u3164", "\uffa0", "\u2800", "\ud800", "\u17b4", "\u{e0041}"]) {
+      assert.equal(cleanNick(`an${unseen}na`), "anna", unseen.codePointAt(0).toString(16));
+    }
+    assert.equal(cleanNick("葛\u{e0100}❤\ufe0f"), "葛\u{e0100}❤\ufe0f");
+  });
+
+  test("of other people are not cut, so that two do not become one", () => {
+    assert.notEqual(cleanNick(`${"x".repeat(40)}1`), cleanNick(`${"x".repeat(40)}2`));
+    assert.equal(cleanNick("👋".repeat(32)), "👋".repeat(32));
   });
 
   test("are the same in any case of letters", () => {
@@ -22,6 +32,7 @@ describe("nicknames", () => {
     assert.ok(sameNick("Straße", "STRASSE") && sameNick("ΟΔΌΣ", "οδός") && !sameNick("ılık", "ilik"));
     assert.ok(sameNick("A  B", "a b") && sameNick("A\u200db❤\ufe0f", "ab❤"));
     assert.ok(sameNick("André", "Andre\u200d\u0301") && sameNick("André", "Andre\ufe0f\u0301"));
+    assert.ok(sameNick("anna", "an\u034fn\u3164a\u2800") && sameNick("葛", "葛\u{e0100}"));
   });
 
   test("have one colour of eight, in any case of letters", () => {
@@ -53,7 +64,7 @@ describe("rooms", () => {
 
   test("one name has one room, in whatever case and Unicode form", () => {
     for (const [name, others] of [
-      ["tea", ["Tea", "TEA", "ｔｅａ", "t\u200bea", "tea\ufe0f", "\u202etea"]],
+      ["tea", ["Tea", "TEA", "ｔｅａ", "t\u200bea", "tea\ufe0f", "\u202etea", "t\u034fe\u3164a\u2800", "tea\u{e0100}"]],
       ["café", ["cafe\u0301", "CAFÉ", "CAFE\u0301", "cafe\u200b\u0301", "cafe\u200d\u0301"]],
       ["strasse", ["straße", "STRASSE", "STRAẞE"]],
       ["οδός", ["ΟΔΌΣ", "οδόσ"]],
@@ -117,5 +128,23 @@ describe("addresses", () => {
     for (const other of ["/topic/typing", "/topic/chatter", "/topic/chat.", "/topic/chat.a b", "/queue/chat.a", "/topic/chat.*"]) {
       assert.equal(roomAt(other), null, other);
     }
+  });
+});
+
+describe("rooms that may be taken for others", () => {
+  test("have a word of several alphabets", () => {
+    for (const name of ["t\u0435a", "te\u03b1", "green-t\u0435a", "\u0441offee", "tea\u05d0", "чай東京"]) {
+      assert.ok(mixesAlphabets(name), name);
+    }
+    for (const name of ["tea", "чай", "tea-чай", "東京tokyo", "日本のお茶", "café", "tea2", "🍵", "שלום", "한국어abc", "ελλάδα"]) {
+      assert.ok(!mixesAlphabets(name), name);
+    }
+  });
+
+  test("look like another one", () => {
+    const cyrillic = "\u0441\u043e\u0440";
+    assert.deepEqual(lookalikes(["cop", "tea", cyrillic, "чай"]), new Set(["cop", cyrillic]));
+    assert.deepEqual(lookalikes(["tea", "t\u0435a", "tee"]), new Set(["tea", "t\u0435a"]));
+    assert.deepEqual(lookalikes(["tea", "tea", "Lobby", "чай"]), new Set());
   });
 });

@@ -516,14 +516,6 @@ describe("what the server refuses", () => {
     assert.deepEqual(ada.notices, [["serverSaid", "server shutting down"]]);
   });
 
-  test("a session that a newer one replaced stays away", () => {
-    const ada = new Person("Ada").enter();
-    let isReplaced = false;
-    ada.session.onreplaced = () => (isReplaced = true);
-    ada.client.error("replaced by a newer connection");
-    assert.equal(isReplaced, true);
-    assert.deepEqual([...ada.timers.pending], []);
-  });
 });
 
 describe("private messages", () => {
@@ -615,8 +607,32 @@ describe("private messages", () => {
     bob.client.lose();
     const other = new Person("Bob").enter();
     other.say("hi", other.session.openPrivate("Ada"));
-    assert.deepEqual(ada.texts(toBob), ["1", "hi"]);
     assert.deepEqual(ada.notices.filter(([name]) => name === "senderChanged"), [["senderChanged", "Bob"]]);
+    // What was said to the one before, and what is said there from now on, is not the other's.
+    const toOther = ada.session.conversations.at(-1);
+    assert.deepEqual([toOther.nick, ada.texts(toOther)], ["Bob", ["hi"]]);
+    assert.deepEqual([toBob.nick, ada.texts(toBob)], ["Bob (2)", ["1"]]);
+    ada.say("2", toBob);
+    ada.say("3", toOther);
+    assert.deepEqual([other.news, ada.states(toBob)], [["3"], ["sent", "undelivered"]]);
+    assert.equal(ada.session.openPrivate("Bob"), toOther);
+  });
+
+  test("that wait while the server restarts go to nobody until the reader says so", () => {
+    const { ada, bob, toBob } = talk();
+    ada.client.lose();
+    ada.session.say(toBob, "for Bob alone");
+    broker.life = " again";
+    broker.breakAll();
+    bob.session.connection.sleep();
+    const other = new Person("Bob").enter();
+    ada.comeBack();
+    assert.deepEqual([other.news, ada.states(toBob)], [[], ["sent", "refused"]]);
+    assert.equal(toBob.messages.at(-1).reason, "restarted");
+    assert.deepEqual(ada.notices.filter(([name]) => name === "restarted"), [["restarted", "Bob"]]);
+    ada.session.retry(toBob, toBob.messages.at(-1).id);
+    broker.settle();
+    assert.deepEqual(other.news, ["for Bob alone"]);
   });
 
   test("after a restart of the server find a person by the name", () => {

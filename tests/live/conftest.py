@@ -45,10 +45,14 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The tutorial's file on free ports, one server for all tests of a module."""
+    """The tutorial's file on free ports, one server for all tests of a module.
+
+    All of a module's clients are one source. Its lines are not limited: tests look for them.
+    """
     http, stomp = free_port(), free_port()
     folder = tmp_path_factory.mktemp("server")
-    server = Server(folder, tutorial_ini(http, stomp), http=http, stomp=stomp)
+    text = tutorial_ini(http, stomp, "\n[log]\nclient.max_lines = 0\n")
+    server = Server(folder, text, http=http, stomp=stomp)
     try:
         yield server.start()
     finally:

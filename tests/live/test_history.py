@@ -342,19 +342,28 @@ def test_it_can_be_read_while_the_server_runs(start: Starter, tmp_path: Path) ->
         publish(wire, "three")
 
 
-@pytest.mark.parametrize(
-    "lines, prefix",
-    [
-        ("file.max_bytes = 1 MiB", []),
-        # No file of the process may be larger: what a full disk is to SQLite.
-        ("", ["prlimit", "--fsize=1500000"]),
-    ],
-    ids=["file.max_bytes", "disk full"],
-)
-def test_a_full_disk_is_told_and_stops_nothing_else(
-    start: Starter, lines: str, prefix: list[str]
-) -> None:
-    server = start(f"{CHAT} = 1000, 7 days\n{lines}", prefix=prefix)
+def test_a_full_file_goes_on_with_the_latest_messages(start: Starter) -> None:
+    server = start(f"{CHAT} = 1000, 7 days\nfile.max_bytes = 1 MiB")
+    reader = connected(server)
+    subscribe(reader, "next", receipt="s")
+    assert reader.frame().command == "RECEIPT"
+    body = "x" * 50_000
+    with connected(server) as writer:
+        for _ in range(60):
+            writer.send(f"SEND\ndestination:{CHAT}\nreceipt:r\n\n{body}\0")
+            assert writer.frame().command == "RECEIPT"
+    assert offsets(messages(reader, 60)) == list(range(60))
+    with connected(server) as wire:
+        subscribe(wire, "offset=50")
+        assert offsets(messages(wire, 10)) == list(range(50, 60))
+    reader.close()
+    assert sum(path.stat().st_size for path in server.folder.glob("*.sqlite")) <= 1 << 20
+    assert "history cannot be written" not in server.log()
+
+
+def test_a_full_disk_is_told_and_stops_nothing_else(start: Starter) -> None:
+    # No file of the process may be larger: what a full disk is to SQLite.
+    server = start(f"{CHAT} = 1000, 7 days\n", prefix=["prlimit", "--fsize=1500000"])
     reader = connected(server)
     subscribe(reader, "next", receipt="s")
     assert reader.frame().command == "RECEIPT"

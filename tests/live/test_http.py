@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from support.certificate import write_certificate
 from support.needs import require
 from support.process import Server, free_port, until
 from support.websocket import read_answer
@@ -19,6 +22,7 @@ pytestmark = [pytest.mark.live]
 
 Serve = Callable[..., Server]
 
+MIB = 1024 * 1024
 BIG = os.urandom(5_000_000)
 
 
@@ -159,3 +163,35 @@ def check_status(about: int) -> str:
     [row] = [line.split(",") for line in lines if line.startswith("back,one,")]
     found: str = row[head.removeprefix("# ").split(",").index("check_status")].lstrip("* ")
     return found
+
+
+def send_all_that_is_read(server: Server, deaf: socket.socket, request: bytes) -> None:
+    """Send requests and read nothing; fail if the server takes them all, or holds much."""
+    before = server.resident_bytes()
+    sent, stream = 0, request * 2000
+    deaf.settimeout(3)  # no longer read, if nothing goes for so long
+    with suppress(TimeoutError, ConnectionError):
+        while sent < 64 * MIB:
+            sent += deaf.send(stream)
+    assert sent < 16 * MIB  # what the system has room for
+    assert server.resident_bytes() - before < 8 * MIB
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/files/small", "/files/big", "/nothing"])
+def test_one_that_asks_and_reads_nothing_is_not_read(mounted: Server, path: str) -> None:
+    mounted.health()
+    with socket.create_connection(("127.0.0.1", mounted.http)) as deaf:
+        send_all_that_is_read(mounted, deaf, get(path).encode())
+        assert mounted.health()["status"] == "ok"
+
+
+@pytest.mark.parametrize("path", ["/health", "/", "/nothing"])
+def test_nor_is_one_that_does_so_over_tls(tmp_path: Path, path: str) -> None:
+    write_certificate(tmp_path)
+    listen = "http://127.0.0.1:{http}\nhttps://127.0.0.1:{stomp}"
+    with Server.on_free_ports(tmp_path, "[ssl]\ncrt = cert.pem\nkey = key.pem\n", listen) as server:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", server.stomp))) as deaf:
+            send_all_that_is_read(server, deaf, get(path).encode())
+            assert server.health()["status"] == "ok"

@@ -228,10 +228,11 @@ def test_what_looks_like_html_stays_text(server: Server, open_window: OpenWindow
     # Programs can send what the page would not let people type.
     with Wire(server.stomp) as wire:
         wire.connect()
-        wire.publish("/topic/chat", json.dumps({"nick": _INJECTION, "text": "long name"}))
+        name = "<script>injected=1</script>"
+        wire.publish("/topic/chat", json.dumps({"nick": name, "text": "odd name"}))
         wire.publish("/topic/chat", f"not JSON {_INJECTION}")
         wire.publish("/topic/chat", json.dumps({"nick": "x", "text": "</div><script>1</script>"}))
-        ada.line("long name")
+        assert ada.nick_of("odd name") == name
         ada.line(f"not JSON {_INJECTION}")
         ada.line("</div><script>1</script>")
 

@@ -121,6 +121,23 @@ def test_no_command_swallows_what_was_typed(serve: Serve, open_window: OpenWindo
     expect(text).to_have_value("")
 
 
+def test_rooms_whose_names_look_like_others_are_marked(
+    serve: Serve, open_window: OpenWindow
+) -> None:
+    server = serve(more=HISTORY)
+    ada, eve = open_window(server.url, "Ada"), open_window(server.url, "Eve")
+    eve.go_to("t\u0435a")
+    other = ada.page.locator("#more-rooms .doubt")
+    expect(other).to_have_attribute("title", "This name mixes alphabets")
+    expect(other).to_be_visible()
+    ada.go_to("tea")
+    mine = ada.page.locator("#rooms li").filter(has_text="#tea").locator(".doubt")
+    expect(mine).to_have_attribute("aria-label", "Another room has a name that looks the same")
+    expect(mine).to_be_visible()
+    lobby = ada.page.locator("#rooms li").filter(has_text="Lobby").locator(".doubt")
+    expect(lobby).to_be_hidden()
+
+
 def test_who_leaves_the_last_room_is_in_the_lobby(serve: Serve, open_window: OpenWindow) -> None:
     ada = open_window(f"{serve().url}#tea", "Ada")
     expect(ada.page.locator("#rooms .talk-name")).to_have_text(["#tea"])

@@ -304,6 +304,49 @@ def test_private_messages(place: Server) -> None:
         wire.close()
 
 
+# ---------------------------------------------------------------- names are true
+
+
+@pytest.mark.parametrize("kind", WIRES)
+def test_no_stranger_passes_as_another_person(place: Server, kind: str) -> None:
+    anna, bob = enter(place, kind, "anna", "t1"), enter(place, kind, "bob", "t2")
+    bob.ask("SUBSCRIBE", id="u", destination="/user/queue/private")
+    with Watcher(place) as watcher:
+        assert watcher.hear() == "here anna bob"
+        eve = wire_to(place, kind)
+        assert "nick" not in eve.connect(login="anna", passcode="x")
+        eve.subscribe("/topic/chat")
+        eve.send("SEND\ndestination:/user/bob/queue/private\nx-sender:anna\n\nit is me\0")
+        assert eve.frame().headers["message"] == "private messages need a nick"
+        eve.close()
+        for nick in (
+            "ann\u0430",
+            "\u0391\u039d\u039d\u0391",
+            "an\u034fna",
+            "anna\u3164",
+            "\u2800anna",
+        ):
+            other = wire_to(place, kind)
+            other.send(f"CONNECT\naccept-version:1.2\nnick:{nick}\n\n\0")
+            assert other.frame().command == "ERROR"
+            other.close()
+        for nick in ("anna\\u0000", "anna\\ud800", "\\u0430nna", "an\\u034fna", "anna\\u2800"):
+            other = open_wire(place, kind)
+            other.publish("/topic/chat", b'{"nick":"%b","text":"x"}' % nick.encode())
+            assert other.frame().command == "ERROR"
+            other.close()
+        # Neither a second anna nor a message from one has come.
+        anna.ask("DISCONNECT")
+        assert watcher.hear() == "leave anna"
+    bob.ask("SUBSCRIBE", id="last", destination="/topic/none")
+    eve = wire_to(place, kind)
+    eve.connect(login="anna", passcode="x")
+    bob.send("SEND\ndestination:/user/anna/queue/private\n\npsst\0")
+    assert bob.frame().headers["x-undelivered"] == "true"
+    for wire in (anna, bob, eve):
+        wire.close()
+
+
 # ---------------------------------------------------------------- rules of rooms
 
 
@@ -351,7 +394,8 @@ def test_a_rate_delays_and_loses_nothing(serve: Serve, kind: str) -> None:
         # Never faster than the rate; how much slower says the machine.
         assert took_s > (count - 20) / 100 * 0.95
         fast.ask("SUBSCRIBE", id="0", destination="/topic/b")
-        assert server.log().count("faster than [rate] messages_per_second") == 1
+        # Once for a session; the calm one may have had to wait for its turn, too.
+        assert server.log().count("faster than [rate] allows") in (1, 2)
         fast.close()
         calm.close()
 

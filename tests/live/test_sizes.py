@@ -115,7 +115,8 @@ def test_a_body_over_the_limit_is_refused(
 # ---------------------------------------------------------------- limits
 
 N = 3
-LOGIN, BODY, HEADERS, LINE, BYTES, BEAT_MS = 1024, 2048, 10, 256, 8192, 500
+STEPS = 100
+LOGIN, BODY, HEADERS, LINE, BYTES, BEAT_MS = 1024, 2048, 10, 256, 9900, 500
 _BROKER = f"""
 [broker]
 login.max_bytes = {LOGIN}
@@ -123,6 +124,7 @@ frame.max_bytes = {BODY}
 header.max_count = {HEADERS}
 header.max_bytes = {LINE}
 subscription.max_count = {N}
+selector.max_steps = {STEPS}
 transaction.max_count = {N}
 transaction.max_actions = {N}
 prefetch.count = {N}
@@ -227,6 +229,21 @@ def test_subscription_max_count(small: Server, kind: str, count: int, fits: bool
 
 
 @both_wires
+@around(STEPS)
+def test_selector_max_steps(small: Server, kind: str, count: int, fits: bool) -> None:
+    # Three steps for "a=1", one for each AND, and one for each NOT before all.
+    sides = " AND ".join(["a=1"] * (count // 4))
+    rest = count - (4 * (count // 4) - 1)
+    selector = f"selector:{'NOT ' * rest}({sides})"
+    with open_wire(small, kind) as wire:
+        wire.send(f"SUBSCRIBE\nid:0\ndestination:/topic/x\nreceipt:r\n{selector}\n\n\0")
+        if fits:
+            assert wire.frame().command == "RECEIPT"
+        else:
+            expect_refusal(wire, f"selectors over the limit of {STEPS} steps")
+
+
+@both_wires
 @around(N)
 def test_transaction_max_count(small: Server, kind: str, count: int, fits: bool) -> None:
     with open_wire(small, kind) as wire:
@@ -320,12 +337,14 @@ def test_queue_max_bytes(small: Server, kind: str, over: int) -> None:
     with open_wire(small, kind) as publisher, open_wire(small, kind) as consumer:
         before = small.health()["held_bytes"]
         send_confirmed(publisher, destination, BODY)
-        # What one counts beside its body; the same for all, if their lengths have four digits.
-        overhead = small.health()["held_bytes"] - before - BODY
+        first = small.health()["held_bytes"] - before
         send_confirmed(publisher, destination, 1000)
+        # What one counts beside its body; the same for all, if their lengths have four digits.
+        overhead = small.health()["held_bytes"] - before - first - 1000
+        queue = first - BODY - overhead
         send_confirmed(publisher, destination, 1000)
         send_confirmed(publisher, destination, BYTES + over - BODY - 2000 - 4 * overhead)
-        assert small.health()["held_bytes"] - before == BYTES + over
+        assert small.health()["held_bytes"] - before - queue == BYTES + over
         if over < 0:
             publisher.ask("SEND", destination=destination)
             assert f"{destination} is full" not in small.log()
@@ -363,6 +382,14 @@ ELSEWHERE = {
     "heartbeat_send_ms": "tests/core/test_session.py: no limit but an offer",
     "heartbeat_receive_ms": "tests/core/test_session.py: no limit but an offer",
     "show_server": "tests/core/test_session.py: a switch",
+    "frame_timeout_s": "tests/net/stomp/test_incomplete_frames.py, with a clock",
+    "max_held_bytes": "tests/core/flow/test_holding.py",
+    "max_consumers": "tests/core/broker/test_new_queues.py",
+    "max_of_destination": "tests/core/session/test_quota.py",
+    "max_shared_selector_steps": "tests/core/session/test_quota.py",
+    "max_shared_pattern_steps": "tests/core/session/test_quota.py",
+    "max_names": "tests/net/stomp/test_memory.py",
+    "max_queues": "tests/core/broker/test_new_queues.py",
     "max_bytes": "tests/core/test_flow.py, to the byte; live/test_flow_control.py",
 }
 HERE = {
@@ -371,6 +398,7 @@ HERE = {
     "max_headers": test_header_max_count,
     "max_header_bytes": test_header_max_bytes,
     "max_subscriptions": test_subscription_max_count,
+    "max_selector_steps": test_selector_max_steps,
     "max_transactions": test_transaction_max_count,
     "max_transaction_actions": test_transaction_max_actions,
     "prefetch": test_prefetch_count,

@@ -7,13 +7,15 @@ to be of no use yet; they look at a real ``twistd`` in the moment in which it op
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.process import ROOT, environment, free_port
+from support.process import ROOT, Server, environment, free_port, tutorial_ini
 
 pytestmark = [pytest.mark.live]
 
@@ -168,3 +170,30 @@ def test_chat_tac_loads_no_more(tmp_path: Path) -> None:
     )
     note = json.loads((tmp_path / "note.json").read_text(encoding="utf-8"))
     assert beside_the_point(frozenset(note["running"])) == set()
+
+
+def _facts(server: Server) -> dict[str, object]:
+    """Return what the system knows of a process that a copy could have of the one it comes from."""
+    process = Path(f"/proc/{server.pid}")
+    status = process.joinpath("status").read_text(encoding="ascii").splitlines()
+    files = sorted(os.readlink(file).partition(":")[0] for file in process.joinpath("fd").iterdir())
+    said = re.sub(r"^\S+ |\b\d{5}\b|server-\w+", "", server.log(), flags=re.MULTILINE)
+    return {
+        "signals": [line for line in status if line.startswith(("Sig", "Threads"))],
+        "files": [name.replace(str(server.folder), "") for name in files],
+        "folder": os.readlink(process / "cwd") == str(server.folder),
+        "said": said,
+    }
+
+
+def test_a_copy_is_like_a_server_that_has_loaded_everything_itself(tmp_path: Path) -> None:
+    """Most tests start copies (:mod:`support.warm`), and look at nothing that these share."""
+    facts: list[dict[str, object]] = []
+    for prefix in ((), ("env",)):
+        folder = tmp_path / f"server-{len(facts)}"
+        folder.mkdir()
+        http, stomp = free_port(), free_port()
+        text = tutorial_ini(http, stomp)
+        with Server(folder, text, http=http, stomp=stomp, prefix=prefix) as server:
+            facts.append(_facts(server))
+    assert facts[0] == facts[1]

@@ -57,7 +57,7 @@ class Journal:
         self.clock = Clock()
         self.clock.advance(1_800_000_000.25)  # 2027-01-15T08:00:00.25 UTC
         self.disk = Disk()
-        self.log = MessageLog(path, self.clock, self.disk)
+        self.log = MessageLog(path, self.clock, self.disk, self.clock.seconds)
         self.count = 0
 
     def record(self, body: bytes = b"hello", **headers: str) -> None:

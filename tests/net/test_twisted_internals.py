@@ -16,6 +16,7 @@ import re
 import socket
 import sys
 import textwrap
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,20 +25,25 @@ from typing import Any
 
 import pytest
 import twisted
+from support.certificate import write_certificate
 from support.net import FakeSocket, PushTransport
 from twisted.internet import tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
+from twisted.internet.base import ReactorBase
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, ISystemHandle
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
 from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 import rtchat
 from rtchat.net import twisted_internals as internals
@@ -51,6 +57,9 @@ CHECKED: Mapping[str, tuple[str, ...]] = {
     "FileDescriptor.protocol": BOTH,
     "FileDescriptor.TLS": BOTH,
     "FileDescriptor.writeSomeData": BOTH,
+    "ReactorBase._newTimedCalls": BOTH,
+    "ReactorBase._pendingTimedCalls": BOTH,
+    "ReactorBase.seconds": BOTH,
     "ISystemHandle.getHandle().send": BOTH,
     "transport.getPeer": BOTH,
     "transport.socket": BOTH,
@@ -59,9 +68,14 @@ CHECKED: Mapping[str, tuple[str, ...]] = {
     "globalLogPublisher._observers": BOTH,
     "FileLogObserver._outFile": BOTH,
     "HTTPChannel._abortingCall": BOTH,
+    "HTTPChannel._dataBuffer": BOTH,
     "HTTPChannel._path": BOTH,
+    "HTTPChannel._receivedHeaderCount": BOTH,
     "HTTPChannel._receivedHeaderSize": BOTH,
     "HTTPChannel._respondToBadRequestAndDisconnect": BOTH,
+    "LineReceiver._buffer": BOTH,
+    "LineReceiver.paused": BOTH,
+    "SSL4ServerEndpoint._sslContextFactory": BOTH,
 }
 """Each part that is private or replaced, and the releases of Twisted it was checked with."""
 
@@ -232,6 +246,82 @@ def test_the_peer_is_overridden(wire: Wire) -> None:
     assert wrapper.getPeer() == client, gone("transport.getPeer")
 
 
+# ---------------------------------------------------------------- reactors
+
+
+class OnlyTimers(ReactorBase):
+    """A reactor as all others, without sockets."""
+
+    def installWaker(self) -> None:  # noqa: N802
+        """Do nothing."""
+
+
+def test_timers_run_by_a_clock_that_is_never_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor: Any = OnlyTimers()
+    told: list[str] = []
+    gone_timer = reactor.callLater(5, told.append, "cancelled")
+    due = reactor.callLater(0, told.append, "due")
+    reactor.runUntilCurrent()  # those before are in the heap now
+    assert told == ["due"]
+    assert due.called
+    far = reactor.callLater(3600, told.append, "far")
+    soon = reactor.callLater(0, told.append, "soon")
+    gone_timer.cancel()
+    for _ in range(2):
+        assert internals.use_monotonic_clock(reactor) is time.time
+        assert abs(reactor.seconds() - time.time()) < 60, "others show it as the time of day"
+    the_time = time.time
+    monkeypatch.setattr(time, "time", lambda: the_time() - 3600)  # the time of day is set back
+    assert abs(reactor.seconds() - the_time()) < 60, gone("ReactorBase.seconds")
+    assert abs(far.getTime() - the_time() - 3600) < 60, gone("ReactorBase._newTimedCalls")
+    reactor.runUntilCurrent()
+    assert told == ["due", "soon"]
+    assert soon.called
+    assert 0 < reactor.timeout() <= 5, gone("ReactorBase._pendingTimedCalls")
+    far.reset(7200)
+    assert abs(far.getTime() - the_time() - 7200) < 60
+    reactor.callLater(0, told.append, "new")
+    reactor.runUntilCurrent()
+    assert told == ["due", "soon", "new"]
+
+
+def test_a_simulated_clock_is_left_alone() -> None:
+    clock = Clock()
+    clock.advance(12)
+    wall_s = internals.use_monotonic_clock(clock)
+    clock.advance(1)
+    assert wall_s() == clock.seconds() == 13
+
+
+def test_what_waits_is_known_below_tls_as_well(wire: Wire) -> None:
+    wrapper = WrappingFactory(Factory.forProtocol(Protocol)).buildProtocol(wire.transport.getPeer())
+    wrapper.makeConnection(wire.transport)
+    wire.transport.write(b"hello")
+    assert internals.waiting_bytes(wire.transport) == 5
+    assert internals.waiting_bytes(wrapper) == 5
+    assert internals.waiting_bytes(PushTransport()) == 0
+
+
+def test_tls_of_an_endpoint_is_replaced(tmp_path: Path) -> None:
+    write_certificate(tmp_path)
+    reactor = MemoryReactor()
+    text = f"ssl:1:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    endpoint = serverFromString(reactor, text)
+    given: list[object] = []
+
+    def replace(before: object) -> str:
+        given.append(before)
+        return "ours"
+
+    internals.replace_tls(endpoint, replace)
+    endpoint.listen(Factory())
+    item = "SSL4ServerEndpoint._sslContextFactory"
+    assert isinstance(given[0], CertificateOptions), gone(item)
+    assert reactor.sslServers[0][2] == "ours", gone(item)
+    internals.replace_tls(serverFromString(reactor, "tcp:1"), given.append)
+    assert len(given) == 1
+
+
 # ---------------------------------------------------------------- runners
 
 
@@ -302,10 +392,37 @@ def test_what_is_no_http_is_seen_and_answered() -> None:
 def test_before_a_request_there_is_no_path() -> None:
     channel, browser, _ = connection()
     assert (channel.requested_path, channel.received_head_bytes) == (b"", 0)
-    browser.receive(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    browser.receive(b"GET /a HTTP/1.1\r\nHost: a\r\nb:c\r\n")
+    assert channel.received_headers == 1, gone("HTTPChannel._receivedHeaderCount")
+    browser.receive(b"\r\n")
+    assert channel.received_headers == 0, gone("HTTPChannel._receivedHeaderCount")
     assert (channel.requested_path, channel.received_head_bytes) == (b"", 0)
     browser.receive(b"nonsense\r\n")
     assert channel.seen == (b"", 8)
+
+
+def test_what_was_read_and_not_handled_is_known_and_can_wait() -> None:
+    channel, browser, _ = connection()
+    browser.receive(b"GET /a HT")
+    assert channel.unhandled_bytes == 9, gone("LineReceiver._buffer")
+    channel.paused = True
+    browser.receive(b"TP/1.1\r\nHost: a\r\n\r\n")
+    assert channel.unhandled_bytes == 28, gone("LineReceiver.paused")
+    assert not browser.sent
+    channel.paused = False
+    browser.receive(b"\r\n")
+    assert browser.sent.startswith(b"HTTP/1.1 404 "), gone("LineReceiver.paused")
+    assert channel.unhandled_bytes == 0
+
+
+def test_requests_behind_one_that_is_answered_are_known() -> None:
+    channel, browser, _ = connection()
+    waiting = Resource()
+    waiting.isLeaf = True
+    waiting.render = lambda request: NOT_DONE_YET  # type: ignore[method-assign]
+    channel.site.resource = waiting
+    browser.receive(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b")
+    assert channel.unhandled_bytes == 6, gone("HTTPChannel._dataBuffer")
 
 
 def test_a_client_that_does_not_take_the_rest_is_aborted() -> None:

@@ -39,6 +39,12 @@ from rtchat.server.chat import ChatPart
             "messages_per_second = 2\nburst = 3",
             {"messages_per_second": 2.0, "burst": 3},
         ),
+        ("rate", "subscriptions_per_second = 0", {"subscriptions_per_second": 0.0}),
+        (
+            "rate",
+            "subscriptions_per_second = 20\nsubscriptions_burst = 100",
+            {"subscriptions_per_second": 20.0, "subscriptions_burst": 100},
+        ),
     ],
 )
 def test_a_key_about_people_changes_its_term_and_no_other(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import pwd
+import re
 import socket
 from pathlib import Path
 
 import pytest
+from OpenSSL import SSL
 from support.certificate import write_certificate
 from support.chat_ini import read, refused
 from support.in_memory import InMemory
@@ -16,6 +20,7 @@ from twisted.internet.error import CannotListenError
 
 from rtchat.config.ini import SourceLine
 from rtchat.core.access.hosts import Target
+from rtchat.net.connection.handshakes import WatchedTls
 from rtchat.server.access import AccessPart
 from rtchat.server.listeners import Listener, ListenersPart
 from rtchat.server.stomp import BrokerPart
@@ -172,7 +177,7 @@ def opened(in_memory: InMemory, text: str) -> str:
 def test_each_port_gets_the_factory_of_its_kind(in_memory: InMemory) -> None:
     text = "[listen]\nhttp://127.0.0.1:1\nstomp://[::1]:2\nhttp = unix:a\nstomp = unix:b\n"
     server = in_memory.start(text)
-    site, stomp = server.part(WebPart).site, server.part(BrokerPart).factory
+    site, stomp = server.part(WebPart).site, server.part(BrokerPart).door
     reactor = in_memory.reactor
     tcp = [(port, factory, host) for port, factory, _, host in reactor.tcpServers]
     assert tcp == [(1, site, "127.0.0.1"), (2, stomp, "::1")]
@@ -180,6 +185,66 @@ def test_each_port_gets_the_factory_of_its_kind(in_memory: InMemory) -> None:
         ("a", site),
         ("b", stomp),
     ]
+
+
+@pytest.mark.parametrize(
+    "endpoint, mode",
+    [
+        ("unix:a", 0o660),
+        ("unix:a:backlog=5", 0o660),
+        ("unix:address=a", 0o660),
+        ("unix:a:lockfile=0", 0o660),
+        ("unix:a\\:b", 0o660),
+        ("haproxy:unix:a", 0o660),
+        ("haproxy:unix:a:mode=600", 0o600),
+        ("unix:a:mode=666", 0o666),
+        ("unix:mode=600:address=a", 0o600),
+        ("unix:a:600", 0o600),
+    ],
+)
+def test_a_unix_socket_without_a_mode_is_for_user_and_group(
+    in_memory: InMemory, endpoint: str, mode: int
+) -> None:
+    in_memory.start(f"[listen]\nhttp = {endpoint}\n")
+    [(_, _, _, given, _)] = in_memory.reactor.unixServers
+    assert given == mode
+
+
+def test_a_unix_socket_belongs_to_the_user_that_the_server_becomes(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not chown(), which follows links: one may have taken the place of the socket.
+    owners: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "lchown", lambda path, uid, gid: owners.append((path, uid, gid)))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    nobody = pwd.getpwnam("nobody")
+    text = "[listen]\nhttp = unix:a\nhttp://127.0.0.1:1\n[global]\nuser = nobody\n"
+    in_memory.make(text).service.privilegedStartService()
+    assert owners == [("a", nobody.pw_uid, nobody.pw_gid)]
+
+
+def test_a_socket_that_the_system_has_made_keeps_its_owner(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    reactor = in_memory.reactor
+    # It was opened by systemd, say: it may be at no path, or for a group of the unit.
+    monkeypatch.setattr(reactor, "listenTCP", lambda *_, **__: reactor.listenUNIX("\0a", None))
+    text = "[listen]\nhttp = tcp:1\n[global]\nuser = nobody\n"
+    in_memory.make(text).service.privilegedStartService()
+    assert len(reactor.unixServers) == 1
+
+
+def test_a_port_with_a_certificate_of_its_own_is_watched_like_others(
+    in_memory: InMemory, tmp_path: Path
+) -> None:
+    write_certificate(tmp_path)
+    files = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    in_memory.start(f"[listen]\nhttp = ssl:1:{files}\n")
+    [(_, _, tls, *_)] = in_memory.reactor.sslServers
+    assert isinstance(tls, WatchedTls)
+    ciphers = SSL.Connection(tls.creator.getContext(), None).get_cipher_list()  # type: ignore[attr-defined]
+    assert all(re.match("TLS_|ECDHE-.*(GCM|CHACHA20)", name) for name in ciphers)
 
 
 def test_open_stomp_ports_are_targets_that_rules_may_name(in_memory: InMemory) -> None:
@@ -201,7 +266,7 @@ def test_a_proxy_in_front_is_for_http_alone(in_memory: InMemory, tmp_path: Path)
         "[front]\ntrusted = 127.0.0.1\nprotocol = proxy\n"
     )
     server = in_memory.start(text)
-    reactor, stomp = in_memory.reactor, server.part(BrokerPart).factory
+    reactor, stomp = in_memory.reactor, server.part(BrokerPart).door
     behind = [port for port, factory, *_ in reactor.tcpServers if factory is not stomp]
     assert behind == [1, 2], "TLS begins behind the PROXY header"
     assert [port for port, *_ in reactor.sslServers] == [4]

@@ -110,6 +110,7 @@ def test_its_gauge_is_in_health_behind_those_that_were_there(in_memory: InMemory
         "held_bytes",
         "people",
         "messages",
+        "dead_letters_dropped",
         "idle_limit",
     ]
     assert answer["status"] == "ok"

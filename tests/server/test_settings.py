@@ -101,7 +101,7 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
             idle_timeout_s=0.0,
             max_connections=10_000,
             max_per_target=0,
-            max_per_source=0,
+            max_per_source=256,
             private_names=True,
         ),
         TlsPart: TlsFiles(None, None, None),

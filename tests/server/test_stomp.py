@@ -12,6 +12,7 @@ from support.in_memory import InMemory, Log
 
 from rtchat.config.keys import keys_of
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import HeldByQueue
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.stomp.limits import Limits
 from rtchat.server.stomp import BrokerPart, quarter_of_memory
@@ -32,6 +33,7 @@ def with_broker(ini: Path, line: str) -> Limits:
         ("header.max_count = 50", {"max_headers": 50}),
         ("header.max_bytes = 4 KiB", {"max_header_bytes": 4096}),
         ("subscription.max_count = 7", {"max_subscriptions": 7}),
+        ("selector.max_steps = 700", {"max_selector_steps": 700}),
         ("backlog.max_bytes = 1 GiB", {"max_backlog_bytes": 1024**3}),
         ("heartbeat.send_ms = 0", {"heartbeat_send_ms": 0}),
         ("heartbeat.receive_ms = 5000", {"heartbeat_receive_ms": 5000}),
@@ -118,6 +120,24 @@ def test_a_pubsub_line_that_cannot_be_used_is_named(ini: Path, line: str, error:
 # ---------------------------------------------------------------- the running server
 
 
+def test_a_flood_of_dead_letters_leaves_a_limited_number_of_lines(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(LISTEN)
+    [tell] = server.part(BrokerPart).broker.events.dead_lettered
+    for number in range(500):
+        tell(f"/queue/DLQ.{number}", 1, 600)
+    assert len(log.lines("a message was refused")) == 100
+    in_memory.reactor.turn(61)
+    assert log.lines("queues: ") == ["queues: left out of the log within 60 s: 400 lines"]
+
+
+def test_the_numbers_of_clients_are_keys(ini: Path) -> None:
+    text = f"{LISTEN}[broker]\nconnections.total = 7\nconnections.per_source = 0\n"
+    settings = read(ini, text).of(BrokerPart)
+    assert (settings.max_connections, settings.max_connections_per_source) == (7, 0)
+
+
 @pytest.mark.parametrize(
     "event, text",
     [
@@ -142,6 +162,56 @@ def test_what_happens_to_a_queue_is_one_line_of_the_log(
     for heard in getattr(events, event):
         heard("/queue/a\n", 2, 30)
     assert log.lines()[-1] == text
+
+
+def test_memory_that_is_nearly_used_up_is_one_line_of_the_log(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(LISTEN)
+    [heard] = server.part(BrokerPart).broker.events.memory_short
+    heard(58, 64, [HeldByQueue("/queue/a\n", 2, 50, 0), HeldByQueue("/queue/b", 1, 8, 3)])
+    assert log.lines()[-1] == (
+        "memory is nearly used up: 58 of 64 bytes, the limit is memory.max_bytes in [broker]. The "
+        "largest queues: /queue/a\\n (50 bytes in 2 messages, 0 consumers), /queue/b (8 bytes in "
+        "1 messages, 3 consumers). Publishers to queues that fill it are slowed down, others are "
+        "not"
+    )
+    heard(58, 64, [])
+    assert "The largest queues: none, it is what clients have yet to read." in log.lines()[-1]
+
+
+def test_lost_dead_letters_are_a_line_a_minute(in_memory: InMemory, log: Log) -> None:
+    server = in_memory.start(LISTEN)
+    [heard] = server.part(BrokerPart).broker.events.dead_letters_dropped
+    for _ in range(5):
+        heard("/queue/DLQ.a\n", 2, 7, 100)
+    in_memory.reactor.advance(60)
+    in_memory.reactor.advance(60)
+    heard("/queue/DLQ.b", 1, 7, 100)
+    words = (
+        " (7 messages, 100 bytes) is full: dead letters removed to make room, the oldest first: "
+    )
+    lines = [line for line in log.lines() if "dead letters removed" in line]
+    assert [line.partition(". The limits")[0] for line in lines] == [
+        f"/queue/DLQ.a\\n{words}2",
+        f"/queue/DLQ.a\\n{words}8",
+        f"/queue/DLQ.b{words}1",
+    ]
+
+
+def test_dead_letters_that_were_lost_last_are_said_at_the_end(
+    in_memory: InMemory, log: Log
+) -> None:
+    server = in_memory.start(LISTEN)
+    [heard] = server.part(BrokerPart).broker.events.dead_letters_dropped
+    heard("/queue/DLQ.a", 1, 7, 100)
+    heard("/queue/DLQ.a", 3, 7, 100)
+    server.service.stopService()
+    in_memory.reactor.turn()
+    lines = [line for line in log.lines() if "dead letters removed" in line]
+    assert [line.partition(". The limits")[0][-2:] for line in lines] == [" 1", " 3"]
+    in_memory.reactor.turn(61)
+    assert not in_memory.reactor.getDelayedCalls()
 
 
 def test_the_broker_expires_once_a_second_until_the_end(

@@ -13,6 +13,7 @@ from support.chat_ini import CERTIFICATE, KEY, read, refused
 from support.in_memory import InMemory, Log
 
 from rtchat.errors import ConfigError
+from rtchat.net.connection.handshakes import WatchedTls
 from rtchat.server import settings as config
 from rtchat.server.listeners import ListenersPart
 from rtchat.server.process import process_user
@@ -130,9 +131,10 @@ def test_a_certificate_is_loaded_for_the_first_port_that_needs_it(
     reactor = in_memory.reactor
     assert [port for port, *_ in reactor.sslServers] == [9443, 61614]
     assert [port for port, *_ in reactor.tcpServers] == [9000]
-    [certificates] = {context for _, _, context, *_ in reactor.sslServers}
+    [starter] = {context for _, _, context, *_ in reactor.sslServers}
     line = server.part(ListenersPart).settings.listeners[0].source_line
-    assert server.part(TlsPart).certificates_for(line) is certificates
+    assert isinstance(starter, WatchedTls)
+    assert server.part(TlsPart).certificates_for(line) is starter.creator
 
 
 def test_no_certificate_is_loaded_unless_a_port_needs_it(

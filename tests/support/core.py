@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from sys import getsizeof
 from typing import Any
 
 from support.stomp import StompReader, frame_bytes
@@ -19,6 +20,7 @@ from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.notices import Notice, Notices
+from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
@@ -74,7 +76,7 @@ class RecordingOutbound(Outbound):
 
     def flush(self) -> None:
         """Record what a socket would be given, in one write."""
-        written = b"".join(self.pending)
+        written = b"".join(map(bytes, self.pending))
         self.writes.append(written)
         self.sent += written
         self.pending.clear()
@@ -110,15 +112,25 @@ class RecordingTransport:
         is_paused: Whether the client is not read.
         pauses: How often reading was paused.
         delays_s: How long the client had to wait each time that it was too fast.
+        has_more: Whether the session has frames for its next turn.
+        on_more: Called when it has.
+        turns: How often it had.
         session: The session that goes on when its wait is over, None to leave it waiting.
+        source: Where the client comes from; "" is unknown.
     """
+
+    source = ""
 
     def __init__(self) -> None:
         self.opened: list[HeartBeat] = []
         self.closed: list[tuple[CloseReason, str]] = []
         self.is_paused = False
         self.pauses = 0
+        self.begun_frames = 0
         self.delays_s: list[float] = []
+        self.has_more = False
+        self.on_more: Callable[[], None] = _nothing
+        self.turns = 0
         self.session: Session | None = None
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
@@ -128,6 +140,10 @@ class RecordingTransport:
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Record the reason."""
         self.closed.append((reason, text))
+
+    def frame_incomplete(self) -> None:
+        """Count it."""
+        self.begun_frames += 1
 
     def pause_reading(self) -> None:
         """Read no more."""
@@ -142,6 +158,12 @@ class RecordingTransport:
     def resume_after(self, delay_s: float) -> None:
         """Record that the client was too fast; the test lets the time pass."""
         self.delays_s.append(delay_s)
+
+    def end_turn(self) -> None:
+        """Record that the session has more to do; reading is paused."""
+        self.is_paused = self.has_more = True
+        self.turns += 1
+        self.on_more()
 
     def resume_session(self) -> None:
         """Let the session go on where it had to wait."""
@@ -182,6 +204,7 @@ class Client:
         self.line = RecordingTransport()
         self.session = session_type(self.broker, limits or Limits(), self.outbound, self.line)
         self.line.session = self.session
+        self.line.on_more = self._has_more
         self.outbound.on_overflow = self._too_slow
         self.unread: list[bytes] = []
         self.is_gone = False
@@ -308,6 +331,9 @@ class Client:
         """Why the server closed, None while the connection is open."""
         return self.line.closed[0][0] if self.line.closed else None
 
+    def _has_more(self) -> None:
+        self.server.busy[self] = None
+
     def _too_slow(self, waiting_bytes: int) -> None:
         self.session.fail(
             LimitExceeded("too slow", f"{waiting_bytes} bytes were waiting."),
@@ -351,6 +377,7 @@ class Server:
         outbound_type: What clients' ways out are.
         clients: All that ever connected.
         senders: Those with bytes that the server has not read.
+        busy: Those that once had frames for their next turn.
         notices: What the operator was told.
     """
 
@@ -360,6 +387,7 @@ class Server:
         self._epoch = epoch
         self.clients: list[Client] = []
         self.senders: set[Client] = set()
+        self.busy: dict[Client, None] = {}
         self.notices: list[Notice] = []
         self._limits = BrokerLimits()
         self._pubsub: dict[str, tuple[str, ...]] = {}
@@ -391,15 +419,29 @@ class Server:
 
     def end_turn(self) -> None:
         """Flush, and read from every client that has sent and is not paused, until all is quiet."""
-        self.broker.cork.flush()
-        while readable := [client for client in self.senders if not client.is_waiting]:
+        self._flush()
+        while True:
+            for client in [client for client in self.busy if client.line.has_more]:
+                client.line.has_more = False
+                client.session.resume()
+                self._flush()
+            readable = [client for client in self.senders if not client.is_waiting]
+            if not readable and not any(client.line.has_more for client in self.busy):
+                return
             for client in sorted(readable, key=self.clients.index):
                 data = client.unread.pop(0)
                 if not client.unread:
                     self.senders.remove(client)
                 if not client.is_gone:
                     client.session.receive(data)
-                self.broker.cork.flush()
+                self._flush()
+
+    def _flush(self) -> None:
+        cork = self.broker.cork
+        cork.flush()
+        while cork.later:
+            cork.run_later()
+            cork.flush()
 
     def advance(self, seconds: float) -> None:
         """Let time pass; messages that expire meanwhile stay until :meth:`expire`."""
@@ -409,6 +451,13 @@ class Server:
         """Do what the server's timer does every second: remove what has expired."""
         self.broker.expire()
         self.end_turn()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the messages take that wait in queues, and for subscribers of topics."""
+        sources = [one.source for client in self.clients for one in client.session.subscriptions]
+        waiting = sum(one.waiting_bytes for one in sources if isinstance(one, TopicConsumer))
+        return waiting + sum(queue.bytes for queue in self.broker.queues.values())
 
     def size_of(self, queue: str) -> int:
         """Return how many messages a queue holds."""
@@ -438,7 +487,10 @@ def clean_server() -> Iterator[Server]:
     held = list(broker.queues)
     assert broker.statistics.queue_count == len(held)
     assert all(server.size_of(queue) for queue in held), "an unused queue was kept"
-    assert broker.budget.used == sum(queue.bytes for queue in broker.queues.values())
+    assert broker.budget.used == sum(
+        queue.bytes + queue.cost_bytes for queue in broker.queues.values()
+    )
+    assert broker.budget.held == 0
     for queue in held:
         server.drain(queue)
     assert broker.statistics.queue_count == broker.statistics.queued_count == 0
@@ -469,8 +521,14 @@ def message_size(headers: dict[str, str], body: bytes = b"") -> int:
         headers: The headers of the SEND as they are sent, escapes included.
         body: Its body.
     """
-    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())])
-    return 512 + len(body) + len(block.encode())
+    block = "\n".join(["SEND", *(f"{name}:{value}" for name, value in headers.items())]).encode()
+    size = sum(map(_kept_bytes, [*headers, *headers.values()]))
+    return 640 + len(body) + len(block) + size + 136 * len(headers)
+
+
+def _kept_bytes(text: str) -> int:
+    """Return how many bytes Python keeps for the characters of a text."""
+    return getsizeof(text + text) - getsizeof(text) if text else 0
 
 
 def read_frames(data: bytes, version: Version) -> list[Frame]:

@@ -47,11 +47,22 @@ class SteppedStore:
         self._orders: deque[Callable[[], None]] = deque()
         self._is_crashing = False
 
+    @property
+    def max_bytes(self) -> int:
+        """How large the file may become."""
+        return self.file.max_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of that it needs."""
+        return self.file.used_bytes
+
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Take a batch."""
 
         def work() -> None:
             self.file.write(batch)
+            self.file.measure()
             self.writes.append(len(batch.rows))
 
         self._order(work, None, lambda _, problem: done(problem))
@@ -71,6 +82,11 @@ class SteppedStore:
         """Take an order to delete."""
         nothing: tuple[Sequence[Trimmed], str] = ((), "")
         self._order(lambda: self.file.trim(trims), nothing, _part(done))
+
+    @property
+    def waiting(self) -> int:
+        """How many orders wait."""
+        return len(self._orders)
 
     def step(self, *, crash: bool = False) -> bool:
         """Fulfil one order, if there is one; with ``crash`` its answer is lost."""
@@ -108,6 +124,8 @@ class Keeper(Server):
         path: Where the file is.
         rules: What it keeps.
         limits: How much.
+        run: The number of the run.
+        max_file_bytes: How large the file may become.
     """
 
     def __init__(
@@ -116,13 +134,15 @@ class Keeper(Server):
         rules: Sequence[HistoryRule] = KEPT,
         limits: HistoryLimits | None = None,
         run: int = 1,
+        max_file_bytes: int = 1 << 30,
     ) -> None:
         super().__init__(epoch=f"run{run}")
         self.path = path
         self.rules = rules
         self.history_limits = limits or HistoryLimits()
         self.run = run
-        file = HistoryFile(path, is_power_safe=False, max_bytes=1 << 30)
+        self.max_file_bytes = max_file_bytes
+        file = HistoryFile(path, is_power_safe=False, max_bytes=max_file_bytes)
         self.store = SteppedStore(file, self.end_turn)
         self.history: History = HistoryTopics(
             self.broker, HistoryRules(rules), self.history_limits, self.store, file.snapshot
@@ -151,9 +171,15 @@ class Keeper(Server):
         self.store.file._unlock()
         return self._next(path)
 
-    def fill(self, destination: str, count: int, start: int = 0) -> None:
+    def client_from(self, source: str) -> Client:
+        """Connect a client that comes from an address."""
+        client = self.client()
+        client.session.source = source
+        return client
+
+    def fill(self, destination: str, count: int, start: int = 0, source: str = "") -> None:
         """Publish messages with their numbers for bodies, and let the file catch up."""
-        publisher = self.client()
+        publisher = self.client_from(source)
         for number in range(start, start + count):
             publisher.say("SEND", str(number), destination=destination)
         self.settle()
@@ -169,7 +195,7 @@ class Keeper(Server):
         return client
 
     def _next(self, path: Path) -> Keeper:
-        return Keeper(path, self.rules, self.history_limits, self.run + 1)
+        return Keeper(path, self.rules, self.history_limits, self.run + 1, self.max_file_bytes)
 
 
 def offsets(frames: list[Frame]) -> list[int]:

@@ -95,6 +95,12 @@ NEEDS = (
         "tests/live/test_javascript.py, and every test against stompjs or ws",
     ),
     Need(
+        "JavaScriptCore",
+        ("jsc",),
+        ("libjavascriptcoregtk-4.0-bin",),
+        "tests/live/test_page_effort.py, in the engine of WebKit",
+    ),
+    Need(
         "npm",
         ("npm",),
         ("npm",),

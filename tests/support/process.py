@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from support import warm
 from support.certificate import Certificate
 from typing_extensions import Self
 
@@ -216,8 +217,9 @@ class Server:
         self.stomp = stomp
         self.log_path = folder / "twistd.log"
         self.is_expected_to_complain = False
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm.Process | None = None
         self._started_at = 0  # where in the log the latest start begins
+        self._is_usual = arguments is None and program == "twistd" and not prefix
         if arguments is None:
             arguments = ["-n", "--pidfile=", "rtchat"]
             if chat_ini is not None:
@@ -272,15 +274,9 @@ class Server:
     def launch(self) -> None:
         """Start it and do not wait."""
         self._started_at = len(self.log())
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self.folder,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = warm.start(
+            self._command, self.folder, environment(), self.log_path, is_usual=self._is_usual
+        )
 
     def send_signal(self, number: int) -> None:
         """Send the process a signal."""
@@ -329,7 +325,7 @@ class Server:
             for sign in ("Traceback", "bug while", "Unhandled"):
                 assert sign not in said, f"{sign!r} in the server's log:\n{said}"
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> warm.Process:
         assert self._process is not None, "the server was not started"
         return self._process
 

@@ -23,6 +23,8 @@ from support.needs import require
 from support.process import free_port, until
 from typing_extensions import override
 
+from benchmarks.activemq import prepare
+
 __all__ = ["PASSWORDS", "Service", "activemq", "echo_server", "ngircd", "prosody", "rabbitmq"]
 
 PASSWORDS = {
@@ -90,23 +92,6 @@ stomp.default_pass = guest
 log.console = true
 log.console.level = info
 log.file = false
-"""
-
-_ACTIVEMQ_HOME = Path("/usr/share/activemq")
-_ACTIVEMQ = """\
-<beans xmlns="http://www.springframework.org/schema/beans"
-       xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
-       xsi:schemaLocation="http://www.springframework.org/schema/beans
-         http://www.springframework.org/schema/beans/spring-beans-2.0.xsd
-         http://activemq.apache.org/schema/core
-         http://activemq.apache.org/schema/core/activemq-core.xsd">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" useJmx="false"
-          persistent="false" advisorySupport="false" dataDirectory="${{activemq.data}}">
-    <transportConnectors>
-      <transportConnector name="stomp" uri="stomp://127.0.0.1:{port}"/>
-    </transportConnectors>
-  </broker>
-</beans>
 """
 
 
@@ -247,20 +232,8 @@ def activemq(folder: Path) -> Iterator[Service]:
     """Run an ActiveMQ Classic with its STOMP transport, which keeps nothing on disk."""
     require("activemq")
     service = Service(folder, free_port())
-    config = folder / "activemq.xml"
-    config.write_text(_ACTIVEMQ.format(port=service.port), encoding="utf-8")
-    command = [
-        require("java"),
-        "-Xmx512M",
-        f"-Dactivemq.home={_ACTIVEMQ_HOME}",
-        f"-Dactivemq.base={folder}",
-        f"-Dactivemq.conf={folder}",
-        f"-Dactivemq.data={folder / 'data'}",
-        "-jar",
-        str(_ACTIVEMQ_HOME / "bin" / "activemq.jar"),
-        "start",
-        f"xbean:file:{config}",
-    ]
+    uri = f"stomp://127.0.0.1:{service.port}"
+    command = prepare(folder, uri, java=require("java"), max_heap="512M")
     try:
         service.start(command, within_s=90)
         yield service

@@ -7,24 +7,31 @@ from functools import partial
 
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
+from rtchat.core.broker.crowding import Crowding
+from rtchat.core.broker.dead_letters import DeadLetters
 from rtchat.core.broker.destinations import DestinationKind, destination_kind
 from rtchat.core.broker.encoder import Encoder, StompEncoder
 from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
 from rtchat.core.broker.events import Events
+from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.gate import Admission, Gate
 from rtchat.core.broker.limits import BrokerLimits
-from rtchat.core.broker.message import Message, without_expiry
+from rtchat.core.broker.message import Message
+from rtchat.core.broker.new_queues import NewQueues
+from rtchat.core.broker.parts import Parts
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse
 from rtchat.core.broker.publishing import Publishing
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.reply_queues import ReplyQueues
+from rtchat.core.broker.returning import return_all
 from rtchat.core.broker.router import Router
+from rtchat.core.broker.selection import Selectors
+from rtchat.core.broker.shares import Shares
 from rtchat.core.broker.statistics import Statistics
 from rtchat.core.broker.subscription import (
-    Entry,
     Source,
     StartAt,
     Subscription,
@@ -33,7 +40,7 @@ from rtchat.core.broker.subscription import (
 from rtchat.core.broker.topic import Topic
 from rtchat.core.broker.topic_consumer import TopicConsumer
 from rtchat.core.broker.waiting import WaitingLines
-from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.memory import Budget, Growing
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Version
 from rtchat.core.stomp.head_cache import HeadCache
@@ -44,7 +51,7 @@ __all__ = ["Broker", "Confirm"]
 Confirm = Callable[[Mapping[str, str]], None]
 """Sends the RECEIPT of a SUBSCRIBE, if it is requested, with some more headers."""
 
-_DEAD_LETTERS = "/queue/DLQ."
+_DETACH_WORK = 10
 _MAX_ENCODERS = 1024
 _MAX_CACHED_ID_CHARS = 64
 
@@ -71,15 +78,22 @@ class Broker:
         budget: The memory budget.
         congestion: The subscribers of topics that lag, and who has to wait for them.
         cork: The work that is deferred to the end of the turn.
+        crowding: Which queues are why memory is nearly used up.
+        dead_letters: The queues of messages that no consumer could process.
         encoders: A cache of encoders, by subscription id and version.
         events: The listeners.
+        expiry: The queues with messages that expire.
         full_queues: The full queues, and who has to wait for them.
         heads: The cache of parsed heads.
+        new_queues: How many queues each session has created.
         new_token: As above.
+        parts: The topics whose messages are delivered in parts.
         publishing: Delivers SENDs to their targets.
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        shares: What selectors and patterns of each user or source cost.
+        selectors: The selectors of all subscriptions.
         statistics: Counts of topics, queues and subscriptions.
         turn: The context of a turn: ``with broker.turn:``. It is the cork; set its ``seconds`` to a
             clock, or its ``now`` before each turn.
@@ -94,17 +108,24 @@ class Broker:
         "budget",
         "congestion",
         "cork",
+        "crowding",
+        "dead_letters",
         "encoders",
         "epoch",
         "events",
+        "expiry",
         "full_queues",
         "heads",
         "limits",
+        "new_queues",
         "new_token",
+        "parts",
         "publishing",
         "queues",
         "reply_queues",
         "router",
+        "selectors",
+        "shares",
         "statistics",
         "turn",
         "waiting",
@@ -125,27 +146,44 @@ class Broker:
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)
         self.heads = HeadCache()
+        self.expiry = Expiry(self.cork)
         self.encoders: dict[tuple[str, Version], Encoder] = {}
+        self.selectors = Selectors(self.cork)
+        self.shares = Shares(self.limits)
         self.events = Events()
         self.new_token = new_token or self._count_tokens
         self.queues: dict[str, Queue] = {}
+        self.new_queues = NewQueues(self.queues, self.limits)
         self.waiting = WaitingLines()
         self.full_queues = FullQueues(self.queues, self.waiting, self.cork, self.events)
+        self.dead_letters = DeadLetters(self._queue, self.budget, self.events)
+        self.crowding = Crowding(self.budget, self.queues, self.events)
         self.reply_queues = ReplyQueues(self.new_token)
         self.router = Router(pubsub or {}, self._queue, self.reply_queues, self.events, self.cork)
+        self.router.max_names = self.limits.max_names
         self.browsers = Browsers(self.queues.get, self.cork, epoch)
-        self.statistics = Statistics(self.router, self.queues, self.reply_queues, self.browsers)
+        self.statistics = Statistics(
+            self.router, self.queues, self.reply_queues, self.browsers, self.cork
+        )
         self.congestion = Congestion(
             self.waiting, self.cork, self.limits.min_topic_rate, self.events.unusual
         )
+        self.parts = Parts(self.waiting, self.cork, (self.congestion.active, self.events.unusual))
         self.publishing = Publishing(
-            epoch, self.router, self.queues, self.full_queues, self.congestion, self.cork
+            epoch,
+            self.router,
+            self.queues,
+            self.full_queues,
+            self.congestion,
+            self.parts,
+            self.cork,
         )
+        self.publishing.admit_queues = self.new_queues.admit
         self._sessions = 0
         self._queue_store = queue_store
         self._engine: Engine = LocalEngine() if engine is None else engine
         if not self._engine.is_local:
-            self.router.topic_storage = EngineStorage(self._engine)
+            self.router.topic_storage = EngineStorage(self._engine, self.cork)
 
     @property
     def now(self) -> float:
@@ -154,7 +192,7 @@ class Broker:
 
     @now.setter
     def now(self, now: float) -> None:
-        self.cork.now = now
+        self.cork.now = self.cork.ticks = now
 
     def add_provider(self, provider: DestinationProvider) -> None:
         """Add a provider; it serves the topics that it claims, unless an earlier one does."""
@@ -198,6 +236,7 @@ class Broker:
         """Notify all gates that a session has ended; its subscriptions have ended already."""
         if self.congestion.readers:
             self.congestion.end(principal)
+        self.new_queues.forget(principal.id)
         for gate in self.router.gates:
             gate.leave(principal, self.cork.now)
 
@@ -270,6 +309,7 @@ class Broker:
         subscriptions before it calls :meth:`return_unacked`.
         """
         for subscription in subscriptions:
+            self.cork.work += _DETACH_WORK
             for listener in self.events.unsubscribed:
                 listener(subscription)
             self._detach(subscription)
@@ -284,16 +324,12 @@ class Broker:
             has_failed: Whether the oldest delivery of each subscription may have been the reason
                 for the end.
         """
-        # One call for each queue: the next consumer gets the messages in their original order.
-        returned: dict[Source, list[Entry]] = {}
+        holders: dict[Source, list[Subscription]] = {}
         for subscription in subscriptions:
-            unacked, subscription.unacked = subscription.unacked, {}
-            if unacked and subscription.source is not None:
-                if has_failed:
-                    next(iter(unacked.values())).failures += 1
-                returned.setdefault(subscription.source, []).extend(unacked.values())
-        for source, entries in returned.items():
-            source.returned(entries, requeue=True)
+            if subscription.pending and subscription.source is not None:
+                holders.setdefault(subscription.source, []).append(subscription)
+        if holders:
+            self.cork.in_parts(return_all(holders, self.cork, has_failed=has_failed))
 
     def encoder_for(self, subscription_id: str, version: Version) -> Encoder:
         """Return a new encoder for this subscription id and version; cached if the id is short."""
@@ -309,17 +345,25 @@ class Broker:
         now = self.cork.now
         for provider in self.router.providers:
             provider.expire(now)
-        for queue in list(self.queues.values()):
-            queue.expire()
+        self.expiry.run()
         self.congestion.tick()
         self.full_queues.resume_those_that_wait_for_themselves()
         self.full_queues.report_drained()
+        self.crowding.tick()
 
     # Called by queues and providers
 
-    def account(self, change: int) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget."""
-        self.budget.used += change
+    def account(self, change: int, place: Growing | None = None) -> None:
+        """Add a number of bytes, which may be negative, to the memory budget.
+
+        Args:
+            change: The number of bytes.
+            place: What has grown, if it is the work of a publisher.
+        """
+        budget = self.budget
+        budget.used += change
+        if place is not None and budget.used >= budget.near_bytes:
+            budget.note_grown(place, change)
 
     def new_topic(self, name: str, max_backlog_bytes: int) -> Topic:
         """Return a topic without subscriptions.
@@ -329,7 +373,7 @@ class Broker:
             max_backlog_bytes: The largest backlog, in bytes, of a subscription that is served one
                 by one.
         """
-        return Topic(name, self.cork, partial(self._new_consumer, max_backlog_bytes))
+        return Topic(name, self.cork, partial(self._new_consumer, max_backlog_bytes), self.parts)
 
     def queue_drained(self, queue: Queue) -> None:
         """Resume the publishers that wait for capacity of a queue."""
@@ -337,48 +381,37 @@ class Broker:
 
     def queue_is_unused(self, queue: Queue) -> None:
         """Remove a queue without messages and consumers."""
-        self.queues.pop(queue.name, None)
+        if self.queues.pop(queue.name, None) is not None:
+            self.budget.used -= self.new_queues.removed(queue)
+        self.expiry.forget(queue)
+
+    def queue_expires(self, queue: Queue, when_s: float) -> None:
+        """Note that a message of a queue expires."""
+        self.expiry.note(queue, when_s)
 
     def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Move a message to the dead-letter queue.
-
-        Messages of a dead-letter queue are not moved: one that was delivered too often stays
-        there, and one that was rejected for good is dropped.
-
-        Args:
-            queue: The queue of the message.
-            message: The message.
-            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
-
-        Returns:
-            Whether the queue has to remove the message.
-        """
-        if queue.name.startswith(_DEAD_LETTERS):
-            return tries == 0
-        name = _DEAD_LETTERS + queue.name.removeprefix(DestinationKind.QUEUE.value)
-        dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
-        target = self._queue(name)
-        target.put(dead)
-        for listener in self.events.dead_lettered:
-            listener(name, len(target), target.bytes)
-        return True
+        """Move a message to the dead-letter queue; see :class:`DeadLetters`."""
+        return self.dead_letters.take(queue.name, message, tries=tries)
 
     # Small helpers
 
-    def _queue(self, name: str) -> Queue:
+    def _queue(self, name: str, creator: str = "") -> Queue:
         queue = self.queues.get(name)
         if queue is None:
-            queue = Queue(name, self.limits, self, self.cork, self._queue_store)
+            queue = Queue(name, self.limits, self, self.cork, self._queue_store, creator)
             self.queues[name] = queue
+            self.budget.used += self.new_queues.created(queue)
         return queue
 
     def _new_consumer(self, max_bytes: int, subscription: Subscription) -> TopicConsumer:
-        return TopicConsumer(subscription, max_bytes, self.account, self.cork)
+        account = self.account if subscription.holding is None else subscription.holding.add
+        return TopicConsumer(subscription, max_bytes, account, self.cork)
 
     def _consume_or_browse(self, subscription: Subscription) -> Queue | QueueBrowser:
         if subscription.options.browses:
             return self.browsers.open(subscription)
-        queue = self._queue(subscription.destination)
+        creator = self.new_queues.admit_consumer(subscription)
+        queue = self._queue(subscription.destination, creator)
         queue.add(subscription)
         return queue
 

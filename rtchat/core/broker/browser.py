@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 from rtchat.core.broker.message import Message, ServerMessage
 from rtchat.core.broker.queue import Queue
+from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, Subscription
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Browsers", "QueueBrowser"]
-
-_BROWSED = Entry(Message("", "", Frame("")), 0)
 
 
 class QueueBrowser:
@@ -35,6 +35,8 @@ class QueueBrowser:
         self, subscription: Subscription, queue: Queue | None, cork: Cork, end: Message
     ) -> None:
         self._subscription = subscription
+        # Nothing comes back, and the queue alone answers for the memory of its messages.
+        subscription.gives_back = False
         self._queue = queue
         self._cork = cork
         self._end: Message | None = end
@@ -45,13 +47,17 @@ class QueueBrowser:
         """Deliver messages while the subscriber has credit and capacity."""
         subscription = self._subscription
         while self._end is not None and subscription.is_ready_for(self):
+            if self._cork.work >= TURN_WORK:
+                self._cork.put_off(self.dispatch)
+                return
             entry = self._next()
             if entry is None:
                 entry, self._end = Entry(self._end, 0), None
+            elif not self._selects(entry):
+                continue
+            else:
+                entry = _without_end(entry)
             subscription.deliver(entry)
-            if subscription.unacked:
-                # Nothing comes back, and the queue alone answers for the memory of its messages.
-                subscription.unacked[next(reversed(subscription.unacked))] = _BROWSED
 
     def on_drain(self) -> None:
         """Continue: the outbound is writable again."""
@@ -62,26 +68,35 @@ class QueueBrowser:
         self._end = self._queue = None
         self._subscription.outbound.paused_sources.pop(self, None)
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give the subscriber more credit."""
+        self._subscription.hold(-len(entries))
         self.dispatch()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Continue: the queue has the messages anyway."""
+        self._subscription.hold(-len(entries))
         self.dispatch()
 
     def _next(self) -> Entry | None:
-        """Return the next message that the subscription wants, or None after the last one."""
-        while self._queue is not None:
-            entry = self._queue.first_after(self._place, self._last)
-            if entry is None:
-                self._queue = None
-                break
+        """Return the next message of the queue, or None after the last one."""
+        if self._queue is None:
+            return None
+        entry = self._queue.first_after(self._place, self._last)
+        if entry is None:
+            self._queue = None
+        else:
             self._place = (-entry.message.priority, entry.seq)
-            wants = self._subscription.wants(entry.message, entry.deliveries)
-            if wants and not entry.message.is_expired(self._cork.now):
-                return _without_end(entry)
-        return None
+        return entry
+
+    def _selects(self, entry: Entry) -> bool:
+        """Return whether the subscription wants a message."""
+        self._cork.work += LOOK_WORK
+        message = entry.message
+        wants = self._subscription.wants(message, entry.deliveries)
+        return wants and not message.is_expired(self._cork.now)
 
 
 def _without_end(entry: Entry) -> Entry:

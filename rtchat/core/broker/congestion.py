@@ -8,97 +8,25 @@ the limit of its backlog.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import math
 from functools import partial
-from typing import Protocol
+from itertools import islice
 
-from rtchat.core.broker.destinations import PatternIndex, is_pattern
+from rtchat.core.broker.lagging import Lagging, LaggingIndex, Reader
 from rtchat.core.broker.router import Route
 from rtchat.core.broker.waiting import Waiter, WaitingLines
 from rtchat.core.flow.outbound import Cork, Outbound
+from rtchat.core.flow.turns import TURN_WORK
 
-__all__ = ["Congestion", "Reader"]
+__all__ = ["Congestion"]
 
 _MAX_IDLE_S = 10
 """After so many seconds without a SEND to it, nothing is known about a topic any more."""
-
-
-class Reader(Waiter, Protocol):
-    """A session that subscribes to topics."""
-
-    is_closed: bool
-
-    def congestible_names(self) -> Collection[str]:
-        """Return the destinations and patterns whose messages add to its backlog."""
-
-    @property
-    def unacknowledged_backlog_bytes(self) -> int:
-        """The bytes of messages to topics that wait for its acknowledgements."""
-
-
-class Lagging:
-    """A subscriber with a large backlog, from then on until it has read.
-
-    Args:
-        reader: The session.
-        outbound: Its output buffer.
-        room_bytes: How much may wait for it before it lags.
-        relieved: Called when it may have read.
-
-    Attributes:
-        is_stalled: Whether it takes nothing at present.
-    """
-
-    __slots__ = (
-        "_names",
-        "_patterns",
-        "_relieved",
-        "is_stalled",
-        "outbound",
-        "reader",
-        "room_bytes",
-    )
-
-    def __init__(
-        self,
-        reader: Reader,
-        outbound: Outbound,
-        room_bytes: int,
-        relieved: Callable[[Lagging], None],
-    ) -> None:
-        self.reader = reader
-        self.outbound = outbound
-        self.room_bytes = room_bytes
-        self.is_stalled = False
-        self._relieved = relieved
-        self._names: frozenset[str] = frozenset()
-        self._patterns: PatternIndex[str] = PatternIndex()
-        self.note_names()
-
-    def note_names(self) -> None:
-        """Take note of the subscriptions that the session has now."""
-        names = frozenset(self.reader.congestible_names())
-        if names != self._names:
-            self._names = names
-            self._patterns = PatternIndex()
-            for name in filter(is_pattern, names):
-                self._patterns.add(name, name)
-
-    def concerns(self, name: str) -> bool:
-        """Return whether messages to a destination add to its backlog."""
-        if name in self._names:
-            return True
-        return len(self._patterns) > 0 and bool(self._patterns.matching(name))
-
-    @property
-    def has_read(self) -> bool:
-        """Whether hardly anything waits for it any more."""
-        unacked = self.reader.unacknowledged_backlog_bytes
-        return self.outbound.is_writable and unacked < self.room_bytes // 2
-
-    def on_drain(self) -> None:
-        """Continue: the outbound is writable again."""
-        self._relieved(self)
+_MAX_FLOWS = 1024
+"""With more topics than that, nothing is known about the oldest one for which no session waits."""
+_FEW = 16
+_REVIEW_WORK = 10
+_RESUME_WORK = 20
 
 
 class _Flow:
@@ -119,7 +47,7 @@ class _Flow:
         self.credit_bytes = 0
         self.idle_s = 0
         self.is_new = False
-        self.lagging: list[Lagging] = []
+        self.lagging: dict[Lagging, None] = {}
         self.relieved: dict[Lagging, None] = {}
 
 
@@ -133,16 +61,19 @@ class Congestion:
         unusual: See :class:`~rtchat.core.broker.events.Events`.
 
     Attributes:
-        active: Empty unless SENDs have to be looked at: it has the lagging subscribers, and the
-            destinations whose publishers are going on.
+        active: Empty unless SENDs have to be looked at: it has the lagging subscribers, the
+            destinations whose publishers are going on, and what else put itself in here.
         readers: The lagging subscribers, by session.
     """
 
     __slots__ = (
         "_cork",
         "_flows",
+        "_index",
         "_min_rate",
         "_spare_bytes",
+        "_to_fill",
+        "_to_review",
         "_unusual",
         "_waiting",
         "active",
@@ -157,8 +88,11 @@ class Congestion:
         self._min_rate = min_rate
         self._unusual = unusual
         self._flows: dict[str, _Flow] = {}
+        self._index = LaggingIndex(cork)
+        self._to_review: dict[Lagging, None] = {}
+        self._to_fill: dict[_Flow, None] = {}
         self._spare_bytes = 0  # what the first messages to topics may take until the next second
-        self.active: dict[Lagging | _Flow, None] = {}
+        self.active: dict[object, None] = {}
         self.readers: dict[object, Lagging] = {}
 
     # For publishers
@@ -193,7 +127,7 @@ class Congestion:
         """
         lagging = self.readers.get(reader)
         if lagging is not None:
-            lagging.note_names()
+            self._index.note_names(lagging)
             return False
         self._add(Lagging(reader, outbound, room_bytes, self._review))
         return True
@@ -218,24 +152,47 @@ class Congestion:
 
     def tick(self) -> None:
         """Let each topic take what it takes in any case; called every second, in a turn."""
-        for lagging in list(self.readers.values()):
-            lagging.note_names()
-            if lagging.has_read:
-                self._remove(lagging, has_read=True)
+        self._to_review.update(dict.fromkeys(self.readers.values()))
+        self._to_fill.update(dict.fromkeys(self._flows.values()))
         self._spare_bytes = self._min_rate if self.readers else 0
-        for flow in list(self._flows.values()):
-            flow.lagging = [one for one in self.readers.values() if one.concerns(flow.name)]
-            flow.idle_s = flow.idle_s + 1 if flow.credit_bytes >= self._min_rate else 0
-            if flow.lagging and flow.idle_s <= _MAX_IDLE_S:
-                flow.credit_bytes = min(flow.credit_bytes + self._min_rate, self._min_rate)
-                self._resume(flow)
-                for waiter in self._waiting.line(flow.name):
-                    if not self._is_held(waiter, flow):
-                        self._waiting.resume(waiter)
-            elif flow.name in self._waiting:
-                self._reopen(flow)
+        self._go_through()
+
+    def _go_through(self) -> None:
+        """Look at subscribers, then topics; what the turn has no time for comes in the next."""
+        cork = self._cork
+        while self._to_review or self._to_fill:
+            if cork.work >= TURN_WORK:
+                cork.put_off(self._go_through)
+                return
+            if self._to_review:
+                lagging = next(iter(self._to_review))
+                del self._to_review[lagging]
+                cork.work += _REVIEW_WORK + len(lagging.names) // 4
+                if self.readers.get(lagging.reader) is lagging:
+                    self._index.note_names(lagging)
+                    if lagging.has_read:
+                        self._remove(lagging, has_read=True)
             else:
-                self._close(flow)
+                flow = next(iter(self._to_fill))
+                del self._to_fill[flow]
+                cork.work += _REVIEW_WORK
+                if self._is_current(flow):
+                    self._fill(flow)
+
+    def _fill(self, flow: _Flow) -> None:
+        """Let a topic take what it takes in any case."""
+        flow.lagging = self._index.concerned(flow.name)
+        flow.idle_s = flow.idle_s + 1 if flow.credit_bytes >= self._min_rate else 0
+        if flow.lagging and flow.idle_s <= _MAX_IDLE_S:
+            flow.credit_bytes = min(flow.credit_bytes + self._min_rate, self._min_rate)
+            self._resume(flow)
+            for waiter in self._waiting.line(flow.name):
+                if not self._is_held(waiter, flow):
+                    self._waiting.resume(waiter)
+        elif flow.name in self._waiting:
+            self._reopen(flow)
+        else:
+            self._close(flow)
 
     # Small helpers
 
@@ -251,8 +208,9 @@ class Congestion:
     def _flow_of(self, name: str) -> _Flow | None:
         flow = self._flows.get(name)
         if flow is None:
-            lagging = [one for one in self.readers.values() if one.concerns(name)]
+            lagging = self._index.concerned(name)
             if lagging:
+                self._make_room()
                 flow = self._flows[name] = _Flow(name)
                 flow.lagging = lagging
                 flow.is_new = self._spare_bytes > 0
@@ -260,13 +218,23 @@ class Congestion:
                 self._activate(flow)
         return flow
 
+    def _make_room(self) -> None:
+        """Forget what is known about an old topic if there are too many."""
+        if len(self._flows) >= _MAX_FLOWS:
+            for old in list(islice(self._flows.values(), _FEW)):
+                if old.name not in self._waiting:
+                    self._close(old)
+                    return
+
     def _add(self, lagging: Lagging) -> None:
         self.readers[lagging.reader] = lagging
+        self._index.note_names(lagging)
         self._activate(lagging)
         lagging.outbound.paused_sources[lagging] = None
+        self._cork.work += len(self._flows)
         for flow in self._flows.values():
-            if lagging.concerns(flow.name):
-                flow.lagging.append(lagging)
+            if lagging in self._index.concerned(flow.name):
+                flow.lagging[lagging] = None
                 flow.relieved.pop(lagging, None)
                 flow.credit_bytes = min(flow.credit_bytes, 0)
 
@@ -279,11 +247,13 @@ class Congestion:
     def _remove(self, lagging: Lagging, *, has_read: bool = False) -> None:
         del self.readers[lagging.reader]
         self._deactivate(lagging)
+        self._index.forget(lagging)
         lagging.outbound.paused_sources.pop(lagging, None)
+        self._cork.work += len(self._flows) // 4
         for flow in list(self._flows.values()):
             flow.relieved.pop(lagging, None)
             if lagging in flow.lagging:
-                flow.lagging.remove(lagging)
+                del flow.lagging[lagging]
                 if has_read:
                     flow.relieved[lagging] = None
                 if not flow.lagging:
@@ -295,8 +265,17 @@ class Congestion:
         flow.credit_bytes = min(rooms, default=self._min_rate)
         self._cork.woken[partial(self._resume_part, flow)] = None
 
+    def _is_current(self, flow: _Flow) -> bool:
+        """Return whether a flow was not closed: there may be a new one of its name."""
+        return self._flows.get(flow.name) is flow
+
     def _resume_part(self, flow: _Flow) -> None:
-        self._resume(flow)
+        if not self._is_current(flow):
+            return
+        if self._cork.work >= TURN_WORK:
+            self._cork.put_off(partial(self._resume_part, flow))
+            return
+        self._resume(flow, TURN_WORK)
         if flow.lagging:
             return
         if flow.name in self._waiting:
@@ -306,6 +285,8 @@ class Congestion:
 
     def _go_on(self, flow: _Flow) -> None:
         """Resume the next part, unless the part before it was enough for a subscriber."""
+        if not self._is_current(flow):
+            return
         for lagging in list(flow.relieved):
             is_behind = lagging.outbound.waiting_bytes > lagging.room_bytes // 2
             if lagging.reader in self.readers or lagging.reader.is_closed:
@@ -315,9 +296,11 @@ class Congestion:
         if not flow.lagging:
             self._reopen(flow)
 
-    def _resume(self, flow: _Flow) -> None:
-        while flow.credit_bytes > 0 and flow.name in self._waiting:
-            self._waiting.resume_first(flow.name)
+    def _resume(self, flow: _Flow, most_work: float = math.inf) -> None:
+        cork, waiting, name = self._cork, self._waiting, flow.name
+        while flow.credit_bytes > 0 and name in waiting and cork.work < most_work:
+            cork.work += _RESUME_WORK
+            waiting.resume_first(name)
 
     def _close(self, flow: _Flow) -> None:
         self._flows.pop(flow.name, None)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.provider import Publisher, Step
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
 __all__ = ["Completion", "Engine", "EngineStorage", "LocalEngine"]
+
+_STEP_WORK = 10
+"""The work of a step that delivers messages."""
 
 Completion = Callable[[ProtocolError | None], None]
 """Called once for a message: with None when it was published, or with the error."""
@@ -65,10 +70,12 @@ class EngineStorage:
 
     Args:
         engine: The engine.
+        cork: The cork of the server.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, cork: Cork) -> None:
         self._engine = engine
+        self._cork = cork
 
     def commit(self, steps: Sequence[Step], publisher: Publisher | None, cause: Frame) -> None:
         """Publish the messages; after the last one, run the other steps and notify the publisher.
@@ -86,17 +93,26 @@ class EngineStorage:
             first = first or problem
             waiting -= 1
             if waiting <= 0:
-                settle()
+                self._cork.in_parts(settling())
 
-        def settle() -> None:
-            if first is None:
-                for step in steps:
-                    if not isinstance(step, Message):
-                        step()
+        def settling() -> Iterator[None]:
+            bugs: list[Exception] = []
+            for step in () if first is not None else steps:
+                if isinstance(step, Message):
+                    continue
+                if self._cork.work >= TURN_WORK:
+                    yield
+                self._cork.work += _STEP_WORK
+                try:
+                    step()
+                except Exception as bug:
+                    bugs.append(bug)
             if publisher is not None:
                 publisher.message_settled(cause, first)
+            if bugs:
+                raise bugs[0]
 
         for message in messages:
             self._engine.publish(message, completed)
         if not messages:
-            settle()
+            self._cork.in_parts(settling())

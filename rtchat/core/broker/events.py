@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.subscription import Subscription
 
-__all__ = ["BrokerEvents", "Events"]
+__all__ = ["BrokerEvents", "Events", "HeldByQueue"]
+
+
+class HeldByQueue(NamedTuple):
+    """What a queue holds.
+
+    Attributes:
+        destination: The queue.
+        messages: The number of messages in it.
+        bytes: The size of these messages in bytes.
+        consumers: The number of its consumers.
+    """
+
+    destination: str
+    messages: int
+    bytes: int
+    consumers: int
 
 
 class BrokerEvents:
@@ -49,6 +66,25 @@ class BrokerEvents:
             size: The size of these messages in bytes.
         """
 
+    def dead_letters_dropped(self, destination: str, count: int, messages: int, size: int) -> None:
+        """Called when a full dead-letter queue has lost messages to make room for another.
+
+        Args:
+            destination: The dead-letter queue.
+            count: How many it has lost.
+            messages: The number of messages in it.
+            size: The size of these messages in bytes.
+        """
+
+    def memory_short(self, used: int, max_bytes: int, largest: Sequence[HeldByQueue]) -> None:
+        """Called when memory is nearly used up; again only after much of it was free.
+
+        Args:
+            used: How many bytes the server holds.
+            max_bytes: How many it may hold.
+            largest: The largest queues, if queues are among the reasons.
+        """
+
 
 class Events:
     """The listeners of one broker, by event.
@@ -62,6 +98,8 @@ class Events:
 
     __slots__ = (
         "dead_lettered",
+        "dead_letters_dropped",
+        "memory_short",
         "published",
         "queue_drained",
         "queue_full",
@@ -80,6 +118,8 @@ class Events:
         self.queue_full: list[Callable[[str, int, int], None]] = []
         self.queue_drained: list[Callable[[str, int, int], None]] = []
         self.dead_lettered: list[Callable[[str, int, int], None]] = []
+        self.dead_letters_dropped: list[Callable[[str, int, int, int], None]] = []
+        self.memory_short: list[Callable[[int, int, Sequence[HeldByQueue]], None]] = []
 
     def add(self, listener: BrokerEvents) -> None:
         """Add a listener, for the events whose methods it overrides; called in order of adding."""

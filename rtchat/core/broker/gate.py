@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.principal import Principal
-from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Admission", "Check", "Gate", "SenderLines"]
@@ -26,10 +26,12 @@ class Admission(NamedTuple):
     Attributes:
         headers: Headers to add to CONNECTED.
         rate: The rate limit of the session's SENDs, or None.
+        subscription_rate: The rate limit of its SUBSCRIBEs and UNSUBSCRIBEs, or None.
     """
 
     headers: Mapping[str, str]
-    rate: TokenBucket | None = None
+    rate: Rate | None = None
+    subscription_rate: Rate | None = None
 
 
 class Gate:

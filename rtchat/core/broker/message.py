@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rtchat.core.stomp.frames import Frame, Version, head_of
+from rtchat.core.stomp.frames import Frame, Head, Version, head_of
 from rtchat.errors import ProtocolError
-from rtchat.text import parse_digits
+from rtchat.text import kept_bytes, parse_digits
 
 __all__ = [
+    "HEADER_BYTES",
     "OVERHEAD_BYTES",
     "SENDER_ID",
+    "STORED_OVERHEAD_BYTES",
     "Message",
     "ServerMessage",
     "sender_line",
@@ -21,8 +23,14 @@ __all__ = [
     "without_expiry",
 ]
 
-OVERHEAD_BYTES = 512
+OVERHEAD_BYTES = 640
 """The overhead of a message in limits, in bytes, in addition to its body and headers."""
+
+HEADER_BYTES = 136
+"""The overhead of a header, in bytes, in addition to its text."""
+
+STORED_OVERHEAD_BYTES = 512
+"""The overhead of a message in the limits of a file, in bytes."""
 
 SENDER_ID = "x-sender-id"
 """The header with the sender's public id; a publisher's own is not passed on."""
@@ -90,12 +98,20 @@ class Message:
 def size_of(frame: Frame) -> int:
     """Return the size of a SEND's message that counts towards limits, in bytes.
 
-    It includes the body, the header block as received, and :data:`OVERHEAD_BYTES`.
+    It is what the message takes in memory: the body, the header block twice (as text, and as it is
+    sent to subscribers), :data:`HEADER_BYTES` for each header, and :data:`OVERHEAD_BYTES`.
     """
     head = frame.head
     if head is None:
         head = head_of(frame)
-    return len(frame.body) + head.size + OVERHEAD_BYTES
+    return len(frame.body) + (head.held_bytes or _held_bytes_of(head)) + OVERHEAD_BYTES
+
+
+def _held_bytes_of(head: Head) -> int:
+    """Return what a head takes in memory, in bytes; it is kept in the head."""
+    size = sum(map(kept_bytes, [*head.headers, *head.headers.values()]))
+    head.held_bytes = size + head.size + len(head.headers) * HEADER_BYTES
+    return head.held_bytes
 
 
 def sender_line(sender_id: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from rtchat.errors import ProtocolError
 
-__all__ = ["Principal"]
+__all__ = ["Principal", "client_key"]
 
 
 class Principal(Protocol):
@@ -19,11 +19,14 @@ class Principal(Protocol):
         id: The id of the session.
         login: The ``login`` header of CONNECT, or "".
         user: The name of the authenticated user; "" means anonymous.
+        source: Where a session that was admitted comes from: an address, or the /64 network of an
+            IPv6 address; "" if that is unknown (a Unix socket, a front proxy that does not say it).
     """
 
     id: str
     login: str
     user: str
+    source: str
 
     @property
     def is_lost(self) -> bool:
@@ -34,3 +37,11 @@ class Principal(Protocol):
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""
+
+
+def client_key(principal: Principal) -> str:
+    """Return the key of what sessions of one client have in common: its user, or else its source.
+
+    It stays the same when the client connects again; "" if nothing is known about the client.
+    """
+    return f"user {principal.user}" if principal.user else principal.source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from rtchat.core.broker.destinations import Glob
@@ -24,7 +24,14 @@ Refuse = Callable[[ProtocolError], None]
 
 
 class Publisher(Protocol):
-    """A session whose messages have to be stored before they take effect."""
+    """A session whose messages have to be stored before they take effect.
+
+    Attributes:
+        user, source: See :class:`~rtchat.core.broker.principal.Principal`.
+    """
+
+    user: str
+    source: str
 
     def message_accepted(self, *, is_much: bool) -> None:
         """Called when the storage accepts a frame's messages.
@@ -52,6 +59,9 @@ class Storage(Protocol):
             steps: The effects of one frame. The targets have admitted the messages.
             publisher: The session to notify, or None.
             cause: The frame.
+
+        Raises:
+            LimitExceeded: The messages are too large to be stored at once; nothing was done.
         """
 
 
@@ -70,11 +80,16 @@ class Target(ABC):
     name: str
     storage: Storage | None
 
-    def admit(self) -> None:
-        """Make sure that the target can take one more message.
+    def unfinished(self) -> Iterator[str]:
+        """Return what a SEND has to wait for, because earlier messages are still on their way."""
+        return iter(())
 
-        Raises:
-            ProtocolError: It cannot.
+    def admit(self, client: str) -> None:
+        """Prepare the storage for one more message; it follows at once, with :meth:`stored`.
+
+        Args:
+            client: The client that sends it, as
+                :func:`~rtchat.core.broker.principal.client_key` names it.
         """
         return
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.full_queues import FullQueues
 from rtchat.core.broker.message import Message, size_of, time_to_live_ms, with_expires
+from rtchat.core.broker.parts import Parts
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import Publisher, Step, Target
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.router import Publication, Route, Router, TopicTarget, common_storage
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.broker.waiting import Waiter
 from rtchat.core.flow.outbound import Cork
@@ -21,10 +23,11 @@ from rtchat.errors import ProtocolError
 
 __all__ = ["Publishing", "Sender"]
 
-_NO_LIMIT = 1 << 62
+_QUEUED_WORK = 4
+"""The work of a message of a run that goes to a queue."""
 
 
-class Sender(Publisher, Waiter, Protocol):
+class Sender(Publisher, Waiter, Principal, Protocol):
     """A session that publishes: it may have to wait for capacity, or for the storage."""
 
 
@@ -37,9 +40,12 @@ class Publishing:
         queues: The queues, by name.
         full_queues: Tracks full queues.
         congestion: Tracks subscribers of topics that lag.
+        parts: The topics whose messages are delivered in parts.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
 
     Attributes:
+        admit_queues: Called with the names of queues and the id of the session that may create
+            those that are new; raises ``LimitExceeded`` if it may not.
         message_count: The number of messages published since the start.
     """
 
@@ -49,9 +55,11 @@ class Publishing:
         "_cork",
         "_epoch",
         "_full_queues",
+        "_parts",
         "_queues",
         "_router",
         "_unusual",
+        "admit_queues",
         "message_count",
     )
 
@@ -62,6 +70,7 @@ class Publishing:
         queues: Mapping[str, Queue],
         full_queues: FullQueues,
         congestion: Congestion,
+        parts: Parts,
         cork: Cork,
     ) -> None:
         self._epoch = epoch
@@ -70,44 +79,60 @@ class Publishing:
         self._full_queues = full_queues
         self._congestion = congestion
         self._congested = congestion.active
+        self._parts = parts
         self._cork = cork
         self._unusual = router.unusual
         self.message_count = 0
+        self.admit_queues: Callable[[Collection[str], str], None] = _admit
 
     def place_to_wait(
-        self, route: Route, publisher: Waiter, but: Collection[Source | None] = ()
+        self, route: Route, publisher: Waiter, but: set[Source | None] | None = None
     ) -> str:
         """Return the first destination that a SEND has to wait for, or "".
 
         Args:
             route: The route of the SEND.
             publisher: The session it comes from.
-            but: Queues that may be full.
+            but: Queues that may be full. Those that need not be waited for are added, so that they
+                are looked at once for all SENDs of a transaction.
 
         Raises:
             LimitExceeded: A queue is full, and the session would wait for itself.
         """
         for target in route.targets:
             queue = self._queues.get(target.name)
-            if (
-                queue is not None
-                and queue.is_full
-                and queue not in but
-                and self._full_queues.must_wait(queue, publisher)
-            ):
-                return queue.name
-        return self._congestion.place_to_wait(route, publisher) if self._congested else ""
+            if queue is not None and queue.is_full and (but is None or queue not in but):
+                if self._full_queues.must_wait(queue, publisher):
+                    return queue.name
+                if but is not None:
+                    but.add(queue)
+        return self._busy_topic(route, publisher) if self._congested else ""
 
-    def check(self, route: Route, frame: Frame) -> None:
+    def unfinished(self, routes: Iterable[Route]) -> list[str]:
+        """Return what a session waits for until SENDs, just published, were delivered to all.
+
+        Args:
+            routes: The routes of the SENDs.
+        """
+        if not self._parts.topics:
+            return []
+        targets = dict.fromkeys(target for route in routes for target in route.targets)
+        return [place for target in targets for place in target.unfinished()]
+
+    def check(self, route: Route, frame: Frame, sender: Principal | None = None) -> None:
         """Check a SEND without publishing it.
+
+        Args:
+            route: Its route.
+            frame: The SEND.
+            sender: The session it comes from.
 
         Raises:
             ProtocolError: :meth:`publish` would refuse the SEND.
         """
         if "expiration" in frame.headers:
             time_to_live_ms(frame)
-        for target in route.targets:
-            target.admit()
+        self._admit_new_queues(route, sender)
 
     def publish_plain(self, route: Route, frame: Frame, publisher: Sender | None = None) -> str:
         """Publish a plain SEND; a fast path of :meth:`publish`.
@@ -134,18 +159,22 @@ class Publishing:
         target = route.topic
         if target is None or self._unusual:
             if self._congested and publisher is not None:
-                place = self._congestion.place_to_wait(route, publisher)
+                place = self._busy_topic(route, publisher)
                 if place:
                     return place
-            self.publish(route, frame, "", None, publisher)
+            self.publish(route, frame, "", publisher, publisher)
             return ""
         router = self._router
         if target.generation != router.generation:
             router.renew(target)
         self.message_count = number = self.message_count + 1
         message = Message(f"{self._epoch}-{number}", name, frame)
-        for topic in target.topics:
-            topic.publish(message)
+        if target.is_many:
+            for topic in target.topics:
+                topic.publish_one_of_many(message)
+        else:
+            for topic in target.topics:
+                topic.publish(message)
         return ""
 
     def max_run(self, route: Route, frame: Frame) -> int:
@@ -164,7 +193,7 @@ class Publishing:
         if target.generation != self._router.generation:
             self._router.renew(target)
         topic = target.direct
-        return _NO_LIMIT if topic is not None and topic.is_uniform else 0
+        return 0 if topic is None else topic.longest_run
 
     def publish_run(self, route: Route, frame: Frame, bodies: list[bytes]) -> None:
         """Publish a run of plain SENDs with the same head, at a third of the cost of single ones.
@@ -183,6 +212,7 @@ class Publishing:
             assert topic is not None  # or max_run() would have returned 0
             topic.publish_run(f"{self._epoch}-", first, frame, bodies)
             return
+        self._cork.work += len(bodies) * _QUEUED_WORK
         stem, command, headers, head = f"{self._epoch}-", frame.command, frame.headers, frame.head
         queue.put_run(
             [
@@ -215,15 +245,15 @@ class Publishing:
             ProtocolError: The SEND is refused; no target has received it.
         """
         headers = frame.headers
+        if route.queue_names:
+            self._admit_new_queues(route, sender)
         if self._congested:
             self._congestion.spend(route, size_of(frame))
         if "expiration" in headers:
             frame = with_expires(frame, self._cork.now)
             headers = frame.headers
         if route.storage is not None:
-            for target in route.targets:
-                target.admit()
-            steps = self._steps(route, frame, reply_to, sender)
+            steps = self._steps(route, frame, reply_to, sender, publisher)
             if steps:
                 route.storage.commit(steps, publisher, frame)
             return bool(steps) and len(route.targets) > 1
@@ -241,7 +271,7 @@ class Publishing:
         parts: Sequence[Publication | Callable[[], None]],
         publisher: Publisher | None,
         cause: Frame,
-    ) -> bool:
+    ) -> Steps | None:
         """Carry out the parts of a transaction in order, storing messages first if required.
 
         Args:
@@ -250,8 +280,8 @@ class Publishing:
             cause: The COMMIT frame.
 
         Returns:
-            Whether the session has to wait until the messages are stored. If not, all parts were
-            carried out.
+            What the caller has to carry out; None if that follows once the messages are stored,
+            and the session has to wait until then.
 
         Raises:
             ProtocolError: A SEND is refused; no part was carried out.
@@ -259,29 +289,34 @@ class Publishing:
         sends = [part for part in parts if isinstance(part, Publication)]
         targets = [target for send in sends for target in send.route.targets]
         storage = common_storage(targets)
-        if storage is not None:
-            for target in targets:
-                target.admit()
+        if sends:
+            queues = {name for send in sends for name in send.route.queue_names}
+            self.admit_queues(queues, sends[0].sender.id)
         steps: list[Step] = []
+        sizes: list[int] = []
         for part in parts:
+            size = 0
             if isinstance(part, Publication):
                 frame = part.frame
+                size = part.size
                 if self._congested:
                     self._congestion.spend(part.route, part.size)
                 if "expiration" in frame.headers:
                     frame = with_expires(frame, self._cork.now)
-                steps += self._steps(part.route, frame, part.reply_to, part.sender)
+                steps += self._steps(part.route, frame, part.reply_to, part.sender, publisher)
             else:
                 steps.append(part)
+            more = len(steps) - len(sizes)
+            sizes += [0] * (more - 1) + [size] * bool(more)  # the last one releases the frame
+        self._cork.work += len(steps)
         if storage is not None:
             storage.commit(steps, publisher, cause)
-            return True
-        if sends:
-            self._cork.do_not_divide()
-        for step in steps:
-            assert not isinstance(step, Message)  # only stored messages are steps
-            step()
-        return False
+            return None
+        calls = [step for step in steps if not isinstance(step, Message)]
+        assert len(calls) == len(steps)  # only stored messages are steps
+        return Steps(
+            self._cork, cause, [send.route for send in sends], zip(calls, sizes, strict=True)
+        )
 
     def received(self, message: Message) -> None:
         """Deliver a message from the engine to this node's subscribers of its topic."""
@@ -289,14 +324,34 @@ class Publishing:
 
     # Small helpers
 
+    def _busy_topic(self, route: Route, publisher: Waiter) -> str:
+        """Return what a SEND to topics has to wait for, or ""."""
+        if self._parts.topics:
+            for target in route.targets:
+                for place in target.unfinished():
+                    return place
+        return self._congestion.place_to_wait(route, publisher)
+
+    def _admit_new_queues(self, route: Route, sender: Principal | None) -> None:
+        if sender is not None:
+            self.admit_queues(route.queue_names, sender.id)
+
     def _is_expired(self, message: Message, target: Target) -> bool:
         return not target.drops_expired and message.is_expired(self._cork.now)
 
     def _steps(
-        self, route: Route, frame: Frame, reply_to: str, sender: Principal | None
+        self,
+        route: Route,
+        frame: Frame,
+        reply_to: str,
+        sender: Principal | None,
+        publisher: Publisher | None,
     ) -> list[Step]:
         """Return the steps of a SEND: messages to store, and functions that deliver the others."""
         steps: list[Step] = []
+        client = ""
+        if publisher is not None:  # as client_key() does
+            client = f"user {publisher.user}" if publisher.user else publisher.source
         self.message_count += 1
         message_id = f"{self._epoch}-{self.message_count}"
         for target in route.targets:
@@ -306,6 +361,7 @@ class Publishing:
             if target.storage is None:
                 steps.append(partial(_put_or_fail, target, message, sender))
             else:
+                target.admit(client)
                 steps.append(target.stored(message, sender))
         return steps
 
@@ -317,3 +373,7 @@ def _put_or_fail(target: Target, message: Message, sender: Principal | None) -> 
     except ProtocolError as error:
         if sender is not None:
             sender.fail(error)
+
+
+def _admit(names: Collection[str], creator: str) -> None:
+    """Let any session create queues."""

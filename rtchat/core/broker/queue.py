@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from operator import attrgetter
-from typing import Protocol
 
+from rtchat.core.broker.expiry import ExpiringMessages
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.queue_owner import QueueOwner
 from rtchat.core.broker.queue_store import NO_STORE, QueueStore
 from rtchat.core.broker.ready_messages import ReadyMessages
+from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import AckMode, Entry, Subscription
 from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 
-__all__ = ["Queue", "QueueOwner"]
+__all__ = ["Queue"]
 
 _seq_of = attrgetter("seq")
+_RETURN_WORK = 4
+_HAND_OUT_WORK = 4
 
-
-class QueueOwner(Protocol):
-    """What a queue needs of the broker."""
-
-    def queue_drained(self, queue: Queue) -> None:
-        """Called when a full queue has capacity again."""
-
-    def queue_is_unused(self, queue: Queue) -> None:
-        """Called when a queue has neither messages nor consumers any more."""
-
-    def queue_rejected(self, queue: Queue, message: Message, *, tries: int) -> bool:
-        """Called when a message was rejected for good or delivered too often.
-
-        Args:
-            queue: The queue.
-            message: The message.
-            tries: The number of failed deliveries, or 0 if a consumer rejected it for good.
-
-        Returns:
-            Whether the queue has to remove the message.
-        """
-
-    def account(self, change: int) -> None:
-        """Add a number of bytes, which may be negative, to the memory budget."""
+_QUEUE_BYTES = 1408
+"""What a queue takes, without its name, messages and consumers."""
 
 
 class Queue:
@@ -57,22 +41,28 @@ class Queue:
         owner: The broker.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         store: Stores messages that have to survive the process.
+        creator: The id of the session that creates it, or "".
 
     Attributes:
         bytes: The size of all messages in bytes, unacknowledged ones included.
+        creator: As above.
     """
 
     __slots__ = (
         "_consumers",
         "_cork",
+        "_expiring",
         "_held",
+        "_leavers",
         "_limits",
         "_owner",
         "_ready",
+        "_selecting",
         "_seq",
         "_store",
         "_was_full",
         "bytes",
+        "creator",
         "name",
     )
 
@@ -80,11 +70,13 @@ class Queue:
         self,
         name: str,
         limits: BrokerLimits,
-        owner: QueueOwner,
+        owner: QueueOwner[Queue],
         cork: Cork,
         store: QueueStore = NO_STORE,
+        creator: str = "",
     ) -> None:
         self.name = name
+        self.creator = creator
         self.bytes = 0
         self._limits = limits
         self._owner = owner
@@ -94,9 +86,18 @@ class Queue:
         self._held = 0  # number of messages, ready and unacknowledged
         self._ready = ReadyMessages()
         self._consumers: deque[Subscription] = deque()
+        self._selecting = 0  # how many of them have a selector
+        # Ended subscriptions with deliveries that are not acknowledged; None without any.
+        self._leavers: dict[Subscription, None] | None = None
+        self._expiring: ExpiringMessages | None = None  # None until there is one
         self._was_full = False
         if store is not NO_STORE:
             self._load()
+
+    @property
+    def cost_bytes(self) -> int:
+        """What the queue takes without messages."""
+        return _QUEUE_BYTES + len(self.name)
 
     def __len__(self) -> int:
         """Return the number of messages, unacknowledged ones included."""
@@ -108,14 +109,9 @@ class Queue:
         return self._seq
 
     def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
-        """Return a ready message without taking it.
+        """Return the first ready message after a place, without taking it, or None.
 
-        Args:
-            place: The place before it: the negative priority, and the sequence number.
-            last_seq: The largest sequence number that it may have.
-
-        Returns:
-            The first message after that place, or None.
+        A place is the negative priority, and the sequence number; ``last_seq`` is the largest.
         """
         return self._ready.first_after(place, last_seq)
 
@@ -123,6 +119,11 @@ class Queue:
     def consumer_count(self) -> int:
         """The number of consumers."""
         return len(self._consumers)
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether consumers take out what is put in."""
+        return bool(self._consumers)
 
     @property
     def is_full(self) -> bool:
@@ -142,12 +143,7 @@ class Queue:
         )
 
     def would_be_over(self, count: int, size: int) -> bool:
-        """Return whether more messages and bytes would make it hold over twice what it may.
-
-        Args:
-            count: The number of messages to be added, less those to be removed.
-            size: The same in bytes.
-        """
+        """Return whether more messages and bytes, less those that go, would be over twice that."""
         limits = self._limits
         return (count > 0 and self._held + count > 2 * limits.max_queue_messages) or (
             size > 0 and self.bytes + size > 2 * limits.max_queue_bytes
@@ -175,7 +171,7 @@ class Queue:
         entry = Entry(message, self._seq, size)
         self._held += 1
         self.bytes += size
-        self._owner.account(size)
+        self._owner.account(size, self)
         if self._store is not NO_STORE and self._store.keeps(self.name, message):
             self._store.append(self.name, entry.seq, message, partial(self._restore, [entry]))
             return
@@ -185,8 +181,13 @@ class Queue:
             if consumer is not None:
                 self._hand_out(entry, consumer)
                 return
-        self._ready.append([entry])
-        self.dispatch()
+            self._ready.append([entry])
+        else:
+            self._ready.append([entry])
+            if self._selecting:
+                self.dispatch()  # a consumer may have passed over all others
+        if "expires" in message.frame.headers:
+            self._note_expiry([entry])
 
     def put_run(self, messages: list[Message]) -> None:
         """Add several messages with the same head and size, as :meth:`capacity_for` allows."""
@@ -197,28 +198,40 @@ class Queue:
         self._seq += count
         self._held += count
         self.bytes += size * count
-        self._owner.account(size * count)
+        self._owner.account(size * count, self)
         self._ready.append(entries)
         self.dispatch()
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Remove messages that were acknowledged."""
         self._forget(entries)
+        if self._leavers is not None:
+            self.forget_leavers(consumer)
         if self._ready.count:
-            self.dispatch()
+            self._serve_alone(consumer)
         elif not self._held:
             self._report_if_unused()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Restore messages to their original positions, or reject them.
 
         Args:
             entries: The messages, in any order.
             requeue: Whether they may be redelivered.
+            consumer: The one that returns them; None if it has ended, or there are several.
         """
+        self.forget_leavers(consumer)
+        kept = self.keep_or_reject(sorted(entries, key=_seq_of), requeue=requeue)
+        self.take_back(kept, consumer)
+
+    def keep_or_reject(self, entries: list[Entry], *, requeue: bool) -> list[Entry]:
+        """Count returned messages as delivered; reject some, and return the others."""
         kept = []
         limit = self._limits.max_deliveries
-        for entry in sorted(entries, key=_seq_of):
+        self._cork.work += len(entries) * _RETURN_WORK
+        for entry in entries:
             entry.deliveries += 1
             is_over = not requeue or (limit and entry.failures >= limit)
             tries = entry.failures if requeue else 0
@@ -226,33 +239,70 @@ class Queue:
                 self._forget([entry])
             else:
                 kept.append(entry)
+        return kept
+
+    def take_back(self, kept: list[Entry], consumer: Subscription | None = None) -> None:
+        """Restore what was not rejected; the consumer is the one that returns it, if it is one."""
         if kept:
-            self._restore(kept)
-        else:
+            self._restore(kept, consumer)
+        elif consumer is None:
             self.dispatch()
+        else:
+            self._serve_alone(consumer)
         self._report_if_unused()
 
-    def expire(self) -> None:
-        """Remove expired messages, which may have no consumer that would find them."""
-        now = self._cork.now
-        self._forget(self._ready.remove_if(lambda entry: entry.message.is_expired(now)))
-        self._report_if_unused()
+    def drop_oldest(self) -> bool:
+        """Remove the oldest message that no consumer has; return whether there was one."""
+        entry = self._ready.take_oldest()
+        if entry is None:
+            return False
+        self._forget([entry])
+        return True
+
+    def expire(self) -> float:
+        """Remove expired messages, which may have no consumer that would find them.
+
+        Returns:
+            When the next of those that are left expires, in seconds since 1970; 0 if none does.
+        """
+        expiring = self._expiring
+        if expiring is None:
+            return 0.0
+        expired = expiring.take_expired()
+        if expired:
+            self._forget(expired)
+            self._report_if_unused()
+        return expiring.next_s if self._ready.count else 0.0
 
     # Consumers
 
     def add(self, consumer: Subscription) -> None:
         """Add a subscription to the consumers; call :meth:`dispatch` afterwards."""
         consumer.source = self
+        consumer.is_consuming = True
         self._consumers.append(consumer)
+        self._selecting += consumer.options.selector is not None
 
     def remove(self, consumer: Subscription) -> None:
         """Remove a consumer; its unacknowledged messages stay with its session."""
         self._consumers.remove(consumer)
+        consumer.is_consuming = False
+        self._selecting -= consumer.options.selector is not None
+        if consumer.pending or consumer.reserved:
+            self._leavers = self._leavers or {}
+            self._leavers[consumer] = None
         self._report_if_unused()
+
+    def holders(self) -> Iterator[Subscription]:
+        """Return the subscriptions that may have deliveries; some of them have ended."""
+        return chain(self._consumers, self._leavers or ())
 
     def on_drain(self) -> None:
         """Continue: a consumer's outbound is writable again."""
-        self.dispatch()
+        if self._cork.work >= TURN_WORK:
+            self._cork.put_off(self.dispatch)
+        else:
+            self.dispatch()
 
     def dispatch(self) -> None:
         """Deliver ready messages to consumers with credit, round robin."""
@@ -272,7 +322,13 @@ class Queue:
         while able and ready.count:
             still_able = []
             # Usually one consumer is left, which has just sent ACKs: use all its credit.
-            most = 1 if len(able) > 1 else ready.count
+            most = ready.count
+            if len(able) > 1:
+                most = 1
+                self._cork.work += len(able) * _HAND_OUT_WORK
+                if self._cork.work >= TURN_WORK:
+                    self._cork.put_off(self.dispatch)
+                    break
             for consumer in able:
                 served = self._serve(consumer, most) if ready.count else 0
                 if served:
@@ -283,18 +339,30 @@ class Queue:
         if last is not None:
             consumers.rotate(-1 - consumers.index(last))
 
+    def _serve_alone(self, consumer: Subscription) -> None:
+        """Deliver ready messages to the only consumer that may have got credit."""
+        # Not to those of an ended subscription: it is no consumer any more.
+        if consumer.is_consuming and self._serve(consumer, self._ready.count):
+            consumers = self._consumers
+            if len(consumers) > 1:
+                consumers.rotate(-1 - consumers.index(consumer))
+
     def _serve(self, consumer: Subscription, most: int) -> int:
         """Deliver up to ``most`` messages to a consumer; return their number."""
         most = min(most, consumer.credit)
-        outbound, ready = consumer.outbound, self._ready
+        outbound, ready, cork = consumer.outbound, self._ready, self._cork
         for count in range(most):
             if not outbound.is_writable_for(self):
+                cork.work += count * _HAND_OUT_WORK
                 return count
-            entry = ready.take_first(consumer)
-            while entry is not None and entry.message.is_expired(self._cork.now):
+            entry = ready.take_first(consumer, cork)
+            while entry is not None and entry.message.is_expired(cork.now):
                 self._forget([entry])
-                entry = ready.take_first(consumer)
+                cork.work += LOOK_WORK
+                entry = ready.take_first(consumer, cork) if cork.work < TURN_WORK else None
             if entry is None:
+                if cork.work >= TURN_WORK and ready.count:
+                    cork.put_off(self.dispatch)  # it may not have looked at all
                 return count
             self._hand_out(entry, consumer)
         return max(0, most)
@@ -327,17 +395,45 @@ class Queue:
             if not self.is_full:
                 self._owner.queue_drained(self)
 
+    def forget_leavers(self, consumer: Subscription | None = None) -> None:
+        """Forget ended subscriptions whose deliveries are all acknowledged or returned.
+
+        Args:
+            consumer: The only one to look at; None to look at all.
+        """
+        if self._leavers is not None:
+            for one in list(self._leavers) if consumer is None else [consumer]:
+                if not (one.pending or one.reserved):
+                    self._leavers.pop(one, None)
+            self._leavers = self._leavers or None
+
     def _report_if_unused(self) -> None:
         if not self._held and not self._consumers:
             self._owner.queue_is_unused(self)
 
-    def _restore(self, entries: Sequence[Entry]) -> None:
+    def _restore(self, entries: Sequence[Entry], returning: Subscription | None = None) -> None:
         """Make messages ready again, in their original order, and deliver what can be delivered."""
+        was_settled = self._ready.count > 0
         self._ready.restore(entries)
-        for consumer in self._consumers:
-            if consumer.cursors:
-                self._ready.look_again(consumer, entries)
+        self._note_expiry(entries)
+        if self._selecting:
+            for consumer in self._consumers:
+                if consumer.cursors:
+                    self._ready.look_again(consumer, entries)
+        elif was_settled and returning is not None:
+            self._serve_alone(returning)  # no other could take what was ready before
+            return
         self.dispatch()
+
+    def _note_expiry(self, entries: Sequence[Entry]) -> None:
+        """Note when messages that are ready expire, if they do."""
+        some = [entry for entry in entries if "expires" in entry.message.frame.headers]
+        if some:
+            if self._expiring is None:
+                self._expiring = ExpiringMessages(self._ready, self._cork)
+            self._expiring.add(some)
+            if self._expiring.next_s:
+                self._owner.queue_expires(self, self._expiring.next_s)
 
     def _load(self) -> None:
         """Add the messages in the store as ready."""
@@ -348,3 +444,4 @@ class Queue:
             self.bytes += entry.size
             self._owner.account(entry.size)
             self._ready.append([entry])
+            self._note_expiry([entry])

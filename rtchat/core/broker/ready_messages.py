@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from operator import attrgetter
 
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, Subscription
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.frames import Frame
 
 __all__ = ["ReadyMessages"]
 
 _seq_of = attrgetter("seq")
+_MANY = 16
 _TAKEN = Entry(Message("", "", Frame("")), 0)
 
 
@@ -54,16 +59,51 @@ class ReadyMessages:
             # It may not have looked for long. To look at all messages is less now.
             del consumer.returned[priority], consumer.cursors[priority]
 
-    def take_first(self, consumer: Subscription) -> Entry | None:
-        """Remove and return the first message that a consumer wants, or None."""
+    def take_first(self, consumer: Subscription, cork: Cork) -> Entry | None:
+        """Remove and return the first message that a consumer wants, or None.
+
+        None also if a selector has to look at more messages than the turn has time for; then it
+        goes on where it stopped.
+        """
+        is_choosy = consumer.options.selector is not None
         for level in self._levels:
-            entry = level.take_first(consumer)
+            entry = level.search(consumer, cork) if is_choosy else level.take_oldest()
             if entry is not None:
                 self.count -= 1
-                if not len(level):
+                if level.head == len(level.entries):
                     self._levels.remove(level)
                 return entry
+            if cork.work >= TURN_WORK:
+                return None  # it may not have looked at all of this priority
         return None
+
+    def take_oldest(self) -> Entry | None:
+        """Remove and return the message that was sent first, whatever its priority, or None."""
+        if not self._levels:
+            return None
+        level = min(self._levels, key=_Level.oldest_seq)
+        entry = level.take_oldest()
+        self.count -= 1
+        if not len(level):
+            self._levels.remove(level)
+        return entry
+
+    def take(self, priority: int, seq: int) -> Entry | None:
+        """Remove and return a message, or return None if it is not ready."""
+        for level in self._levels:
+            if level.priority == priority:
+                entry = level.take(seq)
+                if entry is not None:
+                    self.count -= 1
+                    if not len(level):
+                        self._levels.remove(level)
+                return entry
+        return None
+
+    def all(self) -> Iterator[Entry]:
+        """Return all messages."""
+        for level in self._levels:
+            yield from islice(level.entries, level.head, None)
 
     def first_after(self, place: tuple[int, int], last_seq: int) -> Entry | None:
         """Return the first message after a place; the arguments are those of ``Queue``."""
@@ -74,15 +114,6 @@ class ReadyMessages:
                 if index < len(level.entries) and level.entries[index].seq <= last_seq:
                     return level.entries[index]
         return None
-
-    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
-        """Remove and return the messages for which a function returns true."""
-        removed: list[Entry] = []
-        for level in self._levels:
-            removed += level.remove_if(is_over)
-        self._levels = [level for level in self._levels if len(level)]
-        self.count -= len(removed)
-        return removed
 
     def _level(self, priority: int) -> _Level:
         """Return the level of a priority. A new one is empty: the caller adds a message to it."""
@@ -115,18 +146,34 @@ class _Level:
 
     def restore(self, returned: list[Entry]) -> None:
         # Both lists are sorted; returned messages are usually older than all others.
-        waiting = self.entries[self.head :]
-        if not waiting or returned[-1].seq < waiting[0].seq:
-            self.entries = returned + waiting
+        entries, head, count = self.entries, self.head, len(returned)
+        if not len(self):
+            self.entries, self.head = returned, 0
+        elif returned[-1].seq < entries[head].seq:
+            self.head = max(0, head - count)
+            entries[self.head : head] = returned
+        elif count * _MANY < len(self):
+            for entry in returned:
+                insort(entries, entry, head, key=_seq_of)
         else:
-            self.entries = sorted(returned + waiting, key=_seq_of)
-        self.head = 0
+            self.entries, self.head = sorted(returned + entries[head:], key=_seq_of), 0
 
-    def take_first(self, consumer: Subscription) -> Entry | None:
-        if consumer.options.selector is None:
-            entry = self.entries[self.head]
-            self._drop_head()
-            return entry
+    def oldest_seq(self) -> int:
+        return self.entries[self.head].seq
+
+    def take_oldest(self) -> Entry:
+        entries, head = self.entries, self.head
+        entry = entries[head]
+        # Drop the reference: the memory of a removed message is no longer accounted for.
+        entries[head] = _TAKEN
+        self.head = head = head + 1
+        if head > 64 and head * 2 > len(entries):
+            del entries[:head]
+            self.head = 0
+        return entry
+
+    def search(self, consumer: Subscription, cork: Cork) -> Entry | None:
+        """Remove and return the first message that a consumer's selector selects, or None."""
         # The messages up to the cursor do not match this consumer's selector, except for returned
         # ones: those did not stand here then, or have another x-delivery-count now.
         returned = consumer.returned.get(self.priority)
@@ -138,6 +185,9 @@ class _Level:
             entry = self.entries[index] if index < len(self.entries) else _TAKEN
             if entry.seq == seq and consumer.wants(entry.message, entry.deliveries):
                 return self._take(index)
+            cork.work += LOOK_WORK
+            if cork.work >= TURN_WORK:
+                return None
         seen = consumer.cursors.get(self.priority, 0)
         start = bisect_right(self.entries, seen, self.head, key=_seq_of)
         for index in range(start, len(self.entries)):
@@ -145,27 +195,17 @@ class _Level:
             if consumer.wants(entry.message, entry.deliveries):
                 return self._take(index)
             consumer.cursors[self.priority] = entry.seq
+            cork.work += LOOK_WORK
+            if cork.work >= TURN_WORK:
+                return None
         return None
 
-    def remove_if(self, is_over: Callable[[Entry], bool]) -> list[Entry]:
-        removed = [entry for entry in self.entries[self.head :] if is_over(entry)]
-        if removed:
-            self.entries = [entry for entry in self.entries[self.head :] if not is_over(entry)]
-            self.head = 0
-        return removed
+    def take(self, seq: int) -> Entry | None:
+        index = bisect_left(self.entries, seq, self.head, key=_seq_of)
+        is_here = index < len(self.entries) and self.entries[index].seq == seq
+        return self._take(index) if is_here else None
 
     def _take(self, index: int) -> Entry:
-        entry = self.entries[index]
         if index == self.head:
-            self._drop_head()
-        else:
-            del self.entries[index]
-        return entry
-
-    def _drop_head(self) -> None:
-        # Drop the reference: the memory of a removed message is no longer accounted for.
-        self.entries[self.head] = _TAKEN
-        self.head += 1
-        if self.head > 64 and self.head * 2 > len(self.entries):
-            del self.entries[: self.head]
-            self.head = 0
+            return self.take_oldest()
+        return self.entries.pop(index)

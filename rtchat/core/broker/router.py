@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.destinations import (
     DestinationKind,
-    PatternIndex,
     destination_kind,
-    is_pattern,
     split_composite,
 )
 from rtchat.core.broker.events import Events
 from rtchat.core.broker.gate import Check, Gate, SenderLines
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.parts import place_of
+from rtchat.core.broker.patterns import STEPS_PER_UNIT, PatternIndex, is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Storage, Target
 from rtchat.core.broker.queue import Queue
@@ -22,13 +22,22 @@ from rtchat.core.broker.reply_queues import ReplyQueues, ReplyTarget
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
-from rtchat.errors import ProtocolError
+from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["Publication", "QueueTarget", "Route", "Router", "TopicTarget", "common_storage"]
+__all__ = [
+    "Publication",
+    "QueueTarget",
+    "Route",
+    "Router",
+    "TopicTarget",
+    "common_storage",
+    "places_in",
+]
 
 _MAX_ROUTES = 4096
 _MAX_CACHED_CHARS = 512
 _MAX_CACHED_TARGETS = 16
+_MAX_NAMES = 16
 
 _PUBSUB = DestinationKind.PUBSUB.value
 _OTHER_THAN_TOPICS = tuple(
@@ -56,6 +65,11 @@ def common_storage(targets: Iterable[Target]) -> Storage | None:
     return storage
 
 
+def places_in(topics: Iterable[Topic]) -> Iterator[str]:
+    """Return what sessions wait for until all of these topics have delivered their messages."""
+    return (place_of(topic) for topic in topics if topic.is_unfinished)
+
+
 class Route:
     """The targets and checks of SENDs to a destination, which may be composite.
 
@@ -65,6 +79,7 @@ class Route:
         targets: The targets, each once, in order.
         checks: The checks that a SEND has to pass.
         storage: Stores the messages before they are delivered, or None.
+        queue_names: The names of the targets that are queues.
         topic: The target if it is a single topic without storage, else None.
         is_usual: Whether it is a single topic or queue, with the prefix ``/topic/`` or
             ``/queue/`` and without checks.
@@ -75,6 +90,7 @@ class Route:
         "destination",
         "is_small",
         "is_usual",
+        "queue_names",
         "storage",
         "targets",
         "topic",
@@ -90,6 +106,7 @@ class Route:
         self.is_small = (
             len(targets) <= _MAX_CACHED_TARGETS and len(destination) <= _MAX_CACHED_CHARS
         )
+        self.queue_names = tuple(one.name for one in targets if isinstance(one, QueueTarget))
         only = targets[0] if len(targets) == 1 else None
         self.topic = only if isinstance(only, TopicTarget) and self.storage is None else None
         self.is_usual = (
@@ -125,10 +142,11 @@ class TopicTarget(Target):
         direct: The topic if it has subscriptions and no pattern matches its name, else None;
             cached.
         generation: The generation of the cached values; see :attr:`Router.generation`.
+        is_many: Whether there are several topics and patterns; cached.
         topics: The topic, if it has subscriptions, and the patterns that match; cached.
     """
 
-    __slots__ = ("_router", "direct", "generation", "topics")
+    __slots__ = ("_router", "direct", "generation", "is_many", "topics")
 
     def __init__(self, name: str, router: Router, storage: Storage | None) -> None:
         self.name = name
@@ -137,6 +155,14 @@ class TopicTarget(Target):
         self.generation = -1
         self.topics: tuple[Topic, ...] = ()
         self.direct: Topic | None = None
+        self.is_many = False
+
+    def unfinished(self) -> Iterator[str]:
+        """Return what a SEND has to wait for, because earlier messages are still on their way."""
+        router = self._router
+        if self.generation != router.generation:
+            router.renew(self)
+        return places_in(self.topics)
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Deliver to every subscriber."""
@@ -146,7 +172,7 @@ class TopicTarget(Target):
         for listener in router.published:
             listener(message)
         for topic in self.topics:
-            topic.publish(message)
+            topic.publish_one_of_many(message)
 
 
 class StampedTopicTarget(TopicTarget):
@@ -177,14 +203,14 @@ class QueueTarget(Target):
 
     __slots__ = ("_open",)
 
-    def __init__(self, name: str, open_queue: Callable[[str], Queue]) -> None:
+    def __init__(self, name: str, open_queue: Callable[[str, str], Queue]) -> None:
         self.name = name
         self.storage = None
         self._open = open_queue
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Deliver the message to a consumer, or queue it."""
-        self._open(self.name).put(message)
+        self._open(self.name, "" if sender is None else sender.id).put(message)
 
 
 class Router:
@@ -193,12 +219,14 @@ class Router:
     Args:
         pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
             ``/pubsub/NAME``.
-        open_queue: Returns the queue of a name, which may be new.
+        open_queue: Returns the queue of a name, which may be new; then it is created by the session
+            with this id, or by the server if the id is "".
         reply_queues: The reply queues.
         events: The listeners, those to ``published`` in particular.
         cork: The cork of the server, whose ``now`` is the time of messages.
 
     Attributes:
+        max_names: The largest number of names in the destination of a SEND.
         gates: The gates, in order.
         generation: Incremented when a topic or pattern gets its first subscription or loses its
             last one; the cached values of targets are then outdated.
@@ -220,6 +248,7 @@ class Router:
         "gates",
         "generation",
         "has_patterns",
+        "max_names",
         "providers",
         "published",
         "topic_storage",
@@ -230,12 +259,13 @@ class Router:
     def __init__(
         self,
         pubsub: Mapping[str, tuple[str, ...]],
-        open_queue: Callable[[str], Queue],
+        open_queue: Callable[[str, str], Queue],
         reply_queues: ReplyQueues,
         events: Events,
         cork: Cork,
     ) -> None:
         self._cork = cork
+        self.max_names = _MAX_NAMES
         self._pubsub = dict(pubsub)
         self._open_queue = open_queue
         self._reply_queues = reply_queues
@@ -323,6 +353,7 @@ class Router:
         name = target.name
         target.topics = found = self.receivers(name)
         target.direct = self.topics.get(name) if len(found) == 1 else None
+        target.is_many = len(found) > 1
         target.generation = self.generation
 
     def receivers(self, name: str) -> tuple[Topic, ...]:
@@ -331,6 +362,7 @@ class Router:
         found: tuple[Topic, ...] = () if exact is None else (exact,)
         if self.has_patterns:
             found += tuple(one for one in self._patterns.matching(name) if one is not exact)
+            self._cork.work += self._patterns.steps // STEPS_PER_UNIT
         return found
 
     # Small helpers
@@ -341,6 +373,11 @@ class Router:
             for namespace in provider.namespaces:
                 if destination.startswith(namespace):
                     return [destination]
+        if destination.count(",") >= self.max_names:
+            raise LimitExceeded(
+                f"more than {self.max_names} destinations in one SEND",
+                "The limit is destination.max_names of the server. Send a SEND for each part.",
+            )
         return split_composite(destination)
 
     def _copies(self, names: Sequence[str]) -> list[str]:

@@ -45,6 +45,7 @@ class TopicConsumer:
         cork: Cork,
     ) -> None:
         self.subscription = subscription
+        subscription.gives_back = False
         self._max_bytes = max_bytes
         self._account = account
         self._cork = cork
@@ -89,12 +90,16 @@ class TopicConsumer:
         self._count(-self._waiting_bytes)
         self.subscription.outbound.paused_sources.pop(self, None)
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give the subscriber more credit."""
+        self.subscription.hold(-len(entries))
         self.dispatch()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Continue: a topic redelivers no message."""
+        self.subscription.hold(-len(entries))
         self.dispatch()
 
     def _deliver(self, entry: Entry) -> None:

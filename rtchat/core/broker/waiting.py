@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
-
-from rtchat.core.broker.subscription import Source
 
 __all__ = ["Waiter", "WaitingLines"]
 
@@ -20,9 +17,6 @@ class Waiter(Protocol):
     def stop_waiting(self) -> None:
         """Called when it may try its frame again; it is in no line any more."""
 
-    def held_deliveries(self) -> Mapping[Source, int]:
-        """Return how many deliveries of each source it has yet to acknowledge."""
-
 
 class WaitingLines:
     """The sessions that wait, by destination, in the order of their arrival.
@@ -34,7 +28,7 @@ class WaitingLines:
 
     def __init__(self) -> None:
         self._lines: dict[str, dict[Waiter, None]] = {}
-        self._places: dict[Waiter, str] = {}
+        self._places: dict[object, str] = {}
         self._holders: dict[Waiter, str] = {}  # those of them that may hold deliveries
 
     def __contains__(self, name: str) -> bool:
@@ -71,6 +65,10 @@ class WaitingLines:
         """Return the sessions that wait for a destination, in order."""
         return list(self._lines.get(name, ()))
 
-    def holders(self) -> list[tuple[Waiter, str]]:
-        """Return the waiting sessions that may hold deliveries, and what each waits for."""
-        return list(self._holders.items())
+    def place_of(self, session: object) -> str:
+        """Return the destination that a session waits for; "" if it does not wait."""
+        return self._places.get(session, "")
+
+    def places_of_holders(self) -> set[str]:
+        """Return what the waiting sessions wait for that may hold deliveries."""
+        return set(self._holders.values())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.destinations import Glob, is_pattern
+from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.message import SENDER_ID, Message, ServerMessage, sender_line
+from rtchat.core.broker.patterns import is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
@@ -92,8 +93,11 @@ class Chat(DestinationProvider, BrokerEvents):
             self._new_id,
             broker.new_topic,
             self.people.remove,
+            broker.account,
+            broker.cork,
         )
         self.presence.retained_rooms = broker.retained_names
+        self.presence.is_memory_short = lambda: broker.budget.is_near
         self._broker = broker
         self.sender_lines: dict[Principal | None, bytes] = {}
         self._sessions: dict[Principal, PersonSession] = {}
@@ -140,7 +144,7 @@ class Chat(DestinationProvider, BrokerEvents):
         )
         if person is None:
             return None
-        older = [one for one in person.sessions if one.window == window and person.holds_nick]
+        older = [one for one in person.sessions if one.window == window]
         session = self._sessions[principal] = PersonSession(person, principal, window)
         self.sender_lines[principal] = sender_line(person.id)
         person.sessions[session] = None
@@ -149,19 +153,24 @@ class Chat(DestinationProvider, BrokerEvents):
             old.principal.replace()
         return session
 
-    def close_session(self, principal: Principal, now: float) -> None:
+    @property
+    def ticks(self) -> float:
+        """The time at which the turn began, by a clock that is never set."""
+        return self._broker.cork.ticks
+
+    def close_session(self, principal: Principal) -> None:
         """Close the session of a person, if any; its subscriptions have ended already.
+
+        A lost session keeps its presence for the grace time.
 
         Args:
             principal: The session.
-            now: The time in seconds since 1970. A lost session keeps its presence for the grace
-                time from then on.
         """
         session = self._sessions.pop(principal, None)
         if session is not None:
             del self.sender_lines[principal]
             del session.person.sessions[session]
-            self.presence.disconnect(session.person, now if principal.is_lost else None)
+            self.presence.disconnect(session.person, self.ticks if principal.is_lost else None)
 
     # Subscriptions
 
@@ -213,7 +222,7 @@ class Chat(DestinationProvider, BrokerEvents):
 
     def expire(self, now: float) -> None:
         """Remove people whose grace time is over, and publish changes of rooms."""
-        self.presence.expire(now)
+        self.presence.expire()
 
     # Events
 
@@ -228,7 +237,7 @@ class Chat(DestinationProvider, BrokerEvents):
         session = self.session_of(subscription.principal)
         if session is not None and self._has_occupancy(subscription):
             is_lost = session.principal.is_lost
-            now = self._broker.cork.now if is_lost else None
+            now = self.ticks if is_lost else None
             self.presence.leave(session.person, subscription.destination, now)
 
     def retention_changed(self, destination: str) -> None:
@@ -264,7 +273,7 @@ class Chat(DestinationProvider, BrokerEvents):
         if _RECEIVER_ID in given:
             receiver = self.people.by_id(given[_RECEIVER_ID])
         else:
-            receiver = self.people.by_nick(receiver_of(message.destination))
+            receiver = self.people.holder(receiver_of(message.destination))
         headers = {
             **passed_on_headers(message),
             "x-sender": person.nick,
@@ -284,7 +293,7 @@ class Chat(DestinationProvider, BrokerEvents):
             return
         private = ServerMessage(self._new_id(), PRIVATE, headers, message.body)
         for topic in topics:
-            topic.publish(private)
+            topic.publish_one_of_many(private)
         if receiver is None or receiver is person or "x-undelivered" in headers:
             return
         if given.get(_WANTS_COPY) == "true":
@@ -297,7 +306,7 @@ class Chat(DestinationProvider, BrokerEvents):
         told = {**headers, "x-receiver": receiver.nick, _RECEIVER_ID: receiver.id}
         copy = ServerMessage(self._new_id(), PRIVATE, told, body)
         for topic in self._private_topics_of(sender):
-            topic.publish(copy)
+            topic.publish_one_of_many(copy)
 
     # Small helpers
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.gate import Admission, Check, Gate, SenderLines
-from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.principal import Principal, client_key
 from rtchat.core.chat.chat import (
     PRIVATE_PREFIX,
     Chat,
@@ -17,14 +18,27 @@ from rtchat.core.chat.chat import (
     require_name,
 )
 from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.chat.nicknames import clean_nick
 from rtchat.core.chat.people import PersonSession
-from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.chat.rooms import TYPING, RoomNames
+from rtchat.core.flow.outbound import Cork
+from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import LimitExceeded, NotAllowed
 
 __all__ = ["ChatGate", "open_chat"]
 
 _WHITE_SPACE = b"\xef\xbb\xbf \t\r\n"
+
+_MAX_PARTS = 20_000
+"""JSON with more values takes longer than some milliseconds to read."""
+
+_BEFORE_PARTS = b",:[{"
+_OF_CHAT = re.compile(rb'"(?:nick|text)"|\\u00[67]')
+"""A name that matters here, or a letter of one in another way of writing."""
+
+_BYTES_READ = 16
+"""To read so many bytes of JSON is a unit of work."""
 
 
 class ChatGate(Gate):
@@ -33,36 +47,46 @@ class ChatGate(Gate):
     Args:
         chat: The people and rooms.
         json: The JSON decoder.
+        cork: The cork of the server, which counts the work.
     """
 
-    def __init__(self, chat: Chat, json: Json) -> None:
-        self.concerns = Glob((*chat.policy.rooms, f"{PRIVATE_PREFIX}*"))
+    def __init__(self, chat: Chat, json: Json, cork: Cork) -> None:
+        self.concerns = Glob((*chat.policy.rooms, *TYPING, f"{PRIVATE_PREFIX}*"))
         self._chat = chat
+        self._cork = cork
+        self._with_nicks = RoomNames((*chat.policy.rooms, *TYPING))
         self._json = json
+        policy = chat.policy
+        self._messages = _buckets(policy.messages_per_second, policy.burst)
+        self._subscriptions = _buckets(policy.subscriptions_per_second, policy.subscriptions_burst)
 
     def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:
-        """Admit a session, under a nick if it requests one, with a rate limit if one is set.
+        """Admit a session, under a nick if it requests one, with the rates of its client.
+
+        The rates are those of the user, or else of the source: to connect again gives no more.
 
         Raises:
             NotAllowed: The nick is invalid or in use.
         """
         session = self._chat.open_session(principal, headers)
-        policy = self._chat.policy
-        per_second = policy.messages_per_second
-        rate = TokenBucket(per_second, policy.burst, now) if per_second else None
+        key = client_key(principal)
+        rate, subscription_rate = (
+            None if buckets is None else buckets.rate_of(key, self._chat.ticks)
+            for buckets in (self._messages, self._subscriptions)
+        )
         if session is None:
-            return Admission({}, rate)
+            return Admission({}, rate, subscription_rate)
         person = session.person
         headers = {
             "nick": person.nick,
             "x-presence-id": person.id,
             "timestamp": str(int(now * 1000)),
         }
-        return Admission(headers, rate)
+        return Admission(headers, rate, subscription_rate)
 
     def leave(self, principal: Principal, now: float) -> None:
         """Close the session of a person, if it is one."""
-        self._chat.close_session(principal, now)
+        self._chat.close_session(principal)
 
     def check_for(self, destinations: Sequence[str]) -> Check | None:
         """Return the check of SENDs to these destinations, or None if any SEND may pass."""
@@ -70,7 +94,7 @@ class ChatGate(Gate):
             return self._check_private
         if any(name.startswith(PRIVATE_PREFIX) for name in destinations):
             return _refuse
-        if any(name in self._chat.rooms for name in destinations):
+        if any(name in self._with_nicks for name in destinations):
             return self._check_text
         return None
 
@@ -93,8 +117,9 @@ class ChatGate(Gate):
         """Refuse a message that is too long or carries the nick of another person.
 
         Raises:
-            LimitExceeded: The text is too long.
-            NotAllowed: The nick is not the sender's, or the JSON is nested too deeply.
+            LimitExceeded: The text is too long, or the JSON takes too long to read.
+            NotAllowed: The nick is not the sender's, or none that a client could have; or the
+                JSON is nested too deeply.
         """
         policy, body = self._chat.policy, frame.body
         start = body[:64].lstrip(_WHITE_SPACE)[:1]
@@ -102,20 +127,16 @@ class ChatGate(Gate):
         is_long = 0 < policy.max_text_chars < len(body)
         if not (is_long or (is_object and policy.nick_must_match)):
             return
-        try:
-            value = self._json.read(body) if is_object else None
-        except RecursionError:
-            raise NotAllowed(
-                "JSON nested too deeply", "A message to a room has no use for that."
-            ) from None
+        value = self._read(body) if is_object else None
         nick = text = None
         if isinstance(value, dict):
             nick, text = value.get("nick"), value.get("text")
         session = self._chat.session_of(principal)
-        is_program = session is None or not session.person.holds_nick
+        is_program = session is None
         if is_long and (isinstance(text, str) or policy.limits_programs or not is_program):
             if not isinstance(text, str):
-                text = body.decode("utf-8", "replace")
+                # To decode what is not UTF-8 takes long; a character has four bytes at most.
+                text = body[: 4 * policy.max_text_chars + 1].decode("utf-8", "replace")
             if len(text) > policy.max_text_chars:
                 raise LimitExceeded(
                     f"text longer than {policy.max_text_chars} characters",
@@ -124,19 +145,59 @@ class ChatGate(Gate):
         if isinstance(nick, str) and policy.nick_must_match:
             self._check_nick(nick.strip(), session)
 
+    def _read(self, body: bytes) -> object:
+        """Return the value of a JSON text; None if it is no JSON, or no message of a chat.
+
+        Raises:
+            LimitExceeded: It would take too long to find the nick or the text.
+            NotAllowed: It is nested too deeply.
+        """
+        self._cork.work += len(body) // _BYTES_READ
+        if len(body) > _MAX_PARTS and _is_costly(body):
+            if _OF_CHAT.search(body) is None:
+                return None
+            raise LimitExceeded(
+                "JSON that takes too long to check",
+                f"A message to a room that has a nick or a text has at most {_MAX_PARTS} values, "
+                f"and it is UTF-8 if it has more than {_MAX_PARTS} bytes.",
+            )
+        try:
+            return self._json.read(body)
+        except RecursionError:
+            raise NotAllowed(
+                "JSON nested too deeply", "A message to a room has no use for that."
+            ) from None
+
     def _check_nick(self, nick: str, session: PersonSession | None) -> None:
-        person = None if session is None else session.person
-        if person is not None and person.holds_nick:
-            is_own = nick == person.nick
+        if session is not None:
+            is_own = nick == session.person.nick
         else:
-            # A client without a nick of its own may write any nick that is free.
-            is_own = self._chat.people.holder(nick) is None
+            # A client without a nick of its own may write any nick that is free, and that would
+            # be displayed as it was compared.
+            is_own = not self._chat.people.holders_alike(nick)
+            if is_own and nick:
+                clean_nick(nick, self._chat.policy.max_nick_chars)
         if not is_own:
             raise NotAllowed(
                 "not your nick",
                 "The nick in the message has to be the one in your CONNECT; it belongs to another "
                 "person. The setting is nick.must_match of the server.",
             )
+
+
+def _is_costly(body: bytes) -> bool:
+    """Return whether JSON has very many values, or is no UTF-8: both take long to read."""
+    if len(body) - len(body.translate(None, _BEFORE_PARTS)) > _MAX_PARTS:
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _buckets(per_second: float, size: int) -> TokenBuckets | None:
+    return TokenBuckets(per_second, size) if per_second else None
 
 
 def _refuse(principal: Principal, frame: Frame) -> None:
@@ -155,5 +216,5 @@ def open_chat(broker: Broker, policy: ChatPolicy, json: Json) -> Chat:
         The provider, which the broker uses from now on, as it does the gate.
     """
     chat = Chat(broker, policy, json)
-    broker.add_gate(ChatGate(chat, json))
+    broker.add_gate(ChatGate(chat, json, broker.cork))
     return chat

@@ -39,9 +39,13 @@ class ChatPolicy:
             without a nick. Off for backward compatibility, unless the operator sets the limit.
         max_nick_chars: Length of a nick in characters.
         nick_must_match: Whether the nick in a JSON message to a room has to be the sender's.
-        messages_per_second: Average rate of a session's SEND frames; 0 means no limit.
+        messages_per_second: Average rate of the SEND frames of a user, or of a source; 0 means no
+            limit.
         burst: Number of SEND frames that may come at once after a pause. A server has another
             default: the number that five seconds allow.
+        subscriptions_per_second: Average rate of the SUBSCRIBE and UNSUBSCRIBE frames of a user,
+            or of a source; 0 means no limit.
+        subscriptions_burst: Number of such frames that may come at once after a pause.
     """
 
     grace_s: float = key("[presence] grace", 5.0, unit="seconds", low=0.1, high=3600, or_zero=True)
@@ -66,3 +70,9 @@ class ChatPolicy:
         "[rate] messages_per_second", 0.0, unit="messages", low=0.1, high=100_000, or_zero=True
     )
     burst: int = key("[rate] burst", 1, unit="messages", low=1, high=1_000_000)
+    subscriptions_per_second: float = key(
+        "[rate] subscriptions_per_second", 500.0, unit="frames", low=0.1, high=100_000, or_zero=True
+    )
+    subscriptions_burst: int = key(
+        "[rate] subscriptions_burst", 10_000, unit="frames", low=1, high=1_000_000
+    )

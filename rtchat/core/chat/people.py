@@ -1,8 +1,8 @@
 """The connected people: identification, nicks, and sessions.
 
-A *person* has a public id, derived from a secret of the client (the token) or from its login. With
-a nick alone, the person exists only as long as the connection. A *person session* is one session of
-a person.
+A *person* holds a nick, and has a public id, derived from a secret of the client (the token). With
+a nick alone, the person exists only as long as the connection. A login alone makes no person: any
+number of clients may use the same. A *person session* is one session of a person.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Callable
 
 from rtchat.core.broker.principal import Principal
-from rtchat.core.chat.nicknames import clean_nick, nick_key
+from rtchat.core.chat.nicknames import clean_nick, nick_key, nick_look
 from rtchat.errors import NotAllowed
 
 __all__ = ["People", "Person", "PersonSession"]
@@ -24,23 +24,21 @@ class Person:
     """A person who is connected, or whose grace time is not over.
 
     Attributes:
-        id: The public id; the same for the same token or login while the server runs.
-        nick: The name to display.
-        holds_nick: Whether the nick is reserved for this person. A login alone reserves none.
+        id: The public id; the same for the same token while the server runs.
+        nick: The name to display, which no other person has.
         has_token: Whether the person can prove its identity with a token.
         json: Id and nick as a JSON object.
         sessions: The person's sessions, in order of their start.
         places: The number of the person's subscriptions to each destination. The destination ""
             stands for the server; its count is that of sessions.
-        leaving: The time, in seconds since 1970, at which the grace time of each lost place ends.
+        leaving: The time, by ``Cork.ticks``, at which the grace time of each lost place ends.
     """
 
-    __slots__ = ("has_token", "holds_nick", "id", "json", "leaving", "nick", "places", "sessions")
+    __slots__ = ("has_token", "id", "json", "leaving", "nick", "places", "sessions")
 
-    def __init__(self, person_id: str, nick: str, *, holds_nick: bool, has_token: bool) -> None:
+    def __init__(self, person_id: str, nick: str, *, has_token: bool) -> None:
         self.id = person_id
         self.nick = nick
-        self.holds_nick = holds_nick
         self.has_token = has_token
         self.json = b""
         self.sessions: dict[PersonSession, None] = {}
@@ -67,7 +65,7 @@ class PersonSession:
 
 
 class People:
-    """All people, by id, nick and login.
+    """All people, by id, by nick and by what the nick looks like.
 
     Args:
         new_token: Returns text that cannot be guessed.
@@ -78,7 +76,7 @@ class People:
     __slots__ = (
         "_by_id",
         "_holders",
-        "_logins",
+        "_looks",
         "_max_nick_chars",
         "_new_token",
         "_secret",
@@ -97,23 +95,28 @@ class People:
         self._write_json = write_json
         self._by_id: dict[str, Person] = {}
         self._holders: dict[str, Person] = {}
-        self._logins: dict[str, Person] = {}
+        self._looks: dict[str, Person] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def holder(self, nick: str) -> Person | None:
-        """Return the person for whom a nick is reserved, or None."""
-        return self._holders.get(nick_key(nick))
+        """Return the person who holds a nick, or None."""
+        # Normalising a long text takes time; no nick is longer.
+        nick = nick.strip()
+        return None if len(nick) > self._max_nick_chars else self._holders.get(nick_key(nick))
+
+    def holders_alike(self, nick: str) -> list[Person]:
+        """Return the people who hold a nick, or one that looks the same: two at most."""
+        nick = nick.strip()
+        if not self._holders or len(nick) > self._max_nick_chars:
+            return []
+        found = (self._holders.get(nick_key(nick)), self._looks.get(nick_look(nick)))
+        return [*dict.fromkeys(person for person in found if person is not None)]
 
     def by_id(self, person_id: str) -> Person | None:
         """Return the person with a public id, or None."""
         return self._by_id.get(person_id)
-
-    def by_nick(self, nick: str) -> Person | None:
-        """Return the holder of a nick, or else the person with such a login, or None."""
-        key = nick_key(nick)
-        return self._holders.get(key) or self._logins.get(key)
 
     def identify(
         self,
@@ -129,9 +132,9 @@ class People:
         Args:
             nick: The ``nick`` header of CONNECT, or "".
             token: The ``x-presence-token`` header, a secret of the client, or "".
-            login: The ``login`` header, or "".
+            login: The ``login`` header, or "": the nick of a client with a token and no other.
             renamed: Called with a person that takes another nick, and the previous nick.
-            evict: Called with the nick's previous holder, which has to be removed.
+            evict: Called with a previous holder of the nick, which has to be removed.
 
         Returns:
             The person, or None for a client without a name.
@@ -146,66 +149,47 @@ class People:
             )
         nick = nick.strip() or (login.strip() if token else "")
         if not nick:
-            return self._with_login(login)
+            return None
         nick = clean_nick(nick, self._max_nick_chars)
-        holder = self.holder(nick)
-        if token:
-            person_id = self._id_of("token", token)
-            person = self._by_id.get(person_id)
-        else:
-            person_id = self._id_of("session", self._new_token())
-            # A holder with neither token nor sessions: take the client for that person.
-            is_free = holder is not None and not (holder.has_token or holder.sessions)
-            person = holder if is_free else None
-        if holder is not None and holder is not person:
-            if holder.has_token or holder.sessions:
-                raise NotAllowed(
-                    "nick in use",
-                    "Another person has this nick; choose a different one, or send the "
-                    "x-presence-token with which you took it.",
-                )
-            evict(holder)
+        secret = ("token", token) if token else ("session", self._new_token())
+        person_id = self._id_of(*secret)
+        person = self._by_id.get(person_id)
+        others = [one for one in self.holders_alike(nick) if one is not person]
+        if any(one.has_token or one.sessions for one in others):
+            raise NotAllowed(
+                "nick in use",
+                "Another person has this nick, or one that looks the same; choose a different "
+                "one, or send the x-presence-token with which you took it.",
+            )
+        for one in others:
+            evict(one)
         if person is None:
-            person = Person(person_id, nick, holds_nick=True, has_token=bool(token))
-            self._add(person, self._holders)
+            person = Person(person_id, nick, has_token=bool(token))
+            self._add(person)
         elif person.nick != nick:
             before = person.nick
-            del self._holders[nick_key(before)]
+            self._release(person)
             person.nick = nick
-            self._add(person, self._holders)
+            self._add(person)
             renamed(person, before)
         return person
 
     def remove(self, person: Person) -> None:
         """Remove a person; its nick becomes free."""
         self._by_id.pop(person.id, None)
-        names = self._holders if person.holds_nick else self._logins
-        key = nick_key(person.nick)
-        if names.get(key) is person:
-            del names[key]
+        self._release(person)
 
-    def _with_login(self, login: str) -> Person | None:
-        """Return the person with this login, which all sessions with the login share.
-
-        A client without a nick is never refused: if its login is not a valid nick, the client has
-        no name, and the result is None.
-        """
-        try:
-            nick = clean_nick(login, self._max_nick_chars)
-        except NotAllowed:
-            return None
-        key = nick_key(nick)
-        person = self._logins.get(key)
-        if person is None:
-            person_id = self._id_of("login", key)
-            person = Person(person_id, nick, holds_nick=False, has_token=False)
-            self._add(person, self._logins)
-        return person
-
-    def _add(self, person: Person, names: dict[str, Person]) -> None:
+    def _add(self, person: Person) -> None:
         person.json = self._write_json({"id": person.id, "nick": person.nick})
         self._by_id[person.id] = person
-        names[nick_key(person.nick)] = person
+        self._holders[nick_key(person.nick)] = person
+        self._looks[nick_look(person.nick)] = person
+
+    def _release(self, person: Person) -> None:
+        keys = ((self._holders, nick_key(person.nick)), (self._looks, nick_look(person.nick)))
+        for names, key in keys:
+            if names.get(key) is person:
+                del names[key]
 
     def _id_of(self, kind: str, secret: str) -> str:
         """Return an id that is the same for the same secret and does not reveal it."""

@@ -8,46 +8,40 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
+from rtchat.core.chat.changes import PRESENCE, Changes, Known, Occupancy
 from rtchat.core.chat.people import Person
 from rtchat.core.chat.rooms import ROOMS, RoomNames
+from rtchat.core.flow.memory import Growing
+from rtchat.core.flow.outbound import TURN_WORK, Cork
+from rtchat.text import kept_bytes
 
 __all__ = ["PRESENCE", "Presence"]
-
-
-PRESENCE = "/presence"
-"""The prefix of a destination's presence: ``/presence/topic/chat`` is that of ``/topic/chat``."""
 
 _MAX_EMPTY_ROOMS = 50
 """One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
 
+_MAX_ROOMS = 1000
+"""One list, or one report of changes, has at most this many rooms with people: in a list, those
+that have had people for the longest time."""
+
+_MAX_LIST_BYTES = 256 * 1024
+"""The same in bytes of JSON."""
+
+_REMOVAL_WORK = 10
+_RENAME_WORK = 3
+
+_PLACE_BYTES = 1024
+"""What the presence of a person at a place takes, without the name of the place, of which there
+are two copies: as text, and in JSON."""
+
 _SERVER = ""  # stands for the server in the places of a person: each session counts there
 
 MakeTopic = Callable[[str, int], Topic]
-
-
-class _Occupancy:
-    """A destination with people or with subscriptions to its presence.
-
-    Attributes:
-        destination: Its name.
-        people: The people there, by id, in order of arrival.
-        topic: The subscriptions to its presence, or None without any.
-        people_list: The cached message with the list of people, or None if it is outdated.
-        json: The destination as JSON.
-    """
-
-    __slots__ = ("destination", "json", "people", "people_list", "topic")
-
-    def __init__(self, destination: str, json: bytes) -> None:
-        self.destination = destination
-        self.people: dict[str, Person] = {}
-        self.topic: Topic | None = None
-        self.people_list: ServerMessage | None = None
-        self.json = json
 
 
 class Presence:
@@ -61,14 +55,22 @@ class Presence:
         new_topic: Creates a topic of a name, with the largest backlog in bytes of subscriptions
             that are served one by one.
         forget: Called with a person that is not connected any more.
+        account: Called with each change in the number of bytes that places take, and with this
+            object.
+        cork: The cork of the server, for the time, and for what a turn has no time for.
 
     Attributes:
+        bytes: How many bytes the places take.
+        is_memory_short: Returns whether nothing is kept for people who have gone.
         retained_rooms: Returns destinations that are listed (if they are rooms) even when they
             are empty.
     """
 
     __slots__ = (
+        "_account",
         "_changed",
+        "_changes",
+        "_cork",
         "_forget",
         "_grace_s",
         "_is_publishing",
@@ -82,8 +84,12 @@ class Presence:
         "_rooms",
         "_unpublished",
         "_write_json",
+        "bytes",
+        "is_memory_short",
         "retained_rooms",
     )
+
+    is_emptied = False  # people come and stay; nothing takes them out
 
     def __init__(
         self,
@@ -93,22 +99,29 @@ class Presence:
         new_id: Callable[[], str],
         new_topic: MakeTopic,
         forget: Callable[[Person], None],
+        account: Callable[[int, Growing], None],
+        cork: Cork,
     ) -> None:
         self.retained_rooms: Callable[[], Iterable[str]] = tuple
+        self.is_memory_short: Callable[[], bool] = bool
         self._room_names = rooms
         self._grace_s = grace_s
         self._write_json = write_json
         self._new_id = new_id
         self._new_topic = new_topic
         self._forget = forget
-        self._occupancies: dict[str, _Occupancy] = {}
+        self._account = account
+        self.bytes = 0
+        self._occupancies: dict[str, Occupancy] = {}
         self._leaving: dict[tuple[Person, str], None] = {}  # by the end of the grace time
         self._unpublished: deque[tuple[Topic, ServerMessage]] = deque()
         self._is_publishing = False
+        self._cork = cork
+        self._changes = Changes(write_json, self._message, self._publish_in_order, cork)
         # The room list
         self._rooms: Topic | None = None
         self._room_list: ServerMessage | None = None
-        self._occupied: dict[str, _Occupancy] = {}
+        self._occupied: dict[str, Occupancy] = {}
         self._changed: dict[str, bool] = {}  # whether people have come or gone
 
     @property
@@ -138,7 +151,7 @@ class Presence:
             occupancy = self._occupancy(destination)
             occupancy.people[person.id] = person
             self._room_changed(occupancy)
-            self._publish_event(occupancy, "join", b'{"event":"join","person":%b}' % person.json)
+            self._changes.note(occupancy, person.id, None)
 
     def leave(self, person: Person, destination: str, now: float | None) -> None:
         """Count the end of a subscription of a person; the last one ends the presence there.
@@ -146,13 +159,13 @@ class Presence:
         Args:
             person: The person.
             destination: The destination.
-            now: The time in seconds since 1970 if the connection was lost; then the grace time
+            now: The time by ``Cork.ticks`` if the connection was lost; then the grace time
                 begins. None if the client ended the subscription: the person leaves at once.
         """
         person.places[destination] -= 1
         if person.places[destination]:
             return
-        if now is None or not self._grace_s:
+        if now is None or not self._grace_s or self.is_memory_short():
             self._remove_from(person, destination)
         else:
             person.leaving[destination] = now + self._grace_s
@@ -179,13 +192,11 @@ class Presence:
 
     def rename(self, person: Person, before: str) -> None:
         """Publish the new nick of a person wherever the person is."""
-        body = b'{"event":"rename","person":%b,"before":%b}' % (
-            person.json,
-            self._write_json(before),
-        )
+        known = Known(self._write_json({"id": person.id, "nick": before}), before)
+        self._cork.work += _RENAME_WORK * len(person.places)
         for destination in list(person.places):
             if destination in person.places and destination != _SERVER:
-                self._publish_event(self._occupancies[destination], "rename", body)
+                self._changes.note(self._occupancies[destination], person.id, known)
 
     def note_retained_room(self, destination: str) -> None:
         """Update the room list after a stored room appeared or was emptied."""
@@ -194,14 +205,28 @@ class Presence:
             if self._rooms is not None:
                 self._changed.setdefault(destination, False)
 
-    def expire(self, now: float) -> None:
-        """Remove people whose grace time is over; publish the room list. Call it every second."""
-        while self._leaving:
-            person, destination = next(iter(self._leaving))
-            if person.leaving[destination] > now:
-                break
-            self._remove_from(person, destination)
+    def expire(self) -> None:
+        """Remove people whose grace time is over; publish what was gathered, and the room list.
+
+        Call it every second.
+        """
+        self._end_grace_times()
+        self._changes.tick()
         self._publish_rooms()
+
+    def _end_grace_times(self) -> None:
+        """Remove people whose grace time is over, or as many as the turn has time for."""
+        cork = self._cork
+        while self._leaving:
+            if cork.work >= TURN_WORK:
+                cork.put_off(self._end_grace_times)
+                return
+            # Publishing may disconnect a client, and that removes people, too.
+            person, destination = next(iter(self._leaving))
+            if person.leaving[destination] > cork.ticks:
+                return
+            self._remove_from(person, destination)
+            cork.work += _REMOVAL_WORK
 
     # Subscriptions
 
@@ -229,7 +254,7 @@ class Presence:
             topic, current = self._rooms, self._room_list_message()
         else:
             occupancy = self._occupancy(destination)
-            topic, current = occupancy.topic, self._people_list_message(occupancy)
+            topic, current = occupancy.topic, self._changes.list_of(occupancy)
         assert topic is not None  # it has this subscription
         topic.publish_to(subscription, current)
 
@@ -246,7 +271,7 @@ class Presence:
         assert occupancy.topic is not None
         occupancy.topic.remove(subscription)
         if not len(occupancy.topic):
-            occupancy.topic = None
+            self._changes.forget(occupancy)
             self._remove_if_unused(occupancy)
 
     # Small helpers
@@ -258,10 +283,13 @@ class Presence:
         if destination in person.leaving:
             del person.leaving[destination], self._leaving[person, destination]
             return False
+        if count == 0:
+            self._count(self._size_of(destination))
         return count == 0
 
     def _remove_from(self, person: Person, destination: str) -> None:
         del person.places[destination]
+        self._count(-self._size_of(destination))
         if person.leaving.pop(destination, None) is not None:
             del self._leaving[person, destination]
         if destination == _SERVER:
@@ -270,36 +298,30 @@ class Presence:
         occupancy = self._occupancies[destination]
         del occupancy.people[person.id]
         self._room_changed(occupancy)
-        self._publish_event(occupancy, "leave", b'{"event":"leave","person":%b}' % person.json)
+        self._changes.note(occupancy, person.id, Known(person.json, person.nick))
         self._remove_if_unused(occupancy)
 
-    def _occupancy(self, destination: str) -> _Occupancy:
+    def _size_of(self, destination: str) -> int:
+        """Return what the presence of a person at a destination takes."""
+        if destination == _SERVER:
+            return _PLACE_BYTES
+        return _PLACE_BYTES + kept_bytes(destination) + len(self._occupancy(destination).json)
+
+    def _count(self, change: int) -> None:
+        self.bytes += change
+        self._account(change, self)
+
+    def _occupancy(self, destination: str) -> Occupancy:
         occupancy = self._occupancies.get(destination)
         if occupancy is None:
-            occupancy = _Occupancy(destination, self._write_json(destination))
+            occupancy = Occupancy(destination, self._write_json(destination))
             self._occupancies[destination] = occupancy
         return occupancy
 
-    def _remove_if_unused(self, occupancy: _Occupancy) -> None:
+    def _remove_if_unused(self, occupancy: Occupancy) -> None:
         if not occupancy.people and occupancy.topic is None:
             # A publication may have disconnected a client, and that removed it already.
             self._occupancies.pop(occupancy.destination, None)
-
-    def _people_list_message(self, occupancy: _Occupancy) -> ServerMessage:
-        """Return the message with the list of people, which is cached until the next change."""
-        if occupancy.people_list is None:
-            people = b",".join([person.json for person in occupancy.people.values()])
-            body = b'{"event":"here","destination":%b,"people":[%b]}' % (occupancy.json, people)
-            occupancy.people_list = self._message(
-                f"{PRESENCE}{occupancy.destination}", "here", body
-            )
-        return occupancy.people_list
-
-    def _publish_event(self, occupancy: _Occupancy, event: str, body: bytes) -> None:
-        occupancy.people_list = None
-        if occupancy.topic is not None:
-            name = f"{PRESENCE}{occupancy.destination}"
-            self._publish_in_order(occupancy.topic, self._message(name, event, body))
 
     def _publish_in_order(self, topic: Topic, message: ServerMessage) -> None:
         """Publish a message after those whose publication is in progress.
@@ -324,7 +346,7 @@ class Presence:
 
     # Rooms
 
-    def _room_changed(self, occupancy: _Occupancy) -> None:
+    def _room_changed(self, occupancy: Occupancy) -> None:
         name = occupancy.destination
         if name not in self._room_names:
             return
@@ -338,13 +360,13 @@ class Presence:
 
     def _room_list_message(self) -> ServerMessage:
         if self._room_list is None:
+            retained = list(self.retained_rooms())
+            self._cork.work += len(self._occupied) + len(retained)
             empty = (
-                name
-                for name in self.retained_rooms()
-                if name in self._room_names and name not in self._occupied
+                name for name in retained if name in self._room_names and name not in self._occupied
             )
-            names = [*self._occupied, *deque(empty, _MAX_EMPTY_ROOMS)]
-            body = b'{"event":"here","rooms":[%b]}' % b",".join(map(self._room_json, names))
+            names = [*islice(self._occupied, _MAX_ROOMS), *deque(empty, _MAX_EMPTY_ROOMS)]
+            body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(names))
             self._room_list = self._message(ROOMS, "here", body)
         return self._room_list
 
@@ -352,11 +374,27 @@ class Presence:
         if self._rooms is None or not self._changed:
             return
         changed, self._changed = self._changed, {}
+        self._cork.work += len(changed)
         # Whether people have come or gone is told of every room, whether something is kept is not.
         kept = deque((name for name, moved in changed.items() if not moved), _MAX_EMPTY_ROOMS)
-        names = [*(name for name, moved in changed.items() if moved), *kept]
-        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(map(self._room_json, names))
+        moved = [name for name, has_moved in changed.items() if has_moved]
+        told = self._json_of(moved[:_MAX_ROOMS])
+        for name in moved[len(told) :]:  # in a later second
+            self._changed[name] = True
+        body = b'{"event":"rooms","rooms":[%b]}' % b",".join([*told, *self._json_of(kept)])
         self._publish_in_order(self._rooms, self._message(ROOMS, "rooms", body))
+
+    def _json_of(self, names: Iterable[str]) -> list[bytes]:
+        """Return rooms as JSON objects: the first ones, as many as a list may be long."""
+        rooms: list[bytes] = []
+        left = _MAX_LIST_BYTES
+        for name in names:
+            json = self._room_json(name)
+            left -= len(json)
+            if left < 0:
+                break
+            rooms.append(json)
+        return rooms
 
     def _room_json(self, name: str) -> bytes:
         occupancy = self._occupied.get(name)

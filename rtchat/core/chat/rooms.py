@@ -6,16 +6,20 @@ from collections.abc import Iterable
 
 from rtchat.core.broker.destinations import Glob
 
-__all__ = ["ROOMS", "RoomNames"]
+__all__ = ["ROOMS", "TYPING", "RoomNames"]
 
 ROOMS = "/presence/rooms"
 """The destination with the list of rooms and the number of people in each."""
 
+TYPING = ("/topic/typing", "/topic/typing.*")
+"""Patterns of the destinations of notices that a person is typing, which bear a nick as well."""
+
 _MAX_CACHED = 4096
+_MAX_CACHED_CHARS = 256
 
 
 class RoomNames:
-    """The set of destinations that are rooms; results are cached.
+    """The set of destinations that are rooms; results for names that are not long are cached.
 
     Args:
         patterns: Patterns of the names; ``*`` stands for any run of characters.
@@ -30,7 +34,9 @@ class RoomNames:
     def __contains__(self, destination: str) -> bool:
         known = self._cache.get(destination)
         if known is None:
-            if len(self._cache) >= _MAX_CACHED:
-                self._cache.clear()
-            known = self._cache[destination] = destination in self._glob
+            known = destination in self._glob
+            if len(destination) <= _MAX_CACHED_CHARS:
+                if len(self._cache) >= _MAX_CACHED:
+                    self._cache.clear()
+                self._cache[destination] = known
         return known

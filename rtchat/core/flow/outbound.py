@@ -7,15 +7,20 @@ gathered in its :class:`Outbound`; the end of the turn sends them in one write (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from rtchat.core.flow.framing import RAW, Framing, wrap_large
+from rtchat.core.flow.large_frame import LARGE_BYTES, LargeFrame, Piece
 from rtchat.core.flow.memory import Budget
+from rtchat.core.flow.parts import PutOff, TurnPart
+from rtchat.core.flow.turns import TURN_WORK, Turns
 
 __all__ = [
     "HIGH_WATER_BYTES",
     "NOT_WATCHED",
     "RAW",
+    "TURN_WORK",
     "Cork",
     "Framing",
     "Outbound",
@@ -23,46 +28,15 @@ __all__ = [
     "PausedSource",
 ]
 
-
-class Framing(Protocol):
-    """How a kind of connection frames STOMP frames (as WebSocket messages, for example).
-
-    Connections that share a framing object receive identical bytes for a STOMP frame, so a
-    message is framed once for all of them.
-    """
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return the bytes to send for one STOMP frame or heart-beat."""
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Return the bytes that :meth:`wrap` would put before each of several frames.
-
-        Args:
-            length: The length of each frame in bytes.
-            parts: Pieces that together contain all bytes of the frames.
-
-        Returns:
-            The common prefix, or None if each frame has to be wrapped separately.
-        """
+_GROUP_WORK = 4
+"""The work of encoding a message for one of several groups."""
 
 
-class _Raw:
-    """Framing of plain TCP: none."""
-
-    def wrap(self, data: bytes) -> bytes:
-        """Return the bytes unchanged."""
-        return data
-
-    def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
-        """Return an empty prefix."""
-        return b""
+_MOST_GATHERED_BYTES = 1024 * 1024
+"""How many bytes of output a turn gathers before it sends them, where one frame causes many."""
 
 
-RAW: Framing = _Raw()
-"""The framing of plain TCP."""
-
-
-class Cork:
+class Cork(PutOff):
     """Work that is deferred to the end of a turn; one cork for all outbounds of a server.
 
     A cork is the context of a turn::
@@ -77,16 +51,27 @@ class Cork:
         budget: The memory budget. The default has no limit.
 
     Attributes:
+        later, turns, work: See :class:`~rtchat.core.flow.parts.PutOff`.
         batch: The bytes that the gathering group has gathered, for each of its members.
         budget: The memory budget.
         flushed: Callbacks to run at the end of the turn, after the flush.
+        gathered_bytes: The size of what the turn has gathered where one frame may cause many, since
+            that was last sent; see :meth:`send_some`.
         gathering: The group whose bytes ``batch`` holds, or None.
-        is_indivisible: Whether the turn publishes what cannot be taken in parts, such as a COMMIT.
+        indivisible_bytes: The size of what the turn publishes and cannot be taken in parts, such as
+            the messages of a COMMIT; 0 if there is nothing of that kind.
         groups: Groups that gathered bytes in this turn, in order.
-        now: The time at which the turn began, in seconds since 1970.
+        is_open: Whether a turn has begun that was entered as a context, and has yet to end.
+        memo: The message that a selector last looked at, how often it was returned, and the headers
+            that the selector saw.
         outbounds: Outbounds that gathered bytes in this turn, in order.
-        seconds: Returns the time in seconds since 1970. Without a clock, ``now`` keeps the value
-            that was assigned to it.
+        part: The context of what may happen within a turn, such as the end of a session.
+        now: The time at which the turn began, in seconds since 1970.
+        seconds: Returns the time in seconds, by a clock that is never set. Without a clock,
+            ``now`` keeps the value that was assigned to it.
+        ticks: The time at which the turn began, by that clock; for intervals.
+        wall_offset_s: What to add to it to get the time since 1970. The owner of the clock keeps
+            it up to date.
         unserved: During a flush: members that have yet to receive ``batch``, with their
             ``pending`` lists.
         woken: Callbacks to run at the end of the turn, in order, such as sources that may
@@ -94,35 +79,53 @@ class Cork:
     """
 
     __slots__ = (
+        "_is_sending_some",
         "batch",
         "budget",
         "flushed",
+        "gathered_bytes",
         "gathering",
         "groups",
-        "is_indivisible",
+        "indivisible_bytes",
+        "is_open",
+        "memo",
         "now",
         "outbounds",
+        "part",
         "seconds",
+        "ticks",
         "unserved",
+        "wall_offset_s",
         "woken",
     )
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = Budget(0) if budget is None else budget
-        self.now = 0.0
+        self.now = self.ticks = self.wall_offset_s = 0.0
         self.seconds: Callable[[], float] = self._same_time
         self.outbounds: dict[Outbound, None] = {}
         self.groups: dict[OutboundGroup, None] = {}
         self.woken: dict[Callable[[], None], None] = {}
         self.flushed: dict[Callable[[], None], None] = {}
-        self.is_indivisible = False
+        self.later: dict[Callable[[], None], None] = {}
+        self.memo: tuple[object, int, Mapping[str, str]] | None = None
+        self.indivisible_bytes = 0
         self.gathering: OutboundGroup | None = None
-        self.batch: list[bytes] = []
-        self.unserved: dict[Outbound, list[bytes]] = {}
+        self.gathered_bytes = 0
+        self.batch: list[Piece] = []
+        self.unserved: dict[Outbound, list[Piece]] = {}
+        self.turns = Turns()
+        self.work = 0
+        self.is_open = False
+        self.part = TurnPart(self)
+        self._is_sending_some = False
 
     def __enter__(self) -> Cork:
         """Begin a turn."""
-        self.now = self.seconds()
+        self.ticks = ticks = self.seconds()
+        self.now = ticks + self.wall_offset_s
+        self.work = 0
+        self.is_open = True
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,16 +161,49 @@ class Cork:
             budget = self.budget
             if budget.used > budget.over_bytes:
                 budget.on_over()
+        self.is_open = False
 
-    def do_not_divide(self) -> None:
-        """Let one turn's output exceed the limit of a backlog that is not large before."""
-        self.is_indivisible = True
+    def send_some(self) -> None:
+        """Send what was gathered if that is much, in the middle of a turn.
+
+        So the backlogs are known before more is encoded, and a client that is over its limit is
+        closed. Call it only where sessions may end: while nothing is iterated that they change.
+        """
+        if self.gathered_bytes <= _MOST_GATHERED_BYTES or self._is_sending_some:
+            return
+        self.work += self.gathered_bytes >> 10
+        self.gathered_bytes = 0
+        self._is_sending_some = True
+        try:
+            self.settle()
+            groups, self.groups = self.groups, {}
+            for group in groups:
+                for outbound in list(group.members):
+                    if outbound.pending:
+                        outbound.flush()
+            # They stay in the list: at the end of the turn their sources may go on.
+            for outbound in list(self.outbounds):
+                if outbound.pending:
+                    outbound.flush()
+        finally:
+            self._is_sending_some = False
+        if self.budget.used > self.budget.over_bytes:
+            self.budget.on_over()
+
+    def do_not_divide(self, size: int) -> None:
+        """Let so many bytes of one turn exceed the limit of a backlog that is not large before."""
+        self.indivisible_bytes = size
         self.flushed[self._divide] = None
         self.woken[_nothing] = None  # so the end of a turn without output comes to it, too
 
     def flush(self) -> None:
-        """End a turn that was not entered as a context."""
+        """End a turn that was not entered as a context, or send what was gathered within one."""
+        is_open = self.is_open
         self.__exit__()
+        if is_open:
+            self.is_open = True
+        else:
+            self.work = 0
 
     def settle(self) -> None:
         """Move the batch of the gathering group to its members: other output follows it.
@@ -187,7 +223,17 @@ class Cork:
         """Send the batch, joined once, to each member of the group."""
         batch, unserved = self.batch, self.unserved
         is_alone = len(batch) == 1
-        shared = batch[0] if is_alone else b"".join(batch)
+        try:
+            shared = batch[0] if is_alone else b"".join(batch)  # type: ignore[arg-type]
+        except TypeError:  # some are large frames
+            shared = LargeFrame()
+        if shared.__class__ is not bytes:
+            self.gathering = group
+            self.settle()
+            for outbound in list(group.members):
+                if outbound.pending:
+                    outbound.flush()
+            return
         unserved.update(group.members)
         for outbound in list(unserved):
             pending = unserved.pop(outbound, None)
@@ -205,7 +251,7 @@ class Cork:
             self.batch = []
 
     def _divide(self) -> None:
-        self.is_indivisible = False
+        self.indivisible_bytes = 0
 
     def _same_time(self) -> float:
         return self.now
@@ -226,7 +272,7 @@ class OutboundGroup:
 
     def __init__(self, cork: Cork) -> None:
         self.cork = cork
-        self.members: dict[Outbound, list[bytes]] = {}
+        self.members: dict[Outbound, list[Piece]] = {}
 
     def add(self, outbound: Outbound) -> None:
         """Add an outbound; it receives what is sent from now on."""
@@ -241,7 +287,7 @@ class OutboundGroup:
         del self.members[outbound]
         self.cork.outbounds[outbound] = None
 
-    def send(self, messages: list[bytes]) -> None:
+    def send(self, messages: Sequence[Piece]) -> None:
         """Gather messages for every member.
 
         The cost does not depend on the number of members: the messages are appended to one list.
@@ -256,6 +302,7 @@ class OutboundGroup:
                 cork.settle()
             cork.gathering = self
             cork.groups[self] = None
+            cork.work += _GROUP_WORK  # a single group's messages take less
         cork.batch += messages
 
 
@@ -307,7 +354,7 @@ class Outbound(ABC):
     def __init__(self, cork: Cork, framing: Framing = RAW) -> None:
         self.cork = cork
         self.framing = framing
-        self.pending: list[bytes] = []
+        self.pending: list[Piece] = []
         self.gathered_bytes = 0
         self.waiting_bytes = 0
         self.paused_sources: dict[PausedSource, None] = {}
@@ -327,13 +374,24 @@ class Outbound(ABC):
 
     def send(self, data: bytes) -> None:
         """Gather the bytes of one STOMP frame; they are sent at the end of the turn."""
-        if self.framing is not RAW:
-            data = self.framing.wrap(data)
         cork = self.cork
+        if self.framing is not RAW:
+            if len(data) >= LARGE_BYTES:
+                data = wrap_large(self.framing, data, cork)
+            else:
+                data = self.framing.wrap(data)
         if cork.gathering is not None or cork.unserved:
             cork.settle()
         self.pending.append(data)
         self.gathered_bytes += len(data)
+        cork.outbounds[self] = None
+
+    def send_large(self, frame: Piece) -> None:
+        """Gather a frame that is framed already, and may be large."""
+        cork = self.cork
+        cork.settle()
+        self.pending.append(frame)
+        self.gathered_bytes += len(frame)
         cork.outbounds[self] = None
 
     def on_drain(self) -> None:
@@ -350,7 +408,7 @@ class Outbound(ABC):
     def flush(self) -> None:
         """Send ``pending``, empty the list, and set ``gathered_bytes`` to 0."""
 
-    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+    def flush_shared(self, shared: bytes, batch: list[Piece]) -> None:
         """Send the batch of a group. Called only if nothing else is pending.
 
         Args:

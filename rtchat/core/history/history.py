@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
+from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.eviction import EvictionOrder
 from rtchat.core.history.group_commit import GroupCommit
-from rtchat.core.history.page_cache import PageCache
+from rtchat.core.history.places import Places
+from rtchat.core.history.reading import MessageReader
 from rtchat.core.history.replay import Replay
+from rtchat.core.history.retention import Retention
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
-from rtchat.core.history.store import Batch, Row, Store, StoredStream, StoreSnapshot, Trim, Trimmed
-from rtchat.core.history.stream import PAGE_MESSAGES, KeptMessage, Stream, message_of
+from rtchat.core.history.store import Batch, Store, StoredStream, StoreSnapshot
+from rtchat.core.history.stream import KeptMessage, Stream
 from rtchat.errors import ProtocolError
 
 __all__ = ["History", "HistoryOwner"]
 
-_SWEEP_EVERY_S = 10.0
-_EVICTIONS_AT_ONCE = 2
-_PATIENCE_S = 10.0
-"""How long subscribers are refused because a part of the store cannot be read."""
+_LOOKS = 64
+"""After so small a part of the store was written, its size is looked at."""
+
 _OVERGROWN = 2
 """A stream that exceeds its limits by this factor is trimmed at once."""
 
@@ -34,7 +34,7 @@ class HistoryOwner(Protocol):
     cork: Cork
     """The cork of the server, for the time and for work at the end of the turn."""
 
-    def account(self, change: int) -> None:
+    def account(self, change: int, place: Growing) -> None:
         """Add a number of bytes, which may be negative, to the memory budget."""
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
@@ -58,25 +58,27 @@ class History:
     Attributes:
         evicted: The number of streams with messages that were deleted to make a place for others.
         group_commit: The queue of messages to store.
+        is_unsettled: See :class:`~rtchat.core.history.group_commit.CommitListener`.
+        retention: Removes messages that are too old or too many.
         rules: As above.
     """
 
     __slots__ = (
-        "_eviction",
-        "_is_trimming",
         "_last_number",
         "_limits",
+        "_look_every_bytes",
         "_new_token",
-        "_overgrown",
         "_owner",
-        "_pages",
+        "_places",
+        "_reader",
         "_replays",
         "_store",
-        "_stored",
         "_streams",
-        "_sweep_at_s",
+        "_written_bytes",
         "evicted",
         "group_commit",
+        "is_unsettled",
+        "retention",
         "rules",
     )
 
@@ -95,7 +97,7 @@ class History:
         self._store = store
         self._new_token = new_token
         self.group_commit = GroupCommit(self, store, snapshot.epoch, owner.cork, owner.account)
-        self._pages = PageCache(limits.max_memory_bytes)
+        self._reader = MessageReader(store, owner.cork, limits.max_memory_bytes)
         self._streams: dict[str, Stream] = {}
         self._last_number = max((stored.number for stored in snapshot.streams), default=0)
         for stored in snapshot.streams:
@@ -103,13 +105,13 @@ class History:
             rule = rules.rule_for(stored.name)
             if rule is not None:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
-        self._stored = len(self._streams)
         self._replays: dict[Subscription, Replay] = {}
-        self._eviction = EvictionOrder()
+        self._places = Places(self._streams, limits.max_destinations, store.max_bytes)
         self.evicted = 0
-        self._is_trimming = False
-        self._overgrown = False
-        self._sweep_at_s = 0.0
+        self.is_unsettled = False
+        self._written_bytes = 0
+        self._look_every_bytes = store.max_bytes // _LOOKS
+        self.retention = Retention(owner, self._streams, self._places, limits, store)
 
     # Statistics
 
@@ -186,7 +188,7 @@ class History:
                 stream.topic = new_topic()
             stream.topic.add(replay.subscription)
 
-        replay = Replay(subscription, stream, self, self._owner.cork, join, refuse)
+        replay = Replay(subscription, stream, self._reader, self._owner.cork, join, refuse)
         subscription.source = replay
         self._replays[subscription] = replay
         stream.replays[replay] = None
@@ -215,46 +217,43 @@ class History:
         if not (stream.is_stored or stream.users):
             self._forget(stream)
 
-    def admit(self, stream: Stream) -> None:
+    def admit(self, stream: Stream, client: str) -> None:
         """Reserve a place in the store for the stream; the next batch creates it.
 
-        If the store is full, another stream gives up its place: see :class:`EvictionOrder`. A
-        client that returns to that one is told that something is missing. What is on its way to
-        the store is never evicted, so there may be more streams than the limit for a moment.
-        """
-        stream.unit = self.group_commit.unit
-        if stream.is_stored:
-            return
-        self._make_room(_EVICTIONS_AT_ONCE)
-        stream.is_stored = True
-        self._stored += 1
-        self._eviction.changed(stream, self._streams.values())
+        If there are too many then, another stream gives up its place: see :class:`Places`. A
+        client that returns to that one is told that something is missing. So there may be more
+        streams than the limit for a moment, and what cannot be written costs no other a place.
 
-    def _make_room(self, most: int, passing_over: int = 16) -> None:
-        """Evict streams until there is a place for one more, or as many as may be at once."""
-        unit = self.group_commit.unit
-        while most and self._stored >= self._limits.max_destinations:
-            evicted = self._eviction.next(self._streams.values(), unit, passing_over)
-            if evicted is None:
-                return
-            self._evict(evicted)
-            most -= 1
+        Args:
+            stream: The stream.
+            client: The client whose message needs it; "" is unknown.
+        """
+        if not stream.is_stored:
+            stream.is_stored = True
+            self._places.add(stream, client)
+
+    def refused(self, streams: Iterable[Stream]) -> None:
+        """Remove the places of streams whose first messages are refused."""
+        for stream in streams:
+            if stream.is_new and stream.is_stored and not stream.waiting:
+                stream.is_stored = False
+                self._places.remove(stream)
+                self._forget_if_unused(stream)
 
     def _evict(self, stream: Stream) -> None:
         """Delete the messages of a stream. With subscriptions it goes on, numbered from 0."""
-        commit = self.group_commit
-        commit.forgotten.append(stream.number)
-        commit.epoch = self._new_token()
-        self._stored -= 1
+        epoch = self._new_token()
+        self.group_commit.forget(stream.number, epoch)
+        self._places.remove(stream)
         had_messages = len(stream) > 0
         self.evicted += had_messages
         if not stream.users:
             self._forget(stream)
         else:
-            self._pages.forget(stream)
+            self._reader.pages.forget(stream)
             self._last_number += 1
             end = stream.next
-            stream.restart(self._last_number, commit.epoch)
+            stream.restart(self._last_number, epoch)
             for replay in stream.replays:
                 replay.restart(end)
         if had_messages:
@@ -262,7 +261,7 @@ class History:
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.name]
-        self._pages.forget(stream)
+        self._reader.pages.forget(stream)
         stream.is_forgotten = True
 
     # Appending
@@ -272,8 +271,16 @@ class History:
         for delta in batch.streams:
             stream = self._streams[delta.name]
             stream.bytes += delta.bytes
+            if stream.owner is not None:
+                stream.owner.bytes += delta.bytes
+            self._written_bytes += delta.bytes
+            if stream.is_new:
+                self.is_unsettled = True
             if stream.bytes > _OVERGROWN * self._limits.max_destination_bytes:
-                self._trim_soon()
+                self.retention.trim_soon(stream)
+        places = self._places
+        if self._written_bytes > self._look_every_bytes or places.is_cutting or places.excess > 0:
+            self.is_unsettled = True
 
     def message_written(self, message: KeptMessage) -> None:
         """Append a durable message to its stream and deliver it."""
@@ -284,131 +291,43 @@ class History:
         stream.next = message.offset + 1
         if stream.next - stream.first > max_count:
             stream.first = stream.next - max_count
-        self._pages.put(message)
+        self._reader.pages.put(message)
         self._owner.deliver(stream, message)
         if stream.followers:
             followers, stream.followers = stream.followers, {}
             for follower in followers:
                 follower.on_drain()
         if stream.next - stream.stored_first > _OVERGROWN * max_count:
-            self._trim_soon()
+            self.retention.trim_soon(stream)
 
-    # Reading
-
-    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Return a message from the page cache, or None; :meth:`load` brings it there."""
-        return self._pages.get(stream, offset)
-
-    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
-        """Read the page that contains a message into the page cache.
-
-        Args:
-            stream: The stream.
-            offset: The message's offset.
-            done: Called in a later turn, once the page was read, with the offset of the first
-                message that could be read, from the given one on, and a description of the
-                problem ("" on success). If the rest of the page is damaged, the offset is its
-                end.
-        """
-        page = offset // PAGE_MESSAGES
-        first = max(page * PAGE_MESSAGES, stream.first)
-        end = min((page + 1) * PAGE_MESSAGES, stream.next)
-        number = stream.number
-
-        def take(rows: Sequence[Row], problem: str) -> None:
-            if stream.number != number:  # evicted meanwhile: the rows are of the past
-                done(offset, "")
-                return
-            if problem:
-                now = self._owner.cork.now
-                if now - stream.failed_pages.setdefault(page, now) < _PATIENCE_S:
-                    done(offset, problem)
-                    return
-                # It is no passing trouble: without this page the rest comes, and new messages.
-            else:
-                stream.failed_pages.pop(page, None)
-            readable = set()
-            for row in rows:
-                try:
-                    self._pages.put(message_of(row, stream))
-                    readable.add(row.offset)
-                except ProtocolError:
-                    continue
-            if all(one in readable for one in range(max(first, stream.first), end)):
-                stream.damaged_pages.discard(page)
-            else:
-                stream.damaged_pages.add(page)
-            done(min((one for one in readable if one >= offset), default=end), "")
-
-        self._store.read(number, first, end, take)
-
-    def find_time(
-        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
-    ) -> None:
-        """Look up the first message of a given time or later.
-
-        Args:
-            stream: The stream.
-            since_s: The time in seconds since 1970.
-            done: Called in a later turn with the message's offset (None if there is none) and a
-                description of the problem ("" on success).
-        """
-        self._store.find(stream.number, since_s, done)
+    def batch_settled(self, batch: Batch, *, is_written: bool) -> None:
+        """Make room for the next batch; forget what a failed one would have created."""
+        self.is_unsettled = False
+        self._written_bytes = 0
+        known = (self._streams.get(delta.name) for delta in batch.streams)
+        streams = {stream: None for stream in known if stream is not None}
+        if not is_written:
+            self.refused(streams)
+        else:
+            new = [stream for stream in streams if stream.is_new]
+            for stream in self._places.created(new, streams):
+                self._evict(stream)
+            if self._places.is_cutting:
+                for stream in streams:
+                    self._places.grew(stream)
+        self.retention.make_room()
 
     # Retention
 
     def expire(self) -> None:
-        """Trim streams that exceed their limits; call it every second. Sweeps every 10 s."""
-        now = self._owner.cork.now
-        if self._stored > self._limits.max_destinations:
-            excess = self._stored - self._limits.max_destinations
-            self._make_room(excess, passing_over=len(self._streams))
-        if self._is_trimming or (now < self._sweep_at_s and not self._overgrown):
-            return
-        self._sweep_at_s = now + _SWEEP_EVERY_S
-        self._overgrown = False
-        trims = []
-        max_bytes = self._limits.max_destination_bytes
-        for stream in self._streams.values():
-            if stream.next == stream.stored_first:
-                continue
-            age_s = stream.rule.max_age_s
-            before_s = now - age_s if age_s else 0.0
-            if (
-                stream.stored_first < stream.first
-                or stream.oldest_s < before_s
-                or stream.bytes > max_bytes
-            ):
-                trims.append(Trim(stream.number, stream.first, before_s, max_bytes))
-        if trims:
-            self._is_trimming = True
-            self._store.trim(trims, partial(self._trimmed, trims))
+        """Remove streams and messages that exceed limits; call it every second."""
+        self._evict_superfluous()
+        self.retention.expire()
 
-    def _trimmed(self, trims: Sequence[Trim], results: Sequence[Trimmed], problem: str) -> None:
-        self._is_trimming = False
-        by_number = {stream.number: stream for stream in self._streams.values()}
-        if not problem and len(results) < len(trims):
-            # The others are damaged and stay as they are. Each message would ask for it again.
-            for number in {trim.stream for trim in trims} - {one.stream for one in results}:
-                stream = by_number.get(number)
-                if stream is not None:
-                    stream.stored_first, stream.bytes = stream.first, 0
-        for result in results:
-            stream = by_number.get(result.stream)
-            if stream is not None:
-                stream.stored_first = result.first
-                stream.first = max(stream.first, result.first)
-                stream.bytes = result.bytes
-                stream.oldest_s = result.oldest_s
-                stream.damaged_pages -= {
-                    page
-                    for page in stream.damaged_pages
-                    if (page + 1) * PAGE_MESSAGES <= stream.first
-                }
-                self._eviction.changed(stream, self._streams.values())
-                if not len(stream):
-                    self._owner.stream_emptied(stream)
-
-    def _trim_soon(self) -> None:
-        self._overgrown = True
-        self._owner.cork.woken[self.expire] = None
+    def _evict_superfluous(self) -> None:
+        """Evict some streams if there are too many; the others have to go in later turns."""
+        before = self._places.count
+        for stream in self._places.superfluous():
+            self._evict(stream)
+        if self._places.excess > 0 and self._places.count < before:
+            self._owner.cork.put_off(self._evict_superfluous)

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from rtchat.core.broker.selection import LOOK_WORK
 from rtchat.core.broker.subscription import Entry, SlowPolicy, StartAt, Subscription
 from rtchat.core.flow.outbound import Cork
-from rtchat.core.history.stream import KeptMessage, Stream
+from rtchat.core.flow.turns import TURN_WORK
+from rtchat.core.history.reading import MessageReader
+from rtchat.core.history.stream import Stream
 from rtchat.errors import LimitExceeded, ProtocolError
 
-__all__ = ["KeptMessages", "Replay"]
-
-
-class KeptMessages(Protocol):
-    """The source of stored messages; implemented by ``History``, which describes the arguments."""
-
-    def get(self, stream: Stream, offset: int) -> KeptMessage | None:
-        """Return a message if it is in memory, else None."""
-
-    def load(self, stream: Stream, offset: int, done: Callable[[int, str], None]) -> None:
-        """Read a message into memory; call ``done`` in a later turn with the next readable one."""
-
-    def find_time(
-        self, stream: Stream, since_s: float, done: Callable[[int | None, str], None]
-    ) -> None:
-        """Look up the first message of a given time or later; call ``done`` in a later turn."""
+__all__ = ["Replay"]
 
 
 class Replay:
@@ -38,7 +25,7 @@ class Replay:
     Args:
         subscription: The subscription; its options say where to begin.
         stream: The stream to read.
-        history: The source of the messages.
+        reader: Reads the messages.
         cork: The cork of the server, whose ``now`` decides which messages have expired.
         join: Called once the replay has caught up; then the replay has ended.
         refuse: Ends the subscriber's session with an error.
@@ -47,7 +34,6 @@ class Replay:
     __slots__ = (
         "_cork",
         "_dropped",
-        "_history",
         "_ignores_answer",
         "_is_closed",
         "_is_reading",
@@ -55,6 +41,7 @@ class Replay:
         "_mark",
         "_overtaken_by",
         "_position",
+        "_reader",
         "_refuse",
         "_since_s",
         "_unreadable",
@@ -66,14 +53,15 @@ class Replay:
         self,
         subscription: Subscription,
         stream: Stream,
-        history: KeptMessages,
+        reader: MessageReader,
         cork: Cork,
         join: Callable[[Replay], None],
         refuse: Callable[[ProtocolError], None],
     ) -> None:
         self.subscription = subscription
+        subscription.gives_back = False
         self.stream = stream
-        self._history = history
+        self._reader = reader
         self._cork = cork
         self._join = join
         self._refuse = refuse
@@ -117,7 +105,7 @@ class Replay:
                 self._mark = _mark(answer)
         elif start.at is StartAt.TIMESTAMP and len(stream):
             self._is_reading = True
-            self._history.find_time(stream, start.value, self._found)
+            self._reader.find_time(self, start.value)
         return receipt
 
     def on_drain(self) -> None:
@@ -135,15 +123,24 @@ class Replay:
                 return
             if not self.subscription.is_ready_for(self):
                 return
+            if self._cork.work >= TURN_WORK:
+                self._cork.put_off(self.on_drain)
+                return
             if self._position < stream.first:
                 self._skip(stream.first - self._position)
                 continue
-            message = self._history.get(stream, self._position)
+            if stream.lost:
+                found = stream.first_readable(self._position)
+                if found > self._position:
+                    self._pass_over(found)
+                    continue
+            message = self._reader.get(stream, self._position)
             if message is None:
                 self._is_reading = True
-                self._history.load(stream, self._position, self._loaded)
+                self._reader.load(self, self._position)
                 return
             self._position += 1
+            self._cork.work += LOOK_WORK
             if message.time_s < self._since_s:
                 continue
             if subscription.wants(message) and not message.is_expired(self._cork.now):
@@ -164,15 +161,21 @@ class Replay:
     def close(self) -> None:
         """Stop delivering: the subscription has ended, or has caught up."""
         self._is_closed = True
+        if self._is_reading:
+            self._reader.forget(self)
         self.stream.followers.pop(self, None)
         self.subscription.outbound.paused_sources.pop(self, None)
 
-    def acknowledged(self, entries: Sequence[Entry]) -> None:
+    def acknowledged(self, entries: Sequence[Entry], consumer: Subscription) -> None:
         """Continue: acknowledgements give a topic's subscriber more credit."""
+        self.subscription.hold(-len(entries))
         self.on_drain()
 
-    def returned(self, entries: Sequence[Entry], *, requeue: bool) -> None:
+    def returned(
+        self, entries: Sequence[Entry], *, requeue: bool, consumer: Subscription | None = None
+    ) -> None:
         """Continue: a topic redelivers no message."""
+        self.subscription.hold(-len(entries))
         self.on_drain()
 
     def _finish(self) -> None:
@@ -198,21 +201,30 @@ class Replay:
         self._dropped += lost
         self._position = self.stream.first
 
-    def _loaded(self, found: int, problem: str) -> None:
+    def loaded(self, found: int, problem: str) -> None:
         """Continue, from the first message on that could be read."""
         if problem and self._is_answer_wanted():
             self._refuse(_not_readable())
             return
         lost = found - max(self._position, self.stream.first)
         if lost > 0 and self._is_answer_wanted():
-            # The store is damaged there. What can be read comes, and the gap is announced.
-            self._unreadable += lost
-            self._position = found
-            if self._mark:
-                self._mark = _mark("false")
+            self._pass_over(found, lost)
         self._go_on()
 
-    def _found(self, offset: int | None, problem: str) -> None:
+    def _pass_over(self, found: int, lost: int = 0) -> None:
+        """Go on behind a damaged place of the store: what can be read comes, and the gap is told.
+
+        Args:
+            found: The offset of the next message that can be read.
+            lost: How many messages cannot; 0 for all up to that one.
+        """
+        self._unreadable += lost or found - self._position
+        self._position = found
+        self._cork.work += LOOK_WORK
+        if self._mark:
+            self._mark = _mark("false")
+
+    def found(self, offset: int | None, problem: str) -> None:
         """Begin at the first message of the time that was asked for."""
         if self._is_answer_wanted():
             if problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from rtchat.core.broker.message import OVERHEAD_BYTES
+from rtchat.core.broker.message import STORED_OVERHEAD_BYTES
 
 __all__ = [
     "Batch",
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     @property
     def size(self) -> int:
         """The size that counts towards limits, in bytes: body, headers and an overhead."""
-        return len(self.head) + len(self.body) + OVERHEAD_BYTES
+        return len(self.head) + len(self.body) + STORED_OVERHEAD_BYTES
 
 
 class StoredStream(NamedTuple):
@@ -150,6 +150,14 @@ class Store(Protocol):
     Each callback runs in a turn of its own, never from within the call that started the operation.
     Its last argument describes the problem in plain English, or is "" on success.
     """
+
+    @property
+    def max_bytes(self) -> int:
+        """How large the store may become, in bytes."""
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of that it needed after the latest operation that is finished."""
 
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Write a batch; call ``done`` once it is durable."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from rtchat.core.broker.message import SENDER_ID, Message, sender_line
+from rtchat.core.broker.message import SENDER_ID, Message, sender_line, size_of
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
 from rtchat.core.history.store import Row, StoredStream
-from rtchat.core.stomp.frames import Frame, Version
-from rtchat.core.stomp.parser import parse_head
+from rtchat.core.stomp.frames import Frame, Version, parse_head
 
-__all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Stream", "message_of"]
+__all__ = ["PAGE_MESSAGES", "POSITION", "KeptMessage", "Owner", "Stream", "message_of"]
 
 PAGE_MESSAGES = 256
 """The number of offsets in a page; at most this many messages are read from the file at once."""
@@ -58,10 +57,11 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
     sender_id = headers.get(SENDER_ID)
     line = b"" if sender_id is None else sender_line(sender_id)
+    frame = Frame("SEND", headers, row.body)
     return KeptMessage(
         row.message_id,
         stream.name,
-        Frame("SEND", headers, row.body),
+        frame,
         headers.get("reply-to", ""),
         POSITION % (stream.position_prefix, row.offset, line, int(row.time_s * 1000)),
         stream=stream,
@@ -69,8 +69,18 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
         time_s=row.time_s,
         sender_line=line,
         row_size=row.size,
-        held_size=row.size,
+        held_size=size_of(frame) + len(line),
     )
+
+
+class Owner(Protocol):
+    """A client, as far as its streams know it.
+
+    Attributes:
+        bytes: The size of the stored messages of its streams.
+    """
+
+    bytes: int
 
 
 class Restartable(Protocol):
@@ -87,6 +97,7 @@ class Stream:
         number: The number that identifies the stream in the store.
         name: The destination.
         epoch: Text that identifies this incarnation of the destination's stream.
+        owner: The client that has created it since the start of the server, or None.
         replays: The subscriptions that have not caught up yet.
         rule: The retention.
         first: The offset of the oldest message that may be replayed.
@@ -96,15 +107,17 @@ class Stream:
         stored_first: The offset of the oldest stored message. It is at most ``first``, because
             the store is trimmed only from time to time.
         damaged_pages: The pages of the page cache with messages that could not be read.
+        lost: For each damaged page the messages that could not be read: bit N is set for the one
+            with the page's offset N.
         failed_pages: The pages that the store could not read for another reason than damage, with
-            the time of the first failure, in seconds since 1970.
+            the time of the first failure, by ``Cork.ticks``.
         is_forgotten: Whether the stream was removed; its name may belong to a new stream.
+        is_new: Whether no message of it is in the store yet.
         is_stored: Whether the stream is in the store, or will be with the next batch.
         waiting: The number of messages that wait to be stored.
         topic: The subscriptions that have caught up, or None without any.
         followers: Replays at the end of the stream that have to deliver the next message.
         position_prefix: The header lines of a message's position, up to its offset.
-        unit: The unit of the group commit that was the last to need the stream.
         users: The number of subscriptions.
     """
 
@@ -116,17 +129,19 @@ class Stream:
         "first",
         "followers",
         "is_forgotten",
+        "is_new",
         "is_stored",
+        "lost",
         "name",
         "next",
         "number",
         "oldest_s",
+        "owner",
         "position_prefix",
         "replays",
         "rule",
         "stored_first",
         "topic",
-        "unit",
         "users",
         "waiting",
     )
@@ -143,13 +158,15 @@ class Stream:
         self.oldest_s = stored.oldest_s
         self.is_stored = is_stored
         self.is_forgotten = False
+        self.is_new = not is_stored
         self.waiting = 0
+        self.owner: Owner | None = None
         self.topic: Topic | None = None
         self.followers: dict[PausedSource, None] = {}
         self.replays: dict[Restartable, None] = {}
-        self.unit = -1
         self.users = 0
         self.damaged_pages: set[int] = set()
+        self.lost: dict[int, int] = {}
         self.failed_pages: dict[int, float] = {}
         self.position_prefix = _position_prefix(stored.epoch)
 
@@ -161,13 +178,38 @@ class Stream:
         """Return whether messages from an offset on are known to be unreadable."""
         return any((page + 1) * PAGE_MESSAGES > offset for page in self.damaged_pages)
 
+    def first_readable(self, offset: int) -> int:
+        """Return the first offset, from one on, that is not known to be lost."""
+        while (self.lost.get(offset // PAGE_MESSAGES, 0) >> offset % PAGE_MESSAGES) & 1:
+            offset += 1
+        return offset
+
+    def note_damage(self, page: int, first: int, end: int, readable: set[int]) -> None:
+        """Take note of what could be read of a page of the page cache.
+
+        Args:
+            page: The page.
+            first: The first offset that was looked for.
+            end: The offset after the last one.
+            readable: The offsets that could be read.
+        """
+        lost = sum(1 << one % PAGE_MESSAGES for one in range(first, end) if one not in readable)
+        if lost:
+            self.damaged_pages.add(page)
+            self.lost[page] = lost
+        else:
+            self.damaged_pages.discard(page)
+            self.lost.pop(page, None)
+
     def restart(self, number: int, epoch: str) -> None:
         """Begin anew, without messages, for the subscriptions that there are."""
         self.number, self.epoch = number, epoch
         self.first = self.next = self.stored_first = self.bytes = 0
         self.oldest_s = 0.0
         self.is_stored = False
+        self.is_new = True
         self.damaged_pages.clear()
+        self.lost.clear()
         self.failed_pages.clear()
         self.position_prefix = _position_prefix(epoch)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.encoder import passed_on_lines
 from rtchat.core.broker.gate import SenderLines
-from rtchat.core.broker.message import OVERHEAD_BYTES, Message
+from rtchat.core.broker.message import STORED_OVERHEAD_BYTES, Message, size_of
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
+from rtchat.core.broker.router import places_in
 from rtchat.core.broker.subscription import Subscription
+from rtchat.core.broker.topic import Topic
+from rtchat.core.flow.memory import Growing
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRules
 from rtchat.core.history.store import Store, StoreSnapshot
@@ -89,29 +92,35 @@ class HistoryTopics(DestinationProvider):
         """The number of subscriptions to destinations with a history."""
         return self.history.subscription_count
 
+    def receivers(self, stream: Stream) -> Iterable[Topic]:
+        """Return the topic of a stream, if it has subscriptions, and the patterns that match."""
+        if stream.topic is not None:
+            yield stream.topic
+        if self._broker.router.has_patterns:
+            # The router has no topic of this name, but it may be the text of a pattern.
+            yield from self._broker.router.receivers(stream.name)
+
     def sender_lines_of(self, name: str) -> SenderLines | None:
         """Return the ids of senders that a gate adds to messages to this topic, or None."""
         return self._broker.router.sender_lines_of(name)
 
     # Called by the history
 
-    def account(self, change: int) -> None:
+    def account(self, change: int, place: Growing) -> None:
         """Add a number of bytes, which may be negative, to the memory budget."""
-        self._broker.budget.used += change
+        budget = self._broker.budget
+        budget.used += change
+        if change > 0 and budget.used >= budget.near_bytes:
+            budget.note_grown(place, change)
 
     def deliver(self, stream: Stream, message: KeptMessage) -> None:
         """Deliver a durable message to all subscribers, those of patterns included."""
-        broker = self._broker
-        for listener in broker.events.published:
+        for listener in self._broker.events.published:
             listener(message)
         if stream.next - stream.first == 1:
             self._retention_changed(stream)
-        if stream.topic is not None:
-            stream.topic.publish(message)
-        if broker.router.has_patterns:
-            # The router has no topic of this name, but it may be the text of a pattern.
-            for topic in broker.router.receivers(stream.name):
-                topic.publish(message)
+        for topic in self.receivers(stream):
+            topic.publish_one_of_many(message)
 
     def stream_emptied(self, stream: Stream) -> None:
         """Notify listeners that a destination has no stored messages any more."""
@@ -130,23 +139,29 @@ class HistoryTopics(DestinationProvider):
 class _StreamTarget(Target):
     """A topic with a history: messages are delivered once they are durable."""
 
-    __slots__ = ("_cork", "_history", "_sender_lines", "_stream")
+    __slots__ = ("_cork", "_history", "_sender_lines", "_stream", "_topics")
 
     def __init__(self, name: str, topics: HistoryTopics) -> None:
         self.name = name
+        self._topics = topics
         self.storage = topics.history.group_commit
         self._cork = topics.cork
         self._history = topics.history
         self._sender_lines = topics.sender_lines_of(name)
         self._stream: Stream | None = None
 
-    def admit(self) -> None:
+    def unfinished(self) -> Iterator[str]:
+        """Return what a SEND has to wait for, because earlier messages are still on their way."""
+        stream = self._stream
+        return iter(()) if stream is None else places_in(self._topics.receivers(stream))
+
+    def admit(self, client: str) -> None:
         """Reserve a place in the store for the stream."""
         stream = self._stream
         if stream is None or stream.is_forgotten:
             stream = self._stream = self._history.find(self.name)
             assert stream is not None  # the claims are derived from the rules
-        self._history.admit(stream)
+        self._history.admit(stream, client)
 
     def stored(self, message: Message, sender: Principal | None) -> Message:
         """Return the message as one of the stream; its offset is assigned later."""
@@ -167,13 +182,11 @@ class _StreamTarget(Target):
             held_size=0,
         )
         lines = len(passed_on_lines(kept)) + len(sender_line)
-        head = message.frame.head  # it may have headers that are not passed on, nor stored
-        body_size = len(message.frame.body) + OVERHEAD_BYTES
-        kept.row_size = lines + body_size
-        kept.held_size = (lines if head is None else head.size) + body_size
+        kept.row_size = lines + len(message.frame.body) + STORED_OVERHEAD_BYTES
+        kept.held_size = size_of(message.frame) + len(sender_line)
         return kept
 
     def put(self, message: Message, sender: Principal | None) -> None:
         """Store the message; no session is notified of the result."""
-        self.admit()
+        self.admit("")
         self._history.group_commit.commit([self.stored(message, sender)], None, message.frame)

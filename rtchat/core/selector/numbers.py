@@ -30,12 +30,17 @@ _LOOKS_LIKE_NUMBER = re.compile(
     r"[+-]?(?:[0-9]+(?P<rest>\.[0-9]*)?|(?P<point>\.[0-9]+))(?P<exponent>[eE][+-]?[0-9]+)?"
 )
 _SHORT = 18  # digits that always fit into a long
+_MAX_CHARACTERS = 40
+"""A header with more characters is no number. A Java long has 20, a double at most 26; to read a
+number of 8 KiB would take as long as a hundred comparisons."""
 
 
 def read_number(text: str) -> int | float | None:
-    """Parse a decimal number; return None if the text is not a number."""
+    """Parse a decimal number; return None if the text is none, or has over 40 characters."""
     if len(text) <= _SHORT and text.isascii() and text.isdigit():
         return int(text)
+    if len(text) > _MAX_CHARACTERS:
+        return None
     found = _LOOKS_LIKE_NUMBER.fullmatch(text)
     if found is None:
         return None

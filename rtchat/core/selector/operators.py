@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from rtchat.core.selector.headers import numbers_of
 from rtchat.core.selector.like import LikePattern
 from rtchat.core.selector.numbers import negate, read_number
 from rtchat.core.selector.values import (
@@ -49,6 +50,8 @@ COMPARISONS: Mapping[str, Callable[..., bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_MAX_LIKE_CHARACTERS = 8 * 1024
+_LONG = 16  # from there on it takes longer to read a number than to look whether it was read
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ORDERINGS = frozenset(_MIRRORED)
 
@@ -146,7 +149,7 @@ def _compare_header_with_number(
         text = headers.get(name)
         if text is None:
             return None
-        number = read_number(text)
+        number = read_number(text) if len(text) < _LONG else numbers_of(headers)[text]
         return None if number is None else compare(number, literal)
 
     return compared
@@ -168,7 +171,9 @@ def like(read: ReadText, pattern: LikePattern, *, negated: bool) -> ReadConditio
 
     def fits(headers: Headers) -> bool | None:
         text = read(headers)
-        return None if text is None else matches(text) is not negated
+        if text is None or len(text) > _MAX_LIKE_CHARACTERS:
+            return None
+        return matches(text, headers) is not negated
 
     return fits
 

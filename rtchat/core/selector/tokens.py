@@ -47,7 +47,13 @@ def _printable(text: str) -> str:
 
 
 _PREFIX = re.compile(r"(?:convert_string_expressions:|hyphenated_props:)*")
-_BLANK = re.compile(r"(?:[ \t\r\n\f]|--[^\r\n]*[\r\n]|/\*.*?\*/)*", re.DOTALL)
+_BLANKS = tuple(
+    # What would be a comment that never ends must not be searched to the end again and again.
+    re.compile(rf"(?:[ \t\r\n\f]{line}{block})*", re.DOTALL)
+    for line in ("", r"|--[^\r\n]*[\r\n]")
+    for block in ("", r"|/\*.*?\*/")
+)
+"""Blanks and comments: without comments, with those in ``/* */``, with those after ``--``, all."""
 _TOKEN = re.compile(
     r"""
       (?P<name>   [^\W\d] [\w$]* (?: [-.:] [\w$]+ )*
@@ -110,13 +116,15 @@ class Token(NamedTuple):
 class Tokens:
     """Splits a selector into tokens."""
 
-    __slots__ = ("_next", "_text")
+    __slots__ = ("_last_break", "_last_close", "_next", "_text")
 
     def __init__(self, text: str) -> None:
         """Start before the first token."""
         self._text = text
         prefix = _PREFIX.match(text)
         self._next = prefix.end() if prefix else 0
+        self._last_break = max(text.rfind("\n"), text.rfind("\r"))
+        self._last_close = text.rfind("*/")
 
     def next(self) -> Token:
         """Return the next token; after the last one, a token of kind ``end``.
@@ -124,9 +132,10 @@ class Tokens:
         Raises:
             ProtocolError: The text does not continue with a token.
         """
-        text = self._text
-        blank = _BLANK.match(text, self._next)
-        start = blank.end() if blank else self._next
+        text, start = self._text, self._next
+        blank = _BLANKS[2 * (start <= self._last_break) + (start <= self._last_close)]
+        found_blank = blank.match(text, start)
+        start = found_blank.end() if found_blank else start
         found = _TOKEN.match(text, start)
         if found is None:
             if start == len(text):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from rtchat.core.selector.headers import numbers_of
 from rtchat.core.selector.numbers import Operation, read_number
 from rtchat.core.selector.tokens import Position
 
@@ -101,7 +102,7 @@ def header_text(name: str, default: str | None = None) -> ReadText:
 def _number_in(read: ReadText) -> ReadNumber:
     def number(headers: Headers) -> int | float | None:
         text = read(headers)
-        return None if text is None else read_number(text)
+        return None if text is None else numbers_of(headers)[text]
 
     return number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.session.headers import ack_id, subscription_number
+from rtchat.core.session.receipts import TurnOver
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Acknowledgement, Transactions, settle
 from rtchat.core.stomp.frames import Frame, Version
@@ -35,6 +36,7 @@ def acknowledge(
 
     Raises:
         ProtocolError: There was no such delivery, or there is no such transaction.
+        TurnOver: The turn has no time to look for the delivery; nothing was done.
     """
     version = subscriptions.version
     delivery = ack_id(frame, version)
@@ -59,27 +61,36 @@ def acknowledge(
     settle(subscription, [entry for _, entry in deliveries], is_ack=is_ack, requeue=requeue)
 
 
-def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> None:
+def acknowledge_run(ack_ids: list[str], subscriptions: Subscriptions) -> list[str]:
     """Process several ACKs without headers other than ``id``.
 
     Args:
         ack_ids: The ``id`` of each ACK, in order.
         subscriptions: The session's subscriptions.
 
+    Returns:
+        The ids of the last ones, for which the turn has no time.
+
     Raises:
         ProtocolError: There was no such delivery; the ACKs before that one have taken effect.
     """
     # In pieces: what is left of a piece is copied for each ACK that stands alone in it.
     for start in range(0, len(ack_ids), _PIECE):
-        _acknowledge_piece(ack_ids[start : start + _PIECE], subscriptions)
+        rest = _acknowledge_piece(ack_ids[start : start + _PIECE], subscriptions)
+        if rest:
+            return rest + ack_ids[start + _PIECE :]
+    return []
 
 
-def _acknowledge_piece(ack_ids: list[str], subscriptions: Subscriptions) -> None:
+def _acknowledge_piece(ack_ids: list[str], subscriptions: Subscriptions) -> list[str]:
     while ack_ids:
         subscription = subscriptions.get(subscription_number(ack_ids[0]))
         deliveries, taken = ([], 0) if subscription is None else subscription.take(ack_ids)
         if subscription is None or not taken:
-            found, taken = _find("ACK", ack_ids[0], subscriptions), 1
+            try:
+                found, taken = _find("ACK", ack_ids[0], subscriptions), 1
+            except TurnOver:
+                return ack_ids
             if found is None:
                 ack_ids = ack_ids[1:]
                 continue
@@ -87,8 +98,9 @@ def _acknowledge_piece(ack_ids: list[str], subscriptions: Subscriptions) -> None
             deliveries, _ = subscription.take((delivery,))
         source = subscription.source
         assert source is not None  # only a source delivers what has to be acknowledged
-        source.acknowledged([entry for _, entry in deliveries])
+        source.acknowledged([entry for _, entry in deliveries], subscription)
         ack_ids = ack_ids[taken:]
+    return ack_ids
 
 
 def _find(

@@ -5,14 +5,16 @@ Each command is a function of a session and a frame.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.provider import Publisher
 from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.acks import acknowledge
 from rtchat.core.session.headers import required, wants_requeue
 from rtchat.core.session.subscriptions import Subscriptions
@@ -32,10 +34,18 @@ __all__ = [
 ]
 
 
+_SUBSCRIBE_WORK = 60
+"""The work of a SUBSCRIBE; see :mod:`rtchat.core.flow.turns`."""
+
+_UNSUBSCRIBE_WORK = 30
+"""The same of an UNSUBSCRIBE."""
+
+
 class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
 
     broker: Broker
+    subscription_rate: Rate | None
     subscriptions: Subscriptions
     transactions: Transactions
     committing: tuple[Frame, Sequence[Action]] | None
@@ -43,22 +53,37 @@ class _Session(Publisher, Protocol):
     def confirm(self, frame: Frame | None, more: Mapping[str, str] | None = None) -> None:
         """Send the RECEIPT that a frame requests, if any."""
 
+    def take_token(self, rate: Rate) -> None:
+        """Take a token for a frame, or raise ``TooFast``."""
+
     def wait_for_storage(self, *, is_done: bool = False) -> None:
         """Raise ``MustWait`` unless all messages of the client are stored."""
 
-    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: set[Source | None] | None = None) -> None:
         """Raise ``MustWait`` if a queue of the route is full."""
+
+    def carry_out(self, steps: Steps) -> None:
+        """Carry out the steps of a COMMIT, or raise ``TurnOver`` if they go on in later turns."""
+
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
 
 
 def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
     session.wait_for_storage()
+    session.broker.cork.work += _SUBSCRIBE_WORK
+    if session.subscription_rate is not None:
+        session.take_token(session.subscription_rate)
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
 
 
 def unsubscribe(session: _Session, frame: Frame) -> None:
     """End a subscription."""
     session.wait_for_storage()
+    session.broker.cork.work += _UNSUBSCRIBE_WORK
+    if session.subscription_rate is not None:
+        session.take_token(session.subscription_rate)
     session.subscriptions.unsubscribe(frame)
 
 
@@ -81,29 +106,37 @@ def begin(session: _Session, frame: Frame) -> None:
 def commit(session: _Session, frame: Frame) -> None:
     """Commit a transaction; retried from the start when a full queue has capacity again.
 
+    From then on it is accepted: it is carried out to its end, in later turns if it takes long, also
+    if the session ends meanwhile.
+
     Raises:
         MustWait: A queue is full, or messages have to be stored first.
+        TurnOver: It goes on in later turns.
         ProtocolError: There is no such transaction, or a target refuses a message.
     """
     name = required(frame, "transaction")
     actions = session.transactions.actions(name)
     relieved = relieved_by(actions)
-    for action in actions:
-        if isinstance(action, Publication):
-            session.wait_for_capacity(action.route, relieved)
+    routes = dict.fromkeys(one.route for one in actions if isinstance(one, Publication))
+    for route in routes:
+        session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)
     parts = [one if isinstance(one, Publication) else one.take_effect for one in actions]
     session.committing = frame, actions
     try:
-        must_wait = session.broker.publishing.commit(parts, session, frame)
+        steps = session.broker.publishing.commit(parts, session, frame)
     except ProtocolError:
         session.committing = None
         undo(actions)
         raise
-    if must_wait:
+    if steps is None:
         session.wait_for_storage(is_done=True)
     session.committing = None
+    if steps is not None:
+        session.carry_out(steps)
+    if "receipt" in frame.headers:
+        session.wait_for_delivery(routes)
 
 
 def abort(session: _Session, frame: Frame) -> None:

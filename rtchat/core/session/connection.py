@@ -39,6 +39,11 @@ class HeartBeat(NamedTuple):
 class SessionTransport(Protocol):
     """The connection of a session."""
 
+    @property
+    def source(self) -> str:
+        """Where the client comes from, as :func:`~rtchat.core.access.addresses.source_key` names
+        it; "" if that is unknown."""
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in: cancel the login timeout and start heart-beats."""
 
@@ -50,6 +55,9 @@ class SessionTransport(Protocol):
             text: A description in plain English, or "".
         """
 
+    def frame_incomplete(self) -> None:
+        """A large frame has begun; it has to be complete in time."""
+
     def pause_reading(self) -> None:
         """Stop reading: the client has to wait."""
 
@@ -58,6 +66,9 @@ class SessionTransport(Protocol):
 
     def resume_after(self, delay_s: float) -> None:
         """Call ``Session.resume()`` after a delay: the client has exceeded its rate limit."""
+
+    def end_turn(self) -> None:
+        """Stop reading, and call ``Session.resume()`` in a later turn: this one had much work."""
 
     def resume_session(self) -> None:
         """The wait is over. Call ``Session.resume()``, handling exceptions as ``dataReceived()``

@@ -11,6 +11,10 @@ from rtchat.errors import ProtocolError
 __all__ = ["NoCommonVersion", "agree_on_heartbeat", "negotiate"]
 
 
+_MOST_MS = 24 * 3600 * 1000
+"""Intervals of more than a day are taken for a day: no timer runs longer."""
+
+
 class NoCommonVersion(ProtocolError):
     """The client accepts none of the server's versions."""
 
@@ -48,12 +52,14 @@ def agree_on_heartbeat(text: str, limits: Limits) -> tuple[HeartBeat, str]:
         ProtocolError: The header is not two numbers.
     """
     try:
-        client_sends, client_wants = (milliseconds(part) for part in text.split(","))
+        client_sends, client_wants = map(milliseconds, text.split(","))
     except ValueError:
         raise ProtocolError(
             "heart-beat is not two numbers",
             "Write heart-beat:SEND,RECEIVE with two whole numbers of milliseconds.",
         ) from None
+    client_sends = client_sends if client_sends < _MOST_MS else _MOST_MS
+    client_wants = client_wants if client_wants < _MOST_MS else _MOST_MS
     server_sends = _offer(limits.heartbeat_send_ms, client_wants, limits)
     server_wants = _offer(limits.heartbeat_receive_ms, client_sends, limits)
     # "if <cx> is 0 (the client cannot send heart-beats) or <sy> is 0 (the server does not want to

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rtchat.core.broker.subscription import (
     AckMode,
@@ -15,6 +17,9 @@ from rtchat.core.stomp.frames import Frame, Version
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import ProtocolError
 from rtchat.text import parse_digits
+
+if TYPE_CHECKING:
+    from rtchat.core.selector.selector import Selector
 
 __all__ = [
     "ack_id",
@@ -60,12 +65,15 @@ def milliseconds(text: str) -> int:
     return number
 
 
-def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
+def subscribe_options(
+    frame: Frame, limits: Limits, parse: Callable[[str], Selector]
+) -> SubscribeOptions:
     """Return the options of a SUBSCRIBE.
 
     Args:
         frame: The SUBSCRIBE.
         limits: The limits of the session, for the default prefetch.
+        parse: Parses a selector.
 
     Raises:
         ProtocolError: A header has an invalid value, or the selector cannot be parsed.
@@ -78,12 +86,7 @@ def subscribe_options(frame: Frame, limits: Limits) -> SubscribeOptions:
     slow = _SLOW_POLICIES.get(headers.get("x-slow", "close"))
     if slow is None:
         raise ProtocolError("unknown x-slow", f"x-slow is one of {', '.join(_SLOW_POLICIES)}.")
-    selector = None
-    if headers.get("selector"):
-        # Imported on first use, so that the start of the server does not pay for it.
-        from rtchat.core.selector.selector import Selector
-
-        selector = Selector.parse(headers["selector"])
+    selector = parse(headers["selector"]) if headers.get("selector") else None
     return SubscribeOptions(
         ack,
         _prefetch(frame, limits),

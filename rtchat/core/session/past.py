@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rtchat.core.broker.subscription import Subscription
-from rtchat.core.session.message_ids import MessageIds
 
 __all__ = ["PastSubscriptions"]
+
+_HASH_BYTES = 128
 
 
 class PastSubscriptions:
@@ -22,29 +23,23 @@ class PastSubscriptions:
         holding: Ended subscriptions that may have deliveries of queues, by number.
     """
 
-    __slots__ = ("_hashes", "_limit", "_message_ids", "_most_deliveries", "holding")
+    __slots__ = ("_hashes", "_limit", "_most_deliveries", "holding")
 
     def __init__(self, limit: int) -> None:
         self.holding: dict[int, Subscription] = {}
         self._limit = limit
-        self._message_ids: MessageIds | None = None
         self._hashes: dict[int, None] = {}
         self._most_deliveries = 0
 
-    @property
-    def message_ids(self) -> MessageIds:
-        """The index of deliveries by message id; empty before the first use."""
-        if self._message_ids is None:
-            self._message_ids = MessageIds()
-        return self._message_ids
-
-    def add(self, *keys: str) -> None:
-        """Remember the keys of a subscription that has ended."""
+    def add(self, *keys: str) -> int:
+        """Remember the keys of a subscription that has ended; return how many bytes that takes."""
+        before = len(self._hashes)
         for key in map(hash, keys):
             self._hashes.pop(key, None)
             self._hashes[key] = None
         while len(self._hashes) > self._limit:
             del self._hashes[next(iter(self._hashes))]
+        return (len(self._hashes) - before) * _HASH_BYTES
 
     def add_deliveries(self, count: int) -> None:
         """Remember how many deliveries a subscription had."""

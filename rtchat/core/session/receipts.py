@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rtchat.core.stomp.frames import Frame
 
-__all__ = ["DONE", "MustWait", "ReceiptLedger", "TooFast"]
+__all__ = ["DONE", "MustWait", "ReceiptLedger", "TooFast", "TurnOver"]
 
 DONE = Frame("")
 """Stands for a frame that was processed, but whose messages have yet to be stored."""
@@ -18,8 +18,8 @@ class MustWait(Exception):
     """The session has to wait before it processes further frames.
 
     Attributes:
-        place: The destination to wait for, or "" to wait until the storage has all messages that
-            the client has sent.
+        place: The destination to wait for, or another place in ``WaitingLines``; "" to wait until
+            the storage has all messages that the client has sent.
         is_done: Whether the frame was processed. If not, it had no effect and is retried.
     """
 
@@ -30,7 +30,7 @@ class MustWait(Exception):
 
 
 class TooFast(Exception):
-    """A SEND exceeds the rate limit. It had no effect and is retried.
+    """A frame exceeds a rate. It had no effect and is retried.
 
     Attributes:
         delay_s: The time in seconds after which to retry it.
@@ -39,6 +39,13 @@ class TooFast(Exception):
     def __init__(self, delay_s: float) -> None:
         super().__init__(delay_s)
         self.delay_s = delay_s
+
+
+class TurnOver(Exception):
+    """The turn has no time for a frame, which is retried in a later turn.
+
+    It had no effect, unless it is a COMMIT: then the rest of its steps follows.
+    """
 
 
 @dataclass(slots=True)

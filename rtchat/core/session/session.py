@@ -7,28 +7,29 @@ heart-beats and closes the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rtchat import __version__
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.message import size_of
 from rtchat.core.broker.router import Publication, Route
+from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
-from rtchat.core.flow.token_bucket import TokenBucket
+from rtchat.core.flow.token_bucket import Rate
+from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
 from rtchat.core.session.connection import CloseReason, SessionTransport
+from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
-from rtchat.core.session.holder import DeliveryHolder
-from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast
+from rtchat.core.session.rates import TokenTaker
+from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast, TurnOver
 from rtchat.core.session.refusals import (
     check_body,
-    error_frame,
-    reason_of,
-    replaced,
     unexpected,
 )
 from rtchat.core.session.state import State
@@ -38,14 +39,22 @@ from rtchat.core.stomp.frames import CLIENT_BODIES, HEARTBEAT, Frame, Version, e
 from rtchat.core.stomp.head_cache import MAX_HEAD_BYTES
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.stomp.parser import FrameParser
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import ProtocolError
 
 __all__ = ["Session"]
 
 _TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
 
+_NONE: list[str] = []
 
-class Session(DeliveryHolder):
+_FRAME_WORK = 5
+"""The work of a frame; see :mod:`rtchat.core.flow.turns`."""
+
+_SLOW_FRAME_WORK = 15
+"""The further work of a frame that does not take the fast path."""
+
+
+class Session(TokenTaker):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -57,12 +66,9 @@ class Session(DeliveryHolder):
     Attributes:
         broker, parser: The broker, and what makes frames of bytes.
         committing: The COMMIT whose messages are being stored, and its actions, or None.
+        holding: What is held for the client.
         id: The ``session`` header of CONNECTED.
-        login: The ``login`` header of CONNECT, or "".
-        user: The name of the authenticated user; "" means anonymous.
-        state: The state, which decides which commands are allowed.
-        is_closed: Whether the session has ended; the connection may still be open.
-        is_lost: Whether the connection broke without a DISCONNECT: the client may soon be back.
+        login, user, source: See :class:`~rtchat.core.broker.principal.Principal`.
         subscriptions: The open subscriptions.
         transactions: The open transactions.
         version: The negotiated version. Before CONNECT it is 1.0, which every client can parse.
@@ -70,24 +76,19 @@ class Session(DeliveryHolder):
     """
 
     __slots__ = (
-        "_acts",
-        "_bucket",
-        "_held",
         "_is_pausing",
         "_ledger",
         "_limits",
         "_outbound",
         "_transport",
-        "_waits_for_storage",
         "broker",
         "committing",
         "has_published",
+        "holding",
         "id",
-        "is_closed",
-        "is_lost",
         "login",
         "parser",
-        "state",
+        "source",
         "subscriptions",
         "transactions",
         "user",
@@ -100,6 +101,7 @@ class Session(DeliveryHolder):
         self.id = broker.next_session_id()
         self.login = ""
         self.user = ""
+        self.source = ""
         self.state = State.NEW
         self.is_closed = False
         self.is_lost = False
@@ -109,45 +111,64 @@ class Session(DeliveryHolder):
         self._limits = limits
         self._outbound = outbound
         self._transport = transport
-        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES)
-        self.subscriptions = Subscriptions(broker, limits, outbound, self, self._refuse)
-        self.transactions = Transactions(limits, broker.account)
+        self.holding = Holding(broker.cork, limits.max_held_bytes, self)
+        self.parser = FrameParser(limits, broker.heads, CLIENT_BODIES, self.holding)
+        self.subscriptions = Subscriptions(
+            broker, limits, outbound, self.holding, self, self._refuse
+        )
+        self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
-        self._bucket: TokenBucket | None = None
+        self.message_rate: Rate | None = None
+        self.subscription_rate: Rate | None = None
+        self.tokens = 0
+        self.waits_for: Rate | None = None
         self._held: Frame | None = None  # the frame that waits, or DONE
+        self._held_bytes = 0
+        self._steps: Steps | None = None
+        self._unconfirmed: Frame | None = None  # its RECEIPT is due when the session goes on
+        self._undelivered: list[str] = _NONE  # what else it waits for, besides
         self._waits_for_storage = False  # rather than for a queue or the rate limit
         self._ledger: ReceiptLedger | None = None  # None until a message has to be stored
         self._is_pausing = False  # reading is paused because the storage is slower than the client
         self.committing: tuple[Frame, Sequence[Action]] | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a frame waits for a queue, the storage or the rate limit; reading is paused."""
-        return self._held is not None
 
     def receive(self, data: bytes) -> None:
         """Process the next bytes of the client; call it within a turn of the broker.
 
         A protocol violation is answered with ERROR and ends the session; it is not raised.
         """
-        if self.is_closed:
-            return
         parser = self.parser
         if not parser.has_more and self._held is None:
             # A chunk is often a heart-beat, or a message with the same head as the last one.
-            if data == HEARTBEAT:
+            if data == HEARTBEAT or self.is_closed:
                 return
             frame = parser.next_if_same_head(data)
             if frame is not None:
                 self._act(frame)
                 return
+        elif self.is_closed:
+            return
         parser.feed(data)
         if self._held is None:
             self._act(None)
+            cork = self.broker.cork
+            if cork.work > NOTED_WORK:
+                cork.turns.note(cork.work)
 
     def resume(self) -> None:
-        """Retry the frame that had to wait, unless it is done, and process those after it."""
+        """Retry the frame that had to wait, unless it is done, and process those after it.
+
+        Call it in a turn, which may be another connection's.
+        """
+        if self._steps is not None and not self._carry_on(self._steps):
+            return
+        if self._unconfirmed is not None and self._waits_for_delivery():
+            return
         held, self._held = self._held, None
+        self._hold_waiting(0)
+        if self._unconfirmed is not None:
+            confirmed, self._unconfirmed = self._unconfirmed, None
+            self.confirm(confirmed)
         self._act(None if held is DONE else held)
         if not (self.is_waiting or self.is_closed or self._is_pausing):
             self._transport.resume_reading()
@@ -158,20 +179,30 @@ class Session(DeliveryHolder):
         try:
             while not self.is_closed:
                 if frame is None:
-                    frame = parser.next_frame() if parser.has_more else None
+                    if not parser.has_more:
+                        return
+                    cork = self.broker.cork
+                    cork.work = work = cork.work + _FRAME_WORK
+                    if work > cork.turns.max_work:
+                        self._end_turn()
+                        return
+                    frame = parser.next_frame()
                     if frame is None:
                         return
                 # Fast path: a SEND whose cached head has a route, and no header that needs
                 # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
-                if type(route) is not Route or self._bucket is not None:
+                if type(route) is not Route or self.message_rate is not None:
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # an error in a later ACK must not refer to this one
                         ack_ids = parser.short_acks()
                         if ack_ids:
-                            acknowledge_run(ack_ids, self.subscriptions)
+                            rest = acknowledge_run(ack_ids, self.subscriptions)
+                            self.broker.cork.work += len(ack_ids) * _FRAME_WORK
+                            if rest:
+                                parser.return_short_acks(rest)
                 else:
                     self.has_published = True
                     publishing = self.broker.publishing
@@ -187,76 +218,36 @@ class Session(DeliveryHolder):
         except MustWait as wait:
             self._held = frame
             self._waits_for_storage = not wait.place
+            if wait.is_done:
+                self._held = DONE
             if wait.place:
                 self.broker.waiting.join(wait.place, self)
+                self._unconfirmed = frame if wait.is_done else None
             elif wait.is_done:
-                self._held = DONE
                 self.confirm(frame)
+            self._hold_waiting(cost_of_waiting(self._held, parser.buffered_bytes))
             self._transport.pause_reading()
         except TooFast as wait:
-            self._held = frame
-            self._transport.pause_reading()
-            self._transport.resume_after(wait.delay_s)
+            self._wait_for_token(frame, wait.delay_s)
+        except TurnOver:
+            self._end_turn(frame if self._steps is None else None)
         except ProtocolError as error:
             self.fail(error, frame)
 
-    # The end of the session
+    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
+        self._held = frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
+        self._transport.pause_reading()
+        self._transport.resume_after(delay_s)
 
-    def fail(
-        self,
-        error: ProtocolError,
-        cause: Frame | None = None,
-        reason: CloseReason | None = None,
-    ) -> None:
-        """Send an ERROR frame and end the session.
-
-        Args:
-            error: The error.
-            cause: The frame that caused it, or None.
-            reason: The close reason; by default derived from the error.
-        """
-        if self.is_closed:
-            return
-        headers, body = error_frame(error, cause)
-        self._send("ERROR", headers, body)
-        self._close(reason or reason_of(error), error.message)
-
-    def shut_down(self) -> None:
-        """End the session because the server stops: without a word, as clients reconnect then."""
-        if not self.is_closed:
-            self._close(CloseReason.SHUTDOWN, "")
-
-    def replace(self) -> None:
-        """End the session because a newer connection takes its place."""
-        self.fail(replaced(), reason=CloseReason.REPLACED)
-
-    def lost(self, *, after_disconnect: bool = False) -> None:
-        """Release everything: the connection is gone, or going, with or without a DISCONNECT."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self.is_lost = not after_disconnect
-        self.state = State.CLOSED
-        self._acts = _COMMANDS[State.CLOSED]
-        broker = self.broker
-        if self._held is not None:
-            self._held = None
-            broker.waiting.leave(self)
-        # End all subscriptions before returning their messages: none may come back here.
-        ended = self.subscriptions.end_all()
-        for name in self.transactions.names():
-            ended += undo(self.transactions.take(name))
-        broker.return_unacked(ended, has_failed=not after_disconnect)
-        broker.leave(self)
-
-    def _refuse(self, problem: ProtocolError) -> None:
-        """End the session because a subscription cannot continue."""
-        is_slow = isinstance(problem, LimitExceeded)
-        self.fail(problem, reason=CloseReason.SLOW if is_slow else CloseReason.STORAGE)
-
-    def _close(self, reason: CloseReason, text: str) -> None:
-        self.lost(after_disconnect=reason is CloseReason.DONE)
-        self._transport.session_closed(reason, text)
+    def _end_turn(self, frame: Frame | None = None) -> None:
+        """Let others have their turn: the frames that wait come in one of the next."""
+        left = 0 if self._steps is None else self._steps.size
+        self._held = DONE if frame is None else frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes) + left)
+        self._transport.end_turn()
 
     # Commands
 
@@ -264,6 +255,7 @@ class Session(DeliveryHolder):
         act = self._acts.get(frame.command)
         if act is None:
             raise unexpected(frame.command, self.state)
+        self.broker.cork.work += _SLOW_FRAME_WORK
         if frame.body and frame.command != "SEND":
             check_body(frame, self.version, self.state)
         act(self, frame)
@@ -313,11 +305,14 @@ class Session(DeliveryHolder):
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
         """Apply what the broker's gates grant; a gate may refuse the session with an error."""
+        self.source = self._transport.source
         for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
             if admission.rate is not None:
-                self._bucket = admission.rate
+                self.message_rate = admission.rate
                 self._acts = _RATED
+            if admission.subscription_rate is not None:
+                self.subscription_rate = admission.subscription_rate
 
     def _send_message(self, frame: Frame) -> None:
         headers = frame.headers
@@ -337,9 +332,11 @@ class Session(DeliveryHolder):
                 head.is_plain = True
             if broker.publishing.publish(route, frame, reply_to, self, self):
                 self.wait_for_storage(is_done=True)
+            if "receipt" in headers:
+                self.wait_for_delivery([route])
             return
-        self.transactions.check(transaction)
-        broker.publishing.check(route, frame)
+        self.transactions.check(transaction, len(route.targets))
+        broker.publishing.check(route, frame, self)
         publication = Publication(route, size_of(frame), frame, reply_to, self)
         self.transactions.add(transaction, publication)
 
@@ -363,21 +360,7 @@ class Session(DeliveryHolder):
                 head.route = route
         return route
 
-    def _send_at_rate(self, frame: Frame) -> None:
-        """Process a SEND, or raise ``TooFast`` if it exceeds the rate limit."""
-        bucket = self._bucket
-        assert bucket is not None  # otherwise SEND is handled by _send_message
-        if delay_s := bucket.wait_s(self.broker.cork.now):
-            raise TooFast(delay_s)
-        try:
-            self._send_message(frame)
-        except MustWait as wait:
-            if wait.is_done:
-                bucket.take()
-            raise
-        bucket.take()
-
-    def wait_for_capacity(self, route: Route, but: Collection[Source | None] = ()) -> None:
+    def wait_for_capacity(self, route: Route, but: set[Source | None] | None = None) -> None:
         """Raise ``MustWait`` if a queue of the route, other than those in ``but``, is full."""
         place = self.broker.publishing.place_to_wait(route, self, but)
         if place:
@@ -388,6 +371,13 @@ class Session(DeliveryHolder):
         ledger = self._ledger
         if ledger is not None and ledger.accepted != ledger.settled:
             raise MustWait(is_done=is_done)
+
+    def wait_for_delivery(self, routes: Iterable[Route]) -> None:
+        """Raise ``MustWait`` if SENDs just processed are delivered in parts."""
+        if self.broker.parts.topics:
+            self._undelivered = self.broker.publishing.unfinished(routes)
+            if self._undelivered:
+                raise MustWait(self._undelivered.pop(), is_done=True)
 
     # Called by the storage
 
@@ -446,4 +436,4 @@ _COMMANDS: dict[State, dict[str, _Act]] = {
     },
     State.CLOSED: {},
 }
-_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session._send_at_rate}
+_RATED: dict[str, _Act] = {**_COMMANDS[State.OPEN], "SEND": Session.send_at_rate}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker, Confirm
-from rtchat.core.broker.destinations import DestinationKind
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.subscription import (
@@ -18,29 +17,20 @@ from rtchat.core.broker.subscription import (
     nothing_kept,
 )
 from rtchat.core.broker.topic_consumer import TopicConsumer
+from rtchat.core.flow.holding import Holding
 from rtchat.core.flow.outbound import Outbound
+from rtchat.core.session.costs import charge
 from rtchat.core.session.headers import required, subscribe_options
+from rtchat.core.session.message_ids import MessageIds
 from rtchat.core.session.past import PastSubscriptions
+from rtchat.core.session.quota import Quota, count_less, count_more, too_many
+from rtchat.core.session.temp_queues import TEMP_QUEUE, TempQueues
 from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.core.stomp.limits import Limits
-from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.errors import ProtocolError
 from rtchat.text import parse_digits
 
 __all__ = ["Subscriptions"]
-
-_TEMP_QUEUE = DestinationKind.TEMP_QUEUE.value
-
-
-class _TempQueue(NamedTuple):
-    """A temporary queue of this session.
-
-    Attributes:
-        address: The address that other sessions send to.
-        subscription: The subscription that receives its messages.
-    """
-
-    address: str
-    subscription: Subscription
 
 
 class Subscriptions:
@@ -53,6 +43,7 @@ class Subscriptions:
         broker: The broker.
         limits: The limits of the session.
         outbound: The client's output buffer.
+        holding: What is held for the client.
         principal: The session.
         refuse: Ends the session with an error because a subscription cannot continue.
 
@@ -61,14 +52,20 @@ class Subscriptions:
     """
 
     __slots__ = (
+        "_acknowledging",
         "_broker",
+        "_by_destination",
         "_by_key",
         "_by_number",
+        "_counts",
+        "_holding",
         "_last_number",
         "_limits",
+        "_message_ids",
         "_outbound",
         "_past",
         "_principal",
+        "_quota",
         "_refuse",
         "_temp_queues",
         "version",
@@ -79,6 +76,7 @@ class Subscriptions:
         broker: Broker,
         limits: Limits,
         outbound: Outbound,
+        holding: Holding,
         principal: Principal,
         refuse: Callable[[ProtocolError], None],
     ) -> None:
@@ -88,11 +86,18 @@ class Subscriptions:
         self._broker = broker
         self._limits = limits
         self._outbound = outbound
+        self._holding = holding
         self._by_key: dict[str, Subscription] = {}
         self._by_number: dict[int, Subscription] = {}
-        self._past: PastSubscriptions | None = None  # None before the first use
-        self._temp_queues: dict[str, _TempQueue] = {}
+        # What few sessions need is None before its first use: most sessions are idle.
+        self._by_destination: dict[str, dict[str, None]] | None = None  # keys, in STOMP 1.0 only
+        self._acknowledging = 0  # how many subscriptions have to acknowledge
+        self._past: PastSubscriptions | None = None
+        self._message_ids: MessageIds | None = None
+        self._temp_queues = TempQueues(broker.reply_queues)
         self._last_number = 0
+        self._counts: Counter[str] | None = None  # of open ones, by destination
+        self._quota: Quota | None = None  # of selectors and patterns
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -104,32 +109,22 @@ class Subscriptions:
     @property
     def is_acknowledging(self) -> bool:
         """Whether any subscription has to acknowledge its deliveries."""
-        return any(one.options.ack is not AckMode.AUTO for one in self._by_number.values())
-
-    @property
-    def topic_consumer_bytes(self) -> int:
-        """The number of bytes in the backlogs of topic consumers."""
-        sources = (subscription.source for subscription in self._by_key.values())
-        return sum(source.waiting_bytes for source in sources if isinstance(source, TopicConsumer))
+        return self._acknowledging > 0
 
     @property
     def unacknowledged(self) -> int:
         """The number of deliveries of topics that were not acknowledged."""
         return sum(
-            len(one.unacked)
-            for one in self._by_key.values()
-            if isinstance(one.source, TopicConsumer)
+            one.pending for one in self._by_key.values() if isinstance(one.source, TopicConsumer)
         )
 
     @property
     def congesting_bytes(self) -> int:
-        """The same, without those that drop messages."""
-        sources = (subscription.source for subscription in self._by_key.values())
+        """The number of bytes in the backlogs of topic consumers that drop no messages."""
         return sum(
-            source.waiting_bytes
-            for source in sources
-            if isinstance(source, TopicConsumer)
-            and source.subscription.options.slow is SlowPolicy.CLOSE
+            one.source.waiting_bytes
+            for one in self._by_key.values()
+            if isinstance(one.source, TopicConsumer) and one.options.slow is SlowPolicy.CLOSE
         )
 
     def congestible_names(self) -> list[str]:
@@ -144,7 +139,7 @@ class Subscriptions:
             if one.options.slow is SlowPolicy.CLOSE
             and (one.source is None or isinstance(one.source, TopicConsumer))
         ]
-        return [*names, *(queue.address for queue in self._temp_queues.values())]
+        return [*names, *self._temp_queues.addresses()]
 
     def subscribe(self, frame: Frame, confirm: Confirm) -> None:
         """Process a SUBSCRIBE.
@@ -160,7 +155,7 @@ class Subscriptions:
         subscription_id = frame.headers.get("id", "")
         if not subscription_id and self.version is not Version.V10:
             required(frame, "id")
-        options = subscribe_options(frame, self._limits)
+        options = subscribe_options(frame, self._limits, self._broker.selectors.get)
         self.open(subscription_id, destination, options, confirm)
 
     def unsubscribe(self, frame: Frame) -> None:
@@ -190,29 +185,35 @@ class Subscriptions:
 
         Raises:
             ProtocolError: The id is in use, or the destination cannot be subscribed to like this.
-            LimitExceeded: The session has too many subscriptions.
+            LimitExceeded: The session has too many subscriptions, or they cost others too much.
         """
         key = self._key(subscription_id, destination)
-        if key in self._by_key or self._temp_queue_name(key) is not None:
+        if key in self._by_key or key in self._temp_queues.keys:
             raise ProtocolError(
                 "subscription id in use",
                 "Within one connection every subscription needs an id of its own.",
             )
         subscription = self._new(subscription_id, destination, options)
-        if destination.startswith(_TEMP_QUEUE):
+        if destination.startswith(TEMP_QUEUE):
             if options.start.at is not StartAt.NEXT:
                 raise nothing_kept()
-            self._open_temp_queue(destination, subscription)
+            self._temp_queues.open(destination, key, subscription)
             confirm({})
             return
         self._by_number[subscription.number] = subscription
         self._by_key[key] = subscription
+        self._acknowledging += options.ack is not AckMode.AUTO
+        if self.version is Version.V10:
+            self._by_destination = self._by_destination or {}
+            self._by_destination.setdefault(destination, {})[key] = None
         try:
             self._broker.subscribe(
                 subscription, self._limits.max_backlog_bytes, self._refuse, confirm
             )
         except ProtocolError:
-            del self._by_key[key], self._by_number[subscription.number]
+            self._remove(key)
+            del self._by_number[subscription.number]
+            self._acknowledging -= options.ack is not AckMode.AUTO
             raise
 
     def end(self, subscription_id: str, destination: str) -> None:
@@ -225,21 +226,27 @@ class Subscriptions:
             ProtocolError: There was no such subscription.
         """
         key = wanted = self._key(subscription_id, destination)
-        if destination and key not in self._by_key and self._temp_queue_name(key) is None:
+        if destination and key not in self._by_key and key not in self._temp_queues.keys:
             key = self._key_of(destination) or key
         past = self._opened_past()
-        subscription = self._by_key.pop(key, None)
-        name = self._temp_queue_name(key) if subscription is None else None
+        subscription = self._remove(key)
         if subscription is not None:
             self._broker.detach([subscription])
             self._keep_or_forget(subscription)
-        elif name is not None:
-            self._broker.reply_queues.close(self._temp_queues.pop(name).address)
+        else:
+            subscription = self._temp_queues.close(key)
+            if subscription is not None:
+                self._holding.add(-subscription.cost_bytes)
+        if subscription is not None:
+            if self._counts is not None:
+                count_less(self._counts, subscription.destination)
+            if self._quota is not None:
+                self._quota.give_back(subscription.destination, subscription.options)
         elif not past.had(wanted):
             raise ProtocolError(
                 "no such subscription", "UNSUBSCRIBE needs the id of an open SUBSCRIBE."
             )
-        past.add(key, wanted)
+        self._holding.add(past.add(key, wanted))
 
     def end_all(self) -> list[Subscription]:
         """End all subscriptions because the session ends.
@@ -250,9 +257,10 @@ class Subscriptions:
         ended = list(self._by_key.values())
         self._by_key.clear()
         self._by_number.clear()
-        for temp_queue in self._temp_queues.values():
-            self._broker.reply_queues.close(temp_queue.address)
-        self._temp_queues.clear()
+        self._by_destination = None
+        self._temp_queues.close_all()
+        if self._quota is not None:
+            self._quota.give_all_back()
         self._broker.detach(ended)
         if self._past is not None:
             ended += self._past.holding.values()
@@ -278,13 +286,14 @@ class Subscriptions:
 
         Raises:
             KeyError: The session has had no such delivery.
+            TurnOver: The turn has no time to look for the message's id.
         """
         rest, _, place = ack_id.rpartition("@")
         message_id, _, session_id = rest.rpartition("@")
         if session_id != self._principal.id or not message_id:
             if self.version is not Version.V12:
                 raise KeyError(ack_id)
-            return self._opened_past().message_ids.find(ack_id, named, self._by_number)
+            return self._index().find(ack_id, named)
         digits = place.split(".")
         number, delivery = (parse_digits(text, 18) or 0 for text in (*digits, "", "")[:2])
         subscription = self._by_number.get(number)
@@ -310,14 +319,15 @@ class Subscriptions:
             ProtocolError: The temporary queue has no name.
             LimitExceeded: The session has too many subscriptions.
         """
-        if not reply_to.startswith(_TEMP_QUEUE):
+        if not reply_to.startswith(TEMP_QUEUE):
             return reply_to
         temp_queue = self._temp_queues.get(reply_to)
         if temp_queue is None:
-            if reply_to == _TEMP_QUEUE:
+            if reply_to == TEMP_QUEUE:
                 raise ProtocolError("reply-to without a name", "Write reply-to:/temp-queue/NAME.")
             subscription = self._new(reply_to, reply_to, SubscribeOptions())
-            temp_queue = self._open_temp_queue(reply_to, subscription)
+            key = self._key(reply_to, reply_to)
+            temp_queue = self._temp_queues.open(reply_to, key, subscription)
         return temp_queue.address
 
     def address_of(self, destination: str) -> str:
@@ -328,20 +338,28 @@ class Subscriptions:
     def _new(
         self, subscription_id: str, destination: str, options: SubscribeOptions
     ) -> Subscription:
-        limit = self._limits.max_subscriptions
-        if self._past is not None:
+        limits = self._limits
+        if len(self._by_number) + len(self._temp_queues.keys) >= limits.max_subscriptions:
             self._forget_empty()
-        if len(self._by_number) + len(self._temp_queues) >= limit:
-            raise LimitExceeded(
-                f"more than {limit} subscriptions",
-                "The limit is subscription.max_count of the server, for one session.",
-            )
+            if len(self._by_number) + len(self._temp_queues.keys) >= limits.max_subscriptions:
+                raise too_many(limits)
+        if self._counts is not None or len(self._by_key) >= limits.max_of_destination:
+            self._counts = count_more(self._counts, self._by_key.values(), destination, limits)
+        if (
+            options.selector is not None
+            or "*" in destination
+            or "#" in destination
+            or ">" in destination
+        ):
+            self._quota = self._quota or Quota(limits, self._broker.shares, self._principal)
+            self._quota.take(destination, options)
+        cost = charge(self._holding, self._limits, subscription_id, destination, options)
         self._last_number += 1
         broker, version = self._broker, self.version
         encoder = broker.encoders.get((subscription_id, version))
         if encoder is None:
             encoder = broker.encoder_for(subscription_id, version)
-        return Subscription(
+        subscription = Subscription(
             subscription_id,
             self._last_number,
             destination,
@@ -350,7 +368,33 @@ class Subscriptions:
             options,
             encoder,
             self._principal,
+            self._holding,
         )
+        subscription.cost_bytes = cost
+        if self._message_ids is not None and self._message_ids.is_used:
+            subscription.message_ids = self._message_ids
+        return subscription
+
+    def _index(self) -> MessageIds:
+        """Return the index of all deliveries by the ids of their messages."""
+        message_ids = self._opened_message_ids()
+        message_ids.attach_all()
+        return message_ids
+
+    def _opened_message_ids(self) -> MessageIds:
+        if self._message_ids is None:
+            self._message_ids = MessageIds(self._by_number, self._holding, self._broker.cork)
+        return self._message_ids
+
+    def _remove(self, key: str) -> Subscription | None:
+        """Remove the open subscription with this key; return it, or None."""
+        subscription = self._by_key.pop(key, None)
+        if subscription is not None and self._by_destination:
+            keys = self._by_destination[subscription.destination]
+            del keys[key]
+            if not keys:
+                del self._by_destination[subscription.destination]
+        return subscription
 
     def _opened_past(self) -> PastSubscriptions:
         if self._past is None:
@@ -359,59 +403,41 @@ class Subscriptions:
 
     def _keep_or_forget(self, subscription: Subscription) -> None:
         """Keep an ended subscription if it has deliveries that may return to their queue."""
-        self._forget_empty()
-        if isinstance(subscription.source, Queue):
+        is_held = subscription.pending or subscription.reserved
+        if is_held and isinstance(subscription.source, Queue):
             self._opened_past().holding[subscription.number] = subscription
-            self._forget_empty()
         else:
             self._forget(subscription)
 
     def _forget_empty(self) -> None:
         """Forget the ended subscriptions whose deliveries are all acknowledged."""
-        if self._past is None or not self._past.holding:
+        if self._past is None:
             return
         holding = self._past.holding
+        self._broker.cork.work += len(holding) // 8
         for subscription in list(holding.values()):
-            if not (subscription.unacked or subscription.reserved):
+            if not (subscription.pending or subscription.reserved):
                 del holding[subscription.number]
                 self._forget(subscription)
 
     def _forget(self, subscription: Subscription) -> None:
-        del self._by_number[subscription.number]
+        self._acknowledging -= subscription.options.ack is not AckMode.AUTO
+        self._holding.add(-subscription.cost_bytes)
+        if not subscription.gives_back:
+            subscription.hold(-subscription.pending - subscription.reserved)
+            subscription.holding = None  # what a transaction settles later was counted just now
         past = self._opened_past()
         past.add_deliveries(subscription.deliveries)
-        if self.version is Version.V12 and subscription.unacked:
-            past.message_ids.add(subscription, self._by_number)
-
-    def _open_temp_queue(self, name: str, subscription: Subscription) -> _TempQueue:
-        if subscription.options.ack is not AckMode.AUTO:
-            raise ProtocolError(
-                "a temporary queue has ack:auto only", "Leave the ack header out, or say auto."
-            )
-        if name == _TEMP_QUEUE:
-            raise ProtocolError("destination without a name", f"{name} needs a name after it.")
-        if name in self._temp_queues:
-            raise ProtocolError(
-                "temporary queue in use", "It has a subscription already; UNSUBSCRIBE that first."
-            )
-        address = self._broker.reply_queues.open(subscription)
-        temp_queue = self._temp_queues[name] = _TempQueue(address, subscription)
-        return temp_queue
-
-    def _temp_queue_name(self, key: str) -> str | None:
-        """Return the name of the temporary queue whose subscription has the key, or None."""
-        for name, temp_queue in self._temp_queues.items():
-            if key == self._key(temp_queue.subscription.id, name):
-                return name
-        return None
+        del self._by_number[subscription.number]
+        if self.version is Version.V12 and subscription.pending:
+            self._opened_message_ids().attach(subscription)
 
     def _key_of(self, destination: str) -> str | None:
         """Return the key of the oldest subscription to a destination, which has an id; or None."""
-        for key, subscription in self._by_key.items():
-            if subscription.destination == destination:
-                return key
+        for key in (self._by_destination or {}).get(destination, ()):
+            return key
         temp_queue = self._temp_queues.get(destination)
-        return None if temp_queue is None else self._key(temp_queue.subscription.id, destination)
+        return None if temp_queue is None else temp_queue.key
 
     def _key(self, subscription_id: str, destination: str) -> str:
         """Return the key of a subscription within its session.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.queue import Queue
 from rtchat.core.broker.router import Publication
 from rtchat.core.broker.subscription import Entry, Source, Subscription
+from rtchat.core.flow.holding import Holding
+from rtchat.core.session.costs import ACTION_BYTES
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
 
@@ -21,11 +23,11 @@ def settle(
     source = subscription.source
     assert source is not None  # only a source delivers what has to be acknowledged
     if is_ack:
-        source.acknowledged(entries)
+        source.acknowledged(entries, subscription)
         return
     for entry in entries:
         entry.failures += 1
-    source.returned(entries, requeue=requeue)
+    source.returned(entries, requeue=requeue, consumer=subscription)
 
 
 class Acknowledgement(NamedTuple):
@@ -43,6 +45,11 @@ class Acknowledgement(NamedTuple):
     is_ack: bool
     requeue: bool
 
+    @property
+    def size(self) -> int:
+        """The size that counts towards the memory budget, in bytes."""
+        return ACTION_BYTES
+
     def take_effect(self) -> None:
         """Report the deliveries to their source as acknowledged or returned."""
         self.subscription.reserved -= len(self.deliveries)
@@ -53,20 +60,30 @@ class Acknowledgement(NamedTuple):
 Action = Publication | Acknowledgement
 
 
+class _Transaction:
+    """An open transaction: its actions, and how many they are for the limit."""
+
+    __slots__ = ("actions", "size")
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+        self.size = 0
+
+
 class Transactions:
     """The open transactions of one session, by name.
 
     Args:
         limits: The limits on the number and size of transactions.
-        account: Called with each change in the number of bytes in open transactions.
+        holding: What is held for the client.
     """
 
-    __slots__ = ("_account", "_limits", "_open")
+    __slots__ = ("_holding", "_limits", "_open")
 
-    def __init__(self, limits: Limits, account: Callable[[int], None]) -> None:
+    def __init__(self, limits: Limits, holding: Holding) -> None:
         self._limits = limits
-        self._account = account
-        self._open: dict[str, list[Action]] = {}
+        self._holding = holding
+        self._open: dict[str, _Transaction] = {}
 
     def begin(self, name: str) -> None:
         """Open a transaction.
@@ -85,17 +102,21 @@ class Transactions:
                 f"more than {limit} transactions open",
                 "The limit is transaction.max_count of the server, for one session.",
             )
-        self._open[name] = []
+        self._open[name] = _Transaction()
 
-    def check(self, name: str) -> None:
-        """Make sure that a transaction can take one more action.
+    def check(self, name: str, count: int = 1) -> None:
+        """Make sure that a transaction can take more actions.
+
+        Args:
+            name: The transaction.
+            count: How many: a SEND to several destinations is one for each of them.
 
         Raises:
             ProtocolError: No such transaction is open.
-            LimitExceeded: It has the largest allowed number of actions.
+            LimitExceeded: It would have more than the largest allowed number of actions.
         """
         limit = self._limits.max_transaction_actions
-        if len(self.actions(name)) >= limit:
+        if self._get(name).size + count > limit:
             raise LimitExceeded(
                 f"more than {limit} actions in a transaction",
                 "The limit is transaction.max_actions of the server.",
@@ -103,9 +124,13 @@ class Transactions:
 
     def add(self, name: str, action: Action) -> None:
         """Add an action to a transaction; call :meth:`check` before."""
-        self._open[name].append(action)
-        if not isinstance(action, Acknowledgement):
-            self._account(action.size)
+        transaction = self._open[name]
+        transaction.actions.append(action)
+        if isinstance(action, Acknowledgement):
+            transaction.size += 1
+        else:
+            transaction.size += len(action.route.targets)
+        self._holding.add(action.size)
 
     def actions(self, name: str) -> list[Action]:
         """Return the actions of a transaction, in order.
@@ -113,10 +138,7 @@ class Transactions:
         Raises:
             ProtocolError: No such transaction is open.
         """
-        actions = self._open.get(name)
-        if actions is None:
-            raise ProtocolError("no such transaction", "It needs a BEGIN with the same name first.")
-        return actions
+        return self._get(name).actions
 
     def take(self, name: str) -> list[Action]:
         """Close a transaction; return its actions, in order.
@@ -126,21 +148,25 @@ class Transactions:
         """
         actions = self.actions(name)
         del self._open[name]
-        self._account(
-            -sum(action.size for action in actions if not isinstance(action, Acknowledgement))
-        )
+        self._holding.add(-sum(action.size for action in actions))
         return actions
 
     def reserved(self) -> Iterator[tuple[Subscription, int]]:
         """Return the subscriptions with ACKs or NACKs in open transactions, and their number."""
-        for actions in self._open.values():
-            for action in actions:
+        for transaction in self._open.values():
+            for action in transaction.actions:
                 if isinstance(action, Acknowledgement):
                     yield action.subscription, len(action.deliveries)
 
     def names(self) -> list[str]:
         """Return the names of all open transactions."""
         return list(self._open)
+
+    def _get(self, name: str) -> _Transaction:
+        transaction = self._open.get(name)
+        if transaction is None:
+            raise ProtocolError("no such transaction", "It needs a BEGIN with the same name first.")
+        return transaction
 
 
 def relieved_by(actions: Sequence[Action]) -> set[Source | None]:
@@ -176,7 +202,7 @@ def _grows(queue: Queue, actions: Sequence[Action]) -> bool:
 
 def undo(actions: Sequence[Action]) -> list[Subscription]:
     """Make the deliveries of the actions unacknowledged again; return their subscriptions."""
-    # One call for each subscription: it sorts all that the subscription has.
+    # One call for each subscription, which brings the deliveries into order.
     undone: dict[Subscription, list[tuple[str, Entry]]] = {}
     for action in actions:
         if isinstance(action, Acknowledgement):

@@ -30,6 +30,7 @@ __all__ = [
     "escape",
     "head_of",
     "header_values",
+    "parse_head",
     "unescape",
 ]
 
@@ -63,6 +64,8 @@ class Head:
         headers: Unescaped header values by name. Do not modify: frames share the mapping.
         content_length: The body's length in bytes according to ``content-length``, or None.
         size: The length of the header block in bytes as received, escapes included.
+        held_bytes: What the head takes in memory, in bytes, or 0 before first use. Filled by
+            :func:`~rtchat.core.broker.message.size_of`.
         encoded: For each version, the destination and the header lines that follow ``message-id``
             in MESSAGE frames. Filled by :class:`~rtchat.core.broker.encoder.StompEncoder`.
         passed_on: The publisher's headers as header lines of STOMP 1.2, or None before first use.
@@ -80,6 +83,7 @@ class Head:
     passed_on: bytes | None = None
     route: object = None
     is_plain: bool = False
+    held_bytes: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -267,3 +271,46 @@ def body_bytes(body: bytes | str) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise TypeError(f"the body is of type {type(body).__name__}; give bytes or a str")
+
+
+def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
+    """Parse a frame's command and headers.
+
+    Args:
+        block: The bytes before the blank line, without the last line's end.
+        version: The client's version. CONNECT frames are never unescaped.
+
+    Returns:
+        The command, and the unescaped headers by name. Of repeated headers the first one counts.
+
+    Raises:
+        ProtocolError: The bytes are not UTF-8, a line has no name or no colon, or an escape is
+            undefined.
+    """
+    try:
+        text = block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(
+            "headers are not UTF-8", f"Byte {error.start} of the frame is not valid UTF-8."
+        ) from None
+    lines = text.split("\n")
+    command = lines[0].removesuffix("\r")
+    escapes = "\\" in text and command not in NEVER_ESCAPED
+    trims = version is Version.V10
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.removesuffix("\r").partition(":")
+        if trims:
+            # STOMP 1.0 writes "login: <username>" in its own examples.
+            name, value = name.strip(), value.strip()
+        if not colon or not name:
+            raise ProtocolError(
+                "a header line without a name and a colon",
+                "Every header is one line, NAME:VALUE; a blank line ends the headers.",
+            )
+        if escapes:
+            name, value = unescape(name, version), unescape(value, version)
+        # "If a client or a server receives repeated frame header entries, only the first
+        # header entry SHOULD be used as the value of header entry."
+        headers.setdefault(name, value)
+    return command, headers

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import re
 
-from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, unescape
+from rtchat.core.stomp.frames import BODIES, NEVER_ESCAPED, Frame, Head, Version, parse_head
 from rtchat.core.stomp.head_cache import HeadCache
-from rtchat.core.stomp.limits import Limits, frame_too_large, header_too_long, too_many_headers
+from rtchat.core.stomp.limits import (
+    Account,
+    Limits,
+    frame_too_large,
+    header_too_long,
+    too_many_headers,
+)
 from rtchat.errors import ProtocolError
 
-__all__ = ["FrameParser", "parse_head"]
+__all__ = ["FrameParser"]
 
 _END_OF_HEAD = re.compile(rb"\n(?:\r?\n|\0)|\0")
 
@@ -29,7 +35,8 @@ _ACK_BEGIN, _ACK_ID, _ACK_END = "ACK\nid:", "[-+@./0-9A-Za-z_]{1,64}", "\n\n\0"
 _SHORT_ACK = re.compile(f"{_ACK_BEGIN}({_ACK_ID}){_ACK_END}".encode())
 """An ACK with an ``id`` header only. Every id is new, so the head cache never has its head."""
 
-_SHORT_ACKS = re.compile(f"(?:{_ACK_BEGIN}{_ACK_ID}{_ACK_END})+".encode())
+_SHORT_ACKS = re.compile(f"(?:{_ACK_BEGIN}{_ACK_ID}{_ACK_END}){{1,256}}".encode())
+"""Several of them, but not so many that they take a turn for themselves."""
 
 _SMALL_BYTES = 4096
 """An incomplete frame of up to this size, or no larger than the new chunk, is copied and joined
@@ -46,13 +53,17 @@ class FrameParser:
             ``max_login_bytes``; afterwards header lines and body have separate limits.
         cache: The cache of parsed heads, shared by all parsers of a server.
         bodies: The commands whose ``content-length`` counts.
+        account: Counts the bytes of an incomplete frame, if they are many.
 
     Attributes:
+        held_bytes: The number of bytes of an incomplete frame, if they are many.
+        held_frames: The number of such frames that have come to their end.
         has_more: Whether :meth:`next_frame` may return a frame. If false, the buffer does not
             contain the beginning of a frame either.
     """
 
     __slots__ = (
+        "_account",
         "_bodies",
         "_buffer",
         "_cache",
@@ -69,13 +80,21 @@ class FrameParser:
         "_scanned",
         "_version",
         "has_more",
+        "held_bytes",
+        "held_frames",
     )
 
     def __init__(
-        self, limits: Limits, cache: HeadCache | None = None, bodies: frozenset[str] = BODIES
+        self,
+        limits: Limits,
+        cache: HeadCache | None = None,
+        bodies: frozenset[str] = BODIES,
+        account: Account | None = None,
     ) -> None:
         self._limits = limits
         self._bodies = bodies
+        self._account = account
+        self.held_bytes = self.held_frames = 0
         self._cache = HeadCache() if cache is None else cache
         self._max_cached_bytes = self._cache.max_head_bytes + 2
         self._version = Version.V12
@@ -140,8 +159,7 @@ class FrameParser:
         head = self._head
         if head is None:
             buffer, start = self._buffer, self._position
-            # Fast path: a complete frame with a cached head takes a few look-ups. All other
-            # frames take the general path below.
+            # Fast path: a complete frame with a cached head takes a few look-ups.
             if type(buffer) is bytes:
                 block, known = self._repeated
                 if buffer.startswith(block, start):
@@ -176,20 +194,30 @@ class FrameParser:
                 is_lf = end - start == 1 and buffer[start] == _LF  # as many clients write
                 self._position = start = end if is_lf else self._end_of_gap(start, end)
             if start >= len(buffer):
-                # Free the memory: an idle connection must not retain its last large frame.
-                self._buffer = b""
+                self._buffer = b""  # free the memory, as above
                 self._position = self._scanned = 0
                 self.has_more = False
                 return None
             head = self._next_head(start)
             if head is None:
                 return None
-        body = self._next_body(head.content_length)
+        body = self._next_body(head)
         if body is None:
             self._head = head
             return None
         self._head = None
+        if self.held_bytes:
+            self._hold(0)
         return Frame(head.command, head.headers, body, head)
+
+    def discard(self) -> None:
+        """Drop what is buffered: the session has ended."""
+        self._buffer = b""
+        self._position = self._scanned = 0
+        self._head = None
+        self.has_more = False
+        if self.held_bytes:
+            self._hold(0)
 
     def next_if_same_head(self, data: bytes) -> Frame | None:
         """Return the next chunk as a frame, without buffering it.
@@ -210,7 +238,10 @@ class FrameParser:
         return Frame(known.command, known.headers, data[start:end], known)
 
     def short_acks(self) -> list[str]:
-        """Consume the complete ACKs that come next and have an ``id`` only; return their ids."""
+        """Consume complete ACKs that come next and have an ``id`` only; return their ids.
+
+        There may be more of them.
+        """
         buffer, start = self._buffer, self._position
         if not self._reads_short_acks or not isinstance(buffer, bytes):
             return []
@@ -220,6 +251,11 @@ class FrameParser:
         self._position = self._scanned = end = acks.end()
         ids = buffer[start + len(_ACK_BEGIN) : end - len(_ACK_END)].decode("ascii")
         return ids.split(_ACK_END + _ACK_BEGIN)
+
+    def return_short_acks(self, ack_ids: list[str]) -> None:
+        """Leave the last of the ACKs that :meth:`short_acks` has consumed to its next call."""
+        size = sum(map(len, ack_ids)) + len(ack_ids) * len(_ACK_BEGIN + _ACK_END)
+        self._position = self._scanned = self._position - size
 
     def same_head_bodies(self, frame: Frame, most: int) -> list[bytes]:
         """Consume the complete frames that come next and repeat the last frame's head.
@@ -310,18 +346,23 @@ class FrameParser:
         self._position = self._scanned = match.end() - ends_without_blank_line
         return head
 
-    def _next_body(self, length: int | None) -> bytes | None:
-        buffer, start = self._buffer, self._position
+    def _next_body(self, head: Head) -> bytes | None:
+        buffer, start, length = self._buffer, self._position, head.content_length
         if length is None:
             end = buffer.find(0, self._scanned)
             if end < 0:
-                self._scanned = len(buffer)
-                self._check_body(len(buffer) - start)
+                self._scanned = size = len(buffer)
+                self._check_body(size - start)
+                if size - start + head.size > _SMALL_BYTES:
+                    self._hold(size - start + head.size)
                 return None
             self._check_body(end - start)
         else:
             end = start + length
-            if end >= len(buffer):
+            size = len(buffer)
+            if end >= size:
+                if size - start + head.size > _SMALL_BYTES:
+                    self._hold(size - start + head.size)
                 return None
             # "If a content-length header is present, this number of octets MUST be read,
             # regardless of whether or not there are NULL octets in the body. The frame still
@@ -335,6 +376,16 @@ class FrameParser:
         if isinstance(buffer, bytes):
             return buffer[start:end]
         return bytes(memoryview(buffer)[start:end])
+
+    def _hold(self, size: int) -> None:
+        """Count so many bytes as those of an incomplete frame; 0 if it has come to its end."""
+        self.held_frames += not size
+        is_first = not self.held_bytes
+        added, self.held_bytes = size - self.held_bytes, size
+        if self._account is not None:
+            self._account.add(added)
+            if is_first:
+                self._account.frame_begun()
 
     def _content_length(self, headers: dict[str, str]) -> int | None:
         text = headers.get("content-length")
@@ -370,6 +421,8 @@ class FrameParser:
         """
         buffer, limits = self._buffer, self._limits
         length = len(buffer) - start
+        if length > _SMALL_BYTES:
+            self._hold(length)
         # Two extra bytes may belong to the end of the head: "\n\r" of "\n\r\n".
         if self._heads is None and length > limits.max_login_bytes + 2:
             raise frame_too_large(self._limits, length, is_login=self._heads is None)
@@ -392,46 +445,3 @@ class FrameParser:
     def _check_lines(self, lines: list[bytes]) -> None:
         if max(len(line.removesuffix(b"\r")) for line in lines) > self._limits.max_header_bytes:
             raise header_too_long(self._limits)
-
-
-def parse_head(block: bytes, version: Version) -> tuple[str, dict[str, str]]:
-    """Parse a frame's command and headers.
-
-    Args:
-        block: The bytes before the blank line, without the last line's end.
-        version: The client's version. CONNECT frames are never unescaped.
-
-    Returns:
-        The command, and the unescaped headers by name. Of repeated headers the first one counts.
-
-    Raises:
-        ProtocolError: The bytes are not UTF-8, a line has no name or no colon, or an escape is
-            undefined.
-    """
-    try:
-        text = block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(
-            "headers are not UTF-8", f"Byte {error.start} of the frame is not valid UTF-8."
-        ) from None
-    lines = text.split("\n")
-    command = lines[0].removesuffix("\r")
-    escapes = "\\" in text and command not in NEVER_ESCAPED
-    trims = version is Version.V10
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.removesuffix("\r").partition(":")
-        if trims:
-            # STOMP 1.0 writes "login: <username>" in its own examples.
-            name, value = name.strip(), value.strip()
-        if not colon or not name:
-            raise ProtocolError(
-                "a header line without a name and a colon",
-                "Every header is one line, NAME:VALUE; a blank line ends the headers.",
-            )
-        if escapes:
-            name, value = unescape(name, version), unescape(value, version)
-        # "If a client or a server receives repeated frame header entries, only the first
-        # header entry SHOULD be used as the value of header entry."
-        headers.setdefault(name, value)
-    return command, headers

@@ -91,6 +91,10 @@ class _PlainBinary:
         """Return the header that all the messages share."""
         return frame_header(2, length)
 
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        """Return the header of a message."""
+        return frame_header(Opcode.BINARY, sum(map(len, parts)))
+
 
 class _PlainText:
     """Frames messages uncompressed, as text where they are UTF-8."""
@@ -105,6 +109,10 @@ class _PlainText:
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         """Return the header that all the messages share, or None unless all are ASCII."""
         return frame_header(1, length) if b"".join(parts).isascii() else None
+
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        """Return the header of a message."""
+        return _header_of(parts, is_text=True)
 
 
 class _Deflating:
@@ -126,6 +134,10 @@ class _Deflating:
         """Return None: each message is compressed on its own."""
         return None
 
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        """Return None, or the header of a message that there is no time to compress."""
+        return None if may_compress else _header_of(parts, is_text=self._is_text)
+
 
 PLAIN = MessageFramings(_PlainBinary(), _PlainText())
 """The framings for clients without compression."""
@@ -145,6 +157,12 @@ def deflating(window_bits: int) -> MessageFramings:
     Clients with the same window share one object, so a message is compressed once for all.
     """
     return _DEFLATING[window_bits]
+
+
+def _header_of(parts: list[bytes], *, is_text: bool) -> bytes:
+    """Return the header of a message; its parts end between characters."""
+    opcode = Opcode.TEXT if is_text and all(map(is_utf8, parts)) else Opcode.BINARY
+    return frame_header(opcode, sum(map(len, parts)))
 
 
 def is_utf8(data: bytes) -> bool:

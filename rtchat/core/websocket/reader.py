@@ -16,6 +16,8 @@ __all__ = ["Failure", "FrameReader", "Piece"]
 class Piece(NamedTuple):
     """Part or all of a message, or a whole control frame.
 
+    A frame without payload is a piece, too: so the caller sees how much there is to do.
+
     Attributes:
         opcode: The message's opcode, TEXT or BINARY; or CLOSE, PING or PONG.
         data: The next bytes, unmasked and inflated. Code and reason of a close are valid.
@@ -77,6 +79,7 @@ class FrameReader:
     Attributes:
         is_over: Whether reading has ended, by a close frame or a failure.
         failure: Why reading ended, unless a close frame ended it.
+        inflated_bytes: How much was inflated since the caller has set this to 0.
     """
 
     __slots__ = (
@@ -94,6 +97,7 @@ class FrameReader:
         "_unmask",
         "_wire_left",
         "failure",
+        "inflated_bytes",
         "is_over",
     )
 
@@ -111,6 +115,7 @@ class FrameReader:
         self._at = 0
         self.is_over = False
         self.failure: Failure | None = None
+        self.inflated_bytes = 0
         # The current frame
         self._payload_left = 0
         self._key = b""
@@ -193,10 +198,7 @@ class FrameReader:
             return None
         while not self.is_over:
             if self._inflater is not None and not self._inflater.needs_input:
-                piece = self._inflate(self._inflater)
-                if piece is not None or self.is_over:
-                    return piece
-                continue
+                return self._inflate(self._inflater)
             if not self._payload_left:
                 opcode = self._read_header()
                 if opcode < 0:
@@ -221,7 +223,9 @@ class FrameReader:
             if self._inflater is not None:
                 if data or is_end:
                     self._inflater.feed(data, is_last=is_end)
-            elif data or is_end:
+                else:
+                    return Piece(self._opcode, b"", False)  # the caller counts empty frames
+            else:
                 return self._message(data, is_end)
         return None
 
@@ -251,12 +255,13 @@ class FrameReader:
         return not (len(rest) == 2 and rest[0] == 0xED and rest[1] >= 0xA0)
 
     def _inflate(self, inflater: Inflater) -> Piece | None:
-        """Return the next piece of a compressed message; None if there is none."""
+        """Return the next piece of a compressed message, which may be empty; None on failure."""
         try:
             data = inflater.read(self._inflated_left + 1)
         except ValueError as error:
             self._fail(_PROTOCOL, f"compressed message is broken: {error}")
             return None
+        self.inflated_bytes += len(data)
         self._inflated_left -= len(data)
         if self._inflated_left < 0:
             self._fail_too_big()
@@ -264,7 +269,7 @@ class FrameReader:
         is_end = inflater.is_done
         if is_end:
             self._inflater = None
-        return self._message(data, is_end) if data or is_end else None
+        return self._message(data, is_end)
 
     def _read_header(self) -> int:
         """Read a frame's header and return its opcode; -1 if it is incomplete or invalid.
@@ -370,6 +375,11 @@ class FrameReader:
         self._buffer = self._buffer[self._at :]
         self._at = 0
         return -1
+
+    def refuse(self, code: int, reason: str) -> None:
+        """End reading for a reason of the caller's."""
+        if not self.is_over:
+            self._fail(code, reason)
 
     def _fail_too_big(self) -> None:
         self._fail(_TOO_BIG, f"message is larger than {self._max_bytes} bytes")

@@ -25,6 +25,9 @@ _log = Logger(__package__)
 TICK_S = 0.05
 """Timers fire up to this much later than requested, never earlier."""
 
+_STALL_S = 2 * TICK_S
+"""If timers are later than this, the process was busy, or stopped: the sockets are read first."""
+
 _EXACT_BELOW_S = 4 * TICK_S
 _MANY_DEAD = 1000
 """Up to this many cancelled timers stay in their buckets; then they are removed."""
@@ -53,6 +56,7 @@ class CoalescingClock:
         self._dead = 0  # of them, those of timers that were cancelled or put off
         self._wakeup: IDelayedCall | None = None
         self._wakeup_tick = 0
+        self._has_read = False  # since the wake-up came too late
 
     def callLater(  # noqa: N802
         self,
@@ -106,8 +110,16 @@ class CoalescingClock:
         self._wakeup = self._clock.callLater(delay_s, self._fire)
 
     def _fire(self) -> None:
+        now_s = self._clock.seconds()
+        if now_s > self._wakeup_tick * TICK_S + _STALL_S and not self._has_read:
+            # What is late may be a judgement on someone whose answer came in time, and lies in a
+            # socket. The reactor reads them all before it calls again.
+            self._has_read = True
+            self._wakeup = self._clock.callLater(0, self._fire)
+            return
+        self._has_read = False
         self._wakeup = None
-        now = self._clock.seconds() / TICK_S + _ROUNDING
+        now = now_s / TICK_S + _ROUNDING
         while self._ticks and self._ticks[0] <= now:
             tick = heappop(self._ticks)
             bucket = self._buckets.pop(tick)

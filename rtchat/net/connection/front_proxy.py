@@ -24,6 +24,7 @@ from zope.interface import implementer
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.proxy_protocol import MAX_HEADER_BYTES, read_header
 from rtchat.net.connection.client_address import ForwardedAddress
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.transport import as_stream, peer_name
 from rtchat.net.twisted_internals import override_peer, replace_protocol
 
@@ -45,13 +46,19 @@ class ProxyProtocolFactory(Factory):
         wrapped: Serves the connections; its ``buildProtocol`` receives the client's address.
         trusted: The front proxies.
         clock: Runs the time-out for the header.
+        client_log: Where lines about proxies are written; by default a log of its own.
     """
 
     noisy = False
 
     def __init__(
-        self, wrapped: IProtocolFactory, trusted: AddressList, clock: IReactorTime
+        self,
+        wrapped: IProtocolFactory,
+        trusted: AddressList,
+        clock: IReactorTime,
+        client_log: ClientLog | None = None,
     ) -> None:
+        self.client_log = client_log or ClientLog(clock)
         self.wrapped = wrapped
         self.trusted = trusted
         self.clock = clock
@@ -82,6 +89,7 @@ class ProxyProtocolEndpoint:
         trusted: The front proxies.
         clock: Runs the time-out for the header.
         tls: Starts TLS on each connection; None for a port without TLS.
+        client_log: Where lines about proxies are written; by default a log of its own.
     """
 
     def __init__(
@@ -90,7 +98,9 @@ class ProxyProtocolEndpoint:
         trusted: AddressList,
         clock: IReactorTime,
         tls: IOpenSSLServerConnectionCreator | None = None,
+        client_log: ClientLog | None = None,
     ) -> None:
+        self._client_log = client_log
         self._endpoint = endpoint
         self._trusted = trusted
         self._clock = clock
@@ -101,7 +111,9 @@ class ProxyProtocolEndpoint:
         served = protocolFactory
         if self._tls is not None:
             served = TLSMemoryBIOFactory(self._tls, False, served)
-        return self._endpoint.listen(ProxyProtocolFactory(served, self._trusted, self._clock))
+        return self._endpoint.listen(
+            ProxyProtocolFactory(served, self._trusted, self._clock, self._client_log)
+        )
 
 
 class _HeaderReader(Protocol):
@@ -153,7 +165,8 @@ class _HeaderReader(Protocol):
 
     def _refuse(self, why: str) -> None:
         stream = as_stream(self.transport)
-        _log.warn(
+        self._factory.client_log.warn(
+            _log,
             "{peer}: refused, this front proxy did not name its client: {why}. Make it send the "
             "PROXY protocol, or remove it from [front] trusted",
             peer=peer_name(stream),

@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import NamedTuple
 
-__all__ = ["ConnectionLimiter", "ReachedLimit"]
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from rtchat.core.access.addresses import AddressList, source_key
+from rtchat.net.connection.client_log import ClientLog
+from rtchat.net.connection.transport import address_name
+
+__all__ = ["ConnectionLimiter", "ReachedLimit", "SourceLimiter"]
+
+_log = Logger(__package__)
 
 
 class ReachedLimit(NamedTuple):
@@ -68,3 +77,67 @@ class ConnectionLimiter:
         self._sources[source] -= 1
         if not self._sources[source]:
             del self._sources[source]
+
+
+class SourceLimiter:
+    """Admits connections by the addresses they come from, and logs those that it refuses.
+
+    Args:
+        section: Where its two limits are in chat.ini, without the ends of their names.
+        client_log: Where refusals are written.
+        total: How many connections there may be at once; 0 is no limit.
+        per_source: How many from one address (IPv6: from one /64 network); 0 is no limit.
+        fronts: Front proxies, each of which passes many clients on: ``per_source`` is not for
+            them.
+    """
+
+    def __init__(
+        self,
+        section: str,
+        client_log: ClientLog,
+        total: int = 0,
+        per_source: int = 0,
+        fronts: AddressList | None = None,
+    ) -> None:
+        self._section = section
+        self._client_log = client_log
+        self._connections = ConnectionLimiter(total, per_source=per_source)
+        self._fronts = fronts or AddressList()
+
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return self._connections.count
+
+    def refused(self, address: IAddress | None) -> ReachedLimit | None:
+        """Return the limit that is in the way of a connection, and log it; None if none is."""
+        reached = self._connections.reached(self._source(address))
+        if reached is not None:
+            cure = "raise it"
+            if reached.name == "per_source":
+                cure += ", or if this is a front proxy, name it in [front] trusted"
+            self._client_log.once(
+                _log,
+                "refused connections",
+                "{peer}: refused: {section}.{name} = {maximum} is reached; {cure}",
+                peer=address_name(address),
+                section=self._section,
+                name=reached.name,
+                maximum=reached.maximum,
+                cure=cure,
+            )
+        return reached
+
+    def enter(self, address: IAddress | None) -> str:
+        """Count one more; return the source it counts for, to be given to :meth:`leave`."""
+        source = self._source(address)
+        self._connections.enter(source)
+        return source
+
+    def leave(self, source: str) -> None:
+        """Count one less."""
+        self._connections.leave(source)
+
+    def _source(self, address: IAddress | None) -> str:
+        host: str | None = getattr(address, "host", None)
+        return "" if self._fronts and host in self._fronts else source_key(host)

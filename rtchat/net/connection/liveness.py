@@ -86,9 +86,9 @@ class Liveness:
         self.windows = WindowWatch(clock)
 
     def keep_alive(self, stream: StreamTransport) -> None:
-        """Notice it if the peer's machine vanishes, on a port that is not ours, too.
+        """Notice it if the peer's machine vanishes, whatever the peer promises to send.
 
-        Ports that this server opens give their options to what they accept.
+        Ports that this server opens give their options to what they accept, others do not.
         """
         method = getattr(stream, "setTcpKeepAlive", None)
         if method is None or isinstance(stream.getPeer(), UNIXAddress):

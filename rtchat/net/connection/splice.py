@@ -212,7 +212,7 @@ class SplicingWriter(ConnectionWriter):
     @property
     def _handed_over_bytes(self) -> int:
         """How many bytes the transport was given at last, if it has not sent all of them."""
-        kept = self._pipe_bytes + sum(map(len, self._backlog))
+        kept = self._pipe_bytes + self._backlog_bytes
         return max(0, self.waiting_bytes - kept)
 
     def write_spliced(self, header: bytes, pipe: Pipe, size: int) -> None:
@@ -246,7 +246,7 @@ class SplicingWriter(ConnectionWriter):
             pipe.release()
             self._pipe = None
         if part:
-            self._hand_over(part, len(part) + self._pipe_bytes + sum(map(len, self._backlog)))
+            self._hand_over(part, len(part) + self._pipe_bytes + self._backlog_bytes)
 
     @override
     def resumeProducing(self) -> None:

@@ -10,9 +10,11 @@ from typing import Any, cast
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
+
+from rtchat.net.connection.handshakes import TLS_1_2_CIPHERS
 
 __all__ = ["Certificates", "tls_options"]
 
@@ -87,6 +89,7 @@ def tls_options(certificate: Path, key: Path, chain: Path | None) -> Certificate
         certificate=own,
         extraCertChain=others,
         raiseMinimumTo=TLSVersion.TLSv1_2,
+        acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(TLS_1_2_CIPHERS),
     )
     if not _belong_together(own, private):
         raise ValueError(f"{key} is not the key of {certificate}")

@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ITransport
 from zope.interface import implementer
 
-from rtchat.net.twisted_internals import socket_of
+from rtchat.net.twisted_internals import is_plain_socket, socket_of
 from rtchat.text import escaped
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "StreamTransport",
     "address_name",
     "as_stream",
+    "end_sending",
     "expect_life",
     "limit_unsent",
     "peer_name",
@@ -119,6 +120,18 @@ def as_stream(transport: ITransport | None) -> StreamTransport:
     if transport is None:
         raise ValueError("not connected")
     return cast(StreamTransport, transport)
+
+
+def end_sending(stream: StreamTransport) -> None:
+    """Close our direction once everything is sent, or both where there is no half-close (TLS).
+
+    To close both at once would be a reset if the other side is still sending, and that may
+    overtake our last bytes.
+    """
+    if is_plain_socket(stream):
+        stream.loseWriteConnection()
+    else:
+        stream.loseConnection()
 
 
 def set_no_delay(stream: StreamTransport) -> None:

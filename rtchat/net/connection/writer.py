@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from typing_extensions import override
-from zope.interface import Attribute, Interface, implementer
+from zope.interface import implementer
 
+from rtchat.core.flow.large_frame import LargeFrame, Piece
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing, Outbound
 from rtchat.net.connection.transport import StreamTransport
 from rtchat.net.twisted_internals import Send, direct_send
 
-__all__ = ["ConnectionWriter", "IFramedTransport"]
+__all__ = ["ConnectionWriter"]
 
 _CHUNK_BYTES = 192 * 1024
 """How many bytes are handed to the transport at once: what one read of short messages becomes."""
@@ -31,31 +33,11 @@ that is HIGH_WATER_BYTES."""
 _LARGE_BYTES = HIGH_WATER_BYTES * _RESERVE_SHARE
 """Limits from this size on are not small."""
 
-_NO_BACKLOG: deque[bytes] = deque()
+_NO_BACKLOG: deque[Piece] = deque()
 """The backlog of every idle connection, never filled: an empty deque takes 620 bytes."""
 
 _PRODUCER_HIGH_BYTES = 64 * 1024
 """A backlog of more than this pauses the producer (as in Twisted's own transports)."""
-
-
-class IFramedTransport(Interface):
-    """A transport that frames each write (a WebSocket) and shares its connection writer."""
-
-    writer: ConnectionWriter = Attribute(
-        "The ConnectionWriter of the connection underneath; its ``framing`` packs frames."
-    )
-
-    peer: str = Attribute("The name of the other end, for the log.")
-
-    on_gone: Callable[[bool], None] | None = Attribute(
-        "Called with whether the connection broke, if the other end goes while reading is paused."
-    )
-
-    def suspend_pings(send_s: float, hear_s: float) -> None:  # noqa: N805
-        """Stop pings: the protocol above sends and hears something this often, in seconds."""
-
-    def close_with(code: int, reason: str) -> None:  # noqa: N805
-        """Close with a code of RFC 6455 once what was written is out."""
 
 
 @implementer(IPullProducer, IPushProducer)
@@ -85,6 +67,7 @@ class ConnectionWriter(Outbound):
         "_is_blocked",
         "_is_closed",
         "_is_producer_paused",
+        "_large_sent",
         "_producer",
         "_send",
         "_socket",
@@ -112,6 +95,7 @@ class ConnectionWriter(Outbound):
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
         self._exempt_bytes = 0  # of the one message that may be larger than the limit
+        self._large_sent = 0  # bytes of the large frame at the front of the backlog
         # A plain socket is written to directly, and the transport calls when its buffer is empty
         # (pull). TLS and other transports are written to until they call for a pause (push).
         self._send, self._socket = direct_send(transport)
@@ -132,9 +116,13 @@ class ConnectionWriter(Outbound):
         return self.waiting_bytes + self.gathered_bytes < capacity_bytes
 
     @property
-    def next_piece(self) -> bytes | None:
-        """The bytes that the transport gets next: others as soon as it has sent what it holds."""
-        return self._backlog[0] if self._backlog else None
+    def next_piece(self) -> object:
+        """What the transport gets next: something else as soon as it has sent what it holds."""
+        return (self._backlog[0], self._large_sent) if self._backlog else None
+
+    @property
+    def _backlog_bytes(self) -> int:
+        return sum(map(len, self._backlog)) - self._large_sent
 
     @override
     def flush(self) -> None:
@@ -146,14 +134,21 @@ class ConnectionWriter(Outbound):
         limit = self.max_backlog_bytes
         if not self._is_blocked:
             if len(pending) == 1:
-                data = pending[0]
+                piece = pending[0]
                 pending.clear()
-                self._write(data)
+                if piece.__class__ is bytes:
+                    self._write(piece)
+                else:
+                    self._append([piece])
+                    self._send_backlog()
                 if self.waiting_bytes:
-                    self._exempt(len(data))
+                    self._exempt(len(piece))
                 return
-            data = b"".join(pending)
-            if len(data) <= _CHUNK_BYTES:
+            try:
+                data: bytes | None = b"".join(pending)  # type: ignore[arg-type]
+            except TypeError:  # some are large frames
+                data = None
+            if data is not None and len(data) <= _CHUNK_BYTES:
                 pending.clear()
                 self._write(data)
                 return
@@ -169,13 +164,14 @@ class ConnectionWriter(Outbound):
             self._append(pending)
             pending.clear()
         self._account()
-        if limit is not None and self.waiting_bytes > limit and self._is_over(limit, before):
+        may_be_over = self.cork.indivisible_bytes or self.waiting_bytes > (limit or 0)
+        if limit is not None and may_be_over and self._is_over(limit, before):
             self.overflow(self.waiting_bytes)
         elif self.waiting_bytes > _PRODUCER_HIGH_BYTES:
             self._pause_producer()
 
     @override
-    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+    def flush_shared(self, shared: bytes, batch: list[Piece]) -> None:
         if self._is_blocked or self._is_closed or len(shared) > _CHUNK_BYTES:
             # What must wait is counted piece by piece.
             self.pending += batch
@@ -220,10 +216,14 @@ class ConnectionWriter(Outbound):
         self.flush()
 
     def discard_backlog(self) -> int:
-        """Drop the backlog, except what the transport holds; return how many bytes were dropped."""
+        """Drop the backlog, except the rest of what is on its way; return how much was dropped."""
         self.cork.settle()
-        dropped = sum(map(len, self._backlog))
+        dropped = self._backlog_bytes
+        begun = self._backlog[0] if self._large_sent else None
         self._backlog.clear()
+        if begun is not None:
+            self._backlog.append(begun)
+            dropped -= len(begun) - self._large_sent
         self.waiting_bytes -= dropped
         self.pending.clear()
         self._account()
@@ -252,9 +252,10 @@ class ConnectionWriter(Outbound):
         self.cork.settle()
         self._append(self.pending)
         self.pending.clear()
-        if self._backlog:
-            data = b"".join(self._backlog)
+        while self._backlog:
+            data = b"".join(map(bytes, self._backlog))[self._large_sent :]
             self._backlog.clear()
+            self._large_sent = 0
             if self._is_blocked:
                 self._transport.write(data)
             else:
@@ -306,6 +307,7 @@ class ConnectionWriter(Outbound):
         """
         self._is_closed = True
         self._backlog.clear()
+        self._large_sent = 0
         self.pending.clear()
         self.waiting_bytes = 0
         self._account()
@@ -313,7 +315,7 @@ class ConnectionWriter(Outbound):
             self._producer.stopProducing()
             self._producer = None
 
-    def _append(self, pieces: list[bytes]) -> None:
+    def _append(self, pieces: list[Piece]) -> None:
         """Add pieces to the backlog."""
         if self._backlog is _NO_BACKLOG:
             self._backlog = deque()
@@ -324,17 +326,32 @@ class ConnectionWriter(Outbound):
         self.waiting_bytes = 0
         backlog = self._backlog
         while backlog and not self._is_blocked:
-            chunk = [backlog.popleft()]
-            size = len(chunk[0])
+            piece = backlog.popleft()
+            size = len(piece)
+            if size > _CHUNK_BYTES:
+                self._write_large(piece if isinstance(piece, LargeFrame) else LargeFrame(piece))
+                continue
+            chunk = [piece]
             while backlog and size + len(backlog[0]) <= _CHUNK_BYTES:
                 chunk.append(backlog.popleft())
                 size += len(chunk[-1])
-            self._write(b"".join(chunk))
+            self._write(b"".join(map(bytes, chunk)))
         if backlog:
-            self.waiting_bytes += sum(map(len, backlog))
+            self.waiting_bytes += self._backlog_bytes
         else:
             self._backlog = _NO_BACKLOG
         self._account()
+
+    def _write_large(self, frame: LargeFrame) -> None:
+        """Send a large frame, a chunk at a time; its rest goes back to the front of the backlog."""
+        size, sent = len(frame), self._large_sent
+        while sent < size and not self._is_blocked:
+            chunk = frame.chunk(sent, _CHUNK_BYTES)
+            sent += len(chunk)
+            self._write(chunk)
+        self._large_sent = sent % size
+        if sent < size:
+            self._backlog.appendleft(frame)
 
     def _account(self) -> None:
         """Report the change of waiting bytes to the memory budget."""
@@ -358,15 +375,17 @@ class ConnectionWriter(Outbound):
             limit: The limit in bytes.
             before: How many bytes waited before the flush.
         """
-        if self.cork.is_indivisible and before <= limit // 2:
-            self._exempt_bytes = self.waiting_bytes
+        indivisible_bytes = self.cork.indivisible_bytes
+        if indivisible_bytes and before - self._exempt_bytes <= limit // 2:
+            self._exempt_bytes = min(self.waiting_bytes, indivisible_bytes)
         if self.waiting_bytes - self._exempt_bytes <= limit:
             return False
         # The next large message may come while the end of the previous one still waits: a queue
         # delivers its next message as soon as the connection is writable.
-        largest = max(map(len, self._backlog), default=0)
+        begun = len(self._backlog[0]) - self._large_sent if self._large_sent else 0
+        largest = max(map(len, islice(self._backlog, bool(begun), None)), default=0)
         if largest > limit - _reserve_bytes(limit):
-            self._exempt_bytes = max(self._exempt_bytes, largest)
+            self._exempt_bytes = max(self._exempt_bytes, begun + largest)
         return self.waiting_bytes - self._exempt_bytes > limit
 
     def _write(self, data: bytes) -> None:
@@ -393,7 +412,12 @@ class ConnectionWriter(Outbound):
         except OSError:
             pass  # it would block; or it is lost, which the transport finds out itself
         sent = max(sent, 0)
-        if sent < size:
+        if size - sent > _CHUNK_BYTES:
+            # All who receive it share what they have not taken yet.
+            self._append([LargeFrame(data)])
+            self._large_sent = sent + _CHUNK_BYTES
+            self._hand_over(data[sent : self._large_sent], size - sent)
+        elif sent < size:
             self._hand_over(data[sent:], size - sent)
 
     def _hand_over(self, rest: bytes, waiting_bytes: int) -> None:

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
@@ -31,9 +31,11 @@ from rtchat.core.access.hosts import Target
 from rtchat.core.access.proxy_protocol import write_header
 from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import ConnectionLimiter
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness
+from rtchat.net.connection.relayed import Relayed
 from rtchat.net.connection.splice import PipePool
 from rtchat.net.gateway.resolver import Endpoints
 from rtchat.net.gateway.target_side import READ_BYTES, TargetFactory, TargetProtocol
@@ -70,6 +72,7 @@ class ProxyProtocol(Protocol):
         self._is_counted = False
         self._linger: Linger | None = None  # once the browser is gone
         self._connecting: Deferred[IProtocol] | None = None
+        self._own_end: tuple[str, int] | None = None  # of a connection to this server itself
         self._connect_timer: IDelayedCall | None = None
         self._idle_timer: IDelayedCall | None = None
         self._active_s = 0.0
@@ -104,6 +107,8 @@ class ProxyProtocol(Protocol):
         # its own cancellation by CancelledError, and endpoints fail with other errors.)
         self._connect_timer = factory.clock.callLater(factory.connect_timeout_s, self._timed_out)
         self._connecting = connecting = factory.endpoints(self.target).connect(factory.outgoing)
+        if factory.relayed is not None:
+            factory.relayed.connecting += 1
         connecting.addCallbacks(self._connected, self._failed)
         connecting.addErrback(self._handle_bug)
 
@@ -159,6 +164,8 @@ class ProxyProtocol(Protocol):
     def target_lost(self, reason: Failure) -> None:
         """The target is gone: send the browser what is left, then close."""
         outgoing, self._outgoing = self._outgoing, None
+        if self.factory.relayed is not None and self._own_end is not None:
+            self.factory.relayed.forget(self._own_end)
         if self._is_lost:
             self._both_ended()
             return
@@ -180,6 +187,9 @@ class ProxyProtocol(Protocol):
         self._end_connecting()
         assert isinstance(outgoing, TargetProtocol)
         self._outgoing = outgoing
+        if self.factory.relayed is not None:
+            assert outgoing.transport is not None
+            self._own_end = self.factory.relayed.note(outgoing.transport.getHost(), self._client)
         if self.factory.has_proxy_header:
             outgoing.writer.write_now(self._own_proxy_header())
         early, self._early_data = self._early_data, []
@@ -215,7 +225,8 @@ class ProxyProtocol(Protocol):
         self._close(_UNREACHABLE, "target unreachable")
 
     def _handle_bug(self, reason: Failure) -> None:
-        _log.failure("{way}: bug while connecting", reason, way=self._route)
+        lines = self.factory.client_log
+        lines.failure(_log, "{peer}: bug while connecting", reason, peer=self._route)
         if self._outgoing is not None:
             self._outgoing.abort()
         self._close(_UNREACHABLE, "internal error")
@@ -228,6 +239,8 @@ class ProxyProtocol(Protocol):
             self._connecting.cancel()
 
     def _end_connecting(self) -> None:
+        if self.factory.relayed is not None and self._connecting is not None:
+            self.factory.relayed.connecting -= 1
         self._connecting = None
         if self._connect_timer is not None and self._connect_timer.active():
             self._connect_timer.cancel()
@@ -247,8 +260,9 @@ class ProxyProtocol(Protocol):
         """Log how this connection ended, with one line per connection."""
         if not self.transport.is_end_logged:
             self.transport.is_end_logged = True
-            level = LogLevel.warn if is_refusal else LogLevel.info
-            _log.emit(level, "{way}: {what}: {why}", way=self._route, what=what, why=why)
+            lines = self.factory.client_log
+            write = lines.warn if is_refusal else lines.info
+            write(_log, "{peer}: {what}: {why}", peer=self._route, what=what, why=why)
 
     def _close(self, code: int, reason: str, grace_s: float | None = None) -> None:
         self._is_closing = True
@@ -302,6 +316,8 @@ class ProxyFactory(Factory):
             the open files.
         has_proxy_header: Whether the connection to the target begins with a PROXY protocol header
             that names the browser's address.
+        client_log: Where lines about browsers are written; by default a log of its own.
+        relayed: Learns for whom connections are made, if the target is a port of this server.
     """
 
     noisy = False
@@ -317,7 +333,10 @@ class ProxyFactory(Factory):
         limiter: ConnectionLimiter | None = None,
         pipes: PipePool | None = None,
         has_proxy_header: bool = False,
+        client_log: ClientLog | None = None,
+        relayed: Relayed | None = None,
     ) -> None:
+        self.relayed = relayed
         self.target = target
         self.endpoints = endpoints
         self.clock = clock
@@ -325,6 +344,7 @@ class ProxyFactory(Factory):
         self.idle_timeout_s = idle_timeout_s
         self.limiter = limiter or ConnectionLimiter()
         self.has_proxy_header = has_proxy_header
+        self.client_log = client_log or ClientLog(clock)
         self.outgoing = TargetFactory(pipes or PipePool(), Liveness(clock))
 
     @override

@@ -11,8 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from rtchat.errors import StoreUnusable
-from rtchat.net.history.opening import lock_file, remedy
-from rtchat.net.history.sqlite_file import check_kind
+from rtchat.net.history.opening import check_kind, lock_file, remedy
 
 __all__ = ["back_up", "restore"]
 

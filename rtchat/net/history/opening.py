@@ -1,4 +1,4 @@
-"""The lock beside the history file, and what to do if the file cannot be opened."""
+"""The lock beside the history file, its kind, and what to do if the file cannot be opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 from rtchat.errors import StoreUnusable
 
-__all__ = ["lock_file", "remedy"]
+__all__ = ["APPLICATION_ID", "FORMAT", "boot_id", "check_kind", "lock_file", "remedy"]
+
+APPLICATION_ID = 0x72746368  # "rtch"
+FORMAT = 1
 
 
 def lock_file(path: Path) -> int:
@@ -77,3 +80,25 @@ _REMEDIES = {
     "readonly": "it may not be written; change the permissions or the path",
     "is full": "the disk is full; make room",
 }
+
+
+def boot_id() -> str:
+    """Return a text that changes with every boot of the machine, or "" if it is unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def check_kind(db: sqlite3.Connection) -> None:
+    """Check that a database is a history of this format.
+
+    Raises:
+        StoreUnusable: It is not.
+    """
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreUnusable("it is the database of another program; name another file")
+    if db.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+        raise StoreUnusable(
+            "it was written by a newer rtchat; start that one, or name another file"
+        )

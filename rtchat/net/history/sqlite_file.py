@@ -11,12 +11,11 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
 
-from rtchat.core.broker.message import OVERHEAD_BYTES
+from rtchat.core.broker.message import STORED_OVERHEAD_BYTES
 from rtchat.core.history.store import (
     Batch,
     Row,
@@ -26,18 +25,22 @@ from rtchat.core.history.store import (
     Trimmed,
 )
 from rtchat.errors import StoreUnusable
-from rtchat.net.history.opening import lock_file, remedy
-from rtchat.net.history.salvage import is_damage, read_around_damage
+from rtchat.net.history.opening import APPLICATION_ID, FORMAT, check_kind, lock_file, remedy
+from rtchat.net.history.opening import boot_id as _boot_id
+from rtchat.net.history.salvage import Salvage, is_damage
+from rtchat.net.history.time_index import TimeIndex
 from rtchat.net.history.witness import Witness
 
-__all__ = ["HistoryFile", "check_kind"]
+__all__ = ["NOT_YET", "HistoryFile"]
 
-_APPLICATION_ID = 0x72746368  # "rtch"
-_FORMAT = 1
+NOT_YET = -1
+"""What :meth:`HistoryFile.find_soon` returns while there is no answer."""
+
 _OFFSET_BITS = 40
 _LOCK_WAIT_S = 5.0
 _PROBE_PLACE = -1
 _PROBE_BYTES = 64 * 1024
+_DELETED_AT_ONCE = 1000  # of a stream
 _ROWS_AT_ONCE = (128, 16, 1)  # with six values each; older SQLite allows 999 in a statement
 
 _ADD_LIFE = "ALTER TABLE server ADD COLUMN life TEXT NOT NULL DEFAULT ''"
@@ -68,12 +71,15 @@ _STREAMS = "SELECT id, name, epoch, first_offset, next_offset, bytes FROM stream
 _TIME = "SELECT time_s FROM message WHERE place = ?"
 _MESSAGES = """SELECT place, time_s, message_id, headers, body FROM message
 WHERE place >= ? AND place < ? ORDER BY place"""
-_SIZE = f"length(headers) + length(body) + {OVERHEAD_BYTES}"
+_LATEST = "SELECT max(time_s) FROM message WHERE place >= ? AND place < ?"
+_EXTENT = "SELECT first_offset, next_offset FROM stream WHERE id = ?"
+_PAGES = "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count"
+_SIZE = f"length(headers) + length(body) + {STORED_OVERHEAD_BYTES}"
 _SIZES = f"SELECT coalesce(sum({_SIZE}), 0) FROM message WHERE place >= ? AND place < ?"
 _SINCE = "SELECT min(place) FROM message WHERE place >= ? AND place < ? AND time_s >= ?"
-_FITTING = f"""SELECT min(place) FROM (
-SELECT place, sum({_SIZE}) OVER (ORDER BY place DESC) AS bytes
-FROM message WHERE place >= ? AND place < ?) WHERE bytes <= ?"""
+_EXCEEDING = f"""SELECT min(place) + 1 FROM (
+SELECT place, sum({_SIZE}) OVER (ORDER BY place) AS bytes
+FROM message WHERE place >= ? AND place < ?) WHERE bytes >= ?"""
 
 
 class HistoryFile:
@@ -92,14 +98,20 @@ class HistoryFile:
     Attributes:
         is_copy: Whether it was not the file as it was left, but an older copy or one from
             elsewhere; then all its streams have new epochs.
+        max_bytes: As above.
         snapshot: Its contents when it was opened.
+        used_bytes: The size of what is stored; pages that have become free do not count.
     """
 
     def __init__(self, path: Path | None, *, is_power_safe: bool, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.used_bytes = 0
         self._path = path
         self._lock: int | None = None
         self._witness: Witness | None = None
         self._damaged: set[int] = set()  # streams that cannot be trimmed
+        self._times = TimeIndex(self._latest_s)
+        self._salvage = Salvage(self.read)
         self.is_copy = False
         try:
             if path is not None:
@@ -163,7 +175,7 @@ class HistoryFile:
     def _write(self, batch: Batch) -> None:
         with _transaction(self._db) as execute:
             if batch.forgotten:
-                _delete(execute, batch.forgotten, batch.epoch)
+                self._delete(execute, batch.forgotten, batch.epoch)
             for delta in batch.streams:
                 execute(_GROW, delta)
             start = 0
@@ -177,13 +189,22 @@ class HistoryFile:
         """Delete a stream. One that cannot be deleted loses its name, and keeps its number."""
         try:
             with _transaction(self._db) as execute:
-                _delete(execute, [number], epoch)
+                self._delete(execute, [number], epoch)
         except sqlite3.Error as error:
             if not is_damage(str(error)):
                 raise
             with _transaction(self._db) as execute:
                 execute("UPDATE stream SET name = ? WHERE id = ?", (f"damaged {number}", number))
-                _delete(execute, [], epoch)
+                self._delete(execute, [], epoch)
+
+    def _delete(self, execute: Callable[..., object], streams: Sequence[int], epoch: str) -> None:
+        """Delete streams; destinations that are not in the file get another epoch from then on."""
+        for number in streams:
+            execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
+            execute("DELETE FROM stream WHERE id = ?", (number,))
+            self._times.forget(number)
+            self._salvage.forget(number)
+        execute("UPDATE server SET epoch = ?", (epoch,))
 
     def read(self, stream: int, first: int, end: int) -> list[Row]:
         """Return the messages of a stream with offsets from ``first`` to before ``end``."""
@@ -201,12 +222,34 @@ class HistoryFile:
         Raises:
             sqlite3.Error: Nothing can be read, but not because of damage; later it may be.
         """
-        return read_around_damage(partial(self.read, stream), first, end)
+        return self._salvage.read(stream, first, end)
 
     def find(self, stream: int, since_s: float) -> int | None:
         """Return the offset of the first message of this time or later, or None."""
-        place = self._read_number(_SINCE, (*_span(stream), since_s))
-        return None if place is None else place - (stream << _OFFSET_BITS)
+        while (found := self.find_soon(stream, since_s)) is NOT_YET:
+            pass
+        return found
+
+    def find_soon(self, stream: int, since_s: float) -> int | None:
+        """Return the same, or ``NOT_YET`` if another call is needed: the first ones may only learn.
+
+        Each statement may have to wait for the reactor's thread, so there are few.
+        """
+        extent = self._db.execute(_EXTENT, (stream,)).fetchone()
+        if extent is None:
+            return None
+        if not self._times.learn(stream, *extent):
+            return NOT_YET
+        base = stream << _OFFSET_BITS
+        for first, end in self._times.ranges(stream, since_s, *extent):
+            place = self._read_number(_SINCE, (base + first, base + end, since_s))
+            if place is not None:
+                return place - base
+        return None
+
+    def _latest_s(self, stream: int, first: int, end: int) -> float | None:
+        base = stream << _OFFSET_BITS
+        return self._read_number(_LATEST, (base + first, base + end))
 
     def trim(self, trims: Sequence[Trim]) -> tuple[list[Trimmed], str]:
         """Delete the oldest messages of streams.
@@ -232,6 +275,7 @@ class HistoryFile:
                 except sqlite3.Error:
                     self._damaged.add(trim.stream)
         self._note()
+        self.measure()
         return results, problem
 
     def probe(self) -> None:
@@ -265,25 +309,31 @@ class HistoryFile:
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize
 
+    def measure(self) -> None:
+        """Bring :attr:`used_bytes` up to date; needed after :meth:`write`."""
+        self.used_bytes = (self._read_number(_PAGES, ()) or 0) * self._page_bytes
+
     def _note(self, stream: int = -1, end: int = 0) -> None:
         if self._witness is not None:
             self._witness.note(stream, end)
 
     def _trim(self, trim: Trim) -> Trimmed:
+        """Delete the oldest messages of a stream, or the first part of them if they are many."""
         execute = self._db.execute
-        base, end = _span(trim.stream)
+        base = trim.stream << _OFFSET_BITS
         start, next_offset, size = execute(
             "SELECT first_offset, next_offset, bytes FROM stream WHERE id = ?", (trim.stream,)
         ).fetchone()
         start += base
-        place = max(start, base + trim.first)
+        furthest = min(start + _DELETED_AT_ONCE, base + next_offset)
+        place = min(max(start, base + trim.first), furthest)
         if trim.before_s:
-            recent = self._read_number(_SINCE, (place, end, trim.before_s))
-            place = base + next_offset if recent is None else recent
+            recent = self._read_number(_SINCE, (place, furthest, trim.before_s))
+            place = furthest if recent is None else recent
         kept = size - (self._read_number(_SIZES, (start, place)) or 0)
         if kept > trim.max_bytes:
-            fitting = self._read_number(_FITTING, (place, end, trim.max_bytes))
-            place = base + next_offset if fitting is None else fitting
+            exceeding = (place, furthest, kept - trim.max_bytes)
+            place = self._read_number(_EXCEEDING, exceeding) or furthest
             kept = size - (self._read_number(_SIZES, (start, place)) or 0)
         execute("DELETE FROM message WHERE place >= ? AND place < ?", (start, place))
         execute(
@@ -303,14 +353,14 @@ class HistoryFile:
             check_kind(self._db)
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if is_power_safe else 'NORMAL'}")
-        page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
-        execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
+        self._page_bytes = self._read_number("PRAGMA page_size", ()) or 4096
+        execute(f"PRAGMA max_page_count = {max(1, max_bytes // self._page_bytes)}")
         execute("PRAGMA journal_size_limit = 67108864")
         self._inode = 0 if self._path is None else self._path.stat().st_ino
         with _transaction(self._db):
             if is_empty:
-                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                execute(f"PRAGMA user_version = {_FORMAT}")
+                execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                execute(f"PRAGMA user_version = {FORMAT}")
                 for table in _TABLES:
                     execute(table)
                 execute("INSERT INTO server VALUES (?, ?, 0, '')", (token_hex(8), _boot_id()))
@@ -321,6 +371,7 @@ class HistoryFile:
             )
             for number, name, stream_epoch, first, end, size in execute(_STREAMS).fetchall()
         ]
+        self.measure()
         return StoreSnapshot(epoch, streams)
 
     def _begin_life(self, is_power_safe: bool) -> str:
@@ -387,36 +438,6 @@ def _transaction(db: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Curso
             db.execute("ROLLBACK")
 
 
-def _delete(execute: Callable[..., object], streams: Sequence[int], epoch: str) -> None:
-    """Delete streams; destinations that are not in the file have another epoch from then on."""
-    for number in streams:
-        execute("DELETE FROM message WHERE place >= ? AND place < ?", _span(number))
-        execute("DELETE FROM stream WHERE id = ?", (number,))
-    execute("UPDATE server SET epoch = ?", (epoch,))
-
-
 def _span(stream: int) -> tuple[int, int]:
     """Return the first row id of a stream, and the first of the next stream."""
     return stream << _OFFSET_BITS, (stream + 1) << _OFFSET_BITS
-
-
-def check_kind(db: sqlite3.Connection) -> None:
-    """Check that a database is a history of this format.
-
-    Raises:
-        StoreUnusable: It is not.
-    """
-    if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise StoreUnusable("it is the database of another program; name another file")
-    if db.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-        raise StoreUnusable(
-            "it was written by a newer rtchat; start that one, or name another file"
-        )
-
-
-def _boot_id() -> str:
-    """Return a text that changes with every boot of the machine, or "" if it is unknown."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

@@ -7,7 +7,9 @@ result to the reactor. A slow disk delays only what depends on the result.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rtchat.core.history.store import Batch, Row, StoreSnapshot, Trim, Trimmed
-from rtchat.net.history.sqlite_file import HistoryFile
+from rtchat.net.history.sqlite_file import NOT_YET, HistoryFile
 
 __all__ = ["HistoryStore"]
 
@@ -28,10 +30,20 @@ _log = Logger(__package__)
 _MIN_FREE_BYTES = 4 * 1024 * 1024
 """As much as may wait to be written at once."""
 
+_SWITCH_S = 0.0005
+"""After this time the reactor's thread lets the file's thread have the interpreter, if it is busy.
+
+The file's thread needs the interpreter after each statement, and Python's own 5 ms add up.
+"""
+
 T = TypeVar("T")
 
 InReactor = Callable[[Callable[[], None]], None]
 """Runs a function in the reactor's thread; may be called from any thread."""
+
+
+class _NotYet(Exception):
+    """An operation that takes long has done a part of its work."""
 
 
 class HistoryStore:
@@ -75,8 +87,10 @@ class HistoryStore:
         self.disk_problem = ""
         self._unread: tuple[int, int, int] | None = None  # stream, first, end of a failed read
         self._problem_said = ""
+        self._is_closing = False
         self._operations: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._closed: Deferred[None] = Deferred()
+        sys.setswitchinterval(min(_SWITCH_S, sys.getswitchinterval()))
         # A daemon: if the process ends without closing, what was written is safe.
         self._thread = Thread(target=self._run_thread, name="rtchat history", daemon=True)
         self._thread.start()
@@ -86,6 +100,16 @@ class HistoryStore:
         """The content of the file when it was opened."""
         return self._file.snapshot
 
+    @property
+    def max_bytes(self) -> int:
+        """How large the file may become."""
+        return self._file.max_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """How much of that it needed after the latest operation."""
+        return self._file.used_bytes
+
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Write a batch; ``done`` is called with "" or the problem."""
 
@@ -93,7 +117,7 @@ class HistoryStore:
             self._written(problem)
             done(problem)
 
-        self._submit(lambda: self._file.write(batch), None, answer)
+        self._submit(lambda: self._file.write(batch), None, answer, self._file.measure)
 
     def check(self, done: Callable[[], None]) -> None:
         """Look whether the file is in its place and the disk has room; try again what failed.
@@ -156,7 +180,16 @@ class HistoryStore:
 
     def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
         """Find the offset of the first message of a time or later."""
-        self._submit(lambda: self._file.find(stream, since_s), None, self._logging_problems(done))
+
+        def find() -> int | None:
+            if self._is_closing:
+                return self._file.find(stream, since_s)
+            found = self._file.find_soon(stream, since_s)
+            if found == NOT_YET:
+                raise _NotYet
+            return found
+
+        self._submit(find, None, self._logging_problems(done))
 
     def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
         """Delete the oldest messages of streams."""
@@ -165,6 +198,7 @@ class HistoryStore:
 
     def close(self) -> Deferred[None]:
         """Finish all queued operations and close the file; fires when that is done."""
+        self._is_closing = True
         self._operations.put(None)
         return self._closed
 
@@ -196,11 +230,29 @@ class HistoryStore:
 
         return answer
 
-    def _submit(self, work: Callable[[], T], nothing: T, answer: Callable[[T, str], None]) -> None:
+    def _submit(
+        self,
+        work: Callable[[], T],
+        nothing: T,
+        answer: Callable[[T, str], None],
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue an operation.
+
+        Args:
+            work: The operation.
+            nothing: The result if it fails.
+            answer: Takes the result and the problem in the reactor's thread.
+            afterwards: What is left to be done in the file's thread, when the result is on its way.
+        """
+
         def run() -> None:
             result, problem = nothing, ""
             try:
                 result = work()
+            except _NotYet:
+                self._operations.put(run)  # after all that has come meanwhile
+                return
             except sqlite3.Error as error:
                 problem = str(error)
             except Exception:
@@ -208,6 +260,9 @@ class HistoryStore:
                 failure = Failure()
                 self._in_reactor(lambda: _log.failure("bug in the history's thread", failure))
             self._in_reactor(partial(answer, result, problem))
+            if afterwards is not None:
+                with suppress(sqlite3.Error):
+                    afterwards()
 
         self._operations.put(run)
 

@@ -12,9 +12,10 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.writer import ConnectionWriter
 
-__all__ = ["BacklogWatch", "Client", "too_much_added", "too_much_waits", "too_slow_by_far"]
+__all__ = ["BacklogWatch", "Client", "too_much_waits"]
 
 _log = Logger(__package__)
 
@@ -68,7 +69,7 @@ class _Progress:
     def note(self, client: Client, now_s: float) -> None:
         """Look at the client again."""
         taken, next_piece = client.taken_bytes(), client.writer.next_piece
-        self.has_stalled = taken == self._taken and next_piece is self._next_piece
+        self.has_stalled = taken == self._taken and next_piece == self._next_piece
         if client.is_held_up or not self.has_stalled:
             self.since_s = now_s
         self._taken, self._next_piece = taken, next_piece
@@ -84,15 +85,23 @@ class BacklogWatch:
         broker: The broker.
         limits: The limits of each client.
         clock: Runs the timer, while there are such clients.
+        client_log: Where lines about them are written; by default a log of its own.
 
     Attributes:
         watched_bytes: Clients with larger backlogs are watched.
     """
 
-    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        clock: IReactorTime,
+        client_log: ClientLog | None = None,
+    ) -> None:
         self._broker = broker
         self._limits = limits
         self._clock = clock
+        self._lines = client_log or ClientLog(clock)
         self._watched: dict[Client, _Progress] = {}
         self._logged: WeakSet[Client] = WeakSet()
         self._timer: IDelayedCall | None = None
@@ -129,7 +138,8 @@ class BacklogWatch:
     def _log_lag(self, client: Client, waiting_bytes: int) -> None:
         if client not in self._logged:
             self._logged.add(client)
-            _log.info(
+            self._lines.info(
+                _log,
                 "{peer}: session {id} reads more slowly than others publish, {bytes} bytes wait "
                 "for it; they are slowed down, to backlog.min_rate at the least",
                 peer=client.peer,
@@ -176,38 +186,6 @@ def too_much_waits(waiting_bytes: int, unacknowledged: int, limit: int) -> Limit
     return LimitExceeded(
         f"too slow: more than {limit} bytes wait to be read",
         f"{waiting_bytes} bytes were waiting. The limit is backlog.max_bytes of the server.",
-    )
-
-
-def too_slow_by_far(held: int, used: int, limit: int) -> LimitExceeded:
-    """Return the error for the client with the largest backlog, when memory is used up.
-
-    Args:
-        held: The size of its backlog in bytes.
-        used: How many bytes the server holds.
-        limit: How many it may hold.
-    """
-    return LimitExceeded(
-        f"too slow: {held} bytes wait for this client, more than for any other, and the "
-        f"server's memory limit of {limit} bytes is reached",
-        f"The server holds {used} bytes. The limit is memory.max_bytes of the server.",
-    )
-
-
-def too_much_added(left_behind: int, used: int, limit: int) -> LimitExceeded:
-    """Return the error for the client that has added most to queues, when memory is used up.
-
-    Args:
-        left_behind: How many bytes it has added.
-        used: How many bytes the server holds.
-        limit: How many it may hold.
-    """
-    return LimitExceeded(
-        f"too much: {left_behind} bytes of this client were added to queues and "
-        "transactions while memory was short, more than of any other, and the server's "
-        f"memory limit of {limit} bytes is reached",
-        f"The server holds {used} bytes. What it has confirmed it keeps. "
-        "The limit is memory.max_bytes of the server.",
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.internet.interfaces import IAddress
 from twisted.web.server import Request
 from typing_extensions import override
 
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import AccessList, Source
 from rtchat.errors import AccessDenied
+from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import UpgradeResource
 
@@ -25,12 +27,18 @@ class StompSocket(UpgradeResource):
         targets: The names of this server's own STOMP listeners. A source that may reach one of
             them through the gateway may reach the broker here. Read for every request, because
             the list grows while the ports open.
+        limiter: Says whether there is room for one more client; by default there always is.
     """
 
     def __init__(
-        self, websockets: WebSockets, access: AccessList, targets: Sequence[Target]
+        self,
+        websockets: WebSockets,
+        access: AccessList,
+        targets: Sequence[Target],
+        limiter: SourceLimiter | None = None,
     ) -> None:
         super().__init__()
+        self._limiter = limiter
         self._websockets = websockets
         self._access = access
         self._targets = targets
@@ -43,3 +51,7 @@ class StompSocket(UpgradeResource):
             raise AccessDenied("there is no stomp:// listener whose clients could come here")
         self._access.check(source, self._targets[0])
         return self._websockets
+
+    @override
+    def is_full(self, client: IAddress) -> bool:
+        return self._limiter is not None and self._limiter.refused(client) is not None

@@ -2,59 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from rtchat.core.access.addresses import AddressList, source_key
 from rtchat.core.broker.broker import Broker
-from rtchat.core.flow.memory import MemoryPressure
-from rtchat.core.flow.outbound import HIGH_WATER_BYTES
+from rtchat.core.flow.memory import Growing
 from rtchat.core.session.connection import CloseReason, HeartBeat
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import HEARTBEAT
 from rtchat.core.stomp.limits import Limits
 from rtchat.errors import LimitExceeded, ProtocolError
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
+from rtchat.net.connection.framed_transport import IFramedTransport
+from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.connection.linger import Linger
 from rtchat.net.connection.liveness import Liveness, Taken, progress_of, taken_by_peer
+from rtchat.net.connection.pause_watch import PauseWatch
 from rtchat.net.connection.transport import as_stream, peer_name, set_no_delay
-from rtchat.net.connection.writer import ConnectionWriter, IFramedTransport
-from rtchat.net.stomp.backlogs import BacklogWatch, too_much_added, too_much_waits, too_slow_by_far
+from rtchat.net.connection.writer import ConnectionWriter
+from rtchat.net.stomp.backlogs import BacklogWatch, too_much_waits
 from rtchat.net.stomp.close_codes import CLOSE_CODES
-from rtchat.net.stomp.goodbye import has_said_goodbye
+from rtchat.net.stomp.goodbye import gone_while_waiting, has_said_goodbye
 from rtchat.net.stomp.heartbeats import HeartBeats
+from rtchat.net.stomp.incomplete_frames import IncompleteFrames
+from rtchat.net.stomp.reading import MEMORY, SESSION, TURN, ReadClient
+from rtchat.net.stomp.relief import Relief
+from rtchat.net.stomp.session_log import SessionLog
 
 __all__ = ["SLOW_PUBLISHER_S", "StompFactory", "StompProtocol"]
-
-_log = Logger(__package__)
 
 CLOSE_GRACE_S = 5.0
 """How long a client may take none of its last bytes before the connection is aborted."""
 
 SLOW_PUBLISHER_S = 0.1
-"""How long reading from a publisher pauses after each read while memory is nearly used up."""
-
-_HARMLESS_BYTES = 2 * HIGH_WATER_BYTES
-"""A client with a smaller backlog may be a consumer that empties full queues; it is spared."""
-
-_NO_PAUSES: frozenset[str] = frozenset()
-"""One for all clients: an empty set takes 216 bytes."""
+"""How long reading from a publisher pauses after each read that fills memory further while it is
+nearly used up."""
 
 
-class StompProtocol(Protocol):
+_MOST_WORK_AT_END = 1_000_000
+"""How much of what was put off is done before sessions end, in units of about a microsecond."""
+
+_NOTHING: Mapping[Growing, int] = MappingProxyType({})
+
+
+class StompProtocol(ReadClient, Protocol):
     """One STOMP client, on TCP or on a WebSocket.
 
     Attributes:
         heard_s: When the client was last heard, by the clock.
+        limiter, place: What counts the client, and as whose; None if nothing does.
     """
 
+    limiter: SourceLimiter | None = None
+    place = ""
     _closed_as: tuple[CloseReason, str] | None = None
     _heartbeats: HeartBeats | None = None
     _is_rate_logged = False
@@ -67,7 +77,6 @@ class StompProtocol(Protocol):
         # login time-out and pauses; after the close, the abort
         self._timers: list[IDelayedCall] = []
         self._heartbeat = HeartBeat(0, 0)
-        self._pauses = _NO_PAUSES  # the reasons why reading is paused
 
     @override
     def connectionMade(self) -> None:
@@ -80,6 +89,7 @@ class StompProtocol(Protocol):
             self._peer = self._framed.peer
         else:
             set_no_delay(transport)
+            factory.liveness.keep_alive(transport)
             self._writer = writer = ConnectionWriter(transport, factory.broker.cork)
             self._peer = peer_name(transport)
         writer.max_backlog_bytes = factory.limits.max_backlog_bytes
@@ -92,47 +102,44 @@ class StompProtocol(Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        broker = self.factory.broker
-        budget = broker.budget
-        with broker.turn as turn:
-            self.heard_s = turn.now
-            used_before = budget.used
+        with self._writer.cork as turn:
+            budget = turn.budget
+            self.heard_s = turn.ticks
+            used_before = budget.used - budget.held
             try:
                 self.session.receive(data)
             except Exception:
                 self._handle_bug()
-            # What stays in queues and transactions; backlogs are known only after the flush.
-            left_behind = budget.used - used_before
-        if budget.used >= budget.near_bytes:
-            self.factory.note_memory_growth(self, left_behind)
-            if self.session.has_published:
-                self._slow_down()
-        elif self.factory.memory_pressure.growth:
-            self.factory.memory_pressure.growth.clear()
+            # Taken before the flush, which lets others go on; backlogs are known only after it.
+            grown = budget.take_grown() if budget.grown else _NOTHING
+        if budget.used >= budget.near_bytes or self.factory.relief.growth:
+            self.factory.relief.after_turn(self, grown, budget.used - budget.held - used_before)
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.limiter is not None:
+            self.limiter.leave(self.place)  # before anything that might fail
         self.factory.protocols.discard(self)
-        self.factory.memory_pressure.growth.pop(self, None)
+        self.factory.relief.forget(self)
+        self.factory.incomplete_frames.forget(self)
         self.factory.backlogs.forget(self)
         self._cancel_timers()
+        self.factory.broker.cork.turns.leave(self._go_on)
         self._writer.stopProducing()
         if self._linger is not None:
             self._linger.stop()
         if self._framed is None:
             self.factory.liveness.windows.forget(self._stream)
             self.factory.liveness.pauses.lost(self._stream)
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             self.session.lost()
-        why = self._closed_as
-        if why is None:
-            text = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
-            _log.info("{peer}: gone without DISCONNECT ({why})", peer=self._peer, why=text)
+        if self._closed_as is None:
+            self.factory.log.gone(self._peer, reason)
         self.factory.connection_ended()
 
     def shut_down(self) -> None:
         """Send what waits, then close the connection."""
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             self.session.shut_down()
         if self in self.factory.protocols:
             # Also if it was closing already, and its client takes the last bytes slowly.
@@ -150,11 +157,6 @@ class StompProtocol(Protocol):
         """The name of the client's address."""
         return self._peer
 
-    @property
-    def is_held_up(self) -> bool:
-        """Whether the client is not read."""
-        return bool(self._pauses)
-
     def taken_bytes(self) -> int | None:
         """Return what grows as the client takes bytes, or None where the system does not say."""
         taken = self.taken()
@@ -166,30 +168,13 @@ class StompProtocol(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes wait for this client."""
-        return self._writer.waiting_bytes + self.session.subscriptions.topic_consumer_bytes
-
-    def close_for_backlog(self) -> None:
-        """Close, because memory is used up and this client has the largest backlog."""
-        held, budget = self.held_bytes, self.factory.broker.budget
-        used = budget.used
-        self.close_as_slow(too_slow_by_far(held, used, budget.max_bytes))
+        """How many bytes are held for this client: what waits for it, and all else."""
+        return self._writer.waiting_bytes + self.session.holding.bytes
 
     def close_as_slow(self, problem: LimitExceeded) -> None:
         """Drop the backlog, and end the session."""
         self._writer.discard_backlog()
         self.session.fail(problem, reason=CloseReason.SLOW)
-
-    def close_for_memory_growth(self, left_behind: int) -> None:
-        """Close, because memory is used up and this client goes on filling it.
-
-        Args:
-            left_behind: How many bytes it added to queues and transactions meanwhile.
-        """
-        budget = self.factory.broker.budget
-        problem = too_much_added(left_behind, budget.used, budget.max_bytes)
-        with self.factory.broker.turn:
-            self.session.fail(problem)
 
     # Called by its heart-beats
 
@@ -218,75 +203,72 @@ class StompProtocol(Protocol):
 
     # Called by the session
 
+    @property
+    def source(self) -> str:
+        """Where the client comes from; "" if that is unknown."""
+        source: str = self.factory.source_of(self._stream.getPeer())
+        return source
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
         self._cancel_timers()
         self._heartbeat = heartbeat
-        _log.info(
-            "{peer}: session {id} opened, STOMP {version}",
-            peer=self._peer,
-            id=self.session.id,
-            version=self.session.version.value,
-        )
+        self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
         if send_ms or receive_ms:
             self._heartbeats = HeartBeats(self, heartbeat, self._clock)
-        if self._framed is None:
-            if receive_ms:
-                self.factory.liveness.windows.watch(self._stream)
-            else:
-                self.factory.liveness.keep_alive(self._stream)
         if self._framed is not None and send_ms and receive_ms:
             self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """Stop reading: the client must wait for a full queue, or for its rate limit."""
-        self._pause("session")
+        self.pause(SESSION)
 
     def resume_reading(self) -> None:
         """Resume reading: the wait is over."""
-        self._resume("session")
+        self.resume(SESSION, TURN)
+
+    def end_turn(self) -> None:
+        """Stop reading until the session has had its next turns."""
+        self.pause(TURN)
+        self.factory.broker.cork.turns.join(self._go_on)
+
+    def _go_on(self) -> int:
+        """Take the next turn; return its work."""
+        broker = self.factory.broker
+        with broker.turn as turn:
+            self.resume_session()
+        self.factory.relief.close_worst()
+        work: int = turn.work
+        return work
 
     def resume_after(self, delay_s: float) -> None:
         """Stop reading for a while: the client exceeds its rate limit."""
         if not self._is_rate_logged:
             self._is_rate_logged = True
-            _log.info(
-                "{peer}: session {id} sends faster than [rate] messages_per_second allows; "
-                "it is read more slowly",
-                peer=self._peer,
-                id=self.session.id,
-            )
+            self.factory.log.is_over_rate(self._peer, self.session)
         self._schedule(delay_s, self._resume_after_delay)
 
     def resume_session(self) -> None:
         """Resume the session where it had to wait, handling bugs as ``dataReceived`` does."""
+        budget = self.factory.broker.budget
+        others = budget.take_grown() if budget.grown else _NOTHING
         try:
             self.session.resume()
         except Exception:
             self._handle_bug()
+        if budget.grown:
+            self.factory.relief.note_turn(self, budget.take_grown(), 0)
+        for place, size in others.items():
+            budget.note_grown(place, size)
 
     def session_closed(self, reason: CloseReason, text: str) -> None:
         """Close once the last frames are sent; abort if the client does not read them."""
         self._closed_as = (reason, text)
         self._cancel_timers()
-        if reason is CloseReason.DONE or reason is CloseReason.SHUTDOWN:
-            _log.info(
-                "{peer}: session {id} {why}",
-                peer=self._peer,
-                id=self.session.id,
-                why=reason.value,
-            )
-        else:
-            _log.warn(
-                "{peer}: session {id} closed by the server: {why} ({text})",
-                peer=self._peer,
-                id=self.session.id,
-                why=reason.value,
-                text=text,
-            )
-        for pause in self._pauses:
-            self._resume(pause)  # what still arrives is read and dropped
+        self.factory.log.closed(self._peer, self.session, reason, text)
+        self.factory.broker.cork.turns.leave(self._go_on)
+        self.resume(*self._pauses)  # what still arrives is read and dropped
         if self._framed is not None:
             self._framed.close_with(CLOSE_CODES[reason], text or reason.value)
         else:
@@ -297,51 +279,34 @@ class StompProtocol(Protocol):
 
     # Flow control
 
-    def _pause(self, why: str) -> None:
-        if not self._pauses:
-            self._stream.pauseProducing()
-            if self._framed is None:
-                probe = None if self._heartbeat.send_ms else self._send_line_end
-                self.factory.liveness.pauses.watch(self._stream, self._gone, probe)
-            else:
-                self._framed.on_gone = self._gone
-        self._pauses |= {why}
-
-    def _resume(self, why: str) -> None:
-        if why in self._pauses:
-            self._pauses = self._pauses - {why} or _NO_PAUSES
-            if not self._pauses:
-                # The silence was ours, not the client's.
-                self.heard_s = self._clock.seconds()
-                if self._framed is None:
-                    self.factory.liveness.pauses.forget(self._stream)
-                self._stream.resumeProducing()
-
-    def _gone(self, is_broken: bool) -> None:
-        """The client has closed the connection, or broken it, while a limit made it wait."""
+    @override
+    def gone(self, is_broken: bool) -> None:
+        if self.has_its_turns:
+            return  # what it has sent comes in its turns, and then the end is read
         session = self.session
         has_more_to_lose = is_broken or session.held_deliveries()
         if not has_more_to_lose and has_said_goodbye(session.parser, self._stream):
             return  # it has left its frames to us, and keeps its place in the line
-        how = "broke" if is_broken else "was closed by the client"
-        problem = LimitExceeded(
-            f"the connection {how} while frames waited",
-            "What was sent and has no RECEIPT may have had no effect.",
-        )
-        with self.factory.broker.turn:
-            session.fail(problem)
+        with self.factory.broker.turn.part:
+            session.fail(gone_while_waiting(is_broken=is_broken))
 
-    def _send_line_end(self) -> None:
-        """Send what may stand between any frames, so that the system of a dead client objects."""
-        if not self._writer.waiting_bytes:
+    @property
+    @override
+    def pause_watch(self) -> PauseWatch:
+        watch: PauseWatch = self.factory.liveness.pauses
+        return watch
+
+    @override
+    def probe(self) -> None:
+        # A line end may stand between any frames.
+        if not (self._heartbeat.send_ms or self._writer.waiting_bytes):
             self._writer.write_now(HEARTBEAT)
 
-    def _slow_down(self) -> None:
-        """Pause reading from a publisher after each read while memory is nearly used up."""
-        self.session.has_published = False
-        if not self.session.is_closed and "memory" not in self._pauses:
-            self._pause("memory")
-            self._schedule(SLOW_PUBLISHER_S, lambda: self._resume("memory"))
+    def slow_down(self) -> None:
+        """Read no more from the client for a moment."""
+        if not self.session.is_closed and MEMORY not in self._pauses:
+            self.pause(MEMORY)
+            self._schedule(SLOW_PUBLISHER_S, lambda: self.resume(MEMORY))
 
     # Timers
 
@@ -360,6 +325,7 @@ class StompProtocol(Protocol):
     def _resume_after_delay(self) -> None:
         with self.factory.broker.turn:
             self.resume_session()
+        self.factory.relief.close_worst()
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
@@ -379,15 +345,19 @@ class StompProtocol(Protocol):
         unacknowledged = self.session.subscriptions.unacknowledged if is_read else 0
         self.close_as_slow(too_much_waits(waiting_bytes, unacknowledged, limit))
 
+    def frame_incomplete(self) -> None:
+        """Watch the client: a large frame has to be complete in time."""
+        self.factory.incomplete_frames.watch(self)
+
     def _backlog_grew(self) -> None:
         self.factory.backlogs.note(self)
 
     def _handle_bug(self) -> None:
-        _log.failure("{peer}: bug while serving a STOMP client", peer=self._peer)
+        self.factory.log.bug(self._peer)
         self._fail("internal error", "The server's log tells more.", CloseReason.BUG)
 
     def _fail(self, message: str, detail: str, reason: CloseReason) -> None:
-        with self.factory.broker.turn:
+        with self.factory.broker.turn.part:
             self.session.fail(ProtocolError(message, detail), reason=reason)
 
 
@@ -398,28 +368,48 @@ class StompFactory(Drain[StompProtocol], Factory):
         broker: The broker of all clients.
         limits: The limits of each client.
         clock: Runs the timers, and becomes the broker's clock.
+        client_log: Where lines about clients are written; by default a log of its own.
+        fronts: Front proxies, each of which passes many clients on: they are no source.
 
     Attributes:
+        log: Writes about the clients.
         protocols: The connected clients.
-        memory_pressure: Chooses the client to close when memory is used up.
+        relief: Closes clients when memory is used up.
     """
 
     noisy = False
 
-    def __init__(self, broker: Broker, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        limits: Limits,
+        clock: IReactorTime,
+        client_log: ClientLog | None = None,
+        fronts: AddressList | None = None,
+    ) -> None:
+        lines = client_log or ClientLog(clock)
+        self.log = SessionLog(lines)
         self.broker = broker
+        self._fronts = fronts or AddressList()
         self.limits = limits
         self.clock = clock
         self.liveness = Liveness(clock)
-        self.backlogs = BacklogWatch(broker, limits, clock)
+        self.backlogs = BacklogWatch(broker, limits, clock, lines)
         self.protocols: set[StompProtocol] = set()
-        self.memory_pressure: MemoryPressure[StompProtocol] = MemoryPressure(broker.budget)
-        broker.budget.on_over = self._relieve
+        self.incomplete_frames = IncompleteFrames(broker, limits, clock)
+        self.relief = Relief(broker, self.protocols)
+        broker.budget.on_over = self.relief.relieve
         broker.turn.seconds = clock.seconds
+        broker.turn.turns.call_soon = partial(clock.callLater, 0)
 
     @override
     def buildProtocol(self, addr: IAddress | None) -> StompProtocol:
         return StompProtocol(self)
+
+    def source_of(self, address: IAddress | None) -> str:
+        """Return the source that a client with this address counts for; "" is unknown."""
+        host: str | None = getattr(address, "host", None)
+        return "" if self._fronts and host in self._fronts else source_key(host)
 
     def shut_down(self) -> Deferred[None]:
         """End every session, and close its connection once what waits is out.
@@ -430,19 +420,6 @@ class StompFactory(Drain[StompProtocol], Factory):
             Fires when all are gone: at the latest after the grace period, when those that do not
             read are aborted.
         """
+        # A message that is being delivered in parts reaches all of its subscribers.
+        self.broker.cork.run_all(_MOST_WORK_AT_END)
         return self.drain(StompProtocol.shut_down)
-
-    def note_memory_growth(self, protocol: StompProtocol, left_behind: int) -> None:
-        """Note what a client's turn has added; close the client that added most, if need be."""
-        if left_behind <= 0 or protocol.session.is_closed:
-            return
-        worst = self.memory_pressure.note_growth(protocol, left_behind)
-        if worst is not None:
-            worst[0].close_for_memory_growth(worst[1])
-
-    def _relieve(self) -> None:
-        """Close the client with the largest backlog, if backlogs are why memory is used up."""
-        backlogs = {protocol: protocol.held_bytes for protocol in self.protocols}
-        worst = self.memory_pressure.largest_backlog(backlogs, _HARMLESS_BYTES)
-        if worst is not None:
-            worst.close_for_backlog()

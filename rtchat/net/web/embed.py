@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from twisted.logger import Logger
 from twisted.web.resource import Resource
@@ -14,11 +13,15 @@ from typing_extensions import override
 from rtchat.core.access.frame_ancestors import frame_ancestors, sources_without_rule
 from rtchat.core.access.hosts import Target
 from rtchat.core.access.rules import ANYONE, AccessList, Source
-from rtchat.net.connection.transport import address_name
 from rtchat.net.json_codec import json_line
 from rtchat.net.web.files import PageFiles
-from rtchat.net.web.requests import OPAQUE_ORIGIN, header_values, source_of
-from rtchat.net.web.site import PageSite
+from rtchat.net.web.requests import (
+    OPAQUE_ORIGIN,
+    client_log_of,
+    header_values,
+    peer_name,
+    source_of,
+)
 
 __all__ = ["EmbedPage"]
 
@@ -82,16 +85,18 @@ class _Check(Resource):
         return json_line({"lacking": lacking})
 
     def _log_refusal(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
-        peer = address_name(cast(PageSite, request.site).client_of(request))
+        peer, lines = peer_name(request), client_log_of(request)
         if not self._broker:
-            _log.warn(
+            lines.warn(
+                _log,
                 "{peer}: refused, {source} may not show the chat: there is no stomp:// listener "
                 "whose clients could come here",
                 peer=peer,
                 source=str(source),
             )
             return
-        _log.warn(
+        lines.warn(
+            _log,
             "{peer}: refused, {source} may not show the chat. If it should, add to [access]{whom}: "
             "{rules}",
             peer=peer,

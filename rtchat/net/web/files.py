@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -15,9 +15,10 @@ from twisted.web.static import File, getTypeAndEncoding
 from typing_extensions import override
 
 from rtchat.net.web.ranges import Part, read_ranges
-from rtchat.net.web.requests import RefusalPage, header_values
+from rtchat.net.web.requests import RefusalPage, header_values, log_refusal
 from rtchat.net.web.sending import FileSender, Multipart
 from rtchat.net.web.validators import TagCache, failed_condition, may_send_ranges
+from rtchat.text import escaped
 
 __all__ = ["PageFiles", "page_tree"]
 
@@ -42,19 +43,35 @@ _CONTENT_TYPES = {
 }
 
 
+_UNKNOWN_TYPE = "application/octet-stream"
+"""The type of a file whose name says nothing: browsers save it, and never run it as a page."""
+
 _UNREADABLE = RefusalPage(403, "This server may not read the file at this address.\n")
+
+_WELL_KNOWN = b".well-known"  # RFC 8615
 
 _URI_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"  # beside letters, digits and "-._"
 
 
 class _Files(File):
-    """Public files; folders are not listed.
+    """Public files; folders are not listed, and names that begin with a dot are not there.
 
     A file is sent with its validators, whole or in the parts that are asked for, or not at all if
     the client has it (:mod:`rtchat.net.web.validators`, :mod:`rtchat.net.web.ranges`).
     """
 
+    mount: str | None = None
+    """The folder, or the one file, that no link may lead out of; None trusts all links."""
+
     _tags = TagCache()
+
+    def __init__(
+        self,
+        path: str,
+        defaultType: str = _UNKNOWN_TYPE,  # noqa: N803
+        ignoredExts: Sequence[str] = (),  # noqa: N803
+    ) -> None:
+        super().__init__(path, defaultType, ignoredExts)
 
     @override
     def directoryListing(self) -> IResource:
@@ -62,11 +79,13 @@ class _Files(File):
 
     @override
     def getChild(self, path: bytes, request: Request) -> IResource:
+        # A slash may stand escaped in a name: x%2F..%2F.env would be the file .env.
         try:
-            is_name = "\0" not in path.decode("utf-8")
+            is_name = not {"\0", "/"} & set(path.decode("utf-8"))
         except UnicodeDecodeError:
             is_name = False
-        if not is_name:
+        is_hidden = path.startswith(b".") and path != _WELL_KNOWN
+        if is_hidden or not is_name:
             return self.childNotFound
         resource: IResource = super().getChild(path, request)
         return resource
@@ -77,13 +96,18 @@ class _Files(File):
         similar.contentTypes = self.contentTypes
         similar.contentEncodings = self.contentEncodings
         similar.indexNames = self.indexNames
+        similar.mount = self.mount
         return similar
 
     @override
     def render_GET(self, request: Request) -> bytes | int:
+        path = os.path.realpath(self.path)
+        if self.mount is not None and not _is_within(path, self.mount):
+            log_refusal(request, f"a link leads out of the folder {escaped(self.mount)}")
+            return self.childNotFound.render(request)
         try:
             # Not blocking: it may be a FIFO, which would wait for a writer.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError:
             return _UNREADABLE.render(request)
         except OSError:
@@ -149,6 +173,12 @@ class _Files(File):
         return FileSender(request, file, parts, frame.heads, frame.end)
 
     childNotFound = RefusalPage(404, "There is nothing at this address.\n")  # type: ignore[assignment]
+
+
+def _is_within(path: str, mount: str) -> bool:
+    """Return whether a path without links is a mount, or below it; the mount may be a link."""
+    base = os.path.realpath(mount)
+    return os.path.commonpath([path, base]) == base
 
 
 def _set_content(request: Request, kind: str, length: int) -> None:
@@ -236,6 +266,7 @@ def page_tree(
         has_demos = name == _DEMOS and (path / _DEMO_LINKS).is_file()
         mount = PageFiles(str(path)) if has_demos else _Files(str(path))
         mount.contentTypes = PageFiles.contentTypes
+        mount.mount = str(path)
         root.putChild(name.encode(), mount)
         if has_demos:
             files.putChild(b"demos.js", _DemoLinks())

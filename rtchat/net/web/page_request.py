@@ -31,10 +31,11 @@ class PageRequest(Request):
     Attributes:
         fault: What is wrong with its target or its ``Host``, as a sentence; "" if nothing is. Such
             a request is answered with 400 (RFC 9112, 3.2).
+        body_bytes: How many bytes of its body have come.
     """
 
     fault = ""
-    _body_bytes = 0
+    body_bytes = 0
 
     @override
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -81,8 +82,8 @@ class PageRequest(Request):
 
     @override
     def handleContentChunk(self, data: bytes) -> None:
-        self._body_bytes += len(data)
-        if self._body_bytes > MAX_BODY_BYTES:
+        self.body_bytes += len(data)
+        if self.body_bytes > MAX_BODY_BYTES:
             cast(_Channel, self.channel).body_too_large()
         else:
             super().handleContentChunk(data)

@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from typing_extensions import override
 
 from rtchat.core.access.rules import Source
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.transport import address_name
 from rtchat.text import escaped
 
@@ -20,6 +21,7 @@ __all__ = [
     "SHOWN_CHARACTERS",
     "ClientNaming",
     "RefusalPage",
+    "client_log_of",
     "client_of",
     "header_values",
     "log_refusal",
@@ -58,7 +60,13 @@ def source_of(request: Request) -> Source:
 
 
 class ClientNaming(Protocol):
-    """A site that knows the client of a request."""
+    """A site that knows the client of a request.
+
+    Attributes:
+        client_log: Where lines about clients are written.
+    """
+
+    client_log: ClientLog
 
     def client_of(self, request: Request) -> IAddress:
         """Return the client's address, or the one that a trusted front proxy names."""
@@ -98,9 +106,15 @@ def peer_name(request: Request) -> str:
     return address_name(client_of(request))
 
 
+def client_log_of(request: Request) -> ClientLog:
+    """Return where lines about a request's client are written."""
+    return cast(ClientNaming, request.site).client_log
+
+
 def log_refusal(request: Request, why: str) -> None:
     """Write one line about a refused request."""
-    _log.warn(
+    client_log_of(request).warn(
+        _log,
         "{peer}: refused {path}: {why}",
         peer=peer_name(request),
         path=printable_path(request),

@@ -13,10 +13,12 @@ from typing_extensions import override
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
 from rtchat.net.connection.client_address import forwarded_client
+from rtchat.net.connection.client_log import ClientLog
+from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.connection.liveness import Liveness
 from rtchat.net.connection.transport import as_stream
+from rtchat.net.web.backlogs import HttpBacklogs
 from rtchat.net.web.channel import UpgradableConnection
-from rtchat.net.web.limiter import HttpLimiter
 from rtchat.net.web.page_request import PageRequest
 from rtchat.net.web.requests import (
     SHOWN_CHARACTERS,
@@ -26,6 +28,7 @@ from rtchat.net.web.requests import (
     peer_name,
     printable_path,
 )
+from rtchat.net.web.rounds import Rounds
 from rtchat.text import escaped, printable
 
 __all__ = ["PageSite"]
@@ -69,6 +72,11 @@ class PageSite(Site):
         trusted: The front proxies whose ``X-Forwarded-For`` is trusted.
         handshake_timeout_s: Seconds that the head of a request may take.
         limiter: Counts the connections; by default there is no limit.
+        client_log: Where lines about clients are written; by default a log of its own.
+
+    Attributes:
+        backlogs: Counts the bytes that wait for clients.
+        rounds: Bounds the work for all clients in a round of the reactor.
     """
 
     requestFactory = PageRequest  # noqa: N815
@@ -83,14 +91,18 @@ class PageSite(Site):
         *,
         trusted: AddressList | None = None,
         handshake_timeout_s: float = 10.0,
-        limiter: HttpLimiter | None = None,
+        limiter: SourceLimiter | None = None,
+        client_log: ClientLog | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
         self.displayTracebacks = False
         self.clock = clock
+        self.backlogs = HttpBacklogs(clock)
+        self.rounds = Rounds(clock)
         self.liveness = Liveness(clock)
         self.handshake_timeout_s = handshake_timeout_s
-        self.limiter = limiter or HttpLimiter(clock)
+        self.client_log = client_log or ClientLog(clock)
+        self.limiter = limiter or SourceLimiter("[proxy] http.connections", self.client_log)
         self._is_own_name = lru_cache(maxsize=256)(hosts.allows)
         self._trusted = trusted or AddressList()
 
@@ -110,7 +122,8 @@ class PageSite(Site):
             return RefusalPage(400, f"This is no request of HTTP/1.1: {request.fault}.\n")
         if not self._is_own_name(host):
             name = (host or "").rpartition(":")[0] or host or ""
-            _log.warn(
+            self.client_log.warn(
+                _log,
                 "{peer}: refused {path}: Host {host} is none of this server's names. If browsers "
                 "use another name, a front proxy has changed it; let that pass Host on (nginx: "
                 "proxy_set_header Host $http_host). If it is one, add it to the configuration: "

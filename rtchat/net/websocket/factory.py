@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from typing_extensions import override
 
 from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.drain import Drain
 from rtchat.net.connection.liveness import Liveness
 from rtchat.net.websocket.closing import CLOSE_GRACE_S
@@ -33,6 +36,7 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
             bytes are compressed or encrypted already, if each message has only one receiver on a
             fast network, or if secrets and untrusted text may be in one message: its length would
             reveal information about the secret.
+        client_log: Where lines about clients are written; by default a log of its own.
 
     Attributes:
         is_stopping: Whether the server is stopping; then no new WebSocket should be opened.
@@ -51,11 +55,14 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
         ping_timeout_s: float = 20,
         max_message_bytes: int = 16 * 1024 * 1024,
         deflate: bool = True,
+        client_log: ClientLog | None = None,
     ) -> None:
         super().__init__(wrapped)
+        self.client_log = client_log or ClientLog(clock)
         self.clock = clock
         self.liveness = Liveness(clock)
         self.cork = Cork() if cork is None else cork
+        self.cork.turns.call_soon = partial(clock.callLater, 0)
         self.ping_interval_s = ping_interval_s
         self.ping_timeout_s = ping_timeout_s
         self.max_message_bytes = max_message_bytes

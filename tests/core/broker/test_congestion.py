@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.calls import calls
+from support.core import Server
 from support.examples import examples
+from support.work import each_turn
 
+from rtchat.core.broker.broker import Broker as CoreBroker
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.stomp.limits import Limits
 from rtchat.testing import Broker, Client
 
@@ -86,7 +91,8 @@ def test_everything_arrives_in_order_and_no_backlog_exceeds_the_limit(
             # Half of the limit, one message to two topics, and what time has let through.
             largest = 2 * (max(SIZES) + 2 * KIB)
             most = LIMIT // 2 + largest + ticked * (RATE + largest)
-            assert protocol.held_bytes <= most
+            costs = sum(one.cost_bytes for one in protocol.session.subscriptions)
+            assert protocol.held_bytes - costs <= most
 
     for step in steps:
         if step[0] == "publish":
@@ -121,6 +127,89 @@ def _nothing_is_left(broker: Broker, publishers: Sequence[Client]) -> None:
     assert not congestion.active
     assert not congestion._flows
     assert not broker._core.waiting._places
-    assert broker._core.budget.used == 0
+    assert broker._core.budget.used == broker._core.budget.held
     for publisher in publishers:
         publisher.disconnect()
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+def lagging_readers(broker: Broker, names: Sequence[str]) -> list[Reader]:
+    """Return readers with a large backlog, each of a destination of its own."""
+    readers = [Reader(broker, name, {}) for name in names]
+    publisher = broker.connect()
+    for name in names:
+        for number in range(14):
+            publisher.send(name.replace("#", "x"), b"0 %d %s" % (number, b"x" * 60 * KIB))
+        broker.advance(1)
+    return readers
+
+
+def test_a_send_looks_at_no_lagging_subscribers_but_its_own() -> None:
+    taken = []
+    for count in (2, 30):
+        broker = Broker(Limits(max_backlog_bytes=LIMIT), BrokerLimits(min_topic_rate=LIMIT))
+        lagging_readers(broker, [f"/topic/t{number}.#" for number in range(count)])
+        congestion = broker._core.congestion
+        assert len(congestion.readers) == count
+        other = broker.connect()
+        other.send("/topic/other", b"x")
+        taken.append(calls(lambda: other.send("/topic/other", b"x")))  # noqa: B023
+    assert taken[1] < 1.2 * taken[0]
+
+
+def test_topics_of_which_something_is_known_are_bounded() -> None:
+    broker = Broker(Limits(max_backlog_bytes=LIMIT), BrokerLimits(min_topic_rate=LIMIT))
+    lagging_readers(broker, ["/topic/#"])
+    publisher = broker.connect()
+    for number in range(3000):
+        broker._core.congestion._spare_bytes = LIMIT
+        publisher.send(f"/topic/{number}", b"x")
+    assert not publisher.is_paused
+    assert len(broker._core.congestion._flows) <= 1024
+
+
+def test_the_part_of_a_topic_that_was_forgotten_resumes_nothing() -> None:
+    """Another subscriber may lag by then, so there is a new flow of that name."""
+    broker = Broker(Limits(max_backlog_bytes=LIMIT), BrokerLimits(min_topic_rate=RATE))
+    [reader] = lagging_readers(broker, ["/topic/a"])
+    congestion = broker._core.congestion
+    publisher = broker.connect()
+    congestion._spare_bytes = 0
+    old = congestion._flow_of("/topic/a")
+    assert old is not None
+    congestion._close(old)
+    publisher.send("/topic/a", b"0 15 x")
+    assert publisher.is_paused
+    new = congestion._flows["/topic/a"]
+    assert new is not old
+    old.lagging.clear()
+    old.credit_bytes = LIMIT
+    with broker._core.turn:
+        congestion._resume_part(old)
+        congestion._go_on(old)
+    assert publisher.is_paused
+    assert congestion._flows["/topic/a"] is new
+    reader.read()
+    broker.advance(2)
+    assert not publisher.is_paused
+
+
+def test_very_many_publishers_are_resumed_in_several_turns() -> None:
+    server = Server(CoreBroker("run", BrokerLimits(min_topic_rate=RATE)))
+    congestion, waiting = server.broker.congestion, server.broker.waiting
+    reader = server.client()
+    reader.subscribe("/topic/a")
+    publishers = [server.client() for _ in range(2000)]
+    congestion.begin(reader.session, reader.outbound, LIMIT)
+    for publisher in publishers:
+        publisher.publish("/topic/a", b"x")
+    assert len(waiting.line("/topic/a")) == len(publishers)
+    work = each_turn(server)
+    congestion.review(reader.session)
+    server.end_turn()
+    assert len(reader.messages()) == len(publishers)
+    assert max(work) < TURN_WORK + 500
+    assert len(work) > 5
+    assert not congestion.active

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.core import Client, Listener, Server, bodies, clean_server, errors, publish
 from support.stomp import frame_bytes
 
 from rtchat.core.broker.broker import Broker
-from rtchat.core.broker.destinations import MAX_WORDS, PatternIndex, is_pattern, words_of
 from rtchat.core.broker.encoder import selectable_headers
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.patterns import MAX_WORDS, is_pattern
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Head, Version
 from rtchat.errors import ProtocolError
@@ -206,106 +203,6 @@ def test_a_very_long_name_is_not_taken_for_a_shorter_one(server: Server) -> None
     client = listener(server, "/topic/#.z", "/topic/" + ".".join("*" * 63))
     server.client().publish("/topic/" + ".".join(words), "x")
     assert client.messages() == []
-
-
-# The index itself
-
-
-def index_of(*patterns: str) -> PatternIndex[str]:
-    index: PatternIndex[str] = PatternIndex()
-    for pattern in patterns:
-        index.add(pattern, pattern)
-    return index
-
-
-def plainly_matches(pattern: list[str], name: list[str]) -> bool:
-    """Say it as the contract does, without a thought for speed."""
-    if not pattern:
-        return not name
-    first, rest = pattern[0], pattern[1:]
-    if first == "#" or (first == ">" and not rest):
-        return any(plainly_matches(rest, name[end:]) for end in range(len(name) + 1))
-    return bool(name) and first in ("*", name[0]) and plainly_matches(rest, name[1:])
-
-
-WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=5)
-PATTERN_WORDS = st.lists(st.sampled_from(["a", "b", "", "*", "#", ">"]), min_size=1, max_size=5)
-
-
-@given(st.lists(PATTERN_WORDS, max_size=6), st.data(), st.sampled_from("./"), st.sampled_from("./"))
-def test_the_index_finds_what_matches_word_for_word(
-    patterns: list[list[str]], data: st.DataObject, separator: str, other: str
-) -> None:
-    texts = {separator.join(["x", *pattern]): pattern for pattern in patterns}
-    index = index_of(*texts)
-    gone = data.draw(st.sets(st.sampled_from(sorted(texts)))) if texts else set()
-    for text in gone:
-        index.remove(text)
-        del texts[text]
-    assert len(index) == len(texts)
-    name = data.draw(WORDS)
-    # Slashes at the ends do not count, so the last word is never empty.
-    words = [*name, "a"]
-    patterns_of = {text: words_of(text)[1:] for text in texts}
-    expected = {t for t, pattern in patterns_of.items() if plainly_matches(pattern, words)}
-    found = index.matching(other.join(["x", *words]))
-    assert sorted(found) == sorted(expected)
-
-
-def test_an_empty_index_keeps_nothing(server: Server) -> None:
-    patterns = ["#", "a.*", "a.*.c", "a.#", "b.>", "a.>", "a.*.#"]
-    index = index_of(*patterns)
-    for pattern in patterns:
-        index.remove(pattern)
-    assert len(index) == 0
-    assert not index._root.children
-    assert not index._root.values
-
-
-class CountingIndex(PatternIndex[str]):
-    """Counts the places that a search looks at."""
-
-    def steps(self, name: str) -> int:
-        steps = 0
-        original = type(self._root).steps
-
-        def counted(node: Any, words: list[str], position: int) -> Iterator[Any]:
-            nonlocal steps
-            for step in original(node, words, position):
-                steps += 1
-                yield step
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(self._root), "steps", counted)
-            self.matching(name)
-        return steps
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        ".".join("#" * 64),
-        ".".join("#a" * 32),
-        ".".join("#*" * 32),
-        ".".join("*#" * 32),
-        ".".join("#" * 63 + "z"),
-        ".".join("#a" * 31 + "#z"),
-    ],
-)
-@pytest.mark.parametrize("count", [10, 64, 65, 4000])
-def test_many_wildcards_are_no_trap(pattern: str, count: int) -> None:
-    index = CountingIndex()
-    index.add(pattern, pattern)
-    steps = index.steps(".".join("a" * count))
-    # Each of 65 nodes at each of 65 places, with four ways to go on at most.
-    assert steps <= 65 * 65 * 4
-
-
-def test_many_patterns_share_their_work() -> None:
-    index = CountingIndex()
-    for words in product(["a", "b", "c", "*"], repeat=5):
-        index.add(".".join(words), "x")
-    assert index.steps("a.b.c.a.b") <= 2 * (1 + 2 + 4 + 8 + 16 + 32)
 
 
 # ---------------------------------------------------------------- composite
@@ -540,6 +437,7 @@ def test_a_question_to_oneself_opens_the_queue_that_answers(server: Server) -> N
 
 def test_a_route_with_many_targets_is_not_kept(server: Server) -> None:
     """A client that names a thousand destinations at a time must not fill the memory with them."""
+    server.limit(max_names=17)
     client = server.client()
     for names, is_kept in ((16, True), (17, False)):
         destination = ",".join(f"/topic/{number}" for number in range(names))
@@ -1057,7 +955,7 @@ def test_a_consumer_does_not_look_twice_at_what_it_does_not_want(server: Server)
         return selectable_headers(message)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rtchat.core.broker.subscription.selectable_headers", counted)
+        patch.setattr("rtchat.core.broker.selection.selectable_headers", counted)
         for _ in range(5):
             publisher.publish("/queue/a", "y", color="blue")
     assert len(looked) == 5

@@ -14,6 +14,7 @@ from rtchat.core.broker.message import Message
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.router import QueueTarget
 from rtchat.core.broker.subscription import Subscription
+from rtchat.core.flow.outbound import Cork
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import ProtocolError
 
@@ -171,7 +172,7 @@ class Elsewhere(DestinationProvider):
     claims = Glob(("/topic/kept*",))
 
     def __init__(self) -> None:
-        self.storage = EngineStorage(Slow())
+        self.storage = EngineStorage(Slow(), Cork())
 
     def subscribe(
         self, subscription: Subscription, max_backlog_bytes: int, refuse: Refuse
@@ -182,7 +183,7 @@ class Elsewhere(DestinationProvider):
         pass
 
     def target(self, name: str) -> Target:
-        target = QueueTarget(name, lambda _: pytest.fail("delivered"))
+        target = QueueTarget(name, lambda *_: pytest.fail("delivered"))
         target.storage = self.storage
         return target
 

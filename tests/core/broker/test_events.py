@@ -36,6 +36,9 @@ class Diary(BrokerEvents):
     def dead_lettered(self, destination: str, messages: int, size: int) -> None:
         self.lines.append(f"{destination}: {messages} dead")
 
+    def dead_letters_dropped(self, destination: str, count: int, messages: int, size: int) -> None:
+        self.lines.append(f"{destination}: {count} lost, {messages} left")
+
 
 @pytest.fixture
 def server() -> Server:
@@ -124,3 +127,13 @@ def test_a_listener_to_every_message_is_unusual() -> None:
     events = Events()
     events.add(Reader())
     assert events.unusual
+
+
+def test_dead_letters_that_a_full_queue_loses_are_told(server: Server, diary: Diary) -> None:
+    client = server.client()
+    client.subscribe("/queue/a", ack="client-individual")
+    for text in "ab":
+        client.publish("/queue/a", text)
+        client.nack(client.message(), requeue="false")
+    assert diary.lines[-2:] == ["/queue/DLQ.a: 1 dead", "/queue/DLQ.a: 1 lost, 1 left"]
+    assert server.broker.dead_letters.dropped == 1

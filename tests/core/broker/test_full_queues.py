@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 from support.core import Client, Server, bodies, clean_server, errors
 from support.stomp import frame_bytes
 
-from rtchat.core.broker.subscription import Source
+from rtchat.core.broker.queue import Queue
+from rtchat.core.broker.subscription import Subscription
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.session import Session
 from rtchat.core.stomp.frames import Frame
@@ -312,6 +313,47 @@ def test_at_the_bound_it_is_told_when_the_last_helper_has_gone(server: Server) -
     assert client.close_reason is CloseReason.LIMIT
 
 
+def two_that_wait(server: Server) -> tuple[Client, Client]:
+    """Return a client that waits, and one that waits for itself: each resumes with a message.
+
+    What the second sends, the first one will hold.
+    """
+    helper, _ = worker(server, prefetch=0)
+    fill(server)
+    first, second = worker(server, prefetch=0)[0], worker(server, prefetch=0)[0]
+    for client in (first, second):
+        client.publish(A, "more")
+        assert client.is_waiting
+    first.stall()
+    helper.drop()
+    first.read_on()
+    assert len(second.messages()) == LIMIT
+    second.stall()
+    return first, second
+
+
+def test_one_that_is_resumed_may_make_another_wait_for_itself(server: Server) -> None:
+    first, second = two_that_wait(server)
+    server.expire()
+    assert first.bodies()[0] == "more"
+    assert not second.is_waiting
+    assert not first.is_waiting
+
+
+def test_looks_at_those_that_wait_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if there is always another that waits for itself."""
+    _, second = two_that_wait(server)
+    resumed = []
+
+    def again(waiter: Session) -> None:
+        resumed.append(waiter)
+        server.broker.waiting.join(A, waiter)
+
+    monkeypatch.setattr(type(second.session), "stop_waiting", again)
+    server.expire()
+    assert 1 < len(resumed) <= 101
+
+
 def test_what_exceeds_the_limit_counts_towards_the_memory(server: Server) -> None:
     fill(server)
     used = server.broker.budget.used
@@ -327,7 +369,7 @@ def test_many_waiting_publishers_cost_a_worker_nothing(server: Server) -> None:
     for publisher in publishers:
         publisher.publish(A, "later")
     client, [_] = worker(server)
-    assert server.broker.waiting.holders() == []
+    assert not server.broker.waiting.places_of_holders()
     client.publish(A, "next")
     assert not client.is_waiting
 
@@ -345,15 +387,16 @@ def test_a_second_costs_one_look_at_each_session_that_waits(
         assert client.is_waiting
         workers.append(client)
     looks = []
-    held_deliveries = Session.held_deliveries
+    holders = Queue.holders
 
-    def counted(self: Session) -> Mapping[Source, int]:
-        looks.append(self)
-        return held_deliveries(self)
+    def counted(self: Queue) -> Iterator[Subscription]:
+        for one in holders(self):
+            looks.append(one)
+            yield one
 
-    monkeypatch.setattr(Session, "held_deliveries", counted)
+    monkeypatch.setattr(Queue, "holders", counted)
     server.broker.full_queues.resume_those_that_wait_for_themselves()
-    assert len(looks) == len(workers)
+    assert len(looks) <= len(workers)
     for client in workers:
         client.drop()
     server.drain(A)

@@ -8,19 +8,29 @@ from support.stomp import frame_bytes
 
 from rtchat.core.broker.message import Message, size_of
 from rtchat.core.stomp.frames import Frame
+from rtchat.text import kept_bytes
 
 EMOJI = "\N{GRINNING FACE}" * 2000
 
 
-def test_a_header_counts_in_bytes_of_utf_8() -> None:
+def test_a_header_counts_as_it_is_kept_and_as_it_is_sent() -> None:
     server = Server()
     headers = {"destination": "/queue/a", "mood": EMOJI}
     server.client().say("SEND", "x", **headers)
-    assert (
-        server.broker.budget.used
-        == message_size(headers, b"x")
-        == 512 + 1 + 8000 + len("SEND\ndestination:/queue/a\nmood:")
-    )
+    sent = len("SEND\ndestination:/queue/a\nmood:") + 8000
+    kept = 8000 + len("destination/queue/amood")
+    assert server.waiting_bytes == message_size(headers, b"x") == 640 + 1 + sent + kept + 2 * 136
+
+
+def test_one_wide_character_makes_a_header_four_times_as_large() -> None:
+    server = Server()
+    plain, wide = "x" * 4000, "x" * 3999 + "\N{GRINNING FACE}"
+    sizes: list[int] = []
+    for value in (plain, wide):
+        before = server.waiting_bytes
+        server.client().say("SEND", destination="/queue/a", mood=value)
+        sizes.append(server.waiting_bytes - before)
+    assert sizes[1] - sizes[0] > 3 * 4000
 
 
 def test_a_queue_is_full_of_bytes_not_of_characters() -> None:
@@ -41,4 +51,6 @@ def test_a_frame_made_by_hand_counts_what_its_bytes_would(headers: dict[str, str
     }
     made = Frame("SEND", plain, b"body")
     block = frame_bytes("SEND", b"", **headers).removesuffix(b"\n\n\0")
-    assert size_of(made) == Message("1", "/topic/a", made).size == 512 + 4 + len(block)
+    text = sum(map(kept_bytes, [*plain, *plain.values()]))
+    size = 640 + 4 + len(block) + text + 136 * len(plain)
+    assert size_of(made) == Message("1", "/topic/a", made).size == size

@@ -1,14 +1,19 @@
-"""Rules of rooms: no client can speak as another person."""
+"""Rules of rooms: no client can speak as another person, in any way of writing the name."""
 
 from __future__ import annotations
 
 import json
+import unicodedata
+from typing import Any
 
 import pytest
 from support.chat import ROOM, Party, chat_body, refusal
 from support.core import Client
+from support.stomp import message_bytes
 
+from rtchat.core.chat.chat import Json
 from rtchat.core.session.connection import CloseReason
+from rtchat.net.json_codec import JSON
 
 
 @pytest.fixture
@@ -134,6 +139,75 @@ def test_who_has_no_nick_may_write_any_that_is_free(party: Party) -> None:
             assert refusal(party.client(login=login), chat_body(nick)) == "not your nick"
 
 
+@pytest.mark.parametrize("login", ["", "guest", "anna"])
+def test_a_nick_in_a_body_is_compared_as_the_page_displays_it(party: Party, login: str) -> None:
+    party.client("anna", "t1")
+    held = "not your nick"
+    for nick in ("anna\0", "\x1fanna", "an\u034fna", "\u115fanna", "anna\u3164", "anna\u2800"):
+        assert refusal(party.client(login=login), chat_body(nick)) == held
+        assert refusal(party.client("eve"), chat_body(nick)) == held
+    for code in ("d800", "dfff", "0000", "200b", "e0041", "fe0f", "\\u200d"):
+        escaped = (
+            code if code.startswith("\\") else f"\\u{code}" if len(code) == 4 else "\U000e0041"
+        )
+        body = b'{"nick":"anna%b","text":"x"}' % escaped.encode()
+        assert refusal(party.client(login=login), body) == held
+        assert refusal(party.client("eve"), body) == held
+
+
+@pytest.mark.parametrize(
+    "nick, reason",
+    [
+        ("bob\0", "nick with a character that cannot be seen"),
+        ("bob\u2800", "nick with a character that cannot be seen"),
+        ("b\u043eb", "nick with letters of different scripts"),
+        ("\u0430nna", "not your nick"),
+        ("ANN\u0410", "not your nick"),
+        ("\u0391\u039d\u039d\u0391", "not your nick"),
+        ("x" * 33, "nick longer than 32 characters"),
+    ],
+)
+def test_who_has_no_nick_may_write_only_one_that_could_be_held(
+    party: Party, nick: str, reason: str
+) -> None:
+    party.client("anna", "t1")
+    assert refusal(party.client(), chat_body(nick)) == reason
+
+
+def test_a_message_without_a_nick_in_its_json_is_taken(party: Party) -> None:
+    taken(party, party.client(), chat_body(""))
+    taken(party, party.client(), chat_body("  "))
+
+
+def test_a_long_nick_is_not_normalised(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Marks in the wrong order are sorted one by one: a megabyte of them would take hours.
+    lengths: list[int] = []
+    normalize = unicodedata.normalize
+
+    def counted(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", counted)
+    nick = "a" + "\u0301\u0323" * 2000
+    reason = refusal(party.client(), json.dumps({"nick": nick, "text": "x"}).encode())
+    assert reason == "nick longer than 32 characters"
+    anna = party.client("anna")
+    anna.subscribe("/user/queue/private", "u")
+    anna.publish(f"/user/{nick[:3000]}/queue/private", b"x")
+    assert anna.message().headers["x-undelivered"] == "true"
+    assert max(lengths) <= 4 * 32
+
+
+@pytest.mark.parametrize("destination", ["/topic/typing", "/topic/typing.tea"])
+def test_a_notice_of_typing_bears_its_senders_nick(party: Party, destination: str) -> None:
+    anna = party.client("anna", "t1")
+    notice = b'{"nick":"anna","typing":true}'
+    taken(party, anna, notice, destination)
+    for eve in (party.client("eve"), party.client(), party.client(login="anna")):
+        assert refusal(eve, notice, destination) == "not your nick"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -157,8 +231,38 @@ def test_nobody_gets_round_that_with_another_way_of_writing(party: Party, body: 
 
 
 def test_what_is_nested_too_deeply_to_be_checked_is_refused(party: Party) -> None:
-    body = b'{"nick":"anna","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    body = b'{"nick":"anna","x":' + b"[" * 15_000 + b"]" * 15_000 + b"}"
     assert refusal(party.client("bob"), body) == "JSON nested too deeply"
+
+
+@pytest.mark.parametrize("name", [b"nick", b"text", b"n\\u0069ck"])
+@pytest.mark.parametrize("value", [b"1,", b"{},", b"[[],", b'{"":0},', b'"\xff"  '])
+def test_what_takes_too_long_to_be_checked_is_refused(value: bytes, name: bytes) -> None:
+    read = []
+
+    def noting(body: bytes) -> object:
+        read.append(body)
+        return JSON.read(body)
+
+    party = Party(json=Json(JSON.write, noting), max_text_chars=0)
+    begin, end = b'{"other":[', b'0],"%b":"anna"}' % name
+    client = party.client()
+    assert refusal(client, begin + value * 20_001 + end) == "JSON that takes too long to check"
+    assert client.close_reason is CloseReason.LIMIT
+    assert not read
+
+
+def test_what_programs_send_may_have_many_values(party: Party) -> None:
+    taken(party, party.client(), json.dumps({"values": list(range(100_000))}).encode())
+    anna = party.client("anna")
+    taken(party, anna, chat_body("anna", ",:[{" * 1000, other=list(range(5000))))
+
+
+def test_to_read_json_is_work(party: Party) -> None:
+    client = party.client()
+    party.broker.cork.work = 0
+    client.session.receive(message_bytes(ROOM, chat_body("anna", "x" * 3200)))
+    assert party.broker.cork.work > 200
 
 
 def test_a_nick_that_is_lost_but_not_gone_is_still_somebodys(party: Party) -> None:

@@ -1,4 +1,4 @@
-"""Nicks, and who is who: tokens, logins, ghosts replaced, names that cannot be had."""
+"""Nicks, and who is who: tokens, ghosts replaced, names that cannot be had or look like others."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_other_tokens_and_other_servers_give_other_ids() -> None:
     assert len(ids) == 4
 
 
-def test_a_login_is_a_nick_where_there_is_no_other(party: Party) -> None:
-    assert answer_to(party, login="bob", passcode="x")["nick"] == "bob"
+def test_a_login_is_a_nick_only_with_a_token_and_without_another_nick(party: Party) -> None:
+    assert "nick" not in answer_to(party, login="bob", passcode="x")
     assert answer_to(party, login="bob", nick="anna")["nick"] == "anna"
     assert answer_to(party, login="eve", x_presence_token="t")["nick"] == "eve"
 
@@ -100,7 +100,13 @@ def test_the_length_of_nicks_is_a_setting() -> None:
 # ---------------------------------------------------------------- one nick, one person
 
 
-@pytest.mark.parametrize("other", ["anna", "ANNA", "\uff41\uff4e\uff4e\uff41", " anna "])
+LIKE_ANNA = (
+    *("anna", "ANNA", "\uff41\uff4e\uff4e\uff41", " anna ", "a\u200dnna", "anna\ufe0f"),
+    *("\u0391\u039d\u039d\u0391", "\u0251nna"),  # Greek capitals; a Latin letter like an "a"
+)
+
+
+@pytest.mark.parametrize("other", LIKE_ANNA)
 @pytest.mark.parametrize("token", ["", "t2"])
 def test_a_nick_is_held_by_one(party: Party, other: str, token: str) -> None:
     anna = party.client("anna", "t1")
@@ -193,6 +199,38 @@ def test_a_refused_change_leaves_everything_as_it_was(party: Party) -> None:
     assert party.refused("bob", "t1") == "nick in use"
     assert not anna.session.is_closed
     assert party.refused("anna", "t2") == "nick in use"
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("Bill", "Bi\u04cf\u04cf"),
+        ("Bill", "BiII"),
+        ("modern", "modem"),
+        ("coca", "\u0441\u043e\u0441\u0430"),
+    ],
+)
+def test_a_nick_that_looks_like_another_is_in_use(party: Party, one: str, other: str) -> None:
+    assert answer_to(party, nick=one, x_presence_token="t1")["nick"] == one
+    assert party.refused(other, "t2") in {
+        "nick in use",
+        "nick with letters of different scripts",
+    }
+    # A person may change to a form of its own name; then the other one is free, and looks the same.
+    assert answer_to(party, nick=one.upper(), x_presence_token="t1")["nick"] == one.upper()
+    party.client("somebody else", "t1")
+    party.client(one, "t3")
+
+
+def test_a_nick_without_a_token_is_another_persons_after_a_loss(party: Party) -> None:
+    watcher = party.watcher()
+    first = answer_to(party, nick="anna")
+    party.lose(party.in_room("bob"))
+    again = party.in_room("bob")
+    assert watcher.news() == ["here", "join bob", "leave bob", "join bob"]
+    party.lose(again)
+    ids = {answer_to(party, nick=f"carl{number}")["x-presence-id"] for number in range(3)}
+    assert len({*ids, first["x-presence-id"]}) == 4
 
 
 def test_a_login_is_never_refused_and_holds_nothing(party: Party) -> None:

@@ -15,8 +15,10 @@ def party() -> Party:
     return Party()
 
 
-def with_letters(party: Party, nick: str, token: str = "", login: str = "") -> Client:
-    client = party.client(nick, token, login)
+def with_letters(
+    party: Party, nick: str, token: str = "", login: str = "", window: str = ""
+) -> Client:
+    client = party.client(nick, token, login, window=window)
     client.subscribe("/user/queue/private", "u")
     return client
 
@@ -197,21 +199,45 @@ def test_a_private_message_has_one_destination(party: Party) -> None:
     assert refusal(client, b"x", name) == "nobody can send there"
 
 
-def test_a_login_gets_them_in_every_session_and_a_holder_before_a_login(party: Party) -> None:
-    anna = with_letters(party, "anna")
-    guests = [with_letters(party, "", login="guest") for _ in range(2)]
-    anna.publish("/user/guest/queue/private", b"1")
-    assert [len(letters(guest)) for guest in guests] == [1, 1]
-    guests[0].publish("/user/anna/queue/private", b"2")
-    assert [letter.headers["x-sender"] for letter in letters(anna)] == ["guest"]
-    holder = with_letters(party, "guest", "t1")
-    anna.publish("/user/guest/queue/private", b"3")
-    assert len(letters(holder)) == 1
-    assert letters(guests[0]) == letters(guests[1]) == []
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_login_is_no_sender(party: Party, is_held: bool) -> None:
+    bob = with_letters(party, "bob")
+    if is_held:
+        party.client("anna", "t1")
+    message = "private messages need a nick"
+    for login in ("anna", "guest"):
+        eve = party.client(login=login)
+        assert refusal(eve, b"x", "/user/bob/queue/private") == message
+        [error] = party.client(login=login).ask(
+            "SUBSCRIBE", id="1", destination="/user/queue/private"
+        )
+        assert error.headers["message"] == message
+    assert letters(bob) == []
+
+
+def test_a_message_for_a_nick_that_has_gone_is_for_nobody(party: Party) -> None:
+    bob = with_letters(party, "bob")
+    anna = with_letters(party, "anna", "t1")
+    strangers = [party.client(login="anna"), party.client("eve", login="anna")]
+    for eve in strangers:
+        eve.say("SUBSCRIBE", id="u", destination="/user/queue/private")
+    anna.say("DISCONNECT")
+    bob.publish("/user/anna/queue/private", b"psst")
+    [back] = letters(bob)
+    assert back.headers["x-undelivered"] == "true"
+    assert [letters(eve) for eve in strangers] == [[], []]
+
+
+def test_a_message_goes_to_the_nick_and_not_to_one_that_looks_the_same(party: Party) -> None:
+    bob = with_letters(party, "bob")
+    with_letters(party, "coca", "t1")
+    bob.publish("/user/\u0441\u043e\u0441\u0430/queue/private", b"psst")
+    [back] = letters(bob)
+    assert back.headers["x-undelivered"] == "true"
 
 
 def test_only_the_session_that_sent_it_gets_it_back(party: Party) -> None:
-    one, other = (with_letters(party, "", login="guest") for _ in range(2))
+    one, other = (with_letters(party, "guest", "t", window=window) for window in "12")
     one.publish("/user/nobody/queue/private", b"x")
     assert len(letters(one)) == 1
     assert letters(other) == []
@@ -219,13 +245,14 @@ def test_only_the_session_that_sent_it_gets_it_back(party: Party) -> None:
 
 def test_a_private_message_waits_for_commit(party: Party) -> None:
     anna, bob = with_letters(party, "anna"), with_letters(party, "bob")
+    used = party.broker.budget.used
     for end, count in (("ABORT", 0), ("COMMIT", 1)):
         anna.say("BEGIN", transaction="t")
         anna.publish("/user/bob/queue/private", b"x", transaction="t")
         assert letters(bob) == []
         anna.say(end, transaction="t")
         assert len(letters(bob)) == count
-    assert party.broker.budget.used == 0
+    assert party.broker.budget.used == used
 
 
 def test_what_is_beside_an_undeliverable_one_in_a_transaction_takes_effect(party: Party) -> None:
@@ -275,7 +302,7 @@ def test_they_are_not_kept_and_not_observed(party: Party) -> None:
 def test_a_message_to_an_id_follows_the_person_and_not_the_name(party: Party) -> None:
     anna = with_letters(party, "anna", "t-anna")
     bob = with_letters(party, "bob", "t-bob")
-    bob_id = party.chat.people.by_nick("bob").id  # type: ignore[union-attr]
+    bob_id = party.chat.people.holder("bob").id  # type: ignore[union-attr]
     bob = with_letters(party, "rob", "t-bob")
     eve = with_letters(party, "bob", "t-eve")  # has taken the name that was free
     anna.publish("/user/bob/queue/private", b"1", x_receiver_id=bob_id)
@@ -295,8 +322,8 @@ def test_a_copy_tells_the_sender_who_got_it(party: Party) -> None:
     client.subscribe("/user/queue/private", "u")
     bob = with_letters(party, "bob", "t-bob")
     anna.publish("/user/BOB/queue/private", b"1", x_copy="true")
-    bob_id = party.chat.people.by_nick("bob").id  # type: ignore[union-attr]
-    anna_id = party.chat.people.by_nick("anna").id  # type: ignore[union-attr]
+    bob_id = party.chat.people.holder("bob").id  # type: ignore[union-attr]
+    anna_id = party.chat.people.holder("anna").id  # type: ignore[union-attr]
     for one in (anna, client):
         [copy] = letters(one)
         assert copy.body == b"1"

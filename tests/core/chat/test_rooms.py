@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from support.chat import ROOM, Party, event
 from support.stomp import frame_bytes
+
+from rtchat.core.chat.rooms import RoomNames
 
 
 @pytest.fixture
@@ -90,6 +93,40 @@ def test_of_many_empty_rooms_the_latest_are_listed_and_all_that_have_people(part
     assert told == {names[0]: 0, names[1]: 1, **latest}
 
 
+def test_a_list_has_at_most_a_thousand_rooms_and_changes_are_told_in_portions(party: Party) -> None:
+    rooms = Rooms(party)
+    names = [f"/topic/chat.{number}" for number in range(2500)]
+    clients = [party.client(nick) for nick in ("anna", "bob", "eve")]
+    for number, name in enumerate(names):
+        clients[number // 900].subscribe(name, str(number))
+    assert rooms.news() == [("here", {})]
+    assert Rooms(party).news() == [("here", dict.fromkeys(names[:1000], 1))]
+    for first in (0, 1000, 2000):
+        party.advance(1)
+        assert rooms.news() == [("rooms", dict.fromkeys(names[first : first + 1000], 1))]
+    party.advance(5)
+    assert rooms.news() == []
+
+
+def test_a_list_of_rooms_with_long_names_is_not_long(party: Party) -> None:
+    rooms = Rooms(party)
+    rooms.news()
+    names = [f"/topic/chat.{number:03}{'世' * 100}" for number in range(900)]
+    anna = party.client("anna")
+    for number, name in enumerate(names):
+        anna.subscribe(name, str(number))
+    later = Rooms(party).client.received()
+    assert 200_000 < len(later[0].body) < 300_000
+    assert event(later[0])["rooms"][0]["destination"] == names[0]
+    told: dict[str, int] = {}
+    for _ in range(2):
+        party.advance(1)
+        [(_, some)] = rooms.news()
+        assert len(some) < len(names)
+        told |= some
+    assert told == dict.fromkeys(names, 1)
+
+
 def test_which_destinations_are_rooms_is_a_setting() -> None:
     party = Party(rooms=("/topic/team*", "/topic/a.b"))
     for number, name in enumerate(
@@ -120,3 +157,17 @@ def test_the_list_of_rooms_is_json_whatever_the_names(party: Party) -> None:
     )
     [frame] = party.client().ask("SUBSCRIBE", id="r", destination="/presence/rooms")
     assert json.loads(frame.body)["rooms"] == [{"destination": name, "people": 1}]
+
+
+def test_long_names_that_clients_make_up_are_not_remembered() -> None:
+    rooms = RoomNames(("/topic/chat", "/topic/chat.*"))
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            name = f"{'x' * 8000}.{number}"
+            assert f"/topic/chat.{name}" in rooms
+            assert f"/topic/{name}" not in rooms
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * 1024 * 1024

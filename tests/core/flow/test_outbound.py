@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from support.core import RecordingOutbound
 
+from rtchat.core.flow.large_frame import Piece
 from rtchat.core.flow.outbound import RAW, Cork, OutboundGroup
 
 
@@ -14,6 +17,9 @@ class Brackets:
         return b"[" + data + b"]"
 
     def header_of_all(self, length: int, parts: list[bytes]) -> bytes | None:
+        return None
+
+    def header_of(self, parts: list[bytes], *, may_compress: bool) -> bytes | None:
         return None
 
 
@@ -193,9 +199,9 @@ class Sharing(RecordingOutbound):
         super().__init__(cork)
         self.shared: list[bytes] = []
 
-    def flush_shared(self, shared: bytes, batch: list[bytes]) -> None:
+    def flush_shared(self, shared: bytes, batch: list[Piece]) -> None:
         """Note the bytes, which are joined from the pieces."""
-        assert shared == b"".join(batch)
+        assert shared == b"".join(map(bytes, batch))
         self.shared.append(shared)
         super().flush_shared(shared, batch)
 
@@ -247,3 +253,71 @@ def test_last_words_in_a_flush_come_after_what_was_gathered_before() -> None:
     cork.flush()
     assert second.writes == [b"1[last words]"]
     assert first.writes == third.writes == [b"1", b"2"]
+
+
+# ---------------------------------------------------------------- parts of turns
+
+
+def test_a_part_of_a_turn_keeps_the_count_of_its_work_and_the_time() -> None:
+    cork, clock = Cork(), iter([10.0, 20.0])
+    cork.seconds = lambda: next(clock)
+    outbound = RecordingOutbound(cork)
+    with cork:
+        cork.work += 7
+        with cork.part as part:
+            outbound.send(b"a")
+            part.work += 2
+            with cork.part:
+                cork.work += 1
+        assert outbound.writes == [b"a"]
+        assert (cork.work, cork.ticks) == (10, 10.0)
+        assert cork.is_open
+    assert not cork.is_open
+
+
+def test_a_part_outside_a_turn_is_a_turn() -> None:
+    cork, clock = Cork(), iter([10.0, 20.0])
+    cork.seconds = lambda: next(clock)
+    for ticks in (10.0, 20.0):
+        with cork.part:
+            assert (cork.work, cork.ticks) == (0, ticks)
+            cork.work += 5
+        assert not cork.is_open
+
+
+def test_what_the_end_of_a_turn_causes_is_part_of_it() -> None:
+    cork = Cork()
+
+    def end_a_session() -> None:
+        with cork.part:
+            cork.work += 2
+
+    with cork:
+        cork.work += 3
+        cork.woken[end_a_session] = None
+    assert cork.work == 5
+    assert not cork.is_open
+
+
+def test_to_send_in_a_turn_does_not_end_it() -> None:
+    cork = Cork()
+    with cork:
+        cork.work += 3
+        cork.flush()
+        assert cork.work == 3
+        assert cork.is_open
+
+
+def test_after_a_bug_in_a_part_the_turn_goes_on() -> None:
+    cork = Cork()
+
+    def fail() -> None:
+        raise ValueError
+
+    with cork:
+        cork.work += 3
+        cork.woken[fail] = None
+        with contextlib.suppress(ValueError), cork.part:
+            pass
+        assert cork.is_open
+        assert cork.work == 3

@@ -148,10 +148,10 @@ def test_a_page_that_is_read_for_a_forgotten_stream_is_dropped(tmp_path: Path) -
     server.fill("/topic/chat.a", 3)
     server = server.stop()
     reader, publisher = server.client(), server.client()
+    publisher.say("SEND", "new", destination="/topic/chat.b")
     reader.say(
         "SUBSCRIBE", id="0", destination="/topic/chat.a", x_stream_offset="first", x_slow="latest"
     )
-    publisher.say("SEND", "new", destination="/topic/chat.b")
     server.settle()
     server.fill("/topic/chat.a", 1)
     [frame] = reader.messages()
@@ -209,7 +209,7 @@ def test_a_long_time_with_evictions_takes_no_more_memory(tmp_path: Path) -> None
     for _ in range(3):
         server.fill("/topic/chat.b", 1)
         server.fill("/topic/chat.c", 1)
-    eviction = server.history._eviction
+    eviction = server.history._places._by_messages
     streams = server.history._streams
     for _ in range(1000):
         eviction.changed(next(iter(streams.values())), streams.values())
@@ -233,5 +233,5 @@ def test_all_streams_are_looked_at_once_per_round_of_changes(tmp_path: Path) -> 
     streams = Counted(server.history._streams)
     # Retention has removed messages of each.
     for stream in list(server.history._streams.values()):
-        server.history._eviction.changed(stream, streams.values())
+        server.history._places._by_messages.changed(stream, streams.values())
     assert looks <= 2 * len(streams)

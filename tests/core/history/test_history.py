@@ -15,8 +15,9 @@ from rtchat.core.broker.message import Message
 from rtchat.core.chat.gate import open_chat
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.flow.outbound import HIGH_WATER_BYTES, RAW, Cork, Framing
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
-from rtchat.core.history.store import Trim, Trimmed
+from rtchat.core.history.store import Row, Trim, Trimmed
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Version
 from rtchat.net.json_codec import JSON
@@ -49,6 +50,52 @@ def test_nobody_sees_a_message_before_it_is_written(server: Keeper) -> None:
     assert message.headers["x-stream-offset"] == "0"
     assert message.headers["x-stream-epoch"] == server.store.file.snapshot.epoch
     assert publisher.receipts() == ["1"]
+
+
+def test_a_batch_for_many_subscriptions_is_delivered_in_turns(server: Keeper) -> None:
+    reader, publisher = server.client(max_of_destination=1000), server.client()
+    for number in range(100):
+        reader.subscribe(CHAT, str(number))
+    publisher.send(
+        b"".join(
+            frame_bytes("SEND", b"%d" % number, destination=CHAT, receipt=str(number))
+            for number in range(150)
+        )
+    )
+    cork, turns = server.broker.cork, 1
+    server.store._orders.popleft()()
+    while cork.later:
+        assert cork.work <= TURN_WORK + 1000
+        cork.flush()
+        late = frame_bytes("SEND", b"late", destination=CHAT, receipt="late")
+        publisher.session.receive(late)
+        cork.flush()
+        cork.run_later()
+        turns += 1
+    assert turns > 10
+    cork.flush()
+    server.settle()
+    assert bodies(reader.messages())[:15_000:100] == list(map(str, range(150)))
+    assert publisher.receipts() == [*map(str, range(150)), *["late"] * (turns - 1)]
+
+
+def test_between_two_turns_of_a_batch_its_streams_stay(server: Keeper) -> None:
+    """Also a new one that has nothing more to come, and is sent what is refused."""
+    reader, publisher = server.client(max_of_destination=1000), server.client()
+    for number in range(1000):
+        reader.subscribe(CHAT, str(number))
+    first = frame_bytes("SEND", b"first", destination="/topic/chat.new")
+    publisher.send(first + frame_bytes("SEND", b"x", destination=CHAT) * 10)
+    cork = server.broker.cork
+    server.store._orders.popleft()()
+    cork.flush()
+    assert cork.later
+    stream = server.history.known("/topic/chat.new")
+    assert stream is not None
+    server.history.refused([stream])
+    server.end_turn()
+    server.settle()
+    assert server.listen("/topic/chat.new").message().body == b"first"
 
 
 def test_all_that_comes_while_a_batch_is_written_is_the_next_one(server: Keeper) -> None:
@@ -104,6 +151,26 @@ def test_a_subscription_comes_after_what_its_session_has_sent(server: Keeper) ->
     receipt, message = client.received()
     assert receipt.headers["x-stream-offset"] == "1"
     assert message.body == b"mine, too"
+
+
+def test_a_message_that_is_too_fast_waits_for_its_time_and_not_for_the_file(server: Keeper) -> None:
+    open_chat(server.broker, ChatPolicy(messages_per_second=1.0, burst=2), JSON)
+    client = server.client()
+    client.say("SEND", "1", destination=CHAT)
+    client.say("SUBSCRIBE", id="0", destination=CHAT)
+    assert client.is_waiting, "for the file"
+    server.settle()
+    client.send(
+        frame_bytes("SEND", b"2", destination=CHAT) + frame_bytes("SEND", b"3", destination=CHAT)
+    )
+    assert client.line.delays_s, "it is too fast"
+    server.settle()
+    assert client.bodies() == ["2"]
+    server.advance(client.line.delays_s[0])
+    client.session.resume()
+    server.end_turn()
+    server.settle()
+    assert client.bodies() == ["3"]
 
 
 def test_an_unsubscribe_comes_after_what_its_session_has_sent(server: Keeper) -> None:
@@ -178,7 +245,7 @@ def test_a_message_that_cannot_be_written_was_never_there(server: Keeper) -> Non
     assert b"no client has received it" in error.body
     assert publisher.close_reason is CloseReason.STORAGE
     assert reader.received() == []
-    assert server.broker.budget.used == 0
+    assert server.broker.budget.used == server.broker.budget.held
 
     server.store.broken = ""
     next_one.say("SEND", "kept", destination=CHAT, receipt="3")
@@ -238,6 +305,51 @@ def test_what_can_be_read_comes_and_the_gap_is_told(server: Keeper) -> None:
     [live] = reader.messages()
     assert (live.body, live.headers["x-stream-offset"]) == (b"20", "20")
     assert server.history.damaged_names == [CHAT]
+
+
+def test_what_is_known_to_be_lost_is_not_asked_for_again(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 2000)])
+    server.fill(CHAT, 600)
+    server = damage(server, 100, 400)
+    server = damage(server, 500, 501)
+    first = server.listen(CHAT).messages()
+    reads: list[tuple[int, int, int]] = []
+    read = server.store.file.read
+
+    def counted(stream: int, first: int, end: int) -> list[Row]:
+        reads.append((stream, first, end))
+        return read(stream, first, end)
+
+    server.store.file._salvage._read = counted
+    again = server.listen(CHAT).messages()
+    assert [(m.body, m.headers.get("x-stream-unreadable")) for m in again] == [
+        (m.body, m.headers.get("x-stream-unreadable")) for m in first
+    ]
+    assert reads == []
+
+
+def test_a_search_in_a_long_history_goes_on_in_later_turns(tmp_path: Path) -> None:
+    server = Keeper(tmp_path / "x.sqlite", [HistoryRule("/topic/chat*", 5000)])
+    server.fill(CHAT, 4000)
+    server.listen(CHAT).drop()
+    work: list[int] = []
+    cork = server.broker.cork
+    run_later = type(cork).run_later
+
+    class Noting(type(cork)):  # type: ignore[misc]
+        def run_later(self) -> None:
+            run_later(self)
+            work.append(self.work)
+
+        __slots__ = ()
+
+    cork.__class__ = Noting
+    reader = server.listen(CHAT, selector="n = 'none'")
+    assert len(work) >= 5
+    assert max(work) < TURN_WORK + 1000
+    server.client().publish(CHAT, "live", n="none")
+    server.settle()
+    assert reader.bodies() == ["live"]
 
 
 def test_damage_over_many_pages_and_to_the_end_ends_in_live_messages(tmp_path: Path) -> None:
@@ -674,7 +786,7 @@ def test_ten_thousand_messages_come_page_by_page(tmp_path: Path) -> None:
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
     server = server.stop()
     assert offsets(server.listen(CHAT).messages()) == list(range(10_000))
-    assert server.history._pages.bytes < 400_000
+    assert server.history._reader.pages.bytes < 400_000
 
 
 # ---------------------------------------------------------------- with everything else
@@ -739,7 +851,7 @@ def test_headers_that_are_not_stored_count_while_they_are_held(server: Keeper) -
     publisher.say("SEND", "x", destination=CHAT, receipt="r" * 4000)
     assert server.broker.budget.used > 4000
     server.settle()
-    assert server.history._pages.bytes > 4000
+    assert server.history._reader.pages.bytes > 4000
     stream = server.history.known(CHAT)
     assert stream is not None
     assert stream.bytes < 1000
@@ -838,7 +950,7 @@ def test_a_subscription_s_receipt_comes_before_its_replay(
         publisher.publish(CHAT, text)
     server.settle()
     if not is_cached:
-        server.history._pages._pages.clear()
+        server.history._reader.pages._pages.clear()
     reader = server.client()
     reader.say("SUBSCRIBE", id="0", destination=CHAT, receipt="r", x_stream_offset=start, **headers)
     server.settle()
@@ -1039,3 +1151,126 @@ def test_a_room_with_kept_messages_is_listed_until_the_last_is_gone(tmp_path: Pa
     later = server.client()
     later.say("SUBSCRIBE", id="r", destination="/presence/rooms")
     assert JSON.read(later.received()[0].body) == {"event": "here", "rooms": []}
+
+
+def test_a_page_is_read_once_for_all_who_wait_for_it(server: Keeper) -> None:
+    server.fill(CHAT, 20)
+    server = server.stop()
+    readers = [server.client() for _ in range(5)]
+    for reader in readers:
+        for number in range(4):
+            reader.subscribe(CHAT, str(number), x_stream_offset="first")
+    assert server.store.waiting == 1
+    server.settle()
+    for reader in readers:
+        messages = reader.messages()
+        for number in range(4):
+            own = [one for one in messages if one.headers["subscription"] == str(number)]
+            assert bodies(own) == list(map(str, range(20)))
+    server.stop()
+
+
+def test_a_replay_keeps_no_message_that_waits_for_ack(server: Keeper) -> None:
+    publisher, reader = server.client(), server.client()
+    for _ in range(30):
+        publisher.publish(CHAT, b"x" * 20_000)
+        server.settle()
+    reader.subscribe(CHAT, ack="client", x_stream_offset="first")
+    server.settle()
+    messages = reader.messages()
+    assert len(messages) == 30
+    assert 30 * 64 < reader.session.holding.bytes < 30 * 512 + 4096
+    reader.ack(messages[-1])
+    assert reader.session.holding.bytes < 4096
+
+
+# ---------------------------------------------------------------- much at once
+
+
+def begin_to_deliver(server: Keeper) -> None:
+    """Let the file write one batch, of which one turn is delivered."""
+    server.store._end_turn = server.broker.cork.flush
+    assert server.store.step()
+    assert server.broker.cork.later
+
+
+def go_on(server: Keeper) -> list[int]:
+    """Let the turns go on; return the work of each of them."""
+    cork = server.broker.cork
+    work = []
+    while cork.later:
+        cork.run_later()
+        work.append(cork.work)
+        cork.flush()
+    server.store._end_turn = server.end_turn
+    return work
+
+
+def test_a_stored_commit_takes_its_turns_and_nothing_passes_it(server: Keeper) -> None:
+    listener, client = server.client(max_of_destination=50), server.client()
+    other = server.client()
+    for number in range(50):
+        listener.subscribe(CHAT, str(number))
+    numbers = list(map(str, range(300)))
+    client.send(
+        frame_bytes("BEGIN", transaction="t")
+        + b"".join(
+            frame_bytes("SEND", number.encode(), destination=CHAT, transaction="t")
+            for number in numbers
+        )
+        + frame_bytes("SEND", b"job", destination="/queue/jobs", transaction="t")
+        + frame_bytes("COMMIT", transaction="t", receipt="c")
+    )
+    other.publish(CHAT, "after", receipt="o")
+    late = server.client()
+    begin_to_deliver(server)
+    first = {"id": "0", "destination": CHAT, "x_stream_offset": "first"}
+    late.session.receive(frame_bytes("SUBSCRIBE", **first))
+    other.session.receive(frame_bytes("SEND", b"next batch", destination=CHAT))
+    server.broker.cork.flush()
+    assert server.store.writes == [300]
+    assert client.received() == other.received() == []
+    assert server.size_of("/queue/jobs") == 0
+    work = go_on(server)
+    assert len(work) > 5
+    assert max(work) <= TURN_WORK + 1000 + 1024, "or a MiB more, which is sent"
+    assert client.receipts() == ["c"]
+    server.settle()
+    assert other.receipts() == ["o"]
+    assert listener.bodies()[::50] == late.bodies() == [*numbers, "after", "next batch"]
+    assert server.size_of("/queue/jobs") == 1
+
+
+def test_a_batch_of_many_clients_takes_its_turns(server: Keeper) -> None:
+    reader, clients = server.client(), [server.client() for _ in range(3)]
+    for number in range(3):
+        reader.subscribe(CHAT, str(number))
+    for number in range(400):
+        for client in clients:
+            client.say("SEND", str(number), destination=CHAT)
+    server.store.step()
+    assert server.store.writes == [1]
+    begin_to_deliver(server)
+    assert server.store.writes == [1, 500], "so many are prepared in one turn"
+    assert server.broker.budget.used > 699 * 640
+    assert max(go_on(server)) <= TURN_WORK + 100
+    server.settle()
+    assert reader.bodies()[::3] == [str(number) for number in range(400) for _ in clients]
+
+
+def test_the_end_of_the_server_waits_for_what_is_delivered_in_turns(server: Keeper) -> None:
+    reader, client = server.client(), server.client()
+    for number in range(3):
+        reader.subscribe(CHAT, str(number))
+    client.send(b"".join(frame_bytes("SEND", b"x", destination=CHAT, n=str(n)) for n in range(900)))
+    for _ in range(5):
+        client.say("SEND", "x", destination=CHAT)
+    server.store.step()
+    begin_to_deliver(server)
+    ended: list[bool] = []
+    server.history.group_commit.when_idle(lambda: ended.append(True))
+    assert not ended
+    go_on(server)
+    server.settle()
+    assert ended
+    assert len(reader.messages()) == 3 * 905

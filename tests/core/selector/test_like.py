@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.effort import effort
 from support.examples import examples
 
+from rtchat.core.selector.headers import MessageHeaders
 from rtchat.core.selector.like import LikePattern
 
 
@@ -98,3 +99,22 @@ def test_a_hostile_pattern_takes_no_time(pattern: str) -> None:
         like.matches("ab" * 4095 + "aa")
 
     assert effort(match) < 20
+
+
+def test_a_chain_of_patterns_looks_at_a_header_once() -> None:
+    """Where each character stands is found out once for all patterns of all selectors."""
+    headers = MessageHeaders({"h": "a" * 8192})
+    patterns = [LikePattern("%a_" + "a" * (number % 8) + "b%") for number in range(400)]
+
+    def match() -> None:
+        assert not any(pattern.matches(headers["h"], headers) for pattern in patterns)
+
+    assert effort(match) < 2
+
+
+@given(st.text(max_size=12), st.text("?\x01\x02 é😀", min_size=1, max_size=4))
+def test_any_character_may_stand_beside_a_blank(text: str, around: str) -> None:
+    pattern = "%" + "_".join(around) + "%"
+    for one in (text, text + around, "x".join(around) + text):
+        headers = MessageHeaders({"h": one})
+        assert LikePattern(pattern).matches(one, headers) is is_like(one, pattern)

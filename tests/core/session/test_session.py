@@ -157,7 +157,9 @@ def test_connect_gets_no_receipt(stranger: Client) -> None:
         ("0,5000", "5000,10000", HeartBeat(5000, 0)),
         ("5000,0", "10000,5000", HeartBeat(0, 5000)),
         (" 4000 , 5000 ", "5000,4000", HeartBeat(5000, 4000)),
-        ("9" * 18 + ",0", "10000,10000", HeartBeat(0, int("9" * 18))),
+        ("86399999,86400001", "10000,10000", HeartBeat(86_400_000, 86_399_999)),
+        ("9" * 18 + ",0", "10000,10000", HeartBeat(0, 86_400_000)),
+        ("0," + "9" * 18, "10000,10000", HeartBeat(86_400_000, 0)),
     ],
 )
 def test_both_sides_agree_on_heart_beats(

@@ -20,9 +20,9 @@ from rtchat.core.stomp.frames import (
     encode_headers,
     escape,
     header_values,
+    parse_head,
     unescape,
 )
-from rtchat.core.stomp.parser import parse_head
 from rtchat.errors import ProtocolError
 
 V10, V11, V12 = Version.V10, Version.V11, Version.V12

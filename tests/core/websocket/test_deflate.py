@@ -37,7 +37,7 @@ def inflate(pieces: list[bytes], max_bytes: int = 1 << 30) -> bytes:
             inflater.feed(piece, is_last=is_last)
         while not inflater.needs_input:
             data = inflater.read(max_bytes)
-            assert len(data) <= 64 * 1024
+            assert len(data) <= 32 * 1024
             result += data
     assert inflater.is_done
     return result

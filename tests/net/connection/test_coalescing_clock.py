@@ -69,6 +69,57 @@ def test_a_short_timer_is_exact(coalescing: CoalescingClock, clock: Clock, delay
     assert told == ["x"]
 
 
+class Reactor(Clock):
+    """A clock that reads sockets after the timers of each round, as reactors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = Told()
+        self.advance(1000)
+
+    def round(self, seconds: float) -> None:
+        """Let time pass, run what is due, then read."""
+        self.rightNow += seconds
+        due = [call for call in self.getDelayedCalls() if call.getTime() <= self.rightNow]
+        for call in due:
+            self.calls.remove(call)  # type: ignore[arg-type]
+            call.called = 1  # type: ignore[attr-defined]
+            call.func(*call.args, **call.kw)  # type: ignore[attr-defined]
+        self.told.append("read")
+
+
+def test_after_a_stall_the_sockets_are_read_before_a_timer_fires() -> None:
+    reactor = Reactor()
+    coalescing = CoalescingClock(reactor)
+    coalescing.callLater(2, reactor.told.later, "timer")
+    coalescing.callLater(4, reactor.told.later, "timer")
+    reactor.round(60)
+    assert reactor.told == ["read"]
+    reactor.round(0)
+    assert reactor.told == ["read", "timer", "timer", "read"]
+
+
+def test_a_timer_that_is_stopped_by_what_was_read_does_not_fire() -> None:
+    reactor = Reactor()
+    coalescing = CoalescingClock(reactor)
+    timer = coalescing.callLater(2, reactor.told.later, "timer")
+    reactor.round(60)
+    timer.reset(2)
+    reactor.round(0)
+    reactor.round(1)
+    assert reactor.told == ["read"] * 3
+    reactor.round(1.05)
+    assert reactor.told == ["read"] * 3 + ["timer", "read"]
+
+
+def test_without_a_stall_a_timer_fires_at_once() -> None:
+    reactor = Reactor()
+    coalescing = CoalescingClock(reactor)
+    coalescing.callLater(2, reactor.told.later, "timer")
+    reactor.round(2.05)
+    assert reactor.told == ["timer", "read"]
+
+
 def test_timers_of_one_tick_cost_the_clock_one(coalescing: CoalescingClock, clock: Clock) -> None:
     told = Told()
     for number in range(1000):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,15 @@ def test_a_key_that_is_too_small_is_said_to_be_so(files: Files, key: Any, bits: 
         f"weak.pem has a key of {bits} bits, which is too small: OpenSSL refuses it; make an RSA "
         "key of 2048 bits or an EC key of 256, and a certificate for it (OpenSSL: ee key too small)"
     )
+
+
+def test_tls_1_2_has_forward_secrecy_and_authenticated_encryption_alone(files: Files) -> None:
+    options = tls_options(files.certificate, files.key, None)
+    ciphers = SSL.Connection(options.getContext(), None).get_cipher_list()
+    old = [name for name in ciphers if not name.startswith("TLS_")]
+    assert old
+    assert all(re.fullmatch("ECDHE-(ECDSA|RSA)-.*(GCM-SHA.*|CHACHA20-POLY1305)", n) for n in old)
+    assert len(old) < len(ciphers)
 
 
 @pytest.mark.parametrize(
@@ -362,3 +373,44 @@ def test_the_page_websockets_and_stomp_work_over_tls(tmp_path: Path) -> None:
             browser.send(CLOSE, close.payload)
             browser.socket.close()
             assert server.wait() == 0
+
+
+@pytest.mark.live
+def test_a_handshake_that_takes_too_long_is_cut_and_logged_once(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    _ = files.certificate, files.key
+    config = "[ssl]\ncrt = cert.pem\nkey = key.pem\n[proxy]\nhandshake.timeout = 0.5\n"
+    listen = "https://127.0.0.1:{http}\nstomps://127.0.0.1:{stomp}"
+    with Server.on_free_ports(tmp_path, config, listen) as server:
+        for port in (server.http, server.stomp):
+            # Longer than the time-out of Twisted for HTTP, and that for a login, are far away.
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
+                silent.sendall(b"\x16\x03\x01")
+                with suppress(ConnectionError):
+                    assert silent.recv(1) == b""
+        server.until_logged("gone without DISCONNECT (no complete TLS handshake within 0.5 s)")
+        assert server.log().count("no complete TLS handshake within 0.5 s") == 2
+
+
+@pytest.mark.live
+def test_a_client_without_forward_secrecy_is_refused(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    certificate, key = own_certificate(files, rsa.generate_private_key(65537, 2048))
+    config = f"[ssl]\ncrt = {certificate}\nkey = {key}\n"
+    listen = "https://127.0.0.1:{http}\nstomps://127.0.0.1:{stomp}"
+    with Server.on_free_ports(tmp_path, config, listen) as server:
+        for ciphers, is_taken in (
+            ("AES128-GCM-SHA256", False),  # the certificate's own key
+            ("ECDHE-RSA-AES128-SHA256", False),  # no authenticated encryption
+            ("ECDHE-RSA-AES128-GCM-SHA256", True),
+        ):
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers(ciphers)
+            with socket.create_connection(("127.0.0.1", server.http)) as plain:
+                try:
+                    with context.wrap_socket(plain):
+                        assert is_taken
+                except ssl.SSLError:
+                    assert not is_taken

@@ -31,3 +31,15 @@ def test_stomp_and_the_page_are_served_on_unix_sockets(tmp_path: Path) -> None:
                 data += chunk
             assert read_answer(data)[0].status == 200
         server.until_logged("unix socket: session ")
+
+
+@pytest.mark.live
+def test_a_unix_socket_is_for_user_and_group_unless_it_has_a_mode(tmp_path: Path) -> None:
+    listen = "http = unix:page.sock\nstomp = unix:stomp.sock"
+    with Server.on_free_ports(tmp_path, listen=f"http://127.0.0.1:{{http}}\n{listen}"):
+        modes = [(tmp_path / f"{name}.sock").stat().st_mode & 0o777 for name in ("page", "stomp")]
+    assert modes == [0o660, 0o660]
+    listen = "http = unix:page.sock:mode=666\nstomp = unix:stomp.sock:mode=600:backlog=5"
+    with Server.on_free_ports(tmp_path, listen=f"http://127.0.0.1:{{http}}\n{listen}"):
+        modes = [(tmp_path / f"{name}.sock").stat().st_mode & 0o777 for name in ("page", "stomp")]
+    assert modes == [0o666, 0o600]

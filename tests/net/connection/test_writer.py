@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.net import FakeSocket, Feeder, PushTransport
 
+from rtchat.core.flow.large_frame import LargeFrame
 from rtchat.core.flow.outbound import Cork
 from rtchat.net.connection.writer import ConnectionWriter
 
@@ -461,12 +462,69 @@ def test_a_push_transport_is_closed_whole() -> None:
     assert (transport.drain(), transport.disconnecting) == (b"bye", True)
 
 
+# ---------------------------------------------------------------- large frames
+
+
+def test_a_large_frame_waits_without_a_copy() -> None:
+    socket, writer, _ = blocked()
+    body = bytes(4096 * KIB)
+    writer.send_large(LargeFrame(b"head", body, b"end"))
+    writer.cork.flush()
+    assert writer.waiting_bytes == 1 + 7 + len(body)
+    socket.give_room(500 * KIB)
+    while socket.is_writing:
+        assert len(socket.sent) + writer.waiting_bytes == 1 + 7 + len(body)
+        socket.give_room(500 * KIB)
+    assert bytes(socket.sent) == b"!head" + body + b"end"
+
+
+def test_what_is_dropped_begins_behind_a_large_frame_that_is_on_its_way() -> None:
+    socket, writer, _ = blocked()
+    first, second = LargeFrame(b"1", bytes(600 * KIB)), LargeFrame(b"2", bytes(600 * KIB))
+    writer.send_large(first)
+    writer.send_large(second)
+    writer.cork.flush()
+    socket.give_room(300 * KIB)
+    assert writer.discard_backlog() == len(second)
+    writer.send(b"ERROR")
+    writer.cork.flush()
+    while socket.is_writing:
+        socket.give_room(300 * KIB)
+    assert bytes(socket.sent) == b"!" + bytes(first) + b"ERROR"
+    assert writer.waiting_bytes == writer.cork.budget.used == 0
+
+
+@pytest.mark.parametrize("data", [LargeFrame(bytes(900 * KIB)), bytes(900 * KIB)])
+def test_closing_sends_the_rest_of_a_large_frame(data: LargeFrame | bytes) -> None:
+    socket = FakeSocket(room=300 * KIB)
+    writer = writer_on(socket)
+    writer.send_large(data)
+    writer.cork.flush()
+    writer.send(b"bye")
+    writer.close(linger=True)
+    while socket.is_writing:
+        socket.give_room(300 * KIB)
+    assert bytes(socket.sent) == bytes(900 * KIB) + b"bye"
+
+
+def test_one_large_message_may_be_larger_than_the_limit() -> None:
+    socket, writer, overflows = blocked(100 * KIB)
+    socket.give_room()
+    socket.take = lambda size: 0
+    writer.send_large(LargeFrame(b"head", bytes(400 * KIB)))
+    writer.cork.flush()
+    assert overflows == []
+    writer.send(bytes(110 * KIB))
+    writer.cork.flush()
+    assert len(overflows) == 1
+
+
 # ---------------------------------------------------------------- any order of events
 
 
 @st.composite
 def steps(draw: st.DrawFn) -> list[tuple[str, int]]:
-    kinds = st.sampled_from(["write", "gather", "flush", "room"])
+    kinds = st.sampled_from(["write", "gather", "large", "flush", "room"])
     sizes = st.one_of(st.integers(0, 40), st.integers(0, 300 * KIB))
     return draw(st.lists(st.tuples(kinds, sizes), max_size=40))
 
@@ -488,6 +546,9 @@ def test_every_byte_is_sent_once_and_in_order_however_the_socket_takes_them(
             written += data
         elif kind == "gather":
             writer.send(data)
+            written += data
+        elif kind == "large":
+            writer.send_large(LargeFrame(data[: size // 3], data[size // 3 :]))
             written += data
         elif kind == "flush":
             writer.cork.flush()

@@ -227,7 +227,7 @@ def test_a_subscriber_that_never_reads_is_cut_and_the_others_get_everything(
     tmp_path: Path,
 ) -> None:
     messages, body = 2000, b"x" * 10_000  # 20 MB, far more than kernels hold
-    config = "[access]\n* -> localhost:{stomp}\n"
+    config = "[access]\n* -> localhost:{stomp}\n[broker]\nbacklog.stalled_timeout = 3\n"
     with Server.on_free_ports(tmp_path, config) as server, ExitStack() as clients:
         healthy = [clients.enter_context(Wire(server.stomp)) for _ in range(10)]
         for client in healthy:
@@ -258,19 +258,19 @@ def test_a_subscriber_that_never_reads_is_cut_and_the_others_get_everything(
                 publisher.send(frame_bytes("SEND", body, destination="/topic/flood", n=str(number)))
             for thread in threads:
                 thread.join(30)
-            server.until_logged("bytes wait, and nothing was read for 10 seconds", 30)
+            server.until_logged("bytes wait, and nothing was read for 3 seconds", 30)
         assert received == dict.fromkeys(range(10), messages)
         name = f"127.0.0.1:{stalled.socket.getsockname()[1]}"
         warnings = [line for line in server.log().splitlines() if "closed by the server" in line]
         assert len(warnings) == 1
         assert name in warnings[0]
-        # The publisher waited for it for ten seconds and is still served.
+        # The publisher waited for it for three seconds and is still served.
         publisher.send(frame_bytes("DISCONNECT", receipt="bye"))
         assert publisher.frame().headers["receipt-id"] == "bye"
 
 
 def test_a_stalled_browser_is_cut_like_a_stalled_stomp_client(tmp_path: Path) -> None:
-    config = "[access]\n* -> localhost:{stomp}\n"
+    config = "[access]\n* -> localhost:{stomp}\n[broker]\nbacklog.stalled_timeout = 3\n"
     with Server.on_free_ports(tmp_path, config) as server, Wire(server.stomp) as publisher:
         publisher.connect()
         with RealWebSocket(server.http, "/ws", receive_buffer_bytes=65536) as stalled:
@@ -284,7 +284,7 @@ def test_a_stalled_browser_is_cut_like_a_stalled_stomp_client(tmp_path: Path) ->
                 body = b"x" * 10_000
                 for _ in range(1500):
                     publisher.send(frame_bytes("SEND", body, destination="/topic/flood"))
-                server.until_logged("bytes wait, and nothing was read for 10 seconds", 30)
+                server.until_logged("bytes wait, and nothing was read for 3 seconds", 30)
             # A client that reads again in time still learns why.
             while (frame := stalled.read()).opcode != CLOSE:
                 last = frame

@@ -39,6 +39,8 @@ from rtchat.core.access.proxy_protocol import ProxyHeader, read_header
 from rtchat.core.access.rules import AccessList
 from rtchat.core.access.ssrf import NamePolicy
 from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.connection.relayed import Relayed
+from rtchat.net.connection.transport import address_name
 from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.gateway.resolver import checked_endpoints
 
@@ -1071,3 +1073,33 @@ def test_a_real_endpoint_that_hangs_while_it_connects_is_given_up_in_time() -> N
     assert len(reactor.tcpClients) == 1
     site.clock.advance(10.1)
     assert browser.expect(CLOSE).code == 1011
+
+
+# ---------------------------------------------------------------- ports of this server
+
+
+def test_it_is_noted_for_whom_a_port_of_this_server_is_connected() -> None:
+    relayed = Relayed()
+    pair = Between(relayed=relayed).open()
+    assert relayed.connecting == 1
+    pair.endpoint.succeed(pair.target)
+    pair.clock.advance(0)
+    assert relayed.connecting == 0
+    client = relayed.take(pair.target.getHost())
+    assert client is not None
+    assert address_name(client) == "192.0.2.1:54321"
+
+
+@pytest.mark.parametrize("who", ["browser", "target", "nobody answers"])
+def test_what_never_arrives_is_not_noted_for_ever(who: str) -> None:
+    relayed = Relayed()
+    pair = Between(relayed=relayed)
+    if who == "nobody answers":
+        pair.open()
+        pair.advance(11)
+    else:
+        pair.connect()
+        (pair.browser.socket if who == "browser" else pair.target).end()
+        pair.advance(LINGER_S + 1)
+    assert relayed.connecting == 0
+    assert not relayed.clients

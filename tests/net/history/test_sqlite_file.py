@@ -118,6 +118,19 @@ def test_a_trim_leaves_what_is_within_all_limits(
     assert (stream.first, stream.next, stream.bytes) == (first, 10, 513 * (10 - first))
 
 
+@pytest.mark.parametrize(
+    "trim", [Trim(1, 2500, 0, MIB), Trim(1, 0, 2600.0, MIB), Trim(1, 0, 0, 500 * 513)]
+)
+def test_many_messages_of_a_stream_are_deleted_in_parts(path: Path, trim: Trim) -> None:
+    file = open_file(path, max_bytes=1 << 30)
+    file.write(batch(0, 3000))
+    parts = [file.trim([trim])[0][0] for _ in range(3)]
+    assert [part.first for part in parts] == [1000, 2000, 2500]
+    assert [part.bytes for part in parts] == [513 * 2000, 513 * 1000, 513 * 500]
+    assert [row.offset for row in file.read(1, 0, 9999)] == list(range(2500, 3000))
+    file.close()
+
+
 # ---------------------------------------------------------------- the end of the machine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +56,58 @@ def turns() -> Turns:
 def logs() -> Iterator[Logs]:
     with captured_logs() as logs:
         yield logs
+
+
+def test_a_look_up_of_a_time_lets_others_pass(path: Path, turns: Turns) -> None:
+    store = HistoryStore(path, turns, max_bytes=1 << 30)
+    answers: list[str] = []
+    for first in range(0, 25_600, 5_120):
+        store.write(batch(first, 5_120), lambda problem: answers.append(problem))
+    turns.run(5)
+    hold = threading.Event()
+
+    def wait() -> None:
+        hold.wait(10)
+
+    store._operations.put(wait)
+    for _ in range(3):
+        store.find(1, 25_000.0, lambda offset, _: answers.append(f"at {offset}"))
+    store.read(1, 0, 1, lambda rows, _: answers.append(f"{len(rows)} row"))
+    hold.set()
+    turns.run(4)
+    assert answers[5:] == ["1 row", "at 24900", "at 24900", "at 24900"]
+    store.close()
+
+
+def test_a_busy_reactor_lets_the_thread_have_the_interpreter_soon(path: Path, turns: Turns) -> None:
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.005)
+        HistoryStore(path, turns).close()
+        assert sys.getswitchinterval() < 0.001
+        sys.setswitchinterval(0.0001)  # a host may want less
+        HistoryStore(None, turns).close()
+        assert sys.getswitchinterval() < 0.0002
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_batch_is_durable_before_the_file_is_measured(path: Path, turns: Turns) -> None:
+    store = HistoryStore(path, turns)
+    happened: list[str] = []
+    measure = store._file.measure
+
+    def measured() -> None:
+        happened.append("measured")
+        measure()
+
+    store._file.measure = measured  # type: ignore[method-assign]
+    store._in_reactor = lambda call: happened.append("answer")
+    store.write(batch(0, 3), lambda _: None)
+    store._operations.put(None)
+    store._thread.join(10)
+    assert happened == ["answer", "measured", "answer"]
+    assert store.used_bytes > 0
 
 
 def test_orders_are_fulfilled_in_order_by_one_other_thread(path: Path, turns: Turns) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.core import Listener
@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from rtchat.core.access.addresses import AddressList
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.session.connection import CloseReason
@@ -87,6 +88,25 @@ def server() -> Broke:
     return Broke()
 
 
+# ---------------------------------------------------------------- where clients come from
+
+
+@pytest.mark.parametrize(
+    "address, source",
+    [
+        (IPv4Address("TCP", "192.0.2.1", 5), "192.0.2.1"),
+        (IPv6Address("TCP", "2001:db8::7", 5), "2001:db8::/64"),
+        (IPv4Address("TCP", "10.1.2.3", 5), ""),
+        (UNIXAddress(""), ""),
+        (None, ""),
+    ],
+)
+def test_a_front_proxy_is_no_source(address: IAddress | None, source: str) -> None:
+    fronts = AddressList.parse(["10.0.0.0/8"])
+    factory = StompFactory(Broker("test"), Limits(), Clock(), fronts=fronts)
+    assert factory.source_of(address) == source
+
+
 # ---------------------------------------------------------------- login
 
 
@@ -124,16 +144,121 @@ def test_a_unix_socket_is_not_asked_for_what_only_tcp_has(server: Broke) -> None
     assert not socket.no_delay
 
 
-def test_the_system_watches_a_client_without_heart_beats(server: Broke) -> None:
+def test_the_system_watches_every_client(server: Broke) -> None:
+    assert server.client().socket.is_kept_alive
     assert server.client().log_in().socket.is_kept_alive
-    assert not server.client().log_in(heart_beat="1000,0").socket.is_kept_alive
+    assert server.client().log_in(heart_beat="1000,0").socket.is_kept_alive
     socket = FakeSocket(peer=UNIXAddress(None))
     socket.connect(server.factory.buildProtocol(None))
     socket.receive(CONNECT)
     assert not socket.is_kept_alive
 
 
+# ---------------------------------------------------------------- turns
+
+FLOOD = b"".join(
+    frame_bytes("SUBSCRIBE", id=str(number), destination=f"/topic/{number}.#")
+    for number in range(1000)
+)
+LAST = frame_bytes("UNSUBSCRIBE", id="999", receipt="last")
+
+
+def test_clients_with_much_to_do_take_turns(server: Broke) -> None:
+    turns = server.broker.turn.turns
+    clients = [server.client().log_in() for _ in range(3)]
+    for client in clients:
+        client.send(FLOOD)
+        assert not client.socket.is_reading
+    done = [len(client.protocol.session.subscriptions) for client in clients]
+    # After much work in one round, a turn is short.
+    assert 10 < done[0] < 200
+    assert done[1] == done[0]
+    assert done[2] < 10
+    for client in clients * 2:
+        before = [len(client.protocol.session.subscriptions) for client in clients]
+        turns.begin_round()
+        after = [len(client.protocol.session.subscriptions) for client in clients]
+        grown = [one > other for one, other in zip(after, before, strict=True)]
+        assert grown == [one is client for one in clients]
+    server.clock.advance(0)
+    for client in clients:
+        assert len(client.protocol.session.subscriptions) == 1000
+        assert client.socket.is_reading
+        client.send(LAST)
+        client.expect("RECEIPT")
+
+
+def test_one_that_asks_little_is_served_between_them(server: Broke) -> None:
+    busy, other = server.client().log_in(), server.client().log_in()
+    busy.send(FLOOD)
+    other.send(frame_bytes("SUBSCRIBE", id="0", destination="/topic/a"))
+    other.send(message_bytes("/topic/a", b"x"))
+    assert other.expect("MESSAGE").body == b"x"
+    assert not busy.socket.is_reading
+
+
+def test_who_waits_for_its_turn_may_go(server: Broke) -> None:
+    client = server.client().log_in()
+    client.send(FLOOD)
+    client.socket.end(ConnectionLost())
+    server.clock.advance(0)
+    assert server.broker.statistics.subscription_count == 0
+    assert not server.broker.turn.turns
+
+
+def test_who_waits_for_its_turn_is_told_of_a_shutdown(server: Broke) -> None:
+    client = server.client().log_in()
+    client.send(FLOOD)
+    server.factory.shut_down()
+    assert client.frames() == []
+    assert client.socket.is_half_closed or client.socket.is_closed
+    assert server.broker.statistics.subscription_count == 0
+    assert not server.broker.turn.turns
+
+
+def test_who_waits_for_its_turn_is_not_silent(server: Broke) -> None:
+    client = server.client().log_in(heart_beat="1000,0")
+    later: list[Callable[[], None]] = []
+    server.broker.turn.turns.call_soon = later.append
+    client.send(FLOOD)
+    server.advance(10)
+    assert client.frames() == []
+    while later:
+        later.pop()()
+    assert client.socket.is_reading
+    server.advance(1.5)
+    assert client.frames() == []
+    server.advance(1)
+    assert client.expect("ERROR").headers["message"].startswith("nothing received for 2 seconds")
+
+
+def test_who_closes_while_it_waits_for_its_turn_has_sent_what_it_has_sent(server: Broke) -> None:
+    client = server.client().log_in()
+    client.send(FLOOD + LAST)
+    client.protocol.gone(False)
+    server.clock.advance(0)
+    assert client.expect("RECEIPT").headers["receipt-id"] == "last"
+    assert client.socket.is_reading
+
+
+def test_a_turn_without_a_reading_client_is_not_logged(server: Broke, logs: Logs) -> None:
+    client = server.client().log_in()
+    before = len(logs.lines())
+    client.send(FLOOD)
+    server.clock.advance(0)
+    assert logs.lines()[before:] == []
+
+
 # ---------------------------------------------------------------- heart-beats
+
+
+def test_a_heart_beat_of_more_than_a_day_is_one_of_a_day(server: Broke) -> None:
+    client = server.client().log_in(heart_beat="999999999999,999999999999999")
+    assert client.protocol._heartbeat == (86_400_000, 86_400_000)
+    server.clock.advance(86_400 * 0.8)
+    assert client.heartbeats() == 1
+    server.clock.advance(86_400 * 1.3)
+    assert client.expect("ERROR").headers["message"] == "nothing received for 172800 seconds"
 
 
 def test_heart_beats_are_sent_at_eight_tenths_of_what_was_agreed(server: Broke) -> None:
@@ -401,7 +526,7 @@ def test_a_shutdown_closes_and_says_nothing(server: Broke) -> None:
         assert client.socket.is_half_closed
 
 
-def test_a_shutdown_is_over_when_the_last_client_has_gone(server: Broke) -> None:
+def test_a_shutdown_is_over_when_the_last_client_hasgone(server: Broke) -> None:
     clients = [server.client(), server.client().log_in()]
     done: list[None] = []
     server.factory.shut_down().addCallback(done.append)
@@ -424,6 +549,22 @@ def test_a_shutdown_lets_queued_bytes_out(server: Broke) -> None:
     client.socket.give_room()
     assert [frame.command for frame in client.frames()] == ["MESSAGE"] * 5
     assert client.socket.is_half_closed
+
+
+def test_a_shutdown_lets_a_message_reach_all_subscribers(server: Broke) -> None:
+    clients = [server.client().log_in() for _ in range(200)]
+    for number, client in enumerate(clients):
+        for place in range(16):
+            id_ = f"{number}-{place}"
+            client.send(frame_bytes("SUBSCRIBE", destination="/topic/all", id=id_))
+    server.advance(0)
+    server.broker.turn.turns.call_soon = lambda call: None  # the server stops meanwhile
+    server.client().log_in().send(message_bytes("/topic/all", b"x"))
+    assert server.broker.parts.topics
+    server.factory.shut_down()
+    for client in clients:
+        assert [frame.body for frame in client.frames()] == [b"x"] * 16
+        assert client.socket.is_half_closed
 
 
 def test_a_shutdown_waits_no_longer_than_the_grace_time(server: Broke) -> None:
@@ -463,7 +604,7 @@ def test_a_client_that_goes_while_it_waits_returns_what_it_held_at_once(
     worker.send(frame_bytes("SEND", b"1", destination="/queue/b"))
     worker.send(frame_bytes("SEND", b"2", destination="/queue/b"))
     assert not worker.socket.is_reading
-    worker.protocol._gone(is_broken)
+    worker.protocol.gone(is_broken)
     other = server.client().log_in()
     other.send(frame_bytes("SUBSCRIBE", id="1", destination="/queue/a"))
     assert other.expect("MESSAGE").body == b"job"
@@ -480,7 +621,7 @@ def test_a_client_that_waits_long_and_wants_no_heart_beats_gets_a_line_end(serve
     worker = server.client().log_in(heart_beat="10000,0")
     worker.send(message_bytes("/queue/b", b"1") * 2)
     assert not worker.socket.is_reading
-    worker.protocol._send_line_end()
+    worker.protocol.probe()
     assert worker.heartbeats() == 1
 
 
@@ -513,6 +654,16 @@ def test_of_a_bug_the_client_learns_only_that_there_is_one(server: Broke) -> Non
     assert error.headers["message"] == "internal error"
     assert b"secret" not in error.body
     assert b"Traceback" not in error.body
+
+
+def test_the_end_of_a_session_within_a_turn_counts_as_work_of_that_turn(server: Broke) -> None:
+    other = server.client().log_in()
+    with server.broker.turn as turn:
+        turn.work += 4000
+        other.protocol.connectionLost()
+        assert turn.work >= 4000
+    with server.broker.turn as turn:
+        assert turn.work == 0
 
 
 def test_after_a_bug_the_client_is_closed_and_the_others_are_served(server: Broke) -> None:
@@ -599,7 +750,7 @@ def test_who_says_disconnect_keeps_its_place_unless_it_holds_deliveries(held: st
         client.expect("MESSAGE")
     client.send(message_bytes("/queue/full", b"2") + frame_bytes("DISCONNECT"))
     assert client.protocol.session.is_waiting
-    client.protocol._gone(False)
+    client.protocol.gone(False)
     # Others are waiting for what it held.
     assert client.protocol.session.is_closed is bool(held)
     for one in (client, filler):

@@ -426,7 +426,7 @@ def test_whoever_sends_too_fast_is_not_read_and_loses_nothing(room: Room) -> Non
         came += listener.received()
     assert [frame.body for frame in came] == [b"%d" % n for n in range(30)]
     assert sender.socket.is_reading
-    lines = [line for line in logs.lines("info") if "[rate] messages_per_second" in line]
+    lines = [line for line in logs.lines("info") if "faster than [rate] allows" in line]
     assert len(lines) == 1
     sender.send(frame_bytes("SEND", b"x", destination="/topic/a", receipt="r"))
     room.advance(0.2)

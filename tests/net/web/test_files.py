@@ -350,3 +350,136 @@ def test_a_file_that_becomes_shorter_breaks_the_answer_off(
     assert browser.socket.was_cut
     answer, _ = read_answer(bytes(browser.socket.sent), has_body=False)
     assert answer.headers["content-length"] == "1000000"
+
+
+# ---------------------------------------------------------------- what is not for the world
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/.env",
+        "/files/.git/config",
+        "/files/sub/.htpasswd",
+        "/files/%2eenv",
+        "/files/%2Egit/config",
+        "/files/.well-known/.env",
+        "/files/.",
+        "/files/..data/file",
+        "/files/x%2F..%2F.env",
+        "/files/x%2f%2e%2e%2f%2eenv",
+        "/files/x%2F..%2F.git/config",
+        "/files/sub/x%2F..%2F.htpasswd",
+    ],
+)
+def test_names_that_begin_with_a_dot_are_not_there(
+    browser: FakeBrowser, folder: Path, path: str
+) -> None:
+    for name in (".env", ".git/config", "sub/.htpasswd", ".well-known/.env", "..data/file"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("secret")
+    answer = browser.get(path)
+    assert (answer.status, answer.text) == (404, "There is nothing at this address.\n")
+
+
+def test_the_folder_for_well_known_files_is_there(browser: FakeBrowser, folder: Path) -> None:
+    (folder / ".well-known").mkdir()
+    (folder / ".well-known" / "security.txt").write_text("Contact: …")
+    assert browser.get("/files/.well-known/security.txt").status == 200
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    secret = tmp_path / "secret"
+    (secret / "sub").mkdir(parents=True)
+    for name in ("key.pem", "index.html", "sub/key.pem"):
+        (secret / name).write_text("secret")
+    return secret
+
+
+@pytest.mark.parametrize(
+    "link, target, path",
+    [
+        ("key", "../secret/key.pem", "/files/key"),
+        ("key", "/proc/self/environ", "/files/key"),
+        ("all", "../secret", "/files/all/key.pem"),
+        ("all", "../secret", "/files/all/sub/key.pem"),
+        ("all", "../secret", "/files/all/"),
+        ("all", "../secret", "/files/all"),
+        ("index.html", "../secret/index.html", "/files/"),
+        ("one", "two", "/files/one"),
+        ("beside", "../files-of-others", "/files/beside"),
+    ],
+)
+def test_a_link_that_leads_out_of_a_folder_is_not_followed(
+    browser: FakeBrowser, folder: Path, secret: Path, logs: Logs, link: str, target: str, path: str
+) -> None:
+    (folder / link).symlink_to(target)
+    (folder / "two").symlink_to(secret / "key.pem")
+    (folder.parent / "files-of-others").write_text("secret")
+    answer = browser.get(path)
+    assert (answer.status, answer.text) == (404, "There is nothing at this address.\n")
+    [line] = logs.lines("warn")
+    assert "a link leads out of the folder" in line
+
+
+@pytest.mark.parametrize("link", ["data", "sub/data", "all/data.bin"])
+def test_a_link_that_stays_in_its_folder_is_followed(
+    browser: FakeBrowser, folder: Path, link: str
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "data").symlink_to("data.bin")
+    (folder / "sub" / "data").symlink_to(folder / "data")
+    (folder / "all").symlink_to(".")
+    assert browser.get(f"/files/{link}").body == CONTENT
+
+
+def test_a_mount_itself_may_be_a_link_and_may_be_moved(logs: Logs, tmp_path: Path) -> None:
+    for release in ("one", "two"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "version.txt").write_text(release)
+    current, file = tmp_path / "current", tmp_path / "file.txt"
+    current.symlink_to("one")
+    file.symlink_to("one/version.txt")
+    clock = Clock()
+    tree = page_tree(ROOT / "static", {"files": current, "file.txt": file}, {})
+    with cooperation(clock):
+        browser = FakeBrowser(PageSite(tree, HostList(), clock))
+        assert browser.get("/files/version.txt").text == "one"
+        current.unlink()
+        current.symlink_to("two")
+        assert browser.get("/files/version.txt").text == "two"
+        assert browser.get("/file.txt").text == "one"
+
+
+def test_our_own_page_may_be_installed_as_links(logs: Logs, tmp_path: Path) -> None:
+    for file in (ROOT / "static").glob("*.*"):
+        (tmp_path / file.name).symlink_to(file)
+    clock = Clock()
+    with cooperation(clock):
+        browser = FakeBrowser(PageSite(page_tree(tmp_path, {}, {}), HostList(), clock))
+        assert [browser.get(path).status for path in ("/", "/static/chat.js")] == [200, 200]
+
+
+@pytest.mark.parametrize("name", ["upload", "README", "no.such-ending", "page.html~", "html"])
+def test_a_file_of_no_known_kind_is_no_page(browser: FakeBrowser, folder: Path, name: str) -> None:
+    (folder / name).write_text("<script>alert(1)</script>")
+    answer = browser.get(f"/files/{name}")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_is_a_page(browser: FakeBrowser, folder: Path) -> None:
+    (folder / "page.html").write_text("<p>")
+    kind = browser.get("/files/page.html").headers["content-type"]
+    assert kind == "text/html; charset=utf-8"
+
+
+def test_a_mounted_file_without_an_ending_is_no_page(logs: Logs, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("<script>")
+    clock = Clock()
+    with cooperation(clock):
+        tree = page_tree(ROOT / "static", {"file": tmp_path / "file"}, {})
+        answer = FakeBrowser(PageSite(tree, HostList(), clock)).get("/file")
+    assert answer.headers["content-type"] == "application/octet-stream"

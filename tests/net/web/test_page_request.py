@@ -137,6 +137,7 @@ def test_a_body_in_too_many_chunks_is_413(
     for start in range(0, len(data), piece):
         if not browser.socket.is_closed and browser.socket.is_reading:
             browser.socket.receive(data[start : start + piece])
+            browser.clock.advance(0)
     sent = browser.socket.taken()
     assert sent.startswith(b"HTTP/1.1 413 ")
     assert sent.count(b"HTTP/1.1 ") == 1

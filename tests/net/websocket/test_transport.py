@@ -190,13 +190,67 @@ def test_a_ping_is_answered_with_its_payload(both: Open) -> None:
 
 def test_a_browser_that_pings_and_does_not_read_is_not_answered_for_ever(both: Open) -> None:
     both.socket.room = 0
-    for _ in range(2000):
+    for _ in range(900):
         both.browser.send(PING, bytes(125))
     assert both.websocket.writer.waiting_bytes < 65 * 1024
     both.socket.give_room()
     both.browser.received()
     both.browser.send(PING, b"again")
     assert both.browser.expect(PONG).payload == b"again"
+
+
+EMPTY = {
+    "pings": ws_frame(PING),
+    "pongs": ws_frame(PONG, b"x"),
+    "empty messages": ws_frame(TEXT),
+    "empty fragments": ws_frame(TEXT, b"a", is_final=False) + ws_frame(0, is_final=False) * 3,
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_frames_that_carry_nothing_have_a_rate(logs: Logs, kind: str) -> None:
+    both = Open()
+    frame = EMPTY[kind]
+    if kind == "empty fragments":
+        both.browser.send_raw(frame)
+        frame = ws_frame(0, is_final=False)
+    for _ in range(10):
+        both.browser.send_raw(frame * 90)
+        both.site.clock.advance(0)
+    both.advance(5)
+    for _ in range(4):
+        both.browser.send_raw(frame * 100)
+        both.site.clock.advance(0)
+    both.advance(1)
+    assert both.websocket.is_open
+    for _ in range(20):
+        both.browser.send_raw(frame * 200)
+        both.site.clock.advance(0)
+    [closing] = [one for one in both.browser.received() if one.opcode == CLOSE]
+    assert closing.code == 1008
+    assert closing.reason == "more than 100 pings, pongs or empty messages a second"
+    [line] = [one for one in logs.lines() if "a second" in one]
+    assert "broken WebSocket" in line
+
+
+def test_messages_and_heart_beats_have_no_rate_of_that_kind(both: Open) -> None:
+    for _ in range(20):
+        both.browser.send_raw(ws_frame(TEXT, b"\n") * 500)
+    assert both.above.received == b"\n" * 10_000
+    assert both.websocket.is_open
+
+
+def test_many_frames_in_one_read_take_several_turns(both: Open) -> None:
+    one = ws_frame(TEXT, b"a", is_final=False) + ws_frame(0, b"b")
+    both.browser.send_raw(one * 1000)
+    assert 100 < len(both.above.received) < 300
+    assert not both.socket.is_reading
+    reads = len(both.above.reads)
+    for _ in range(20):
+        both.site.broker.cork.turns.begin_round()
+    assert both.above.received == b"ab" * 1000
+    assert len(both.above.reads) > reads + 4
+    assert both.socket.is_reading
 
 
 # The first text of all makes Hypothesis build its table of characters, which takes seconds.

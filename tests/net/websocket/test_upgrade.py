@@ -278,6 +278,7 @@ def test_a_page_and_a_websocket_may_be_asked_for_in_one_read() -> None:
     browser = site.browser()
     request = http_request("GET", "/health", {"Host": "localhost"})
     browser.socket.receive(request + upgrade_request() + ws_frame(TEXT, CONNECT))
+    browser.clock.advance(0)
     data = browser.socket.taken()
     assert data.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"HTTP/1.1 101 Switching Protocols\r\n" in data

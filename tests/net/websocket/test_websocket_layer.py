@@ -266,12 +266,28 @@ class Pausing(Protocol):
         self.transport.pauseProducing()
 
 
+class Counting(Protocol):
+    """A stream that counts."""
+
+    last: Counting
+    transport: WebSocket
+
+    def __init__(self) -> None:
+        Counting.last = self
+        self.count = self.most = 0
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self.count += len(data)
+        self.most = max(self.most, len(data))
+
+
 def test_what_is_inflated_waits_compressed_while_somebody_pauses() -> None:
     both = Opened(Pausing, request={"sec_websocket_extensions": OFFER})
     data = os.urandom(1000) * 8000
     both.browser.send_raw(ws_frame(BINARY, deflated(data), reserved=4) + ws_frame(PING))
     pieces = Pausing.last.pieces
-    assert [len(piece) for piece in pieces] == [64 * 1024]
+    assert [len(piece) for piece in pieces] == [32 * 1024]
     assert not both.socket.is_reading
     while b"".join(pieces) != data:
         count = len(pieces)
@@ -285,6 +301,31 @@ def test_what_is_inflated_waits_compressed_while_somebody_pauses() -> None:
     both.clock.advance(0)
     assert both.socket.is_reading
     both.browser.expect(PONG)
+
+
+def test_in_a_turn_no_more_than_64_kib_are_inflated() -> None:
+    both = Opened(Counting, request={"sec_websocket_extensions": OFFER})
+    small = ws_frame(BINARY, deflated(bytes(5000)), reserved=4) * 100
+    both.browser.send_raw(small + ws_frame(BINARY, deflated(bytes(1 << 20)), reserved=4))
+    rounds = 0
+    turns = Counting.last.transport.factory.cork.turns
+    assert Counting.last.count <= 64 * 1024
+    while not both.socket.is_reading:
+        rounds += 1
+        turns.begin_round()
+    assert Counting.last.count == 500_000 + (1 << 20)
+    assert Counting.last.most <= 64 * 1024
+    assert rounds > 3  # a round has some turns, as they are short
+    assert not turns
+
+
+def test_a_connection_may_be_lost_while_the_rest_waits_compressed() -> None:
+    both = Opened(Counting, request={"sec_websocket_extensions": OFFER})
+    both.browser.send_raw(ws_frame(BINARY, deflated(bytes(1 << 20)), reserved=4))
+    both.socket.end()
+    both.clock.advance(1)
+    assert Counting.last.count <= 64 * 1024
+    assert both.clock.getDelayedCalls() == []
 
 
 def test_a_close_of_ours_ends_the_pause() -> None:
@@ -358,6 +399,7 @@ def test_tiny_messages_go_out_as_they_are() -> None:
 def test_a_small_message_that_inflates_to_too_much_is_refused() -> None:
     both = deflating(max_message_bytes=MIB)
     both.browser.send(BINARY, deflated(bytes(100 * MIB)), reserved=4)
+    both.clock.advance(0)
     assert both.browser.expect(CLOSE).code == 1009
     assert Talker.last.messages == []
 

@@ -1,0 +1,89 @@
+"""Rates: a frame that is too fast waits for its tokens."""
+
+from __future__ import annotations
+
+from rtchat.core.flow.token_bucket import Rate
+from rtchat.core.session.costs import cost_of_waiting
+from rtchat.core.session.ending import EndingSession
+from rtchat.core.session.receipts import MustWait, TooFast
+from rtchat.core.stomp.frames import Frame
+
+__all__ = ["TokenTaker"]
+
+
+class TokenTaker(EndingSession):
+    """The part of a session that keeps to its rates.
+
+    Attributes:
+        message_rate: The rate of SENDs, or None. Each name in the destination takes a token.
+        subscription_rate: The rate of SUBSCRIBE and UNSUBSCRIBE, or None.
+        tokens: How many tokens the waiting frame has taken already.
+        waits_for: The rate that they are of, or None if there are none.
+    """
+
+    __slots__ = (
+        "_waits_for_storage",
+        "message_rate",
+        "subscription_rate",
+        "tokens",
+        "waits_for",
+    )
+
+    message_rate: Rate | None
+    subscription_rate: Rate | None
+    tokens: int
+    waits_for: Rate | None
+    _waits_for_storage: bool
+
+    def take_token(self, rate: Rate, count: int = 1) -> None:
+        """Take tokens for a frame, unless it has them already.
+
+        Raises:
+            TooFast: They are not there yet; the frame is retried when they are.
+        """
+        if self.waits_for is not None:
+            self.waits_for = None
+            return
+        delay_s = rate.reserve(self.broker.cork.ticks, count)
+        if delay_s:
+            self.waits_for, self.tokens = rate, count
+            raise TooFast(delay_s)
+
+    def send_at_rate(self, frame: Frame) -> None:
+        """Process a SEND, or raise ``TooFast`` if it exceeds the rate of messages."""
+        rate = self.message_rate
+        assert rate is not None  # otherwise SEND is handled by _send_message
+        headers, count = frame.headers, 1
+        if "destination" in headers and "," in headers["destination"]:
+            # One with more names than are allowed is refused, so it takes no more.
+            count = min(headers["destination"].count(",") + 1, self.broker.router.max_names)
+        self.take_token(rate, count)
+        try:
+            self._send_message(frame)
+        except MustWait as wait:
+            if not wait.is_done:  # it is tried again with these tokens
+                self.waits_for, self.tokens = rate, count
+            raise
+
+    def _send_message(self, frame: Frame) -> None:
+        """Process a SEND."""
+        raise NotImplementedError
+
+    def lost(self, *, after_disconnect: bool = False) -> None:
+        """Release everything, the tokens of a frame that waits included."""
+        if not self.is_closed:
+            self.give_token_back()
+        super().lost(after_disconnect=after_disconnect)
+
+    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
+        self._held = frame
+        self._waits_for_storage = False
+        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
+        self._transport.pause_reading()
+        self._transport.resume_after(delay_s)
+
+    def give_token_back(self) -> None:
+        """Return the tokens of a frame that waits, because the session ends."""
+        if self.waits_for is not None:
+            self.waits_for.give_back(self.tokens)
+            self.waits_for = None
