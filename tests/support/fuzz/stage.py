@@ -283,18 +283,23 @@ class Stage:
 
 
 def _in_one_order(frames: Sequence[Frame]) -> list[Frame]:
-    """Return frames with the deliveries of one message in the order of their subscriptions.
+    """Return frames with successive deliveries of one topic in the order of their subscriptions.
 
-    Which of a client's own subscriptions gets a message first is not promised: subscriptions are
-    served in groups with those of others, and groups differ by wire.
+    Which of a client's own subscriptions gets messages first is not promised: subscriptions are
+    served in groups with those of others, a run of messages at a time, and groups differ by wire.
+    Each subscription's own order is promised, and stays.
     """
     ordered: list[Frame] = []
-    for message_id, some in groupby(frames, lambda frame: frame.headers.get("message-id", "")):
-        if message_id:
+    for destination, some in groupby(frames, _topic_of):
+        if destination:
             ordered += sorted(some, key=lambda frame: frame.headers.get("subscription", ""))
         else:
             ordered += some
     return ordered
+
+
+def _topic_of(frame: Frame) -> str:
+    return frame.headers.get("destination", "") if frame.command == "MESSAGE" else ""
 
 
 def _is_text(data: bytes) -> bool:
