@@ -13,7 +13,7 @@ __all__ = ["ACTION_BYTES", "charge", "cost_of_waiting"]
 ACTION_BYTES = 256
 """What an ACK or NACK in a transaction takes."""
 
-_SUBSCRIPTION_BYTES = 1800
+_SUBSCRIPTION_BYTES = 2048
 """What a subscription takes beside its names, and its destination if no other one has it."""
 
 _WORD_BYTES = 512
