@@ -5,8 +5,8 @@ servers. Those that are called in the usual way are copies (``fork``) of one pro
 loaded the modules and done nothing else: no reactor, no thread, no open file. A copy then runs the
 ``twistd`` script as Python would, in its own folder, with its own environment and log.
 
-Servers that are started in another way, as those of the tests of starts and of memory are, load
-everything themselves.
+Servers that are started in another way, as those of the tests of starts and the attacks are, load
+everything themselves. A copy begins with less memory of its own, so only growth can be measured.
 
 As a program it reads orders, one line of JSON each, and tells of each copy's process and end.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -89,11 +90,13 @@ class EndingSession(DeliveryHolder):
                 return True
         return False
 
+    @abstractmethod
     def _end_turn(self, frame: Frame | None = None) -> None:
-        raise NotImplementedError
+        """Let others have their turn; a frame is retried in a later one."""
 
+    @abstractmethod
     def _send(self, command: str, headers: Mapping[str, str], body: bytes = b"") -> None:
-        raise NotImplementedError
+        """Send a frame to the client."""
 
     def fail(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.ending import EndingSession
@@ -65,9 +67,9 @@ class TokenTaker(EndingSession):
                 self.waits_for, self.tokens = rate, count
             raise
 
+    @abstractmethod
     def _send_message(self, frame: Frame) -> None:
         """Process a SEND."""
-        raise NotImplementedError
 
     def lost(self, *, after_disconnect: bool = False) -> None:
         """Release everything, the tokens of a frame that waits included."""
