@@ -60,6 +60,11 @@ export class Connection {
     return this.#client.connected;
   }
 
+  /** Whether the end of this connection, which may be under way, is final. */
+  get isHeld() {
+    return this.#isHeld;
+  }
+
   /** Connect now, unless there is a connection or an attempt at one. */
   connect() {
     if (this.state !== "offline") return;

@@ -202,9 +202,11 @@ export class ChatSession {
 
   /** Ask for another nickname; `onnick` reports the outcome. */
   setNick(nick) {
-    if (nick === this.nick && this.connection.state !== "offline") return;
+    const isEnding = this.connection.state === "offline" || this.connection.isHeld;
+    if (nick === this.nick && !isEnding) return;
     this.nick = nick;
-    if (this.connection.state === "offline" || this.features.people) this.connection.reconnect();
+    // A login under way asks for the nickname before.
+    if (isEnding || !this.connection.isConnected || this.features.people) this.connection.reconnect();
     else this.#renamed(nick);
   }
 

@@ -20,8 +20,9 @@ export function isLong(text, widthPx) {
 }
 
 /**
- * Fold the element with a message's text. Return the button that unfolds it, and folds it again. `onfold(isFolded)`
- * is called after each change of its height.
+ * Fold the element with a message's text. Return the button that unfolds it, and folds it again.
+ * `onfold(isFolded, focused)` is called after each change of its height; `focused` is the element that has just got the
+ * focus and is to be seen, or null.
  */
 export function fold(content, isFolded, onfold) {
   const button = make("button", "unfold");
@@ -31,15 +32,15 @@ export function fold(content, isFolded, onfold) {
     button.textContent = isNow ? STRINGS.showMore : STRINGS.showLess;
     button.setAttribute("aria-expanded", String(!isNow));
   };
-  const change = (isNow) => {
+  const change = (isNow, focused = null) => {
     set(isNow);
-    onfold(isNow);
+    onfold(isNow, focused);
   };
   set(isFolded);
   button.addEventListener("click", () => change(!content.classList.contains("folded")));
   // A link in the part that is not shown must not hide the focus.
-  content.addEventListener("focusin", () => {
-    if (content.classList.contains("folded")) change(false);
+  content.addEventListener("focusin", ({ target }) => {
+    if (content.classList.contains("folded")) change(false, target);
   });
   return button;
 }

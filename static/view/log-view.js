@@ -30,7 +30,7 @@ export class LogView {
     this.rows = new Rows();
     this.list = new MessageList($("log"), $("rows"), (row) => this.rows.build(row));
     this.copy = new Copy(this.list, $("rows"), () => this.conversation.display());
-    this.rows.onheight = () => this.list.changed();
+    this.rows.onheight = (focused) => (focused === null ? this.list.changed() : this.list.keepInView(focused));
     this.onread = () => {}; // (conversation) the reader has seen its newest message
     this.onneartop = () => {}; // (conversation) older messages are wanted
     this.list.onmove = () => this.#moved();

@@ -93,6 +93,19 @@ export class MessageList {
     return this.#drawn.get(row)?.node ?? null;
   }
 
+  /** Draw rows of another height at once, and scroll so that an element in one of them is seen. */
+  keepInView(element) {
+    this.follows = false;
+    this.#heldUntil = 0;
+    this.#setAnchor();
+    this.#draw();
+    element.scrollIntoView({ block: "nearest" });
+    this.#lastTop = this.#scroller.scrollTop;
+    this.follows = this.#isAtBottom();
+    if (!this.follows) this.#setAnchor();
+    this.onmove();
+  }
+
   /** Return the row that a node belongs to, or null. */
   rowOf(node) {
     const element = node instanceof Element ? node : node?.parentElement;

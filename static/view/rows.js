@@ -44,7 +44,7 @@ export class Rows {
     this.partner = ""; // the other person in a private conversation
     this.isOnline = true; // messages that wait are being sent
     this.widthPx = () => $("rows").clientWidth; // of the list
-    this.onheight = () => {}; // a row has another height
+    this.onheight = () => {}; // (focused) a row has another height; an element in it is to be seen, or null
     this.onretry = () => {}; // (row)
     this.ontakeback = () => {}; // (row)
     this.onnick = () => {}; // (nick) a nickname was pressed
@@ -141,9 +141,9 @@ export class Rows {
 
   #fold(row, content) {
     // What the search has found is shown.
-    return fold(content, row.isUnfolded !== true && row !== this.found, (isFolded) => {
+    return fold(content, row.isUnfolded !== true && row !== this.found, (isFolded, focused) => {
       row.isUnfolded = !isFolded;
-      this.onheight();
+      this.onheight(focused);
     });
   }
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.hostile import GuardedServer, guarded
+from support.hostile import GuardedServer, TooSlowError, guarded
 
 Serve = Callable[..., GuardedServer]
+
+_TRIES = 3
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Have an attack again if the honest client had to wait for too long; see ``judge``.
+
+    Returns:
+        True if the test has passed; None if pytest has to run it, for the last time.
+    """
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    for _ in range(_TRIES - 1):
+        with suppress(TooSlowError):
+            pyfuncitem.obj(**arguments)
+            return True
+    return None
 
 
 @pytest.fixture

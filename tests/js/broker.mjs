@@ -204,7 +204,7 @@ class FakeClient {
   error(message, receiptId) {
     const attempt = this.#attempt;
     this.onerrorframe({ headers: { message, ...(receiptId ? { "receipt-id": receiptId } : {}) }, body: "" });
-    if (attempt === this.#attempt) this.lose(1000);
+    if (attempt === this.#attempt) this.#inbox = [() => this.lose(1000)]; // nothing comes after an ERROR but the end
   }
 
   lose(code = 1006) {

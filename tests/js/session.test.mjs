@@ -50,6 +50,7 @@ class Person {
 
   /** Comes back after a loss. */
   comeBack() {
+    broker.settle();
     this.timers.run();
     broker.settle();
   }
@@ -299,6 +300,30 @@ describe("the nickname", () => {
     other.session.setNick("Ada2");
     broker.settle();
     assert.equal(other.session.connection.state, "online");
+  });
+
+  test("may be chosen again before the connection that refused it has ended", () => {
+    new Person("Ada").enter();
+    for (const again of ["Ada2", "Ada"]) {
+      const other = new Person("Ada");
+      other.session.connect();
+      other.client.step();
+      assert.deepEqual(other.nicks.map(([what]) => what), ["needed"]);
+      if (again === "Ada") for (const one of [...broker.clients]) if (one !== other.client) one.lose();
+      other.session.setNick(again);
+      broker.settle();
+      assert.equal(other.session.connection.state, "online", again);
+      assert.equal(other.session.nick, again);
+    }
+  });
+
+  test("that is chosen while the login with another one is under way is the one that counts", () => {
+    const ada = new Person("Ada");
+    ada.session.connect();
+    ada.session.setNick("Countess");
+    broker.settle();
+    assert.equal(ada.session.nick, "Countess");
+    assert.equal(ada.client.nick, "Countess");
   });
 
   test("changes without losing anything", () => {

@@ -42,6 +42,7 @@ __all__ = [
     "Honest",
     "Scene",
     "Stranger",
+    "TooSlowError",
     "attack",
     "guarded",
     "times",
@@ -450,6 +451,10 @@ class Scene:
         return hard or [line for line in lines if stranger.was_ended and ": refused /" in line][-1:]
 
 
+class TooSlowError(AssertionError):
+    """The honest client had to wait for too long."""
+
+
 @contextmanager
 def attack(
     server: Server,
@@ -501,16 +506,22 @@ def judge(round_trips: list[tuple[float, float]], *, is_busy: bool) -> None:
     Args:
         round_trips: Milliseconds that passed, and in which one of the two had no processor.
         is_busy: Whether the machine is.
+
+    Raises:
+        TooSlowError: They are not. ``conftest.py`` has the attack again, up to three times: a host
+            may stop the whole machine for a moment, and a server that is held up is so each time.
     """
     assert len(round_trips) >= 30, f"{len(round_trips)} round trips say nothing"
     passed = percentile([passed for passed, _ in round_trips])
     if not is_busy:
-        assert passed < _MOST_MS, f"{passed:.0f} ms at the 99th percentile"
+        if passed >= _MOST_MS:
+            raise TooSlowError(f"{passed:.0f} ms at the 99th percentile")
         return
     own = percentile([passed - waited for passed, waited in round_trips])
-    assert own < _MOST_MS_OF_A_BUSY_MACHINE, (
-        f"{passed:.0f} ms at the 99th percentile, {own:.0f} of them with a processor"
-    )
+    if own >= _MOST_MS_OF_A_BUSY_MACHINE:
+        raise TooSlowError(
+            f"{passed:.0f} ms at the 99th percentile, {own:.0f} of them with a processor"
+        )
 
 
 def percentile(values: list[float], share: float = 0.99) -> float:

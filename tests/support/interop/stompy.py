@@ -62,6 +62,7 @@ class StompPyPeer(Peer):
             self,
             heartbeats=(self.heartbeat_ms, self.heartbeat_ms),
             auto_decode=False,
+            heart_beat_receive_scale=5.0,  # as in drivers/stomp_py.py
         )
         self._connection = client.connection
 

@@ -13,6 +13,10 @@ from typing import Any
 import stomp  # type: ignore[import-untyped]
 from orders import Orders, body_of, tell, tell_message
 
+PATIENCE = 5.0
+"""After so many agreed times without a heart-beat it gives up. The library's 1.5 would make half a
+second in which the machine stands still the end of a connection with heart-beats each second."""
+
 
 class Listener(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has no types
     """Reports what the library hands over, and comes back as its documentation shows."""
@@ -60,7 +64,10 @@ class Driver:
         self.wanted: dict[str, tuple[str, dict[str, str]]] = {}
         self._lock = threading.Lock()
         self.connection = stomp.Connection12(
-            [(host, int(port))], heartbeats=beats, auto_decode=False
+            [(host, int(port))],
+            heartbeats=beats,
+            auto_decode=False,
+            heart_beat_receive_scale=PATIENCE,
         )
         self.connection.set_listener("driver", Listener(self))
         self.connection.connect(wait=True)
