@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from rtchat.core.broker.authenticator import Authenticator
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.crowding import Crowding
@@ -74,6 +75,8 @@ class Broker:
         queue_store: Stores messages of queues that have to survive the process.
 
     Attributes:
+        authenticator: Finds out who sessions are; None if everyone is anonymous and may do
+            everything.
         browsers: The browsers of queues.
         budget: The memory budget.
         congestion: The subscribers of topics that lag, and who has to wait for them.
@@ -104,6 +107,7 @@ class Broker:
         "_engine",
         "_queue_store",
         "_sessions",
+        "authenticator",
         "browsers",
         "budget",
         "congestion",
@@ -142,6 +146,7 @@ class Broker:
         queue_store: QueueStore = NO_STORE,
     ) -> None:
         self.epoch = epoch
+        self.authenticator: Authenticator | None = None
         self.limits = BrokerLimits() if limits is None else limits
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)

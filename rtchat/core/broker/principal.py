@@ -19,6 +19,9 @@ class Principal(Protocol):
         id: The id of the session.
         login: The ``login`` header of CONNECT, or "".
         user: The name of the authenticated user; "" means anonymous.
+        mark: The position of its messages without any other; see
+            :func:`~rtchat.core.broker.message.user_mark`.
+        wished_nick: The nick that belongs to the user; "" for none in particular.
         source: Where a session that was admitted comes from: an address, or the /64 network of an
             IPv6 address; "" if that is unknown (a Unix socket, a front proxy that does not say it).
     """
@@ -26,6 +29,8 @@ class Principal(Protocol):
     id: str
     login: str
     user: str
+    mark: bytes
+    wished_nick: str
     source: str
 
     @property

@@ -8,14 +8,14 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.events import BrokerEvents
-from rtchat.core.broker.message import SENDER_ID, Message, ServerMessage, sender_line
+from rtchat.core.broker.message import SENDER_ID, USER, Message, ServerMessage, sender_line
 from rtchat.core.broker.patterns import is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.limits import ChatPolicy
-from rtchat.core.chat.people import People, Person, PersonSession
+from rtchat.core.chat.people import Client, People, Person, PersonSession
 from rtchat.core.chat.presence import PRESENCE, Presence
 from rtchat.core.chat.rooms import RoomNames
 from rtchat.errors import NotAllowed, ProtocolError
@@ -136,9 +136,13 @@ class Chat(DestinationProvider, BrokerEvents):
                 "It tells the windows of one person apart; a number is enough.",
             )
         person = self.people.identify(
-            headers.get("nick", ""),
-            headers.get("x-presence-token", ""),
-            principal.login,
+            Client(
+                headers.get("nick", ""),
+                headers.get("x-presence-token", ""),
+                principal.login,
+                principal.user,
+                principal.wished_nick,
+            ),
             renamed=self.presence.rename,
             evict=self.presence.remove,
         )
@@ -280,6 +284,8 @@ class Chat(DestinationProvider, BrokerEvents):
             SENDER_ID: person.id,
             "timestamp": str(int(self._broker.cork.now * 1000)),
         }
+        if sender is not None and sender.user:
+            headers[USER] = sender.user
         topics = self._private_topics_of(receiver)
         if not topics:
             own = self._private_topics.get(session)

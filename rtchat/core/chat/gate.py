@@ -143,7 +143,7 @@ class ChatGate(Gate):
                     "The limit is text.max_characters of the server.",
                 )
         if isinstance(nick, str) and policy.nick_must_match:
-            self._check_nick(nick.strip(), session)
+            self._check_nick(nick.strip(), session, principal.user)
 
     def _read(self, body: bytes) -> object:
         """Return the value of a JSON text; None if it is no JSON, or no message of a chat.
@@ -168,13 +168,14 @@ class ChatGate(Gate):
                 "JSON nested too deeply", "A message to a room has no use for that."
             ) from None
 
-    def _check_nick(self, nick: str, session: PersonSession | None) -> None:
+    def _check_nick(self, nick: str, session: PersonSession | None, user: str) -> None:
         if session is not None:
             is_own = nick == session.person.nick
         else:
             # A client without a nick of its own may write any nick that is free, and that would
             # be displayed as it was compared.
-            is_own = not self._chat.people.holders_alike(nick)
+            people = self._chat.people
+            is_own = not people.holders_alike(nick) and people.owner(nick) in ("", user)
             if is_own and nick:
                 clean_nick(nick, self._chat.policy.max_nick_chars)
         if not is_own:

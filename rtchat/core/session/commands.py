@@ -11,6 +11,7 @@ from typing import Protocol
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.provider import Publisher
+from rtchat.core.broker.rights import Rights
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
@@ -45,6 +46,7 @@ class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
 
     broker: Broker
+    rights: Rights | None
     subscription_rate: Rate | None
     subscriptions: Subscriptions
     transactions: Transactions
@@ -73,6 +75,8 @@ def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
     session.wait_for_storage()
     session.broker.cork.work += _SUBSCRIBE_WORK
+    if session.rights is not None and "destination" in frame.headers:
+        session.rights.check_read(frame.headers["destination"])
     if session.subscription_rate is not None:
         session.take_token(session.subscription_rate)
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
@@ -119,6 +123,8 @@ def commit(session: _Session, frame: Frame) -> None:
     relieved = relieved_by(actions)
     routes = dict.fromkeys(one.route for one in actions if isinstance(one, Publication))
     for route in routes:
+        if session.rights is not None:
+            session.rights.check_write(route)  # they may have changed since the SEND
         session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)

@@ -22,11 +22,11 @@ from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
+from rtchat.core.session.asking import AskingSession
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
-from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast, TurnOver
 from rtchat.core.session.refusals import (
     check_body,
@@ -54,7 +54,7 @@ _SLOW_FRAME_WORK = 15
 """The further work of a frame that does not take the fast path."""
 
 
-class Session(TokenTaker):
+class Session(AskingSession):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -85,13 +85,10 @@ class Session(TokenTaker):
         "committing",
         "has_published",
         "holding",
-        "id",
         "login",
         "parser",
-        "source",
         "subscriptions",
         "transactions",
-        "user",
         "version",
     )
 
@@ -101,7 +98,10 @@ class Session(TokenTaker):
         self.id = broker.next_session_id()
         self.login = ""
         self.user = ""
-        self.source = ""
+        self.source = self.wished_nick = ""
+        self.mark = b""
+        self.rights = None
+        self._question = None
         self.state = State.NEW
         self.is_closed = False
         self.is_lost = False
@@ -193,7 +193,11 @@ class Session(TokenTaker):
                 # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
-                if type(route) is not Route or self.message_rate is not None:
+                if (
+                    type(route) is not Route
+                    or self.message_rate is not None
+                    or (self.rights is not None and route not in self.rights.routes)
+                ):
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # an error in a later ACK must not refer to this one
@@ -209,7 +213,7 @@ class Session(TokenTaker):
                     most = publishing.max_run(route, frame) if parser.has_more else 0
                     bodies = parser.same_head_bodies(frame, most - 1) if most > 1 else None
                     if bodies:
-                        publishing.publish_run(route, frame, [frame.body, *bodies])
+                        publishing.publish_run(route, frame, [frame.body, *bodies], self.mark)
                     else:
                         place = publishing.publish_plain(route, frame, self)
                         if place:
@@ -292,6 +296,8 @@ class Session(TokenTaker):
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
+        if self.broker.authenticator is not None:
+            self.identify(self.broker.authenticator, headers)
         reply = {"version": version.value, "heart-beat": offer, "session": self.id}
         self._acts = _COMMANDS[State.OPEN]
         if self.broker.router.gates:
@@ -317,6 +323,8 @@ class Session(TokenTaker):
     def _send_message(self, frame: Frame) -> None:
         headers = frame.headers
         route = self._route_of(frame)
+        if self.rights is not None:
+            self.rights.check_write(route)
         for check in route.checks:
             check(self, frame)
         broker, transaction = self.broker, headers.get("transaction")

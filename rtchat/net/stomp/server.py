@@ -52,6 +52,8 @@ nearly used up."""
 _MOST_WORK_AT_END = 1_000_000
 """How much of what was put off is done before sessions end, in units of about a microsecond."""
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 _NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
 
@@ -208,6 +210,11 @@ class StompProtocol(ReadClient, Protocol):
         """Where the client comes from; "" if that is unknown."""
         source: str = self.factory.source_of(self._stream.getPeer())
         return source
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """The credentials of the WebSocket's request, if any."""
+        return _NO_HEADERS if self._framed is None else self._framed.request_headers
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""

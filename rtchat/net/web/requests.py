@@ -23,6 +23,7 @@ __all__ = [
     "RefusalPage",
     "client_log_of",
     "client_of",
+    "credentials_of",
     "header_values",
     "log_refusal",
     "peer_name",
@@ -37,6 +38,8 @@ SHOWN_CHARACTERS = 200
 """How much of a path or of a header the log shows."""
 
 OPAQUE_ORIGIN = "null"  # RFC 6454, 7.3: an opaque origin; only rules with the source * match it
+
+_CREDENTIALS = ("authorization", "cookie")
 
 _OWN_PAGES = ("same-origin", "none")  # "none": the user typed the address
 
@@ -131,6 +134,12 @@ def header_values(request: Request, name: str) -> list[str]:
     """Return a header's values, decoded as Latin-1, so that any bytes are text."""
     values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
     return [value.decode("latin-1") for value in values]
+
+
+def credentials_of(request: Request) -> dict[str, str]:
+    """Return the headers ``authorization`` and ``cookie`` of a request, those that it has."""
+    found = {name: single_value(header_values(request, name)) for name in _CREDENTIALS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def single_value(values: Sequence[str]) -> str | None:

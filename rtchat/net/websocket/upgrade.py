@@ -20,7 +20,14 @@ from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.twisted_internals import override_peer
 from rtchat.net.web.channel import UpgradableConnection
-from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
+from rtchat.net.web.requests import (
+    RefusalPage,
+    client_of,
+    credentials_of,
+    header_values,
+    log_refusal,
+    single_value,
+)
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.offers import OfferLog, declined_offers
 from rtchat.net.websocket.txws_adapter import clean_request
@@ -146,6 +153,8 @@ class UpgradeResource(Resource):
         channel = cast(UpgradableConnection, request.channel)
         override_peer(channel.transport, address)
         protocol = websockets.buildProtocol(ClientAddress.at(address, source.origin))
+        if websockets.wants_credentials:
+            protocol.request_headers = credentials_of(request)
         channel.upgrade_to(protocol)
         protocol.accept(clean_request(upgrade.key), upgrade.subprotocol, upgrade.agreed)
         return NOT_DONE_YET

@@ -1,0 +1,69 @@
+"""Rights: what sessions may read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rtchat.errors import NoRight
+
+if TYPE_CHECKING:
+    from rtchat.core.broker.router import Route
+
+__all__ = ["Rights"]
+
+_MAX_ROUTES = 4096
+
+
+class Rights:
+    """What sessions may read and write; those with equal rights share one.
+
+    Heads of SENDs are shared by all sessions, so what a head remembers says nothing about rights.
+    What was found out is remembered here.
+
+    Args:
+        may_read: Returns whether they may subscribe to a destination or pattern.
+        may_write: Returns whether they may send to a destination, which is not composite.
+
+    Attributes:
+        routes: The routes that they may send to, as far as they have tried.
+    """
+
+    __slots__ = ("_may_read", "_may_write", "routes")
+
+    def __init__(self, may_read: Callable[[str], bool], may_write: Callable[[str], bool]) -> None:
+        self._may_read = may_read
+        self._may_write = may_write
+        self.routes: set[Route] = set()
+
+    def check_read(self, destination: str) -> None:
+        """Check a SUBSCRIBE.
+
+        Args:
+            destination: A destination or pattern.
+
+        Raises:
+            NoRight: They may not read all that it stands for.
+        """
+        if not self._may_read(destination):
+            raise NoRight("read", destination)
+
+    def check_write(self, route: Route) -> None:
+        """Check a SEND, each destination that gets it.
+
+        Args:
+            route: The route.
+
+        Raises:
+            NoRight: They may not write to one of them.
+        """
+        if route in self.routes:
+            return
+        for target in route.targets:
+            if not self._may_write(target.name):
+                # A name that the client has not written is not revealed.
+                is_own = target.name in route.destination
+                raise NoRight("write", target.name if is_own else route.destination)
+        if len(self.routes) >= _MAX_ROUTES:
+            self.routes.clear()
+        self.routes.add(route)

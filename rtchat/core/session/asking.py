@@ -1,0 +1,107 @@
+"""Questions of a session: it waits for the answers, and other sessions do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from rtchat.core.broker.authenticator import Authenticator, Visitor
+from rtchat.core.broker.message import user_mark
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.questions import Question
+from rtchat.core.broker.rights import Rights
+from rtchat.core.session.rates import TokenTaker
+from rtchat.core.session.receipts import MustWait
+from rtchat.errors import NoRight
+
+__all__ = ["AskingSession"]
+
+_T = TypeVar("_T")
+
+
+class AskingSession(TokenTaker):
+    """The part of a session that asks who it is, and whether it may go on.
+
+    Attributes:
+        mark: The position of its messages without any other; see
+            :func:`~rtchat.core.broker.message.user_mark`.
+        rights: What it may read and write; None for everything.
+        source: Where it comes from.
+        user: The name of the user; "" if it is anonymous.
+        wished_nick: The nick that belongs to the user; "" for none in particular.
+    """
+
+    __slots__ = ("_question", "id", "mark", "rights", "source", "user", "wished_nick")
+
+    id: str
+    mark: bytes
+    rights: Rights | None
+    source: str
+    user: str
+    wished_nick: str
+    _question: Question[Any] | None
+
+    def answer_to(self, ask: Callable[[], Question[_T]]) -> _T:
+        """Return the answer to a question, which is asked once however often the frame is tried.
+
+        Args:
+            ask: Asks it.
+
+        Raises:
+            MustWait: There is no answer yet. The frame is tried again when there is.
+            ProtocolError: The answer is an error.
+        """
+        question = self._question
+        if question is None:
+            question = self._question = ask()
+        if not question.is_answered:
+            question.on_answer = self._answered
+            raise MustWait(f"answer {self.id}")
+        self._question = None
+        answer: _T = question.take()
+        return answer
+
+    def identify(self, authenticator: Authenticator, headers: Mapping[str, str]) -> None:
+        """Find out who the session is.
+
+        Args:
+            authenticator: Whom to ask.
+            headers: The headers of CONNECT.
+
+        Raises:
+            MustWait: There is no answer yet.
+            ProtocolError: The credentials are wrong.
+        """
+        self.source = self._transport.source
+        visitor = Visitor(headers, self._transport.request_headers, self.source)
+        principal = cast(Principal, self)
+        found = self.answer_to(lambda: authenticator.identify(principal, visitor))
+        self.user, self.wished_nick = found.user, found.nick
+        self.mark = user_mark(found.user)
+        self.rights = found.rights
+
+    def change_rights(self, rights: Rights) -> None:
+        """Take other rights; end the session if it reads what it may not read any more."""
+        self.rights = rights
+        if self.is_closed:
+            return
+        try:
+            for name in {one.destination for one in self.subscriptions}:
+                rights.check_read(name)
+        except NoRight as problem:
+            self.fail(problem)
+
+    def lost(self, *, after_disconnect: bool = False) -> None:
+        """Release everything; a question that has no answer yet is dropped."""
+        if not self.is_closed:
+            if self._question is not None:
+                self._question.drop()
+                self._question = None
+            if self.broker.authenticator is not None:
+                self.broker.authenticator.left(cast(Principal, self))
+        super().lost(after_disconnect=after_disconnect)
+
+    def _answered(self) -> None:
+        # It may have been answered while it was asked: then the session does not wait.
+        if self._held is not None:
+            self.broker.waiting.resume(self)
