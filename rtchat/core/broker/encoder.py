@@ -140,7 +140,9 @@ def passed_on_headers(message: Message) -> dict[str, str]:
     else:
         # Names are compared trimmed, because STOMP 1.0 clients trim: a publisher's "message-id "
         # must not pass for the server's header.
-        dropped = _NOT_PASSED_ON_IF_STAMPED if _is_stamped(message.position) else _NOT_PASSED_ON
+        position = message.position
+        is_stamped = position and _is_stamped(position)
+        dropped = _NOT_PASSED_ON_IF_STAMPED if is_stamped else _NOT_PASSED_ON
         headers = {
             name: value
             for name, value in frame.headers.items()
@@ -174,7 +176,9 @@ def passed_on_lines(message: Message) -> bytes:
     ``timestamp``: only some targets of a composite SEND may give it.
     """
     frame = message.frame
-    if message.reply_to or (_TIMESTAMP in frame.headers and _is_stamped(message.position)):
+    if message.reply_to or (
+        message.position and _TIMESTAMP in frame.headers and _is_stamped(message.position)
+    ):
         return _lines(passed_on_headers(message).items(), Version.V12)
     head = frame.head
     if head is None:
@@ -233,10 +237,8 @@ def _lines(headers: Iterable[tuple[str, str]], version: Version) -> bytes:
 
 
 def _is_stamped(position: bytes) -> bool:
-    """Return whether the server sets the ``timestamp`` of a message with this position."""
-    if not position.startswith(_USER_MARK):
-        return position != b""
-    return b"\ntimestamp:" in position
+    """Return whether the server sets the ``timestamp`` of a message with a position."""
+    return not position.startswith(_USER_MARK) or b"\ntimestamp:" in position
 
 
 def _without_breaks(name: str) -> str:
