@@ -50,12 +50,25 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core.session": frozenset(
         {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
     ),
+    "core.auth": frozenset({"core.broker", "core.stomp", "errors", "text", "config.keys"}),
     # What the reactor touches: one package a protocol, on top of connections.
     "net": frozenset(),
     "net.twisted_internals": frozenset(),
     "net.json_codec": frozenset({"core.chat"}),
     "net.message_log": frozenset({"core.broker", "net.json_codec"}),
     "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
+    "net.auth": frozenset(
+        {
+            "config.keys",
+            "core.access",
+            "core.auth",
+            "core.broker",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "text",
+        }
+    ),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
     "net.web": frozenset(
         {

@@ -18,6 +18,7 @@ BEHAVIOUR = {
     "core/broker/test_queue_runs.py": "many messages to a queue in one read, fast way and slow",
     "core/broker/test_runs.py": "many messages to a topic in one read, fast way and slow",
     "core/chat/test_presence_machine.py": "presence against a model",
+    "core/chat/test_users.py": "nicks that belong to users, on every door",
     "core/chat/test_private_messages.py": "private messages, from the sender to the receiver",
     "core/flow/test_flow_control.py": "full queues: who waits, and until when",
     "core/session/test_acks.py": "acknowledgements, from the client's side",

@@ -34,7 +34,7 @@ class Question(Generic[_T]):
         self.on_dropped: Callable[[], None] = _nothing
 
     def answer(self, value: _T) -> None:
-        """Give the answer. Only the first one counts."""
+        """Answer. Only the first answer counts."""
         if not self.is_answered:
             self._value = value
             self._answered()

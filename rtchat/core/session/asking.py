@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar, cast
 
 from rtchat.core.broker.authenticator import Authenticator, Visitor
@@ -10,6 +11,7 @@ from rtchat.core.broker.message import user_mark
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
+from rtchat.core.broker.router import Route
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import MustWait
 from rtchat.errors import NoRight
@@ -23,6 +25,8 @@ class AskingSession(TokenTaker):
     """The part of a session that asks who it is, and whether it may go on.
 
     Attributes:
+        fast: The set of routes whose SENDs may take the fast path; None if all may. It is in a
+            tuple, so that an empty set is told from None without a call.
         mark: The position of its messages without any other; see
             :func:`~rtchat.core.broker.message.user_mark`.
         rights: What it may read and write; None for everything.
@@ -31,8 +35,9 @@ class AskingSession(TokenTaker):
         wished_nick: The nick that belongs to the user; "" for none in particular.
     """
 
-    __slots__ = ("_question", "id", "mark", "rights", "source", "user", "wished_nick")
+    __slots__ = ("_question", "fast", "id", "mark", "rights", "source", "user", "wished_nick")
 
+    fast: tuple[AbstractSet[Route]] | None
     id: str
     mark: bytes
     rights: Rights | None
@@ -78,11 +83,11 @@ class AskingSession(TokenTaker):
         found = self.answer_to(lambda: authenticator.identify(principal, visitor))
         self.user, self.wished_nick = found.user, found.nick
         self.mark = user_mark(found.user)
-        self.rights = found.rights
+        self._use(found.rights)
 
     def change_rights(self, rights: Rights) -> None:
         """Take other rights; end the session if it reads what it may not read any more."""
-        self.rights = rights
+        self._use(rights)
         if self.is_closed:
             return
         try:
@@ -100,6 +105,11 @@ class AskingSession(TokenTaker):
             if self.broker.authenticator is not None:
                 self.broker.authenticator.left(cast(Principal, self))
         super().lost(after_disconnect=after_disconnect)
+
+    def _use(self, rights: Rights) -> None:
+        self.rights = rights
+        if self.message_rate is None:
+            self.fast = (rights.routes,)
 
     def _answered(self) -> None:
         # It may have been answered while it was asked: then the session does not wait.

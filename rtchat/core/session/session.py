@@ -100,7 +100,7 @@ class Session(AskingSession):
         self.user = ""
         self.source = self.wished_nick = ""
         self.mark = b""
-        self.rights = None
+        self.rights = self.fast = None
         self._question = None
         self.state = State.NEW
         self.is_closed = False
@@ -193,11 +193,7 @@ class Session(AskingSession):
                 # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
-                if (
-                    type(route) is not Route
-                    or self.message_rate is not None
-                    or (self.rights is not None and route not in self.rights.routes)
-                ):
+                if type(route) is not Route or (self.fast and route not in self.fast[0]):
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # an error in a later ACK must not refer to this one
@@ -317,6 +313,7 @@ class Session(AskingSession):
             if admission.rate is not None:
                 self.message_rate = admission.rate
                 self._acts = _RATED
+                self.fast = (frozenset(),)
             if admission.subscription_rate is not None:
                 self.subscription_rate = admission.subscription_rate
 
