@@ -63,6 +63,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "core.access",
             "core.auth",
             "core.broker",
+            "core.flow",
             "errors",
             "net.connection",
             "net.json_codec",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rtchat.errors import ProtocolError
 
+if TYPE_CHECKING:
+    from rtchat.core.broker.questions import Question
+    from rtchat.core.broker.rights import Rights
+
 __all__ = ["Principal", "client_key"]
+
+_T = TypeVar("_T")
 
 
 class Principal(Protocol):
@@ -21,6 +28,7 @@ class Principal(Protocol):
         user: The name of the authenticated user; "" means anonymous.
         mark: The position of its messages without any other; see
             :func:`~rtchat.core.broker.message.user_mark`.
+        rights: What it may read and write; None for everything.
         wished_nick: The nick that belongs to the user; "" for none in particular.
         source: Where a session that was admitted comes from: an address, or the /64 network of an
             IPv6 address; "" if that is unknown (a Unix socket, a front proxy that does not say it).
@@ -30,6 +38,7 @@ class Principal(Protocol):
     login: str
     user: str
     mark: bytes
+    rights: Rights | None
     wished_nick: str
     source: str
 
@@ -39,6 +48,20 @@ class Principal(Protocol):
 
     def fail(self, error: ProtocolError) -> None:
         """End the session: send ERROR, then close the connection."""
+
+    def answer_to(self, ask: Callable[[], Question[_T]]) -> _T:
+        """Return the answer to a question, which is asked once however often a frame is tried.
+
+        Args:
+            ask: Asks it.
+
+        Raises:
+            Exception: There is no answer yet: the session waits, and tries the frame again.
+            ProtocolError: The answer is an error.
+        """
+
+    def change_rights(self, rights: Rights) -> None:
+        """Take other rights; end the session if it reads what it may not read any more."""
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""

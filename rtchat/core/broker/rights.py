@@ -26,13 +26,14 @@ class Rights:
         may_write: Returns whether they may send to a destination, which is not composite.
 
     Attributes:
+        may_read: As above.
         routes: The routes that they may send to, as far as they have tried.
     """
 
-    __slots__ = ("_may_read", "_may_write", "routes")
+    __slots__ = ("__weakref__", "_may_write", "may_read", "routes")
 
     def __init__(self, may_read: Callable[[str], bool], may_write: Callable[[str], bool]) -> None:
-        self._may_read = may_read
+        self.may_read = may_read
         self._may_write = may_write
         self.routes: set[Route] = set()
 
@@ -45,7 +46,7 @@ class Rights:
         Raises:
             NoRight: They may not read all that it stands for.
         """
-        if not self._may_read(destination):
+        if not self.may_read(destination):
             raise NoRight("read", destination)
 
     def check_write(self, route: Route) -> None:

@@ -1,0 +1,364 @@
+"""Log-in: finds out who each session is, and acts when that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from rtchat.core.auth.credentials import PageSession, Password, Token, chosen
+from rtchat.core.auth.identity import ANONYMOUS, Identity
+from rtchat.core.auth.permissions import Permissions, Verb
+from rtchat.core.auth.permissions import Rights as UserRights
+from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
+from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.questions import Question
+from rtchat.core.broker.rights import Rights
+from rtchat.core.flow.turns import TURN_WORK
+from rtchat.errors import AccessRefused, ProtocolError, TokenExpired
+from rtchat.net.connection.client_log import ClientLog
+
+__all__ = ["Login", "PageSessions", "Passwords", "Tokens"]
+
+_log = Logger(__package__)
+
+_CHANGE_WORK = 50
+"""The work of giving a session other rights; see :mod:`rtchat.core.flow.turns`."""
+
+
+class Passwords(Protocol):
+    """Knows names and passwords."""
+
+    def check(self, name: str, password: str, source: str) -> Deferred[bool]:
+        """Return whether a password is right; fires with False for an unknown name, too."""
+
+    def exists(self, name: str) -> bool | None:
+        """Return whether there is a user of this name; None if that cannot be known."""
+
+
+class Tokens(Protocol):
+    """Reads the tokens of a site."""
+
+    def verify(self, text: str, now_s: float) -> Identity | Deferred[Identity]:
+        """Return who a token is about.
+
+        Raises:
+            AccessRefused: It is not accepted.
+        """
+
+
+class PageSessions(Protocol):
+    """Knows who has logged in on the page."""
+
+    def user_of(self, cookie: str) -> Identity:
+        """Return who a cookie is about.
+
+        Raises:
+            AccessRefused: It is not accepted.
+        """
+
+
+class _Session:
+    """What is known about a session.
+
+    Attributes:
+        identity: Who it is, once that is known.
+        is_local: Whether it is a user of this server: by a password, or the page's log-in.
+        source: Where it comes from, for the log.
+        timer: Runs until its token expires, if it has one.
+        waits_for: What it waits for, if anything.
+    """
+
+    __slots__ = ("identity", "is_local", "source", "timer", "waits_for")
+
+    def __init__(self, source: str) -> None:
+        self.source = source or "a client"
+        self.identity = ANONYMOUS
+        self.is_local = False
+        self.timer: IDelayedCall | None = None
+        self.waits_for: Deferred[Any] | None = None
+
+
+class Login(Authenticator):
+    """Finds out who sessions are, with what is configured.
+
+    Args:
+        broker: The broker.
+        clock: Runs timers.
+        wall_s: Returns the time in seconds since 1970.
+        lines: Where lines about clients are written.
+        permissions: The rights of users.
+        passwords: Checks names and passwords; None if there are none.
+        tokens: Reads tokens; None if there are none.
+        pages: Knows who has logged in on the page; None if that cannot be.
+        token_cookie: The name of the cookie with a token; "" if there is none.
+
+    Attributes:
+        permissions: The rights of users; see :meth:`use_permissions`.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        clock: IReactorTime,
+        wall_s: Callable[[], float],
+        lines: ClientLog,
+        permissions: Permissions,
+        *,
+        passwords: Passwords | None = None,
+        tokens: Tokens | None = None,
+        pages: PageSessions | None = None,
+        token_cookie: str = "",
+    ) -> None:
+        self.permissions = permissions
+        self._broker = broker
+        self._clock = clock
+        self._wall_s = wall_s
+        self._lines = lines
+        self._passwords = passwords
+        self._tokens = tokens
+        self._pages = pages
+        self._token_cookie = token_cookie
+        self._sessions: dict[Principal, _Session] = {}
+        self._rights: WeakValueDictionary[UserRights, Rights] = WeakValueDictionary()
+
+    # Who a session is
+
+    @override
+    def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
+        question: Question[Identified] = Question()
+        session = self._sessions[principal] = _Session(visitor.source)
+        self._ask(
+            session,
+            question,
+            partial(self._who, session, visitor),
+            partial(self._found, principal, session, question),
+        )
+        return question
+
+    def _who(self, session: _Session, visitor: Visitor) -> Identity | Deferred[Identity]:
+        session.is_local = isinstance(self._shown(visitor), (Password, PageSession))
+        return self.who(visitor)
+
+    def _shown(self, visitor: Visitor) -> Password | Token | PageSession | None:
+        return chosen(visitor, self._token_cookie)
+
+    def who(self, visitor: Visitor) -> Identity | Deferred[Identity]:
+        """Return who a visitor is.
+
+        Raises:
+            AccessRefused: The credentials are missing or wrong; a Deferred may fail with it.
+        """
+        shown = self._shown(visitor)
+        if shown is None:
+            if not self.permissions.admits(ANONYMOUS):
+                raise AccessRefused("no credentials, and no line of [rights] for anonymous")
+            return ANONYMOUS
+        if isinstance(shown, Token):
+            if self._tokens is None:
+                raise AccessRefused("a token, and there is no section [tokens]")
+            return self._tokens.verify(shown.text, self._wall_s())
+        if isinstance(shown, PageSession):
+            if self._pages is None:
+                raise AccessRefused("a cookie of the page, and there is no section [users]")
+            return self._pages.user_of(shown.value)
+        return self._by_password(shown, visitor.source)
+
+    def _by_password(self, shown: Password, source: str) -> Deferred[Identity]:
+        if self._passwords is None:
+            raise AccessRefused("a password, and there is no section [users]")
+
+        def checked(is_right: bool) -> Identity:
+            if not is_right:
+                raise AccessRefused("an unknown name or a wrong password")
+            return Identity(shown.name)
+
+        return self._passwords.check(shown.name, shown.password, source).addCallback(checked)
+
+    def _ask(
+        self,
+        session: _Session,
+        question: Question[Any],
+        ask: Callable[[], Identity | Deferred[Identity]],
+        found: Callable[[Identity], None],
+    ) -> None:
+        """Ask, and answer a question in a turn of the broker."""
+        session.waits_for = waiting = maybeDeferred(ask)
+        question.on_dropped = waiting.cancel
+
+        def answered(identity: Identity) -> None:
+            session.waits_for = None
+            if not question.is_answered:
+                with self._broker.turn.part:
+                    found(identity)
+
+        def failed(failure: Failure) -> None:
+            session.waits_for = None
+            if question.is_answered:
+                return
+            problem = failure.value
+            if not isinstance(problem, ProtocolError):
+                _log.failure("bug; a log-in failed", failure)
+                problem = AccessRefused("internal error")
+            reason = problem.reason if isinstance(problem, AccessRefused) else problem.message
+            self._lines.warn(
+                _log, "{peer}: log-in refused: {reason}", peer=session.source, reason=reason
+            )
+            with self._broker.turn.part:
+                question.refuse(problem)
+
+        waiting.addCallbacks(answered, failed)
+        waiting.addErrback(lambda failure: _log.failure("bug while answering a log-in", failure))
+
+    def _found(
+        self,
+        principal: Principal,
+        session: _Session,
+        question: Question[Identified],
+        identity: Identity,
+    ) -> None:
+        if identity.expires_s is not None and identity.expires_s <= self._wall_s():
+            question.refuse(AccessRefused("expired"))
+            return
+        session.identity = identity
+        self._watch_expiry(principal, session)
+        question.answer(Identified(identity.user, self.rights_of(identity), identity.nick))
+
+    def rights_of(self, identity: Identity) -> Rights:
+        """Return what an identity may read and write: the same object for equal rights."""
+        users = self.permissions.rights_of(identity)
+        rights = self._rights.get(users)
+        if rights is None:
+            rights = Rights(partial(users.may, Verb.READ), partial(users.may, Verb.WRITE))
+            self._rights[users] = rights
+        return rights
+
+    @override
+    def left(self, principal: Principal) -> None:
+        session = self._sessions.pop(principal, None)
+        if session is not None and session.timer is not None:
+            session.timer.cancel()
+            session.timer = None
+
+    # Tokens end, and are renewed
+
+    def renew(self, principal: Principal, text: str) -> Question[None]:
+        """Ask to replace the token of a session.
+
+        Args:
+            principal: The session.
+            text: The new token.
+
+        Returns:
+            The question; it is refused if the token is not accepted, or is another user's.
+        """
+        question: Question[None] = Question()
+        session = self._sessions[principal]
+
+        def ask() -> Identity | Deferred[Identity]:
+            if self._tokens is None or session.identity.expires_s is None:
+                raise AccessRefused("a new token, and the session did not begin with one")
+            return self._tokens.verify(text, self._wall_s())
+
+        def found(identity: Identity) -> None:
+            if identity.user != session.identity.user:
+                self._lines.warn(
+                    _log,
+                    "{peer}: a new token refused: it is another user's",
+                    peer=session.source,
+                )
+                question.refuse(AccessRefused("a token of another user"))
+                return
+            session.identity = identity
+            self._watch_expiry(principal, session)
+            principal.change_rights(self.rights_of(identity))
+            question.answer(None)
+
+        self._ask(session, question, ask, found)
+        return question
+
+    def _watch_expiry(self, principal: Principal, session: _Session) -> None:
+        if session.timer is not None:
+            session.timer.cancel()
+            session.timer = None
+        expires_s = session.identity.expires_s
+        if expires_s is not None:
+            left_s = max(0.0, expires_s - self._wall_s())
+            session.timer = self._clock.callLater(left_s, self._look, principal, session)
+
+    def _look(self, principal: Principal, session: _Session) -> None:
+        """End a session whose token has expired; the time of day may have been set meanwhile."""
+        session.timer = None
+        expires_s = session.identity.expires_s
+        if expires_s is not None and expires_s > self._wall_s():
+            self._watch_expiry(principal, session)
+            return
+        with self._broker.turn.part:
+            principal.fail(TokenExpired())
+
+    # Changes while sessions are open
+
+    def use_permissions(self, permissions: Permissions) -> None:
+        """Use other rights, for the sessions that are open, too."""
+        self.permissions = permissions
+        self._in_parts(self._with_new_rights())
+
+    def users_changed(self) -> None:
+        """End the sessions of users that are there no more."""
+        self._in_parts(self._without_users())
+
+    def end_user(self, user: str, reason: str) -> None:
+        """End all sessions of a user.
+
+        Args:
+            user: The name.
+            reason: Why, for the log.
+        """
+        with self._broker.turn.part:
+            for principal, session in list(self._sessions.items()):
+                if session.identity.user == user:
+                    self._end(principal, reason)
+
+    def _in_parts(self, steps: Iterator[None]) -> None:
+        with self._broker.turn.part:
+            self._broker.cork.in_parts(steps)
+
+    def _with_new_rights(self) -> Iterator[None]:
+        for principal, session in list(self._sessions.items()):
+            if principal in self._sessions and session.waits_for is None:
+                self._broker.cork.work += _CHANGE_WORK
+                if self.permissions.admits(session.identity):
+                    principal.change_rights(self.rights_of(session.identity))
+                else:
+                    self._end(principal, "no line of [rights] for anonymous any more")
+            if self._broker.cork.work >= TURN_WORK:
+                yield
+
+    def _without_users(self) -> Iterator[None]:
+        passwords = self._passwords
+        for principal, session in list(self._sessions.items()):
+            if passwords is None or principal not in self._sessions or not session.is_local:
+                continue
+            self._broker.cork.work += 1
+            if passwords.exists(session.identity.user) is False:
+                self._end(principal, "the user was removed")
+            if self._broker.cork.work >= TURN_WORK:
+                yield
+
+    def _end(self, principal: Principal, reason: str) -> None:
+        self._lines.warn(
+            _log,
+            "{peer}: session {id} ends: {reason}",
+            peer=principal.source or "a client",
+            id=principal.id,
+            reason=reason,
+        )
+        principal.fail(AccessRefused(reason))
