@@ -47,6 +47,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core.chat": frozenset(
         {"core.broker", "core.stomp", "core.flow", "errors", "text", "config.keys"}
     ),
+    "core.auth": frozenset({"core.broker", "core.stomp", "errors", "text", "config.keys"}),
     "core.session": frozenset(
         {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
     ),
@@ -131,6 +132,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "config",
             "config.keys",
             "core.access",
+            "core.auth",
             "core.broker",
             "core.chat",
             "core.flow",

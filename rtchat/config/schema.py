@@ -103,6 +103,10 @@ class ChatIni:
         found = self._sections.get(section)
         return {} if found is None else found.source_lines
 
+    def has_section(self, section: str) -> bool:
+        """Return whether the file has a section, with or without lines in it."""
+        return section in self._sections
+
     def read(self, kind: type[_T], **defaults: Any) -> _T:
         """Read all that a dataclass declares.
 
