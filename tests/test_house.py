@@ -47,6 +47,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core.chat": frozenset(
         {"core.broker", "core.stomp", "core.flow", "errors", "text", "config.keys"}
     ),
+    "core.auth": frozenset({"core.broker", "core.stomp", "errors", "text", "config.keys"}),
     "core.session": frozenset(
         {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
     ),
@@ -57,6 +58,18 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "net.message_log": frozenset({"core.broker", "net.json_codec"}),
     "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
+    "net.auth": frozenset(
+        {
+            "core.access",
+            "core.auth",
+            "core.broker",
+            "errors",
+            "text",
+            "net.json_codec",
+            "net.connection",
+            "config.keys",
+        }
+    ),
     "net.web": frozenset(
         {
             "core.access",
@@ -144,6 +157,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "terminal",
             "text",
             "core.stomp",
+            "net.auth",
             "net.history",
             "net.stomp",
             "net.twisted_internals",

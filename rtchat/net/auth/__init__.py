@@ -1,0 +1,1 @@
+"""Credentials: files, threads and other services say who a client is."""
