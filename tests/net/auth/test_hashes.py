@@ -82,7 +82,7 @@ class TestScrypt:
     def test_one_password_on_all_keyboards(self, typed: str) -> None:
         assert quick("gr\u00fc\u00dfe 1").verify(typed)
 
-    @pytest.mark.parametrize("typed", ["GRÜSSE 1", "grusse 1", "grüsse 1", "grüße  1"])  # noqa: RUF001
+    @pytest.mark.parametrize("typed", ["GRÜSSE 1", "grusse 1", "grüsse 1", "grüße  1"])
     def test_what_only_looks_alike_is_another_password(self, typed: str) -> None:
         assert not quick("grüße 1").verify(typed)
 
@@ -103,7 +103,7 @@ class TestScrypt:
     def test_what_is_recommended_is_not_too_much(self) -> None:
         for numbers in ["ln=17,r=8,p=1", "ln=16,r=8,p=2", "ln=15,r=8,p=3", "ln=13,r=8,p=10"]:
             parse_hash(f"$scrypt${numbers}$aM15713r3Xsvxbi31lqr1Q${KEY}")
-        assert 128 * 8 * 2**17 == MAX_SCRYPT_BYTES
+        assert MAX_SCRYPT_BYTES == 128 * 8 * 2**17
 
     @pytest.mark.parametrize(
         "text",
