@@ -7,6 +7,7 @@
     ├── StartFailed          the start has failed, and the reason was said
     ├── AccessDenied         the access list or the Host check refused a request
     ├── ProtocolError        the client violated STOMP; the text is safe to send
+    │   ├── AccessRefused    the credentials are missing or wrong
     │   ├── LimitExceeded    the client exceeded a configured limit
     │   ├── NotAllowed       the client requested what the server does not permit
     │   ├── AccessRefused    the client's credentials are not accepted, or missing
@@ -87,6 +88,18 @@ class ProtocolError(RtchatError):
         super().__init__(message)
         self.message = message
         self.detail = detail
+
+
+class AccessRefused(ProtocolError):
+    """The credentials are missing or wrong; the client is told the same for all reasons.
+
+    Args:
+        reason: What is wrong, for the log, never for the client.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("access refused")
+        self.reason = reason
 
 
 class LimitExceeded(ProtocolError):

@@ -112,6 +112,12 @@ NEEDS = (
         ("gcc", "libc6-dev"),
         "the load generator in tests/test_benchmarks.py and tests/test_bench_peers.py",
     ),
+    Need(
+        "htpasswd",
+        ("htpasswd",),
+        ("apache2-utils",),
+        "its lines in tests/net/auth/test_hashes.py and test_password_file.py",
+    ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
     Need("nginx", ("nginx",), ("nginx",), "its recipe in tests/live/test_document_examples.py"),
