@@ -1,0 +1,230 @@
+"""The broker in memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from typing_extensions import Self
+
+from rtchat.config.keys import GIB
+from rtchat.core.broker.broker import Broker as CoreBroker
+from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.broker.notices import Notice, Notices
+from rtchat.core.chat.gate import open_chat
+from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.history.history import History
+from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
+from rtchat.core.history.topics import HistoryTopics
+from rtchat.core.stomp.frames import HeaderValue
+from rtchat.core.stomp.limits import Limits
+from rtchat.net.history.sqlite_file import HistoryFile
+from rtchat.net.json_codec import JSON
+from rtchat.net.stomp.server import StompFactory
+from rtchat.testing.client import Client
+from rtchat.testing.disk import Disk, FileStore
+from rtchat.testing.settings import MemorySettings, read_settings
+
+__all__ = ["Broker"]
+
+_START_S = 1_700_000_000.0
+
+
+class Broker:
+    """A STOMP broker without sockets.
+
+    Args:
+        limits: The limits of each session; by default those of a server without settings.
+        broker_limits: The limits that all sessions share; the default has no memory budget.
+        pubsub: For each ``NAME``, the queues and topics that get a copy of messages to
+            ``/pubsub/NAME``.
+        chat: The rules for people and rooms, and the rates of clients.
+        history: Which topics keep their messages. Kept messages are stored at once, unless
+            :attr:`disk` says otherwise.
+        history_limits: How much is kept.
+        history_file: The SQLite file of kept messages, which outlive the broker then. Without
+            one, they are in memory.
+        history_bytes: How large that file may become.
+        start_s: The initial time of the clock, in seconds since 1970.
+
+    Attributes:
+        clock: The simulated clock; :meth:`advance` moves it.
+        disk: How the disk of the history behaves.
+        notices: Events of queues that the server would have logged, in order.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        broker_limits: BrokerLimits | None = None,
+        *,
+        pubsub: Mapping[str, tuple[str, ...]] | None = None,
+        chat: ChatPolicy | None = None,
+        history: Iterable[HistoryRule] = (),
+        history_limits: HistoryLimits | None = None,
+        history_file: Path | None = None,
+        history_bytes: int = GIB,
+        start_s: float = _START_S,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.rightNow = start_s
+        self.disk = Disk()
+        self.notices: list[Notice] = []
+        self._settings = MemorySettings(
+            limits=limits or Limits(),
+            broker_limits=broker_limits or BrokerLimits(),
+            pubsub=pubsub or {},
+            chat=chat or ChatPolicy(),
+            history=tuple(history),
+            history_limits=history_limits or HistoryLimits(),
+            history_bytes=history_bytes,
+        )
+        self._history_file = history_file
+        self._clients = 0
+        self._lives = 0
+        self._start()
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: str | Path,
+        *,
+        history_file: Path | None = None,
+        start_s: float = _START_S,
+    ) -> Self:
+        """Return a broker with the settings of a chat.ini.
+
+        It heeds ``[broker]`` (but not the limits on connections), ``[pubsub]``, ``[chat]``,
+        ``[presence]``, ``[rate]`` and ``[history]`` (but not the path and ``sync``). The names in
+        other sections are checked, and have no effect.
+
+        Args:
+            settings: The text of the chat.ini, or its path.
+            history_file: The file of kept messages; without one, they are in memory.
+            start_s: The initial time of the clock, in seconds since 1970.
+
+        Raises:
+            ConfigError: The settings are not valid; the text says what to change.
+            OSError: The file of the settings cannot be read.
+        """
+        return cls(**vars(read_settings(settings)), history_file=history_file, start_s=start_s)
+
+    def _start(self) -> None:
+        settings = self._settings
+        self._lives += 1
+        epoch = "test" if self._lives == 1 else f"test{self._lives}"
+        core = self._core = CoreBroker(epoch, settings.broker_limits, pubsub=settings.pubsub)
+        core.events.add(Notices(self.notices))
+        open_chat(core, settings.chat, JSON)
+        self._factory = StompFactory(core, settings.limits, self.clock)
+        self._store: FileStore | None = None
+        self._history: History | None = None
+        if settings.history:
+            file = HistoryFile(
+                self._history_file, is_power_safe=False, max_bytes=settings.history_bytes
+            )
+            store = self._store = FileStore(file, self.disk)
+            weakref.finalize(self, store.close)
+            self._history = HistoryTopics(
+                core, HistoryRules(settings.history), settings.history_limits, store, file.snapshot
+            ).history
+
+    def connect(
+        self,
+        version: str = "1.2",
+        *,
+        heartbeat: tuple[int, int] = (0, 0),
+        headers: Mapping[str, HeaderValue] | None = None,
+        address: str = "127.0.0.1",
+    ) -> Client:
+        """Connect a client and log it in.
+
+        Args:
+            version: The client's STOMP version.
+            heartbeat: The two intervals that the client offers and wants, in milliseconds. The
+                client sends no heart-beats by itself: call :meth:`Client.beat`.
+            headers: Additional headers for CONNECT.
+            address: The address that the client comes from. Clients without a user share the
+                rates of their address.
+
+        Raises:
+            Refused: The server answered ERROR.
+        """
+        client = self.connect_raw(address)
+        client.log_in(version, heartbeat, headers or {})
+        return client
+
+    def connect_raw(self, address: str = "127.0.0.1") -> Client:
+        """Connect a client from an address without sending CONNECT."""
+        self._clients += 1
+        return Client(self._factory, self._clients, address, self._settle)
+
+    def advance(self, seconds: float) -> None:
+        """Advance the clock, running each timer at the time at which it is due.
+
+        What waits for a slow disk is stored first.
+        """
+        self._settle(is_waiting_for_disk=True)
+        end = self.clock.seconds() + seconds
+        while True:
+            due = [call.getTime() for call in self.clock.getDelayedCalls()]
+            following = min((time for time in due if time <= end), default=end)
+            self.clock.advance(max(0.0, following - self.clock.seconds()))
+            self._settle(is_waiting_for_disk=True)
+            if not any(call.getTime() <= end for call in self.clock.getDelayedCalls()):
+                break
+        self.clock.advance(max(0.0, end - self.clock.seconds()))
+        with self._core.turn:
+            self._core.expire()
+        self._settle(is_waiting_for_disk=True)
+
+    def restart(self) -> None:
+        """Stop the server and start it again, at the same time of the clock.
+
+        Clients lose their connections, and queues their messages. Kept messages stay if they have
+        a ``history_file``; in memory they are lost, and numbering begins anew with another epoch.
+        """
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        """Stop the server: clients lose their connections, and the history's file is closed."""
+        self._factory.shut_down()
+        for protocol in list(self._factory.protocols):
+            protocol.abort()
+        self._settle(is_waiting_for_disk=True)
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def held_messages(self) -> int:
+        """The number of messages in all queues, unacknowledged ones included."""
+        return self._core.statistics.queued_count
+
+    @property
+    def kept_messages(self) -> int:
+        """The number of messages in the history of all topics."""
+        return 0 if self._history is None else self._history.message_count
+
+    @property
+    def subscriptions(self) -> int:
+        """The number of subscriptions."""
+        return self._core.statistics.subscription_count
+
+    @property
+    def clients(self) -> int:
+        """The number of connected clients."""
+        return len(self._factory.protocols)
+
+    def _settle(self, *, is_waiting_for_disk: bool = False) -> None:
+        """Let those go on that have more to do than one turn allows, and the disk its work."""
+        turns = self._core.turn.turns
+        while True:
+            while turns:
+                turns.begin_round()
+            if self._store is None or (self.disk.is_slow and not is_waiting_for_disk):
+                return
+            if not self._store.carry_out(self._core.turn):
+                return
