@@ -90,18 +90,6 @@ class ProtocolError(RtchatError):
         self.detail = detail
 
 
-class AccessRefused(ProtocolError):
-    """The credentials are missing or wrong; the client is told the same for all reasons.
-
-    Args:
-        reason: What is wrong, for the log, never for the client.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("access refused")
-        self.reason = reason
-
-
 class LimitExceeded(ProtocolError):
     """The client exceeded a limit; the message names the limit and its value."""
 

@@ -14,6 +14,7 @@ from rtchat import __version__
 from rtchat.errors import ConfigError
 from rtchat.server import settings as config
 from rtchat.server.access import AccessPart
+from rtchat.server.auth import AuthPart
 from rtchat.server.chat import ChatPart
 from rtchat.server.front_proxy import FrontProxyPart
 from rtchat.server.gateway import GatewayPart
@@ -41,6 +42,7 @@ PARTS: tuple[type[Part[Any]], ...] = (
     WebPart,  # [static], the HTTP limits of [proxy]; the page and /health
     WebSocketPart,  # [global] session.ping_interval, session.ping_timeout
     BrokerPart,  # [broker], [pubsub]
+    AuthPart,  # [users], [tokens], [rights], [groups]
     ChatPart,  # [presence], [chat], [rate]
     MessageLogPart,  # [log]
     HistoryPart,  # [history]

@@ -89,12 +89,17 @@ class ChatIni:
         file: Its name, for error messages. Relative paths in it start at its folder.
         schema: The sections and keys that are known.
 
+    Attributes:
+        file: As above.
+        schema: As above.
+
     Raises:
         ConfigError: The text has the wrong form, or a section or a key is not known.
     """
 
     def __init__(self, text: str, file: str, schema: Schema) -> None:
         self.file = file
+        self.schema = schema
         self._sections = read_sections(text, file)
         schema.refuse_unknown(self._sections, file)
 

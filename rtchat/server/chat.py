@@ -19,13 +19,18 @@ _BURST_S = 5
 
 
 class ChatPart(Part[ChatPolicy]):
-    """Rooms, nicknames, presence and private messages."""
+    """Rooms, nicknames, presence and private messages.
+
+    Attributes:
+        people: The connected people.
+    """
 
     reads = (ChatPolicy,)
 
     def __init__(self, settings: ChatPolicy, server: Server) -> None:
         super().__init__(settings, server)
         self._chat = open_chat(server.part(BrokerPart).broker, settings, JSON)
+        self.people = self._chat.people
 
     @override
     @classmethod
@@ -42,5 +47,4 @@ class ChatPart(Part[ChatPolicy]):
 
     @override
     def gauges(self) -> Gauges:
-        people = self._chat.people
-        return {"people": lambda: len(people)}
+        return {"people": lambda: len(self.people)}

@@ -18,7 +18,7 @@ from rtchat.config.values import os_reason
 from rtchat.errors import ConfigError
 from rtchat.server.part import Part
 
-__all__ = ["DEFAULTS", "Settings", "defaults", "load"]
+__all__ = ["DEFAULTS", "Settings", "defaults", "load", "read_again"]
 
 _S = TypeVar("_S")
 
@@ -78,6 +78,34 @@ def load(path: Path, parts: Iterable[type[Part[Any]]]) -> Settings:
         ConfigError: The file cannot be read or cannot be used. Print the text and stop: it
             names file, line, key and value and says what to change.
     """
+    return _parse(_text_of(path), str(path), parts)
+
+
+def read_again(ini: ChatIni) -> ChatIni:
+    """Return a chat.ini as it is now.
+
+    Args:
+        ini: The same file as it was before.
+
+    Raises:
+        ConfigError: The file cannot be read or cannot be used.
+    """
+    return ChatIni(_text_of(Path(ini.file)), ini.file, ini.schema)
+
+
+def defaults(parts: Iterable[type[Part[Any]]]) -> Settings:
+    """Return the settings for a start without a file: loopback only, for its own page."""
+    return _parse(DEFAULTS, "built-in defaults", parts)
+
+
+def _parse(text: str, file: str, parts: Iterable[type[Part[Any]]]) -> Settings:
+    known = tuple(parts)
+    schema = Schema(dict.fromkeys(kind for part in known for kind in part.reads))
+    ini = ChatIni(text, file, schema)
+    return Settings(file, {part: part.read(ini) for part in known})
+
+
+def _text_of(path: Path) -> str:
     name = str(path)
     try:
         with path.open("rb") as stream:
@@ -98,23 +126,10 @@ def load(path: Path, parts: Iterable[type[Part[Any]]]) -> Settings:
     if len(data) > _MAX_FILE_BYTES:
         raise ConfigError("the file is larger than 1 MiB; this is not a chat.ini", file=name)
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8",
             file=name,
             line=len(split_lines(error.object[: error.start].decode("latin-1"))),
         ) from None
-    return _parse(text, name, parts)
-
-
-def defaults(parts: Iterable[type[Part[Any]]]) -> Settings:
-    """Return the settings for a start without a file: loopback only, for its own page."""
-    return _parse(DEFAULTS, "built-in defaults", parts)
-
-
-def _parse(text: str, file: str, parts: Iterable[type[Part[Any]]]) -> Settings:
-    known = tuple(parts)
-    schema = Schema(dict.fromkeys(kind for part in known for kind in part.reads))
-    ini = ChatIni(text, file, schema)
-    return Settings(file, {part: part.read(ini) for part in known})

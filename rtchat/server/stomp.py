@@ -223,6 +223,7 @@ class StompWebSocketPart(Part[None]):
             stomp.broker.cork,
             max_message_bytes=limits.max_frame_bytes + head_bytes,
         )
+        self._websockets.wants_credentials = stomp.broker.authenticator is not None
         resource = StompSocket(
             self._websockets, access.access_list, access.stomp_targets, stomp.door.limiter
         )
