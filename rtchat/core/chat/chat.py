@@ -96,7 +96,7 @@ class Chat(DestinationProvider, BrokerEvents):
             broker.account,
             broker.cork,
         )
-        self.presence.retained_rooms = broker.retained_names
+        self.presence.rooms.retained = broker.retained_names
         self.presence.is_memory_short = lambda: broker.budget.is_near
         self._broker = broker
         self.sender_lines: dict[Principal | None, bytes] = {}
@@ -246,7 +246,11 @@ class Chat(DestinationProvider, BrokerEvents):
 
     def retention_changed(self, destination: str) -> None:
         """Update the room list after a stored room appeared or was emptied."""
-        self.presence.note_retained_room(destination)
+        self.presence.rooms.retention_changed(destination)
+
+    def rights_changed(self, principal: Principal) -> None:
+        """Send a session the list of the rooms that it may read now."""
+        self.presence.rooms.rights_changed(principal)
 
     # Private messages
 

@@ -95,6 +95,9 @@ class AskingSession(TokenTaker):
                 rights.check_read(name)
         except NoRight as problem:
             self.fail(problem)
+            return
+        for listener in self.broker.events.rights_changed:
+            listener(cast(Principal, self))
 
     def lost(self, *, after_disconnect: bool = False) -> None:
         """Release everything; a question that has no answer yet is dropped."""

@@ -1,0 +1,248 @@
+"""The list of rooms, and how many people each has; a session sees the rooms that it may read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from rtchat.core.broker.message import ServerMessage
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.rights import Rights
+from rtchat.core.broker.subscription import Subscription
+from rtchat.core.broker.topic import Topic
+from rtchat.core.chat.changes import Occupancy
+from rtchat.core.chat.rooms import ROOMS, RoomNames
+from rtchat.core.flow.outbound import TURN_WORK, Cork
+
+__all__ = ["RoomList"]
+
+_MAX_EMPTY_ROOMS = 50
+"""One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
+
+_MAX_ROOMS = 1000
+"""One list, or one report of changes, has at most this many rooms with people: in a list, those
+that have had people for the longest time."""
+
+_MAX_LIST_BYTES = 256 * 1024
+"""The same in bytes of JSON."""
+
+_GROUP_WORK = 20
+
+_Message = Callable[[str, str, bytes], ServerMessage]
+
+
+class _Readers:
+    """Subscriptions to the list with equal rights.
+
+    Attributes:
+        current: The list as they see it, or None if it has changed.
+        topic: The subscriptions.
+    """
+
+    __slots__ = ("current", "topic")
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+        self.current: ServerMessage | None = None
+
+
+class RoomList:
+    """The rooms with people, and those with stored messages.
+
+    Args:
+        names: The names of rooms.
+        write_json: Returns a value as JSON.
+        message: Makes a message of a destination, an event and a body.
+        publish: Publishes a message to a topic, after those that are being published.
+        new_topic: Creates a topic of a name, with the largest backlog in bytes of subscriptions
+            that are served one by one.
+        cork: The cork of the server, which counts the work.
+
+    Attributes:
+        retained: Returns destinations that are listed (if they are rooms) even when they are empty.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_cork",
+        "_is_telling",
+        "_max_bytes",
+        "_message",
+        "_names",
+        "_new_topic",
+        "_occupied",
+        "_publish",
+        "_readers",
+        "_subscriptions",
+        "_write_json",
+        "retained",
+    )
+
+    def __init__(
+        self,
+        names: RoomNames,
+        write_json: Callable[[object], bytes],
+        message: _Message,
+        publish: Callable[[Topic, ServerMessage], None],
+        new_topic: Callable[[str, int], Topic],
+        cork: Cork,
+    ) -> None:
+        self.retained: Callable[[], Iterable[str]] = tuple
+        self._names = names
+        self._write_json = write_json
+        self._message = message
+        self._publish = publish
+        self._new_topic = new_topic
+        self._cork = cork
+        self._max_bytes = 0
+        self._occupied: dict[str, Occupancy] = {}
+        self._changed: dict[str, bool] = {}  # whether people have come or gone
+        self._readers: dict[Rights | None, _Readers] = {}
+        self._subscriptions: dict[Subscription, Rights | None] = {}
+        self._is_telling = False
+
+    def __len__(self) -> int:
+        """Return the number of subscriptions."""
+        return len(self._subscriptions)
+
+    # What has changed
+
+    def people_changed(self, occupancy: Occupancy) -> None:
+        """Note that people have come to a destination, or gone."""
+        name = occupancy.destination
+        if name not in self._names:
+            return
+        if occupancy.people:
+            self._occupied[name] = occupancy
+        else:
+            del self._occupied[name]
+        self._note(name, has_moved=True)
+
+    def retention_changed(self, name: str) -> None:
+        """Note that a stored room has appeared, or was emptied."""
+        if name in self._names and name not in self._occupied:
+            self._note(name, has_moved=False)
+
+    def _note(self, name: str, *, has_moved: bool) -> None:
+        for readers in self._readers.values():
+            readers.current = None
+        if self._readers:
+            self._changed[name] = has_moved or self._changed.get(name, False)
+
+    # Subscriptions
+
+    def subscribe(self, subscription: Subscription, max_bytes: int) -> None:
+        """Send every change to a subscription; :meth:`begin` has to follow.
+
+        Args:
+            subscription: The subscription.
+            max_bytes: The largest backlog in bytes if the subscription is served by itself.
+        """
+        self._max_bytes = max_bytes
+        rights = _rights_of(subscription.principal)
+        readers = self._readers.get(rights)
+        if readers is None:
+            readers = self._readers[rights] = _Readers(self._new_topic(ROOMS, max_bytes))
+        self._subscriptions[subscription] = rights
+        readers.topic.add(subscription)
+
+    def begin(self, subscription: Subscription) -> None:
+        """Send the current list to a subscription."""
+        rights = self._subscriptions[subscription]
+        readers = self._readers[rights]
+        if readers.current is None:
+            readers.current = self._list_for(rights)
+        readers.topic.publish_to(subscription, readers.current)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop delivering to a subscription."""
+        rights = self._subscriptions.pop(subscription)
+        topic = self._readers[rights].topic
+        topic.remove(subscription)
+        if not len(topic):
+            del self._readers[rights]
+        if not self._readers:
+            self._changed.clear()
+
+    def rights_changed(self, principal: Principal) -> None:
+        """Send the list as it is now to a session whose rights have changed."""
+        own = [one for one in self._subscriptions if one.principal is principal]
+        for subscription in own:
+            if self._subscriptions[subscription] is not principal.rights:
+                self.unsubscribe(subscription)
+                self.subscribe(subscription, self._max_bytes)
+                self.begin(subscription)
+
+    # What is told
+
+    def tell(self) -> None:
+        """Publish what has changed; call it every second."""
+        if not self._changed or self._is_telling:
+            return
+        changed, self._changed = self._changed, {}
+        self._is_telling = True
+        self._cork.in_parts(self._tell_all(changed))
+
+    def _tell_all(self, changed: dict[str, bool]) -> Iterator[None]:
+        try:
+            for rights, readers in list(self._readers.items()):
+                if self._readers.get(rights) is readers:
+                    self._cork.work += _GROUP_WORK
+                    self._tell(rights, readers.topic, changed)
+                if self._cork.work >= TURN_WORK:
+                    yield
+        finally:
+            self._is_telling = False
+
+    def _tell(self, rights: Rights | None, topic: Topic, changed: dict[str, bool]) -> None:
+        self._cork.work += len(changed)
+        seen = _visible(changed, rights)
+        # Whether people have come or gone is told of every room, whether something is kept is not.
+        kept = deque((name for name in seen if not changed[name]), _MAX_EMPTY_ROOMS)
+        moved = [name for name in seen if changed[name]]
+        told = self._json_of(moved[:_MAX_ROOMS])
+        for name in moved[len(told) :]:  # in a later second
+            self._changed[name] = True
+        rooms = [*told, *self._json_of(kept)]
+        if rooms:
+            body = b'{"event":"rooms","rooms":[%b]}' % b",".join(rooms)
+            self._publish(topic, self._message(ROOMS, "rooms", body))
+
+    def _list_for(self, rights: Rights | None) -> ServerMessage:
+        retained = list(self.retained())
+        self._cork.work += len(self._occupied) + len(retained)
+        empty = (name for name in retained if name in self._names and name not in self._occupied)
+        names = [
+            *islice(_visible(self._occupied, rights), _MAX_ROOMS),
+            *deque(_visible(empty, rights), _MAX_EMPTY_ROOMS),
+        ]
+        body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(names))
+        return self._message(ROOMS, "here", body)
+
+    def _json_of(self, names: Iterable[str]) -> list[bytes]:
+        """Return rooms as JSON objects: the first ones, as many as a list may be long."""
+        rooms: list[bytes] = []
+        left = _MAX_LIST_BYTES
+        for name in names:
+            json = self._room_json(name)
+            left -= len(json)
+            if left < 0:
+                break
+            rooms.append(json)
+        return rooms
+
+    def _room_json(self, name: str) -> bytes:
+        occupancy = self._occupied.get(name)
+        if occupancy is None:
+            return b'{"destination":%b,"people":0}' % self._write_json(name)
+        return b'{"destination":%b,"people":%d}' % (occupancy.json, len(occupancy.people))
+
+
+def _rights_of(principal: Principal | None) -> Rights | None:
+    return None if principal is None else principal.rights
+
+
+def _visible(names: Iterable[str], rights: Rights | None) -> list[str]:
+    """Return the rooms that may be read."""
+    return list(names if rights is None else filter(rights.may_read, names))

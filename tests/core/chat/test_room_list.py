@@ -1,0 +1,110 @@
+"""The list of rooms shows each session the rooms that it may read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from support.chat import Party
+from support.core import Client
+
+from rtchat.core.broker.rights import Rights
+
+ROOMS = "/presence/rooms"
+
+
+def reading(*names: str) -> Rights:
+    """Return rights to read some destinations."""
+    return Rights(lambda name: name in names, lambda name: False)
+
+
+@pytest.fixture
+def party() -> Party:
+    party = Party()
+    for name in ("open", "staff", "secret"):
+        party.in_room(f"{name}er", f"t {name}", room=f"/topic/chat.{name}")
+    return party
+
+
+@pytest.fixture
+def watch(party: Party) -> Callable[[Rights | None], Client]:
+    """Return what connects a client that watches the list."""
+
+    def connected(rights: Rights | None) -> Client:
+        client = party.client()
+        client.session.rights = rights
+        client.say("SUBSCRIBE", id="0", destination=ROOMS)
+        return client
+
+    return connected
+
+
+def told(client: Client) -> list[tuple[str, dict[str, int]]]:
+    """Return what came since the last look: the events, with the people in each room."""
+    values = [json.loads(frame.body) for frame in client.messages()]
+    return [
+        (value["event"], {room["destination"]: room["people"] for room in value["rooms"]})
+        for value in values
+    ]
+
+
+OPEN, STAFF, SECRET = "/topic/chat.open", "/topic/chat.staff", "/topic/chat.secret"
+
+Watch = Callable[[Rights | None], Client]
+
+
+def test_each_sees_the_rooms_that_it_may_read(watch: Watch) -> None:
+    assert told(watch(None)) == [("here", {OPEN: 1, STAFF: 1, SECRET: 1})]
+    assert told(watch(reading(OPEN, STAFF))) == [("here", {OPEN: 1, STAFF: 1})]
+    assert told(watch(reading())) == [("here", {})]
+
+
+def test_each_hears_of_the_rooms_that_it_may_read(party: Party, watch: Watch) -> None:
+    everyone, some, none = watch(None), watch(reading(OPEN)), watch(reading())
+    for client in (everyone, some, none):
+        told(client)
+    party.in_room("ada", "a", room=SECRET)
+    party.in_room("bob", "b", room=OPEN)
+    party.advance(1)
+    assert told(everyone) == [("rooms", {SECRET: 2, OPEN: 2})]
+    assert told(some) == [("rooms", {OPEN: 2})]
+    assert told(none) == []
+
+
+def test_rooms_that_are_kept_are_shown_by_the_same_rule(party: Party, watch: Watch) -> None:
+    kept = ["/topic/chat.old", "/topic/chat.hidden"]
+    party.chat.presence.rooms.retained = lambda: kept
+    client = watch(reading("/topic/chat.old"))
+    assert told(client) == [("here", {"/topic/chat.old": 0})]
+    kept[:] = []
+    for name in ("/topic/chat.old", "/topic/chat.hidden"):
+        party.chat.retention_changed(name)
+    party.advance(1)
+    assert told(client) == [("rooms", {"/topic/chat.old": 0})]
+
+
+def test_other_rights_show_another_list_at_once(party: Party, watch: Watch) -> None:
+    client = watch(reading(OPEN))
+    other = watch(reading(OPEN))
+    told(client), told(other)
+    with party.broker.turn:
+        client.session.change_rights(Rights(lambda name: name != OPEN, lambda name: False))
+    assert told(client) == [("here", {STAFF: 1, SECRET: 1})]
+    assert told(other) == []
+    party.in_room("ada", "a", room=SECRET)
+    party.in_room("bob", "b", room=OPEN)
+    party.advance(1)
+    assert told(client) == [("rooms", {SECRET: 2})]
+    client.unsubscribe()
+    other.unsubscribe()
+    assert len(party.chat.presence.rooms) == 0
+
+
+def test_equal_rights_share_one_list(party: Party, watch: Watch) -> None:
+    asked = []
+    rights = Rights(lambda name: asked.append(name) is None, lambda name: False)
+    for _ in range(5):
+        assert told(watch(rights)) == [("here", {OPEN: 1, STAFF: 1, SECRET: 1})]
+    in_list = [name for name in asked if name != ROOMS]
+    assert sorted(in_list) == sorted([OPEN, STAFF, SECRET])
