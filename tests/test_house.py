@@ -51,7 +51,6 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core.session": frozenset(
         {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
     ),
-    "core.auth": frozenset({"core.broker", "core.stomp", "errors", "text", "config.keys"}),
     # What the reactor touches: one package a protocol, on top of connections.
     "net": frozenset(),
     "net.twisted_internals": frozenset(),
