@@ -67,6 +67,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "errors",
             "net.connection",
             "net.json_codec",
+            "net.web",
             "text",
         }
     ),

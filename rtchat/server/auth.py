@@ -21,11 +21,13 @@ from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.rights_settings import RightsSettings
 from rtchat.server.settings import read_again
 from rtchat.server.stomp import BrokerPart
+from rtchat.server.web import WebPart
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
     from rtchat.net.auth.key_sources import KeySource
     from rtchat.net.auth.login import Login
+    from rtchat.net.auth.page_sessions import CookieSessions
     from rtchat.net.auth.passwords import Passwords
     from rtchat.net.auth.tokens import TokenVerifier
 
@@ -37,6 +39,10 @@ _LOOK_EVERY_S = 2.0
 """How often the password file is looked at."""
 
 _SECTIONS = ("users", "tokens")
+
+
+def _no_stamp(user: str) -> None:
+    """Return no stamp: there are no users with passwords."""
 
 
 def _text(source_line: SourceLine) -> str:
@@ -160,6 +166,7 @@ class AuthPart(Part[AuthSettings], Service):
 
     def _open(self, ini: ChatIni) -> None:
         from rtchat.net.auth.login import Login
+        from rtchat.net.auth.page_sessions import CookieSessions
         from rtchat.net.auth.renewal import open_renewal
 
         server, broker = self._server, self._server.part(BrokerPart).broker
@@ -167,6 +174,13 @@ class AuthPart(Part[AuthSettings], Service):
         if users is not None:
             self._passwords = self._open_passwords(ini, users)
         verifier = None if tokens is None else self._open_tokens(ini, tokens)
+        key = self._session_key(ini)
+        pages = CookieSessions(
+            key,
+            (users or UserSettings()).session_max_age_s,
+            server.wall_s,
+            _no_stamp if self._passwords is None else self._passwords.stamp_of,
+        )
         self.login = Login(
             broker,
             server.clock,
@@ -175,11 +189,31 @@ class AuthPart(Part[AuthSettings], Service):
             self.settings.rights.permissions(),
             passwords=self._passwords,
             tokens=verifier,
+            pages=pages,
             token_cookie="" if tokens is None else tokens.cookie,
         )
         broker.authenticator = self.login
+        self._serve_forms(key, pages, self.login)
         if verifier is not None:
             open_renewal(broker, self.login)
+
+    def _session_key(self, ini: ChatIni) -> bytes:
+        from rtchat.net.auth.page_sessions import session_key
+
+        try:
+            return session_key(
+                None if self.settings.users is None else self.settings.users.session_key
+            )
+        except ValueError as error:
+            raise ini.lines("users")["session.key"].error(str(error)) from None
+
+    def _serve_forms(self, key: bytes, pages: CookieSessions, login: Login) -> None:
+        from rtchat.net.auth.login_page import Forms, LoginPage, LogoutPage
+
+        web = self._server.part(WebPart)
+        forms = Forms(key, web.site.is_secure)
+        web.serve("login", LoginPage(forms, pages, login, self._passwords))
+        web.serve("logout", LogoutPage(forms, pages, login))
 
     def _open_passwords(self, ini: ChatIni, users: UserSettings) -> Passwords:
         from rtchat.net.auth.passwords import open_passwords

@@ -295,6 +295,8 @@ class Session(AskingSession):
         if self.broker.authenticator is not None:
             self.identify(self.broker.authenticator, headers)
         reply = {"version": version.value, "heart-beat": offer, "session": self.id}
+        if self.user:
+            reply["x-user"] = self.user
         self._acts = _COMMANDS[State.OPEN]
         if self.broker.router.gates:
             self._pass_gates(frame, reply)

@@ -70,6 +70,7 @@ class _Session:
     """What is known about a session.
 
     Attributes:
+        cookie: The cookie of the page that it began with, or "".
         identity: Who it is, once that is known.
         is_local: Whether it is a user of this server: by a password, or the page's log-in.
         source: Where it comes from, for the log.
@@ -77,11 +78,12 @@ class _Session:
         waits_for: What it waits for, if anything.
     """
 
-    __slots__ = ("identity", "is_local", "source", "timer", "waits_for")
+    __slots__ = ("cookie", "identity", "is_local", "source", "timer", "waits_for")
 
     def __init__(self, source: str) -> None:
         self.source = source or "a client"
         self.identity = ANONYMOUS
+        self.cookie = ""
         self.is_local = False
         self.timer: IDelayedCall | None = None
         self.waits_for: Deferred[Any] | None = None
@@ -145,7 +147,10 @@ class Login(Authenticator):
         return question
 
     def _who(self, session: _Session, visitor: Visitor) -> Identity | Deferred[Identity]:
-        session.is_local = isinstance(self._shown(visitor), (Password, PageSession))
+        shown = self._shown(visitor)
+        session.is_local = isinstance(shown, (Password, PageSession))
+        if isinstance(shown, PageSession):
+            session.cookie = shown.value
         return self.who(visitor)
 
     def _shown(self, visitor: Visitor) -> Password | Token | PageSession | None:
@@ -315,17 +320,12 @@ class Login(Authenticator):
         """End the sessions of users that are there no more."""
         self._in_parts(self._without_users())
 
-    def end_user(self, user: str, reason: str) -> None:
-        """End all sessions of a user.
-
-        Args:
-            user: The name.
-            reason: Why, for the log.
-        """
+    def end_page_session(self, cookie: str) -> None:
+        """End the sessions that began with a cookie of the page, after a log-out."""
         with self._broker.turn.part:
             for principal, session in list(self._sessions.items()):
-                if session.identity.user == user:
-                    self._end(principal, reason)
+                if session.cookie == cookie and principal in self._sessions:
+                    self._end(principal, "logged out on the page")
 
     def _in_parts(self, steps: Iterator[None]) -> None:
         with self._broker.turn.part:

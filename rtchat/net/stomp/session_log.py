@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.session import Session
 from rtchat.net.connection.client_log import ClientLog
+from rtchat.text import escaped
 
 __all__ = ["SessionLog"]
 
@@ -32,6 +33,8 @@ class SessionLog:
     def opened(self, peer: str, session: Session) -> None:
         """The client is logged in."""
         lines, session_id, version = self._lines, session.id, session.version.value
+        if session.user:
+            version = f"{version}, user {escaped(session.user)}"
         if lines.room:
             lines.room -= 1
             lines.early[lines.room] = peer

@@ -111,6 +111,14 @@ class PageSite(Site):
         peer = as_stream(request.channel.transport).getPeer()
         return forwarded_client(peer, header_values(request, "X-Forwarded-For"), self._trusted)
 
+    def is_secure(self, request: Request) -> bool:
+        """Return whether a request came over TLS, to this server or to a trusted front proxy."""
+        if request.isSecure():
+            return True
+        peer = as_stream(request.channel.transport).getPeer()
+        is_front = getattr(peer, "host", None) in self._trusted
+        return is_front and header_values(request, "X-Forwarded-Proto") == ["https"]
+
     @override
     def getResourceFor(self, request: Request) -> IResource:
         request.setHeader(b"Server", b"rtchat")
