@@ -85,4 +85,6 @@ def is_private_message(verb: Verb, destination: str) -> bool:
     If a line of ``[rights]`` is about destinations that begin with ``/user/``, a private message
     needs such a right. Else all who may write to any topic may send them.
     """
-    return verb is Verb.WRITE and destination.startswith(USER) and destination.endswith(_TO_NICK)
+    has_nick = len(destination) > len(USER) + len(_TO_NICK)
+    is_to_nick = destination.startswith(USER) and destination.endswith(_TO_NICK)
+    return verb is Verb.WRITE and has_nick and is_to_nick
