@@ -1,4 +1,4 @@
-"""A reactor with real sockets inside a test: it turns while the test waits, and at no other time."""
+"""A reactor with real sockets inside a test: it turns while the test waits."""
 
 from __future__ import annotations
 
