@@ -82,14 +82,14 @@ def test_a_kid_chooses_in_a_key_set_and_nowhere_else(path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(path: Path, kind: Any) -> None:
     with pytest.raises(FileNotFoundError) as error:
         kind(path)
-    assert error.value.filename == path
+    assert error.value.filename == str(path)
 
 
 @pytest.mark.parametrize("kind", [SecretFile, PemFile, JwksFile])
 def test_a_folder_is_no_file(tmp_path: Path, kind: Any) -> None:
     with pytest.raises(IsADirectoryError) as error:
         kind(tmp_path)
-    assert error.value.filename == tmp_path
+    assert error.value.filename == str(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [SecretFile, PemFile, JwksFile])
