@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
     IProtocol,
@@ -101,15 +100,28 @@ class Fetcher:
         agent = Agent.usingEndpointFactory(self._reactor, endpoints)
         answer: Deferred[Any] = agent.request(b"GET", url.encode("ascii"), Headers(_HEADERS))
         answer.addCallback(self._read)
-        answer.addTimeout(self._timeout_s, self._clock)
+        answer.addTimeout(self._timeout_s, self._clock, self._timed_out)
+        is_cancelled = False
 
-        def ended(result: bytes | Failure) -> bytes | Failure:
+        def cancel(_: Deferred[bytes]) -> None:
+            nonlocal is_cancelled
+            is_cancelled = True
+            answer.cancel()
+
+        fetched: Deferred[bytes] = Deferred(cancel)
+
+        def ended(result: bytes | Failure) -> None:
             endpoints.abort()
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                raise ValueError(self._why(result)) from None
-            return result
+            # What is cancelled fails in many ways, with what it was doing; none is of interest.
+            if is_cancelled:
+                return
+            if isinstance(result, Failure):
+                fetched.errback(ValueError(_why(result)))
+            else:
+                fetched.callback(result)
 
-        return answer.addBoth(ended)
+        answer.addBoth(ended)
+        return fetched
 
     def _read(self, response: IResponse) -> Deferred[bytes]:
         if 300 <= response.code < 400:
@@ -120,14 +132,8 @@ class Fetcher:
         response.deliverBody(body)
         return body.done
 
-    def _why(self, failure: Failure) -> str:
-        if failure.check(DeferredTimeout):
-            return f"no complete answer within {self._timeout_s:g} s"
-        error = failure.value
-        # A failure of HTTP is a list of what led to it.
-        while reasons := getattr(error, "reasons", None):
-            error = reasons[0].value
-        return escaped(str(error) or type(error).__name__, 300)
+    def _timed_out(self, result: object, timeout_s: float) -> object:
+        raise ValueError(f"no complete answer within {timeout_s:g} s")
 
 
 class _Body(Protocol):
@@ -201,3 +207,12 @@ class _Remembering:
             return protocol
 
         return self._endpoint.connect(protocolFactory).addCallback(keep)
+
+
+def _why(failure: Failure) -> str:
+    """Return why a request failed, for a line of the log."""
+    error = failure.value
+    # A failure of HTTP is a list of what led to it.
+    while reasons := getattr(error, "reasons", None):
+        error = reasons[0].value
+    return escaped(str(error) or type(error).__name__, 300)

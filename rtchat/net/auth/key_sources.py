@@ -155,15 +155,18 @@ class JwksFile(_KeyFile):
 
 def _content(path: Path) -> bytes:
     """Return what is in a file, if it is one and not too large."""
-    # Without O_NONBLOCK, opening a pipe that has no writer would never return.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with open(path, "rb", opener=_open_at_once) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise ValueError("is not a file")
         data = stream.read(MAX_KEY_BYTES + 1)
     if len(data) > MAX_KEY_BYTES:
         raise ValueError(f"has more than {MAX_KEY_BYTES // 1024} KiB")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file, or a pipe that has no writer, which would never return otherwise."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _warn_of_readers(path: Path) -> None:
