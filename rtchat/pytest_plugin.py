@@ -76,7 +76,7 @@ def rtchat_broker() -> Iterator[Broker]:
 
     broker = Broker()
     yield broker
-    broker.close()
+    broker.stop()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from rtchat.errors import StoreUnusable
-from rtchat.testing import Broker, Client, HistoryLimits, HistoryRule, NothingReceived, Refused
+from rtchat.testing import (
+    Broker,
+    Client,
+    Closed,
+    HistoryLimits,
+    HistoryRule,
+    NothingReceived,
+    NotRunning,
+    Refused,
+    ServerFailed,
+)
 
 KEPT = (HistoryRule("/topic/chat*", 5), HistoryRule("/topic/old", 1000, max_age_s=60.0))
 DAY_S = 86400.0
@@ -241,14 +251,55 @@ def test_a_restart_loses_what_is_in_memory(broker: Broker) -> None:
     assert first.headers["x-stream-epoch"] != epoch
 
 
+def test_what_is_not_stored_dies_with_the_server(tmp_path: Path) -> None:
+    broker = Broker(history=KEPT, history_file=tmp_path / "history.sqlite")
+    publisher = broker.connect()
+    publisher.send("/topic/chat", "1", receipt="stored")
+    broker.disk.is_slow = True
+    publisher.send("/topic/chat", "2", receipt="lost")
+    broker.kill()
+    broker.kill()  # once more does nothing
+    assert publisher.is_closed
+    assert [frame.headers["receipt-id"] for frame in publisher.received()] == ["stored"]
+    broker.disk.is_slow = False
+    broker.advance(60)
+    broker.start()
+    assert bodies(listen(broker, "first")) == ["1"]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_nothing_happens_while_the_server_is_stopped(broker: Broker, end: str) -> None:
+    client = broker.connect(heartbeat=(0, 1000))
+    broker.connect().stall()
+    fill(broker, 3)
+    getattr(broker, end)()
+    assert not broker.is_running
+    assert (broker.clients, client.is_closed) == (0, True)
+    beats = client.heartbeats
+    broker.advance(DAY_S)
+    assert (client.heartbeats, list(client.received())) == (beats, [])
+    with pytest.raises(NotRunning, match="stopped; start"):
+        broker.connect()
+    with pytest.raises(ConnectionRefusedError):
+        broker.connect_raw()
+    with pytest.raises(Closed):
+        client.send("/topic/chat")
+    client.drop()
+    broker.start()
+    assert broker.is_running
+    with pytest.raises(ServerFailed, match="is running"):
+        broker.start()
+    assert broker.connect().session.startswith("test2-")
+
+
 def test_a_file_has_one_broker_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     broker = Broker(history=KEPT, history_file=path)
     fill(broker, 2)
     with pytest.raises(StoreUnusable, match="another rtchat uses it"):
         Broker(history=KEPT, history_file=path)
-    broker.close()
-    broker.close()  # once more does nothing
+    broker.stop()
+    broker.stop()  # once more does nothing
     other = Broker(history=KEPT, history_file=path, start_s=broker.clock.seconds() + 60)
     assert bodies(listen(other, "first")) == ["0", "1"]
 
@@ -271,7 +322,7 @@ def test_a_stalled_client_does_not_hold_up_the_end(broker: Broker) -> None:
     publisher = broker.connect()
     for _ in range(40):
         publisher.send("/topic/chat", b"x" * 20_000)
-    broker.close()
+    broker.stop()
     assert broker.clients == 0
     assert reader.is_closed
     assert publisher.is_closed

@@ -30,7 +30,7 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.testing.broker import Broker
 from rtchat.testing.client import Client
 from rtchat.testing.disk import Disk
-from rtchat.testing.errors import Closed, NothingReceived, Refused, ServerFailed
+from rtchat.testing.errors import Closed, NothingReceived, NotRunning, Refused, ServerFailed
 from rtchat.testing.server import ServerProcess
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "HistoryLimits",
     "HistoryRule",
     "Limits",
+    "NotRunning",
     "NothingReceived",
     "Notice",
     "Refused",

@@ -25,6 +25,7 @@ from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.server import StompFactory
 from rtchat.testing.client import Client
 from rtchat.testing.disk import Disk, FileStore
+from rtchat.testing.errors import NotRunning, ServerFailed
 from rtchat.testing.settings import MemorySettings, read_settings
 
 __all__ = ["Broker"]
@@ -52,6 +53,7 @@ class Broker:
     Attributes:
         clock: The simulated clock; :meth:`advance` moves it.
         disk: How the disk of the history behaves.
+        is_running: Whether the server runs; :meth:`stop` and :meth:`kill` end it.
         notices: Events of queues that the server would have logged, in order.
     """
 
@@ -71,6 +73,7 @@ class Broker:
         self.clock = Clock()
         self.clock.rightNow = start_s
         self.disk = Disk()
+        self.is_running = False
         self.notices: list[Notice] = []
         self._settings = MemorySettings(
             limits=limits or Limits(),
@@ -84,7 +87,7 @@ class Broker:
         self._history_file = history_file
         self._clients = 0
         self._lives = 0
-        self._start()
+        self._begin_life()
 
     @classmethod
     def from_settings(
@@ -111,7 +114,7 @@ class Broker:
         """
         return cls(**vars(read_settings(settings)), history_file=history_file, start_s=start_s)
 
-    def _start(self) -> None:
+    def _begin_life(self) -> None:
         settings = self._settings
         self._lives += 1
         epoch = "test" if self._lives == 1 else f"test{self._lives}"
@@ -130,6 +133,7 @@ class Broker:
             self._history = HistoryTopics(
                 core, HistoryRules(settings.history), settings.history_limits, store, file.snapshot
             ).history
+        self.is_running = True
 
     def connect(
         self,
@@ -150,6 +154,7 @@ class Broker:
                 rates of their address.
 
         Raises:
+            NotRunning: The server is stopped.
             Refused: The server answered ERROR.
         """
         client = self.connect_raw(address)
@@ -157,7 +162,13 @@ class Broker:
         return client
 
     def connect_raw(self, address: str = "127.0.0.1") -> Client:
-        """Connect a client from an address without sending CONNECT."""
+        """Connect a client from an address without sending CONNECT.
+
+        Raises:
+            NotRunning: The server is stopped.
+        """
+        if not self.is_running:
+            raise NotRunning
         self._clients += 1
         return Client(self._factory, self._clients, address, self._settle)
 
@@ -176,27 +187,57 @@ class Broker:
             if not any(call.getTime() <= end for call in self.clock.getDelayedCalls()):
                 break
         self.clock.advance(max(0.0, end - self.clock.seconds()))
-        with self._core.turn:
-            self._core.expire()
-        self._settle(is_waiting_for_disk=True)
+        if self.is_running:
+            with self._core.turn:
+                self._core.expire()
+            self._settle(is_waiting_for_disk=True)
 
-    def restart(self) -> None:
-        """Stop the server and start it again, at the same time of the clock.
+    def stop(self) -> None:
+        """Stop the server: all is stored, and clients lose their connections.
 
-        Clients lose their connections, and queues their messages. Kept messages stay if they have
-        a ``history_file``; in memory they are lost, and numbering begins anew with another epoch.
+        Do nothing if it is stopped.
         """
-        self.close()
-        self._start()
-
-    def close(self) -> None:
-        """Stop the server: clients lose their connections, and the history's file is closed."""
+        if not self.is_running:
+            return
+        self.is_running = False
         self._factory.shut_down()
         for protocol in list(self._factory.protocols):
-            protocol.abort()
+            protocol.abort()  # a client that does not read is not waited for
         self._settle(is_waiting_for_disk=True)
         if self._store is not None:
             self._store.close()
+
+    def kill(self) -> None:
+        """End the server as ``kill -9`` does: what a slow disk has not stored is lost.
+
+        Do nothing if it is stopped.
+        """
+        if not self.is_running:
+            return
+        self.is_running = False
+        if self._store is not None:
+            self._store.close()
+        for protocol in list(self._factory.protocols):
+            protocol.abort()
+
+    def start(self) -> None:
+        """Start the server again, with nothing but what its history has in a file.
+
+        Messages of queues are gone. Kept messages are there if they have a ``history_file``; in
+        memory they are gone, too, and numbering begins anew with another epoch.
+
+        Raises:
+            ServerFailed: It is running.
+            StoreUnusable: The history's file cannot be opened; the text says why.
+        """
+        if self.is_running:
+            raise ServerFailed("the server is running; stop() or kill() it first")
+        self._begin_life()
+
+    def restart(self) -> None:
+        """Stop the server, and start it again at the same time of the clock."""
+        self.stop()
+        self.start()
 
     @property
     def held_messages(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtchat.core.stomp.frames import Frame
 from rtchat.errors import RtchatError
 
-__all__ = ["Closed", "NothingReceived", "Refused", "ServerFailed", "error_text"]
+__all__ = ["Closed", "NotRunning", "NothingReceived", "Refused", "ServerFailed", "error_text"]
 
 
 class NothingReceived(RtchatError, AssertionError):
@@ -59,8 +59,18 @@ class Refused(RtchatError):
         self.body = frame.body.decode("utf-8", "replace")
 
 
+class NotRunning(RtchatError, ConnectionRefusedError):
+    """A client connects to a broker in memory that is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopped; start() it")
+
+
 class ServerFailed(RtchatError, RuntimeError):
-    """A real server did not start, or did not end well; the text has its log."""
+    """A server did not start, did not end well, or is not in the state that a call needs.
+
+    The text has the log of a real server.
+    """
 
 
 def error_text(frame: Frame) -> str:
