@@ -8,7 +8,8 @@
     ├── AccessDenied         the access list or the Host check refused a request
     ├── ProtocolError        the client violated STOMP; the text is safe to send
     │   ├── LimitExceeded    the client exceeded a configured limit
-    │   └── NotAllowed       the client requested what the server does not permit
+    │   ├── NotAllowed       the client requested what the server does not permit
+    │   └── AccessRefused    the client is not who it says it is; the reason is for the log
     ├── StoreUnusable        the history file cannot be opened, read or written
     └── ServerRefused        as a client: the STOMP server sent ERROR, disconnected or is down
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 __all__ = [
     "AccessDenied",
+    "AccessRefused",
     "ConfigError",
     "LimitExceeded",
     "NotAllowed",
@@ -89,6 +91,18 @@ class LimitExceeded(ProtocolError):
 
 class NotAllowed(ProtocolError):
     """The frame is valid, but the nick is taken or the rules of the room forbid it."""
+
+
+class AccessRefused(ProtocolError):
+    """The client's credentials are wrong; the message is the same whatever the reason.
+
+    Args:
+        reason: Why, in a few words for the log; the client never learns it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("access refused")
+        self.reason = reason
 
 
 class ServerRefused(RtchatError):

@@ -47,6 +47,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core.chat": frozenset(
         {"core.broker", "core.stomp", "core.flow", "errors", "text", "config.keys"}
     ),
+    "core.auth": frozenset({"core.broker", "core.stomp", "errors", "text", "config.keys"}),
     "core.session": frozenset(
         {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
     ),
@@ -57,6 +58,18 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "net.message_log": frozenset({"core.broker", "net.json_codec"}),
     "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
+    "net.auth": frozenset(
+        {
+            "core.access",
+            "core.auth",
+            "core.broker",
+            "config.keys",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "text",
+        }
+    ),
     "net.web": frozenset(
         {
             "core.access",
@@ -165,6 +178,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         }
     ),
     "pytest_plugin": frozenset({"testing"}),
+    # For other people's hooks.
+    "hooks": frozenset({"net.auth"}),
 }
 
 # Core works on bytes and values. What is missing here on purpose: sockets, clocks, logs,
