@@ -32,12 +32,10 @@ a database. An exception, and a value of another type, is a failure: ``on_failur
 
 from __future__ import annotations
 
-from typing import Union
-
 from rtchat.net.auth.hooks.answers import Allow, Refuse
 from rtchat.net.auth.hooks.visitor import Message, Subscription, Visitor
 
 __all__ = ["Allow", "Message", "Refuse", "Reply", "Subscription", "Visitor"]
 
-Reply = Union[Allow, Refuse, None]
+Reply = Allow | Refuse | None
 """What a method may return; None is the same as ``Allow()``."""

@@ -150,7 +150,7 @@ class Answer:
     headers: Mapping[str, str | None] = field(default_factory=dict)
     autosubscribe: tuple[str, ...] = ()
     autounsubscribe: tuple[str, ...] = ()
-    identity: Identity = Identity()
+    identity: Identity = field(default_factory=Identity)
 
 
 _RIGHTS = ("read", "write", "admin")
@@ -292,7 +292,7 @@ def _reason(value: object) -> str:
 def _names(key: str, value: object, max_characters: int) -> tuple[str, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise BrokenAnswer(f"{key} is not a list of texts")
-    names = []
+    names: list[str] = []
     for name in value:
         if len(names) == MAX_NAMES:
             raise BrokenAnswer(f"{key} has more than {MAX_NAMES} entries")
