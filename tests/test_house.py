@@ -72,6 +72,18 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         }
     ),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
+    "net.auth": frozenset(
+        {
+            "core.access",
+            "core.auth",
+            "core.broker",
+            "config.keys",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "text",
+        }
+    ),
     "net.web": frozenset(
         {
             "core.access",
@@ -190,6 +202,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         {"config", "core.broker", "core.chat", "core.history", "core.stomp", "server", "tap"}
     ),
     "pytest_plugin": frozenset({"testing"}),
+    # For other people's hooks.
+    "hooks": frozenset({"net.auth"}),
 }
 
 # Core works on bytes and values. What is missing here on purpose: sockets, clocks, logs,
