@@ -72,18 +72,6 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         }
     ),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
-    "net.auth": frozenset(
-        {
-            "core.access",
-            "core.auth",
-            "core.broker",
-            "config.keys",
-            "errors",
-            "net.connection",
-            "net.json_codec",
-            "text",
-        }
-    ),
     "net.web": frozenset(
         {
             "core.access",
