@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
 
-from rtchat.config.ini import SourceLine
-from rtchat.config.keys import key
 from rtchat.config.schema import ChatIni
 from rtchat.core.auth.permissions import Permissions
 from rtchat.errors import ConfigError
+from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
 from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.rights_settings import RightsSettings
 from rtchat.server.settings import read_again
@@ -25,97 +24,42 @@ from rtchat.server.web import WebPart
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
+    from rtchat.net.auth.hooks.hooks import Hooks
     from rtchat.net.auth.key_sources import KeySource
     from rtchat.net.auth.login import Login
     from rtchat.net.auth.page_sessions import CookieSessions
     from rtchat.net.auth.passwords import Passwords
     from rtchat.net.auth.tokens import TokenVerifier
 
-__all__ = ["AuthPart", "AuthSettings", "TokenSettings", "UserSettings"]
+__all__ = ["AuthPart"]
 
 _log = Logger(__package__)
 
 _LOOK_EVERY_S = 2.0
 """How often the password file is looked at."""
 
-_SECTIONS = ("users", "tokens")
+_DRAIN_S = 3.0
+"""For how long a server that stops goes on to tell the hook what has happened."""
+
+_MIN_SECRET_BYTES = 16
+
+
+def _secret_in(ini: ChatIni, settings: HookSettings) -> bytes:
+    assert settings.secret_file is not None  # the caller has looked
+    try:
+        secret = settings.secret_file.read_bytes().strip()
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror}); check the path and its permissions"
+        raise ini.lines("hooks")["secret.file"].error(problem) from None
+    if len(secret) < _MIN_SECRET_BYTES:
+        raise ini.lines("hooks")["secret.file"].error(
+            f"has fewer than {_MIN_SECRET_BYTES} bytes; make one with openssl rand -hex 32"
+        )
+    return secret
 
 
 def _no_stamp(user: str) -> None:
     """Return no stamp: there are no users with passwords."""
-
-
-def _text(source_line: SourceLine) -> str:
-    return source_line.value
-
-
-def _path(source_line: SourceLine) -> Path | None:
-    return source_line.folder / source_line.value
-
-
-def _where(source_line: SourceLine) -> str:
-    text = source_line.value
-    return text if "://" in text else str(source_line.folder / text)
-
-
-@dataclass(frozen=True, slots=True)
-class UserSettings:
-    """Which users there are.
-
-    Attributes:
-        file: The password file.
-        checker: A credentials checker of Twisted, as its strcred text.
-        session_max_age_s: For how long a log-in on the page is good, in seconds.
-        session_key: The file with the key of the cookies of the page; without it the key is new
-            at each start.
-    """
-
-    file: Path | None = key("[users] file", None, unit="path", read=_path)
-    checker: str = key("[users] checker", "", unit="strcred text", read=_text)
-    session_max_age_s: float = key(
-        "[users] session.max_age", 604_800.0, unit="seconds", low=60, high=31_536_000
-    )
-    session_key: Path | None = key("[users] session.key", None, unit="path", read=_path)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSettings:
-    """Which tokens are accepted.
-
-    Attributes:
-        secret_file: The file with the secret of HS256 to HS512.
-        key_file: The PEM file with a public key.
-        jwks: The file or address of a key set.
-        issuer: What ``iss`` has to be.
-        audience: What ``aud`` has to be, or contain.
-        cookie: The name of the cookie with the token.
-        leeway_s: How far the site's clock may be from this one, in seconds.
-    """
-
-    secret_file: Path | None = key("[tokens] secret.file", None, unit="path", read=_path)
-    key_file: Path | None = key("[tokens] key.file", None, unit="path", read=_path)
-    jwks: str = key("[tokens] jwks", "", unit="path or URL", read=_where)
-    issuer: str = key("[tokens] issuer", "", unit="text", read=_text)
-    audience: str = key("[tokens] audience", "", unit="text", read=_text)
-    cookie: str = key("[tokens] cookie", "", unit="name", read=_text)
-    leeway_s: float = key("[tokens] leeway", 0.0, unit="seconds", low=0, high=300)
-
-
-@dataclass(frozen=True, slots=True)
-class AuthSettings:
-    """Who may do what.
-
-    Attributes:
-        ini: The file that says it; None if it says nothing.
-        users: Which users there are; None without ``[users]``.
-        tokens: Which tokens are accepted; None without ``[tokens]``.
-        rights: Who may read, write and administer what.
-    """
-
-    ini: ChatIni | None = None
-    users: UserSettings | None = None
-    tokens: TokenSettings | None = None
-    rights: RightsSettings = field(default_factory=RightsSettings)
 
 
 class AuthPart(Part[AuthSettings], Service):
@@ -125,7 +69,7 @@ class AuthPart(Part[AuthSettings], Service):
         login: Finds out who sessions are; None if they are all anonymous and may do everything.
     """
 
-    reads = (UserSettings, TokenSettings, RightsSettings)
+    reads = (UserSettings, TokenSettings, HookSettings, RightsSettings)
 
     def __init__(self, settings: AuthSettings, server: Server) -> None:
         super().__init__(settings, server)
@@ -133,6 +77,7 @@ class AuthPart(Part[AuthSettings], Service):
         self._server = server
         self._passwords: Passwords | None = None
         self._keys: KeySource | None = None
+        self._hooks: Hooks | None = None
         self._loop: LoopingCall | None = None
         if settings.ini is not None:
             self._open(settings.ini)
@@ -140,29 +85,7 @@ class AuthPart(Part[AuthSettings], Service):
     @override
     @classmethod
     def read(cls, ini: ChatIni) -> AuthSettings:
-        if not any(map(ini.has_section, _SECTIONS)):
-            for section in ("rights", "groups"):
-                if ini.has_section(section):
-                    raise ini.error(
-                        f"[{section}] has no effect without [users] or [tokens]: clients cannot "
-                        "say who they are; add one of them",
-                        section,
-                    )
-            return AuthSettings()
-        users = tokens = None
-        if ini.has_section("users"):
-            users = ini.read(UserSettings)
-            if (users.file is None) == (not users.checker):
-                raise ini.error("[users] needs file or checker, and one of them only", "users")
-        if ini.has_section("tokens"):
-            tokens = ini.read(TokenSettings)
-            given = (tokens.secret_file, tokens.key_file, tokens.jwks)
-            if sum(map(bool, given)) != 1:
-                raise ini.error(
-                    "[tokens] needs secret.file, key.file or jwks, and one of them only", "tokens"
-                )
-        rights = RightsSettings.of(ini, are_rights_given=tokens is not None)
-        return AuthSettings(ini, users, tokens, rights)
+        return AuthSettings.of(ini)
 
     def _open(self, ini: ChatIni) -> None:
         from rtchat.net.auth.login import Login
@@ -196,6 +119,48 @@ class AuthPart(Part[AuthSettings], Service):
         self._serve_forms(key, pages, self.login)
         if verifier is not None:
             open_renewal(broker, self.login)
+        if self.settings.hooks is not None:
+            self._hooks = self._open_hooks(ini, self.settings.hooks, self.login)
+
+    def _open_hooks(self, ini: ChatIni, settings: HookSettings, login: Login) -> Hooks:
+        from rtchat.net.auth.hooked import HookedSessions
+        from rtchat.net.auth.hooks.calls import Hook
+        from rtchat.net.auth.hooks.hooks import Hooks
+        from rtchat.net.auth.hooks.visitor import EVENTS
+
+        server = self._server
+        name = "url" if settings.url else "python"
+        try:
+            hook: Hook
+            if settings.url:
+                from rtchat.net.auth.hooks.http import HttpHook
+
+                secret = b"" if settings.secret_file is None else _secret_in(ini, settings)
+                hook = HttpHook(
+                    server.reactor, settings.url, secret=secret, timeout_s=settings.timeout_s
+                )
+            else:
+                from rtchat.net.auth.hooks.python import PythonHook, load_hook
+
+                folder = ini.lines("hooks")[name].folder
+                hook = PythonHook(load_hook(settings.python, folder), server.reactor)
+        except (ConfigError, ValueError) as error:
+            raise ini.lines("hooks")[name].error(f"cannot be used: {error}") from None
+        events = [event for event in EVENTS if event in settings.events]
+        hooks = Hooks(
+            hook,
+            clock=server.clock,
+            wall_s=server.wall_s,
+            events=events,
+            timeout_s=settings.timeout_s,
+            allows_on_failure=settings.allows_on_failure,
+        )
+        login.hooked = HookedSessions(
+            server.part(BrokerPart).broker,
+            hooks,
+            lambda identity: login.permissions.groups_of(identity),
+        )
+        return hooks
 
     def _session_key(self, ini: ChatIni) -> bytes:
         from rtchat.net.auth.page_sessions import session_key
@@ -280,13 +245,31 @@ class AuthPart(Part[AuthSettings], Service):
             self._keys.stop()
 
     @override
-    def close(self) -> Any:
-        return None if self._passwords is None else self._passwords.stop()
+    def close(self) -> Deferred[Any] | None:
+        if self._passwords is not None:
+            self._passwords.stop()
+        hooks = self._hooks
+        if hooks is None:
+            return None
+        drained = hooks.drain()
+        late = self._server.reactor.callLater(_DRAIN_S, hooks.close)
+
+        def close(_: object) -> None:
+            if late.active():
+                late.cancel()
+            hooks.close()
+
+        return drained.addBoth(close)
 
     @override
     def checks(self) -> Checks:
-        keys = self._keys
-        return {} if keys is None else {"tokens": Check(lambda: keys.problem)}
+        keys, hooks = self._keys, self._hooks
+        checks = {}
+        if keys is not None:
+            checks["tokens"] = Check(lambda: keys.problem)
+        if hooks is not None:
+            checks["hooks"] = Check(hooks.problem)
+        return checks
 
     @override
     def reload(self) -> bool:
@@ -297,7 +280,7 @@ class AuthPart(Part[AuthSettings], Service):
         self._look()
         try:
             ini = read_again(self.settings.ini)
-            rights = RightsSettings.of(ini, are_rights_given=self.settings.tokens is not None)
+            rights = RightsSettings.of(ini, are_rights_given=self._are_rights_given)
         except ConfigError as error:
             _log.warn("the rights stay as they were: {problem}", problem=str(error))
             return True
@@ -305,6 +288,11 @@ class AuthPart(Part[AuthSettings], Service):
         self.login.use_permissions(permissions)
         _log.info("rights and groups have been read again")
         return True
+
+    @property
+    def _are_rights_given(self) -> bool:
+        """Whether tokens or hooks give rights and groups as well."""
+        return not (self.settings.tokens is None and self.settings.hooks is None)
 
     def _look(self) -> None:
         """Read the password file again if it has changed."""

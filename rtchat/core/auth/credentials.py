@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rtchat.core.broker.authenticator import Visitor
 from rtchat.errors import AccessRefused
 
-__all__ = ["SESSION_COOKIE", "PageSession", "Password", "Token", "chosen", "cookie_values"]
+__all__ = [
+    "SESSION_COOKIE",
+    "PageSession",
+    "Password",
+    "Token",
+    "chosen",
+    "cookie_pairs",
+    "cookie_values",
+]
 
 SESSION_COOKIE = "rtchat_session"
 """The cookie of the page's own log-in."""
@@ -80,6 +89,14 @@ def chosen(visitor: Visitor, token_cookie: str = "") -> Password | Token | PageS
     return None
 
 
+def cookie_pairs(cookies: str) -> Iterator[tuple[str, str]]:
+    """Return names and values of cookies, in the order of the header ``Cookie``."""
+    for pair in cookies.split(";", _MAX_COOKIES):
+        key, equals, value = pair.partition("=")
+        if equals or key.strip():
+            yield key.strip(), value.strip().strip('"')
+
+
 def cookie_values(cookies: str, name: str) -> list[str]:
     """Return the values of a cookie, which a browser may send more than once.
 
@@ -87,8 +104,7 @@ def cookie_values(cookies: str, name: str) -> list[str]:
         cookies: The header ``Cookie``.
         name: The cookie's name.
     """
-    pairs = (pair.partition("=") for pair in cookies.split(";", _MAX_COOKIES))
-    return [value.strip().strip('"') for key, _, value in pairs if key.strip() == name]
+    return [value for key, value in cookie_pairs(cookies) if key == name]
 
 
 def _only(cookies: str, name: str) -> str:

@@ -57,6 +57,11 @@ class Authenticator(ABC):
             The question; it is refused with ``AccessRefused`` if the credentials are wrong.
         """
 
+    def opened(self, principal: Principal) -> None:
+        """Note that a session has got CONNECTED."""
+        return
+
     @abstractmethod
     def left(self, principal: Principal) -> None:
-        """Note that a session has ended, whether it was identified or not."""
+        """Note that a session has ended, whether it was identified or not; its subscriptions have
+        ended already."""

@@ -16,7 +16,7 @@ from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
 from rtchat.core.broker.events import Events
 from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
-from rtchat.core.broker.gate import Admission, Gate
+from rtchat.core.broker.gate import Admission, Check, Gate
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.new_queues import NewQueues
@@ -95,6 +95,7 @@ class Broker:
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        subscribe_checks: The checks that each SUBSCRIBE has to pass.
         shares: What selectors and patterns of each user or source cost.
         selectors: The selectors of all subscriptions.
         statistics: Counts of topics, queues and subscriptions.
@@ -131,6 +132,7 @@ class Broker:
         "selectors",
         "shares",
         "statistics",
+        "subscribe_checks",
         "turn",
         "waiting",
     )
@@ -147,6 +149,7 @@ class Broker:
     ) -> None:
         self.epoch = epoch
         self.authenticator: Authenticator | None = None
+        self.subscribe_checks: list[Check] = []
         self.limits = BrokerLimits() if limits is None else limits
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)

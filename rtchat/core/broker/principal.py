@@ -10,6 +10,7 @@ from rtchat.errors import ProtocolError
 if TYPE_CHECKING:
     from rtchat.core.broker.questions import Question
     from rtchat.core.broker.rights import Rights
+    from rtchat.core.broker.subscription import Subscription
 
 __all__ = ["Principal", "client_key"]
 
@@ -62,6 +63,16 @@ class Principal(Protocol):
 
     def change_rights(self, rights: Rights) -> None:
         """Take other rights; end the session if it reads what it may not read any more."""
+
+    def subscribe_to(self, destination: str) -> None:
+        """Subscribe the client to a destination, with the destination as the subscription's id.
+
+        Raises:
+            ProtocolError: It cannot be subscribed to it.
+        """
+
+    def end_subscription(self, subscription: Subscription) -> None:
+        """End an open subscription of the client."""
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""

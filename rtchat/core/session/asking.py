@@ -12,8 +12,10 @@ from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
 from rtchat.core.broker.router import Route
+from rtchat.core.broker.subscription import Subscription
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import MustWait
+from rtchat.core.stomp.frames import Frame
 from rtchat.errors import NoRight
 
 __all__ = ["AskingSession"]
@@ -99,15 +101,31 @@ class AskingSession(TokenTaker):
         for listener in self.broker.events.rights_changed:
             listener(cast(Principal, self))
 
+    def subscribe_to(self, destination: str) -> None:
+        """Subscribe the client to a destination, with the destination as the subscription's id.
+
+        Raises:
+            ProtocolError: It cannot be subscribed to it.
+        """
+        if self.rights is not None:
+            self.rights.check_read(destination)
+        headers = {"id": destination, "destination": destination}
+        self.subscriptions.subscribe(Frame("SUBSCRIBE", headers), _confirm_nothing)
+
+    def end_subscription(self, subscription: Subscription) -> None:
+        """End an open subscription of the client."""
+        name = "" if subscription.id else subscription.destination
+        self.subscriptions.end(subscription.id, name)
+
     def lost(self, *, after_disconnect: bool = False) -> None:
         """Release everything; a question that has no answer yet is dropped."""
-        if not self.is_closed:
-            if self._question is not None:
-                self._question.drop()
-                self._question = None
-            if self.broker.authenticator is not None:
-                self.broker.authenticator.left(cast(Principal, self))
+        was_closed = self.is_closed
+        if not was_closed and self._question is not None:
+            self._question.drop()
+            self._question = None
         super().lost(after_disconnect=after_disconnect)
+        if not was_closed and self.broker.authenticator is not None:
+            self.broker.authenticator.left(cast(Principal, self))
 
     def _use(self, rights: Rights) -> None:
         self.rights = rights
@@ -118,3 +136,7 @@ class AskingSession(TokenTaker):
         # It may have been answered while it was asked: then the session does not wait.
         if self._held is not None:
             self.broker.waiting.resume(self)
+
+
+def _confirm_nothing(headers: Mapping[str, str]) -> None:
+    """Send no RECEIPT: the client has not asked for the subscription."""

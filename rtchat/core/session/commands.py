@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import Publisher
 from rtchat.core.broker.rights import Rights
 from rtchat.core.broker.router import Publication, Route
@@ -18,6 +19,7 @@ from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.acks import acknowledge
 from rtchat.core.session.headers import required, wants_requeue
+from rtchat.core.session.receipts import MustWait
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, relieved_by, undo
 from rtchat.core.stomp.frames import Frame
@@ -48,6 +50,8 @@ class _Session(Publisher, Protocol):
     broker: Broker
     rights: Rights | None
     subscription_rate: Rate | None
+    tokens: int
+    waits_for: Rate | None
     subscriptions: Subscriptions
     transactions: Transactions
     committing: tuple[Frame, Sequence[Action]] | None
@@ -77,8 +81,15 @@ def subscribe(session: _Session, frame: Frame) -> None:
     session.broker.cork.work += _SUBSCRIBE_WORK
     if session.rights is not None and "destination" in frame.headers:
         session.rights.check_read(frame.headers["destination"])
-    if session.subscription_rate is not None:
-        session.take_token(session.subscription_rate)
+    rate = session.subscription_rate
+    if rate is not None:
+        session.take_token(rate)
+    try:
+        for check in session.broker.subscribe_checks:
+            check(cast(Principal, session), frame)
+    except MustWait:
+        session.waits_for, session.tokens = rate, 1  # it is tried again with this token
+        raise
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
 
 

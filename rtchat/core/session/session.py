@@ -306,6 +306,8 @@ class Session(AskingSession):
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)
         self._transport.session_opened(heartbeat)
+        if self.broker.authenticator is not None:
+            self.broker.authenticator.opened(self)
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
         """Apply what the broker's gates grant; a gate may refuse the session with an error."""
@@ -324,11 +326,12 @@ class Session(AskingSession):
         route = self._route_of(frame)
         if self.rights is not None:
             self.rights.check_write(route)
-        for check in route.checks:
-            check(self, frame)
         broker, transaction = self.broker, headers.get("transaction")
         if transaction is None and (broker.queues or broker.congestion.active):
             self.wait_for_capacity(route)
+        for check in route.checks:  # each once, so nothing is waited for after them
+            frame = check(self, frame) or frame
+            headers = frame.headers
         reply_to = headers.get("reply-to", "")
         if reply_to:
             reply_to = self.subscriptions.reply_address(reply_to)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -25,6 +25,9 @@ from rtchat.core.broker.rights import Rights
 from rtchat.core.flow.turns import TURN_WORK
 from rtchat.errors import AccessRefused, ProtocolError, TokenExpired
 from rtchat.net.connection.client_log import ClientLog
+
+if TYPE_CHECKING:
+    from rtchat.net.auth.hooked import HookedSessions
 
 __all__ = ["Login", "PageSessions", "Passwords", "Tokens"]
 
@@ -104,6 +107,7 @@ class Login(Authenticator):
         token_cookie: The name of the cookie with a token; "" if there is none.
 
     Attributes:
+        hooked: Asks and tells the hook; None without one.
         permissions: The rights of users; see :meth:`use_permissions`.
     """
 
@@ -121,6 +125,7 @@ class Login(Authenticator):
         token_cookie: str = "",
     ) -> None:
         self.permissions = permissions
+        self.hooked: HookedSessions | None = None
         self._broker = broker
         self._clock = clock
         self._wall_s = wall_s
@@ -141,17 +146,46 @@ class Login(Authenticator):
         self._ask(
             session,
             question,
-            partial(self._who, session, visitor),
+            partial(self._who, principal, session, visitor),
             partial(self._found, principal, session, question),
         )
         return question
 
-    def _who(self, session: _Session, visitor: Visitor) -> Identity | Deferred[Identity]:
+    def _who(
+        self, principal: Principal, session: _Session, visitor: Visitor
+    ) -> Identity | Deferred[Identity]:
         shown = self._shown(visitor)
         session.is_local = isinstance(shown, (Password, PageSession))
         if isinstance(shown, PageSession):
             session.cookie = shown.value
-        return self.who(visitor)
+        hooked = self.hooked
+        if hooked is None:
+            return self.who(visitor)
+        if not hooked.decides:
+            found = _later(partial(self.who, visitor))
+            found.addCallback(partial(_noted, hooked, principal, visitor))
+        else:
+            found = _later(partial(self._known, shown, visitor))
+            found.addCallback(partial(hooked.ask_connect, principal, visitor))
+            found.addCallback(self._admitted)
+        return found
+
+    def _known(
+        self, shown: Password | Token | PageSession | None, visitor: Visitor
+    ) -> Identity | Deferred[Identity]:
+        """Return who a visitor is, as far as it can be known before the hook is asked."""
+        can_be_read = {
+            Password: self._passwords,
+            Token: self._tokens,
+            PageSession: self._passwords,
+            type(None): None,
+        }
+        return ANONYMOUS if can_be_read[type(shown)] is None else self._by(shown, visitor)
+
+    def _admitted(self, identity: Identity) -> Identity:
+        if not self.permissions.admits(identity):
+            raise AccessRefused("no user, and no line of [rights] for anonymous")
+        return identity
 
     def _shown(self, visitor: Visitor) -> Password | Token | PageSession | None:
         return chosen(visitor, self._token_cookie)
@@ -164,9 +198,13 @@ class Login(Authenticator):
         """
         shown = self._shown(visitor)
         if shown is None:
-            if not self.permissions.admits(ANONYMOUS):
-                raise AccessRefused("no credentials, and no line of [rights] for anonymous")
-            return ANONYMOUS
+            return self._admitted(ANONYMOUS)
+        return self._by(shown, visitor)
+
+    def _by(
+        self, shown: Password | Token | PageSession | None, visitor: Visitor
+    ) -> Identity | Deferred[Identity]:
+        """Return who shows these credentials."""
         if isinstance(shown, Token):
             if self._tokens is None:
                 raise AccessRefused("a token, and there is no section [tokens]")
@@ -175,6 +213,8 @@ class Login(Authenticator):
             if self._pages is None:
                 raise AccessRefused("a cookie of the page, and there is no section [users]")
             return self._pages.user_of(shown.value)
+        if shown is None:
+            return ANONYMOUS
         return self._by_password(shown, visitor.source)
 
     def _by_password(self, shown: Password, source: str) -> Deferred[Identity]:
@@ -247,7 +287,14 @@ class Login(Authenticator):
         return rights
 
     @override
+    def opened(self, principal: Principal) -> None:
+        if self.hooked is not None:
+            self.hooked.opened(principal)
+
+    @override
     def left(self, principal: Principal) -> None:
+        if self.hooked is not None:
+            self.hooked.left(principal)
         session = self._sessions.pop(principal, None)
         if session is not None and session.timer is not None:
             session.timer.cancel()
@@ -362,3 +409,15 @@ class Login(Authenticator):
             reason=reason,
         )
         principal.fail(AccessRefused(reason))
+
+
+def _noted(
+    hooked: HookedSessions, principal: Principal, visitor: Visitor, identity: Identity
+) -> Identity:
+    hooked.note(principal, visitor, identity)
+    return identity
+
+
+def _later(call: Callable[[], Identity | Deferred[Identity]]) -> Deferred[Identity]:
+    found: Deferred[Identity] = maybeDeferred(cast(Callable[[], Identity], call))
+    return found
