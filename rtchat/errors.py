@@ -7,9 +7,9 @@
     ├── StartFailed          the start has failed, and the reason was said
     ├── AccessDenied         the access list or the Host check refused a request
     ├── ProtocolError        the client violated STOMP; the text is safe to send
-    │   ├── AccessRefused    the credentials are missing or wrong
     │   ├── LimitExceeded    the client exceeded a configured limit
-    │   └── NotAllowed       the client requested what the server does not permit
+    │   ├── NotAllowed       the client requested what the server does not permit
+    │   └── AccessRefused    the client is not who it says it is; the reason is for the log
     ├── StoreUnusable        the history file cannot be opened, read or written
     └── ServerRefused        as a client: the STOMP server sent ERROR, disconnected or is down
 
@@ -85,24 +85,24 @@ class ProtocolError(RtchatError):
         self.detail = detail
 
 
-class AccessRefused(ProtocolError):
-    """The credentials are missing or wrong; the client is told the same for all reasons.
-
-    Args:
-        reason: What is wrong, for the log, never for the client.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("access refused")
-        self.reason = reason
-
-
 class LimitExceeded(ProtocolError):
     """The client exceeded a limit; the message names the limit and its value."""
 
 
 class NotAllowed(ProtocolError):
     """The frame is valid, but the nick is taken or the rules of the room forbid it."""
+
+
+class AccessRefused(ProtocolError):
+    """The client's credentials are wrong; the message is the same whatever the reason.
+
+    Args:
+        reason: Why, in a few words for the log; the client never learns it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("access refused")
+        self.reason = reason
 
 
 class ServerRefused(RtchatError):

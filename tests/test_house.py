@@ -63,11 +63,11 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "core.access",
             "core.auth",
             "core.broker",
-            "errors",
-            "text",
-            "net.json_codec",
-            "net.connection",
             "config.keys",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "text",
         }
     ),
     "net.web": frozenset(

@@ -1,1 +1,1 @@
-"""Who a session is, and what it may do: identities and rights as values."""
+"""Who a session is, and what it may do."""

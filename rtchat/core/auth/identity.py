@@ -1,16 +1,14 @@
-"""Who a session is: the user, the groups, and what a token or hook grants."""
+"""Who a session is, and what may be the name of a user."""
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
 
-__all__ = ["MAX_NAME_CHARACTERS", "Identity", "is_user_name"]
+__all__ = ["MAX_USER_CHARS", "Identity", "is_user_name"]
 
-MAX_NAME_CHARACTERS = 128
-"""How long the name of a user may be."""
-
-_UNUSABLE = frozenset({"Cc", "Cs"})  # control characters; halves of surrogate pairs
+MAX_USER_CHARS = 128
+"""The largest length of a user's name, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +16,13 @@ class Identity:
     """Who a session is.
 
     Attributes:
-        user: The user's name; "" is anonymous.
-        groups: The names of the user's groups.
-        nick: The nick that a token or hook gives; "" is none.
-        read: Destinations that a token or hook lets the session read, besides ``[rights]``.
-        write: The same for writing.
-        admin: The same for administration.
-        expires_s: When it ends, in seconds since 1970; None is never.
+        user: The user's name; "" means anonymous.
+        groups: The names of the groups that a token or hook gives.
+        nick: The nick that a token or hook gives, or "".
+        read: Destinations that a token or hook grants, besides those of ``[rights]``.
+        write: The same to send to.
+        admin: The same to administer.
+        expires_s: When the session ends, in seconds since 1970, or None.
     """
 
     user: str = ""
@@ -37,13 +35,12 @@ class Identity:
 
 
 def is_user_name(text: str) -> bool:
-    """Return whether a text may be the name of a user.
+    """Return whether a text may be the name of a user, whatever source it comes from.
 
-    It has 1 to 128 characters, none of them a control character, and no white space at either
-    end. Files, tokens, hooks and checkers are held to the same rule.
+    A name has 1 to 128 characters, no control characters and no white space at either end.
     """
     return (
-        0 < len(text) <= MAX_NAME_CHARACTERS
-        and text.strip() == text
-        and not any(unicodedata.category(one) in _UNUSABLE for one in text)
+        0 < len(text) <= MAX_USER_CHARS
+        and text == text.strip()
+        and not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
     )

@@ -1,1 +1,1 @@
-"""Credentials: files, threads and other services say who a client is."""
+"""How a session proves who it is: passwords, tokens, and hooks of your site."""

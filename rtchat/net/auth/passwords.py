@@ -93,7 +93,7 @@ class Passwords:
             LimitExceeded: Too many log in at once (in the Deferred); that is no fault of theirs.
         """
         if not (is_user_name(name) and is_password(password)):
-            return succeed(False)  # whoever the users are
+            return succeed(False)  # no user could have it
         return Deferred.fromCoroutine(self._check(name, password, source))
 
     def exists(self, name: str) -> bool | None:
@@ -250,7 +250,7 @@ def _ignore(result: bool | None) -> None:
 
 
 def _settle(attempt: Attempt, is_right: bool | None) -> None:
-    """Tell the slow-down what came of a try."""
+    """Pass the outcome of a try to the slow-down."""
     if is_right:
         attempt.right()
     elif is_right is None:
