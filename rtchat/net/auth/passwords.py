@@ -102,6 +102,16 @@ class Passwords:
             return True
         return None if self._checker is not None else False
 
+    def stamp_of(self, name: str) -> str | None:
+        """Return a text that changes with a user's password; None if there is no such user.
+
+        It is "" if only the checker knows the user.
+        """
+        own = self._file.hash_of(name) if self._file is not None else None
+        if own is not None:
+            return own.text
+        return None if self._checker is None else ""
+
     def names(self) -> Collection[str]:
         """Return the names of all users of the file."""
         return self._file.names if self._file is not None else ()
