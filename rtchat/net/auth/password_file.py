@@ -21,7 +21,7 @@ from rtchat.errors import ConfigError
 from rtchat.net.auth.hashes import STAND_IN, PasswordHash, parse_hash
 from rtchat.text import printable
 
-__all__ = ["Contents", "PasswordFile", "Users", "name_in", "name_problem", "read_bytes"]
+__all__ = ["Contents", "PasswordFile", "Users", "look_at", "name_in", "name_problem", "read_bytes"]
 
 _log = Logger()
 
@@ -121,23 +121,7 @@ class PasswordFile:
 
     def look(self) -> Contents:
         """Read the file. This takes its time, and may be done in any thread."""
-        try:
-            data, status = read_bytes(self.path)
-        except ConfigError as error:
-            return Contents(mistake=error, signature=_signature(self.path))
-        signature = _signature_of(status)
-        is_fresh = abs(time.time() - status.st_ctime) < _FRESH_S
-        try:
-            users = Users(_parse(data, str(self.path)))
-        except ConfigError as error:
-            return Contents(mistake=error, signature=signature, is_fresh=is_fresh)
-        warning = ""
-        if status.st_mode & stat.S_IRWXO:
-            warning = (
-                f"{self.path}: every user of this machine may read or write it; take that away "
-                f"with chmod o= {self.path}"
-            )
-        return Contents(users, None, warning, hashlib.sha256(data).digest(), signature, is_fresh)
+        return look_at(self.path)
 
     def apply(self, contents: Contents) -> bool:
         """Use what :meth:`look` has found.
@@ -168,6 +152,27 @@ class PasswordFile:
     def reload(self) -> bool:
         """Read the file again if it may have changed; the result is that of :meth:`apply`."""
         return self.changed() and self.apply(self.look())
+
+
+def look_at(path: Path) -> Contents:
+    """Return what is in a password file, or what the mistake is."""
+    try:
+        data, status = read_bytes(path)
+    except ConfigError as error:
+        return Contents(mistake=error, signature=_signature(path))
+    signature = _signature_of(status)
+    is_fresh = abs(time.time() - status.st_ctime) < _FRESH_S
+    try:
+        users = Users(_parse(data, str(path)))
+    except ConfigError as error:
+        return Contents(mistake=error, signature=signature, is_fresh=is_fresh)
+    warning = ""
+    if status.st_mode & stat.S_IRWXO:
+        warning = (
+            f"{path}: every user of this machine may read or write it; take that away "
+            f"with chmod o= {path}"
+        )
+    return Contents(users, None, warning, hashlib.sha256(data).digest(), signature, is_fresh)
 
 
 def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:
