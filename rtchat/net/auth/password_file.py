@@ -29,6 +29,9 @@ _MAX_BYTES = 8 * 1024 * 1024  # some 80,000 users
 _FRESH_S = 2.0
 """A file that was changed so recently may be changed again without a sign of it."""
 
+_WRITTEN_S = 0.5
+"""An editor that does not replace a file writes it within this time."""
+
 _RESERVED = ("anonymous", "*")  # [rights] means something else by them
 
 
@@ -118,6 +121,13 @@ class PasswordFile:
     def changed(self) -> bool:
         """Return whether the file may have changed since it was read; this is quick."""
         return self._seen.is_fresh or _signature(self.path) != self._seen.signature
+
+    def is_being_written(self) -> bool:
+        """Return whether it was changed so recently that it may not be complete yet."""
+        try:
+            return abs(time.time() - os.stat(self.path).st_ctime) < _WRITTEN_S
+        except OSError:
+            return True  # another one may be about to take its place
 
     def look(self) -> Contents:
         """Read the file. This takes its time, and may be done in any thread."""
