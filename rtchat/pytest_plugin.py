@@ -125,7 +125,8 @@ def _logs_of(item: pytest.Item) -> list[Path]:
     testing = sys.modules.get("rtchat.testing")  # without it, there is no server
     if testing is None:
         return []
-    logs = dict.fromkeys(item.stash.get(_LOGS, list[Path]()))
+    started: list[Path] = item.stash.get(_LOGS, [])
+    logs = dict.fromkeys(started)
     for value in getattr(item, "funcargs", {}).values():
         if isinstance(value, (Server, testing.ServerProcess)):
             logs[value.log] = None
