@@ -158,7 +158,8 @@ def test_a_slow_answer_holds_its_own_session_only(hooks: Hooks, hook: FakeHook) 
 
 def test_so_many_calls_at_a_time(hook: FakeHook, clock: Clock) -> None:
     hooks = new_hooks(hook, clock, max_calls=3)
-    got = [answers(hooks.ask("send", facts(), f"s{number}")) for number in range(10)]
+    sources = [f"192.0.2.{number}" for number in range(10)]
+    got = [answers(hooks.ask("send", facts(source), f"of {source}")) for source in sources]
     assert len(hook.calls) == 3
     assert hooks.waiting == 7
     hook.calls[1].says()
@@ -176,6 +177,18 @@ def test_a_crowd_of_one_source_does_not_hold_up_another(hook: FakeHook, clock: C
     hook.calls[0].says()
     hook.calls[1].says()
     assert "anna connect" in hook.names()[:3]
+
+
+def test_a_source_for_which_the_hook_is_slow_leaves_places_to_others(
+    hook: FakeHook, clock: Clock
+) -> None:
+    hooks = new_hooks(hook, clock, max_calls=10)
+    for number in range(100):
+        hooks.ask("connect", facts("198.51.100.66"), f"crowd{number}")
+    assert len(hook.calls) == 5
+    got = answers(hooks.ask("connect", facts("192.0.2.1"), "anna"))
+    hook.calls[-1].says()
+    assert got == [Answer()]
 
 
 def test_all_of_an_ipv6_network_is_one_source(hook: FakeHook, clock: Clock) -> None:

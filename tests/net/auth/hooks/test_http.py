@@ -366,7 +366,9 @@ def test_so_many_requests_at_a_time() -> None:
         site = HookSite(reactor, answer)
         hook = HttpHook(reactor, site.url, max_connections=5)
         hooks = Hooks(hook, clock=reactor, wall_s=reactor.seconds, max_calls=5)
-        answers = [hooks.ask("connect", FACTS, f"s{number}") for number in range(100)]
+        answers = [
+            hooks.ask("connect", Facts(f"192.0.2.{number}"), f"s{number}") for number in range(100)
+        ]
         assert all(one.is_allowed for one in await gatherResults(answers))
         assert most == 5
         assert len({one.port for one in site.received}) == 5
