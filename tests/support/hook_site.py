@@ -23,7 +23,7 @@ def run_on_reactor(
 ) -> _T:
     """Run a coroutine on a new reactor, and return its result."""
     reactor = SelectReactor()
-    results: list[Any] = []
+    results: list[_T | Failure] = []
 
     def begin() -> None:
         done = Deferred.fromCoroutine(main(reactor))

@@ -125,7 +125,7 @@ class Hooks:
         session_id: str,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
-        """Tell the hook once what has happened: unsubscribe or disconnect.
+        """Let the hook know once what has happened: unsubscribe or disconnect.
 
         Args:
             event: What has happened.

@@ -95,6 +95,4 @@ class Places:
 
     def _next(self) -> str | None:
         """Return the source whose turn it is; at most two have all that they may have."""
-        return next(
-            (one for one in self._lines if self._taken[one] < self._max_of_source), None
-        )
+        return next((one for one in self._lines if self._taken[one] < self._max_of_source), None)

@@ -288,7 +288,7 @@ def test_what_was_not_told_is_told_later_in_order(
     assert hooks.untold == 4
     assert hook.names() == ["s1 unsubscribe"]
     delivery = hook.calls[0].delivery
-    tried = []
+    tried: list[int] = []
     for second in range(70):
         clock.advance(1)
         if len(hook.calls) > len(tried) + 1:

@@ -13,6 +13,7 @@ from support.hook_site import HookSite, Received, run_on_reactor, sleep
 from support.logs import captured_logs
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
+from typing_extensions import override
 
 from rtchat.net.auth.hooks.answers import Answer, BrokenAnswer, HookFailed
 from rtchat.net.auth.hooks.client import MAX_ANSWER_BYTES
@@ -253,9 +254,11 @@ class Raw(Protocol):
     def __init__(self, factory: RawServer) -> None:
         self._factory = factory
 
+    @override
     def connectionMade(self) -> None:
         self._factory.connections += 1
 
+    @override
     def dataReceived(self, data: bytes) -> None:
         assert self.transport is not None
         self.transport.write(self._factory.data)
@@ -275,6 +278,7 @@ class RawServer(Factory):
         port = reactor.listenTCP(0, self, interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{port.getHost().port}"
 
+    @override
     def buildProtocol(self, addr: object) -> Raw:
         return Raw(self)
 
@@ -414,7 +418,7 @@ def test_an_event_has_a_url_of_its_own() -> None:
         hook = HttpHook(reactor, f"{site.url}/on/{{event}}?x=1")
         assert hook.where.endswith("/on/{event}")
         for event in ("connect", "send"):
-            await hook.call(event, FACTS, "s", event).answer  # type: ignore[arg-type]
+            await hook.call(event, FACTS, "s", event).answer
         hook.close()
         return [one.path for one in site.received]
 

@@ -49,7 +49,9 @@ class TestThreads:
     def __init__(self) -> None:
         self._waiting: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
-    def callFromThread(self, function: Callable[..., object], *args: object) -> None:
+    def callFromThread(  # noqa: N802
+        self, function: Callable[..., object], *args: object
+    ) -> None:
         self._waiting.put(functools.partial(function, *args))
 
     def run(self, count: int = 1) -> None:
@@ -74,18 +76,21 @@ def logs() -> Iterator[Logs]:
 
 def call(
     target: object, event: Event, facts: Facts = FACTS, reactor: Any = None
-) -> Answer | Exception:
+) -> Answer | BaseException:
     """Call a method that answers at once, or in a thread."""
     reactor = reactor or TestThreads()
     hook = PythonHook(target, reactor)
-    results: list[Any] = []
+    results: list[Answer | Failure] = []
     answer = hook.call(event, facts, "s1", "d1").answer
     answer.addBoth(results.append)
     if not results:
         reactor.run()
     hook.close()
     (result,) = results
-    return result.value if isinstance(result, Failure) else result
+    if isinstance(result, Failure):
+        assert result.value is not None
+        return result.value
+    return result
 
 
 class Site:
@@ -306,7 +311,7 @@ def test_a_method_that_was_not_begun_in_time_is_not_called(reactor: TestThreads)
 
 def test_threads_are_used_again_and_end(reactor: TestThreads) -> None:
     threads = Threads(reactor)  # type: ignore[arg-type]
-    names: set[str | int | None] = set()
+    names: set[object] = set()
     for _ in range(20):
         threads.run(lambda: threading.get_ident()).addCallback(names.add)
         reactor.run()
