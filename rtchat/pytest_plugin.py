@@ -105,7 +105,7 @@ def rtchat_server_factory(
         yield start
 
 
-_LOGS = pytest.StashKey[Iterable[Path]]()
+_LOGS = pytest.StashKey[list[Path]]()
 """The logs of the servers that a test has started."""
 
 

@@ -280,7 +280,8 @@ def test_a_new_token_goes_on_without_a_gap(world: World) -> None:
 
 def test_a_new_token_that_has_to_be_looked_at_is_confirmed_when_it_holds(world: World) -> None:
     client = world.logged_in(passcode="ada:60")
-    world.tokens.later = later = Deferred()
+    later: Deferred[Identity] = Deferred()
+    world.tokens.later = later
     renewed(client, "x")
     assert client.received() == []
     later.callback(Identity("ada", expires_s=START_S + 120))

@@ -100,7 +100,7 @@ class World:
 
     def log_in(self, **fields: str) -> Answer:
         given = {"name": "ada", "password": "secret", "form": self.form(), **fields}
-        return self.post("/login", **given)
+        return self.post("/login", None, **given)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_bug_is_logged_and_answered(world: World) -> None:
 
 
 def test_a_browser_that_goes_takes_its_check_back(world: World) -> None:
-    cancelled = []
+    cancelled: list[object] = []
     form = world.form()
     world.answer = Deferred(cancelled.append)
     body = urlencode({"name": "ada", "password": "secret", "form": form})
@@ -250,7 +250,7 @@ def test_a_request_of_another_site_does_nothing(
     given = {"name": "ada", "password": "secret", "form": world.form(), **fields}
     answer = world.post(path, headers, **given)
     assert answer.status == 403
-    assert world.asked == world.ended == []
+    assert (world.asked, world.ended) == ([], [])
     assert world.cookies == before
     assert world.sessions.user_of(before[SESSION_COOKIE]).user == "ada"
 
