@@ -8,7 +8,7 @@ may restart, stop and kill. If a test fails, its report has the logs of its serv
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path

@@ -220,11 +220,28 @@ class AuthPart(Part[AuthSettings], Service):
     @override
     def startService(self) -> None:
         super().startService()
+        if self.login is None:
+            self._warn_of_openness()
         if self._keys is not None:
             self._keys.start()
         if self._passwords is not None:
             self._reserve_nicks()
             self._passwords.watch(self._users_changed)
+
+    def _warn_of_openness(self) -> None:
+        """Say that anyone may read and write everything, if other machines can connect."""
+        from rtchat.server.listeners import ListenersPart
+
+        listeners = self._server.part(ListenersPart).settings.listeners
+        public = [one.source_line.setting for one in listeners if one.is_public]
+        if public:
+            _log.warn(
+                "open to the world: {listeners} can be reached from other machines, and without "
+                "[users], [tokens] or [hooks] every client may read and write everything. "
+                "Write [users] file = users.txt, and make the file with rtchat passwd users.txt "
+                "NAME; or listen on 127.0.0.1 only. docs/security.md tells more",
+                listeners=", ".join(public),
+            )
 
     @override
     def stopService(self) -> None:
