@@ -316,6 +316,13 @@ def test_a_composite_destination_has_to_be_split() -> None:
     assert may(WRITE, "/user/a,b/queue/private")
 
 
+def test_a_send_to_a_name_with_wildcards_is_to_that_name_only() -> None:
+    may = rights(line("*", "read write admin /topic/*")).rights_of(ALICE).may
+    assert may(WRITE, "/topic/#")
+    assert not may(READ, "/topic/#")
+    assert not may(ADMIN, "/topic/#")
+
+
 def test_private_messages_may_have_rights_of_their_own() -> None:
     to_bob = "/user/bob/queue/private"
     lines = [line("*", "write /topic/chat"), line("anonymous", "read #")]
