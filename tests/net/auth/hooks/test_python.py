@@ -316,6 +316,8 @@ def test_threads_are_used_again_and_end(reactor: TestThreads) -> None:
         threads.run(lambda: threading.get_ident()).addCallback(names.add)
         reactor.run()
     assert len(names) == 1
+    (thread,) = [one for one in threading.enumerate() if one.ident in names]
+    assert thread.daemon, "the process can end while a method hangs"
     before = threading.active_count()
     threads.close()
     until = time.monotonic() + 10
