@@ -68,6 +68,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "net.connection",
             "net.json_codec",
             "net.web",
+            "net.websocket",
             "text",
         }
     ),

@@ -14,6 +14,7 @@ from typing_extensions import override
 from rtchat.config.schema import ChatIni
 from rtchat.core.auth.permissions import Permissions
 from rtchat.errors import ConfigError
+from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
 from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.rights_settings import RightsSettings
@@ -86,6 +87,7 @@ class AuthPart(Part[AuthSettings], Service):
         from rtchat.net.auth.login import Login
         from rtchat.net.auth.page_sessions import CookieSessions
         from rtchat.net.auth.renewal import open_renewal
+        from rtchat.net.auth.visits import Visits
 
         server, broker = self._server, self._server.part(BrokerPart).broker
         users, tokens = self.settings.users, self.settings.tokens
@@ -111,6 +113,9 @@ class AuthPart(Part[AuthSettings], Service):
             token_cookie="" if tokens is None else tokens.cookie,
         )
         broker.authenticator = self.login
+        server.part(AccessPart).visitors = Visits(
+            self.login, server.client_log, broker.next_session_id
+        )
         self._serve_forms(key, pages, self.login)
         if verifier is not None:
             open_renewal(broker, self.login)
