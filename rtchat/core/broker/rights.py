@@ -27,14 +27,15 @@ class Rights:
 
     Attributes:
         may_read: As above.
+        may_write: As above.
         routes: The routes that they may send to, as far as they have tried.
     """
 
-    __slots__ = ("__weakref__", "_may_write", "may_read", "routes")
+    __slots__ = ("__weakref__", "may_read", "may_write", "routes")
 
     def __init__(self, may_read: Callable[[str], bool], may_write: Callable[[str], bool]) -> None:
         self.may_read = may_read
-        self._may_write = may_write
+        self.may_write = may_write
         self.routes: set[Route] = set()
 
     def check_read(self, destination: str) -> None:
@@ -61,7 +62,7 @@ class Rights:
         if route in self.routes:
             return
         for target in route.targets:
-            if not self._may_write(target.name):
+            if not self.may_write(target.name):
                 # A name that the client has not written is not revealed.
                 is_own = target.name in route.destination
                 raise NoRight("write", target.name if is_own else route.destination)
