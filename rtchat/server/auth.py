@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
 
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["AuthPart"]
 
 _log = Logger(__package__)
-
-_LOOK_EVERY_S = 2.0
-"""How often the password file is looked at."""
 
 _DRAIN_S = 3.0
 """For how long a server that stops goes on to tell the hook what has happened."""
@@ -78,7 +74,6 @@ class AuthPart(Part[AuthSettings], Service):
         self._passwords: Passwords | None = None
         self._keys: KeySource | None = None
         self._hooks: Hooks | None = None
-        self._loop: LoopingCall | None = None
         if settings.ini is not None:
             self._open(settings.ini)
 
@@ -187,8 +182,8 @@ class AuthPart(Part[AuthSettings], Service):
         from rtchat.net.auth.passwords import open_passwords
 
         try:
-            return open_passwords(self._server.reactor, users.file, users.checker)
-        except ValueError as error:
+            return open_passwords(self._server.reactor, file=users.file, checker=users.checker)
+        except (ConfigError, ValueError) as error:
             name = "checker" if users.file is None else "file"
             raise ini.lines("users")[name].error(str(error)) from None
 
@@ -228,29 +223,39 @@ class AuthPart(Part[AuthSettings], Service):
     @override
     def startService(self) -> None:
         super().startService()
+        if self.login is None:
+            self._warn_of_openness()
         if self._keys is not None:
             self._keys.start()
         if self._passwords is not None:
-            self._passwords.start()
             self._reserve_nicks()
-            self._loop = LoopingCall(self._look)
-            self._loop.clock = self._server.clock
-            self._loop.start(_LOOK_EVERY_S, now=False).addErrback(
-                lambda failure: _log.failure("bug; the password file is not read again", failure)
+            self._passwords.watch(self._users_changed)
+
+    def _warn_of_openness(self) -> None:
+        """Say that anyone may read and write everything, if other machines can connect."""
+        from rtchat.server.listeners import ListenersPart
+
+        listeners = self._server.part(ListenersPart).settings.listeners
+        public = [one.source_line.setting for one in listeners if one.is_public]
+        if public:
+            _log.warn(
+                "open to the world: {listeners} can be reached from other machines, and without "
+                "[users], [tokens] or [hooks] every client may read and write everything. "
+                "Write [users] file = users.txt, and make the file with rtchat passwd users.txt "
+                "NAME; or listen on 127.0.0.1 only. docs/security.md tells more",
+                listeners=", ".join(public),
             )
 
     @override
     def stopService(self) -> None:
         super().stopService()
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
         if self._keys is not None:
             self._keys.stop()
 
     @override
     def close(self) -> Deferred[Any] | None:
         if self._passwords is not None:
-            self._passwords.stop()
+            self._passwords.close()
         hooks = self._hooks
         if hooks is None:
             return None
@@ -266,10 +271,12 @@ class AuthPart(Part[AuthSettings], Service):
 
     @override
     def checks(self) -> Checks:
-        keys, hooks = self._keys, self._hooks
+        keys, hooks, passwords = self._keys, self._hooks, self._passwords
         checks = {}
         if keys is not None:
             checks["tokens"] = Check(lambda: keys.problem)
+        if passwords is not None:
+            checks["users"] = Check(lambda: passwords.problem)
         if hooks is not None:
             checks["hooks"] = Check(hooks.problem)
         return checks
@@ -280,7 +287,8 @@ class AuthPart(Part[AuthSettings], Service):
             return False
         if self._keys is not None:
             self._keys.reload()
-        self._look()
+        if self._passwords is not None and self._passwords.reload():
+            self._users_changed()
         try:
             ini = read_again(self.settings.ini)
             rights = RightsSettings.of(ini, are_rights_given=self._are_rights_given)
@@ -297,10 +305,9 @@ class AuthPart(Part[AuthSettings], Service):
         """Whether tokens or hooks give rights and groups as well."""
         return not (self.settings.tokens is None and self.settings.hooks is None)
 
-    def _look(self) -> None:
-        """Read the password file again if it has changed."""
-        if self._passwords is not None and self.login is not None and self._passwords.reload():
-            self._reserve_nicks()
+    def _users_changed(self) -> None:
+        self._reserve_nicks()
+        if self.login is not None:
             self.login.users_changed()
 
     def _reserve_nicks(self) -> None:

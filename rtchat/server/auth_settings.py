@@ -150,8 +150,8 @@ class AuthSettings:
         users = tokens = hooks = None
         if ini.has_section("users"):
             users = ini.read(UserSettings)
-            if (users.file is None) == (not users.checker):
-                raise ini.error("[users] needs file or checker, and one of them only", "users")
+            if users.file is None and not users.checker:
+                raise ini.error("[users] needs file, checker or both", "users")
         if ini.has_section("tokens"):
             tokens = ini.read(TokenSettings)
             given = (tokens.secret_file, tokens.key_file, tokens.jwks)

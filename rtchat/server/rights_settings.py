@@ -40,7 +40,7 @@ def _read_line(source_line: SourceLine) -> RightsLine:
     who = source_line.key
     if not source_line.value:
         raise source_line.error(
-            f"says nothing after a name; write WHO = VERBS DESTINATION, such as {_EXAMPLE}"
+            f"gives no right; write WHO = VERBS DESTINATION, such as {_EXAMPLE}"
         )
     if who not in (EVERY_USER, ANONYMOUS):
         if who.lower() == ANONYMOUS:

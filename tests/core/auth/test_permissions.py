@@ -12,7 +12,7 @@ from support.examples import examples
 
 from rtchat.core.auth import permissions
 from rtchat.core.auth.coverage import kind_of
-from rtchat.core.auth.grants import Grant
+from rtchat.core.auth.grants import Grant, user_word
 from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions, RightsLine, Verb
 from rtchat.core.broker.destinations import words_of
@@ -291,7 +291,7 @@ def test_a_name_reaches_its_own_place_only(user: str) -> None:
             assert not may(READ, f"/topic/home.{other}.x")
     assert not may(READ, "/topic/home.#")
     assert not may(WRITE, f"/topic/home.{user}.x") or user == "a b"
-    own = permissions.user_word(user)
+    own = user_word(user)
     assert may(READ, f"/topic/home.{own}.#")
     assert may(WRITE, f"/topic/home.{own}")
 
