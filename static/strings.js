@@ -34,7 +34,7 @@ export const STRINGS = {
   loggedInAs: "Logged in as",
   logInFirst: "This chat is for people who have an account. Log in to join.",
   logInAgain:
-    "You are not logged in any more: the time of your log-in is over, or something about your account has changed. Log in again to go on; what you were writing is still there.",
+    "You are not logged in any more: your log-in was too long ago, or your account has changed. Log in again to go on. What you were writing is still there.",
   logInWanted: "With your account, your name is yours alone.",
   logInProblems: {
     wrong: "The name or the password is not right. After several wrong ones the answer takes longer.",

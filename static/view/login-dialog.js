@@ -34,6 +34,7 @@ export class LoginDialog {
   ask(about, name) {
     $("login-about").textContent = about;
     $("login-problem").textContent = "";
+    if (this.#asking === null) this.#showWaiting(false);
     if (this.#name.value === "") this.#name.value = name;
     if (!this.#dialog.open) this.#dialog.showModal();
     (this.#name.value === "" ? this.#name : this.#password).focus();
