@@ -20,7 +20,7 @@ from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.rights_settings import RightsSettings
 from rtchat.server.settings import read_again
 from rtchat.server.stomp import BrokerPart
-from rtchat.server.web import WebPart
+from rtchat.server.web import WebPart, static_folder
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
@@ -173,9 +173,12 @@ class AuthPart(Part[AuthSettings], Service):
             raise ini.lines("users")["session.key"].error(str(error)) from None
 
     def _serve_forms(self, key: bytes, pages: CookieSessions, login: Login) -> None:
+        from rtchat.net.auth.front_page import FORM, SITE, FrontPage
         from rtchat.net.auth.login_page import Forms, LoginPage, LogoutPage
 
         web = self._server.part(WebPart)
+        has_form = self._passwords is not None
+        web.serve("", FrontPage(static_folder() / "index.html", FORM if has_form else SITE))
         forms = Forms(key, web.site.is_secure)
         web.serve("login", LoginPage(forms, pages, login, self._passwords))
         web.serve("logout", LogoutPage(forms, pages, login))
