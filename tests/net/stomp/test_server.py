@@ -18,10 +18,10 @@ from twisted.internet.testing import StringTransport
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
-from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.transport import address_name, as_stream
