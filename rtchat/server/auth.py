@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from rtchat.config.schema import ChatIni
 from rtchat.core.auth.permissions import Permissions
+from rtchat.core.broker.user_sessions import UserSessions
 from rtchat.errors import ConfigError
 from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
@@ -113,6 +114,9 @@ class AuthPart(Part[AuthSettings], Service):
             token_cookie="" if tokens is None else tokens.cookie,
         )
         broker.authenticator = self.login
+        most = server.part(BrokerPart).settings.max_connections_per_user
+        if most:
+            broker.add_gate(UserSessions(most))
         server.part(AccessPart).visitors = Visits(
             self.login, server.client_log, broker.next_session_id
         )
