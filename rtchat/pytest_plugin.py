@@ -8,7 +8,7 @@ may restart, stop and kill. If a test fails, its report has the logs of its serv
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,7 @@ def rtchat_server_factory(
         yield start
 
 
-_LOGS = pytest.StashKey[Iterable[Path]]()
+_LOGS = pytest.StashKey[list[Path]]()
 """The logs of the servers that a test has started."""
 
 
@@ -125,7 +125,8 @@ def _logs_of(item: pytest.Item) -> list[Path]:
     testing = sys.modules.get("rtchat.testing")  # without it, there is no server
     if testing is None:
         return []
-    logs = dict.fromkeys(item.stash.get(_LOGS, list[Path]()))
+    started: list[Path] = item.stash.get(_LOGS, [])
+    logs = dict.fromkeys(started)
     for value in getattr(item, "funcargs", {}).values():
         if isinstance(value, (Server, testing.ServerProcess)):
             logs[value.log] = None

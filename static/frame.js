@@ -41,13 +41,14 @@ function keepFocusOutside() {
   HTMLElement.prototype.focus = function (options) {
     if (isActivated()) focus.call(this, options);
   };
-  // The only dialog asks for another nickname when the known one is taken.
+  // A dialog asks for another nickname when the known one is taken, or for a log-in.
   HTMLDialogElement.prototype.showModal = function () {
     if (isActivated()) {
       showModal.call(this);
       return;
     }
-    waitFor(STRINGS.needNick, STRINGS.changeNick).then(() => {
+    const words = this.id === "login-dialog" ? [STRINGS.needLogIn, STRINGS.logIn] : [STRINGS.needNick, STRINGS.changeNick];
+    waitFor(...words).then(() => {
       cover.hidden = true;
       showModal.call(this);
     });
@@ -59,6 +60,7 @@ async function readChatPage() {
   const answer = await fetch("/");
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.head.append(...page.head.querySelectorAll('meta[name="rtchat-log-in"]'));
   const styles = [...page.head.querySelectorAll('link[rel="stylesheet"]')];
   const loaded = styles.map((link) => new Promise((done) => {
     link.addEventListener("load", done);

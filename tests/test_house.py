@@ -68,6 +68,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "net.connection",
             "net.json_codec",
             "net.web",
+            "net.websocket",
             "text",
         }
     ),
@@ -163,8 +164,10 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "net.history",
             "net.stomp",
             "net.twisted_internals",
+            "passwd",
         }
     ),
+    "passwd": frozenset({"errors", "net.auth", "terminal"}),
     "terminal": frozenset(),
     # For other people's programs: nothing of ours may need it.
     "blocking": frozenset({"errors", "core.stomp", "net.json_codec", "net.stomp"}),

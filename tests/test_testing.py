@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.documents import Block, blocks_of
-from support.process import ROOT
+from support.process import ROOT, environment
 
 from rtchat.errors import ConfigError
 from rtchat.testing import (
@@ -458,3 +460,13 @@ def test_a_broker_from_settings_keeps_messages_in_the_file_of_the_test(tmp_path:
     client = broker.connect()
     client.subscribe("/topic/chat", x_stream_offset="first")
     assert client.receive().headers["timestamp"] == "500000000000"
+
+
+def test_a_suite_that_takes_warnings_for_errors_can_use_all_of_it() -> None:
+    program = (
+        "from rtchat.testing import Broker\n"
+        "Broker.from_settings('[history]\\n/topic/a = 1\\n').connect().send('/topic/a', 'x')\n"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], env=environment(), check=True, timeout=60
+    )

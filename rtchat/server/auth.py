@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from typing_extensions import override
 
 from rtchat.config.schema import ChatIni
 from rtchat.core.auth.permissions import Permissions
 from rtchat.errors import ConfigError
+from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
 from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.rights_settings import RightsSettings
 from rtchat.server.settings import read_again
 from rtchat.server.stomp import BrokerPart
-from rtchat.server.web import WebPart
+from rtchat.server.web import WebPart, static_folder
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["AuthPart"]
 
 _log = Logger(__package__)
-
-_LOOK_EVERY_S = 2.0
-"""How often the password file is looked at."""
 
 _DRAIN_S = 3.0
 """For how long a server that stops goes on to tell the hook what has happened."""
@@ -78,7 +75,6 @@ class AuthPart(Part[AuthSettings], Service):
         self._passwords: Passwords | None = None
         self._keys: KeySource | None = None
         self._hooks: Hooks | None = None
-        self._loop: LoopingCall | None = None
         if settings.ini is not None:
             self._open(settings.ini)
 
@@ -91,6 +87,7 @@ class AuthPart(Part[AuthSettings], Service):
         from rtchat.net.auth.login import Login
         from rtchat.net.auth.page_sessions import CookieSessions
         from rtchat.net.auth.renewal import open_renewal
+        from rtchat.net.auth.visits import Visits
 
         server, broker = self._server, self._server.part(BrokerPart).broker
         users, tokens = self.settings.users, self.settings.tokens
@@ -116,6 +113,9 @@ class AuthPart(Part[AuthSettings], Service):
             token_cookie="" if tokens is None else tokens.cookie,
         )
         broker.authenticator = self.login
+        server.part(AccessPart).visitors = Visits(
+            self.login, server.client_log, broker.next_session_id
+        )
         self._serve_forms(key, pages, self.login)
         if verifier is not None:
             open_renewal(broker, self.login)
@@ -173,9 +173,12 @@ class AuthPart(Part[AuthSettings], Service):
             raise ini.lines("users")["session.key"].error(str(error)) from None
 
     def _serve_forms(self, key: bytes, pages: CookieSessions, login: Login) -> None:
+        from rtchat.net.auth.front_page import FORM, SITE, FrontPage
         from rtchat.net.auth.login_page import Forms, LoginPage, LogoutPage
 
         web = self._server.part(WebPart)
+        has_form = self._passwords is not None
+        web.serve("", FrontPage(static_folder() / "index.html", FORM if has_form else SITE))
         forms = Forms(key, web.site.is_secure)
         web.serve("login", LoginPage(forms, pages, login, self._passwords))
         web.serve("logout", LogoutPage(forms, pages, login))
@@ -184,8 +187,8 @@ class AuthPart(Part[AuthSettings], Service):
         from rtchat.net.auth.passwords import open_passwords
 
         try:
-            return open_passwords(self._server.reactor, users.file, users.checker)
-        except ValueError as error:
+            return open_passwords(self._server.reactor, file=users.file, checker=users.checker)
+        except (ConfigError, ValueError) as error:
             name = "checker" if users.file is None else "file"
             raise ini.lines("users")[name].error(str(error)) from None
 
@@ -225,29 +228,39 @@ class AuthPart(Part[AuthSettings], Service):
     @override
     def startService(self) -> None:
         super().startService()
+        if self.login is None:
+            self._warn_of_openness()
         if self._keys is not None:
             self._keys.start()
         if self._passwords is not None:
-            self._passwords.start()
             self._reserve_nicks()
-            self._loop = LoopingCall(self._look)
-            self._loop.clock = self._server.clock
-            self._loop.start(_LOOK_EVERY_S, now=False).addErrback(
-                lambda failure: _log.failure("bug; the password file is not read again", failure)
+            self._passwords.watch(self._users_changed)
+
+    def _warn_of_openness(self) -> None:
+        """Say that anyone may read and write everything, if other machines can connect."""
+        from rtchat.server.listeners import ListenersPart
+
+        listeners = self._server.part(ListenersPart).settings.listeners
+        public = [one.source_line.setting for one in listeners if one.is_public]
+        if public:
+            _log.warn(
+                "open to the world: {listeners} can be reached from other machines, and without "
+                "[users], [tokens] or [hooks] every client may read and write everything. "
+                "Write [users] file = users.txt, and make the file with rtchat passwd users.txt "
+                "NAME; or listen on 127.0.0.1 only. docs/security.md tells more",
+                listeners=", ".join(public),
             )
 
     @override
     def stopService(self) -> None:
         super().stopService()
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
         if self._keys is not None:
             self._keys.stop()
 
     @override
     def close(self) -> Deferred[Any] | None:
         if self._passwords is not None:
-            self._passwords.stop()
+            self._passwords.close()
         hooks = self._hooks
         if hooks is None:
             return None
@@ -263,10 +276,12 @@ class AuthPart(Part[AuthSettings], Service):
 
     @override
     def checks(self) -> Checks:
-        keys, hooks = self._keys, self._hooks
+        keys, hooks, passwords = self._keys, self._hooks, self._passwords
         checks = {}
         if keys is not None:
             checks["tokens"] = Check(lambda: keys.problem)
+        if passwords is not None:
+            checks["users"] = Check(lambda: passwords.problem)
         if hooks is not None:
             checks["hooks"] = Check(hooks.problem)
         return checks
@@ -277,7 +292,8 @@ class AuthPart(Part[AuthSettings], Service):
             return False
         if self._keys is not None:
             self._keys.reload()
-        self._look()
+        if self._passwords is not None and self._passwords.reload():
+            self._users_changed()
         try:
             ini = read_again(self.settings.ini)
             rights = RightsSettings.of(ini, are_rights_given=self._are_rights_given)
@@ -294,10 +310,9 @@ class AuthPart(Part[AuthSettings], Service):
         """Whether tokens or hooks give rights and groups as well."""
         return not (self.settings.tokens is None and self.settings.hooks is None)
 
-    def _look(self) -> None:
-        """Read the password file again if it has changed."""
-        if self._passwords is not None and self.login is not None and self._passwords.reload():
-            self._reserve_nicks()
+    def _users_changed(self) -> None:
+        self._reserve_nicks()
+        if self.login is not None:
             self.login.users_changed()
 
     def _reserve_nicks(self) -> None:

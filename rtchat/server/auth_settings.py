@@ -10,11 +10,12 @@ from rtchat.config.keys import key
 from rtchat.config.schema import ChatIni, nearest
 from rtchat.server.rights_settings import RightsSettings
 
-__all__ = ["AuthSettings", "HookSettings", "TokenSettings", "UserSettings"]
+__all__ = ["LOGIN_SECTIONS", "AuthSettings", "HookSettings", "TokenSettings", "UserSettings"]
 
 _EVENTS = ("connect", "subscribe", "send", "unsubscribe", "disconnect")
 
-_SECTIONS = ("users", "tokens", "hooks")
+LOGIN_SECTIONS = ("users", "tokens", "hooks")
+"""With any of these, clients can say who they are."""
 
 
 def _text(source_line: SourceLine) -> str:
@@ -138,7 +139,7 @@ class AuthSettings:
         Raises:
             ConfigError: A line cannot be used, or sections do not fit together.
         """
-        if not any(map(ini.has_section, _SECTIONS)):
+        if not any(map(ini.has_section, LOGIN_SECTIONS)):
             for section in ("rights", "groups"):
                 if ini.has_section(section):
                     raise ini.error(
@@ -150,8 +151,8 @@ class AuthSettings:
         users = tokens = hooks = None
         if ini.has_section("users"):
             users = ini.read(UserSettings)
-            if (users.file is None) == (not users.checker):
-                raise ini.error("[users] needs file or checker, and one of them only", "users")
+            if users.file is None and not users.checker:
+                raise ini.error("[users] needs file, checker or both", "users")
         if ini.has_section("tokens"):
             tokens = ini.read(TokenSettings)
             given = (tokens.secret_file, tokens.key_file, tokens.jwks)

@@ -225,7 +225,11 @@ class StompWebSocketPart(Part[None]):
         )
         self._websockets.wants_credentials = stomp.broker.authenticator is not None
         resource = StompSocket(
-            self._websockets, access.access_list, access.stomp_targets, stomp.door.limiter
+            self._websockets,
+            access.access_list,
+            access.stomp_targets,
+            stomp.door.limiter,
+            access.visitors,
         )
         server.part(WebPart).site.backlogs.count_in(stomp.broker.budget)
         for path in ("ws", "stomp"):

@@ -136,9 +136,13 @@ class ServerProcess:
             )
         deadline_s = time.monotonic() + _START_S
         while _READY not in self._log_of_this_life():
-            if not self.is_running or time.monotonic() > deadline_s:
-                self._end()
+            if not self.is_running:
                 raise ServerFailed(f"rtchat did not start:\n{self._log_of_this_life()}")
+            if time.monotonic() > deadline_s:
+                self._end()
+                raise ServerFailed(
+                    f"rtchat did not start within {_START_S:g} s:\n{self._log_of_this_life()}"
+                )
             time.sleep(_LOOK_EVERY_S)
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +48,17 @@ def read_settings(settings: str | Path) -> MemorySettings:
         ConfigError: A name is not known, or a value cannot be used.
         OSError: The file cannot be read.
     """
-    # The server's parts say which names there are. Only tests that have settings load them.
-    from rtchat.config.ini import SourceLine
-    from rtchat.config.schema import ChatIni, Schema
-    from rtchat.server.chat import ChatPart
-    from rtchat.server.history import HistorySettings
-    from rtchat.server.stomp import BrokerPart
-    from rtchat.tap import PARTS
+    # The server's parts say which names there are. Only tests that have settings load them. Some
+    # of Twisted's modules use what Twisted has deprecated, and a test suite may take a warning for
+    # an error.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from rtchat.config.ini import SourceLine
+        from rtchat.config.schema import ChatIni, Schema
+        from rtchat.server.chat import ChatPart
+        from rtchat.server.history import HistorySettings
+        from rtchat.server.stomp import BrokerPart
+        from rtchat.tap import PARTS
 
     file, text = "settings", settings
     if isinstance(settings, Path):

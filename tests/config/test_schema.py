@@ -100,6 +100,12 @@ class Shared:
 SCHEMA = Schema([Echo, Shared])
 
 
+def test_a_section_without_lines_is_there() -> None:
+    ini = ChatIni("[echo]\n", "chat.ini", SCHEMA)
+    assert ini.has_section("echo")
+    assert not ini.has_section("names")
+
+
 def test_several_dataclasses_may_share_a_section() -> None:
     assert SCHEMA.keys == {"echo": ["delay", "count", "loud", "pair", "max_bytes"], "names": []}
     assert SCHEMA.beginnings == {"echo": "/", "names": ""}

@@ -125,10 +125,8 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         pass
 
 
-def test_a_server_that_ends_badly_says_how(server: ServerProcess) -> None:
-    os.kill(server.pid, signal.SIGSTOP)
-    os.kill(server.pid, signal.SIGABRT)
-    os.kill(server.pid, signal.SIGCONT)
+def test_a_server_that_has_ended_by_itself_says_so(server: ServerProcess) -> None:
+    os.kill(server.pid, signal.SIGKILL)
     until("end of the server", lambda: not server.is_running)
     with pytest.raises(ServerFailed, match=r"(?s)does not run:.*is ready"):
         server.stop()
@@ -140,6 +138,70 @@ def test_servers_of_the_factory_are_apart(rtchat_server_factory: ServerFactory) 
     publish("/topic/chat", "1", port=one.stomp_port)
     assert [len(kept(server)) for server in (one, other)] == [1, 0]
     one.kill()  # what a test has ended is no failure at its end
+
+
+def test_a_server_that_is_not_ready_in_time_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtchat.testing.server._START_S", 0.1)
+    server = ServerProcess(tmp_path)
+    with pytest.raises(ServerFailed, match=r"did not start within 0\.1 s"):
+        server.start()
+    assert not server.is_running
+    server.close()
+
+
+def test_a_server_that_does_not_stop_in_time_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtchat.testing.server._STOP_S", 0.1)
+    server = ServerProcess(tmp_path)
+    server.start()
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(ServerFailed, match=r"(?s)did not stop within 0\.1 s:.*is ready"):
+        server.close()
+    assert not server.is_running
+    with socket.socket() as other:
+        other.bind((server.host, server.stomp_port))  # given up all the same
+
+
+def test_a_server_that_ends_with_an_error_says_so(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = server._process
+    assert process is not None
+    monkeypatch.setattr(process, "terminate", process.kill)  # it crashes when it is to stop
+    with pytest.raises(ServerFailed, match=r"(?s)ended with -9:.*is ready"):
+        server.stop()
+
+
+def test_where_ports_cannot_be_shared_they_are_free_while_it_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtchat.testing.server._can_share_ports", lambda: False)
+    with ServerProcess(tmp_path) as server:
+        server.stop()
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((server.host, server.stomp_port))
+        server.start()
+        publish("/topic/a", "1", port=server.stomp_port)
+
+
+def test_the_plug_in_loads_nothing_of_the_server() -> None:
+    # It is loaded by each run of pytest, also where no test has a use for it.
+    text = (
+        "import sys, rtchat.pytest_plugin; print(*[one for one in sys.modules if 'rtchat' in one])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text + "; assert 'twisted' not in sys.modules"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert set(done.stdout.split()) == {"rtchat", "rtchat.pytest_plugin"}
 
 
 OTHERS_TESTS = """
@@ -157,6 +219,8 @@ def test_factory(rtchat_server_factory):
 
 def test_own(own):
     pids.append(own.pid)
+    with own.log.open("a") as log:
+        log.write("too long ago\\n" + "x" * 19_990 + "\\nthe end of the log\\n")
     assert False, "own"
 
 def test_shared(rtchat_server):
@@ -199,7 +263,9 @@ def test_a_failure_shows_the_log_of_its_servers(tmp_path: Path) -> None:
     shown = {name: part.count("- rtchat log: ") for name, part in parts.items()}
     assert shown == {"factory": 1, "own": 1, "shared": 1, "setting": 1, "ends": 0}, said
     assert "history of /topic/a is kept" in parts["factory"]
-    assert " is ready " in parts["own"]
+    assert "the end of the log" in parts["own"]
+    assert "too long ago" not in parts["own"].partition("rtchat log: ")[2]
+    assert " is ready " in parts["shared"]
     assert "did you mean [history]?" in parts["setting"]
     pid = int(parts["ends"].partition("PID ")[2].split()[0])
     until("end of the last server", lambda: not Path(f"/proc/{pid}").exists())

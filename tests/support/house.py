@@ -65,9 +65,9 @@ class Known:
         """Return whether a password is right."""
         return succeed(name in self.users and password == password_of(name))
 
-    def exists(self, name: str) -> bool | None:
-        """Return whether there is such a user."""
-        return name in self.users
+    def stamp_of(self, name: str) -> str | None:
+        """Return a text that changes with a password; None if there is no such user."""
+        return "" if name in self.users else None
 
 
 def open_login(

@@ -121,7 +121,7 @@ class Rights:
 
     def __init__(
         self,
-        granted: Mapping[Pattern, frozenset[Verb]],
+        granted: frozenset[tuple[Pattern, frozenset[Verb]]],
         needs_private: bool,
         interned: _Interned,
     ) -> None:
@@ -173,13 +173,12 @@ class Rights:
         is_name = verb is Verb.WRITE
         asked = Asked.name(destination) if is_name else Asked.subscription(destination)
         return asked is not None and any(
-            verb in verbs and pattern.covers(asked) for pattern, verbs in self._granted.items()
+            verb in verbs and pattern.covers(asked) for pattern, verbs in self._granted
         )
 
     def _may_write_topics(self) -> bool:
         return any(
-            pattern.kind == TOPIC and Verb.WRITE in verbs
-            for pattern, verbs in self._granted.items()
+            pattern.kind == TOPIC and Verb.WRITE in verbs for pattern, verbs in self._granted
         )
 
 
@@ -241,10 +240,11 @@ class Permissions:
 
     def rights_of(self, identity: Identity) -> Rights:
         """Return what an identity may do: the same object for all who may do the same."""
-        granted: dict[Pattern, frozenset[Verb]] = {}
+        verbs_of: dict[Pattern, frozenset[Verb]] = {}
         for pattern, verbs in self._grants_of(identity):
-            granted[pattern] = verbs | granted.get(pattern, frozenset())
-        key = (frozenset(granted.items()), self._needs_private)
+            verbs_of[pattern] = verbs | verbs_of.get(pattern, frozenset())
+        granted = frozenset(verbs_of.items())
+        key = (granted, self._needs_private)
         rights = self._interned.by_key.get(key)
         if rights is None:
             rights = Rights(granted, self._needs_private, self._interned)

@@ -183,6 +183,7 @@ class PasswordChecks:
         self._max_waiting = max_waiting
         self._per_source = per_source
         self._running = 0
+        self._is_beginning = False
         self._first, self._others = _Lane(), _Lane()
 
     @property
@@ -247,10 +248,14 @@ class PasswordChecks:
         return True
 
     def _run(self) -> None:
+        if self._is_beginning:
+            return  # a check has ended at once, in the loop below, which goes on
+        self._is_beginning = True
         while self._running < self._at_once and self.waiting:
             check = self._first.take() if self._first.count else self._others.take()
             self._running += 1
             self._in_thread(check.work).addBoth(self._end, check)
+        self._is_beginning = False
 
     def _end(self, result: bool | Failure, check: _Check) -> None:
         self._running -= 1

@@ -42,7 +42,7 @@ MAX_WAITING = 1000
 """How many tokens may wait for a fetch."""
 
 CHECKED_AT_ONCE = 20
-"""How many of them are checked in one turn of the reactor; a signature takes up to 0.5 ms."""
+"""How many of them are checked in one turn of the reactor; a signature may take a millisecond."""
 
 
 def jwks_url(url: str, reactor: Any) -> JwksUrl:

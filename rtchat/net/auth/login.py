@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakValueDictionary
@@ -43,8 +43,8 @@ class Passwords(Protocol):
     def check(self, name: str, password: str, source: str) -> Deferred[bool]:
         """Return whether a password is right; fires with False for an unknown name, too."""
 
-    def exists(self, name: str) -> bool | None:
-        """Return whether there is a user of this name; None if that cannot be known."""
+    def stamp_of(self, name: str) -> str | None:
+        """Return a text that changes with a user's password; None if there is no such user."""
 
 
 class Tokens(Protocol):
@@ -77,17 +77,19 @@ class _Session:
         identity: Who it is, once that is known.
         is_local: Whether it is a user of this server: by a password, or the page's log-in.
         source: Where it comes from, for the log.
+        stamp: Changes with the user's password; None if it has not logged in with one.
         timer: Runs until its token expires, if it has one.
         waits_for: What it waits for, if anything.
     """
 
-    __slots__ = ("cookie", "identity", "is_local", "source", "timer", "waits_for")
+    __slots__ = ("cookie", "identity", "is_local", "source", "stamp", "timer", "waits_for")
 
     def __init__(self, source: str) -> None:
         self.source = source or "a client"
         self.identity = ANONYMOUS
         self.cookie = ""
         self.is_local = False
+        self.stamp: str | None = None
         self.timer: IDelayedCall | None = None
         self.waits_for: Deferred[Any] | None = None
 
@@ -274,6 +276,8 @@ class Login(Authenticator):
             question.refuse(AccessRefused("expired"))
             return
         session.identity = identity
+        if session.is_local and self._passwords is not None:
+            session.stamp = self._passwords.stamp_of(identity.user)
         self._watch_expiry(principal, session)
         question.answer(Identified(identity.user, self.rights_of(identity), identity.nick))
 
@@ -285,6 +289,16 @@ class Login(Authenticator):
             rights = Rights(partial(users.may, Verb.READ), partial(users.may, Verb.WRITE))
             self._rights[users] = rights
         return rights
+
+    def is_any(self, principal: Principal, whos: Iterable[str]) -> bool:
+        """Return whether a principal is one of those whom lines are about.
+
+        Args:
+            principal: The principal, which is known.
+            whos: How lines of ``[rights]`` begin.
+        """
+        identity = self._sessions[principal].identity
+        return any(self.permissions.is_meant(who, identity) for who in whos)
 
     @override
     def opened(self, principal: Principal) -> None:
@@ -364,7 +378,7 @@ class Login(Authenticator):
         self._in_parts(self._with_new_rights())
 
     def users_changed(self) -> None:
-        """End the sessions of users that are there no more."""
+        """End the sessions of users that are there no more, or have another password."""
         self._in_parts(self._without_users())
 
     def end_page_session(self, cookie: str) -> None:
@@ -395,8 +409,9 @@ class Login(Authenticator):
             if passwords is None or principal not in self._sessions or not session.is_local:
                 continue
             self._broker.cork.work += 1
-            if passwords.exists(session.identity.user) is False:
-                self._end(principal, "the user was removed")
+            stamp = passwords.stamp_of(session.identity.user)
+            if stamp != session.stamp:
+                self._end(principal, "the user was removed" if stamp is None else "a new password")
             if self._broker.cork.work >= TURN_WORK:
                 yield
 

@@ -23,7 +23,7 @@ from rtchat.core.access.addresses import source_key
 from rtchat.core.auth.credentials import SESSION_COOKIE, cookie_values
 from rtchat.core.auth.identity import ANONYMOUS, Identity
 from rtchat.core.broker.authenticator import Visitor
-from rtchat.errors import AccessRefused, ProtocolError
+from rtchat.errors import AccessRefused, LimitExceeded, ProtocolError
 from rtchat.net.auth.page_sessions import CookieSessions
 from rtchat.net.json_codec import json_line
 from rtchat.net.web.requests import (
@@ -331,7 +331,11 @@ def _answer_with(request: Request, asked: Deferred[Any], render: Callable[[Any],
             request.finish()
 
     def failed(failure: Failure) -> None:
-        if is_there:
+        if is_there and failure.check(LimitExceeded):
+            request.setResponseCode(503)
+            request.setHeader(b"Retry-After", b"10")
+            request.finish()
+        elif is_there:
             _log.failure("bug while answering a log-in", failure)
             request.setResponseCode(500)
             request.finish()

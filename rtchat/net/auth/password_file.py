@@ -21,13 +21,16 @@ from rtchat.errors import ConfigError
 from rtchat.net.auth.hashes import STAND_IN, PasswordHash, parse_hash
 from rtchat.text import printable
 
-__all__ = ["Contents", "PasswordFile", "Users", "name_in", "name_problem", "read_bytes"]
+__all__ = ["Contents", "PasswordFile", "Users", "look_at", "name_in", "name_problem", "read_bytes"]
 
 _log = Logger()
 
 _MAX_BYTES = 8 * 1024 * 1024  # some 80,000 users
 _FRESH_S = 2.0
 """A file that was changed so recently may be changed again without a sign of it."""
+
+_WRITTEN_S = 0.5
+"""An editor that does not replace a file writes it within this time."""
 
 _RESERVED = ("anonymous", "*")  # [rights] means something else by them
 
@@ -119,25 +122,16 @@ class PasswordFile:
         """Return whether the file may have changed since it was read; this is quick."""
         return self._seen.is_fresh or _signature(self.path) != self._seen.signature
 
+    def is_being_written(self) -> bool:
+        """Return whether it was changed so recently that it may not be complete yet."""
+        try:
+            return abs(time.time() - os.stat(self.path).st_ctime) < _WRITTEN_S
+        except OSError:
+            return True  # another one may be about to take its place
+
     def look(self) -> Contents:
         """Read the file. This takes its time, and may be done in any thread."""
-        try:
-            data, status = read_bytes(self.path)
-        except ConfigError as error:
-            return Contents(mistake=error, signature=_signature(self.path))
-        signature = _signature_of(status)
-        is_fresh = abs(time.time() - status.st_ctime) < _FRESH_S
-        try:
-            users = Users(_parse(data, str(self.path)))
-        except ConfigError as error:
-            return Contents(mistake=error, signature=signature, is_fresh=is_fresh)
-        warning = ""
-        if status.st_mode & stat.S_IRWXO:
-            warning = (
-                f"{self.path}: every user of this machine may read or write it; take that away "
-                f"with chmod o= {self.path}"
-            )
-        return Contents(users, None, warning, hashlib.sha256(data).digest(), signature, is_fresh)
+        return look_at(self.path)
 
     def apply(self, contents: Contents) -> bool:
         """Use what :meth:`look` has found.
@@ -168,6 +162,27 @@ class PasswordFile:
     def reload(self) -> bool:
         """Read the file again if it may have changed; the result is that of :meth:`apply`."""
         return self.changed() and self.apply(self.look())
+
+
+def look_at(path: Path) -> Contents:
+    """Return what is in a password file, or what the mistake is."""
+    try:
+        data, status = read_bytes(path)
+    except ConfigError as error:
+        return Contents(mistake=error, signature=_signature(path))
+    signature = _signature_of(status)
+    is_fresh = abs(time.time() - status.st_ctime) < _FRESH_S
+    try:
+        users = Users(_parse(data, str(path)))
+    except ConfigError as error:
+        return Contents(mistake=error, signature=signature, is_fresh=is_fresh)
+    warning = ""
+    if status.st_mode & stat.S_IRWXO:
+        warning = (
+            f"{path}: every user of this machine may read or write it; take that away "
+            f"with chmod o= {path}"
+        )
+    return Contents(users, None, warning, hashlib.sha256(data).digest(), signature, is_fresh)
 
 
 def read_bytes(path: Path) -> tuple[bytes, os.stat_result]:

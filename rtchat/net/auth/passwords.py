@@ -34,6 +34,10 @@ __all__ = ["Passwords", "open_passwords"]
 _log = Logger()
 
 _LOOK_EVERY_S = 2.0
+_LOOK_AGAIN_S = 0.5
+_MAX_PATIENCE = 3
+"""So often a look at a file that is being written is put off."""
+
 _REFUSED_EVERY_S = 1.0
 """With a checker, refusals come at whole multiples of this time: it may know more quickly that
 there is no such user than that a password is wrong."""
@@ -71,6 +75,8 @@ class Passwords:
         self._timer: IDelayedCall | None = None
         self._is_looking = False
         self._is_closed = False
+        self._patience = _MAX_PATIENCE
+        self._fault = ""
 
     # What log-ins ask
 
@@ -102,14 +108,24 @@ class Passwords:
             return True
         return None if self._checker is not None else False
 
+    def stamp_of(self, name: str) -> str | None:
+        """Return a text that changes with a user's password; None if there is no such user.
+
+        It is "" if only the checker knows the user.
+        """
+        own = self._file.hash_of(name) if self._file is not None else None
+        if own is not None:
+            return own.text
+        return None if self._checker is None else ""
+
     def names(self) -> Collection[str]:
         """Return the names of all users of the file."""
         return self._file.names if self._file is not None else ()
 
     @property
     def problem(self) -> str:
-        """Why the file as it is now is not in force, or ""."""
-        return self._file.problem if self._file is not None else ""
+        """Why the file as it is now is not in force, or no password could be checked; or ""."""
+        return (self._file.problem if self._file is not None else "") or self._fault
 
     @property
     def waiting(self) -> int:
@@ -126,8 +142,12 @@ class Passwords:
         return self._file is not None and self._file.reload()
 
     def watch(self, on_change: Callable[[], object]) -> None:
-        """Look at the file every two seconds from now on; call this when users are others."""
-        self._timer = self._clock.callLater(_LOOK_EVERY_S, self._look, on_change)
+        """Look at the file every two seconds from now on; call this when users are others.
+
+        A file that is being written is not read before it is complete, and in any case within
+        four seconds of its change.
+        """
+        self._look_in(_LOOK_EVERY_S, on_change)
 
     def close(self) -> None:
         """End all that goes on; wait for the checks that run, which takes a second at most."""
@@ -137,11 +157,23 @@ class Passwords:
             self._timer = None
         self._threads.stop()
 
+    def _look_in(self, seconds: float, on_change: Callable[[], object]) -> None:
+        self._timer = self._clock.callLater(seconds, self._look, on_change)
+
     def _look(self, on_change: Callable[[], object]) -> None:
-        self.watch(on_change)
-        if self._file is not None and not self._is_looking and self._file.changed():
+        file = self._file
+        if file is None:
+            return
+        is_due = not self._is_looking and file.changed()
+        if is_due and self._patience and file.is_being_written():
+            self._patience -= 1
+            self._look_in(_LOOK_AGAIN_S, on_change)
+            return
+        self._patience = _MAX_PATIENCE
+        self._look_in(_LOOK_EVERY_S, on_change)
+        if is_due:
             self._is_looking = True
-            looked = self._threads(self._file.look).addCallback(self._apply, on_change)
+            looked = self._threads(file.look).addCallback(self._apply, on_change)
             looked.addErrback(partial(_log.failure, "The password file was not read"))
             looked.addBoth(self._looked)
 
@@ -165,17 +197,22 @@ class Passwords:
         except (CancelledError, LimitExceeded):
             raise
         except Exception as error:
-            _log.failure(
-                "A password could not be checked: {kind}: {error}",
-                Failure(),
-                kind=type(error).__name__,
-                error=error,
-            )
+            self._note_fault(f"{type(error).__name__}: {error}", Failure())
             await self._in_time(began_s)
             raise AccessRefused(f"the check has failed: {type(error).__name__}") from None
+        if self._fault:
+            self._fault = ""
+            _log.info("Passwords can be checked again")
         if not is_right:
             await self._in_time(began_s)
         return is_right
+
+    def _note_fault(self, fault: str, failure: Failure) -> None:
+        """Log why a password could not be checked: once, for everyone meets the same fault."""
+        fault = f"a password could not be checked: {fault}"
+        if fault != self._fault:
+            self._fault = fault
+            _log.failure("{fault}", failure, fault=fault)
 
     async def _in_time(self, began_s: float) -> None:
         """Wait until a refusal may be told."""

@@ -24,7 +24,7 @@ class Remembered:
 
     Args:
         clock: Tells the time.
-        kept_s: How long each is remembered after it was checked.
+        kept_s: How long each is remembered after its last use.
         max_count: How many are remembered.
     """
 
@@ -48,19 +48,21 @@ class Remembered:
             text: The hash with which it was compared.
             password: The password.
         """
-        digest = self._digest(name, text, password)
-        self._until_s[digest] = self._clock.seconds() + self._kept_s
-        self._until_s.move_to_end(digest)
-        self._forget()
+        self._keep(self._digest(name, text, password))
 
     def knows(self, name: str, text: str, password: str) -> bool:
         """Return whether this is the password for sure; the arguments are those of :meth:`add`."""
-        until_s = self._until_s.get(self._digest(name, text, password), 0.0)
-        return self._clock.seconds() < until_s
+        digest = self._digest(name, text, password)
+        if self._until_s.get(digest, 0.0) <= self._clock.seconds():
+            return False
+        self._keep(digest)
+        return True
 
-    def _forget(self) -> None:
-        """Forget what is too old, and what is too much."""
+    def _keep(self, digest: bytes) -> None:
+        """Keep one from now on, and forget what is too old or too much."""
         now_s = self._clock.seconds()
+        self._until_s[digest] = now_s + self._kept_s
+        self._until_s.move_to_end(digest)
         while self._until_s:
             until_s = next(iter(self._until_s.values()))
             if until_s > now_s and len(self._until_s) <= self._max_count:

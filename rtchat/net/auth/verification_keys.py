@@ -39,7 +39,7 @@ MAX_TRIED_KEYS = 4
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
-"""A larger key would take the reactor a millisecond for each token."""
+"""A larger key would take the reactor more than a millisecond for each token."""
 
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _MIN_SECRET_BYTES = min(_HASH_BYTES.values())

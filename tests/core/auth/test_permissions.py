@@ -13,7 +13,7 @@ from support.rights import is_about, line, may
 
 from rtchat.core.auth import permissions
 from rtchat.core.auth.coverage import kind_of
-from rtchat.core.auth.grants import Grant
+from rtchat.core.auth.grants import Grant, user_word
 from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions, RightsLine, Verb
 from rtchat.core.broker.patterns import PatternIndex, is_pattern
@@ -219,7 +219,7 @@ def test_a_name_reaches_its_own_place_only(user: str) -> None:
             assert not may(READ, f"/topic/home.{other}.x")
     assert not may(READ, "/topic/home.#")
     assert not may(WRITE, f"/topic/home.{user}.x") or user == "a b"
-    own = permissions.user_word(user)
+    own = user_word(user)
     assert may(READ, f"/topic/home.{own}.#")
     assert may(WRITE, f"/topic/home.{own}")
 
@@ -242,6 +242,13 @@ def test_a_composite_destination_has_to_be_split() -> None:
     assert not may(WRITE, "/topic/a,/queue/b")
     assert not may(READ, "/presence/topic/a,b")
     assert may(WRITE, "/user/a,b/queue/private")
+
+
+def test_a_send_to_a_name_with_wildcards_is_to_that_name_only() -> None:
+    may = rights(line("*", "read write admin /topic/*")).rights_of(ALICE).may
+    assert may(WRITE, "/topic/#")
+    assert not may(READ, "/topic/#")
+    assert not may(ADMIN, "/topic/#")
 
 
 def test_private_messages_may_have_rights_of_their_own() -> None:

@@ -62,8 +62,8 @@ def server(asked: Asked) -> Server:
 def log_in(server: Server, asked: Asked) -> Callable[..., Client]:
     """Return what logs a client in as a user."""
 
-    def as_user(user: str = "", what: Rights | None = None, **options: Version) -> Client:
-        client = Client(server, None, **options)
+    def as_user(user: str = "", what: Rights | None = None) -> Client:
+        client = Client(server, None)
         client.say("CONNECT", accept_version="1.2")
         answer(server, asked, Identified(user, what or rights()))
         assert [frame.command for frame in client.received()] == ["CONNECTED"]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 from support.in_memory import Reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
 from rtchat.errors import LimitExceeded
@@ -113,6 +113,16 @@ class TestHowManyAtOnce:
         checks.work()
         assert ended == [None]
         assert checks.answers == {"next": True}
+
+    def test_checks_that_end_at_once_do_not_nest(self) -> None:
+        """As they do when the threads have ended."""
+        checks = Checks(max_waiting=2000, per_source=2000)
+        for n in range(1500):
+            checks.add(str(n), "here")
+        checks.checks._in_thread = lambda work: fail(LimitExceeded("stopped"))
+        checks.threads.work()
+        assert (checks.checks.running, checks.checks.waiting) == (0, 0)
+        assert len(checks.ended) == len(checks.answers) == 1500
 
 
 class TestWhoWaits:

@@ -571,9 +571,11 @@ def test_a_key_that_a_token_names_by_address_is_not_fetched(checked: Checked, we
 def test_a_real_reactor_fetches_and_keeps_time(real: RealReactor, web: Site) -> None:
     source = jwks_url(web.url, real.reactor)
     source.start()
-    real.turn_until(lambda: source.waiting == 0 and len(web.requests) == 1)
+    found = source.find("old", "RS256")
+    assert isinstance(found, Deferred)
+    assert names(real.wait(found)) == ["old"]
+    assert len(web.requests) == 1
     real.turn_until(lambda: len(real.reactor.getDelayedCalls()) == 1)
-    assert names(source.find("old", "RS256")) == ["old"]
     [timer] = real.reactor.getDelayedCalls()
     assert 0 < timer.getTime() - real.reactor.seconds() <= REFRESH_S
     source.stop()

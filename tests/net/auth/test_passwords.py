@@ -117,6 +117,13 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every file be old enough to be complete."""
+    later = time.time() + 3600
+    monkeypatch.setattr("rtchat.net.auth.password_file.time.time", lambda: later)
+
+
 class TestAFile:
     def test_right_and_wrong(self, path: Path) -> None:
         site = Site(path)
@@ -183,7 +190,7 @@ class TestAFile:
         with captured_logs() as logs:
             answer = site.log_in("ada", "a")
         assert isinstance(answer.result, AccessRefused)
-        assert "A password could not be checked: MemoryError: no room" in logs.text()
+        assert "a password could not be checked: MemoryError: no room" in logs.text()
         assert str(answer.result) == "access refused"
 
 
@@ -322,7 +329,7 @@ class TestTheSlowDown:
 
 
 class TestChangesOfTheFile:
-    def test_are_seen_within_two_seconds(self, path: Path) -> None:
+    def test_are_seen_within_two_seconds(self, path: Path, settled: None) -> None:
         site = Site(path)
         changes: list[list[str]] = []
         site.passwords.watch(lambda: changes.append(sorted(site.passwords.names())))
@@ -335,7 +342,36 @@ class TestChangesOfTheFile:
         site.clock.advance(2)
         assert len(changes) == 1
 
-    def test_mistakes_are_told_and_change_nothing(self, path: Path) -> None:
+    def test_are_waited_for_while_the_file_is_written(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Otherwise the users in the second half would be closed."""
+        site = Site(path)
+        changes: list[int] = []
+        site.passwords.watch(lambda: changes.append(1))
+        users = path.read_bytes()
+        path.write_bytes(b"")
+        site.clock.advance(2)
+        site.clock.advance(0.5)
+        assert site.passwords.exists("ada")
+        path.write_bytes(users)
+        later = time.time() + 3600
+        monkeypatch.setattr("rtchat.net.auth.password_file.time.time", lambda: later)
+        site.clock.pump([0.5] * 10)
+        assert site.passwords.exists("ada")
+        assert changes == []
+
+    def test_are_not_waited_for_for_ever(self, path: Path) -> None:
+        site = Site(path)
+        site.passwords.watch(lambda: None)
+        began_s = site.clock.seconds()
+        path.write_bytes(b"")
+        while site.passwords.exists("ada"):
+            path.touch()
+            site.clock.advance(0.25)
+        assert site.clock.seconds() - began_s <= 4
+
+    def test_mistakes_are_said_and_change_nothing(self, path: Path, settled: None) -> None:
         site = Site(path)
         changes: list[int] = []
         site.passwords.watch(lambda: changes.append(1))
@@ -354,13 +390,13 @@ class TestChangesOfTheFile:
         site = Site(path)
         site.threads.is_prompt = False
         site.passwords.watch(lambda: None)
-        site.clock.pump([2] * 5)
+        site.clock.pump([0.5] * 20)
         assert len(site.threads.jobs) == 1
         site.threads.jobs.pop()()
-        site.clock.advance(2)
+        site.clock.pump([0.5] * 8)
         assert len(site.threads.jobs) == 1
 
-    def test_nothing_is_looked_at_after_the_end(self, path: Path) -> None:
+    def test_nothing_is_looked_at_after_the_end(self, path: Path, settled: None) -> None:
         site = Site(path)
         changes: list[int] = []
         site.threads.is_prompt = False
@@ -432,6 +468,26 @@ class TestAChecker:
                 assert isinstance(answer.result, CancelledError)
         assert asked == ["0", "1", "2", "3", "4"]
         assert site.threads.done == 0
+
+    def test_its_faults_are_said_once_until_it_works_again(self) -> None:
+        answers: list[Deferred[bool]] = []
+        site = Site(None, Plug(lambda *_: answers.pop(0)))
+        with captured_logs() as logs:
+            for kind in (OSError("down"), OSError("down"), OSError("still down")):
+                answers.append(fail(kind))
+                site.log_in("ada", "x")
+                assert site.passwords.problem == f"a password could not be checked: OSError: {kind}"
+            answers.append(succeed(True))
+            assert site.log_in("ada", "x").result is True
+            assert site.passwords.problem == ""
+            answers.append(fail(OSError("down")))
+            site.log_in("ada", "x")
+        assert [line.rpartition(": ")[2] for line in logs.lines()] == [
+            "down",
+            "still down",
+            "Passwords can be checked again",
+            "down",
+        ]
 
     def test_its_faults_are_not_the_users(self) -> None:
         site = Site(None, Plug(lambda *_: fail(OSError("down"))))

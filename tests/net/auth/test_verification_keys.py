@@ -235,6 +235,10 @@ _NOT_ON_THE_CURVE = jwk(ec_key()) | {"y": base64url(b"\x01" * 32)}
             jwk(rsa_key("small", 1024)),
             "key 1 has 1024 bits; an RSA key needs 2048 to 8192",
         ),
+        (
+            {"kty": "RSA", "e": "AQAB", "n": base64url(b"\xff" * 1025)},
+            "key 1 has 8200 bits; an RSA key needs 2048 to 8192",
+        ),
     ],
 )
 def test_a_key_that_cannot_be_used_is_skipped_with_the_reason(entry: object, why: str) -> None:

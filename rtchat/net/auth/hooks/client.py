@@ -8,7 +8,8 @@ from typing import Any
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
@@ -25,6 +26,9 @@ __all__ = ["MAX_ANSWER_BYTES", "Client", "ConnectionLost"]
 
 MAX_ANSWER_BYTES = 64 * 1024
 """How long an answer may be."""
+
+_COMPRESSED = b"compressed"
+"""An encoding that treq does not know, and so does not decode."""
 
 
 class Client:
@@ -75,7 +79,7 @@ class Client:
                 method,
                 url,
                 headers=sent,
-                data=body,
+                data=None if body is None else _Body(body),
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self._reactor,
@@ -88,10 +92,14 @@ class Client:
         try:
             answer = await reader.done
         except Exception as problem:
-            if is_good:
-                raise _failure_of(problem, url) from problem
-            return response.code, b""
-        if is_good and response.headers.hasHeader(b"Content-Encoding"):
+            if not is_good:
+                return response.code, b""
+            if isinstance(problem, ResponseFailed):
+                raise HookFailed(
+                    "an answer that breaks off", f"the answer of {plain_url(url)} breaks off"
+                ) from problem
+            raise _failure_of(problem, url) from problem
+        if is_good and response.headers.getRawHeaders(b"Content-Encoding") == [_COMPRESSED]:
             raise BrokenAnswer("it is compressed, which it must not be")
         return response.code, answer
 
@@ -129,9 +137,35 @@ class _PlainAgent:
         if coding.strip().lower() in (b"", b"identity"):
             response.headers.removeHeader(b"Content-Encoding")
         else:
-            # treq would decode it; it does not know this one.
-            response.headers.setRawHeaders(b"Content-Encoding", [b"unasked"])
+            response.headers.setRawHeaders(b"Content-Encoding", [_COMPRESSED])
         return response
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """Writes the body of a request at once; treq's own way needs the global reactor.
+
+    Args:
+        data: The body.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.length = len(data)
+        self._data = data
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:  # noqa: N802
+        """Write it."""
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All was written."""
+
+    def resumeProducing(self) -> None:
+        """All was written."""
+
+    def stopProducing(self) -> None:
+        """All was written."""
 
 
 class _Reader(Protocol):

@@ -31,7 +31,8 @@ class Hooks:
     """Brings the events of all sessions to one hook.
 
     - The events of a session reach the hook one after the other. Sessions do not wait for each
-      other, but for one of a bounded number of places, in which their sources take turns.
+      other, but for one of a bounded number of places. A source has at most half of them, and
+      the sources take turns.
     - A question has an answer within ``timeout_s``, the wait for a place included. If there is no
       valid one, ``on_failure`` decides. Each question is put, whatever became of the last one, so
       a hook that was down is used again at once.
@@ -48,7 +49,7 @@ class Hooks:
         events: The events that the hook wants; others are allowed at once.
         timeout_s: How long an answer may take.
         allows_on_failure: Whether what has no answer is allowed, not refused.
-        max_calls: How many events the hook works on at a time.
+        max_calls: How many events the hook works on at a time, half of them for one source.
         max_untold: How many events wait to be told.
 
     Attributes:
@@ -124,7 +125,7 @@ class Hooks:
         session_id: str,
         on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
-        """Tell the hook once what has happened: unsubscribe or disconnect.
+        """Let the hook know once what has happened: unsubscribe or disconnect.
 
         Args:
             event: What has happened.
@@ -247,7 +248,7 @@ class Hooks:
             entry.call.answer.addBoth(self._returned, entry)
 
     def _returned(self, result: Answer | Failure, entry: Entry) -> None:
-        self._places.leave()
+        self._places.leave(entry.source)
         if entry.is_over:
             return
         self._end(entry)
@@ -343,7 +344,6 @@ class Hooks:
         if surplus is None or surplus.call is not None:
             return  # what is being told is not held up by the others
         line = surplus.line
-        is_first = next(iter(line.entries)) is surplus
         self._end(surplus)
         self.counters.given_up += 1
         if not self._has_given_up:
@@ -353,7 +353,7 @@ class Hooks:
                 where=self._hook.where,
                 count=self._max_untold,
             )
-        if is_first and line.is_parked:
+        if not line.entries:
             self._unpark(line)
         self._step(line)
 
