@@ -121,8 +121,8 @@ class AuthPart(Part[AuthSettings], Service):
             self.login, server.client_log, broker.next_session_id
         )
         self._serve_forms(key, pages, self.login)
-        if verifier is not None:
-            open_renewal(broker, self.login)
+        # Also without [tokens]: what is sent there by mistake is no message for anyone.
+        open_renewal(broker, self.login)
         if self.settings.hooks is not None:
             self._hooks = self._open_hooks(ini, self.settings.hooks, self.login)
 
