@@ -1,4 +1,4 @@
-"""The page of a server that wants to know who one is: log in, see who one is, log out, and rights."""
+"""The page of a server that knows users: one logs in, sees who one is and what one may do."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ def sockets(window: Window) -> int:
 def kept(page: Page) -> str:
     """Return all that the page has in its storages and fields."""
     texts: str = page.evaluate(
-        """() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href,
+        """() => JSON.stringify([
+          {...localStorage}, {...sessionStorage}, document.cookie, location.href,
           [...document.querySelectorAll("input")].map((field) => field.value)])"""
     )
     return texts
@@ -368,7 +369,7 @@ def test_what_is_not_allowed_is_said_and_the_rest_goes_on(
     assert sockets(bob) == before + 1
 
 
-def test_whoever_may_not_read_the_lobby_is_told_and_goes_elsewhere(
+def test_a_lobby_that_may_not_be_read_says_so_and_others_are_open(
     server: Server, open_window: OpenWindow
 ) -> None:
     eve = log_in(open_window(server.url), "eve")
