@@ -68,6 +68,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "net.connection",
             "net.json_codec",
             "net.web",
+            "net.websocket",
             "text",
         }
     ),
@@ -174,12 +175,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "testing": frozenset(
         {
             "config.keys",
+            "core.auth",
             "core.broker",
             "core.chat",
             "core.flow",
             "core.history",
             "core.stomp",
             "errors",
+            "net.auth",
             "net.connection",
             "net.history",
             "net.json_codec",
@@ -189,7 +192,16 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     # It reads a chat.ini as the server does, so it has to know all parts.
     "testing.settings": frozenset(
-        {"config", "core.broker", "core.chat", "core.history", "core.stomp", "server", "tap"}
+        {
+            "config",
+            "core.auth",
+            "core.broker",
+            "core.chat",
+            "core.history",
+            "core.stomp",
+            "server",
+            "tap",
+        }
     ),
     "pytest_plugin": frozenset({"testing"}),
     # For other people's hooks.

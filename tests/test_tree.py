@@ -25,6 +25,8 @@ BEHAVIOUR = {
     "core/session/test_acks_after_unsubscribe.py": "the same once the subscription has ended",
     "core/session/test_acks_on_topics.py": "the same on topics",
     "core/session/test_dead_letters.py": "dead letters, from the client's side",
+    "core/session/test_every_door.py": "rights at every kind of destination, on every door",
+    "core/session/test_readers_and_rights.py": "who receives what, with any rights",
     "core/session/test_redelivery.py": "what comes back, from the client's side",
     "core/session/test_long_turns.py": "reads with much work, in parts",
     "core/session/test_many_sessions.py": "many sessions against a model",

@@ -246,6 +246,12 @@ class HTTPConnection(HTTPChannel):
         """How many bytes were read and not handled: later requests, or the begin of a line."""
         return len(self._buffer) + sum(map(len, self._dataBuffer))
 
+    def take_unhandled(self) -> bytes:
+        """Return what was read and not handled, and forget it."""
+        data = b"".join(self._dataBuffer) + self._buffer
+        self._dataBuffer, self._buffer = [], b""
+        return data
+
     def bad_request_received(self) -> None:
         """Answer a request that is not HTTP, and close the connection."""
         super()._respondToBadRequestAndDisconnect()

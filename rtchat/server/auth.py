@@ -13,7 +13,9 @@ from typing_extensions import override
 
 from rtchat.config.schema import ChatIni
 from rtchat.core.auth.permissions import Permissions
+from rtchat.core.broker.user_sessions import UserSessions
 from rtchat.errors import ConfigError
+from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
 from rtchat.server.part import Check, Checks, Part, Server
 from rtchat.server.rights_settings import RightsSettings
@@ -86,6 +88,7 @@ class AuthPart(Part[AuthSettings], Service):
         from rtchat.net.auth.login import Login
         from rtchat.net.auth.page_sessions import CookieSessions
         from rtchat.net.auth.renewal import open_renewal
+        from rtchat.net.auth.visits import Visits
 
         server, broker = self._server, self._server.part(BrokerPart).broker
         users, tokens = self.settings.users, self.settings.tokens
@@ -111,9 +114,15 @@ class AuthPart(Part[AuthSettings], Service):
             token_cookie="" if tokens is None else tokens.cookie,
         )
         broker.authenticator = self.login
+        most = server.part(BrokerPart).settings.max_connections_per_user
+        if most:
+            broker.add_gate(UserSessions(most))
+        server.part(AccessPart).visitors = Visits(
+            self.login, server.client_log, broker.next_session_id
+        )
         self._serve_forms(key, pages, self.login)
-        if verifier is not None:
-            open_renewal(broker, self.login)
+        # Also without [tokens]: what is sent there by mistake is no message for anyone.
+        open_renewal(broker, self.login)
         if self.settings.hooks is not None:
             self._hooks = self._open_hooks(ini, self.settings.hooks, self.login)
 

@@ -10,11 +10,12 @@ from rtchat.config.keys import key
 from rtchat.config.schema import ChatIni, nearest
 from rtchat.server.rights_settings import RightsSettings
 
-__all__ = ["AuthSettings", "HookSettings", "TokenSettings", "UserSettings"]
+__all__ = ["LOGIN_SECTIONS", "AuthSettings", "HookSettings", "TokenSettings", "UserSettings"]
 
 _EVENTS = ("connect", "subscribe", "send", "unsubscribe", "disconnect")
 
-_SECTIONS = ("users", "tokens", "hooks")
+LOGIN_SECTIONS = ("users", "tokens", "hooks")
+"""With any of these, clients can say who they are."""
 
 
 def _text(source_line: SourceLine) -> str:
@@ -70,7 +71,7 @@ class TokenSettings:
     issuer: str = key("[tokens] issuer", "", unit="text", read=_text)
     audience: str = key("[tokens] audience", "", unit="text", read=_text)
     cookie: str = key("[tokens] cookie", "", unit="name", read=_text)
-    leeway_s: float = key("[tokens] leeway", 0.0, unit="seconds", low=0, high=300)
+    leeway_s: float = key("[tokens] leeway", 5.0, unit="seconds", low=0, high=300)
 
 
 def _read_events(source_line: SourceLine) -> tuple[str, ...]:
@@ -138,7 +139,7 @@ class AuthSettings:
         Raises:
             ConfigError: A line cannot be used, or sections do not fit together.
         """
-        if not any(map(ini.has_section, _SECTIONS)):
+        if not any(map(ini.has_section, LOGIN_SECTIONS)):
             for section in ("rights", "groups"):
                 if ini.has_section(section):
                     raise ini.error(

@@ -99,7 +99,9 @@ class GatewayPart(Part[GatewaySettings]):
         self._pipes: PipePool | None = None
         self._websockets: dict[Target, WebSockets] = {}
         self._own_targets = access.stomp_targets
-        resource = TcpSocket(access.access_list, self._websockets_to, access.stomp_targets)
+        resource = TcpSocket(
+            access.access_list, self._websockets_to, access.stomp_targets, access.visitors
+        )
         server.part(WebPart).serve("tcp", resource)
 
     @override

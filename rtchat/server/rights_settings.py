@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from rtchat.core.auth.permissions import (
     Verb,
 )
 
-__all__ = ["RightsSettings"]
+__all__ = ["RightsSettings", "how_to_name_a_group"]
 
 _ALL = "all"
 _VERBS: Mapping[str, frozenset[Verb]] = {
@@ -175,9 +175,8 @@ class RightsSettings:
         for who, source_line in ini.lines("rights").items():
             name = who.removeprefix(GROUP_SIGN)
             if who != name and name not in settings.groups:
-                raise source_line.error(
-                    f"is about a group that is not there; {_remedy(name, settings.groups)}"
-                )
+                remedy = how_to_name_a_group(name, settings.groups)
+                raise source_line.error(f"is about a group that is not there; {remedy}")
         return settings
 
     def permissions(self, earlier: Permissions | None = None) -> Permissions:
@@ -189,7 +188,8 @@ class RightsSettings:
         return Permissions(self.rights, self.groups, earlier)
 
 
-def _remedy(name: str, groups: Mapping[str, frozenset[str]]) -> str:
+def how_to_name_a_group(name: str, groups: Iterable[str]) -> str:
+    """Return what to do about the name of a group that is not there."""
     near = nearest(name, groups)
     if near:
         return f"did you mean {GROUP_SIGN}{near}?"

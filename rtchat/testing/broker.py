@@ -10,6 +10,8 @@ from twisted.internet.task import Clock
 from typing_extensions import Self
 
 from rtchat.config.keys import GIB
+from rtchat.core.auth.identity import Identity
+from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.broker import Broker as CoreBroker
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.notices import Notice, Notices
@@ -23,13 +25,15 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.net.history.sqlite_file import HistoryFile
 from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.server import StompFactory
+from rtchat.testing.auth import MemoryLogin
 from rtchat.testing.client import Client
 from rtchat.testing.disk import Disk, FileStore
 from rtchat.testing.errors import NotRunning, ServerFailed
-from rtchat.testing.settings import MemorySettings, read_settings
+from rtchat.testing.settings import MemorySettings, read_permissions, read_settings
 
 __all__ = ["Broker"]
 
+_DAY_S = 86_400.0
 _START_S = 1_700_000_000.0
 
 
@@ -48,6 +52,11 @@ class Broker:
         history_file: The SQLite file of kept messages, which outlive the broker then. Without
             one, they are in memory.
         history_bytes: How large that file may become.
+        users: The passwords by user. With users, rights or hooks, clients are asked who they are.
+        rights: The lines of ``[rights]``, by who they are about: ``{"@staff": "all /queue/#"}``.
+        groups: The users in each group.
+        hooks: An object with the methods of a hook; see :mod:`rtchat.hooks`.
+        permissions: What :meth:`from_settings` has read in place of rights and groups.
         start_s: The initial time of the clock, in seconds since 1970.
 
     Attributes:
@@ -68,6 +77,11 @@ class Broker:
         history_limits: HistoryLimits | None = None,
         history_file: Path | None = None,
         history_bytes: int = GIB,
+        users: Mapping[str, str] | None = None,
+        rights: Mapping[str, str] | None = None,
+        groups: Mapping[str, Iterable[str]] | None = None,
+        hooks: object | None = None,
+        permissions: Permissions | None = None,
         start_s: float = _START_S,
     ) -> None:
         self.clock = Clock()
@@ -84,6 +98,10 @@ class Broker:
             history_limits=history_limits or HistoryLimits(),
             history_bytes=history_bytes,
         )
+        self._login: MemoryLogin | None = None
+        if not (users is None and rights is None and hooks is None and permissions is None):
+            permissions = permissions or read_permissions(rights, groups)
+            self._login = MemoryLogin(self.clock, users, permissions, hooks)
         self._history_file = history_file
         self._clients = 0
         self._lives = 0
@@ -120,7 +138,10 @@ class Broker:
         epoch = "test" if self._lives == 1 else f"test{self._lives}"
         core = self._core = CoreBroker(epoch, settings.broker_limits, pubsub=settings.pubsub)
         core.events.add(Notices(self.notices))
-        open_chat(core, settings.chat, JSON)
+        if self._login is not None:
+            self._login.open(core)
+        self._people = open_chat(core, settings.chat, JSON).people
+        self._reserve_nicks()
         self._factory = StompFactory(core, settings.limits, self.clock)
         self._store: FileStore | None = None
         self._history: History | None = None
@@ -142,6 +163,8 @@ class Broker:
         heartbeat: tuple[int, int] = (0, 0),
         headers: Mapping[str, HeaderValue] | None = None,
         address: str = "127.0.0.1",
+        user: str | None = None,
+        token: str = "",
     ) -> Client:
         """Connect a client and log it in.
 
@@ -152,14 +175,83 @@ class Broker:
             headers: Additional headers for CONNECT.
             address: The address that the client comes from. Clients without a user share the
                 rates of their address.
+            user: The user whom the client is taken for, without a password. To try passwords, give
+                ``login`` and ``passcode`` in ``headers``.
+            token: What :meth:`token` has returned, for a user with more than a name.
 
         Raises:
             NotRunning: The server is stopped.
+            ValueError: A user is given, and the broker has no users, rights or hooks.
             Refused: The server answered ERROR.
         """
         client = self.connect_raw(address)
-        client.log_in(version, heartbeat, headers or {})
+        more = dict(headers or {})
+        if user is not None:
+            token = self.token(user)
+        if token:
+            more |= {"login": "token", "passcode": token}
+        client.log_in(version, heartbeat, more)
         return client
+
+    def token(
+        self,
+        user: str,
+        *,
+        groups: Iterable[str] = (),
+        nick: str = "",
+        read: Iterable[str] = (),
+        write: Iterable[str] = (),
+        expires_in_s: float = _DAY_S,
+    ) -> str:
+        """Return a token as the user's site would sign it.
+
+        It is good for :meth:`connect`, and as the body of a SEND to ``/session/token``.
+
+        Args:
+            user: The user.
+            groups: The user's groups, besides those of the broker.
+            nick: The user's nickname, "" for none besides the name.
+            read: What the user may read besides the broker's rights.
+            write: The same for sending.
+            expires_in_s: For how long it is good, in seconds from now.
+
+        Raises:
+            ValueError: The broker has no users, rights or hooks.
+        """
+        return self._asking().token(
+            Identity(
+                user,
+                frozenset(groups),
+                nick,
+                tuple(read),
+                tuple(write),
+                expires_s=self.clock.seconds() + expires_in_s,
+            )
+        )
+
+    def set_users(self, users: Mapping[str, str]) -> None:
+        """Have other users; the sessions of those who are gone, or have other passwords, end."""
+        self._asking().set_users(users)
+        self._reserve_nicks()
+        self._settle()
+
+    def set_rights(
+        self,
+        rights: Mapping[str, str] | None,
+        groups: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        """Have other rights; they hold for the sessions that are open, too."""
+        self._asking().set_permissions(read_permissions(rights, groups))
+        self._settle()
+
+    def _asking(self) -> MemoryLogin:
+        if self._login is None:
+            raise ValueError("clients are not asked who they are; give Broker users or rights")
+        return self._login
+
+    def _reserve_nicks(self) -> None:
+        if self._login is not None:
+            self._people.reserve(self._login.names())
 
     def connect_raw(self, address: str = "127.0.0.1") -> Client:
         """Connect a client from an address without sending CONNECT.
@@ -201,8 +293,6 @@ class Broker:
             return
         self.is_running = False
         self._factory.shut_down()
-        for protocol in list(self._factory.protocols):
-            protocol.abort()  # a client that does not read is not waited for
         self._settle(is_waiting_for_disk=True)
         if self._store is not None:
             self._store.close()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
 from rtchat.core.stomp.limits import Limits
 
-__all__ = ["MemorySettings", "read_settings"]
+__all__ = ["MemorySettings", "read_permissions", "read_settings"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class MemorySettings:
         history: ``[history]``: what is kept.
         history_limits: ``[history]``: how much is kept.
         history_bytes: ``[history]``: how large its file may become.
+        permissions: ``[rights]`` and ``[groups]``; None if clients are not asked who they are.
     """
 
     limits: Limits
@@ -36,6 +38,7 @@ class MemorySettings:
     history: tuple[HistoryRule, ...]
     history_limits: HistoryLimits
     history_bytes: int
+    permissions: Permissions | None = None
 
 
 def read_settings(settings: str | Path) -> MemorySettings:
@@ -55,6 +58,7 @@ def read_settings(settings: str | Path) -> MemorySettings:
         warnings.simplefilter("ignore", DeprecationWarning)
         from rtchat.config.ini import SourceLine
         from rtchat.config.schema import ChatIni, Schema
+        from rtchat.server.auth_settings import AuthSettings
         from rtchat.server.chat import ChatPart
         from rtchat.server.history import HistorySettings
         from rtchat.server.stomp import BrokerPart
@@ -69,6 +73,7 @@ def read_settings(settings: str | Path) -> MemorySettings:
     broker = BrokerPart.read(ini)
     # Not read by its part: the folder of its file need not be on this machine.
     history = ini.read(HistorySettings, source_line=SourceLine(file, 0, "", ""))
+    auth = AuthSettings.of(ini)
     return MemorySettings(
         limits=broker.session,
         broker_limits=broker.shared,
@@ -77,4 +82,31 @@ def read_settings(settings: str | Path) -> MemorySettings:
         history=history.rules,
         history_limits=ini.read(HistoryLimits),
         history_bytes=history.max_file_bytes,
+        permissions=None if auth.ini is None else auth.rights.permissions(),
     )
+
+
+def read_permissions(
+    rights: Mapping[str, str] | None, groups: Mapping[str, Iterable[str]] | None
+) -> Permissions:
+    """Return the rights that lines of chat.ini give.
+
+    Args:
+        rights: The lines of ``[rights]`` by who they are about; None for no such section.
+        groups: The users in each group.
+
+    Raises:
+        ConfigError: A line cannot be used.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from rtchat.config.schema import ChatIni, Schema
+        from rtchat.server.rights_settings import RightsSettings
+
+    lines = []
+    if groups:
+        lines += ["[groups]", *(f"{name} = {', '.join(all_)}" for name, all_ in groups.items())]
+    if rights is not None:
+        lines += ["[rights]", *(f"{who} = {what}" for who, what in rights.items())]
+    ini = ChatIni("\n".join(lines), "rights", Schema([RightsSettings]))
+    return RightsSettings.of(ini, are_rights_given=True).permissions()

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Rights"]
 
-_MAX_ROUTES = 4096
+_MAX_ROUTES = 512
+"""How many routes equal rights remember; each user may have rights of its own."""
 
 
 class Rights:
@@ -27,14 +28,15 @@ class Rights:
 
     Attributes:
         may_read: As above.
+        may_write: As above.
         routes: The routes that they may send to, as far as they have tried.
     """
 
-    __slots__ = ("__weakref__", "_may_write", "may_read", "routes")
+    __slots__ = ("__weakref__", "may_read", "may_write", "routes")
 
     def __init__(self, may_read: Callable[[str], bool], may_write: Callable[[str], bool]) -> None:
         self.may_read = may_read
-        self._may_write = may_write
+        self.may_write = may_write
         self.routes: set[Route] = set()
 
     def check_read(self, destination: str) -> None:
@@ -61,10 +63,11 @@ class Rights:
         if route in self.routes:
             return
         for target in route.targets:
-            if not self._may_write(target.name):
+            if not self.may_write(target.name):
                 # A name that the client has not written is not revealed.
                 is_own = target.name in route.destination
                 raise NoRight("write", target.name if is_own else route.destination)
-        if len(self.routes) >= _MAX_ROUTES:
-            self.routes.clear()
-        self.routes.add(route)
+        if route.is_small:  # others are not remembered anywhere, and may be many bytes
+            if len(self.routes) >= _MAX_ROUTES:
+                self.routes.clear()
+            self.routes.add(route)

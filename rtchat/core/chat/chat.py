@@ -18,7 +18,7 @@ from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.chat.people import Client, People, Person, PersonSession
 from rtchat.core.chat.presence import PRESENCE, Presence
 from rtchat.core.chat.rooms import RoomNames
-from rtchat.errors import NotAllowed, ProtocolError
+from rtchat.errors import NoRight, NotAllowed, ProtocolError
 
 __all__ = [
     "PRIVATE",
@@ -274,12 +274,14 @@ class Chat(DestinationProvider, BrokerEvents):
         Raises:
             NotAllowed: The sender has no name; or there is no such receiver, and the sender is
                 not subscribed to :data:`PRIVATE` either.
+            NoRight: The sender may not write to the person with this id.
         """
         session = require_name(self.session_of(sender))
         person = session.person
         given = message.frame.headers
         if _RECEIVER_ID in given:
             receiver = self.people.by_id(given[_RECEIVER_ID])
+            _check_right(sender, receiver, message.destination)
         else:
             receiver = self.people.holder(receiver_of(message.destination))
         headers = {
@@ -388,6 +390,19 @@ def require_name(session: PersonSession | None) -> PersonSession:
             "private messages need a nick", "Send the header nick with CONNECT, or a login."
         )
     return session
+
+
+def _check_right(sender: Principal | None, receiver: Person | None, destination: str) -> None:
+    """Check that the sender may write to a receiver whom an id names, not the destination.
+
+    Raises:
+        NoRight: It may not; whose id it is does not show.
+    """
+    rights = None if sender is None else sender.rights
+    if rights is None or receiver is None:
+        return
+    if not rights.may_write(f"{PRIVATE_PREFIX}{receiver.nick}{_TO_NICK}"):
+        raise NoRight("write", destination)
 
 
 def not_to_be_sent_to() -> NotAllowed:

@@ -42,7 +42,7 @@ MAX_WAITING = 1000
 """How many tokens may wait for a fetch."""
 
 CHECKED_AT_ONCE = 20
-"""How many of them are checked in one turn of the reactor; a signature takes up to 0.5 ms."""
+"""How many of them are checked in one turn of the reactor; a signature may take a millisecond."""
 
 
 def jwks_url(url: str, reactor: Any) -> JwksUrl:
@@ -157,8 +157,8 @@ class JwksUrl(KeySource):
         if old is None or old.keys != keys.keys or self._is_asked:
             names = ", ".join(printable(kid, 40) for kid in sorted(keys.kids)[:10])
             _log.info(
-                "tokens are checked with {count} keys of {url}: {names}",
-                count=len(keys.keys),
+                "tokens are checked with {count} of {url}: {names}",
+                count="1 key" if len(keys.keys) == 1 else f"{len(keys.keys)} keys",
                 url=self._url,
                 names=names or "without names",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakValueDictionary
@@ -289,6 +289,16 @@ class Login(Authenticator):
             rights = Rights(partial(users.may, Verb.READ), partial(users.may, Verb.WRITE))
             self._rights[users] = rights
         return rights
+
+    def is_any(self, principal: Principal, whos: Iterable[str]) -> bool:
+        """Return whether a principal is one of those whom lines are about.
+
+        Args:
+            principal: The principal, which is known.
+            whos: How lines of ``[rights]`` begin.
+        """
+        identity = self._sessions[principal].identity
+        return any(self.permissions.is_meant(who, identity) for who in whos)
 
     @override
     def opened(self, principal: Principal) -> None:

@@ -269,8 +269,11 @@ _WRONG = "The name or the password is wrong. After several wrong ones the answer
 
 
 def field_of(request: Request, name: str) -> str:
-    """Return a field of a form; "" if it is missing, repeated, too long, or not UTF-8."""
-    values = request.args.get(name.encode(), [])
+    """Return a field of a form; "" if it is missing, repeated, too long, or not UTF-8.
+
+    What is in the address is no field: addresses get into logs, histories and links.
+    """
+    values = [] if b"?" in request.uri else request.args.get(name.encode(), [])
     if len(values) != 1 or len(values[0]) > _MAX_FIELD_BYTES:
         return ""
     try:

@@ -219,6 +219,8 @@ class StompProtocol(ReadClient, Protocol):
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
         self._cancel_timers()
+        if self.session.user and self.limiter is not None:
+            self.place = self.limiter.logged_in(self.place)
         self._heartbeat = heartbeat
         self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
@@ -336,6 +338,9 @@ class StompProtocol(ReadClient, Protocol):
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
+        if self.session.is_asking:  # it has sent CONNECT, and the answer takes its time
+            self._schedule(seconds, self._login_timed_out)
+            return
         self._fail(
             f"no CONNECT within {seconds:g} seconds",
             "Send CONNECT right after connecting.",

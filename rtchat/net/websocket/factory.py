@@ -79,6 +79,8 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
     @override
     def unregisterProtocol(self, p: WebSocket) -> None:
         super().unregisterProtocol(p)
+        if p.on_lost is not None:
+            p.on_lost()
         self.connection_ended()
 
 

@@ -140,7 +140,8 @@ def test_covered(granted: str, wanted: str) -> None:
         ("*.*.#.a.b.#", "#.a.b.a.#.b"),  # neither of the two places is right for every name
         ("a.b.#.b.a", "a.b.a"),
         ("a.>.b", "a.c.b"),
-        ("a.#.b", ".".join("a" * 64 + "b")),  # of which 64 words are compared
+        ("a.#.a", ".".join("a" * 65)),  # of which 64 words are compared
+        (".".join("a" * 64), ".".join("a" * 65)),
         ("a.#", ".".join(["a"] * 64 + ["#"])),  # there is no such pattern
         (".".join("a" * 65), ".".join("a" * 65)),
     ],

@@ -9,27 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.rights import is_about, line, may
 
 from rtchat.core.auth import permissions
 from rtchat.core.auth.coverage import kind_of
 from rtchat.core.auth.grants import Grant, user_word
 from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions, RightsLine, Verb
-from rtchat.core.broker.destinations import words_of
 from rtchat.core.broker.patterns import PatternIndex, is_pattern
 
 READ, WRITE, ADMIN = Verb.READ, Verb.WRITE, Verb.ADMIN
 ALICE, BOB, GUEST = Identity("alice"), Identity("bob"), Identity()
-
-
-def line(who: str, *parts: str) -> RightsLine:
-    """Return a line; each part is verbs and a destination."""
-    return RightsLine(
-        who,
-        tuple(
-            Grant(frozenset(map(Verb, words[:-1])), words[-1]) for words in map(str.split, parts)
-        ),
-    )
 
 
 def rights(*lines: RightsLine, groups: dict[str, list[str]] | None = None) -> Permissions:
@@ -102,68 +92,6 @@ PATTERNS = [
 ]
 
 
-def matches(pattern: list[str], name: list[str]) -> bool:
-    """Say it as the contract does."""
-    if not pattern:
-        return not name
-    first, rest = pattern[0], pattern[1:]
-    if first == "#":
-        return any(matches(rest, name[end:]) for end in range(len(name) + 1))
-    return bool(name) and first in ("*", name[0]) and matches(rest, name[1:])
-
-
-def is_about(who: str, user: str, groups: set[str]) -> bool:
-    if who == "anonymous":
-        return user == ""
-    if who == "*":
-        return user != ""
-    if who.startswith("@"):
-        return who[1:] in groups
-    return who == user
-
-
-def model(
-    lines: list[RightsLine], user: str, groups: set[str], verb: Verb, destination: str
-) -> bool:
-    """Return whether it is allowed, line by line and without a thought for speed."""
-
-    def may(verb: Verb, destination: str) -> bool:
-        for one in lines:
-            for grant in one.grants if is_about(one.who, user, groups) else ():
-                place = grant.destination
-                if verb not in grant.verbs or kind_of(place) != kind_of(destination):
-                    continue
-                if "{user}" in place and not user:
-                    continue
-                # Of the names of the test, these two characters are those that have a meaning.
-                word = user.replace(".", "%2E").replace("*", "%2A")
-                if matches(words_of(place.replace("{user}", word)), words_of(destination)):
-                    return True
-        free = {
-            READ: ["/presence/rooms", "/user/queue/private", "/temp-queue/x"],
-            WRITE: ["/temp-queue/x", "/reply-queue/x", "/pubsub/x", "/session/token"],
-            ADMIN: [],
-        }
-        if destination in free[verb]:
-            return True
-        if verb is READ and destination.startswith("/presence/"):
-            return may(READ, destination.removeprefix("/presence"))
-        if verb is not ADMIN and destination.startswith("/topic/typing"):
-            return may(verb, destination.replace("typing", "chat"))
-        if verb is WRITE and destination == "/user/bob/queue/private":
-            if any("/user/" in grant.destination for one in lines for grant in one.grants):
-                return False
-            return any(
-                WRITE in grant.verbs and kind_of(grant.destination) == ""
-                for one in lines
-                for grant in (one.grants if is_about(one.who, user, groups) else ())
-                if user or "{user}" not in grant.destination
-            )
-        return False
-
-    return may(verb, destination)
-
-
 GRANTS = st.builds(Grant, st.frozensets(st.sampled_from(Verb), min_size=1), st.sampled_from(PLACES))
 LINES = st.lists(
     st.builds(RightsLine, st.sampled_from(WHO), st.lists(GRANTS, max_size=3).map(tuple)),
@@ -188,7 +116,7 @@ def test_rights_are_what_the_lines_say(
     # A user whose name means something else in [rights] has no line.
     about = [it for it in lines if it.who != user or user not in ("anonymous", "*", "@staff")]
     for verb, destination in product(Verb, ASKED):
-        expected = model(lines, user, groups, verb, destination)
+        expected = may(lines, user, groups, verb, destination)
         assert made.rights_of(identity).may(verb, destination) == expected, (verb, destination)
     for one in about:
         assert made.is_meant(one.who, identity) == is_about(one.who, user, groups)
@@ -314,6 +242,13 @@ def test_a_composite_destination_has_to_be_split() -> None:
     assert not may(WRITE, "/topic/a,/queue/b")
     assert not may(READ, "/presence/topic/a,b")
     assert may(WRITE, "/user/a,b/queue/private")
+
+
+def test_a_send_to_a_name_with_wildcards_is_to_that_name_only() -> None:
+    may = rights(line("*", "read write admin /topic/*")).rights_of(ALICE).may
+    assert may(WRITE, "/topic/#")
+    assert not may(READ, "/topic/#")
+    assert not may(ADMIN, "/topic/#")
 
 
 def test_private_messages_may_have_rights_of_their_own() -> None:

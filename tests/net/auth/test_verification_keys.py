@@ -142,7 +142,7 @@ def test_a_file_with_more_keys_than_are_tried_is_refused() -> None:
         ),
         (
             lambda: b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
-            "holds a x509 crl; write a public key",
+            "holds X509 CRL and no public key",
         ),
         (
             lambda: pem(rsa_key("small", 1024)),
@@ -234,6 +234,10 @@ _NOT_ON_THE_CURVE = jwk(ec_key()) | {"y": base64url(b"\x01" * 32)}
         (
             jwk(rsa_key("small", 1024)),
             "key 1 has 1024 bits; an RSA key needs 2048 to 8192",
+        ),
+        (
+            {"kty": "RSA", "e": "AQAB", "n": base64url(b"\xff" * 1025)},
+            "key 1 has 8200 bits; an RSA key needs 2048 to 8192",
         ),
     ],
 )

@@ -344,7 +344,6 @@ class Hooks:
         if surplus is None or surplus.call is not None:
             return  # what is being told is not held up by the others
         line = surplus.line
-        is_first = next(iter(line.entries)) is surplus
         self._end(surplus)
         self.counters.given_up += 1
         if not self._has_given_up:
@@ -354,7 +353,7 @@ class Hooks:
                 where=self._hook.where,
                 count=self._max_untold,
             )
-        if is_first and line.is_parked:
+        if not line.entries:
             self._unpark(line)
         self._step(line)
 

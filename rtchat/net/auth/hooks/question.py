@@ -44,7 +44,7 @@ def question(event: Event, facts: Facts, session_id: str) -> bytes:
         except UnicodeDecodeError:
             found["body"] = base64.b64encode(facts.body).decode("ascii")
             found["encoding"] = "base64"
-    return json_line(found)
+    return json_line(found)[:-1]
 
 
 def signature(secret: bytes, body: bytes) -> str:

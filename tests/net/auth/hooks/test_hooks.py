@@ -304,6 +304,11 @@ def test_what_was_not_told_is_told_later_in_order(
     assert len({call.delivery for call in hook.calls}) == 4
     assert (hooks.untold, hooks.counters.told, hooks.counters.lost) == (0, 4, 0)
     assert clock.getDelayedCalls() == []
+    hook.at_once = REFUSED
+    hooks.tell("disconnect", facts(), "s3")
+    hook.calls.clear()
+    clock.advance(1)
+    assert hook.names() == ["s3 disconnect"], "the next time begins with 1 s again"
 
 
 def test_an_answer_to_another_session_shows_that_the_hook_is_back(
@@ -376,6 +381,19 @@ def test_the_oldest_of_the_largest_source_is_given_up_when_too_many_wait(
     clock.advance(1)
     told = [call.session_id for call in hook.calls]
     assert sorted(told) == sorted(["anna", *(f"crowd{number}" for number in range(21, 30))])
+
+
+def test_giving_up_does_not_try_again(hook: FakeHook, clock: Clock) -> None:
+    hooks = new_hooks(hook, clock, max_untold=1)
+    hook.at_once = REFUSED
+    for number in range(30):
+        hooks.tell("unsubscribe", facts(), f"s{number % 3}")
+    assert len(hook.calls) == 1
+    hook.at_once = Answer()
+    clock.advance(1)
+    assert len(hook.calls) == 2
+    assert hooks._lines == {}
+    assert clock.getDelayedCalls() == []
 
 
 def test_later_events_of_a_session_survive_one_that_is_given_up(

@@ -6,13 +6,16 @@ import gzip
 import hashlib
 import hmac
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificate import write_certificate
 from support.hook_site import HookSite, Received, run_on_reactor, sleep
 from support.logs import captured_logs
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from typing_extensions import override
 
 from rtchat.net.auth.hooks.answers import Answer, BrokenAnswer, HookFailed
@@ -535,3 +538,30 @@ def test_one_that_gives_up_does_not_end_the_wait_of_others() -> None:
         hook.close()
 
     run_on_reactor(main)
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_the_certificate_of_a_site_is_checked(
+    is_trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = write_certificate(tmp_path)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def main(reactor: Any) -> Answer:
+        # Twisted's TLS gathers small writes with a timer of the global reactor.
+        monkeypatch.setattr("twisted.protocols.tls._get_default_clock", lambda: reactor)
+        site = HookSite(reactor)
+        context = DefaultOpenSSLContextFactory(str(key), str(certificate))
+        port = reactor.listenSSL(0, site.port.factory, context, interface="127.0.0.1")
+        hook = HttpHook(reactor, f"https://localhost:{port.getHost().port}/")
+        return await hook.call("disconnect", FACTS, "s", "1").answer
+
+    if is_trusted:
+        assert run_on_reactor(main) == Answer()
+        return
+    with pytest.raises(HookFailed) as failed:
+        run_on_reactor(main)
+    assert failed.value.kind == "no TLS connection"
+    assert "certificate verify failed" in failed.value.detail
+    assert failed.value.is_untold

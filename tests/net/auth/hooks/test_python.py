@@ -11,8 +11,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from support.hook_site import run_on_reactor
 from support.logs import Logs, captured_logs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -316,12 +317,32 @@ def test_threads_are_used_again_and_end(reactor: TestThreads) -> None:
         threads.run(lambda: threading.get_ident()).addCallback(names.add)
         reactor.run()
     assert len(names) == 1
+    (thread,) = [one for one in threading.enumerate() if one.ident in names]
+    assert thread.daemon, "the process can end while a method hangs"
     before = threading.active_count()
     threads.close()
     until = time.monotonic() + 10
     while threading.active_count() >= before and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() == before - 1
+
+
+def test_with_a_real_reactor_and_real_threads() -> None:
+    class Slow:
+        def send(self, visitor: Visitor, message: Message) -> Reply:
+            time.sleep(0.05)
+            return Allow(body=f"{message.text} of {visitor.user}")
+
+    async def main(reactor: Any) -> list[bytes | None]:
+        hooks = Hooks(PythonHook(Slow(), reactor), clock=reactor, wall_s=reactor.seconds)
+        began_s = time.monotonic()
+        asked = [hooks.ask("send", FACTS, f"s{number}") for number in range(8)]
+        answers = await gatherResults(asked)
+        assert time.monotonic() - began_s < 8 * 0.05, "they ran side by side"
+        hooks.close()
+        return [one.body for one in answers]
+
+    assert run_on_reactor(main) == ["grüße of anna".encode()] * 8
 
 
 def test_a_coroutine_that_blocks_is_said_once_a_minute(logs: Logs) -> None:
