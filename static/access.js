@@ -44,6 +44,10 @@ export class Access {
     if (this.#isRefused) this.#dialog.dismiss();
     this.#isRefused = this.#hasRetried = false;
     this.#followed = null;
+    this.#showAccount(user);
+  }
+
+  #showAccount(user) {
     const hasForm = placeOfLogIn() === "form" && canLogIn();
     $("account-user").textContent = user;
     $("account-shown").hidden = user === "";
@@ -61,6 +65,9 @@ export class Access {
     if (user !== "" && !this.#hasRetried) {
       this.#hasRetried = true;
       this.#session.connect();
+    } else if (user !== "") {
+      this.#status.explain(STRINGS.noEntry(user));
+      this.#showAccount(user);
     } else if (form === "") {
       this.#status.explain(STRINGS.siteLogIn);
     } else if (!canLogIn()) {
@@ -109,6 +116,7 @@ export class Access {
 
   #connect() {
     this.#dialog.dismiss();
+    this.#hasRetried = true; // as this user, and at once
     if (this.#session.user === "") this.#session.forgetNick();
     this.#session.connection.reconnect();
   }

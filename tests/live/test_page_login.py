@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import jwt
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from support.browser import Window, in_both_browsers_if_long
 from support.focus import tab_stops
 from support.hosts import Host
@@ -142,6 +142,12 @@ def kept(page: Page) -> str:
     return texts
 
 
+def hold(route: Route) -> None:
+    """Let a log-in wait for ever; all else goes on."""
+    if route.request.method != "POST":
+        route.continue_()
+
+
 def rooms(window: Window, *titles: str) -> None:
     """Wait until the list has exactly these rooms that the reader is in."""
     expect(window.page.locator("#rooms .talk-name")).to_have_text(list(titles))
@@ -235,6 +241,19 @@ def test_the_question_is_for_every_hand_eye_and_ear(
     assert [fault for stop in stops for fault in stop.faults()] == []
     assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
 
+    # The server takes its time: one may wait, or not.
+    page.route("**/login", hold)
+    fill_in(page, "ada")
+    save = page.locator("#login-save")
+    expect(save).to_have_text("One moment …")
+    expect(save).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#login-password")).not_to_be_editable()
+    page.locator("#login-cancel").click()
+    expect(page.locator("#login-password")).to_have_value("")
+    page.unroute("**/login")
+    page.locator("#retry").click()
+    expect(save).to_have_text("Log in")
+
     # Escape: one may read what there is, and nothing asks again by itself.
     page.locator("#login-password").fill("half of it")
     page.keyboard.press("Escape")
@@ -246,6 +265,14 @@ def test_the_question_is_for_every_hand_eye_and_ear(
     page.locator("#offline").get_by_role("button", name="Log in").click()
     expect(dialog).to_be_visible()
     assert sockets(ada) == tried + 1
+
+    # A user whom the server does not let in is not asked again and again.
+    page.keyboard.press("Escape")
+    page.route("**/login", lambda route: route.fulfill(json={"user": "eve", "form": "x"}))
+    page.locator("#retry").click()
+    expect(page.locator("#offline-text")).to_contain_text("does not let eve in")
+    expect(dialog).to_be_hidden()
+    assert sockets(ada) == tried + 3
 
 
 def test_the_form_without_scripts(server: Server, open_window: OpenWindow) -> None:
