@@ -257,6 +257,12 @@ class LogoutPage(_Form):
         login: Ends the sessions.
     """
 
+    def render_GET(self, request: Request) -> bytes:
+        """Refuse: a link or an image must not log anyone out. This is for HEAD, too."""
+        request.setResponseCode(405)
+        request.setHeader(b"Allow", b"POST")
+        return _json(request, {"problem": "Log out with a POST of the form."})
+
     def render_POST(self, request: Request) -> bytes:
         if not self._has_own_form(request):
             return _json(request, {"problem": "Your browser did not send the form of this page."})
