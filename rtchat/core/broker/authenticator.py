@@ -33,12 +33,12 @@ class Identified(NamedTuple):
 
     Attributes:
         user: The name of the user; "" if it is anonymous.
-        rights: What it may read and write.
+        rights: What it may read and write; None for everything.
         nick: The nick of the user, "" for none in particular.
     """
 
     user: str
-    rights: Rights
+    rights: Rights | None
     nick: str = ""
 
 

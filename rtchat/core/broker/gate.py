@@ -28,11 +28,13 @@ class Admission(NamedTuple):
         headers: Headers to add to CONNECTED.
         rate: The rate limit of the session's SENDs, or None.
         subscription_rate: The rate limit of its SUBSCRIBEs and UNSUBSCRIBEs, or None.
+        byte_rate: The rate limit of the bytes in its SENDs, or None.
     """
 
     headers: Mapping[str, str]
     rate: Rate | None = None
     subscription_rate: Rate | None = None
+    byte_rate: Rate | None = None
 
 
 class Gate:

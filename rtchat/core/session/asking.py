@@ -132,10 +132,10 @@ class AskingSession(TokenTaker):
         if not was_closed and self.broker.authenticator is not None:
             self.broker.authenticator.left(cast(Principal, self))
 
-    def _use(self, rights: Rights) -> None:
+    def _use(self, rights: Rights | None) -> None:
         self.rights = rights
-        if self.message_rate is None:
-            self.fast = (rights.routes,)
+        if self.message_rate is None and self.byte_rate is None:
+            self.fast = None if rights is None else (rights.routes,)
 
     def _answered(self) -> None:
         # It may have been answered while it was asked: then the session does not wait.

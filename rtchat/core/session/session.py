@@ -118,6 +118,7 @@ class Session(AskingSession):
         )
         self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
+        self.byte_rate: Rate | None = None
         self.message_rate: Rate | None = None
         self.subscription_rate: Rate | None = None
         self.tokens = 0
@@ -314,8 +315,8 @@ class Session(AskingSession):
         self.source = self._transport.source
         for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
-            if admission.rate is not None:
-                self.message_rate = admission.rate
+            if admission.rate is not None or admission.byte_rate is not None:
+                self.message_rate, self.byte_rate = admission.rate, admission.byte_rate
                 self._acts = _RATED
                 self.fast = (frozenset(),)
             if admission.subscription_rate is not None:

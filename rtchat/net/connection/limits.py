@@ -89,6 +89,8 @@ class SourceLimiter:
         per_source: How many from one address (IPv6: from one /64 network); 0 is no limit.
         fronts: Front proxies, each of which passes many clients on: ``per_source`` is not for
             them.
+        is_for_guests: Whether ``per_source`` is for clients without a user only; others have a
+            limit of their own.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class SourceLimiter:
         total: int = 0,
         per_source: int = 0,
         fronts: AddressList | None = None,
+        is_for_guests: bool = False,
     ) -> None:
+        self._is_for_guests = is_for_guests
         self._section = section
         self._client_log = client_log
         self._connections = ConnectionLimiter(total, per_source=per_source)
@@ -137,6 +141,14 @@ class SourceLimiter:
     def leave(self, source: str) -> None:
         """Count one less."""
         self._connections.leave(source)
+
+    def logged_in(self, source: str) -> str:
+        """Note that a client has a user; return the source that it counts for from now on."""
+        if not self._is_for_guests:
+            return source
+        self._connections.leave(source)
+        self._connections.enter("")
+        return ""
 
     def _source(self, address: IAddress | None) -> str:
         host: str | None = getattr(address, "host", None)

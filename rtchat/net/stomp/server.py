@@ -219,6 +219,8 @@ class StompProtocol(ReadClient, Protocol):
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
         self._cancel_timers()
+        if self.session.user and self.limiter is not None:
+            self.place = self.limiter.logged_in(self.place)
         self._heartbeat = heartbeat
         self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
