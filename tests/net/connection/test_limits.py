@@ -181,3 +181,29 @@ def test_the_line_about_one_address_names_both_cures(logs: Logs) -> None:
         "192.0.2.1:54321: refused: [broker] connections.per_source = 1 is reached; raise it, or "
         "if this is a front proxy, name it in [front] trusted"
     ]
+
+
+def test_a_user_counts_for_the_address_no_more_and_still_in_total() -> None:
+    limiter = SourceLimiter("[x]", ClientLog(Clock()), total=3, per_source=1, is_for_guests=True)
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    place = limiter.logged_in(limiter.enter(address))
+    assert limiter.refused(address) is None
+    guest = limiter.enter(address)
+    reached = limiter.refused(address)
+    assert reached is not None
+    assert reached.name == "per_source"
+    limiter.enter(IPv4Address("TCP", "192.0.2.2", 1))
+    reached = limiter.refused(IPv4Address("TCP", "192.0.2.3", 1))
+    assert reached is not None
+    assert reached.name == "total"
+    limiter.leave(guest)
+    limiter.leave(place)
+    assert limiter.count == 1
+
+
+def test_without_a_limit_of_their_own_users_count_for_their_addresses() -> None:
+    limiter = SourceLimiter("[x]", ClientLog(Clock()), per_source=1)
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    place = limiter.enter(address)
+    assert limiter.logged_in(place) == place
+    assert limiter.refused(address) is not None
