@@ -126,7 +126,7 @@ class NoRight(ProtocolError):
     def __init__(self, verb: str, destination: str) -> None:
         super().__init__(
             f"not allowed: {verb} {destination}",
-            "No line of [rights] in the server's settings gives you this right.",
+            "The section [rights] of the server's settings, or your site, has to give this right.",
         )
 
 

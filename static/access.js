@@ -20,6 +20,8 @@ export class Access {
   #isRefused = false; // there is no connection, because the server wants a log-in
   #hasRetried = false;
   #isLoggingOut = false;
+  #isEnding = false; // the page is about to be loaded anew
+  #followed = null; // the user that another window has logged in, and as whom this one is connecting
 
   /** `stores` are the Stores that know the person; `onclosed()` is called when the dialog was closed. */
   constructor({ session, person, status, stores, onclosed }) {
@@ -41,6 +43,11 @@ export class Access {
   show(user) {
     if (this.#isRefused) this.#dialog.dismiss();
     this.#isRefused = this.#hasRetried = false;
+    this.#followed = null;
+    this.#showAccount(user);
+  }
+
+  #showAccount(user) {
     const hasForm = placeOfLogIn() === "form" && canLogIn();
     $("account-user").textContent = user;
     $("account-shown").hidden = user === "";
@@ -51,13 +58,16 @@ export class Access {
 
   /** The server has refused the connection. Ask for a log-in, or say where there is one. */
   async refused() {
-    if (this.#isLoggingOut) return;
+    if (this.#isLoggingOut || this.#isEnding) return;
     this.#isRefused = true;
     const { user, form } = await askWho().catch(() => ({ user: "", form: null }));
     if (!this.#isRefused || form === null) return; // the status says what there is to say
     if (user !== "" && !this.#hasRetried) {
       this.#hasRetried = true;
       this.#session.connect();
+    } else if (user !== "") {
+      this.#status.explain(STRINGS.noEntry(user));
+      this.#showAccount(user);
     } else if (form === "") {
       this.#status.explain(STRINGS.siteLogIn);
     } else if (!canLogIn()) {
@@ -68,17 +78,25 @@ export class Access {
     }
   }
 
-  /** Another window of this browser has logged in or out. */
+  /** Another window of this browser has logged in, or out. It tells so several times. */
   follow() {
-    if (this.#session.user !== "") this.beginAnew();
-    else this.#connect();
+    if (this.#session.user !== "") this.beginAnew(["sessionStorage"]);
+    else if (this.#followed !== this.#person.user) {
+      this.#followed = this.#person.user;
+      this.#connect();
+    }
   }
 
-  /** This browser is not the user's any more: forget everything that was theirs, and load the page anew. */
-  beginAnew() {
+  /**
+   * This browser is not the user's any more: forget everything that was theirs, and load the page anew. What all
+   * windows share is forgotten once, by the window that knows it first: it may be the next user's already.
+   */
+  beginAnew(storages = ["localStorage", "sessionStorage"]) {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
     this.#session.connection.sleep();
     for (const store of this.#stores) store.close();
-    forgetPerson();
+    forgetPerson(storages);
     const hash = embedContext === null ? "" : roomHash(roomNamed(embedContext.room).name);
     history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
     location.reload();
@@ -98,6 +116,7 @@ export class Access {
 
   #connect() {
     this.#dialog.dismiss();
+    this.#hasRetried = true; // as this user, and at once
     if (this.#session.user === "") this.#session.forgetNick();
     this.#session.connection.reconnect();
   }

@@ -73,7 +73,8 @@ async function readChatPage() {
 
 async function start() {
   const nick = chosenNick(embedContext.nick);
-  if (nick !== "") store.set("nick", nick);
+  // A user is called as the server says.
+  if (nick !== "" && store.get("user") === "") store.set("nick", nick);
   // A visitor without a nickname is asked for one only after pressing the button.
   const { name } = roomNamed(embedContext.room);
   const roomName = name === null ? STRINGS.lobby : `#${name}`;

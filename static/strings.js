@@ -43,6 +43,7 @@ export const STRINGS = {
     silent: "The server does not answer. Please try again a little later.",
   },
   needLogIn: "You have to log in to join this chat.",
+  noEntry: (user) => `The server does not let ${user} in at the moment. Whoever runs it can say why.`,
   siteLogIn: "This chat is for people who have logged in at the site that it belongs to. Log in there, then come back to this page.",
   frameLogIn: "You have to log in to join this chat, and browsers do not keep a log-in for a chat inside a page of another site.",
   ownPage: "Open it in a page of its own",

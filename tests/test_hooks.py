@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import rtchat.hooks
+from rtchat.core.auth.identity import Identity
 from rtchat.net.auth.hooks.answers import Answer
 from rtchat.net.auth.hooks.python import PythonHook
 from rtchat.net.auth.hooks.visitor import EVENTS, Event, Facts
@@ -45,8 +46,7 @@ def test_the_example_has_every_method(hook: PythonHook) -> None:
 def test_the_example_lets_in_who_is_logged_in(hook: PythonHook) -> None:
     answer = ask(hook, "connect", cookies={"sessionid": "c00kie"})
     assert answer.is_allowed
-    assert answer.identity.user == "anna"
-    assert answer.identity.groups == {"staff"}
+    assert answer.identity == Identity("anna", frozenset({"staff"}))
     assert ask(hook, "connect") == Answer(is_allowed=False, reason="not logged in")
 
 

@@ -17,7 +17,7 @@ from rtchat.core.broker.user_sessions import UserSessions
 from rtchat.errors import ConfigError
 from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
-from rtchat.server.part import Check, Checks, Part, Server
+from rtchat.server.part import Check, Checks, Gauges, Part, Server
 from rtchat.server.rights_settings import RightsSettings
 from rtchat.server.settings import read_again
 from rtchat.server.stomp import BrokerPart
@@ -25,7 +25,10 @@ from rtchat.server.web import WebPart, static_folder
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
+    from rtchat.net.auth.hooks.calls import Hook
     from rtchat.net.auth.hooks.hooks import Hooks
+    from rtchat.net.auth.hooks.http import HttpHook
+    from rtchat.net.auth.hooks.python import PythonHook
     from rtchat.net.auth.key_sources import KeySource
     from rtchat.net.auth.login import Login
     from rtchat.net.auth.page_sessions import CookieSessions
@@ -43,7 +46,9 @@ _MIN_SECRET_BYTES = 16
 
 
 def _secret_in(ini: ChatIni, settings: HookSettings) -> bytes:
-    assert settings.secret_file is not None  # the caller has looked
+    """Return the key of the hook's signature; b"" for none."""
+    if settings.secret_file is None:
+        return b""
     try:
         secret = settings.secret_file.read_bytes().strip()
     except OSError as error:
@@ -76,6 +81,7 @@ class AuthPart(Part[AuthSettings], Service):
         self._passwords: Passwords | None = None
         self._keys: KeySource | None = None
         self._hooks: Hooks | None = None
+        self._http: HttpHook | None = None
         if settings.ini is not None:
             self._open(settings.ini)
 
@@ -121,41 +127,28 @@ class AuthPart(Part[AuthSettings], Service):
             self.login, server.client_log, broker.next_session_id
         )
         self._serve_forms(key, pages, self.login)
-        if verifier is not None:
-            open_renewal(broker, self.login)
+        # Also without [tokens]: what is sent there by mistake is no message for anyone.
+        open_renewal(broker, self.login)
         if self.settings.hooks is not None:
             self._hooks = self._open_hooks(ini, self.settings.hooks, self.login)
 
     def _open_hooks(self, ini: ChatIni, settings: HookSettings, login: Login) -> Hooks:
         from rtchat.net.auth.hooked import HookedSessions
-        from rtchat.net.auth.hooks.calls import Hook
         from rtchat.net.auth.hooks.hooks import Hooks
         from rtchat.net.auth.hooks.visitor import EVENTS
 
         server = self._server
-        name = "url" if settings.url else "python"
-        try:
-            hook: Hook
-            if settings.url:
-                from rtchat.net.auth.hooks.http import HttpHook
-
-                secret = b"" if settings.secret_file is None else _secret_in(ini, settings)
-                hook = HttpHook(
-                    server.reactor, settings.url, secret=secret, timeout_s=settings.timeout_s
-                )
-            else:
-                from rtchat.net.auth.hooks.python import PythonHook, load_hook
-
-                folder = ini.lines("hooks")[name].folder
-                hook = PythonHook(load_hook(settings.python, folder), server.reactor)
-        except (ConfigError, ValueError) as error:
-            raise ini.lines("hooks")[name].error(f"cannot be used: {error}") from None
-        events = [event for event in EVENTS if event in settings.events]
+        if settings.url:
+            hook: Hook = self._http_hook(ini, settings)
+            events = settings.events
+        else:
+            python = self._python_hook(ini, settings)
+            hook, events = python, tuple(set(settings.events) & python.events)
         hooks = Hooks(
             hook,
             clock=server.clock,
             wall_s=server.wall_s,
-            events=events,
+            events=[event for event in EVENTS if event in events],
             timeout_s=settings.timeout_s,
             allows_on_failure=settings.allows_on_failure,
         )
@@ -165,6 +158,30 @@ class AuthPart(Part[AuthSettings], Service):
             lambda identity: login.permissions.groups_of(identity),
         )
         return hooks
+
+    def _http_hook(self, ini: ChatIni, settings: HookSettings) -> HttpHook:
+        from rtchat.net.auth.hooks.addresses import url_problem
+        from rtchat.net.auth.hooks.http import HttpHook
+
+        problem = url_problem(settings.url)
+        if problem:
+            raise ini.lines("hooks")["url"].error(problem)
+        self._http = HttpHook(
+            self._server.reactor,
+            settings.url,
+            secret=_secret_in(ini, settings),
+            timeout_s=settings.timeout_s,
+        )
+        return self._http
+
+    def _python_hook(self, ini: ChatIni, settings: HookSettings) -> PythonHook:
+        from rtchat.net.auth.hooks.python import PythonHook, load_hook
+
+        source_line = ini.lines("hooks")["python"]
+        try:
+            return PythonHook(load_hook(settings.python, source_line.folder), self._server.reactor)
+        except ConfigError as error:
+            raise source_line.error(f"cannot be used: {error}") from None
 
     def _session_key(self, ini: ChatIni) -> bytes:
         from rtchat.net.auth.page_sessions import session_key
@@ -279,6 +296,18 @@ class AuthPart(Part[AuthSettings], Service):
         return drained.addBoth(close)
 
     @override
+    def gauges(self) -> Gauges:
+        hooks, passwords = self._hooks, self._passwords
+        gauges: dict[str, Callable[[], float]] = {}
+        if passwords is not None:
+            gauges["logins_waiting"] = lambda: passwords.waiting
+        if hooks is not None:
+            gauges["hook_failures"] = lambda: hooks.failures
+            gauges["hook_untold"] = lambda: hooks.untold
+            gauges["hook_waiting"] = lambda: hooks.waiting
+        return gauges
+
+    @override
     def checks(self) -> Checks:
         keys, hooks, passwords = self._keys, self._hooks, self._passwords
         checks = {}
@@ -300,6 +329,8 @@ class AuthPart(Part[AuthSettings], Service):
             self._users_changed()
         try:
             ini = read_again(self.settings.ini)
+            if self._http is not None and self.settings.hooks is not None:
+                self._http.renew(_secret_in(ini, self.settings.hooks))
             rights = RightsSettings.of(ini, are_rights_given=self._are_rights_given)
         except ConfigError as error:
             _log.warn("the rights stay as they were: {problem}", problem=str(error))

@@ -71,7 +71,7 @@ class TokenSettings:
     issuer: str = key("[tokens] issuer", "", unit="text", read=_text)
     audience: str = key("[tokens] audience", "", unit="text", read=_text)
     cookie: str = key("[tokens] cookie", "", unit="name", read=_text)
-    leeway_s: float = key("[tokens] leeway", 0.0, unit="seconds", low=0, high=300)
+    leeway_s: float = key("[tokens] leeway", 5.0, unit="seconds", low=0, high=300)
 
 
 def _read_events(source_line: SourceLine) -> tuple[str, ...]:

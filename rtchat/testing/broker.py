@@ -293,8 +293,6 @@ class Broker:
             return
         self.is_running = False
         self._factory.shut_down()
-        for protocol in list(self._factory.protocols):
-            protocol.abort()  # a client that does not read is not waited for
         self._settle(is_waiting_for_disk=True)
         if self._store is not None:
             self._store.close()

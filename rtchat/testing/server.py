@@ -131,7 +131,7 @@ class ServerProcess:
         command += ["-n", "--pidfile=", "rtchat", "--config", "chat.ini"]
         with self.log.open("ab") as log:
             self._life_begins_at = log.tell()
-            self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline_s = time.monotonic() + _START_S
@@ -139,7 +139,7 @@ class ServerProcess:
             if not self.is_running:
                 raise ServerFailed(f"rtchat did not start:\n{self._log_of_this_life()}")
             if time.monotonic() > deadline_s:
-                self._end()
+                _end(process)
                 raise ServerFailed(
                     f"rtchat did not start within {_START_S:g} s:\n{self._log_of_this_life()}"
                 )
@@ -156,7 +156,7 @@ class ServerProcess:
         try:
             code = process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._end()
+            _end(process)
             raise ServerFailed(
                 f"rtchat did not stop within {_STOP_S:g} s:\n{self._log_of_this_life()}"
             ) from None
@@ -169,8 +169,7 @@ class ServerProcess:
         Raises:
             ServerFailed: It does not run.
         """
-        self._running()
-        self._end()
+        _end(self._running())
 
     def restart(self, settings: str | None = None) -> None:
         """Stop the server if it runs, and start it again on the same ports.
@@ -205,11 +204,6 @@ class ServerProcess:
             raise ServerFailed(f"rtchat does not run:\n{self._log_of_this_life()}")
         return process
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
     def _log_of_this_life(self) -> str:
         if not self.log.exists():
             return ""
@@ -220,6 +214,11 @@ class ServerProcess:
     def _release_ports(self) -> None:
         for port in self._reserved:
             port.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _reserve_port(host: str) -> socket.socket:

@@ -66,9 +66,12 @@ export function sharedStorageOf(name) {
   return storageOf(name) ?? new ScopedStorage(transientStorage(name), embedContext);
 }
 
-/** Forget everything that belongs to the person, in this browser or, without its storage, in the frames of this page. */
-export function forgetPerson() {
-  for (const name of ["localStorage", "sessionStorage"]) {
+/**
+ * Forget everything that belongs to the person, in these storages of the browser or, without them, in the frames of this
+ * page.
+ */
+export function forgetPerson(names) {
+  for (const name of names) {
     const storage = browserStorageOf(name);
     if (storage !== null) forgetAll(storage);
     else if (embedContext !== null) forgetAll(transientStorage(name));

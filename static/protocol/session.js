@@ -122,8 +122,8 @@ export class ChatSession {
 
   /** All conversations: first the rooms in the order of joining, then the private ones. */
   get conversations() {
-    const rooms = [...this.#rooms.values()].map(({ conversation }) => conversation);
-    return [...rooms, ...this.#privateMessages.conversations];
+    const rooms = Array.from(this.#rooms.values(), ({ conversation }) => conversation);
+    return rooms.concat(this.#privateMessages.conversations);
   }
 
   /** Return the joined room with this destination, or null. */
@@ -254,13 +254,13 @@ export class ChatSession {
 
   // ---- the connection ----
 
-  #login(frame) {
-    const nick = cleanNick(frame.headers.nick ?? "");
-    if (!this.#isSameUser(frame.headers["x-user"] ?? "")) return;
+  #login(connected) {
+    const nick = cleanNick(connected.headers.nick ?? "");
+    if (!this.#isSameUser(connected.headers["x-user"] ?? "")) return;
     if (this.#person.isGiven(this.nick)) this.#person.givenNick = nick;
     if (nick !== "" || this.#person.hasLogIn) this.nick = nick;
     this.#person.nick = this.#acceptedNick = this.nick;
-    this.id = frame.headers["x-presence-id"] ?? null;
+    this.id = connected.headers["x-presence-id"] ?? null;
     if (this.id !== null) {
       this.#person.learn(this.id);
       for (const conversation of this.#privateMessages.login(this.id)) {
@@ -268,19 +268,18 @@ export class ChatSession {
         this.onnotice(conversation, "restarted", conversation.nick);
       }
     }
-    const serverMs = stampedAt(frame.headers);
+    const serverMs = stampedAt(connected.headers);
     if (serverMs !== null) this.#clock.set(serverMs);
     this.features.people = this.id !== null && !this.#refused.has("people");
     this.onnick("set", this.nick);
     this.#outgoing.sendMisnamed();
     for (const room of this.#rooms.values()) if (!room.isBarred) this.#enter(room);
     if (this.features.people) {
-      const onprivate = (message) => this.#privateMessage(message);
       const onrooms = (message) => {
         if (this.rooms.take(message)) this.onpeople(null);
       };
       const failed = () => this.#refused.add("people");
-      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, onprivate, { failed });
+      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, (frame) => this.#privateMessage(frame), { failed });
       this.#subscriptions.subscribe(ROOMS, { id: "rooms" }, onrooms, { failed });
     }
     this.#watcher.resume(this.features.people);
@@ -334,16 +333,17 @@ export class ChatSession {
   #notAllowed({ verb, destination, reason, id }) {
     const room = [...this.#rooms.values()].find((one) => one.isAbout(destination)) ?? null;
     const isMessage = verb === "write" && this.#outgoing.refuse(id, reason);
-    if (room === null && !isMessage) {
+    if (room === null && !isMessage && !this.#subscriptions.fail(id)) {
       this.onnotice(null, "serverSaid", reason);
       return;
     }
     this.connection.comeBack();
+    if (room === null) return;
     if (verb === "read") {
       room.isBarred = true;
       if (this.#watcher.room === room) this.#watcher.follow(null);
       this.onbarred(room.conversation);
-    } else if (room !== null) {
+    } else {
       room.isReadOnly = true;
       if (!isMessage) this.onnotice(room.conversation, "readOnly");
     }

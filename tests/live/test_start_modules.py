@@ -179,7 +179,8 @@ def _facts(server: Server) -> dict[str, object]:
     files = sorted(os.readlink(file).partition(":")[0] for file in process.joinpath("fd").iterdir())
     said = re.sub(r"^\S+ |\b\d{5}\b|server-\w+", "", server.log(), flags=re.MULTILINE)
     return {
-        "signals": [line for line in status if line.startswith(("Sig", "Threads"))],
+        # SigQ counts what waits for all processes of the user.
+        "signals": [line for line in status if re.match(r"Sig[^Q]|Threads", line)],
         "files": [name.replace(str(server.folder), "") for name in files],
         "folder": os.readlink(process / "cwd") == str(server.folder),
         "said": said,

@@ -110,6 +110,9 @@ def test_the_ports_can_be_named_in_settings(tmp_path: Path) -> None:
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, "[rate]\nmessage_per_second = 3\n")
+    assert server.log_text == ""
+    with pytest.raises(ServerFailed, match="does not run"):
+        server.stop()
     with pytest.raises(ServerFailed, match=r"(?s)did not start:.*did you mean messages_per_second"):
         server.start()
     assert not server.is_running

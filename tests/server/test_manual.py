@@ -32,11 +32,23 @@ IN_WORDS = {
     "[global] group": "unchanged",
     "[global] hosts": "none",
     "[global] user": "unchanged",
+    "[hooks] python": "none",
+    "[hooks] secret.file": "none",
+    "[hooks] url": "none",
     "[log] messages": "none: no message is logged",
     "[rate] burst": "five seconds' worth",
     "[ssl] chain": "none",
     "[ssl] crt": "none",
     "[ssl] key": "none",
+    "[tokens] audience": "none",
+    "[tokens] cookie": "none",
+    "[tokens] issuer": "none",
+    "[tokens] jwks": "none",
+    "[tokens] key.file": "none",
+    "[tokens] secret.file": "none",
+    "[users] checker": "none",
+    "[users] file": "none",
+    "[users] session.key": "none",
 }
 
 

@@ -201,8 +201,10 @@ class Window:
         if message.type != "error" or _EXPECTED_WHILE_OFFLINE.match(message.text):
             return
         # Before it says why it is offline, the page asks the server; nor can that be kept quiet.
-        is_question = urlsplit(message.location["url"]).path == "/embed/check"
-        if not (is_question and "net::ERR_CONNECTION" in message.text):
+        asked = urlsplit(message.location["url"]).path
+        is_question = asked == "/embed/check" and "net::ERR_CONNECTION" in message.text
+        is_wrong_password = asked == "/login" and "status of 403" in message.text
+        if not (is_question or is_wrong_password):
             self.complaints.append(f"console: {message.text}")
 
     def _on_error(self, error: Error) -> None:

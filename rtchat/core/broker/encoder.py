@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from typing import Protocol
 
 from rtchat.core.broker.message import USER, Message
-from rtchat.core.stomp.frames import SPECIAL, Version, escape, head_of
+from rtchat.core.stomp.frames import SPECIAL, Version, escape, head_of, unescape
 
 __all__ = [
     "Encoder",
@@ -164,7 +164,7 @@ def selectable_headers(message: Message) -> dict[str, str]:
     if message.position:
         for line in message.position[1:].decode().split("\n"):
             name, _, value = line.partition(":")
-            headers[name] = value
+            headers[name] = unescape(value, Version.V12)
     return headers
 
 

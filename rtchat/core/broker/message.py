@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rtchat.core.stomp.frames import Frame, Head, Version, escape, head_of
+from rtchat.core.stomp.frames import Frame, Head, Version, escape, head_of, unescape
 from rtchat.errors import ProtocolError
 from rtchat.text import kept_bytes, parse_digits
 
@@ -21,6 +21,7 @@ __all__ = [
     "size_of",
     "time_to_live_ms",
     "user_mark",
+    "user_of",
     "with_expires",
     "without_expiry",
 ]
@@ -39,6 +40,8 @@ SENDER_ID = "x-sender-id"
 
 USER = "x-user"
 """The header with the name of the sender's user; a publisher's own is not passed on."""
+
+_USER_BEGIN = f"{USER}:".encode()
 
 _DEFAULT_PRIORITY = 4
 _MAX_PRIORITY = 9
@@ -126,6 +129,14 @@ def sender_line(sender_id: str) -> bytes:
         sender_id: The id, of characters that need no escapes in a header.
     """
     return f"{SENDER_ID}:{sender_id}\n".encode()
+
+
+def user_of(message: Message) -> str:
+    """Return the user who has sent a message; "" if that is no user."""
+    for line in message.position.split(b"\n"):
+        if line.startswith(_USER_BEGIN):
+            return unescape(line[len(_USER_BEGIN) :].decode(), Version.V12)
+    return ""
 
 
 def user_mark(user: str) -> bytes:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Rights"]
 
-_MAX_ROUTES = 4096
+_MAX_ROUTES = 512
+"""How many routes equal rights remember; each user may have rights of its own."""
 
 
 class Rights:
@@ -66,6 +67,7 @@ class Rights:
                 # A name that the client has not written is not revealed.
                 is_own = target.name in route.destination
                 raise NoRight("write", target.name if is_own else route.destination)
-        if len(self.routes) >= _MAX_ROUTES:
-            self.routes.clear()
-        self.routes.add(route)
+        if route.is_small:  # others are not remembered anywhere, and may be many bytes
+            if len(self.routes) >= _MAX_ROUTES:
+                self.routes.clear()
+            self.routes.add(route)

@@ -48,6 +48,11 @@ class AskingSession(TokenTaker):
     wished_nick: str
     _question: Question[Any] | None
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether it waits for an answer."""
+        return self._question is not None and not self._question.is_answered
+
     def answer_to(self, ask: Callable[[], Question[_T]]) -> _T:
         """Return the answer to a question, which is asked once however often the frame is tried.
 

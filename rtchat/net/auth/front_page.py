@@ -1,7 +1,7 @@
-"""``/`` where users log in: the page of everyone else, and in it that there is a log-in.
+"""``/`` where users log in: the page as it is, and in it where they do.
 
-The page has to know that before it connects: it asks nobody for a nickname whose nickname the
-server knows.
+The page has to know that before it connects: where the server knows how a user is called, the page
+does not ask.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from rtchat.core.stomp.frames import Frame
 from rtchat.errors import AccessRefused, NoRight, ProtocolError
 from rtchat.net.auth.hooks.answers import Answer
 from rtchat.net.auth.hooks.visitor import Event, Facts
+from rtchat.text import printable
 
 if TYPE_CHECKING:
     from rtchat.net.auth.hooks.hooks import Hooks
@@ -117,7 +118,7 @@ class HookedSessions(Gate, BrokerEvents):
 
         def answered(answer: Answer) -> Identity:
             if not answer.is_allowed:
-                raise AccessRefused(answer.reason or "the hook refuses the visitor")
+                raise AccessRefused(printable(answer.reason) or "the hook refuses the visitor")
             who = _merged(identity, answer.identity)
             self._seen[principal] = _Seen(visitor.source, who, answer.autosubscribe)
             return who
@@ -188,8 +189,8 @@ class HookedSessions(Gate, BrokerEvents):
                 _log.warn(
                     "the hook subscribes session {id} to {name}, which is not possible: {reason}",
                     id=principal.id,
-                    name=name,
-                    reason=error.message,
+                    name=printable(name),
+                    reason=printable(error.message),
                 )
 
     # Sending

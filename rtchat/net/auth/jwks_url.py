@@ -157,8 +157,8 @@ class JwksUrl(KeySource):
         if old is None or old.keys != keys.keys or self._is_asked:
             names = ", ".join(printable(kid, 40) for kid in sorted(keys.kids)[:10])
             _log.info(
-                "tokens are checked with {count} keys of {url}: {names}",
-                count=len(keys.keys),
+                "tokens are checked with {count} of {url}: {names}",
+                count="1 key" if len(keys.keys) == 1 else f"{len(keys.keys)} keys",
                 url=self._url,
                 names=names or "without names",
             )

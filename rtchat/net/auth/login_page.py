@@ -257,6 +257,12 @@ class LogoutPage(_Form):
         login: Ends the sessions.
     """
 
+    def render_GET(self, request: Request) -> bytes:
+        """Refuse: a link or an image must not log anyone out. This is for HEAD, too."""
+        request.setResponseCode(405)
+        request.setHeader(b"Allow", b"POST")
+        return _json(request, {"problem": "Log out with a POST of the form."})
+
     def render_POST(self, request: Request) -> bytes:
         if not self._has_own_form(request):
             return _json(request, {"problem": "Your browser did not send the form of this page."})
@@ -269,8 +275,11 @@ _WRONG = "The name or the password is wrong. After several wrong ones the answer
 
 
 def field_of(request: Request, name: str) -> str:
-    """Return a field of a form; "" if it is missing, repeated, too long, or not UTF-8."""
-    values = request.args.get(name.encode(), [])
+    """Return a field of a form; "" if it is missing, repeated, too long, or not UTF-8.
+
+    What is in the address is no field: addresses get into logs, histories and links.
+    """
+    values = [] if b"?" in request.uri else request.args.get(name.encode(), [])
     if len(values) != 1 or len(values[0]) > _MAX_FIELD_BYTES:
         return ""
     try:

@@ -76,7 +76,7 @@ class Passwords:
         self._is_looking = False
         self._is_closed = False
         self._patience = _MAX_PATIENCE
-        self._fault = ""
+        self._faults = {"file": "", "checker": ""}
 
     # What log-ins ask
 
@@ -125,7 +125,8 @@ class Passwords:
     @property
     def problem(self) -> str:
         """Why the file as it is now is not in force, or no password could be checked; or ""."""
-        return (self._file.problem if self._file is not None else "") or self._fault
+        problem = self._file.problem if self._file is not None else ""
+        return problem or self._faults["file"] or self._faults["checker"]
 
     @property
     def waiting(self) -> int:
@@ -189,29 +190,31 @@ class Passwords:
     async def _check(self, name: str, password: str, source: str) -> bool:
         attempt = await self._slow_down.enter(source, name)
         began_s = self._clock.seconds()
+        where = "file"
         try:
             if self._checker is None or self.exists(name):
                 is_right = await self._check_in_file(attempt, password)
             else:
+                where = "checker"
                 is_right = await self._ask(attempt, password, self._checker)
         except (CancelledError, LimitExceeded):
             raise
         except Exception as error:
-            self._note_fault(f"{type(error).__name__}: {error}", Failure())
+            self._note_fault(where, f"{type(error).__name__}: {error}", Failure())
             await self._in_time(began_s)
             raise AccessRefused(f"the check has failed: {type(error).__name__}") from None
-        if self._fault:
-            self._fault = ""
+        if self._faults[where]:
+            self._faults[where] = ""
             _log.info("Passwords can be checked again")
         if not is_right:
             await self._in_time(began_s)
         return is_right
 
-    def _note_fault(self, fault: str, failure: Failure) -> None:
+    def _note_fault(self, where: str, fault: str, failure: Failure) -> None:
         """Log why a password could not be checked: once, for everyone meets the same fault."""
         fault = f"a password could not be checked: {fault}"
-        if fault != self._fault:
-            self._fault = fault
+        if fault != self._faults[where]:
+            self._faults[where] = fault
             _log.failure("{fault}", failure, fault=fault)
 
     async def _in_time(self, began_s: float) -> None:

@@ -163,6 +163,7 @@ class SlowDown:
         max_name_wait_s: The longest time that a name makes wait.
         forget_s: So long after the last wrong try it is forgotten.
         max_kept: How many sources, and names, are remembered.
+        max_known: How many log-ins, each of a user from a source.
         max_waiting: How many tries may wait in total.
         max_in_line: How many in one line.
     """
@@ -177,6 +178,7 @@ class SlowDown:
         max_name_wait_s: float = _MAX_NAME_WAIT_S,
         forget_s: float = _FORGET_S,
         max_kept: int = _MAX_KEPT,
+        max_known: int = _MAX_KNOWN,
         max_waiting: int = _MAX_WAITING,
         max_in_line: int = _MAX_IN_LINE,
     ) -> None:
@@ -187,6 +189,7 @@ class SlowDown:
         self._max_name_wait_s = max_name_wait_s
         self._forget_s = forget_s
         self._max_kept = max_kept
+        self._max_known = max_known
         self._max_waiting = max_waiting
         self._max_in_line = max_in_line
         self._lines: OrderedDict[tuple[str, str], _Line] = OrderedDict()
@@ -281,7 +284,7 @@ class SlowDown:
             name.wrong = max(0, name.wrong - count)
         self._known[attempt.source, attempt.name] = None
         self._known.move_to_end((attempt.source, attempt.name))
-        if len(self._known) > _MAX_KNOWN:
+        if len(self._known) > self._max_known:
             self._known.popitem(last=False)
 
     def _note_wrong(self, attempt: Attempt) -> None:

@@ -103,6 +103,11 @@ class KeySet:
     Args:
         keys: The keys.
         skipped: What the source has besides and is not used, each in a few words.
+
+    Attributes:
+        keys: The keys.
+        skipped: As above.
+        kids: The names of the keys.
     """
 
     def __init__(self, keys: Iterable[VerificationKey], skipped: Iterable[str] = ()) -> None:
@@ -112,11 +117,7 @@ class KeySet:
         for key in self.keys:
             if key.kid is not None:
                 self._named.setdefault(key.kid, []).append(key)
-
-    @property
-    def kids(self) -> frozenset[str]:
-        """The names of the keys."""
-        return frozenset(self._named)
+        self.kids = frozenset(self._named)
 
     def fitting(self, kid: str | None, algorithm: str) -> tuple[VerificationKey, ...]:
         """Return the keys that a token may be signed with, at least one.
@@ -172,7 +173,7 @@ def keys_of_pem(data: bytes) -> KeySet:
                 "openssl pkey -in PRIVATE.pem -pubout -out PUBLIC.pem"
             )
         if block[1] not in (*_PUBLIC_LABELS, _CERTIFICATE):
-            raise ValueError(f"holds a {block[1].decode('ascii').lower()}; write a public key")
+            raise ValueError(f"holds {block[1].decode('ascii')} and no public key")
         try:
             public: object = (
                 x509.load_pem_x509_certificate(block[0]).public_key()

@@ -338,6 +338,9 @@ class StompProtocol(ReadClient, Protocol):
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
+        if self.session.is_asking:  # it has sent CONNECT, and the answer takes its time
+            self._schedule(seconds, self._login_timed_out)
+            return
         self._fail(
             f"no CONNECT within {seconds:g} seconds",
             "Send CONNECT right after connecting.",

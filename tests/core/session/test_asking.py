@@ -10,11 +10,12 @@ from support.stomp import frame_bytes
 
 from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.message import Message, user_mark, user_of
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
 from rtchat.core.session.connection import CloseReason
-from rtchat.core.stomp.frames import Version
+from rtchat.core.stomp.frames import Frame, Version, escape
 from rtchat.errors import AccessRefused
 
 
@@ -285,6 +286,15 @@ def test_a_selector_may_ask_for_the_user(log_in: Login) -> None:
     log_in("ada").send(data)
     log_in("bob").send(data)
     assert len(reader.messages()) == 1
+
+
+@pytest.mark.parametrize("user", ["a:b", "a\\b", "世界"])
+def test_a_user_may_have_any_name(log_in: Login, user: str) -> None:
+    reader = log_in("eve")
+    reader.subscribe("/topic/a", selector=f"\"x-user\" = '{escape(user, Version.V12)}'")
+    log_in(user).publish("/topic/a", b"x")
+    assert reader.message().headers["x-user"] == user
+    assert user_of(Message("1", "/topic/a", Frame("SEND"), "", user_mark(user))) == user
 
 
 def test_a_dead_letter_names_its_user(log_in: Login) -> None:

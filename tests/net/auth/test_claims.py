@@ -57,7 +57,10 @@ def test_what_is_null_or_empty_says_nothing() -> None:
 def test_a_token_ends_at_its_second(leeway_s: float) -> None:
     made = claims(exp=NOW_S)
     end_s = NOW_S + leeway_s
-    assert identity_of(made, now_s=end_s - 0.001, leeway_s=leeway_s).expires_s == end_s
+    assert identity_of(made, now_s=NOW_S - 0.001, leeway_s=leeway_s).expires_s == NOW_S
+    if leeway_s:
+        for now_s in (NOW_S, end_s - 0.001):
+            assert identity_of(made, now_s=now_s, leeway_s=leeway_s).expires_s == end_s
     for now_s in (end_s, end_s + 0.001, end_s + 1e6):
         with pytest.raises(AccessRefused) as error:
             identity_of(made, now_s=now_s, leeway_s=leeway_s)

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,6 +269,17 @@ def test_a_site_shows_who_it_is(real: RealReactor, clock: Clock) -> None:
             url = web.url.replace("127.0.0.1", host)
             assert real.wait(fetcher.fetch(url)) == b"hello"
         real.turn_until(lambda: web.ended == 2 and connections(real) == 0)
+
+
+def test_an_authority_of_ones_own_is_named_to_openssl(
+    real: RealReactor, fetcher: Fetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate.make()
+    path, _ = certificate.write(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with site(certificate.shown()) as web:
+        web.answers = answer(b"hello")
+        assert real.wait(fetcher.fetch(web.url)) == b"hello"
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(real: RealReactor, clock: Clock) -> None:

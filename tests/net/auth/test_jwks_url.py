@@ -418,7 +418,7 @@ def test_sighup_fetches_the_keys_in_any_case(
     source.reload()
     assert len(fake.asked) == 2
     fake.answer(OLD)
-    assert logs.lines() == 2 * [f"tokens are checked with 1 keys of {URL}: 'old'"]
+    assert logs.lines() == 2 * [f"tokens are checked with 1 key of {URL}: 'old'"]
     source.reload()
     fake.fail()
     source.reload()

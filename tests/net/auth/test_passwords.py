@@ -519,6 +519,15 @@ class TestAFileAndAChecker:
         assert asked == ["joan"]
         assert [site.passwords.exists(name) for name in ("ada", "joan")] == [True, None]
 
+    def test_a_fault_of_the_checker_outlasts_log_ins_of_the_file(self, path: Path) -> None:
+        site = Site(path, Plug(lambda *_: fail(OSError("down"))))
+        with captured_logs() as logs:
+            for _ in range(3):
+                site.log_in("joan", "x")
+                assert site.log_in("ada", "a").result is True
+        assert len(logs.lines()) == 1
+        assert site.passwords.problem == "a password could not be checked: OSError: down"
+
     @pytest.mark.parametrize("is_blocking", [False, True])
     def test_others_take_the_time_of_the_file_too(self, path: Path, is_blocking: bool) -> None:
         checker = (

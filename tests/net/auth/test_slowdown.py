@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -302,6 +304,31 @@ class TestThereIsAnEnd:
             door.enter(f"new source {n}", f"new name {n}").now.void()
         assert door.slow.kept <= 100
 
+    def test_log_ins_are_remembered_in_a_limited_number(self) -> None:
+        door = Door(max_known=10)
+        for n in range(30):
+            door.enter(f"source {n}", "ada").now.right()
+        door.enter("source 20", "ada").now.right()
+        assert door.slow.kept == 10
+        for n in range(5):
+            door.fail(1, f"198.51.100.{n}")
+        assert [door.enter(f"source {n}", "ada").waits for n in (19, 20, 29)] == [
+            True,
+            False,
+            False,
+        ]
+
+    def test_a_source_remembers_the_mistakes_of_a_few_names(self) -> None:
+        """All count; those of further names are not taken off when such a user logs in."""
+        for name, waits in (("user0", [0, 2]), ("user8", [0, 1])):
+            door = Door(free=9)
+            for n in range(9):
+                door.fail(1, HERE, f"user{n}")
+            last = door.enter(HERE, name)
+            door.clock.advance(1)
+            last.now.right()
+            assert [wait_of(door, HERE, "x"), wait_of(door, HERE, "y")] == waits
+
     def test_what_waits_is_not_forgotten(self) -> None:
         door = Door(max_kept=2, free=1)
         door.fail(1, HERE, "ada")
@@ -377,3 +404,45 @@ def test_outcomes_within_outcomes_do_not_nest(count: int) -> None:
     for one in first:
         one.now.right()
     assert door.slow.waiting == 0
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["enter", "enter", "right", "wrong", "void", "cancel", "time"]),
+        st.integers(0, 3),
+        st.integers(0, 9),
+    ),
+    max_size=150,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_each_try_comes_to_an_end(steps: list[tuple[str, int, int]]) -> None:
+    """None is lost, what waits is counted, and in the end nothing is left."""
+    door = Door(free=2, max_in_line=4, max_waiting=8, max_kept=4, max_known=3)
+    tries: list[Try] = []
+    settled: list[Try] = []
+
+    def running() -> list[Try]:
+        return [one for one in tries if one.attempt is not None and one not in settled]
+
+    for kind, where, n in steps:
+        waiting = [one for one in tries if one.waits]
+        assert door.slow.waiting == len(waiting) <= 8
+        if kind == "enter":
+            tries.append(door.enter(("", HERE, THERE, ELSEWHERE)[where], f"user{n % 3}"))
+        elif kind == "time":
+            door.clock.advance((0.5, 1, 4, 20)[where])
+        elif kind == "cancel" and waiting:
+            waiting[n % len(waiting)].begun.cancel()
+        elif running() and kind in ("right", "wrong", "void"):
+            one = running()[n % len(running())]
+            settled.append(one)
+            getattr(one.now, kind)()
+    for _ in range(8 * 39):
+        for one in running():
+            settled.append(one)
+            one.now.void()
+        door.clock.advance(1)
+    assert not [one for one in tries if one.waits]
+    assert (door.slow.waiting, door.clock.getDelayedCalls()) == (0, [])

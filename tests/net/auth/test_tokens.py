@@ -114,6 +114,49 @@ def test_a_public_key_checks_what_it_fits(make: Any, algorithm: str) -> None:
     assert with_jwks(jwk(make(), "k")).verify(token, NOW_S) == ALICE
 
 
+RFC_7515_PAYLOAD = (
+    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+)
+
+
+@pytest.mark.parametrize(
+    "entry, header, signature",
+    [
+        (
+            {
+                "kty": "oct",
+                "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75"
+                "aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+            },
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9",
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        ),
+        (
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            },
+            "eyJhbGciOiJFUzI1NiJ9",
+            "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSA"
+            "pmWQxfKTUJqPP3-Kg6NU1Q",
+        ),
+    ],
+    ids=["A.1", "A.3"],
+)
+def test_the_tokens_of_rfc_7515_are_signed_as_they_say(
+    entry: dict[str, object], header: str, signature: str
+) -> None:
+    """They have no user, which is looked at last."""
+    verifier = with_jwks(entry)
+    token = f"{header}.{RFC_7515_PAYLOAD}.{signature}"
+    assert reason(verifier, token, 1300819379.9) == "no subject"
+    assert reason(verifier, token, 1300819380) == "expired"
+    forged = f"{header}.{base64url(b'{}')}.{signature}"
+    assert reason(verifier, forged, 1300819379) == "wrong signature"
+
+
 def test_a_token_of_pyjwt_itself_is_read() -> None:
     token = jwt.encode(claims(), SECRET, "HS256", headers={"kid": "any", "x": 1})
     assert with_secret().verify(token, NOW_S) == ALICE

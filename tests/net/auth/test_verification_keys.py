@@ -142,7 +142,7 @@ def test_a_file_with_more_keys_than_are_tried_is_refused() -> None:
         ),
         (
             lambda: b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
-            "holds a x509 crl; write a public key",
+            "holds X509 CRL and no public key",
         ),
         (
             lambda: pem(rsa_key("small", 1024)),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from twisted.python.failure import Failure
 
 from rtchat.core.auth.identity import Identity, is_user_name
-from rtchat.net.auth.hooks.visitor import Event
+from rtchat.net.auth.hooks.visitor import EVENTS, Event
 from rtchat.net.json_codec import json_object
 
 __all__ = [
@@ -218,6 +218,10 @@ def answer_from_json(
         found = json_object(data)
     except ValueError as error:
         raise BrokenAnswer(str(error)) from None
+    if not found.keys().isdisjoint(EVENTS):
+        raise BrokenAnswer(
+            "it says where events go, as a controller of RestQ does; write restq+ before the URL"
+        )
     for key in found.keys() - _KEYS:
         unknown(key)
     allow = found.get("allow", "yes")

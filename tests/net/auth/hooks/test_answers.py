@@ -217,6 +217,11 @@ def test_what_means_nothing_for_an_event_is_left_out() -> None:
     assert returned("disconnect", **said) == Answer()
 
 
+def test_where_events_go_is_no_answer_that_allows() -> None:
+    with pytest.raises(BrokenAnswer, match=r"write restq\+ before the URL"):
+        read("connect", connect="http://site/connect", send="http://site/send")
+
+
 def test_unknown_keys_are_noted() -> None:
     noted: list[str] = []
     answer = answer_from_json(b'{"alow": "no", "body": "x"}', "send", unknown=noted.append)
