@@ -207,3 +207,26 @@ def test_without_a_limit_of_their_own_users_count_for_their_addresses() -> None:
     place = limiter.enter(address)
     assert limiter.logged_in(place) == place
     assert limiter.refused(address) is not None
+
+
+def test_the_connections_of_a_user_count_for_the_user_alone() -> None:
+    limiter = ConnectionLimiter(per_source=1, per_user=2)
+    for _ in range(2):
+        assert limiter.reached("192.0.2.1", None, "ada") is None
+        limiter.enter("192.0.2.1", None, "ada")
+    assert limiter.reached("192.0.2.9", None, "ada") == ReachedLimit("per_user", 2)
+    assert limiter.reached("192.0.2.1", None, "bob") is None
+    assert limiter.reached("192.0.2.1") is None
+    limiter.leave("192.0.2.1", None, "ada")
+    assert limiter.reached("192.0.2.1", None, "ada") is None
+    limiter.leave("192.0.2.1", None, "ada")
+    assert not limiter._users
+    assert not limiter._sources
+
+
+def test_without_a_number_for_users_theirs_count_for_their_source() -> None:
+    limiter = ConnectionLimiter(per_source=1)
+    limiter.enter("192.0.2.1", None, "ada")
+    assert limiter.reached("192.0.2.1", None, "bob") == ReachedLimit("per_source", 1)
+    limiter.leave("192.0.2.1", None, "ada")
+    assert not limiter._sources
