@@ -215,7 +215,7 @@ class UpgradeResource(Resource):
                 channel.loseConnection()
             else:
                 early = channel.take_unhandled()
-                protocol = _accept(request, source, websockets, upgrade)
+                protocol = _accept(request, source, websockets, upgrade, found.user)
                 found.begin(whos, protocol)
                 if early:
                     protocol.dataReceived(early)
@@ -238,13 +238,13 @@ class UpgradeResource(Resource):
 
 
 def _accept(
-    request: Request, source: Source, websockets: WebSockets, upgrade: _Upgrade
+    request: Request, source: Source, websockets: WebSockets, upgrade: _Upgrade, user: str = ""
 ) -> WebSocket:
     """Open the WebSocket."""
     address = client_of(request)
     channel = cast(UpgradableConnection, request.channel)
     override_peer(channel.transport, address)
-    protocol: WebSocket = websockets.buildProtocol(ClientAddress.at(address, source.origin))
+    protocol: WebSocket = websockets.buildProtocol(ClientAddress.at(address, source.origin, user))
     if websockets.wants_credentials:
         protocol.request_headers = credentials_of(request)
     channel.upgrade_to(protocol)
