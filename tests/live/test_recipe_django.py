@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.needs import require_module
-from support.process import ROOT, Server, environment, free_port
+from support.process import ROOT, Server, free_port
 from support.stock_clients import STOCK_CLIENTS, Account
 from support.stompjs import StompJs
 from support.web_site import run_command, running_site
@@ -72,7 +72,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             patch.setenv(name, value)
         run_command([*command, "shell", "-c", _SET_UP], folder)
         serve = [*command, "runserver", "--noreload", f"127.0.0.1:{port}"]
-        with running_site(serve, folder, port), Server(folder, text, http=http, stomp=stomp) as chat:
+        with (
+            running_site(serve, folder, port),
+            Server(folder, text, http=http, stomp=stomp) as chat,
+        ):
             yield Site(f"http://localhost:{port}/", chat, command, folder)
 
 
@@ -155,7 +158,9 @@ def test_the_sites_groups_have_rights(site: Site, page: Page) -> None:
 
 
 def test_a_user_who_is_not_active_any_more_is_refused(site: Site) -> None:
-    site.shell("from django.contrib.auth.models import User; User.objects.create_user('eve', password='x')")
+    site.shell(
+        "from django.contrib.auth.models import User; User.objects.create_user('eve', password='x')"
+    )
     with_eve = StompJs(
         site.chat, "/ws", "/topic/chat", "text", connect_headers={"login": "eve", "passcode": "x"}
     )

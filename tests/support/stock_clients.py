@@ -90,7 +90,7 @@ async def _stompman(stompman: Any, server: Server, account: Account) -> None:
         async with client(f"{account.passcode}x"):
             raise AssertionError("wrong credentials were accepted")
     except stompman.FailedAllConnectAttemptsError as error:
-        assert "access refused" in str(error), error  # noqa: PT017 - async with
+        assert "access refused" in str(error), error
 
     received: asyncio.Queue[Any] = asyncio.Queue()
     with suppress(stompman.FailedAllConnectAttemptsError):
