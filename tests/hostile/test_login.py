@@ -9,24 +9,31 @@ import re
 import select
 import socket
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPConnection
-from typing import Any
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pytest
 from support.hostile import MIB, NO_END, GuardedServer, Scene, attack, guarded, times
+from support.house import House
 from support.process import get, until
 from support.sockets import RealWebSocket
 from support.stomp import Frame, StompReader, frame_bytes
 from support.tokens import SECRET, base64url, by_hand, hmac_signed, pem, rsa_key, signed, signed_as
 from support.websocket import CLOSE, TEXT
 from support.wire import Wire
+from twisted.internet.defer import Deferred, succeed
 
 from rtchat.net.auth.hashes import hash_password
+from rtchat.net.auth.password_file import PasswordFile
+from rtchat.net.auth.passwords import Passwords
 
 pytestmark = [pytest.mark.live, pytest.mark.soak]
 
@@ -39,6 +46,8 @@ BOTH = f"[users]\nfile = users\n[tokens]\nsecret.file = secret\n[rights]\n* = al
 NAMES = [f"user{number}" for number in range(12)]
 
 Open = Callable[[str], GuardedServer]
+
+_T = TypeVar("_T")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +109,70 @@ def as_ada(server: GuardedServer, source: str = "") -> Frame:
 # ---------------------------------------------------------------- known and unknown names
 
 
+class Here:
+    """Does in this thread what others do in their own."""
+
+    count = 1
+
+    def __call__(self, work: Callable[[], _T]) -> Deferred[_T]:
+        """Do it at once."""
+        return succeed(work())
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def test_a_name_that_is_known_is_no_more_work(
+    tmp_path: Path, hashed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From CONNECT to the ERROR: the same hashes, and as good as the same calls."""
+    file = tmp_path / "users"
+    file.write_text("".join(f"{name}:{hashed}\n" for name in NAMES), encoding="utf-8")
+    threads: Any = Here()
+    house = House([], passwords=lambda clock: Passwords(clock, threads, file=PasswordFile(file)))
+    hashes: list[tuple[object, ...]] = []
+
+    def scrypt(password: bytes, *, salt: bytes, n: int, r: int, p: int, **_: int) -> bytes:
+        hashes.append((len(password), len(salt), n, r, p))
+        return bytes(32)
+
+    monkeypatch.setattr("hashlib.scrypt", scrypt)
+
+    def work(name: str) -> tuple[int, bytes]:
+        stranger = house.stranger(name, source=sources(1)[0])
+        calls = 0
+
+        def seen(frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call") and "/rtchat/" in frame.f_code.co_filename
+
+        hello = stranger.hello()
+        sys.setprofile(seen)
+        try:
+            stranger.send(hello)
+        finally:
+            sys.setprofile(None)
+        said = stranger.socket.taken()
+        stranger.leave()
+        return calls, said
+
+    work("warm1"), work(NAMES[0])  # what is done once
+    hashes.clear()
+    known = [work(name) for name in NAMES[1:6]]
+    made, hashes[:] = list(hashes), []
+    unknown = [work(f"else{number}"[:5]) for number in range(1, 6)]
+    assert len(made) == 5
+    assert made == hashes
+    assert {said for _, said in known} == {said for _, said in unknown}
+    assert b"access refused" in known[0][1]
+    most, least = (choose(count for count, _ in known + unknown) for choose in (max, min))
+    assert most - least < 15
+    assert least > 100
+    house.close()
+
+
 def test_a_name_that_is_known_takes_no_longer(opened: Open) -> None:
-    """What is done is the same (tests/net/auth/test_passwords.py); and so is the time it takes."""
+    """What is done is the same, and so is the time it takes."""
     server = opened(USERS)
     scene = Scene(server)
     took: dict[bool, list[float]] = {True: [], False: []}
