@@ -529,7 +529,7 @@ def session_with(server: GuardedServer, **shown: str) -> tuple[RealWebSocket, by
 
 
 def test_a_cookie_from_before_the_log_in_is_worth_nothing(opened: Open) -> None:
-    """Whoever has planted one does not share the session of the user who logs in with it."""
+    """A stranger who has planted one does not share the session of the user who logs in with it."""
     server = opened(USERS)
     mallory = Browser(server)
     assert mallory.log_in() == 200
