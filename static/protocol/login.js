@@ -6,7 +6,7 @@ const textOf = (value) => (typeof value === "string" ? value : "");
 
 /**
  * Return a promise of `{user, form}`: the name of the user who is logged in, "" for none, and what has to be sent with
- * a form, "" if nobody can log in here. It is rejected if the server does not answer.
+ * a form, "" if there is no log-in here. It is rejected if the server does not answer.
  */
 export async function askWho({ signal, fetch = globalThis.fetch } = {}) {
   const answer = await fetch("/login", { headers: HEADERS, cache: "no-store", signal });
