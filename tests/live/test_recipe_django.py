@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.needs import require_module
-from support.process import ROOT, Server, environment, free_port
+from support.process import ROOT, Server, free_port
 from support.stock_clients import STOCK_CLIENTS, Account
 from support.stompjs import StompJs
 from support.web_site import run_command, running_site
@@ -76,7 +76,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             patch.setenv(name, value)
         run_command([*command, "shell", "-c", _SET_UP], folder)
         serve = [*command, "runserver", "--noreload", f"127.0.0.1:{port}"]
-        with running_site(serve, folder, port), Server(folder, text, http=http, stomp=stomp) as chat:
+        with (
+            running_site(serve, folder, port),
+            Server(folder, text, http=http, stomp=stomp) as chat,
+        ):
             yield Site(f"http://localhost:{port}/", chat, command, folder)
 
 
