@@ -37,6 +37,20 @@ IN_WORDS = {
     "[hooks] url": "none",
     "[log] messages": "none: no message is logged",
     "[rate] burst": "five seconds' worth",
+    "[rate] bytes_burst": "five seconds' worth",
+    **{
+        f"[rate] guest.{name}": "as for users"
+        for name in (
+            "burst",
+            "bytes_burst",
+            "bytes_per_second",
+            "connects_burst",
+            "connects_per_second",
+            "messages_per_second",
+            "subscriptions_burst",
+            "subscriptions_per_second",
+        )
+    },
     "[ssl] chain": "none",
     "[ssl] crt": "none",
     "[ssl] key": "none",
