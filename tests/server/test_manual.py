@@ -38,19 +38,14 @@ IN_WORDS = {
     "[log] messages": "none: no message is logged",
     "[rate] burst": "five seconds' worth",
     "[rate] bytes_burst": "five seconds' worth",
-    **{
-        f"[rate] guest.{name}": "as for users"
-        for name in (
-            "burst",
-            "bytes_burst",
-            "bytes_per_second",
-            "connects_burst",
-            "connects_per_second",
-            "messages_per_second",
-            "subscriptions_burst",
-            "subscriptions_per_second",
-        )
-    },
+    "[rate] guest.burst": "as for users",
+    "[rate] guest.bytes_burst": "as for users",
+    "[rate] guest.bytes_per_second": "as for users",
+    "[rate] guest.connects_burst": "as for users",
+    "[rate] guest.connects_per_second": "as for users",
+    "[rate] guest.messages_per_second": "as for users",
+    "[rate] guest.subscriptions_burst": "as for users",
+    "[rate] guest.subscriptions_per_second": "as for users",
     "[ssl] chain": "none",
     "[ssl] crt": "none",
     "[ssl] key": "none",
