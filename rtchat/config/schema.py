@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+from rtchat.config.file import text_of
 from rtchat.config.ini import Section, SourceLine, read_sections
 from rtchat.config.keys import keys_of, lines_of
 from rtchat.config.values import reader_of
@@ -102,6 +104,14 @@ class ChatIni:
         self.schema = schema
         self._sections = read_sections(text, file)
         schema.refuse_unknown(self._sections, file)
+
+    def again(self) -> ChatIni:
+        """Return what the file says now.
+
+        Raises:
+            ConfigError: It cannot be read, or is not valid.
+        """
+        return ChatIni(text_of(Path(self.file)), self.file, self.schema)
 
     def lines(self, section: str) -> Mapping[str, SourceLine]:
         """Return the lines of a section by key, in the order of the file; none if it is absent."""

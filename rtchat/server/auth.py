@@ -19,7 +19,6 @@ from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
 from rtchat.server.part import Check, Checks, Gauges, Part, Server
 from rtchat.server.rights_settings import RightsSettings
-from rtchat.server.settings import read_again
 from rtchat.server.stomp import BrokerPart
 from rtchat.server.web import WebPart, static_folder
 
@@ -328,7 +327,7 @@ class AuthPart(Part[AuthSettings], Service):
         if self._passwords is not None and self._passwords.reload():
             self._users_changed()
         try:
-            ini = read_again(self.settings.ini)
+            ini = self.settings.ini.again()
             if self._http is not None and self.settings.hooks is not None:
                 self._http.renew(_secret_in(ini, self.settings.hooks))
             rights = RightsSettings.of(ini, are_rights_given=self._are_rights_given)

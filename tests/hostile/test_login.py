@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
-import os
 import re
 import select
 import socket
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPConnection
-from typing import Any
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pytest
-from support.hostile import MIB, NO_END, GuardedServer, Scene, attack, guarded, times
+from support.hostile import (
+    MIB,
+    NO_END,
+    GuardedServer,
+    Scene,
+    TooSlowError,
+    attack,
+    guarded,
+    times,
+)
+from support.house import House
 from support.process import get, until
 from support.sockets import RealWebSocket
 from support.stomp import Frame, StompReader, frame_bytes
 from support.tokens import SECRET, base64url, by_hand, hmac_signed, pem, rsa_key, signed, signed_as
 from support.websocket import CLOSE, TEXT
 from support.wire import Wire
+from twisted.internet.defer import Deferred, succeed
 
 from rtchat.net.auth.hashes import hash_password
+from rtchat.net.auth.password_file import PasswordFile
+from rtchat.net.auth.passwords import Passwords
 
 pytestmark = [pytest.mark.live, pytest.mark.soak]
 
@@ -39,6 +55,8 @@ BOTH = f"[users]\nfile = users\n[tokens]\nsecret.file = secret\n[rights]\n* = al
 NAMES = [f"user{number}" for number in range(12)]
 
 Open = Callable[[str], GuardedServer]
+
+_T = TypeVar("_T")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +90,16 @@ def opened(tmp_path_factory: pytest.TempPathFactory, hashed: str) -> Iterator[Op
         server.close()
 
 
+_SOURCES = itertools.cycle(
+    f"127.{net}.{n}.{host}" for net in range(70, 90) for n in range(256) for host in range(1, 255)
+)
+
+
+def sources(count: int) -> list[str]:
+    """Return addresses that no other test uses."""
+    return list(itertools.islice(_SOURCES, count))
+
+
 def claims(**more: object) -> dict[str, object]:
     return {"sub": "ada", "exp": int(time.time()) + 3600, **more}
 
@@ -90,8 +118,70 @@ def as_ada(server: GuardedServer, source: str = "") -> Frame:
 # ---------------------------------------------------------------- known and unknown names
 
 
+class Here:
+    """Does in this thread what others do in their own."""
+
+    count = 1
+
+    def __call__(self, work: Callable[[], _T]) -> Deferred[_T]:
+        """Do it at once."""
+        return succeed(work())
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def test_a_name_that_is_known_is_no_more_work(
+    tmp_path: Path, hashed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From CONNECT to the ERROR: the same hashes, and as good as the same calls."""
+    file = tmp_path / "users"
+    file.write_text("".join(f"{name}:{hashed}\n" for name in NAMES), encoding="utf-8")
+    threads: Any = Here()
+    house = House([], passwords=lambda clock: Passwords(clock, threads, file=PasswordFile(file)))
+    hashes: list[tuple[object, ...]] = []
+
+    def scrypt(password: bytes, *, salt: bytes, n: int, r: int, p: int, **_: int) -> bytes:
+        hashes.append((len(password), len(salt), n, r, p))
+        return bytes(32)
+
+    monkeypatch.setattr("hashlib.scrypt", scrypt)
+
+    def work(name: str) -> tuple[int, bytes]:
+        stranger = house.stranger(name, source=sources(1)[0])
+        calls = 0
+
+        def seen(frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call") and "/rtchat/" in frame.f_code.co_filename
+
+        hello = stranger.hello()
+        sys.setprofile(seen)
+        try:
+            stranger.send(hello)
+        finally:
+            sys.setprofile(None)
+        said = stranger.socket.taken()
+        stranger.leave()
+        return calls, said
+
+    work("warm1"), work(NAMES[0])  # what is done once
+    hashes.clear()
+    known = [work(name) for name in NAMES[1:6]]
+    made, hashes[:] = list(hashes), []
+    unknown = [work(f"else{number}"[:5]) for number in range(1, 6)]
+    assert len(made) == 5
+    assert made == hashes
+    assert {said for _, said in known} == {said for _, said in unknown}
+    assert b"access refused" in known[0][1]
+    most, least = (choose(count for count, _ in known + unknown) for choose in (max, min))
+    assert most - least < 15
+    assert least > 100
+    house.close()
+
+
 def test_a_name_that_is_known_takes_no_longer(opened: Open) -> None:
-    """What is done is the same (tests/net/auth/test_passwords.py); and so is the time it takes."""
+    """What is done is the same, and so is the time it takes."""
     server = opened(USERS)
     scene = Scene(server)
     took: dict[bool, list[float]] = {True: [], False: []}
@@ -107,8 +197,9 @@ def test_a_name_that_is_known_takes_no_longer(opened: Open) -> None:
             said.add((answer.command, *answer.pairs, answer.body))
     assert len(said) == 1, "the answers differ"
     known_s, unknown_s = (statistics.median(took[one]) for one in (True, False))
-    assert abs(known_s - unknown_s) < 0.02 + 0.3 * min(known_s, unknown_s), took
     assert len(scene.lines("an unknown name or a wrong password")) == 2 * len(NAMES)
+    if abs(known_s - unknown_s) > 0.02 + 0.3 * min(known_s, unknown_s):
+        raise TooSlowError(f"{known_s:.3f} s for a known name, {unknown_s:.3f} s for another one")
 
 
 # ---------------------------------------------------------------- forged tokens
@@ -237,6 +328,30 @@ def test_a_password_in_the_address_logs_nobody_in(opened: Open) -> None:
     assert not leaks(server.log(), PASSWORD)
 
 
+def wrong_hellos(secret: str, names: Iterator[str]) -> Iterator[bytes]:
+    """Return what clients say with a secret in it, at its place or where it should not be."""
+
+    def hello(**headers: str) -> bytes:
+        return frame_bytes("CONNECT", **{"accept_version": "1.2", "host": "test", **headers})
+
+    yield hello(login=next(names), passcode=secret)
+    yield hello(passcode=secret)
+    yield hello(login=next(names), passcode=secret, accept_version="9.9")
+    yield hello(login=next(names), passcode=secret + "\\q")
+    yield hello(login=next(names), passcode=secret * 100)
+    yield hello(heart_beat=secret)
+    yield hello(nick=secret)
+    yield hello().replace(b"\n\n\0", b"\n\n" + secret.encode() + b"\0")
+    yield b"CONNECT\npasscode " + secret.encode() + b"\n\n\0"
+    yield b"CONNECT\naccept-version:1.2\npasscode:" + secret.encode() + b"\xff\n\n\0"
+    yield secret.encode() + b"\n\n\0"
+    new_token = frame_bytes("SEND", secret.encode(), destination="/session/token")
+    yield hello() + new_token
+    yield hello() + new_token.replace(b"/token", b"/token,/topic/honest")
+    begin = frame_bytes("BEGIN", transaction="t")
+    yield hello() + begin + new_token.replace(b"SEND\n", b"SEND\ntransaction:t\n")
+
+
 def test_no_secret_is_in_the_log_whatever_is_wrong_with_it(opened: Open) -> None:
     server = opened(BOTH)
     secrets = {
@@ -245,50 +360,38 @@ def test_no_secret_is_in_the_log_whatever_is_wrong_with_it(opened: Open) -> None
         "cookie": by_hand({"alg": "HS256"}, claims(canary="vwxyz"), b"no signature at all"),
     }
     scene = Scene(server)
+    names = (f"eve{number}" for number in itertools.count())  # the same one would have to wait
     for secret in secrets.values():
-        pair = base64.b64encode(f"ada:{secret}".encode()).decode()
-        for hello in (
-            frame_bytes("CONNECT", accept_version="1.2", login="ada", passcode=secret),
-            frame_bytes("CONNECT", accept_version="1.2", passcode=secret),
-            frame_bytes("CONNECT", accept_version="9.9", login="ada", passcode=secret),
-            frame_bytes("CONNECT", accept_version="1.2", login="ada", passcode=secret + "\\q"),
-            frame_bytes("CONNECT", accept_version="1.2", login="ada", passcode=secret * 100),
-            frame_bytes("CONNECT", secret.encode(), accept_version="1.2", login="ada"),
-            frame_bytes("CONNECT", accept_version="1.2", heart_beat=secret),
-            frame_bytes("CONNECT", accept_version="1.2", nick=secret),
-            b"CONNECT\npasscode " + secret.encode() + b"\n\n\0",
-            b"CONNECT\naccept-version:1.2\npasscode:" + secret.encode() + b"\xff\n\n\0",
-            secret.encode() + b"\n\n\0",
-            frame_bytes("CONNECT", accept_version="1.2")
-            + frame_bytes("SEND", secret.encode(), destination="/session/token"),
-            frame_bytes("CONNECT", accept_version="1.2")
-            + frame_bytes("SEND", secret.encode(), destination="/session/token", receipt="r")
-            + frame_bytes("SEND", secret.encode(), destination="/session/token"),
-        ):
-            eve = scene.stranger(logs_in=False)
-            eve.pour(hello)
-            eve.frames_until(lambda _: False, 3)
+        for hello in wrong_hellos(secret, names):
+            eve = scene.stranger(logs_in=False, source=sources(1)[0])
+            eve.pour(hello + frame_bytes("DISCONNECT", receipt="bye"))
+            eve.frames_until(lambda frame: frame.command == "RECEIPT", 40)
             eve.close()
-        for authorization in (f"Bearer {secret}", f"Basic {pair}", f"Basic {secret}", secret):
-            for cookie in (secret, f"{secret}=1", f"rtchat_session={secret}; rtchat_session=x"):
-                headers = {"Authorization": authorization, "Cookie": cookie}
-                ask_page(server, "GET", "/login", Accept="application/json", **headers)
-                ask_page(server, "POST", "/logout", **headers)
-        ask_page(server, "GET", "/login", Cookie=f"rtchat_session={secret}")
+        pair = base64.b64encode(f"{next(names)}:{secret}".encode()).decode()
+        shown: tuple[dict[str, str], ...] = (
+            {"Authorization": f"Bearer {secret}"},
+            {"Authorization": f"Basic {pair}"},
+            {"Authorization": f"Basic {secret}", "Cookie": secret},
+            {"Authorization": secret, "Cookie": f"{secret}=1"},
+            {"Cookie": f"rtchat_session={secret}"},
+            {"Cookie": f"rtchat_session={secret}; rtchat_session=x; rtchat_form={secret}"},
+        )
+        for headers in shown:
+            ask_page(server, "GET", "/login", Accept="application/json", **headers)
+            ask_page(server, "POST", "/logout", **headers)
+            lower = {name.lower(): value for name, value in headers.items()}
+            websocket, answer = session_with(server, **lower)
+            with websocket:
+                assert b"x-user" not in answer
         browser = Browser(server)
         form = browser.form()
         for fields in (
-            {"name": "ada", "password": secret, "form": form},
-            {"name": "ada", "password": secret, "form": secret},
+            {"name": next(names), "password": secret, "form": form},
+            {"name": next(names), "password": secret, "form": secret},
             {"name": "", "password": secret, "form": form},
-            {"name": "ada", "password": secret * 50, "form": form},
+            {"name": next(names), "password": secret * 50, "form": form},
         ):
             browser.ask("POST", "/login", urlencode(fields))
-        upgrade = ({"authorization": f"Bearer {secret}"}, {"cookie": f"rtchat_session={secret}"})
-        for shown in upgrade:
-            websocket, answer = session_with(server, **shown)
-            with websocket:
-                assert b"access refused" in answer
     scene.close()
     log = server.log()
     assert log.count("log-in refused") >= 10
@@ -304,10 +407,13 @@ class Browser:
 
     Attributes:
         cookies: Its cookies.
+        source: Its address: another one for each browser, because wrong tries make their source
+            wait.
     """
 
     def __init__(self, server: GuardedServer, cookies: dict[str, str] | None = None) -> None:
         self.cookies = dict(cookies or {})
+        self.source = sources(1)[0]
         self._server = server
 
     def ask(
@@ -320,7 +426,9 @@ class Browser:
         if body:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        connection = HTTPConnection("127.0.0.1", self._server.http, timeout=60)
+        connection = HTTPConnection(
+            "127.0.0.1", self._server.http, timeout=60, source_address=(self.source, 0)
+        )
         try:
             connection.request(
                 method, path, body, {name: value for name, value in sent.items() if value}
@@ -431,7 +539,7 @@ def session_with(server: GuardedServer, **shown: str) -> tuple[RealWebSocket, by
 
 
 def test_a_cookie_from_before_the_log_in_is_worth_nothing(opened: Open) -> None:
-    """Whoever has planted one does not share the session of the user who logs in with it."""
+    """A stranger who has planted one does not share the session of the user who logs in with it."""
     server = opened(USERS)
     mallory = Browser(server)
     assert mallory.log_in() == 200
@@ -533,7 +641,11 @@ def test_scripts_of_a_page_cannot_read_the_cookie(opened: Open) -> None:
 A_SECOND = 1000
 """How many log-ins a flood begins in a second."""
 
-_AT_ONCE = 200
+MACHINE = 0.3
+"""What part of that a busy machine has to manage, or the flood is none."""
+
+_AT_ONCE = 500
+"""So many connections it has at once: for one more it leaves the oldest one, answered or not."""
 
 
 class Flood:
@@ -546,10 +658,12 @@ class Flood:
 
     Attributes:
         answers: How often the server has said what; "" is a connection without an answer.
+        begun: How many log-ins were begun.
     """
 
     def __init__(self, port: int, sources: list[str], hello: Callable[[int], bytes]) -> None:
         self.answers: Counter[str] = Counter()
+        self.begun = 0
         self._port = port
         self._sources = sources
         self._hello = hello
@@ -557,15 +671,16 @@ class Flood:
         self._poll = select.epoll()
         self._by_number: dict[int, socket.socket] = {}
 
-    def run(self, seconds: float) -> int:
-        """Begin so many a second as said above; return how many were begun."""
-        begun_s, count = time.monotonic(), 0
+    def run(self, seconds: float) -> None:
+        """Begin as many a second as said above, or as many as the machine can."""
+        begun_s = time.monotonic()
         while (passed_s := time.monotonic() - begun_s) < seconds:
-            due = int(passed_s * A_SECOND)
-            while count < due and len(self._open) < _AT_ONCE:
-                self._begin(count)
-                count += 1
-            count = max(count, due - _AT_ONCE)  # a busy machine: what is late is left out
+            due = min(int(passed_s * A_SECOND) - self.begun, 50)
+            for _ in range(due):
+                if len(self._open) >= _AT_ONCE:
+                    self._end(next(iter(self._open)))
+                self._begin(self.begun)
+                self.begun += 1
             self._look(0.002)
         deadline_s = time.monotonic() + 2
         while self._open and time.monotonic() < deadline_s:
@@ -573,7 +688,6 @@ class Flood:
         for client in list(self._open):
             self._end(client)
         self._poll.close()
-        return count
 
     def _begin(self, number: int) -> None:
         client = socket.socket()
@@ -625,12 +739,6 @@ def wrong_token(number: int) -> bytes:
     return frame_bytes("CONNECT", accept_version="1.2", passcode=token)
 
 
-def sources(count: int) -> list[str]:
-    """Return addresses that no other test uses."""
-    first = int.from_bytes(os.urandom(1), "big")
-    return [f"127.68.{(first + at // 250) % 256}.{1 + at % 250}" for at in range(count)]
-
-
 @pytest.mark.parametrize("count", [1, 500], ids=["one source", "many sources"])
 @pytest.mark.parametrize("hello", [wrong_password, wrong_token])
 def test_others_do_not_wait_while_strangers_try_to_log_in(
@@ -641,10 +749,10 @@ def test_others_do_not_wait_while_strangers_try_to_log_in(
     # Each check that runs takes 32 MiB for a moment, and each client that waits is a session.
     with attack(server, NO_END, holds=128 * MIB) as scene:
         flood = Flood(server.stomp, sources(count), hello)
-        begun = flood.run(times(3, 12))
-        assert begun >= times(3, 12) * A_SECOND * 0.9
+        flood.run(times(3, 12))
+        assert flood.begun >= times(3, 12) * A_SECOND * MACHINE
         assert flood.answers["in"] == 0
-        assert flood.answers["access refused"] > 0
+        assert flood.answers.total() > flood.answers[""]
         known = ("access refused", "too many log-ins at once", "too many connections", "no connect")
         assert [one for one in flood.answers if one and not one.startswith(known)] == []
         # It ends with its clients: nothing is left that is still to be checked.
@@ -654,7 +762,7 @@ def test_others_do_not_wait_while_strangers_try_to_log_in(
         assert time.monotonic() - begun_s < 5
         assert as_ada(server, "127.0.0.10")["x-user"] == "ada", "from elsewhere she waits a little"
         assert time.monotonic() - begun_s < 20
-        assert len(scene.log().splitlines()) < 200 + 120 * count
+        assert len(scene.log().splitlines()) < 500 + 250 * count
 
 
 def test_others_do_not_wait_while_strangers_send_forms(opened: Open) -> None:
@@ -674,7 +782,7 @@ def test_others_do_not_wait_while_strangers_send_forms(opened: Open) -> None:
 
     with attack(server, NO_END, holds=128 * MIB):
         flood = Flood(server.http, sources(200), post)
-        assert flood.run(times(3, 12)) >= times(3, 12) * A_SECOND * 0.9
-        assert flood.answers["200"] == flood.answers["303"] == flood.answers["500"] == 0
-        assert flood.answers["403"] > 0
+        flood.run(times(3, 12))
+        assert flood.begun >= times(3, 12) * A_SECOND * MACHINE
+        assert set(flood.answers) <= {"403", "503", ""}
         assert get(server.http, "/")[0] == 200

@@ -7,12 +7,13 @@ password file and the history's thread are replaced.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from support.history import SteppedStore
 from support.net import FakeBrowser, FakeSocket
 from support.stomp import Frame, StompReader, frame_bytes
 from support.websocket import BINARY, CLOSE, WebSocketReader, ws_frame
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
@@ -27,7 +28,7 @@ from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.stomp.limits import Limits
-from rtchat.net.auth.login import Login
+from rtchat.net.auth.login import Login, Passwords
 from rtchat.net.auth.renewal import open_renewal
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.history.sqlite_file import HistoryFile
@@ -71,11 +72,11 @@ class Known:
 
 
 def open_login(
-    broker: Broker, clock: Clock, permissions: Permissions, users: Iterable[str]
+    broker: Broker, clock: Clock, permissions: Permissions, passwords: Passwords
 ) -> Login:
     """Let a broker ask for names and passwords."""
     login = Login(
-        broker, clock, clock.seconds, ClientLog(clock, 0), permissions, passwords=Known(users)
+        broker, clock, clock.seconds, ClientLog(clock, 0), permissions, passwords=passwords
     )
     broker.authenticator = login
     open_renewal(broker, login)
@@ -92,7 +93,9 @@ class Guest:
         unread: What it has sent and the server has not read.
     """
 
-    def __init__(self, house: House, user: str, wire: str, version: str) -> None:
+    def __init__(
+        self, house: House, user: str, wire: str, version: str, peer: IPv4Address | None = None
+    ) -> None:
         self.user = user
         self.version = version
         self.close_code: int | None = None
@@ -104,10 +107,10 @@ class Guest:
         self._websocket = WebSocketReader() if wire == "websocket" else None
         self.socket: FakeSocket
         if self._websocket is None:
-            self.socket = FakeSocket()
-            self.socket.connect(house.stomp.buildProtocol(None))
+            self.socket = FakeSocket(peer=peer)
+            self.socket.connect(house.stomp.buildProtocol(peer))
         else:
-            self.socket = FakeBrowser(house.site).open().socket
+            self.socket = FakeBrowser(house.site, peer).open().socket
 
     def hello(self, **headers: str) -> bytes:
         """Return its CONNECT."""
@@ -170,6 +173,7 @@ class House:
         pubsub: The section ``[pubsub]``.
         limits: What clients share.
         policy: What holds for people.
+        passwords: Returns what knows the passwords, in place of ``users``.
     """
 
     def __init__(
@@ -181,6 +185,7 @@ class House:
         pubsub: Mapping[str, tuple[str, ...]] | None = None,
         limits: BrokerLimits | None = None,
         policy: ChatPolicy | None = None,
+        passwords: Callable[[Clock], Passwords] | None = None,
     ) -> None:
         self.groups = groups or {}
         self.clock = Clock()
@@ -192,7 +197,8 @@ class House:
         self._store = SteppedStore(self._file, broker.cork.flush)
         rules = HistoryRules(_KEPT)
         HistoryTopics(broker, rules, HistoryLimits(), self._store, self._file.snapshot)
-        self.login = open_login(broker, self.clock, Permissions(lines, self.groups), users)
+        known = Known(users) if passwords is None else passwords(self.clock)
+        self.login = open_login(broker, self.clock, Permissions(lines, self.groups), known)
         self.stomp = StompFactory(broker, Limits(), self.clock)
         websockets = WebSockets(
             self.stomp, self.clock, broker.cork, ping_interval_s=0, ping_timeout_s=0
@@ -212,9 +218,12 @@ class House:
         assert [frame.command for frame in frames] == ["CONNECTED"], frames
         return guest
 
-    def stranger(self, user: str = "", wire: str = "tcp", version: str = "1.2") -> Guest:
-        """Connect, and say nothing."""
-        guest = Guest(self, user, wire, version)
+    def stranger(
+        self, user: str = "", wire: str = "tcp", version: str = "1.2", source: str = ""
+    ) -> Guest:
+        """Connect, from an address of its own if one is given, and say nothing."""
+        peer = IPv4Address("TCP", source, 40_000) if source else None
+        guest = Guest(self, user, wire, version, peer)
         self.guests.append(guest)
         return guest
 

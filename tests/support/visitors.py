@@ -14,6 +14,7 @@ from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.broker import Broker
 from rtchat.errors import AccessRefused
 from rtchat.net.auth.login import Login
+from rtchat.net.auth.page_sessions import KEY_BYTES, CookieSessions
 from rtchat.net.auth.visits import Visits
 from rtchat.net.connection.client_log import ClientLog
 
@@ -75,6 +76,7 @@ class Door:
     Attributes:
         clock: Runs the timers; it is also the time of day.
         login: Finds out who it is.
+        pages: The log-ins on the page.
         passwords: Its users with passwords: ada and bob.
         visits: Lets them in.
     """
@@ -86,14 +88,18 @@ class Door:
         self.broker = Broker("epoch")
         self.passwords = Passwords("ada", "bob")
         lines = ClientLog(self.clock)
+        self.pages = CookieSessions(
+            b"k" * KEY_BYTES, 3600, self.clock.seconds, self.passwords.stamp_of
+        )
         self.login = Login(
             self.broker,
             self.clock,
-            lambda: self.clock.seconds(),
+            self.clock.seconds,
             lines,
             Permissions(None, groups),
             passwords=self.passwords,
             tokens=Tokens(),
+            pages=self.pages,
         )
         self.visits = Visits(self.login, lines, self.broker.next_session_id)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from rtchat.core.broker.questions import Question
+from rtchat.core.broker.rights import Rights
 from rtchat.errors import ProtocolError
-
-if TYPE_CHECKING:
-    from rtchat.core.broker.questions import Question
-    from rtchat.core.broker.rights import Rights
-    from rtchat.core.broker.subscription import Subscription
 
 __all__ = ["Principal", "client_key"]
 
@@ -71,8 +68,8 @@ class Principal(Protocol):
             ProtocolError: It cannot be subscribed to it.
         """
 
-    def end_subscription(self, subscription: Subscription) -> None:
-        """End an open subscription of the client."""
+    def end_subscription(self, subscription_id: str, destination: str) -> None:
+        """End an open subscription of the client; its id is "" if it has none."""
 
     def replace(self) -> None:
         """End the session because a newer connection takes its place."""

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from rtchat.errors import NoRight
-
-if TYPE_CHECKING:
-    from rtchat.core.broker.router import Route
 
 __all__ = ["Rights"]
 
 _MAX_ROUTES = 512
 """How many routes equal rights remember; each user may have rights of its own."""
+
+
+class _Target(Protocol):
+    """One destination that gets a SEND."""
+
+    @property
+    def name(self) -> str:
+        """The destination."""
+
+
+class _Route(Protocol):
+    """The route of a SEND; see :class:`~rtchat.core.broker.router.Route`."""
+
+    @property
+    def destination(self) -> str:
+        """The destination, which may be composite."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may be remembered."""
+
+    @property
+    def targets(self) -> Sequence[_Target]:
+        """All that get it."""
 
 
 class Rights:
@@ -37,7 +58,7 @@ class Rights:
     def __init__(self, may_read: Callable[[str], bool], may_write: Callable[[str], bool]) -> None:
         self.may_read = may_read
         self.may_write = may_write
-        self.routes: set[Route] = set()
+        self.routes: set[_Route] = set()
 
     def check_read(self, destination: str) -> None:
         """Check a SUBSCRIBE.
@@ -51,7 +72,7 @@ class Rights:
         if not self.may_read(destination):
             raise NoRight("read", destination)
 
-    def check_write(self, route: Route) -> None:
+    def check_write(self, route: _Route) -> None:
         """Check a SEND, each destination that gets it.
 
         Args:

@@ -18,7 +18,8 @@ from rtchat.core.history.stream import Stream
 __all__ = ["Places"]
 
 _SHARE = 8
-"""One client's streams may have this part of all places, and of all bytes, before they go first."""
+"""One client's streams may have this part of all places, and of all bytes, before they go first,
+if nothing else is set."""
 
 _EVICTIONS_FOR_EACH = 2
 """So many streams are evicted for each that is new, at the most."""

@@ -11,8 +11,6 @@ from rtchat.core.broker.message import user_mark
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
-from rtchat.core.broker.router import Route
-from rtchat.core.broker.subscription import Subscription
 from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import MustWait
 from rtchat.core.stomp.frames import Frame
@@ -39,7 +37,7 @@ class AskingSession(TokenTaker):
 
     __slots__ = ("_question", "fast", "id", "mark", "rights", "source", "user", "wished_nick")
 
-    fast: tuple[AbstractSet[Route]] | None
+    fast: tuple[AbstractSet[object]] | None
     id: str
     mark: bytes
     rights: Rights | None
@@ -117,10 +115,9 @@ class AskingSession(TokenTaker):
         headers = {"id": destination, "destination": destination}
         self.subscriptions.subscribe(Frame("SUBSCRIBE", headers), _confirm_nothing)
 
-    def end_subscription(self, subscription: Subscription) -> None:
-        """End an open subscription of the client."""
-        name = "" if subscription.id else subscription.destination
-        self.subscriptions.end(subscription.id, name)
+    def end_subscription(self, subscription_id: str, destination: str) -> None:
+        """End an open subscription of the client; its id is "" if it has none."""
+        self.subscriptions.end(subscription_id, "" if subscription_id else destination)
 
     def lost(self, *, after_disconnect: bool = False) -> None:
         """Release everything; a question that has no answer yet is dropped."""

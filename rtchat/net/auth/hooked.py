@@ -136,7 +136,7 @@ class HookedSessions(Gate, BrokerEvents):
             self._subscribe(principal, seen.subscribe)
 
     def left(self, principal: Principal) -> None:
-        """Tell the hook that a session has ended, if it was let in."""
+        """Note that a session has ended; the hook is told, if it had let it in."""
         seen = self._seen.pop(principal, None)
         if seen is not None:
             self._hooks.tell("disconnect", self._facts(seen), principal.id)
@@ -179,7 +179,7 @@ class HookedSessions(Gate, BrokerEvents):
         seen = self._seen[principal]
         for name in answer.autounsubscribe:
             for subscription in [one for one in seen.subscriptions if one.destination == name]:
-                principal.end_subscription(subscription)
+                principal.end_subscription(subscription.id, name)
 
     def _subscribe(self, principal: Principal, names: Sequence[str]) -> None:
         for name in names:

@@ -75,20 +75,21 @@ class _Session:
     Attributes:
         cookie: The cookie of the page that it began with, or "".
         identity: Who it is, once that is known.
-        is_local: Whether it is a user of this server: by a password, or the page's log-in.
+        local_user: The user of this server that it logged in as, by a password or on the page,
+            whatever a hook says then; "" for none.
         source: Where it comes from, for the log.
         stamp: Changes with the user's password; None if it has not logged in with one.
         timer: Runs until its token expires, if it has one.
         waits_for: What it waits for, if anything.
     """
 
-    __slots__ = ("cookie", "identity", "is_local", "source", "stamp", "timer", "waits_for")
+    __slots__ = ("cookie", "identity", "local_user", "source", "stamp", "timer", "waits_for")
 
     def __init__(self, source: str) -> None:
         self.source = source or "a client"
         self.identity = ANONYMOUS
         self.cookie = ""
-        self.is_local = False
+        self.local_user = ""
         self.stamp: str | None = None
         self.timer: IDelayedCall | None = None
         self.waits_for: Deferred[Any] | None = None
@@ -157,20 +158,30 @@ class Login(Authenticator):
         self, principal: Principal, session: _Session, visitor: Visitor
     ) -> Identity | Deferred[Identity]:
         shown = self._shown(visitor)
-        session.is_local = isinstance(shown, (Password, PageSession))
         if isinstance(shown, PageSession):
             session.cookie = shown.value
         hooked = self.hooked
-        if hooked is None:
-            return self.who(visitor)
-        if not hooked.decides:
-            found = _later(partial(self.who, visitor))
-            found.addCallback(partial(_noted, hooked, principal, visitor))
-        else:
-            found = _later(partial(self._known, shown, visitor))
+        decides = hooked is not None and hooked.decides
+        ask = partial(self._known, shown, visitor) if decides else partial(self.who, visitor)
+        found = _later(ask)
+        if isinstance(shown, (Password, PageSession)):
+            found.addCallback(self._stamped, session)
+        if hooked is not None and decides:
             found.addCallback(partial(hooked.ask_connect, principal, visitor))
             found.addCallback(self._admitted)
+        elif hooked is not None:
+            found.addCallback(partial(_noted, hooked, principal, visitor))
         return found
+
+    def _stamped(self, identity: Identity, session: _Session) -> Identity:
+        """Note whose password was right, before anything else is asked."""
+        session.local_user = identity.user
+        session.stamp = self._stamp_of(session)
+        return identity
+
+    def _stamp_of(self, session: _Session) -> str | None:
+        passwords, user = self._passwords, session.local_user
+        return None if passwords is None or not user else passwords.stamp_of(user)
 
     def _known(
         self, shown: Password | Token | PageSession | None, visitor: Visitor
@@ -275,9 +286,10 @@ class Login(Authenticator):
         if identity.expires_s is not None and identity.expires_s <= self._wall_s():
             question.refuse(AccessRefused("expired"))
             return
+        if self._stamp_of(session) != session.stamp:
+            question.refuse(AccessRefused("the user was removed, or has a new password"))
+            return
         session.identity = identity
-        if session.is_local and self._passwords is not None:
-            session.stamp = self._passwords.stamp_of(identity.user)
         self._watch_expiry(principal, session)
         question.answer(Identified(identity.user, self.rights_of(identity), identity.nick))
 
@@ -404,12 +416,11 @@ class Login(Authenticator):
                 yield
 
     def _without_users(self) -> Iterator[None]:
-        passwords = self._passwords
         for principal, session in list(self._sessions.items()):
-            if passwords is None or principal not in self._sessions or not session.is_local:
+            if not session.local_user or principal not in self._sessions:
                 continue
             self._broker.cork.work += 1
-            stamp = passwords.stamp_of(session.identity.user)
+            stamp = self._stamp_of(session)
             if stamp != session.stamp:
                 self._end(principal, "the user was removed" if stamp is None else "a new password")
             if self._broker.cork.work >= TURN_WORK:

@@ -38,7 +38,7 @@ _OTHER = 3501
 
 
 class Login(Protocol):
-    """Finds out who somebody is, and says when that changes."""
+    """Finds out who visitors are, and says when that changes."""
 
     def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
         """Ask who a visitor is; from now on, tell the principal what changes."""
@@ -47,7 +47,7 @@ class Login(Protocol):
         """Return whether a principal is one of those whom lines are about."""
 
     def left(self, principal: Principal) -> None:
-        """Tell a principal nothing more."""
+        """Forget a principal."""
 
 
 class Visits(Visitors):
@@ -71,7 +71,7 @@ class Visits(Visitors):
 
 
 class Visit(AnyVisit):
-    """Somebody who was let in; for the log-in, it is a session.
+    """A visitor who was let in; for the log-in, a visit is a session.
 
     Args:
         visit_id: Its id.
@@ -143,7 +143,7 @@ class Visit(AnyVisit):
     # Called by the log-in
 
     def change_rights(self, rights: Rights) -> None:
-        """End the visit if lines are about somebody else now."""
+        """End the visit if no line is about the visitor any more."""
         if self._websocket is not None and not self.may(self._whos):
             self.fail(NoRight("open", self._path))
 

@@ -30,7 +30,7 @@ class PacedConnects(Authenticator):
     Args:
         broker: The broker.
         clock: Runs timers.
-        inner: Finds out who it is; None if everybody is anonymous and may do everything.
+        inner: Finds out who it is; None if all are anonymous and may do everything.
         users: The rates of users; None for no limit.
         guests: The rates of sources; None for no limit.
         login_timeout_s: How long a client may take to log in.

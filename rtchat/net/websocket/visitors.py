@@ -51,7 +51,7 @@ _LOG_IN = (
 
 
 class Visit(Protocol):
-    """Somebody who uses a page: the credentials of one request were accepted.
+    """A visitor whose credentials were accepted, those of one request.
 
     Attributes:
         user: The user's name; "" for a visitor without one.
@@ -60,18 +60,18 @@ class Visit(Protocol):
     user: str
 
     def may(self, whos: Collection[str]) -> bool:
-        """Return whether this is somebody whom rules name.
+        """Return whether rules name the visitor.
 
         Args:
             whos: Whom they name; see :attr:`~rtchat.core.access.rules.AccessRule.who`.
         """
 
     def begin(self, whos: Collection[str], websocket: WebSocket) -> None:
-        """Watch a WebSocket, and end it when this is nobody whom the rules name any more.
+        """Watch a WebSocket, and end it when the rules name the visitor no more.
 
         Args:
             whos: Whom they name.
-            websocket: It is open, or will be at once.
+            websocket: It will be open at once.
         """
 
     def leave(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from support.core import Client, Server
+from support.house import Known, password_of
 from support.logs import captured_logs
 from support.stomp import frame_bytes
 from twisted.internet.defer import Deferred
@@ -335,6 +336,42 @@ def test_a_transaction_asks_about_each_message(world: World) -> None:
     assert world.told.take() == ["subscribe /topic/a", "send /topic/a"]
     client.say("COMMIT", transaction="t")
     assert reader.bodies() == ["checked"]
+
+
+# ---------------------------------------------------------------- users of this server
+
+
+def with_password(world: World) -> tuple[Known, Client]:
+    """Let bob connect with the password that he has at this server."""
+    world.login._passwords = known = Known(["bob"])
+    return known, world.client(login="bob", passcode=password_of("bob"))
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_user_who_is_removed_while_the_hook_is_asked_is_not_let_in(is_told: bool) -> None:
+    world = World("connect")
+    world.told.waits_for = "connect"
+    known, client = with_password(world)
+    known.users.clear()
+    if is_told:
+        world.login.users_changed()
+    if client.close_reason is None:
+        world.told.waiting[0].callback(Answer(identity=Identity("robert")))
+    assert [frame.headers["message"] for frame in client.received()] == ["access refused"]
+    assert client.close_reason is CloseReason.ACCESS
+
+
+def test_a_user_whom_the_hook_gives_another_name_ends_with_its_password() -> None:
+    world = World("connect")
+    world.told.answers["connect"] = Answer(identity=Identity("robert"))
+    known, client = with_password(world)
+    assert client.session.user == "robert"
+    client.received()
+    world.login.users_changed()
+    assert client.close_reason is None
+    known.users.clear()
+    world.login.users_changed()
+    assert client.close_reason is CloseReason.ACCESS
 
 
 # ---------------------------------------------------------------- some events only

@@ -8,10 +8,13 @@ from typing import Any, cast
 import pytest
 from support.logs import Logs, captured_logs
 from support.visitors import Door, basic, bearer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from rtchat.core.auth.grants import Grant
+from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import ANONYMOUS, Permissions, RightsLine, Verb
+from rtchat.core.broker.authenticator import Visitor
+from rtchat.core.broker.principal import Principal
 from rtchat.errors import AccessRefused
 from rtchat.net.auth.visits import END_S
 from rtchat.net.websocket.transport import WebSocket
@@ -207,3 +210,55 @@ def test_an_end_that_is_in_the_log_already_is_not_said_again(door: Door, logs: L
     door.clock.advance(60)
     assert websocket.closed == [(3000, "token expired")]
     assert "ended for" not in logs.text()
+
+
+def test_a_log_out_on_the_page_ends_what_its_cookie_has_opened(door: Door, logs: Logs) -> None:
+    websockets = []
+    for cookie in (door.pages.open("ada"), door.pages.open("ada")):
+        found: list[Visit] = []
+        credentials = {"cookie": f"rtchat_session={cookie}"}
+        door.visits.visit(credentials, "192.0.2.1", "/tcp/irc:6667").addCallback(found.append)
+        websockets.append(FakeWebSocket())
+        found[0].begin(STAFF, cast(WebSocket, websockets[-1]))
+    door.pages.close(cookie)
+    door.login.end_page_session(cookie)
+    assert [websocket.closed for websocket in websockets] == [[], [(3501, "access refused")]]
+    assert "ended for the user ada: logged out on the page" in logs.text("warn")
+
+
+class Hooked:
+    """A hook that lets in the site's users, by their cookie."""
+
+    decides = True
+
+    def __init__(self) -> None:
+        self.asked: list[Visitor] = []
+        self.told: list[str] = []
+
+    def ask_connect(
+        self, principal: Principal, visitor: Visitor, identity: Identity
+    ) -> Deferred[Identity]:
+        self.asked.append(visitor)
+        user = visitor.request.get("cookie", "").removeprefix("site=")
+        if not user:
+            return fail(AccessRefused("the hook refuses the visitor"))
+        return succeed(Identity(user, frozenset({"staff"})))
+
+    def left(self, principal: Principal) -> None:
+        self.told.append(principal.id)
+
+
+def test_a_hook_is_asked_about_a_visit_and_told_of_its_end_once(door: Door) -> None:
+    door.login.hooked = hooked = cast(Any, Hooked())
+    found: list[Visit] = []
+    credentials = {"cookie": "site=carl"}
+    door.visits.visit(credentials, "192.0.2.1", "/tcp/irc:6667").addCallback(found.append)
+    assert hooked.asked[0].headers == {"path": "/tcp/irc:6667"}
+    assert found[0].user == "carl"
+    assert found[0].may(STAFF)
+    websocket = FakeWebSocket()
+    found[0].begin(STAFF, cast(WebSocket, websocket))
+    assert hooked.told == []
+    websocket.lose()
+    assert len(hooked.told) == 1
+    assert isinstance(refusal_of(ask(door)), AccessRefused)

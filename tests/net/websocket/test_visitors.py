@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.logs import Logs, captured_logs
-from support.net import FakeBrowser, FakeSite
+from support.net import FakeBrowser, FakeEndpoint, FakeSite
 from support.stomp import frame_bytes
 from support.visitors import Door, basic, bearer, by_hand
 from support.websocket import (
@@ -27,6 +27,8 @@ from typing_extensions import override
 
 from rtchat.core.access.hosts import Target
 from rtchat.core.auth.permissions import Permissions
+from rtchat.net.connection.limits import ConnectionLimiter
+from rtchat.net.gateway.relay import ProxyFactory
 from rtchat.net.websocket.upgrade import WebSocketResource
 from rtchat.net.websocket.visitors import ASK_TIMEOUT_S
 
@@ -309,6 +311,26 @@ def test_a_connection_that_has_ended_is_watched_no_more(house: House) -> None:
     assert len(house.door.login._sessions) == 1
     browser.socket.end()
     assert house.door.login._sessions == {}
+
+
+def test_a_user_has_a_number_of_connections_and_the_log_names_the_user(logs: Logs) -> None:
+    house = House()
+    limiter = ConnectionLimiter(per_source=1, per_user=2)
+    house.site.wrap_target = lambda target, clock: ProxyFactory(
+        target, lambda target: FakeEndpoint(), clock, 10, limiter=limiter
+    )
+    for _ in range(2):
+        browser = house.site.browser().open(IRC, authorization=basic("ada", "ada"))
+        assert browser.received() == []
+    frame = house.site.browser().open(IRC, authorization=basic("ada", "ada")).expect(CLOSE)
+    assert (frame.code, frame.reason) == (1008, "too many connections")
+    assert (
+        "(no Origin, user ada) -> irc.example:6667: refused: [proxy] connections.per_user = 2"
+        in (logs.text("warn"))
+    )
+    browser.socket.end()
+    assert house.site.browser().open(IRC, authorization=basic("ada", "ada")).received() == []
+    assert house.site.browser().open(IRC, authorization=basic("bob", "bob")).received() == []
 
 
 # ---------------------------------------------------------------- /ws

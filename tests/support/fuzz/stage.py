@@ -16,7 +16,7 @@ from random import Random
 from support.fuzz.script import GROUPS, USERS, Change, Drop, Rights, Say, Script, Settle, Wait
 from support.fuzz.ways import Way, forget, pieces_of
 from support.history import SteppedStore
-from support.house import open_login
+from support.house import Known, open_login
 from support.net import FakeBrowser, FakeSocket
 from support.stomp import Frame, StompReader, frame_bytes
 from support.websocket import BINARY, CLOSE, CONT, TEXT, WebSocketReader, ws_frame
@@ -182,7 +182,7 @@ class Stage:
         self._login: Login | None = None
         if script.rights is not None:
             permissions = Permissions(script.rights, GROUPS)
-            self._login = open_login(broker, self._clock, permissions, USERS)
+            self._login = open_login(broker, self._clock, permissions, Known(USERS))
         self._stomp = StompFactory(broker, Limits(), self._clock)
         websockets = WebSockets(
             self._stomp, self._clock, broker.cork, ping_interval_s=0, ping_timeout_s=0
