@@ -75,9 +75,8 @@ let wasAsked = false;
 async function explainRefusal() {
   if (wasAsked) return;
   wasAsked = true;
-  const isNotAdmitted = await isRefused(location.origin);
-  if (isNotAdmitted) status.explain(STRINGS.notAdmitted(location.host));
-  else wasAsked = false;
+  wasAsked = await isRefused(location.origin);
+  if (wasAsked) status.explain(STRINGS.notAdmitted(location.host));
 }
 
 /** Make the next attempt to connect now instead of later. */
@@ -85,10 +84,11 @@ function reconnectNow() {
   if (status.isWaiting) session.connect();
 }
 
-/** Ask for a nickname; where the server knows users, ask the server first. */
-function askName() {
-  if (person.hasLogIn && session.connection.state === "offline") session.connect();
-  else naming.askFirst();
+/** Connect, after a question for a nickname if there is none; a server that knows users is asked first. */
+function enter() {
+  const mayKnow = person.hasLogIn && session.connection.state === "offline";
+  if (session.nick === "" && !mayKnow) naming.askFirst();
+  else session.connect();
 }
 
 let loading = null;
@@ -105,8 +105,7 @@ function withAccess(act) {
 session.onuser = (user) => withAccess((access) => access.show(user));
 session.onforeign = () => withAccess((access) => access.beginAnew());
 status.onretry = () => {
-  if (session.nick === "") askName();
-  else session.connect();
+  enter();
   composer.focus();
 };
 window.addEventListener("online", reconnectNow);
@@ -115,7 +114,10 @@ window.addEventListener("pagehide", () => {
   session.keepTalks();
   session.connection.sleep();
 });
-window.addEventListener("pageshow", () => session.connection.wake());
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) followPerson(); // no event has told it meanwhile
+  session.connection.wake();
+});
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();
 });
@@ -252,9 +254,8 @@ sidebar.ontalk = view.rows.onnick = (nick) => {
   composer.focus();
 };
 session.onbarred = (conversation) => {
-  const name = titleOf(conversation);
-  if (leave(conversation)) session.onnotice(null, "noRead", name);
-  else session.onnotice(conversation, "noReadHere", name);
+  const notice = leave(conversation) ? [null, "noRead"] : [conversation, "noReadHere"];
+  session.onnotice(...notice, titleOf(conversation));
 };
 session.onconversations = () => {
   sidebar.changed();
@@ -338,7 +339,7 @@ composer.nicks = () => {
 composer.ontype = () => session.type();
 composer.onsubmit = (text) => {
   if (session.nick === "") {
-    askName();
+    enter();
     return false;
   }
   return runCommand(parseLine(text));
@@ -425,10 +426,14 @@ naming.onset = (nick) => {
   sidebar.changed();
 };
 naming.onclosed = () => composer.focus();
-window.addEventListener("storage", () => {
+
+/** Take over who one is, and how one is called, from another window. */
+function followPerson() {
   if (person.user === session.user) naming.follow(person.nick);
   else withAccess((access) => access.follow());
-});
+}
+
+window.addEventListener("storage", followPerson);
 
 // ---- start ----
 
@@ -438,12 +443,8 @@ for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
   if (typeof name === "string") session.join(roomNamed(name));
 }
 open();
-if (session.nick === "" && !person.hasLogIn) {
-  naming.askFirst();
-} else {
-  naming.show(session.nick);
-  session.connect();
-  composer.focus();
-}
+naming.show(session.nick);
+enter();
+composer.focus();
 // The server offers demo pages only where chat.ini mounts them; the chat works without.
 import("./demos.js").then(({ demoLinks }) => demoLinks()).then((links) => sidebar.showDemos(links), () => {});

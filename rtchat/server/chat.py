@@ -43,7 +43,8 @@ def _with_bursts(rates: _Rates, rate_lines: Mapping[str, SourceLine], prefix: st
         per_second, line = getattr(rates, rate), rate_lines.get(prefix + burst)
         if line is not None and not per_second:
             raise line.error(f"has no effect without {prefix}{rate}; set it in [rate], too")
-        if line is None and burst in _SECONDS_WORTH and prefix + rate in rate_lines:
+        is_new = line is None and per_second and prefix + rate in rate_lines
+        if is_new and burst in _SECONDS_WORTH:
             # At least one: with less, no message would ever get through.
             rates = replace(rates, **{burst: max(1, round(_BURST_S * per_second))})
     return rates

@@ -45,7 +45,7 @@ from rtchat.server.chat import ChatPart
             "subscriptions_per_second = 20\nsubscriptions_burst = 100",
             {"subscriptions_per_second": 20.0, "subscriptions_burst": 100},
         ),
-        ("rate", "bytes_per_second = 0", {"bytes_burst": 1}),
+        ("rate", "bytes_per_second = 0", {}),
         (
             "rate",
             "bytes_per_second = 64 KiB",

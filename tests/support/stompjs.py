@@ -76,12 +76,16 @@ class StompJs:
         self._process.stdin.write(json.dumps(words) + "\n")
         self._process.stdin.flush()
 
+    def next(self, wanted: str = "anything") -> dict[str, Any]:
+        """Return the next news, of any kind."""
+        try:
+            return self._news.get(timeout=_WITHIN_S)
+        except queue.Empty:
+            pytest.fail(f"stompjs did not tell of {wanted} within {_WITHIN_S:g} s")
+
     def expect(self, event: str) -> dict[str, Any]:
         """Return the next news, which have to be of this kind."""
-        try:
-            news = self._news.get(timeout=_WITHIN_S)
-        except queue.Empty:
-            pytest.fail(f"stompjs did not tell of {event!r} within {_WITHIN_S:g} s")
+        news = self.next(repr(event))
         assert news["event"] == event, news
         return news
 

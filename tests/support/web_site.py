@@ -10,9 +10,15 @@ from pathlib import Path
 
 from support.process import environment, until
 
-__all__ = ["run_command", "running_site"]
+__all__ = ["is_open", "run_command", "running_site"]
 
 _START_S = 30.0
+
+
+def is_open(port: int) -> bool:
+    """Return whether something listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -33,13 +39,12 @@ def running_site(
             command, cwd=folder, env=environment(**more), stdout=log, stderr=subprocess.STDOUT
         )
 
-    def is_open() -> bool:
+    def is_up() -> bool:
         assert process.poll() is None, said.read_text(encoding="utf-8")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+        return is_open(port)
 
     try:
-        until("page of the site", is_open, _START_S, lambda: said.read_text(encoding="utf-8"))
+        until("page of the site", is_up, _START_S, lambda: said.read_text(encoding="utf-8"))
         yield process
     finally:
         process.terminate()

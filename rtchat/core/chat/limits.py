@@ -55,7 +55,7 @@ class GuestRates:
     bytes_per_second: int = key(
         "[rate] guest.bytes_per_second", 0, unit="bytes", low=KIB, high=GIB, or_zero=True
     )
-    bytes_burst: int = key("[rate] guest.bytes_burst", 1, unit="bytes", low=1, high=1024 * GIB)
+    bytes_burst: int = key("[rate] guest.bytes_burst", KIB, unit="bytes", low=KIB, high=1024 * GIB)
     connects_per_second: float = key(
         "[rate] guest.connects_per_second", 0.0, unit="frames", low=0.01, high=100_000, or_zero=True
     )
@@ -126,7 +126,7 @@ class ChatPolicy:
     bytes_per_second: int = key(
         "[rate] bytes_per_second", 0, unit="bytes", low=KIB, high=GIB, or_zero=True
     )
-    bytes_burst: int = key("[rate] bytes_burst", 1, unit="bytes", low=1, high=1024 * GIB)
+    bytes_burst: int = key("[rate] bytes_burst", KIB, unit="bytes", low=KIB, high=1024 * GIB)
     connects_per_second: float = key(
         "[rate] connects_per_second", 0.0, unit="frames", low=0.01, high=100_000, or_zero=True
     )

@@ -215,8 +215,7 @@ class UpgradeResource(Resource):
                 channel.loseConnection()
             else:
                 early = channel.take_unhandled()
-                protocol = _accept(request, source, websockets, upgrade, found.user)
-                found.begin(whos, protocol)
+                protocol = _accept(request, source, websockets, upgrade, found, whos)
                 if early:
                     protocol.dataReceived(early)
 
@@ -238,13 +237,21 @@ class UpgradeResource(Resource):
 
 
 def _accept(
-    request: Request, source: Source, websockets: WebSockets, upgrade: _Upgrade, user: str = ""
+    request: Request,
+    source: Source,
+    websockets: WebSockets,
+    upgrade: _Upgrade,
+    visit: Visit | None = None,
+    whos: frozenset[str] = _ANYBODY,
 ) -> WebSocket:
-    """Open the WebSocket."""
+    """Open the WebSocket; for a visit, watch it from its beginning."""
     address = client_of(request)
     channel = cast(UpgradableConnection, request.channel)
     override_peer(channel.transport, address)
+    user = "" if visit is None else visit.user
     protocol: WebSocket = websockets.buildProtocol(ClientAddress.at(address, source.origin, user))
+    if visit is not None:
+        visit.begin(whos, protocol)
     if websockets.wants_credentials:
         protocol.request_headers = credentials_of(request)
     channel.upgrade_to(protocol)

@@ -71,7 +71,7 @@ class Visit(Protocol):
 
         Args:
             whos: Whom they name.
-            websocket: It is open, or will be at once.
+            websocket: It will be open at once.
         """
 
     def leave(self) -> None:

@@ -126,6 +126,19 @@ def test_guests_have_rates_of_their_own(address: str) -> None:
     assert not user.is_paused
 
 
+def test_subscriptions_of_guests_have_a_rate_of_their_own() -> None:
+    server = broker(guests=GuestRates(subscriptions_per_second=1, subscriptions_burst=2))
+    user, guest = server.connect(user="ada"), server.connect()
+    for number in range(5):
+        user.subscribe(f"/topic/{number}")
+    assert server.subscriptions == 5
+    for number in range(3):
+        guest.subscribe(f"/topic/{number}")
+    assert server.subscriptions == 7
+    server.advance(1.1)
+    assert server.subscriptions == 8
+
+
 def test_guests_alone_may_have_a_rate() -> None:
     server = broker(guests=GuestRates(bytes_per_second=1000, bytes_burst=1000))
     reader = reader_of(server)

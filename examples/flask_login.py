@@ -1,0 +1,62 @@
+"""A Flask page whose users have a chat: a log-in sets a cookie with a token for rtchat.
+
+docs/security.md has the chat.ini.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import time
+from pathlib import Path
+
+import jwt
+from flask import Flask, abort, redirect, render_template_string, request
+from werkzeug.security import check_password_hash, generate_password_hash
+from werkzeug.wrappers import Response
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>The team</title>
+<form method="post"><p><label>Name <input name="name" required></label></p>
+<p><label>Password <input name="password" type="password" required></label></p>
+<p><button>Log in</button></p></form>
+<script src="{{ chat }}/static/embed.js" data-title="The team's chat"></script></html>"""
+
+app = Flask(__name__)
+
+
+@app.get("/")
+def page() -> str:
+    return render_template_string(PAGE, chat=app.config["CHAT"])
+
+
+@app.post("/")
+def log_in() -> Response:
+    name = request.form["name"]
+    if not check_password_hash(app.config["HASHES"].get(name, ""), request.form["password"]):
+        abort(403)
+    claims = {"sub": name, "iss": "team-site", "aud": "team-chat", "exp": int(time.time()) + 600}
+    response = redirect("/", 303)
+    response.set_cookie(
+        "chat_token",
+        jwt.encode(claims, app.config["CHAT_SECRET"], "HS256"),
+        httponly=True,
+        samesite="Lax",
+        secure=request.is_secure,
+    )
+    return response
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--chat", default="http://localhost:9000")
+    parser.add_argument("--secret", type=Path, default=Path("chat.secret"))
+    parser.add_argument("--password", default=secrets.token_urlsafe(9), help="of ada")
+    options = parser.parse_args()
+    hashes = {"ada": generate_password_hash(options.password)}
+    app.config.update(
+        CHAT=options.chat, CHAT_SECRET=options.secret.read_bytes().strip(), HASHES=hashes
+    )
+    print(f"The password of ada is {options.password}")
+    app.run("127.0.0.1", options.port)
