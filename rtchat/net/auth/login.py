@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -24,6 +24,7 @@ from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
 from rtchat.core.flow.turns import TURN_WORK
 from rtchat.errors import AccessRefused, ProtocolError, TokenExpired
+from rtchat.net.auth.open_session import OpenSession, PageSessions, Passwords, Tokens
 from rtchat.net.connection.client_log import ClientLog
 
 if TYPE_CHECKING:
@@ -35,64 +36,6 @@ _log = Logger(__package__)
 
 _CHANGE_WORK = 50
 """The work of giving a session other rights; see :mod:`rtchat.core.flow.turns`."""
-
-
-class Passwords(Protocol):
-    """Knows names and passwords."""
-
-    def check(self, name: str, password: str, source: str) -> Deferred[bool]:
-        """Return whether a password is right; fires with False for an unknown name, too."""
-
-    def stamp_of(self, name: str) -> str | None:
-        """Return a text that changes with a user's password; None if there is no such user."""
-
-
-class Tokens(Protocol):
-    """Reads the tokens of a site."""
-
-    def verify(self, text: str, now_s: float) -> Identity | Deferred[Identity]:
-        """Return who a token is about.
-
-        Raises:
-            AccessRefused: It is not accepted.
-        """
-
-
-class PageSessions(Protocol):
-    """Knows who has logged in on the page."""
-
-    def user_of(self, cookie: str) -> Identity:
-        """Return who a cookie is about.
-
-        Raises:
-            AccessRefused: It is not accepted.
-        """
-
-
-class _Session:
-    """What is known about a session.
-
-    Attributes:
-        cookie: The cookie of the page that it began with, or "".
-        identity: Who it is, once that is known.
-        local_user: The user of this server that it logged in as, by a password or on the page,
-            whatever a hook says then; "" for none.
-        source: Where it comes from, for the log.
-        stamp: Changes with the user's password; None if it has not logged in with one.
-        timer: Runs until its token expires, if it has one.
-        waits_for: What it waits for, if anything.
-    """
-
-    __slots__ = ("cookie", "identity", "local_user", "source", "stamp", "timer", "waits_for")
-
-    def __init__(self, source: str) -> None:
-        self.source = source or "a client"
-        self.identity = ANONYMOUS
-        self.cookie = ""
-        self.local_user = ""
-        self.stamp: str | None = None
-        self.timer: IDelayedCall | None = None
-        self.waits_for: Deferred[Any] | None = None
 
 
 class Login(Authenticator):
@@ -137,7 +80,7 @@ class Login(Authenticator):
         self._tokens = tokens
         self._pages = pages
         self._token_cookie = token_cookie
-        self._sessions: dict[Principal, _Session] = {}
+        self._sessions: dict[Principal, OpenSession] = {}
         self._rights: WeakValueDictionary[UserRights, Rights] = WeakValueDictionary()
 
     # Who a session is
@@ -145,7 +88,7 @@ class Login(Authenticator):
     @override
     def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
         question: Question[Identified] = Question()
-        session = self._sessions[principal] = _Session(visitor.source)
+        session = self._sessions[principal] = OpenSession(visitor.source)
         self._ask(
             session,
             question,
@@ -155,7 +98,7 @@ class Login(Authenticator):
         return question
 
     def _who(
-        self, principal: Principal, session: _Session, visitor: Visitor
+        self, principal: Principal, session: OpenSession, visitor: Visitor
     ) -> Identity | Deferred[Identity]:
         shown = self._shown(visitor)
         if isinstance(shown, PageSession):
@@ -173,13 +116,13 @@ class Login(Authenticator):
             found.addCallback(partial(_noted, hooked, principal, visitor))
         return found
 
-    def _stamped(self, identity: Identity, session: _Session) -> Identity:
+    def _stamped(self, identity: Identity, session: OpenSession) -> Identity:
         """Note whose password was right, before anything else is asked."""
         session.local_user = identity.user
         session.stamp = self._stamp_of(session)
         return identity
 
-    def _stamp_of(self, session: _Session) -> str | None:
+    def _stamp_of(self, session: OpenSession) -> str | None:
         passwords, user = self._passwords, session.local_user
         return None if passwords is None or not user else passwords.stamp_of(user)
 
@@ -243,7 +186,7 @@ class Login(Authenticator):
 
     def _ask(
         self,
-        session: _Session,
+        session: OpenSession,
         question: Question[Any],
         ask: Callable[[], Identity | Deferred[Identity]],
         found: Callable[[Identity], None],
@@ -279,7 +222,7 @@ class Login(Authenticator):
     def _found(
         self,
         principal: Principal,
-        session: _Session,
+        session: OpenSession,
         question: Question[Identified],
         identity: Identity,
     ) -> None:
@@ -363,7 +306,7 @@ class Login(Authenticator):
         self._ask(session, question, ask, found)
         return question
 
-    def _watch_expiry(self, principal: Principal, session: _Session) -> None:
+    def _watch_expiry(self, principal: Principal, session: OpenSession) -> None:
         if session.timer is not None:
             session.timer.cancel()
             session.timer = None
@@ -372,7 +315,7 @@ class Login(Authenticator):
             left_s = max(0.0, expires_s - self._wall_s())
             session.timer = self._clock.callLater(left_s, self._look, principal, session)
 
-    def _look(self, principal: Principal, session: _Session) -> None:
+    def _look(self, principal: Principal, session: OpenSession) -> None:
         """End a session whose token has expired; the time of day may have been set meanwhile."""
         session.timer = None
         expires_s = session.identity.expires_s
