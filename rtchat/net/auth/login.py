@@ -233,6 +233,7 @@ class Login(Authenticator):
             question.refuse(AccessRefused("the user was removed, or has a new password"))
             return
         session.identity = identity
+        session.permissions = self.permissions
         self._watch_expiry(principal, session)
         question.answer(Identified(identity.user, self.rights_of(identity), identity.nick))
 
@@ -257,6 +258,9 @@ class Login(Authenticator):
 
     @override
     def opened(self, principal: Principal) -> None:
+        session = self._sessions[principal]
+        if session.permissions is not self.permissions:
+            self._renew_rights(principal, session)  # they have changed since the answer
         if self.hooked is not None:
             self.hooked.opened(principal)
 
@@ -351,12 +355,15 @@ class Login(Authenticator):
         for principal, session in list(self._sessions.items()):
             if principal in self._sessions and session.waits_for is None:
                 self._broker.cork.work += _CHANGE_WORK
-                if self.permissions.admits(session.identity):
-                    principal.change_rights(self.rights_of(session.identity))
-                else:
-                    self._end(principal, "no line of [rights] for anonymous any more")
+                self._renew_rights(principal, session)
             if self._broker.cork.work >= TURN_WORK:
                 yield
+
+    def _renew_rights(self, principal: Principal, session: OpenSession) -> None:
+        if self.permissions.admits(session.identity):
+            principal.change_rights(self.rights_of(session.identity))
+        else:
+            self._end(principal, "no line of [rights] for anonymous any more")
 
     def _without_users(self) -> Iterator[None]:
         for principal, session in list(self._sessions.items()):

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from rtchat.core.auth.identity import ANONYMOUS, Identity
+from rtchat.core.auth.permissions import Permissions
 
 __all__ = ["OpenSession", "PageSessions", "Passwords", "Tokens"]
 
@@ -52,19 +53,30 @@ class OpenSession:
         identity: Who it is, once that is known.
         local_user: The user of this server that it logged in as, by a password or on the page,
             whatever a hook says then; "" for none.
+        permissions: The rights of users at the time when it was found out who it is, or None.
         source: Where it comes from, for the log.
         stamp: Changes with the user's password; None if it has not logged in with one.
         timer: Runs until its token expires, if it has one.
         waits_for: What it waits for, if anything.
     """
 
-    __slots__ = ("cookie", "identity", "local_user", "source", "stamp", "timer", "waits_for")
+    __slots__ = (
+        "cookie",
+        "identity",
+        "local_user",
+        "permissions",
+        "source",
+        "stamp",
+        "timer",
+        "waits_for",
+    )
 
     def __init__(self, source: str) -> None:
         self.source = source or "a client"
         self.identity = ANONYMOUS
         self.cookie = ""
         self.local_user = ""
+        self.permissions: Permissions | None = None
         self.stamp: str | None = None
         self.timer: IDelayedCall | None = None
         self.waits_for: Deferred[Any] | None = None

@@ -14,11 +14,13 @@ from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions, RightsLine
 from rtchat.core.auth.verbs import Verb
 from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.session.connection import CloseReason
 from rtchat.errors import AccessRefused
 from rtchat.net.auth.login import Login
 from rtchat.net.auth.renewal import open_renewal
 from rtchat.net.connection.client_log import ClientLog
+from rtchat.net.stomp.connect_rate import PacedConnects
 
 START_S = 1_000_000.0
 
@@ -410,6 +412,24 @@ def test_a_session_that_is_still_asked_about_gets_the_rights_of_now() -> None:
     client.received()
     client.send(frame_bytes("SUBSCRIBE", id="1", destination="/topic/a"))
     assert refusal(client) == "not allowed: read /topic/a"
+
+
+def test_rights_that_change_between_the_answer_and_connected_hold() -> None:
+    world = World(("*", "read write", "/topic/a"), ("anonymous", "read", "/topic/news"))
+    rates = {"users": TokenBuckets(1, 1), "guests": TokenBuckets(1, 1)}
+    world.broker.authenticator = PacedConnects(
+        world.broker, world.clock, world.login, **rates, login_timeout_s=10
+    )
+    world.logged_in(passcode="ada:600")
+    late = world.client(passcode="ada:600")  # it is known who it is, and it waits for its turn
+    assert late.received() == []
+    world.login.use_permissions(permissions(("*", "read", "/topic/b")))
+    world.settle()
+    world.clock.advance(1)
+    world.settle()
+    assert [frame.command for frame in late.received()] == ["CONNECTED"]
+    late.publish("/topic/a", "x")
+    assert refusal(late) == "not allowed: write /topic/a"
 
 
 def lines_of(log: Logs, text: str) -> list[str]:
