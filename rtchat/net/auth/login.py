@@ -342,10 +342,7 @@ class Login(Authenticator):
 
     def end_page_session(self, cookie: str) -> None:
         """End the sessions that began with a cookie of the page, after a log-out."""
-        with self._broker.turn.part:
-            for principal, session in list(self._sessions.items()):
-                if session.cookie == cookie and principal in self._sessions:
-                    self._end(principal, "logged out on the page")
+        self._in_parts(self._without_cookie(cookie))
 
     def _in_parts(self, steps: Iterator[None]) -> None:
         with self._broker.turn.part:
@@ -372,7 +369,17 @@ class Login(Authenticator):
             self._broker.cork.work += 1
             stamp = self._stamp_of(session)
             if stamp != session.stamp:
+                self._broker.cork.work += _CHANGE_WORK
                 self._end(principal, "the user was removed" if stamp is None else "a new password")
+            if self._broker.cork.work >= TURN_WORK:
+                yield
+
+    def _without_cookie(self, cookie: str) -> Iterator[None]:
+        for principal, session in list(self._sessions.items()):
+            self._broker.cork.work += 1
+            if session.cookie == cookie and principal in self._sessions:
+                self._broker.cork.work += _CHANGE_WORK
+                self._end(principal, "logged out on the page")
             if self._broker.cork.work >= TURN_WORK:
                 yield
 

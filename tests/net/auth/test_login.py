@@ -402,6 +402,18 @@ def test_a_log_out_ends_the_sessions_of_that_browser(world: World) -> None:
     assert elsewhere.received() == []
 
 
+def test_many_sessions_of_a_log_in_or_a_user_end_in_turns(world: World) -> None:
+    cookie = {"cookie": "rtchat_session=ada"}
+    for end in (lambda: world.login.end_page_session("ada"), world.login.users_changed):
+        world.passwords.users["ada"] = "secret"
+        clients = [world.logged_in(cookie) for _ in range(300)]
+        world.passwords.users["ada"] = "other"
+        end()
+        assert 0 < sum(client.session.is_closed for client in clients) < len(clients)
+        world.settle()
+        assert all(client.session.is_closed for client in clients)
+
+
 def test_a_session_that_is_still_asked_about_gets_the_rights_of_now() -> None:
     world = World(("*", "read write", "/topic/a"))
     world.passwords.answers_at_once = False
