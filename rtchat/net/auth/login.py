@@ -109,6 +109,8 @@ class Login(Authenticator):
         found = _later(ask)
         if isinstance(shown, (Password, PageSession)):
             found.addCallback(self._stamped, session)
+        elif isinstance(shown, Token):
+            found.addCallback(_with_token, session)
         if hooked is not None and decides:
             found.addCallback(partial(hooked.ask_connect, principal, visitor))
             found.addCallback(self._admitted)
@@ -289,12 +291,12 @@ class Login(Authenticator):
         session = self._sessions[principal]
 
         def ask() -> Identity | Deferred[Identity]:
-            if self._tokens is None or session.identity.expires_s is None:
+            if self._tokens is None or not session.token_user:
                 raise AccessRefused("a new token, and the session did not begin with one")
             return self._tokens.verify(text, self._wall_s())
 
         def found(identity: Identity) -> None:
-            if identity.user != session.identity.user:
+            if identity.user != session.token_user:
                 self._lines.warn(
                     _log,
                     "{peer}: a new token refused: it is another user's",
@@ -302,6 +304,8 @@ class Login(Authenticator):
                 )
                 question.refuse(AccessRefused("a token of another user"))
                 return
+            if self.hooked is not None:
+                identity = self.hooked.renewed(principal, identity)
             session.identity = identity
             self._watch_expiry(principal, session)
             principal.change_rights(self.rights_of(identity))
@@ -392,6 +396,12 @@ class Login(Authenticator):
             reason=reason,
         )
         principal.fail(AccessRefused(reason))
+
+
+def _with_token(identity: Identity, session: OpenSession) -> Identity:
+    """Note whose token was right, before anything else is asked."""
+    session.token_user = identity.user
+    return identity
 
 
 def _noted(

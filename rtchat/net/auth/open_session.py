@@ -57,6 +57,8 @@ class OpenSession:
         source: Where it comes from, for the log.
         stamp: Changes with the user's password; None if it has not logged in with one.
         timer: Runs until its token expires, if it has one.
+        token_user: The user of the token that it began with, whatever a hook says then; "" for no
+            token.
         waits_for: What it waits for, if anything.
     """
 
@@ -68,6 +70,7 @@ class OpenSession:
         "source",
         "stamp",
         "timer",
+        "token_user",
         "waits_for",
     )
 
@@ -79,4 +82,5 @@ class OpenSession:
         self.permissions: Permissions | None = None
         self.stamp: str | None = None
         self.timer: IDelayedCall | None = None
+        self.token_user = ""
         self.waits_for: Deferred[Any] | None = None
