@@ -76,7 +76,7 @@ class CookieSessions:
         return value
 
     def user_of(self, cookie: str) -> Identity:
-        """Return who a cookie is about.
+        """Return who a cookie is about; its sessions end with it.
 
         Raises:
             AccessRefused: It is not one of this server, its time is over, its user has logged out
@@ -91,7 +91,7 @@ class CookieSessions:
         stamp = self._signed_stamp(user)
         if not stamp or not hmac.compare_digest(stamp, claims["stamp"]):
             raise AccessRefused("a cookie of the page whose user was removed or changed")
-        return Identity(user)
+        return Identity(user, expires_s=float(claims["exp"]))
 
     def close(self, cookie: str) -> str:
         """End a log-in; return its user, "" if it was none."""

@@ -18,6 +18,7 @@ from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.session.connection import CloseReason
 from rtchat.errors import AccessRefused
 from rtchat.net.auth.login import Login
+from rtchat.net.auth.page_sessions import CookieSessions
 from rtchat.net.auth.renewal import open_renewal
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.stomp.connect_rate import PacedConnects
@@ -245,6 +246,14 @@ def test_a_token_ends_its_session_at_the_second(world: World) -> None:
     world.clock.advance(0.1)
     assert refusal(client) == "token expired"
     assert client.close_reason is CloseReason.EXPIRED
+
+
+def test_a_log_in_of_the_page_ends_its_sessions_with_its_time(world: World) -> None:
+    pages = CookieSessions(bytes(32), 60, world.clock.seconds, world.passwords.stamp_of)
+    world.login._pages = pages
+    client = world.logged_in({"cookie": f"rtchat_session={pages.open('ada')}"})
+    world.clock.advance(60)
+    assert refusal(client) == "token expired"
 
 
 def test_a_time_of_day_that_was_set_back_does_not_end_it_early(world: World) -> None:
