@@ -124,7 +124,7 @@ NEEDS = (
         "nginx",
         ("nginx",),
         ("nginx",),
-        "tests/live: test_document_examples.py, test_recipe_passwords.py, test_recipe_tokens.py",
+        "the recipes of docs/gateway.md and docs/security.md, in tests/live",
     ),
     Need(
         "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
