@@ -253,7 +253,7 @@ def test_tokens_of_a_provider_are_accepted_and_its_new_keys_are_fetched(tmp_path
                 login = {"login": "token", "passcode": token}
                 client = StompJs(chat, "/ws", "/queue/jobs", "text", connect_headers=login)
                 try:
-                    return client.next()["event"] == "ready"
+                    return bool(client.next()["event"] == "ready")
                 finally:
                     client.close()
 

@@ -116,11 +116,18 @@ NEEDS = (
         "htpasswd",
         ("htpasswd",),
         ("apache2-utils",),
-        "its lines in tests/net/auth/test_hashes.py and test_password_file.py",
+        "its lines in tests/net/auth/test_hashes.py and test_password_file.py; the recipe with "
+        "nginx in tests/live/test_recipe_passwords.py",
     ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
-    Need("nginx", ("nginx",), ("nginx",), "its recipe in tests/live/test_document_examples.py"),
+    Need(
+        "nginx",
+        ("nginx",),
+        ("nginx",),
+        "its recipes in tests/live/test_document_examples.py, test_recipe_passwords.py and "
+        "test_recipe_tokens.py",
+    ),
     Need(
         "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
     ),

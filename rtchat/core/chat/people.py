@@ -52,6 +52,7 @@ class Person:
         nick: The name to display, which no other person has.
         has_token: Whether the person can prove its identity with a token, or as a user.
         user: The name of the user; "" for an anonymous person.
+        is_own: Whether the nick is the user's own, and so cannot be taken away.
         json: Id and nick as a JSON object.
         sessions: The person's sessions, in order of their start.
         places: The number of the person's subscriptions to each destination. The destination ""
@@ -59,11 +60,22 @@ class Person:
         leaving: The time, by ``Cork.ticks``, at which the grace time of each lost place ends.
     """
 
-    __slots__ = ("has_token", "id", "json", "leaving", "nick", "places", "sessions", "user")
+    __slots__ = (
+        "has_token",
+        "id",
+        "is_own",
+        "json",
+        "leaving",
+        "nick",
+        "places",
+        "sessions",
+        "user",
+    )
 
     def __init__(self, person_id: str, nick: str, *, has_token: bool, user: str = "") -> None:
         self.id = person_id
         self.user = user
+        self.is_own = False
         self.nick = nick
         self.has_token = has_token
         self.json = b""
@@ -173,8 +185,8 @@ class People:
     ) -> Person | None:
         """Return the person a connecting client is, which may be a new one.
 
-        All sessions of a user are of one person. A nick that belongs to a user is taken from an
-        anonymous holder, whose sessions end.
+        All sessions of a user are of one person. A nick that belongs to a user is taken from a
+        holder to whom it does not, and whose sessions end.
 
         Args:
             client: Who it is.
@@ -215,6 +227,7 @@ class People:
             person.nick = nick
             self._add(person)
             renamed(person, before)
+        person.is_own = _is_own(nick, client)
         return person
 
     def _make_free(
@@ -226,10 +239,10 @@ class People:
             NotAllowed: It is another person's.
         """
         owner = self.owner(nick)
-        is_own = client.user != "" and nick_key(nick) == nick_key(client.own_nick)
+        is_own = _is_own(nick, client)
         others = [one for one in self.holders_alike(nick) if one is not person]
         is_taken = (owner and owner != client.user) or any(
-            one.user or ((one.has_token or one.sessions) and not is_own) for one in others
+            one.is_own or ((one.has_token or one.sessions) and not is_own) for one in others
         )
         if is_taken:
             raise _nick_in_use()
@@ -259,6 +272,11 @@ class People:
         """Return an id that is the same for the same secret and does not reveal it."""
         text = f"{kind} {secret}".encode()
         return hmac.new(self._secret, text, "sha256").hexdigest()[:_ID_LETTERS]
+
+
+def _is_own(nick: str, client: Client) -> bool:
+    """Return whether a nick belongs to the user who connects."""
+    return client.user != "" and nick_key(nick) == nick_key(client.own_nick)
 
 
 def _nick_in_use() -> NotAllowed:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from rtchat.core.auth.credentials import cookie_pairs
-from rtchat.core.auth.identity import Identity
+from rtchat.core.auth.identity import ANONYMOUS, Identity
 from rtchat.core.broker.authenticator import Visitor
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
@@ -48,13 +48,21 @@ class _Seen:
         source: Where it comes from.
         subscribe: What it is subscribed to once it has CONNECTED.
         subscriptions: Its open subscriptions.
+        told: What the hook has said of who it is.
     """
 
-    __slots__ = ("identity", "source", "subscribe", "subscriptions")
+    __slots__ = ("identity", "source", "subscribe", "subscriptions", "told")
 
-    def __init__(self, source: str, identity: Identity, subscribe: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        identity: Identity,
+        subscribe: Sequence[str] = (),
+        told: Identity = ANONYMOUS,
+    ) -> None:
         self.source = source
         self.identity = identity
+        self.told = told
         self.subscribe = subscribe
         self.subscriptions: dict[Subscription, None] = {}
 
@@ -120,14 +128,30 @@ class HookedSessions(Gate, BrokerEvents):
             if not answer.is_allowed:
                 raise AccessRefused(printable(answer.reason) or "the hook refuses the visitor")
             who = _merged(identity, answer.identity)
-            self._seen[principal] = _Seen(visitor.source, who, answer.autosubscribe)
+            seen = _Seen(visitor.source, who, answer.autosubscribe, answer.identity)
+            self._seen[principal] = seen
             return who
 
         return self._hooks.ask("connect", facts, principal.id).addCallback(answered)
 
     def note(self, principal: Principal, visitor: Visitor, identity: Identity) -> None:
         """Note a session that has connected without a question."""
-        self._seen[principal] = _Seen(visitor.source, identity, ())
+        self._seen[principal] = _Seen(visitor.source, identity)
+
+    def renewed(self, principal: Principal, identity: Identity) -> Identity:
+        """Return who a session with a new token is: what the hook has said holds on.
+
+        So its ``expires`` does as well: to be asked again, the client connects again.
+
+        Args:
+            principal: The session.
+            identity: Who the new token says it is.
+        """
+        seen = self._seen.get(principal)
+        if seen is None:
+            return identity
+        seen.identity = _merged(identity, seen.told)
+        return seen.identity
 
     def opened(self, principal: Principal) -> None:
         """Subscribe a session that has got CONNECTED to what the hook has said."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -24,6 +24,7 @@ from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
 from rtchat.core.flow.turns import TURN_WORK
 from rtchat.errors import AccessRefused, ProtocolError, TokenExpired
+from rtchat.net.auth.open_session import OpenSession, PageSessions, Passwords, Tokens
 from rtchat.net.connection.client_log import ClientLog
 
 if TYPE_CHECKING:
@@ -35,64 +36,6 @@ _log = Logger(__package__)
 
 _CHANGE_WORK = 50
 """The work of giving a session other rights; see :mod:`rtchat.core.flow.turns`."""
-
-
-class Passwords(Protocol):
-    """Knows names and passwords."""
-
-    def check(self, name: str, password: str, source: str) -> Deferred[bool]:
-        """Return whether a password is right; fires with False for an unknown name, too."""
-
-    def stamp_of(self, name: str) -> str | None:
-        """Return a text that changes with a user's password; None if there is no such user."""
-
-
-class Tokens(Protocol):
-    """Reads the tokens of a site."""
-
-    def verify(self, text: str, now_s: float) -> Identity | Deferred[Identity]:
-        """Return who a token is about.
-
-        Raises:
-            AccessRefused: It is not accepted.
-        """
-
-
-class PageSessions(Protocol):
-    """Knows who has logged in on the page."""
-
-    def user_of(self, cookie: str) -> Identity:
-        """Return who a cookie is about.
-
-        Raises:
-            AccessRefused: It is not accepted.
-        """
-
-
-class _Session:
-    """What is known about a session.
-
-    Attributes:
-        cookie: The cookie of the page that it began with, or "".
-        identity: Who it is, once that is known.
-        local_user: The user of this server that it logged in as, by a password or on the page,
-            whatever a hook says then; "" for none.
-        source: Where it comes from, for the log.
-        stamp: Changes with the user's password; None if it has not logged in with one.
-        timer: Runs until its token expires, if it has one.
-        waits_for: What it waits for, if anything.
-    """
-
-    __slots__ = ("cookie", "identity", "local_user", "source", "stamp", "timer", "waits_for")
-
-    def __init__(self, source: str) -> None:
-        self.source = source or "a client"
-        self.identity = ANONYMOUS
-        self.cookie = ""
-        self.local_user = ""
-        self.stamp: str | None = None
-        self.timer: IDelayedCall | None = None
-        self.waits_for: Deferred[Any] | None = None
 
 
 class Login(Authenticator):
@@ -137,7 +80,7 @@ class Login(Authenticator):
         self._tokens = tokens
         self._pages = pages
         self._token_cookie = token_cookie
-        self._sessions: dict[Principal, _Session] = {}
+        self._sessions: dict[Principal, OpenSession] = {}
         self._rights: WeakValueDictionary[UserRights, Rights] = WeakValueDictionary()
 
     # Who a session is
@@ -145,7 +88,7 @@ class Login(Authenticator):
     @override
     def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
         question: Question[Identified] = Question()
-        session = self._sessions[principal] = _Session(visitor.source)
+        session = self._sessions[principal] = OpenSession(visitor.source)
         self._ask(
             session,
             question,
@@ -155,7 +98,7 @@ class Login(Authenticator):
         return question
 
     def _who(
-        self, principal: Principal, session: _Session, visitor: Visitor
+        self, principal: Principal, session: OpenSession, visitor: Visitor
     ) -> Identity | Deferred[Identity]:
         shown = self._shown(visitor)
         if isinstance(shown, PageSession):
@@ -166,6 +109,8 @@ class Login(Authenticator):
         found = _later(ask)
         if isinstance(shown, (Password, PageSession)):
             found.addCallback(self._stamped, session)
+        elif isinstance(shown, Token):
+            found.addCallback(_with_token, session)
         if hooked is not None and decides:
             found.addCallback(partial(hooked.ask_connect, principal, visitor))
             found.addCallback(self._admitted)
@@ -173,13 +118,13 @@ class Login(Authenticator):
             found.addCallback(partial(_noted, hooked, principal, visitor))
         return found
 
-    def _stamped(self, identity: Identity, session: _Session) -> Identity:
+    def _stamped(self, identity: Identity, session: OpenSession) -> Identity:
         """Note whose password was right, before anything else is asked."""
         session.local_user = identity.user
         session.stamp = self._stamp_of(session)
         return identity
 
-    def _stamp_of(self, session: _Session) -> str | None:
+    def _stamp_of(self, session: OpenSession) -> str | None:
         passwords, user = self._passwords, session.local_user
         return None if passwords is None or not user else passwords.stamp_of(user)
 
@@ -243,7 +188,7 @@ class Login(Authenticator):
 
     def _ask(
         self,
-        session: _Session,
+        session: OpenSession,
         question: Question[Any],
         ask: Callable[[], Identity | Deferred[Identity]],
         found: Callable[[Identity], None],
@@ -279,7 +224,7 @@ class Login(Authenticator):
     def _found(
         self,
         principal: Principal,
-        session: _Session,
+        session: OpenSession,
         question: Question[Identified],
         identity: Identity,
     ) -> None:
@@ -290,6 +235,7 @@ class Login(Authenticator):
             question.refuse(AccessRefused("the user was removed, or has a new password"))
             return
         session.identity = identity
+        session.permissions = self.permissions
         self._watch_expiry(principal, session)
         question.answer(Identified(identity.user, self.rights_of(identity), identity.nick))
 
@@ -314,6 +260,9 @@ class Login(Authenticator):
 
     @override
     def opened(self, principal: Principal) -> None:
+        session = self._sessions[principal]
+        if session.permissions is not self.permissions:
+            self._renew_rights(principal, session)  # they have changed since the answer
         if self.hooked is not None:
             self.hooked.opened(principal)
 
@@ -342,12 +291,12 @@ class Login(Authenticator):
         session = self._sessions[principal]
 
         def ask() -> Identity | Deferred[Identity]:
-            if self._tokens is None or session.identity.expires_s is None:
+            if self._tokens is None or not session.token_user:
                 raise AccessRefused("a new token, and the session did not begin with one")
             return self._tokens.verify(text, self._wall_s())
 
         def found(identity: Identity) -> None:
-            if identity.user != session.identity.user:
+            if identity.user != session.token_user:
                 self._lines.warn(
                     _log,
                     "{peer}: a new token refused: it is another user's",
@@ -355,6 +304,8 @@ class Login(Authenticator):
                 )
                 question.refuse(AccessRefused("a token of another user"))
                 return
+            if self.hooked is not None:
+                identity = self.hooked.renewed(principal, identity)
             session.identity = identity
             self._watch_expiry(principal, session)
             principal.change_rights(self.rights_of(identity))
@@ -363,7 +314,7 @@ class Login(Authenticator):
         self._ask(session, question, ask, found)
         return question
 
-    def _watch_expiry(self, principal: Principal, session: _Session) -> None:
+    def _watch_expiry(self, principal: Principal, session: OpenSession) -> None:
         if session.timer is not None:
             session.timer.cancel()
             session.timer = None
@@ -372,7 +323,7 @@ class Login(Authenticator):
             left_s = max(0.0, expires_s - self._wall_s())
             session.timer = self._clock.callLater(left_s, self._look, principal, session)
 
-    def _look(self, principal: Principal, session: _Session) -> None:
+    def _look(self, principal: Principal, session: OpenSession) -> None:
         """End a session whose token has expired; the time of day may have been set meanwhile."""
         session.timer = None
         expires_s = session.identity.expires_s
@@ -395,10 +346,7 @@ class Login(Authenticator):
 
     def end_page_session(self, cookie: str) -> None:
         """End the sessions that began with a cookie of the page, after a log-out."""
-        with self._broker.turn.part:
-            for principal, session in list(self._sessions.items()):
-                if session.cookie == cookie and principal in self._sessions:
-                    self._end(principal, "logged out on the page")
+        self._in_parts(self._without_cookie(cookie))
 
     def _in_parts(self, steps: Iterator[None]) -> None:
         with self._broker.turn.part:
@@ -408,12 +356,15 @@ class Login(Authenticator):
         for principal, session in list(self._sessions.items()):
             if principal in self._sessions and session.waits_for is None:
                 self._broker.cork.work += _CHANGE_WORK
-                if self.permissions.admits(session.identity):
-                    principal.change_rights(self.rights_of(session.identity))
-                else:
-                    self._end(principal, "no line of [rights] for anonymous any more")
+                self._renew_rights(principal, session)
             if self._broker.cork.work >= TURN_WORK:
                 yield
+
+    def _renew_rights(self, principal: Principal, session: OpenSession) -> None:
+        if self.permissions.admits(session.identity):
+            principal.change_rights(self.rights_of(session.identity))
+        else:
+            self._end(principal, "no line of [rights] for anonymous any more")
 
     def _without_users(self) -> Iterator[None]:
         for principal, session in list(self._sessions.items()):
@@ -422,7 +373,17 @@ class Login(Authenticator):
             self._broker.cork.work += 1
             stamp = self._stamp_of(session)
             if stamp != session.stamp:
+                self._broker.cork.work += _CHANGE_WORK
                 self._end(principal, "the user was removed" if stamp is None else "a new password")
+            if self._broker.cork.work >= TURN_WORK:
+                yield
+
+    def _without_cookie(self, cookie: str) -> Iterator[None]:
+        for principal, session in list(self._sessions.items()):
+            self._broker.cork.work += 1
+            if session.cookie == cookie and principal in self._sessions:
+                self._broker.cork.work += _CHANGE_WORK
+                self._end(principal, "logged out on the page")
             if self._broker.cork.work >= TURN_WORK:
                 yield
 
@@ -435,6 +396,12 @@ class Login(Authenticator):
             reason=reason,
         )
         principal.fail(AccessRefused(reason))
+
+
+def _with_token(identity: Identity, session: OpenSession) -> Identity:
+    """Note whose token was right, before anything else is asked."""
+    session.token_user = identity.user
+    return identity
 
 
 def _noted(

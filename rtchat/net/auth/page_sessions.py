@@ -6,6 +6,7 @@ restart. It ends with its time, with a log-out, and when the user's password cha
 
 from __future__ import annotations
 
+import base64
 import hmac
 import os
 import secrets
@@ -26,8 +27,12 @@ KEY_BYTES = 32
 _ALGORITHM = "HS256"
 _AUDIENCE = "rtchat page"
 _MAX_CHARS = 2048
-_MAX_CLOSED = 10_000
-"""So many log-outs are remembered; after more of them the oldest cookie would work again."""
+_MAX_CLOSED = 100
+"""So many log-outs of a user are remembered; after more of them, the oldest cookie of the same user
+would work again."""
+
+_MAX_USERS = 10_000
+"""Of so many users log-outs are remembered, those who have logged out last."""
 
 
 class CookieSessions:
@@ -55,7 +60,7 @@ class CookieSessions:
         self.max_age_s = max_age_s
         self._wall_s = wall_s
         self._stamp_of = stamp_of
-        self._closed: dict[str, None] = {}
+        self._closed: dict[str, dict[str, float]] = {}  # by user: log-ins, and when they would end
         self._codec = jwt.PyJWT({"verify_exp": False, "verify_nbf": False, "verify_iat": False})
 
     def open(self, user: str) -> str:
@@ -71,7 +76,7 @@ class CookieSessions:
         return value
 
     def user_of(self, cookie: str) -> Identity:
-        """Return who a cookie is about.
+        """Return who a cookie is about; its sessions end with it.
 
         Raises:
             AccessRefused: It is not one of this server, its time is over, its user has logged out
@@ -81,12 +86,12 @@ class CookieSessions:
         user = claims["sub"]
         if claims["exp"] <= self._wall_s():
             raise AccessRefused("a cookie of the page that has expired")
-        if claims["jti"] in self._closed:
+        if claims["jti"] in self._closed.get(user, ()):
             raise AccessRefused("a cookie of the page after a log-out")
         stamp = self._signed_stamp(user)
         if not stamp or not hmac.compare_digest(stamp, claims["stamp"]):
             raise AccessRefused("a cookie of the page whose user was removed or changed")
-        return Identity(user)
+        return Identity(user, expires_s=float(claims["exp"]))
 
     def close(self, cookie: str) -> str:
         """End a log-in; return its user, "" if it was none."""
@@ -94,9 +99,18 @@ class CookieSessions:
             user = self.user_of(cookie).user
         except AccessRefused:
             return ""
-        if len(self._closed) >= _MAX_CLOSED:
+        claims, now_s = self._claims(cookie), self._wall_s()
+        closed = {
+            log_in: end_s
+            for log_in, end_s in self._closed.pop(user, {}).items()
+            if end_s > now_s  # others are refused anyway
+        }
+        closed[claims["jti"]] = claims["exp"]
+        if len(closed) > _MAX_CLOSED:
+            del closed[next(iter(closed))]
+        self._closed[user] = closed
+        if len(self._closed) > _MAX_USERS:
             del self._closed[next(iter(self._closed))]
-        self._closed[self._claims(cookie)["jti"]] = None
         return user
 
     def _claims(self, cookie: str) -> dict[str, Any]:
@@ -112,6 +126,12 @@ class CookieSessions:
             )
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise AccessRefused("a cookie of the page that this server has not signed") from None
+        # Base64 has several texts for the same bytes. A log-out ends the sessions of its cookie, so
+        # a log-in must not have two.
+        signed, _, signature = cookie.rpartition(".")
+        digest = hmac.digest(self._key, signed.encode("ascii"), "sha256")
+        if signature != base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"):
+            raise AccessRefused("a cookie of the page that is not written as it was made")
         return claims
 
     def _signed_stamp(self, user: str) -> str:

@@ -102,6 +102,27 @@ def test_no_user_takes_the_nick_of_another(party: Party) -> None:
     assert answer.headers["message"] == _IN_USE
 
 
+def test_a_user_takes_its_nick_back_from_another_user(party: Party) -> None:
+    """Users of tokens and hooks are known, and their nicks reserved, only once they are there."""
+    squatter, answer = as_user(party, "mallory", nick="carol")
+    assert nick_of(answer) == "carol"
+    _, answer = as_user(party, "carol", x_presence_token="t")
+    assert nick_of(answer) == "carol"
+    [error] = [frame for frame in squatter.received() if frame.command == "ERROR"]
+    assert error.headers["message"] == _IN_USE
+    _, answer = as_user(party, "mallory", nick="carol")
+    assert answer.headers["message"] == _IN_USE
+
+
+def test_a_nick_that_was_ones_own_for_once_is_not_for_ever(party: Party) -> None:
+    _, answer = as_user(party, "mallory", "Mal", x_presence_token="t")
+    assert nick_of(answer) == "Mal"
+    _, answer = as_user(party, "mallory", "Mal", nick="carol", x_presence_window="2")
+    assert nick_of(answer) == "carol"
+    _, answer = as_user(party, "carol", x_presence_token="t")
+    assert nick_of(answer) == "carol"
+
+
 def test_another_nick_that_a_user_chooses_is_no_more_than_anybodys(party: Party) -> None:
     party.client("eve", "t")
     _, answer = as_user(party, "bob", nick="eve")

@@ -24,6 +24,7 @@ from rtchat.net.auth.hooks.answers import Answer
 from rtchat.net.auth.hooks.hooks import Hooks
 from rtchat.net.auth.hooks.visitor import EVENTS, Facts
 from rtchat.net.auth.login import Login
+from rtchat.net.auth.renewal import open_renewal
 from rtchat.net.connection.client_log import ClientLog
 
 
@@ -79,7 +80,7 @@ class World:
     """A broker with a hook."""
 
     def __init__(self, *events: str, limits: BrokerLimits | None = None) -> None:
-        clock = Clock()
+        clock = self.clock = Clock()
         self.broker = Broker("epoch", limits)
         self.server = Server(self.broker)
         self.told = Told(*events)
@@ -375,6 +376,62 @@ def test_a_user_whom_the_hook_gives_another_name_ends_with_its_password() -> Non
 
 
 # ---------------------------------------------------------------- some events only
+
+
+class SitesTokens:
+    """Tokens whose text is USER:SECONDS."""
+
+    def verify(self, text: str, now_s: float) -> Identity:
+        user, _, seconds = text.partition(":")
+        return Identity(user, expires_s=now_s + float(seconds))
+
+
+def with_token(world: World, told: Identity) -> Client:
+    """Return a client with a token of 60 seconds, whom the hook takes for somebody."""
+    world.login._tokens = SitesTokens()
+    world.told.answers["connect"] = Answer(identity=told)
+    open_renewal(world.broker, world.login)
+    return world.logged_in(passcode="ada:60")
+
+
+def renew(world: World, client: Client, token: str) -> None:
+    client.say("SEND", token, destination="/session/token", receipt="r")
+    world.server.end_turn()
+
+
+def test_what_the_hook_has_said_outlives_a_new_token(world: World) -> None:
+    told = Identity("ada of rtchat", frozenset({"staff"}), "Ada", read=("/topic/x",))
+    client = with_token(world, told)
+    renew(world, client, "ada:600")
+    assert client.receipts() == ["r"]
+    assert world.login._sessions[client.session].identity == Identity(
+        "ada of rtchat", frozenset({"staff"}), "Ada", read=("/topic/x",), expires_s=600.0
+    )
+    world.told.take()
+    client.publish("/topic/a", "x")
+    assert client.session.user == "ada of rtchat"
+
+
+def test_a_new_token_is_the_same_users_whatever_the_hook_calls_it(world: World) -> None:
+    client = with_token(world, Identity("one of many"))
+    renew(world, client, "eve:600")
+    assert refusal(client) == "access refused"
+
+
+def test_a_new_token_does_not_outlive_what_the_hook_allows(world: World) -> None:
+    client = with_token(world, Identity("ada", expires_s=90.0))
+    renew(world, client, "ada:600")
+    assert client.receipts() == ["r"]
+    world.clock.advance(90)
+    assert refusal(client) == "token expired"
+
+
+def test_only_a_session_that_began_with_a_token_gets_a_new_one(world: World) -> None:
+    with_token(world, Identity("ada"))
+    world.told.answers["connect"] = Answer(identity=Identity("ada", expires_s=90.0))
+    client = world.logged_in()
+    renew(world, client, "ada:600")
+    assert refusal(client) == "access refused"
 
 
 def test_a_hook_that_is_not_asked_who_it_is_hears_of_those_who_are_let_in() -> None:

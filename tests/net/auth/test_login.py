@@ -14,11 +14,14 @@ from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions, RightsLine
 from rtchat.core.auth.verbs import Verb
 from rtchat.core.broker.broker import Broker
+from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.session.connection import CloseReason
 from rtchat.errors import AccessRefused
 from rtchat.net.auth.login import Login
+from rtchat.net.auth.page_sessions import CookieSessions
 from rtchat.net.auth.renewal import open_renewal
 from rtchat.net.connection.client_log import ClientLog
+from rtchat.net.stomp.connect_rate import PacedConnects
 
 START_S = 1_000_000.0
 
@@ -245,6 +248,14 @@ def test_a_token_ends_its_session_at_the_second(world: World) -> None:
     assert client.close_reason is CloseReason.EXPIRED
 
 
+def test_a_log_in_of_the_page_ends_its_sessions_with_its_time(world: World) -> None:
+    pages = CookieSessions(bytes(32), 60, world.clock.seconds, world.passwords.stamp_of)
+    world.login._pages = pages
+    client = world.logged_in({"cookie": f"rtchat_session={pages.open('ada')}"})
+    world.clock.advance(60)
+    assert refusal(client) == "token expired"
+
+
 def test_a_time_of_day_that_was_set_back_does_not_end_it_early(world: World) -> None:
     client = world.logged_in(passcode="ada:60")
     world.login._wall_s = lambda: world.clock.seconds() - 30
@@ -400,6 +411,18 @@ def test_a_log_out_ends_the_sessions_of_that_browser(world: World) -> None:
     assert elsewhere.received() == []
 
 
+def test_many_sessions_of_a_log_in_or_a_user_end_in_turns(world: World) -> None:
+    cookie = {"cookie": "rtchat_session=ada"}
+    for end in (lambda: world.login.end_page_session("ada"), world.login.users_changed):
+        world.passwords.users["ada"] = "secret"
+        clients = [world.logged_in(cookie) for _ in range(300)]
+        world.passwords.users["ada"] = "other"
+        end()
+        assert 0 < sum(client.session.is_closed for client in clients) < len(clients)
+        world.settle()
+        assert all(client.session.is_closed for client in clients)
+
+
 def test_a_session_that_is_still_asked_about_gets_the_rights_of_now() -> None:
     world = World(("*", "read write", "/topic/a"))
     world.passwords.answers_at_once = False
@@ -410,6 +433,24 @@ def test_a_session_that_is_still_asked_about_gets_the_rights_of_now() -> None:
     client.received()
     client.send(frame_bytes("SUBSCRIBE", id="1", destination="/topic/a"))
     assert refusal(client) == "not allowed: read /topic/a"
+
+
+def test_rights_that_change_between_the_answer_and_connected_hold() -> None:
+    world = World(("*", "read write", "/topic/a"), ("anonymous", "read", "/topic/news"))
+    rates = {"users": TokenBuckets(1, 1), "guests": TokenBuckets(1, 1)}
+    world.broker.authenticator = PacedConnects(
+        world.broker, world.clock, world.login, **rates, login_timeout_s=10
+    )
+    world.logged_in(passcode="ada:600")
+    late = world.client(passcode="ada:600")  # it is known who it is, and it waits for its turn
+    assert late.received() == []
+    world.login.use_permissions(permissions(("*", "read", "/topic/b")))
+    world.settle()
+    world.clock.advance(1)
+    world.settle()
+    assert [frame.command for frame in late.received()] == ["CONNECTED"]
+    late.publish("/topic/a", "x")
+    assert refusal(late) == "not allowed: write /topic/a"
 
 
 def lines_of(log: Logs, text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import jwt
@@ -34,7 +35,7 @@ def world() -> World:
 
 def test_a_cookie_names_its_user(world: World) -> None:
     cookie = world.sessions.open("ada")
-    assert world.sessions.user_of(cookie) == Identity("ada")
+    assert world.sessions.user_of(cookie) == Identity("ada", expires_s=1_003_600.0)
 
 
 def test_each_log_in_has_another_cookie(world: World) -> None:
@@ -57,6 +58,38 @@ def test_it_ends_with_a_log_out_and_others_do_not(world: World) -> None:
     assert world.sessions.close(cookie) == world.sessions.close("nonsense") == ""
 
 
+def test_a_log_in_has_one_text_only(world: World) -> None:
+    cookie = world.sessions.open("ada")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    others = [cookie[:-1] + letter for letter in letters] + [cookie + "=", cookie[:-3] + "!" * 2]
+    accepted = []
+    for other in others:
+        with suppress(AccessRefused):
+            world.sessions.user_of(other)
+            accepted.append(other)
+    assert accepted == [cookie]
+
+
+def test_no_other_user_can_make_a_log_out_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtchat.net.auth.page_sessions._MAX_CLOSED", 5)
+    stolen = world.sessions.open("ada")
+    world.sessions.close(stolen)
+    for _ in range(50):
+        world.sessions.close(world.sessions.open("bob"))
+    assert "log-out" in world.reason(stolen)
+    assert len(world.sessions._closed["bob"]) == 5
+
+
+def test_log_outs_are_forgotten_when_their_cookies_have_ended(world: World) -> None:
+    for _ in range(50):
+        world.sessions.close(world.sessions.open("ada"))
+    world.now_s += 3600
+    world.sessions.close(world.sessions.open("ada"))
+    assert len(world.sessions._closed["ada"]) == 1
+
+
 def test_it_ends_when_the_user_is_removed_or_has_another_password(world: World) -> None:
     ada, bob = world.sessions.open("ada"), world.sessions.open("bob")
     world.stamps["ada"] = "another hash"
@@ -67,7 +100,7 @@ def test_it_ends_when_the_user_is_removed_or_has_another_password(world: World) 
 
 def test_the_key_makes_the_difference(world: World) -> None:
     cookie = world.sessions.open("ada")
-    assert World().sessions.user_of(cookie) == Identity("ada")  # after a restart, with its file
+    assert World().sessions.user_of(cookie).user == "ada"  # after a restart, with its file
     assert "not signed" in World(bytes(KEY_BYTES)).reason(cookie)
 
 
