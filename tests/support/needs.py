@@ -116,8 +116,7 @@ NEEDS = (
         "htpasswd",
         ("htpasswd",),
         ("apache2-utils",),
-        "its lines in tests/net/auth/test_hashes.py and test_password_file.py; the recipe with "
-        "nginx in tests/live/test_recipe_passwords.py",
+        "its lines in tests/net/auth, and the recipe with nginx",
     ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
@@ -125,8 +124,7 @@ NEEDS = (
         "nginx",
         ("nginx",),
         ("nginx",),
-        "its recipes in tests/live/test_document_examples.py, test_recipe_passwords.py and "
-        "test_recipe_tokens.py",
+        "its recipes: test_document_examples.py, test_recipe_*.py in tests/live",
     ),
     Need(
         "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
