@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from typing_extensions import override
 from rtchat.config.schema import ChatIni
 from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.user_sessions import UserSessions
+from rtchat.core.flow.turns import TURN_WORK
 from rtchat.errors import ConfigError
 from rtchat.server.access import AccessPart
 from rtchat.server.auth_settings import AuthSettings, HookSettings, TokenSettings, UserSettings
@@ -24,6 +25,8 @@ from rtchat.server.web import WebPart, static_folder
 
 if TYPE_CHECKING:
     # Loaded by the part itself, and only if the configuration asks for it.
+    from rtchat.core.chat.people import People
+    from rtchat.core.flow.outbound import Cork
     from rtchat.net.auth.hooks.calls import Hook
     from rtchat.net.auth.hooks.hooks import Hooks
     from rtchat.net.auth.hooks.http import HttpHook
@@ -42,6 +45,9 @@ _DRAIN_S = 3.0
 """For how long a server that stops goes on to tell the hook what has happened."""
 
 _MIN_SECRET_BYTES = 16
+
+_RESERVING_WORK = 1000
+"""The work of reserving some nicks; see :mod:`rtchat.core.flow.turns`."""
 
 
 def _secret_in(ini: ChatIni, settings: HookSettings) -> bytes:
@@ -253,7 +259,7 @@ class AuthPart(Part[AuthSettings], Service):
         if self._keys is not None:
             self._keys.start()
         if self._passwords is not None:
-            self._reserve_nicks()
+            self._people.reserve(self._passwords.names())
             self._passwords.watch(self._users_changed)
 
     def _warn_of_openness(self) -> None:
@@ -345,12 +351,22 @@ class AuthPart(Part[AuthSettings], Service):
         return not (self.settings.tokens is None and self.settings.hooks is None)
 
     def _users_changed(self) -> None:
-        self._reserve_nicks()
+        if self._passwords is not None:
+            broker = self._server.part(BrokerPart).broker
+            with broker.turn.part:
+                broker.cork.in_parts(self._nicks_in_parts(broker.cork, self._passwords.names()))
         if self.login is not None:
             self.login.users_changed()
 
-    def _reserve_nicks(self) -> None:
+    def _nicks_in_parts(self, cork: Cork, names: Iterable[str]) -> Iterator[None]:
+        """Reserve the nicks of new users; nicks of many take longer than a turn has."""
+        for _ in self._people.reserving(names):
+            cork.work += _RESERVING_WORK
+            if cork.work >= TURN_WORK:
+                yield
+
+    @property
+    def _people(self) -> People:
         from rtchat.server.chat import ChatPart
 
-        if self._passwords is not None:
-            self._server.part(ChatPart).people.reserve(self._passwords.names())
+        return self._server.part(ChatPart).people

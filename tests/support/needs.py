@@ -116,7 +116,7 @@ NEEDS = (
         "htpasswd",
         ("htpasswd",),
         ("apache2-utils",),
-        "tests/net/auth: test_hashes.py, test_password_file.py; test_recipe_passwords.py",
+        "tests/net/auth, tests/live/test_recipe_passwords.py",
     ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
@@ -124,7 +124,7 @@ NEEDS = (
         "nginx",
         ("nginx",),
         ("nginx",),
-        "the recipes of docs/gateway.md and docs/security.md, in tests/live",
+        "its recipes: tests/live/test_document_examples.py, test_recipe_*.py",
     ),
     Need(
         "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"

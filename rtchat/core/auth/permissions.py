@@ -150,6 +150,11 @@ class Rights:
         return known
 
     @property
+    def size(self) -> int:
+        """How many patterns are compared to find out about a destination."""
+        return len(self._granted)
+
+    @property
     def is_empty(self) -> bool:
         """Whether no right was given; some destinations need none."""
         return not self._granted

@@ -46,18 +46,21 @@ class Rights:
     Args:
         may_read: Returns whether they may subscribe to a destination or pattern.
         may_write: Returns whether they may send to a destination, which is not composite.
+        work: The work of either; see :mod:`rtchat.core.flow.turns`.
 
     Attributes:
-        may_read: As above.
-        may_write: As above.
+        may_read, may_write, work: As above.
         routes: The routes that they may send to, as far as they have tried.
     """
 
-    __slots__ = ("__weakref__", "may_read", "may_write", "routes")
+    __slots__ = ("__weakref__", "may_read", "may_write", "routes", "work")
 
-    def __init__(self, may_read: Callable[[str], bool], may_write: Callable[[str], bool]) -> None:
+    def __init__(
+        self, may_read: Callable[[str], bool], may_write: Callable[[str], bool], work: int = 1
+    ) -> None:
         self.may_read = may_read
         self.may_write = may_write
+        self.work = work
         self.routes: set[_Route] = set()
 
     def check_read(self, destination: str) -> None:
@@ -72,17 +75,20 @@ class Rights:
         if not self.may_read(destination):
             raise NoRight("read", destination)
 
-    def check_write(self, route: _Route) -> None:
+    def check_write(self, route: _Route) -> int:
         """Check a SEND, each destination that gets it.
 
         Args:
             route: The route.
 
+        Returns:
+            The work of it.
+
         Raises:
             NoRight: They may not write to one of them.
         """
         if route in self.routes:
-            return
+            return 0
         for target in route.targets:
             if not self.may_write(target.name):
                 # A name that the client has not written is not revealed.
@@ -92,3 +98,4 @@ class Rights:
             if len(self.routes) >= _MAX_ROUTES:
                 self.routes.clear()
             self.routes.add(route)
+        return len(route.targets) * self.work

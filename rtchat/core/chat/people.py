@@ -8,7 +8,7 @@ number of clients may use the same. A *person session* is one session of a perso
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.principal import Principal
@@ -19,6 +19,9 @@ __all__ = ["Client", "People", "Person", "PersonSession"]
 
 _MAX_TOKEN_CHARS = 128
 _ID_LETTERS = 20
+
+_NAMES_AT_ONCE = 20
+"""So many names take a millisecond or two if they are no ASCII."""
 
 
 class Client(NamedTuple):
@@ -118,6 +121,8 @@ class People:
         "_max_nick_chars",
         "_new_token",
         "_owners",
+        "_reserved",
+        "_reserving",
         "_secret",
         "_write_json",
     )
@@ -135,7 +140,9 @@ class People:
         self._by_id: dict[str, Person] = {}
         self._holders: dict[str, Person] = {}
         self._looks: dict[str, Person] = {}
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str, str] = {}  # users, by the keys of their nicks
+        self._reserved: dict[str, tuple[str, str]] = {}  # these keys, by user
+        self._reserving: object = None
 
     def reserve(self, users: Iterable[str]) -> None:
         """Keep nicks for these users, connected or not; those of the last call are free again.
@@ -143,10 +150,41 @@ class People:
         Args:
             users: The names of all users that are known.
         """
-        self._owners = {}
-        for user in users:
-            for key in (nick_key(user), nick_look(user)):
+        for _ in self.reserving(users):
+            pass
+
+    def reserving(self, users: Iterable[str]) -> Iterator[None]:
+        """Do the same in parts, for names that are many: only those that are new take time.
+
+        A later call takes the place of what is left of an earlier one.
+        """
+        names = dict.fromkeys(users)
+        self._reserving = names
+        self._release_owned([user for user in self._reserved if user not in names])
+        new = [user for user in names if user not in self._reserved]
+        for number, user in enumerate(new):
+            if number % _NAMES_AT_ONCE == _NAMES_AT_ONCE - 1:
+                yield
+                if self._reserving is not names:
+                    return
+            keys = self._reserved[user] = (nick_key(user), nick_look(user))
+            for key in keys:
                 self._owners.setdefault(key, user)
+
+    def _release_owned(self, users: Sequence[str]) -> None:
+        """Make the nicks of users free, or those of other users who have to do with them."""
+        free = set()
+        for user in users:
+            for key in self._reserved.pop(user):
+                if self._owners.get(key) == user:
+                    del self._owners[key]
+                    free.add(key)
+        if free:
+            for user, (key, look) in self._reserved.items():
+                if key in free:
+                    self._owners.setdefault(key, user)
+                if look in free:
+                    self._owners.setdefault(look, user)
 
     def owner(self, nick: str) -> str:
         """Return the user to whom a nick belongs, or one that looks the same; "" if it is free."""

@@ -72,6 +72,7 @@ class RoomList:
         "_names",
         "_new_topic",
         "_occupied",
+        "_of_sessions",
         "_publish",
         "_readers",
         "_subscriptions",
@@ -100,6 +101,7 @@ class RoomList:
         self._changed: dict[str, bool] = {}  # whether people have come or gone
         self._readers: dict[Rights | None, _Readers] = {}
         self._subscriptions: dict[Subscription, Rights | None] = {}
+        self._of_sessions: dict[Principal, dict[Subscription, None]] = {}
         self._is_telling = False
 
     def __len__(self) -> int:
@@ -145,6 +147,8 @@ class RoomList:
         if readers is None:
             readers = self._readers[rights] = _Readers(self._new_topic(ROOMS, max_bytes))
         self._subscriptions[subscription] = rights
+        if subscription.principal is not None:
+            self._of_sessions.setdefault(subscription.principal, {})[subscription] = None
         readers.topic.add(subscription)
 
     def begin(self, subscription: Subscription) -> None:
@@ -158,6 +162,12 @@ class RoomList:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Stop delivering to a subscription."""
         rights = self._subscriptions.pop(subscription)
+        principal = subscription.principal
+        if principal is not None:
+            own = self._of_sessions[principal]
+            del own[subscription]
+            if not own:
+                del self._of_sessions[principal]
         topic = self._readers[rights].topic
         topic.remove(subscription)
         if not len(topic):
@@ -167,8 +177,7 @@ class RoomList:
 
     def rights_changed(self, principal: Principal) -> None:
         """Send the list as it is now to a session whose rights have changed."""
-        own = [one for one in self._subscriptions if one.principal is principal]
-        for subscription in own:
+        for subscription in list(self._of_sessions.get(principal, ())):
             if self._subscriptions[subscription] is not principal.rights:
                 self.unsubscribe(subscription)
                 self.subscribe(subscription, self._max_bytes)
@@ -196,7 +205,7 @@ class RoomList:
             self._is_telling = False
 
     def _tell(self, rights: Rights | None, topic: Topic, changed: dict[str, bool]) -> None:
-        self._cork.work += len(changed)
+        self._cork.work += len(changed) * _work_of(rights)
         seen = _visible(changed, rights)
         # Whether people have come or gone is told of every room, whether something is kept is not.
         kept = deque((name for name in seen if not changed[name]), _MAX_EMPTY_ROOMS)
@@ -211,7 +220,7 @@ class RoomList:
 
     def _list_for(self, rights: Rights | None) -> ServerMessage:
         retained = list(self.retained())
-        self._cork.work += len(self._occupied) + len(retained)
+        self._cork.work += (len(self._occupied) + len(retained)) * _work_of(rights)
         empty = (name for name in retained if name in self._names and name not in self._occupied)
         names = [
             *islice(_visible(self._occupied, rights), _MAX_ROOMS),
@@ -241,6 +250,10 @@ class RoomList:
 
 def _rights_of(principal: Principal | None) -> Rights | None:
     return None if principal is None else principal.rights
+
+
+def _work_of(rights: Rights | None) -> int:
+    return 1 if rights is None else rights.work
 
 
 def _visible(names: Iterable[str], rights: Rights | None) -> list[str]:

@@ -96,7 +96,9 @@ class AskingSession(TokenTaker):
         if self.is_closed:
             return
         try:
-            for name in {one.destination for one in self.subscriptions}:
+            names = {one.destination for one in self.subscriptions}
+            self.broker.cork.work += len(names) * rights.work
+            for name in names:
                 rights.check_read(name)
         except NoRight as problem:
             self.fail(problem)

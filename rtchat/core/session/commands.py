@@ -80,6 +80,7 @@ def subscribe(session: _Session, frame: Frame) -> None:
     session.wait_for_storage()
     session.broker.cork.work += _SUBSCRIBE_WORK
     if session.rights is not None and "destination" in frame.headers:
+        session.broker.cork.work += session.rights.work
         session.rights.check_read(frame.headers["destination"])
     rate = session.subscription_rate
     if rate is not None:
@@ -135,7 +136,8 @@ def commit(session: _Session, frame: Frame) -> None:
     routes = dict.fromkeys(one.route for one in actions if isinstance(one, Publication))
     for route in routes:
         if session.rights is not None:
-            session.rights.check_write(route)  # they may have changed since the SEND
+            # They may have changed since the SEND.
+            session.broker.cork.work += session.rights.check_write(route)
         session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)

@@ -326,7 +326,7 @@ class Session(AskingSession):
         headers = frame.headers
         route = self._route_of(frame)
         if self.rights is not None:
-            self.rights.check_write(route)
+            self.broker.cork.work += self.rights.check_write(route)
         broker, transaction = self.broker, headers.get("transaction")
         if transaction is None and (broker.queues or broker.congestion.active):
             self.wait_for_capacity(route)

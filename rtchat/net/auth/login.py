@@ -37,6 +37,9 @@ _log = Logger(__package__)
 _CHANGE_WORK = 50
 """The work of giving a session other rights; see :mod:`rtchat.core.flow.turns`."""
 
+_GRANT_WORK = 4
+"""The work of finding out which rights these are, for each of them."""
+
 
 class Login(Authenticator):
     """Finds out who sessions are, with what is configured.
@@ -244,7 +247,8 @@ class Login(Authenticator):
         users = self.permissions.rights_of(identity)
         rights = self._rights.get(users)
         if rights is None:
-            rights = Rights(partial(users.may, Verb.READ), partial(users.may, Verb.WRITE))
+            may_read, may_write = partial(users.may, Verb.READ), partial(users.may, Verb.WRITE)
+            rights = Rights(may_read, may_write, 1 + users.size)
             self._rights[users] = rights
         return rights
 
@@ -362,7 +366,9 @@ class Login(Authenticator):
 
     def _renew_rights(self, principal: Principal, session: OpenSession) -> None:
         if self.permissions.admits(session.identity):
-            principal.change_rights(self.rights_of(session.identity))
+            rights = self.rights_of(session.identity)
+            self._broker.cork.work += rights.work * _GRANT_WORK
+            principal.change_rights(rights)
         else:
             self._end(principal, "no line of [rights] for anonymous any more")
 

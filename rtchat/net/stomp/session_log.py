@@ -17,6 +17,9 @@ _log = Logger(__package__)
 
 _OPENED = "{peer}: session {id} opened, STOMP {version}"
 
+_MAX_TEXT = 300
+"""A text may have a destination in it, as the client wrote it."""
+
 _USUAL = (CloseReason.DONE, CloseReason.SHUTDOWN)
 
 
@@ -65,7 +68,7 @@ class SessionLog:
                 peer=peer,
                 id=session.id,
                 why=reason.value,
-                text=text,
+                text=escaped(text, _MAX_TEXT),
             )
 
     def gone(self, peer: str, reason: Failure) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 from support.chat import Party
 from support.core import Client
+from support.work import each_turn
 
 from rtchat.core.broker.rights import Rights
+from rtchat.core.broker.subscription import Subscription
 
 ROOMS = "/presence/rooms"
 
@@ -113,3 +116,34 @@ def test_equal_rights_share_one_list(party: Party, watch: Watch) -> None:
         assert told(watch(rights)) == [("here", {OPEN: 1, STAFF: 1, SECRET: 1})]
     in_list = [name for name in asked if name != ROOMS]
     assert sorted(in_list) == sorted([OPEN, STAFF, SECRET])
+
+
+def test_other_rights_of_one_are_no_reason_to_look_at_all_who_watch(
+    party: Party, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NotLookedThrough(dict[Subscription, Any]):
+        def __iter__(self) -> NoReturn:
+            raise AssertionError("all subscriptions are looked at")
+
+    client, other = watch(reading(OPEN)), watch(reading(OPEN))
+    told(client), told(other)
+    rooms = party.chat.presence.rooms
+    monkeypatch.setattr(rooms, "_subscriptions", NotLookedThrough(rooms._subscriptions))
+    with party.broker.turn:
+        client.session.change_rights(reading(STAFF))
+    assert told(client) == [("here", {STAFF: 1})]
+    for one in (client, other):
+        one.drop()
+    assert len(rooms) == len(rooms._of_sessions) == 0
+
+
+def test_the_list_is_work_for_each_right(party: Party, watch: Watch) -> None:
+    work = each_turn(party.server)
+    client = watch(Rights(lambda name: True, lambda name: True, 1000))
+    assert max(work) > 3 * 1000
+    work.clear()
+    party.in_room("ada", "a", room=OPEN)
+    party.in_room("bob", "b", room=STAFF)
+    party.advance(1)
+    assert max(work) > 2 * 1000
+    told(client)

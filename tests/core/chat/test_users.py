@@ -138,6 +138,56 @@ def test_names_that_are_not_reserved_any_more_are_free(party: Party) -> None:
     assert party.refused("bob") == _IN_USE
 
 
+def test_very_many_names_are_reserved_in_parts(party: Party) -> None:
+    people = party.chat.people
+    work = people.reserving(f"user{number}" for number in range(1000))
+    assert len(list(zip(range(10), work, strict=False))) == 10
+    assert people.owner("user1") == "user1"
+    assert people.owner("user999") == ""
+    assert len(list(work)) == 40
+    assert people.owner("user999") == "user999"
+
+
+def test_names_of_later_take_the_place_of_those_that_are_not_reserved_yet(party: Party) -> None:
+    people = party.chat.people
+    work = people.reserving(f"user{number}" for number in range(1000))
+    next(work)
+    people.reserve(["ada"])
+    assert list(work) == []
+    assert people.owner("user1") == people.owner("user999") == ""
+    assert people.owner("ada") == "ada"
+
+
+def test_only_names_that_are_new_are_looked_at(
+    party: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party.chat.people.reserve(f"user{number}" for number in range(100))
+    asked: list[str] = []
+
+    def look(nick: str) -> str:
+        asked.append(nick)
+        return nick
+
+    monkeypatch.setattr("rtchat.core.chat.people.nick_look", look)
+    party.chat.people.reserve(f"user{number}" for number in range(50, 101))
+    assert asked == ["user100"]
+    assert [party.chat.people.owner(f"user{number}") for number in (49, 50, 100)] == [
+        "",
+        "user50",
+        "user100",
+    ]
+
+
+def test_a_nick_that_two_users_share_goes_to_the_one_who_is_left(party: Party) -> None:
+    people = party.chat.people
+    people.reserve(["Carol", "carol", "bob"])
+    assert people.owner("CAROL") == "Carol"
+    people.reserve(["carol", "bob"])
+    assert people.owner("CAROL") == "carol"
+    people.reserve(["bob"])
+    assert people.owner("CAROL") == ""
+
+
 # ---------------------------------------------------------------- the other doors
 
 

@@ -59,7 +59,7 @@ class HttpHook:
         reactor: Makes connections.
         url: Where events go; ``{event}`` in it stands for the event's name. If it begins with
             ``restq+``, it is a controller of MorbidQ's RestQ: its answer to a GET says where each
-            event goes, and a login that it lets in is the user.
+            event goes, and a login that it lets in is the user, unless the server knows the user.
         secret: The key of the signature; b"" for none.
         timeout_s: The time-out of :class:`~rtchat.net.auth.hooks.hooks.Hooks`.
         max_connections: How many connections are kept for reuse.
@@ -157,7 +157,8 @@ class HttpHook:
                 answer = answer_from_json(body, event, unknown=self._note_unknown)
             except BrokenAnswer:
                 answer = Answer()  # it was told, whatever it says
-        if self._is_restq and event == "connect" and not answer.identity.user:
+        is_unknown = not (facts.user or answer.identity.user)
+        if self._is_restq and event == "connect" and is_unknown:
             answer = _with_login(answer, facts.login)
         return answer
 

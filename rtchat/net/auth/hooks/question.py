@@ -33,7 +33,8 @@ def question(event: Event, facts: Facts, session_id: str) -> bytes:
     found["event"] = event
     found["session"] = session_id
     found["source"] = facts.source
-    found["username"] = facts.login if event == "connect" else facts.user
+    # What a client says its name is counts only where the server does not know better.
+    found["username"] = facts.user or facts.login if event == "connect" else facts.user
     if event == "connect":
         found["password"] = facts.password
         found["cookies"] = dict(facts.cookies)

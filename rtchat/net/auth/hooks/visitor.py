@@ -39,7 +39,8 @@ class Facts:
 
     Attributes:
         source: The client's address, as the server trusts it; "" for a Unix socket.
-        user: The user's name; "" is anonymous. It is "" for ``connect``: the hook decides.
+        user: The user's name; "" is anonymous. For ``connect`` it is what the server has found out,
+            and the hook decides.
         nick: The nickname, or "".
         groups: The user's groups.
         login: For ``connect``: what the client says its name is. Nothing has been checked.

@@ -498,6 +498,21 @@ def test_a_login_is_no_user_unless_the_site_is_a_controller_of_restq() -> None:
     assert answer.identity.user == ""
 
 
+def test_a_login_is_no_user_where_the_server_knows_the_user() -> None:
+    """A client with the cookie or token of one user may write any login in CONNECT."""
+
+    async def main(reactor: Any) -> None:
+        site = HookSite(reactor, lambda *_: {})
+        site.answer = lambda *_: {"connect": "/connect"} if len(site.received) == 1 else {}
+        hook = HttpHook(reactor, f"restq+{site.url}/")
+        answer = await hook.call("connect", Facts("", "bob", login="admin"), "s", "1").answer
+        assert answer.identity.user == ""
+        assert site.received[-1].json["username"] == "bob"
+        hook.close()
+
+    run_on_reactor(main)
+
+
 def test_a_controller_that_is_down_is_asked_again() -> None:
     async def main(reactor: Any) -> None:
         site = HookSite(reactor, status(500))
