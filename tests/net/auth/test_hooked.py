@@ -390,7 +390,11 @@ class SitesTokens:
 
 
 def with_token(world: World, told: Identity) -> Client:
+<<<<<<< HEAD
     """Return a client with a token of 60 seconds, whom the hook takes for a user."""
+=======
+    """Return a client with a token of 60 seconds, whom the hook gives another name."""
+>>>>>>> 03e1cd63859f268224931c79e1a1ed5c030ab517
     world.login._tokens = SitesTokens()
     world.told.answers["connect"] = Answer(identity=told)
     open_renewal(world.broker, world.login)
