@@ -64,6 +64,8 @@ class Principal(Protocol):
     def subscribe_to(self, destination: str) -> None:
         """Subscribe the client to a destination, with the destination as the subscription's id.
 
+        Nothing happens if the session has ended.
+
         Raises:
             ProtocolError: It cannot be subscribed to it.
         """

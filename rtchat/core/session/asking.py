@@ -109,9 +109,13 @@ class AskingSession(TokenTaker):
     def subscribe_to(self, destination: str) -> None:
         """Subscribe the client to a destination, with the destination as the subscription's id.
 
+        Nothing happens if the session has ended.
+
         Raises:
             ProtocolError: It cannot be subscribed to it.
         """
+        if self.is_closed:
+            return
         if self.rights is not None:
             self.rights.check_read(destination)
         headers = {"id": destination, "destination": destination}

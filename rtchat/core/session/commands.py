@@ -48,6 +48,7 @@ class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
 
     broker: Broker
+    is_closed: bool
     rights: Rights | None
     subscription_rate: Rate | None
     tokens: int
@@ -91,6 +92,8 @@ def subscribe(session: _Session, frame: Frame) -> None:
     except MustWait:
         session.waits_for, session.tokens = rate, 1  # it is tried again with this token
         raise
+    if session.is_closed:
+        return  # a check has subscribed it to more than it could take
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
 
 

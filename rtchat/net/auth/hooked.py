@@ -200,7 +200,9 @@ class HookedSessions(Gate, BrokerEvents):
 
     def _obey(self, principal: Principal, answer: Answer) -> None:
         self._subscribe(principal, answer.autosubscribe)
-        seen = self._seen[principal]
+        seen = self._seen.get(principal)
+        if seen is None:
+            return  # the first message of one has ended it
         for name in answer.autounsubscribe:
             for subscription in [one for one in seen.subscriptions if one.destination == name]:
                 principal.end_subscription(subscription.id, name)

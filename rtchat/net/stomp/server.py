@@ -226,8 +226,11 @@ class StompProtocol(ReadClient, Protocol):
         send_ms, receive_ms = heartbeat
         if send_ms or receive_ms:
             self._heartbeats = HeartBeats(self, heartbeat, self._clock)
-        if self._framed is not None and send_ms and receive_ms:
-            self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
+        if self._framed is not None:
+            if self._framed.request_headers:
+                self._framed.request_headers = _NO_HEADERS  # they may be long, and are secret
+            if send_ms and receive_ms:
+                self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """Stop reading: the client must wait for a full queue, or for its rate limit."""

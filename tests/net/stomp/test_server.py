@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.core import Listener
 from support.logs import Logs, captured_logs
-from support.net import FakeSocket
+from support.net import FakeSite, FakeSocket
 from support.stomp import CONNECT, Frame, StompReader, frame_bytes, message_bytes
+from support.websocket import BINARY
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress
@@ -781,3 +782,14 @@ def test_who_says_disconnect_keeps_its_place_unless_it_holds_deliveries(held: st
     assert client.protocol.session.is_closed is bool(held)
     for one in (client, filler):
         one.socket.end()
+
+
+def test_credentials_of_the_request_are_forgotten_once_the_session_is_open() -> None:
+    site = FakeSite()
+    site.websockets.wants_credentials = True
+    browser = site.browser().open(Cookie="rtchat_session=" + "x" * 4000)
+    [protocol] = site.stomp.protocols
+    assert len(protocol.request_headers["cookie"]) > 4000
+    browser.send(BINARY, CONNECT)
+    assert not protocol.session.is_closed
+    assert protocol.request_headers == {}
