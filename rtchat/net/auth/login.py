@@ -197,7 +197,7 @@ class Login(Authenticator):
         found: Callable[[Identity], None],
     ) -> None:
         """Ask, and answer a question in a turn of the broker."""
-        session.waits_for = waiting = maybeDeferred(ask)
+        session.waits_for = waiting = _later(ask)
         question.on_dropped = waiting.cancel
 
         def answered(identity: Identity) -> None:

@@ -163,9 +163,12 @@ def test_only_names_that_are_new_are_looked_at(
 ) -> None:
     party.chat.people.reserve(f"user{number}" for number in range(100))
     asked: list[str] = []
-    monkeypatch.setattr(
-        "rtchat.core.chat.people.nick_look", lambda nick: asked.append(nick) or nick
-    )
+
+    def look(nick: str) -> str:
+        asked.append(nick)
+        return nick
+
+    monkeypatch.setattr("rtchat.core.chat.people.nick_look", look)
     party.chat.people.reserve(f"user{number}" for number in range(50, 101))
     assert asked == ["user100"]
     assert [party.chat.people.owner(f"user{number}") for number in (49, 50, 100)] == [

@@ -461,7 +461,7 @@ def test_a_session_that_ends_while_it_is_subscribed_is_subscribed_to_nothing_mor
     else:
         client = world.logged_in()
         client.subscribe("/topic/a")
-        answer = Answer(autosubscribe=names, autounsubscribe=["/topic/a"])
+        answer = Answer(autosubscribe=names, autounsubscribe=("/topic/a",))
         world.told.answers[event] = answer
         if event == "subscribe":
             client.say("SUBSCRIBE", id="b", destination="/topic/b")
