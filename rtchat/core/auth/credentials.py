@@ -24,7 +24,6 @@ SESSION_COOKIE = "rtchat_session"
 """The cookie of the page's own log-in."""
 
 _TOKEN_LOGIN = "token"
-_MAX_COOKIES = 100
 
 
 class Password(NamedTuple):
@@ -90,8 +89,11 @@ def chosen(visitor: Visitor, token_cookie: str = "") -> Password | Token | PageS
 
 
 def cookie_pairs(cookies: str) -> Iterator[tuple[str, str]]:
-    """Return names and values of cookies, in the order of the header ``Cookie``."""
-    for pair in cookies.split(";", _MAX_COOKIES):
+    """Return names and values of cookies, in the order of the header ``Cookie``.
+
+    These are all that there are: many that another site of the domain has set must not hide one.
+    """
+    for pair in cookies.split(";"):
         key, equals, value = pair.partition("=")
         if equals or key.strip():
             yield key.strip(), value.strip().strip('"')

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -197,7 +197,7 @@ class Login(Authenticator):
         found: Callable[[Identity], None],
     ) -> None:
         """Ask, and answer a question in a turn of the broker."""
-        session.waits_for = waiting = maybeDeferred(ask)
+        session.waits_for = waiting = _later(ask)
         question.on_dropped = waiting.cancel
 
         def answered(identity: Identity) -> None:
@@ -209,7 +209,9 @@ class Login(Authenticator):
         def failed(failure: Failure) -> None:
             session.waits_for = None
             if question.is_answered:
-                return
+                if not failure.check(CancelledError, ProtocolError):
+                    _log.failure("bug while answering a log-in", failure)
+                return  # otherwise the client has gone
             problem = failure.value
             if not isinstance(problem, ProtocolError):
                 _log.failure("bug; a log-in failed", failure)
@@ -221,8 +223,9 @@ class Login(Authenticator):
             with self._broker.turn.part:
                 question.refuse(problem)
 
-        waiting.addCallbacks(answered, failed)
-        waiting.addErrback(lambda failure: _log.failure("bug while answering a log-in", failure))
+        # What goes wrong with the answer is a refusal as well: the session must not wait for ever.
+        waiting.addCallback(answered).addErrback(failed)
+        waiting.addErrback(lambda failure: _log.failure("bug while refusing a log-in", failure))
 
     def _found(
         self,
@@ -264,8 +267,8 @@ class Login(Authenticator):
 
     @override
     def opened(self, principal: Principal) -> None:
-        session = self._sessions[principal]
-        if session.permissions is not self.permissions:
+        session = self._sessions.get(principal)
+        if session is not None and session.permissions is not self.permissions:
             self._renew_rights(principal, session)  # they have changed since the answer
         if self.hooked is not None:
             self.hooked.opened(principal)

@@ -98,3 +98,12 @@ def test_nothing_secret_is_in_the_reason() -> None:
     with pytest.raises(AccessRefused) as caught:
         chosen(visitor({"authorization": "Basic c2VjcmV0"}))
     assert "c2VjcmV0" not in caught.value.reason + caught.value.detail
+
+
+@pytest.mark.parametrize("name", ["site", "rtchat_session"])
+def test_very_many_cookies_hide_none(name: str) -> None:
+    """A browser may send some 180 of a domain, and any site of the domain may set them."""
+    many = "; ".join(f"junk{number}=x" for number in range(200))
+    cookies = f"{name}=of-another-site; {many}; {name}=own"
+    with pytest.raises(AccessRefused, match="access refused"):
+        chosen(visitor({"cookie": cookies}), "site")

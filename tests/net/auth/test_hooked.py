@@ -434,6 +434,42 @@ def test_only_a_session_that_began_with_a_token_gets_a_new_one(world: World) -> 
     assert refusal(client) == "access refused"
 
 
+class EndsAt(BrokerEvents):
+    """Ends a session that subscribes to a destination, as too long a backlog would."""
+
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
+
+    def subscribed(self, subscription: Subscription) -> None:
+        if subscription.destination == self._destination and subscription.principal is not None:
+            subscription.principal.fail(ProtocolError("too slow"))
+
+
+@pytest.mark.parametrize("event", ["connect", "subscribe", "unsubscribe"])
+def test_a_session_that_ends_while_it_is_subscribed_is_subscribed_to_nothing_more(
+    world: World, event: str
+) -> None:
+    world.broker.events.add(EndsAt("/topic/end"))
+    names = ("/topic/x", "/topic/end", "/topic/y")
+    identity = Identity("ada")
+    if event == "connect":
+        world.told.answers["connect"] = Answer(autosubscribe=names, identity=identity)
+        client = world.client()
+    else:
+        client = world.logged_in()
+        client.subscribe("/topic/a")
+        answer = Answer(autosubscribe=names, autounsubscribe=("/topic/a",))
+        world.told.answers[event] = answer
+        if event == "subscribe":
+            client.say("SUBSCRIBE", id="b", destination="/topic/b")
+        else:
+            client.unsubscribe()
+            world.told.on_answers.pop(0)(answer)
+    assert client.session.is_closed
+    assert world.broker.statistics.subscription_count == 0
+    assert not world.broker.router.topics
+
+
 def test_a_hook_that_is_not_asked_who_it_is_hears_of_those_who_are_let_in() -> None:
     world = World("subscribe", "disconnect")
     world.login._passwords = cast(Any, _Everyone())

@@ -229,6 +229,24 @@ def test_a_failure_of_the_check_is_a_refusal_and_is_logged(world: World) -> None
     assert lines_of(log, "bug; a log-in failed")
 
 
+def test_a_failure_while_it_is_answered_is_a_refusal_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(identity: Identity) -> None:
+        raise RuntimeError("bug")
+
+    client = world.logged_in(passcode="ada:60")
+    monkeypatch.setattr(world.login, "rights_of", fail)
+    world.passwords.answers_at_once = False
+    other = world.client(login="ada", passcode="secret")
+    with captured_logs() as log:
+        world.passwords.asked[0][2].callback(True)
+        world.settle()
+        renewed(client, "ada:60")
+    assert refusal(other) == refusal(client) == "access refused"
+    assert len(lines_of(log, "bug; a log-in failed")) == 2
+
+
 def test_those_who_may_do_the_same_share_their_rights() -> None:
     world = World(("*", "read write", "/topic/#"), ("eve", "read", "/queue/x"))
     ada, bob, eve = (world.logged_in(passcode=f"{name}:60") for name in ("ada", "bob", "eve"))
