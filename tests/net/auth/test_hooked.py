@@ -16,9 +16,12 @@ from twisted.internet.task import Clock
 from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.events import BrokerEvents
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.broker.subscription import Subscription
 from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.session.connection import CloseReason
+from rtchat.errors import ProtocolError
 from rtchat.net.auth.hooked import HookedSessions
 from rtchat.net.auth.hooks.answers import Answer
 from rtchat.net.auth.hooks.hooks import Hooks

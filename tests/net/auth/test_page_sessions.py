@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 import jwt
 import pytest
 
 from rtchat.core.auth.identity import Identity
 from rtchat.errors import AccessRefused
-from rtchat.net.auth.page_sessions import KEY_BYTES, CookieSessions, session_key
+from rtchat.net.auth.page_sessions import KEY_BYTES, CookieSessions
 
 KEY = bytes(range(KEY_BYTES))
 
