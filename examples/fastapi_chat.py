@@ -72,8 +72,8 @@ def token_for(user: str) -> str:
     """Return a token that lets a user into the chat."""
     account, now = ACCOUNTS[user], int(time.time())
     ends = now + app.state.settings.seconds
-    claims = {"sub": user, "nick": account.nick, "groups": account.groups}
-    claims |= {"iss": "team-site", "aud": "team-chat", "iat": now, "exp": ends}
+    who = {"sub": user, "nick": account.nick, "groups": account.groups}
+    claims = {"iss": "team-site", "aud": "team-chat", "iat": now, "exp": ends, **who}
     return jwt.encode(claims, app.state.settings.secret, "HS256")
 
 

@@ -30,20 +30,22 @@ def page() -> str:
     return render_template_string(PAGE, chat=app.config["CHAT"])
 
 
+def set_chat_cookie(response: Response, user: str) -> None:
+    """Let the browser of a user into the chat for ten minutes."""
+    claims = {"sub": user, "iss": "team-site", "aud": "team-chat", "exp": int(time.time()) + 600}
+    token = jwt.encode(claims, app.config["CHAT_SECRET"], "HS256")
+    response.set_cookie(
+        "chat_token", token, httponly=True, samesite="Lax", secure=request.is_secure
+    )
+
+
 @app.post("/")
 def log_in() -> Response:
     name = request.form["name"]
     if not check_password_hash(app.config["HASHES"].get(name, ""), request.form["password"]):
         abort(403)
-    claims = {"sub": name, "iss": "team-site", "aud": "team-chat", "exp": int(time.time()) + 600}
     response = redirect("/", 303)
-    response.set_cookie(
-        "chat_token",
-        jwt.encode(claims, app.config["CHAT_SECRET"], "HS256"),
-        httponly=True,
-        samesite="Lax",
-        secure=request.is_secure,
-    )
+    set_chat_cookie(response, name)
     return response
 
 

@@ -65,17 +65,26 @@ its own page.
   twistd -n rtchat                      run with the built-in settings
   twistd -n rtchat --config chat.ini    run with your own
   kill -TERM PID, or Ctrl-C             tell the clients and stop
-  kill -HUP PID                         reopen the message log, read certificates again
+  kill -HUP PID                         reopen the message log; read certificates,
+                                        users, keys of tokens and rights again
+  rtchat passwd users.txt NAME          set the password of a user
 
-A configuration looks like this; docs/configuration.md lists every key:
+A configuration looks like this; docs/configuration.md lists every key, and
+docs/security.md says how your site's own log-in is used:
 
   [listen]
-  http://:9000
-  stomp://:61613
+  https://:443
+  stomps://:61614
+  stomp://127.0.0.1:61613
+  [ssl]
+  crt = cert.pem
+  key = key.pem
   [access]
   self -> localhost:61613
-  [global]
-  session.ping_interval = 20
+  [users]
+  file = users.txt
+  [rights]
+  * = read write /topic/chat, /topic/chat.*
 """
 
 

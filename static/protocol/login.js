@@ -30,10 +30,10 @@ export async function logIn({ name, password }, { signal, fetch = globalThis.fet
     // The form is asked for each time: a server that was restarted knows no earlier one.
     const { form } = await askWho({ signal, fetch });
     const answer = await post("/login", { name, password, form }, { signal, fetch });
-    const { user, problem } = answer.status === 200 || answer.status === 403 ? await answer.json() : {};
+    const { user, reason } = answer.status === 200 || answer.status === 403 ? await answer.json() : {};
     if (answer.status === 200 && textOf(user) !== "") return { user, problem: "" };
     if (answer.status !== 403) return { user: "", problem: "busy" };
-    return { user: "", problem: /\bform\b/.test(textOf(problem)) ? "form" : "wrong" };
+    return { user: "", problem: reason === "form" ? "form" : "wrong" };
   } catch {
     return { user: "", problem: "silent" };
   }

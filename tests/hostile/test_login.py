@@ -527,6 +527,42 @@ def test_only_a_post_changes_who_has_logged_in(opened: Open, method: str) -> Non
     assert browser.user() == "ada"
 
 
+OPEN = "* -> localhost:{stomp}\nfriend.example -> localhost:{stomp}\n"
+"""Rules as in the tutorial: every page may come, and one is named."""
+
+ORIGINS = {
+    "": True,  # a program
+    "http://localhost:{http}": True,
+    "http://friend.example": True,
+    "https://evil.example": False,
+    "http://localhost:1": False,
+    "null": False,
+}
+
+
+@pytest.mark.parametrize("origin, is_trusted", ORIGINS.items(), ids=str)
+def test_a_page_that_no_rule_names_does_not_act_for_its_visitors(
+    opened: Open, origin: str, is_trusted: bool
+) -> None:
+    """Browsers send cookies and passwords by themselves, also for a page of a stranger."""
+    server = opened(OPEN + USERS)
+    ada = Browser(server)
+    assert ada.log_in() == 200
+    pair = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
+    for shown in (
+        {"cookie": f"rtchat_session={ada.cookies['rtchat_session']}"},
+        {"authorization": f"Basic {pair}"},
+    ):
+        sent = {**shown, "origin": origin.format(http=server.http)} if origin else shown
+        if origin:
+            sent["host"] = f"localhost:{server.http}"
+        websocket, answer = session_with(server, **sent)
+        with websocket:
+            assert answer.startswith(b"CONNECTED\n")  # anonymous may come here
+            assert (b"x-user:ada" in answer) == is_trusted
+    assert is_trusted or "no rule names that page" in server.log()
+
+
 # ---------------------------------------------------------------- cookies
 
 

@@ -45,7 +45,7 @@ test("name and password are in the body of one request, with a form of that mome
 
 for (const [what, problem, answer] of [
   ["a wrong password", "wrong", [403, { user: "", problem: "The name or the password is wrong. …" }]],
-  ["a browser without cookies", "form", [403, { user: "", problem: "Your browser did not send the form of this page." }]],
+  ["a browser without cookies", "form", [403, { user: "", problem: "…", reason: "form" }]],
   ["a server that is busy", "busy", [503, null]],
   ["a server with a fault", "busy", [500, null]],
   ["an answer without a user", "busy", [200, {}]],

@@ -62,6 +62,7 @@ _WITH_TOKENS = """\
 [tokens]
 secret.file = secret
 cookie = shop
+leeway = 0
 """
 
 _SECRET = "a secret of the site, of more than 32 bytes"
@@ -91,6 +92,7 @@ def start(
         folder = tmp_path_factory.mktemp("server")
         write_users(folder, hashes)
         (folder / "secret").write_text(_SECRET)
+        (folder / "secret").chmod(0o600)
         http, stomp = free_port(), free_port()
         text = _INI.format(http=http, stomp=stomp, host=host.port) + more
         servers.append(Server(folder, text, http=http, stomp=stomp))

@@ -87,9 +87,7 @@ def test_a_user_logs_in_on_the_page_and_is_cut_off_when_removed(chat: Server, pa
         page.locator("#login-password").fill(password)
         page.locator("#login-password").press("Enter")
         if password.startswith("no"):
-            expect(page.locator("#login-problem")).to_contain_text(
-                "not right", timeout=_WITHIN_MS
-            )
+            expect(page.locator("#login-problem")).to_contain_text("not right", timeout=_WITHIN_MS)
     is_online(page)
     expect(page.locator("#account-user")).to_have_text("eve")
     say(page, "hello from eve")

@@ -116,11 +116,16 @@ NEEDS = (
         "htpasswd",
         ("htpasswd",),
         ("apache2-utils",),
-        "its lines in tests/net/auth/test_hashes.py and test_password_file.py",
+        "tests/net/auth, tests/live/test_recipe_passwords.py",
     ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
-    Need("nginx", ("nginx",), ("nginx",), "its recipe in tests/live/test_document_examples.py"),
+    Need(
+        "nginx",
+        ("nginx",),
+        ("nginx",),
+        "its recipes: tests/live/test_document_examples.py, test_recipe_*.py",
+    ),
     Need(
         "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
     ),

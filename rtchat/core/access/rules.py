@@ -181,6 +181,7 @@ class AccessList:
         self.origin_required = origin_required
         self._sources: dict[Target, set[str]] = {}
         self._first: dict[Target, AccessRule] = {}
+        self._named = {rule.source for rule in self.rules} - {ANYONE}
         for rule in self.rules:
             self._sources.setdefault(rule.target, set()).add(rule.source)
             self._first.setdefault(rule.target, rule)
@@ -189,6 +190,16 @@ class AccessList:
     def open_rules(self) -> tuple[AccessRule, ...]:
         """The rules with source ``*``, which any page on the web may use."""
         return tuple(rule for rule in self.rules if rule.source == ANYONE)
+
+    def trusts(self, source: Source) -> bool:
+        """Return whether a source may act for its visitors with what browsers send by themselves.
+
+        That are cookies and remembered passwords. Pages of this server may, programs, and pages
+        that a rule names. A rule for every page in the world is no word of trust: it would let
+        any of them act as the person who looks at it.
+        """
+        is_ours = source.origin is None or source.is_same_origin
+        return is_ours or not self._named.isdisjoint(_sources_matching(source))
 
     def rule_for(self, target: Target) -> AccessRule:
         """Return the first rule that names a target; it says how to connect.

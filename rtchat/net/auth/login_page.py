@@ -211,7 +211,7 @@ class LoginPage(_Form):
 
     def render_POST(self, request: Request) -> bytes | int:
         if not self._has_own_form(request):
-            return self._refusal(request, "Your browser did not send the form of this page.")
+            return self._refusal(request, _NO_FORM)
         name, password = field_of(request, "name"), field_of(request, "password")
         if self._passwords is None or not name:
             request.setResponseCode(403)
@@ -243,7 +243,8 @@ class LoginPage(_Form):
 
     def _refusal(self, request: Request, problem: str) -> bytes:
         if _wants_json(request):
-            return _json(request, {"user": "", "problem": problem})
+            reason = "form" if problem is _NO_FORM else "wrong"
+            return _json(request, {"user": "", "problem": problem, "reason": reason})
         token = self._forms.token_for(request)
         return _html(request, token, problem, field_of(request, "name"))
 
@@ -265,11 +266,13 @@ class LogoutPage(_Form):
 
     def render_POST(self, request: Request) -> bytes:
         if not self._has_own_form(request):
-            return _json(request, {"problem": "Your browser did not send the form of this page."})
+            return _json(request, {"problem": _NO_FORM, "reason": "form"})
         self._end_log_in(request)
         self._forms.set_cookie(request, SESSION_COOKIE, "", same_site="Lax", max_age_s=0)
         return _json(request, {"user": ""}) if _wants_json(request) else _redirect(request)
 
+
+_NO_FORM = "Your browser did not send the form of this page; it has to keep cookies."
 
 _WRONG = "The name or the password is wrong. After several wrong ones the answer takes longer."
 

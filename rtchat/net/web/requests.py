@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 from twisted.internet.interfaces import IAddress
@@ -67,9 +67,12 @@ class ClientNaming(Protocol):
 
     Attributes:
         client_log: Where lines about clients are written.
+        trusts: Returns whether a page may act for its visitors; see
+            :meth:`~rtchat.core.access.rules.AccessList.trusts`.
     """
 
     client_log: ClientLog
+    trusts: Callable[[Source], bool]
 
     def client_of(self, request: Request) -> IAddress:
         """Return the client's address, or the one that a trusted front proxy names."""
@@ -137,9 +140,26 @@ def header_values(request: Request, name: str) -> list[str]:
 
 
 def credentials_of(request: Request) -> dict[str, str]:
-    """Return the headers ``authorization`` and ``cookie`` of a request, those that it has."""
+    """Return the headers ``authorization`` and ``cookie`` of a request, those that count.
+
+    Browsers send them by themselves, whatever page makes the request. So those of a page that may
+    not act for its visitors do not count.
+    """
     found = {name: single_value(header_values(request, name)) for name in _CREDENTIALS}
-    return {name: value for name, value in found.items() if value is not None}
+    credentials = {name: value for name, value in found.items() if value is not None}
+    source = source_of(request)
+    if not credentials or cast(ClientNaming, request.site).trusts(source):
+        return credentials
+    client_log_of(request).once(
+        _log,
+        "requests whose cookies do not count",
+        "{peer}: what its browser knows of it does not count for {source}: no rule names that "
+        "page; if it may act for its visitors, add a rule of its own to [access]: {rule} -> …",
+        peer=peer_name(request),
+        source=source,
+        rule=escaped(source.rule_text or "HOST", SHOWN_CHARACTERS),
+    )
+    return {}
 
 
 def single_value(values: Sequence[str]) -> str | None:

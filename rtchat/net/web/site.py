@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -12,6 +13,7 @@ from typing_extensions import override
 
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
+from rtchat.core.access.rules import AccessList, Source
 from rtchat.net.connection.client_address import forwarded_client
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
@@ -73,6 +75,9 @@ class PageSite(Site):
         handshake_timeout_s: Seconds that the head of a request may take.
         limiter: Counts the connections; by default there is no limit.
         client_log: Where lines about clients are written; by default a log of its own.
+        trusts: Returns whether a page may act for its visitors, as
+            :meth:`~rtchat.core.access.rules.AccessList.trusts` does; by default those of this
+            server may.
 
     Attributes:
         backlogs: Counts the bytes that wait for clients.
@@ -93,8 +98,10 @@ class PageSite(Site):
         handshake_timeout_s: float = 10.0,
         limiter: SourceLimiter | None = None,
         client_log: ClientLog | None = None,
+        trusts: Callable[[Source], bool] | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
+        self.trusts = trusts or AccessList(()).trusts
         self.displayTracebacks = False
         self.clock = clock
         self.backlogs = HttpBacklogs(clock)

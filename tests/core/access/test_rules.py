@@ -468,3 +468,25 @@ def test_who_it_is_does_not_matter_where_the_page_may_not() -> None:
 def test_a_list_knows_whether_any_of_its_rules_asks() -> None:
     assert AccessList([AccessRule.parse("self @staff -> irc:6667")]).asks
     assert not AccessList([AccessRule.parse("self anonymous -> irc:6667")]).asks
+
+
+@pytest.mark.parametrize(
+    "origin, is_trusted",
+    [
+        (None, True),  # a program
+        ("http://localhost:9000", True),
+        ("https://named.example", True),
+        ("https://named.example:8443", False),
+        ("http://evil.example", False),
+        ("null", False),
+        ("nonsense", False),
+    ],
+)
+def test_only_a_page_that_is_named_acts_for_its_visitors(
+    origin: str | None, is_trusted: bool
+) -> None:
+    rules = access("* -> irc:6667", "named.example -> localhost:61613")
+    assert rules.trusts(Source(origin, "localhost:9000")) == is_trusted
+    assert access().trusts(Source(origin, "localhost:9000")) == (
+        is_trusted and origin != "https://named.example"
+    )

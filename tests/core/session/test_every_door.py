@@ -395,6 +395,34 @@ def test_who_may_read_no_more_gets_no_more(destination: str, wire: str) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES)
+def test_no_change_of_a_room_is_told_to_those_who_may_not_read_it(wire: str) -> None:
+    """The list, what follows it, and who is there and goes."""
+    tea, milk = "/topic/chat.tea", "/topic/chat.milk"
+    house = House([*ALWAYS, line("ada", f"read {tea}"), line("bob", "all #")], users=USERS)
+    ada = house.guest("ada", wire)
+    ada.subscribe("/presence/rooms", "rooms")
+    ada.subscribe(f"/presence{tea}", "people")
+
+    def told() -> bytes:
+        bob = house.guest("bob", nick="bob", x_presence_token="t")
+        for number, room in enumerate((tea, milk)):
+            bob.subscribe(room, str(number))
+            bob.send(message_bytes(room, b'{"nick": "bob", "text": "x"}'))
+        house.wait(3)
+        bob.leave()
+        house.wait(90)
+        return b"".join(frame.body for frame in ada.messages())
+
+    first = told()
+    assert tea.encode() in first
+    assert milk.encode() not in first
+    assert b'"bob"' in first
+    house.change([*ALWAYS, line("ada", f"read {milk}", f"read {tea}"), line("bob", "all #")])
+    assert milk.encode() in told()
+    house.close()
+
+
+@pytest.mark.parametrize("wire", WIRES)
 def test_nothing_is_done_for_a_client_before_it_is_known(wire: str) -> None:
     house = House([line("boss", *EVERYTHING), line("anonymous", "read /topic/a")], users=USERS)
     boss = house.guest("boss")

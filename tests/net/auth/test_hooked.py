@@ -390,7 +390,7 @@ class SitesTokens:
 
 
 def with_token(world: World, told: Identity) -> Client:
-    """Return a client with a token of 60 seconds, whom the hook takes for somebody."""
+    """Return a client with a token of 60 seconds, whom the hook takes for a user."""
     world.login._tokens = SitesTokens()
     world.told.answers["connect"] = Answer(identity=told)
     open_renewal(world.broker, world.login)

@@ -154,6 +154,7 @@ def test_all_wrong_ones_get_the_same_words(world: World, fields: dict[str, str])
         "user": "",
         "problem": "The name or the password is wrong. After several wrong ones the answer takes "
         "longer.",
+        "reason": "wrong",
     }
     assert "set-cookie" not in answer.headers
     assert "secret" not in log.text()
@@ -272,7 +273,8 @@ def test_a_browser_without_cookies_is_told(world: World) -> None:
     world.cookies.clear()
     answer = world.post("/login", name="ada", password="secret", form=form)
     assert answer.status == 403
-    assert "did not send the form" in json.loads(answer.body)["problem"]
+    assert json.loads(answer.body)["reason"] == "form"
+    assert "has to keep cookies" in json.loads(answer.body)["problem"]
 
 
 def test_a_get_logs_nobody_in_or_out(world: World) -> None:
