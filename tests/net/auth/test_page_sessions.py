@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import jwt
 import pytest
 
 from rtchat.core.auth.identity import Identity
 from rtchat.errors import AccessRefused
-from rtchat.net.auth.page_sessions import KEY_BYTES, CookieSessions
+from rtchat.net.auth.page_sessions import KEY_BYTES, CookieSessions, session_key
 
 KEY = bytes(range(KEY_BYTES))
 
@@ -129,11 +130,38 @@ def test_what_is_no_cookie(world: World, cookie: str) -> None:
     assert world.reason(cookie)
 
 
-def test_log_outs_of_so_many_users_are_remembered(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rtchat.net.auth.page_sessions._MAX_USERS", 5)
-    for number in range(10):
-        world.stamps[f"user{number}"] = "hash"
-        world.sessions.close(world.sessions.open(f"user{number}"))
-    assert list(world.sessions._closed) == [f"user{number}" for number in range(5, 10)]
+def test_so_many_log_outs_are_remembered(world: World) -> None:
+    world.sessions._closed["ada"] = {str(number): world.now_s + 60 for number in range(100)}
+    other = world.sessions.open("bob")
+    world.sessions.close(other)
+    cookie = world.sessions.open("ada")
+    world.sessions.close(cookie)
+    assert len(world.sessions._closed["ada"]) == 100
+    assert "log-out" in world.reason(cookie)
+    assert "log-out" in world.reason(other)
+
+
+# ---------------------------------------------------------------- the key
+
+
+def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    key = session_key(path)
+    assert len(key) == KEY_BYTES
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert session_key(path) == key
+    assert session_key(None) != session_key(None)
+
+
+@pytest.mark.parametrize("text", ["", "xyz", "00" * 5, "é"])
+def test_a_file_with_another_content_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="has no key that this server wrote; remove the file"):
+        session_key(path)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be created"):
+        session_key(tmp_path / "no" / "key")
