@@ -21,11 +21,13 @@ class Visitor(NamedTuple):
         request: The headers ``authorization`` and ``cookie`` of the WebSocket's request, as far as
             there are any.
         source: Where it comes from; see :class:`~rtchat.core.broker.principal.Principal`.
+        path: What its request asks for, if it is none of a STOMP session; "" otherwise.
     """
 
     headers: Mapping[str, str]
     request: Mapping[str, str]
     source: str
+    path: str = ""
 
 
 class Identified(NamedTuple):

@@ -111,7 +111,10 @@ class HookedSessions(Gate, BrokerEvents):
         Returns:
             Who it is. The Deferred fails with ``AccessRefused`` if it may not connect.
         """
-        request, headers = visitor.request, visitor.headers
+        request, headers = visitor.request, dict(visitor.headers)
+        headers.pop("path", None)  # the server says what a request asks for
+        if visitor.path:
+            headers["path"] = visitor.path
         facts = Facts(
             visitor.source,
             identity.user,

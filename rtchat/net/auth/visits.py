@@ -67,7 +67,7 @@ class Visits(Visitors):
     @override
     def visit(self, credentials: Mapping[str, str], source: str, path: str) -> Deferred[AnyVisit]:
         visit = Visit(self._next_id(), path, source, self._login, self._lines)
-        return visit.ask(Visitor({"path": path}, credentials, source))
+        return visit.ask(Visitor({}, credentials, source, path))
 
 
 class Visit(AnyVisit):

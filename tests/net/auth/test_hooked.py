@@ -142,6 +142,12 @@ def test_the_hook_gets_all_credentials_and_says_who_it_is(world: World) -> None:
     assert client.session.user == "ada"
 
 
+def test_a_client_cannot_say_that_it_asks_for_a_target_of_the_gateway(world: World) -> None:
+    world.client(path="/tcp/irc:6667")
+    [(_, _, facts)] = world.told.calls
+    assert "path" not in facts.headers
+
+
 def test_a_visitor_whom_the_hook_refuses_is_out_and_no_end_is_told(world: World) -> None:
     world.told.answers["connect"] = NO
     with captured_logs() as log:
