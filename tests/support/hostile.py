@@ -508,8 +508,8 @@ def judge(round_trips: list[tuple[float, float]], *, is_busy: bool) -> None:
         is_busy: Whether the machine is.
 
     Raises:
-        TooSlowError: They are not. ``conftest.py`` has the attack again, up to three times: a host
-            may stop the whole machine for a moment, and a server that is held up is so each time.
+        TooSlowError: They are not. ``conftest.py`` has the attack twice more, which has to pass
+            both times: a host may stop the whole machine for a moment.
     """
     assert len(round_trips) >= 30, f"{len(round_trips)} round trips say nothing"
     passed = percentile([passed for passed, _ in round_trips])
