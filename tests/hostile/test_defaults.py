@@ -112,6 +112,17 @@ def test_one_source_cannot_fill_the_log_with_sessions(server: GuardedServer) -> 
         assert len(scene.log().splitlines()) < 250
 
 
+def test_each_session_has_its_own_line_though_ports_are_used_again(server: GuardedServer) -> None:
+    with attack(server, "unknown command") as scene:
+        port = 0
+        for _ in range(2):
+            eve = scene.raw(frame_bytes("NONSENSE"), to=server.stomp, port=port)
+            port = eve.socket.getsockname()[1]
+            eve.until_done()  # until the server has closed
+            eve.reset()
+        assert len(scene.lines("unknown command")) == 2
+
+
 def test_one_source_cannot_fill_the_log_with_requests(server: GuardedServer) -> None:
     with attack(server, NO_END, holds=16 * MIB) as scene:
         host = {"Host": "evil.example", "Origin": "http://evil.example"}

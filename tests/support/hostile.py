@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -219,6 +220,14 @@ class Stranger(Wire):
         self.has_left = True
         super().close()
 
+    def reset(self) -> None:
+        """End the connection with a reset; its port is free at once."""
+        with suppress(OSError):
+            option = socket.SO_LINGER
+            self.socket.setsockopt(socket.SOL_SOCKET, option, b"\1\0\0\0\0\0\0\0")
+        with suppress(OSError):
+            self.socket.close()
+
     def see_end(self, within_s: float = 2.0) -> None:
         """Read, and forget, all that has come, to see whether the server has ended it."""
         deadline_s = time.monotonic() + within_s
@@ -363,9 +372,15 @@ class Scene:
             data += piece
         return stranger
 
-    def raw(self, data: bytes = b"", *, to: int | None = None) -> Stranger:
-        """Return a connection that has sent these bytes, to the page's port if to no other."""
-        plain = connect(to or self.server.http, source=(self.source, 0), timeout_s=20)
+    def raw(self, data: bytes = b"", *, to: int | None = None, port: int = 0) -> Stranger:
+        """Return a connection that has sent these bytes, to the page's port if to no other.
+
+        Args:
+            data: What it sends.
+            to: The server's port.
+            port: Its own port, if it matters.
+        """
+        plain = connect(to or self.server.http, source=(self.source, port), timeout_s=20)
         stranger = Stranger(TcpStream(plain))
         self.strangers.append(stranger)
         if data:
@@ -408,12 +423,7 @@ class Scene:
     def close(self) -> None:
         """Let the strangers go."""
         for stranger in self.strangers:
-            with suppress(OSError):
-                # A reset: nothing that the server still has for it may hold up the next attack.
-                option = socket.SO_LINGER
-                stranger.socket.setsockopt(socket.SOL_SOCKET, option, b"\1\0\0\0\0\0\0\0")
-            with suppress(OSError):
-                stranger.socket.close()
+            stranger.reset()  # nothing that the server still has for it may hold up the next attack
 
     def look(self) -> None:
         """See whose connections the server has ended."""
@@ -428,20 +438,25 @@ class Scene:
                 if it need not.
         """
         ended = [stranger for stranger in self.strangers if stranger.was_ended]
-        lines = {one: self._end_lines(one) for one in self.strangers}
+        # By name, and not one by one: a port that is free again may have been another's before.
+        owners = Counter(stranger.name for stranger in self.strangers)
+        lines: dict[str, list[str]] = defaultdict(list)
+        for one in self.strangers:
+            lines[one.name] = self._end_lines(one) or lines[one.name]
         found = [line for some in lines.values() for line in some]
         if reasons == (NO_END,) or (NO_END in reasons and not found):
             assert not found, f"the server has ended a connection: {found[:3]}"
             assert not ended, f"the server has ended {len(ended)} connections without a line"
             return
-        assert all(len(some) <= 1 for some in lines.values()), found[:5]
+        double = [some for name, some in lines.items() if len(some) > owners[name]]
+        assert not double, f"more than one line about an end: {double[:3]}"
         found += [line for line in self.lines(_DOOR) if line not in found]
         assert found, f"no line says that a connection has ended: {self.log()[-3000:]}"
         odd = [line for line in found if not any(why in line for why in reasons)]
         assert not odd, f"{reasons} are not in {odd[:3]}"
         # Of one source so many lines a minute are written, and one about those at the door.
         told = {match[1] for line in found if (match := _REFUSED.search(line))}
-        silent = [one for one in ended if not lines[one] and one.source not in told]
+        silent = [one for one in ended if not lines[one.name] and one.source not in told]
         assert not silent or len(found) >= _MOST_LINES, f"no line about {len(silent)} ends"
 
     def _end_lines(self, stranger: Stranger) -> list[str]:
