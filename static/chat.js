@@ -11,7 +11,7 @@ import { ReadNotes } from "./model/read-notes.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { TalkStore } from "./model/talks.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
-import { isRefused } from "./protocol/admission.js";
+import { askAdmission } from "./protocol/admission.js";
 import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
@@ -71,12 +71,14 @@ const ABNORMAL = 1006;
 const REFUSED = 3501; // for want of a log-in
 let wasAsked = false;
 
-/** Say that the server refuses this page, should that be the reason why there is no connection. */
+/** Say that the server refuses this page, or wants a log-in, should that be the reason why there is no connection. */
 async function explainRefusal() {
   if (wasAsked) return;
   wasAsked = true;
-  wasAsked = await isRefused(location.origin);
-  if (wasAsked) status.explain(STRINGS.notAdmitted(location.host));
+  const answer = await askAdmission(location.origin);
+  wasAsked = answer === "refused";
+  if (answer === "refused") status.explain(STRINGS.notAdmitted(location.host));
+  if (answer === "asks") session.connection.giveUp(REFUSED);
 }
 
 /** Make the next attempt to connect now instead of later. */

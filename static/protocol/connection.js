@@ -118,6 +118,13 @@ export class Connection {
     this.#isHeld = true;
   }
 
+  /** Stop trying, as after a close with this code: a browser does not tell why a WebSocket failed. */
+  giveUp(code) {
+    if (this.state !== "offline") return;
+    this.#stopTimers();
+    this.#enter("offline", { final: true, code });
+  }
+
   /** Everything is subscribed: the connection is online. */
   ready() {
     if (this.state !== "connecting" || !this.isConnected) return;

@@ -29,7 +29,7 @@ _INI = """\
 http://127.0.0.1:{http}
 stomp://127.0.0.1:{stomp}
 [access]
-self -> localhost:{stomp}
+{people} -> localhost:{stomp}
 127.0.0.1:{host} -> localhost:{stomp}
 localhost:{host} -> localhost:{stomp}
 [presence]
@@ -84,17 +84,17 @@ def hashes() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def start(
     tmp_path_factory: pytest.TempPathFactory, host: Host, hashes: dict[str, str]
-) -> Iterator[Callable[[str], Server]]:
+) -> Iterator[Callable[..., Server]]:
     """Start servers for all tests of the module."""
     servers: list[Server] = []
 
-    def start(more: str) -> Server:
+    def start(more: str, people: str = "self") -> Server:
         folder = tmp_path_factory.mktemp("server")
         write_users(folder, hashes)
         (folder / "secret").write_text(_SECRET)
         (folder / "secret").chmod(0o600)
         http, stomp = free_port(), free_port()
-        text = _INI.format(http=http, stomp=stomp, host=host.port) + more
+        text = _INI.format(http=http, stomp=stomp, host=host.port, people=people) + more
         servers.append(Server(folder, text, http=http, stomp=stomp))
         return servers[-1].start()
 
@@ -104,7 +104,7 @@ def start(
 
 
 @pytest.fixture(scope="module")
-def server(start: Callable[[str], Server]) -> Server:
+def server(start: Callable[..., Server]) -> Server:
     """A server for its own users only."""
     return start(_WITH_FORM)
 
@@ -404,6 +404,22 @@ def test_what_is_not_allowed_is_said_and_the_rest_goes_on(
     assert sockets(bob) == before + 1
 
 
+def test_a_rule_may_ask_for_a_log_in_before_the_page_connects(
+    start: Callable[..., Server], open_window: OpenWindow
+) -> None:
+    server = start(_WITH_FORM, "self @staff")
+    window = open_window(server.url)
+    page = window.page
+    expect(page.locator("#login-dialog")).to_be_visible()
+    page.wait_for_timeout(1500)  # longer than the first delay
+    assert sockets(window) == 1
+    fill_in(page, "bob")
+    expect(page.locator("#offline-text")).to_contain_text("bob")
+    expect(page.locator("#login-dialog")).to_be_hidden()
+    page.locator("#log-out").click()
+    log_in(window, "ada")
+
+
 def test_a_lobby_that_may_not_be_read_says_so_and_others_are_open(
     server: Server, open_window: OpenWindow
 ) -> None:
@@ -425,7 +441,7 @@ def test_a_lobby_that_may_not_be_read_says_so_and_others_are_open(
 
 
 def test_a_visitor_chooses_a_name_and_may_log_in(
-    start: Callable[[str], Server], open_window: OpenWindow
+    start: Callable[..., Server], open_window: OpenWindow
 ) -> None:
     server = start(_WITH_VISITORS)
     visitor = open_window(server.url)
@@ -458,7 +474,7 @@ def give_token(context: BrowserContext, server: Server, name: str, seconds: floa
 
 
 def test_the_site_says_who_one_is_and_for_how_long(
-    start: Callable[[str], Server], open_window: OpenWindow
+    start: Callable[..., Server], open_window: OpenWindow
 ) -> None:
     server = start(_WITH_TOKENS)
     ada = open_window(server.url)
@@ -532,7 +548,7 @@ def test_a_frame_logs_in_where_the_browser_keeps_it(
 
 
 def test_where_there_is_no_log_in_nothing_is_asked_about_it(
-    start: Callable[[str], Server], open_window: OpenWindow
+    start: Callable[..., Server], open_window: OpenWindow
 ) -> None:
     server = start("")
     ada = open_window(server.url)

@@ -228,6 +228,15 @@ class AccessList:
             return frozenset()
         return frozenset(one.who for one in rules)
 
+    def who_may_choose(self, source: Source, targets: Iterable[Target]) -> frozenset[str]:
+        """Return who may reach one of these targets from this source; empty stands for anybody.
+
+        Targets that no rule lets this source reach are left out.
+        """
+        allowed = [target for target in targets if self.allows(source, target)]
+        whos = [self.who_may(source, target) for target in allowed]
+        return frozenset().union(*whos) if all(whos) else frozenset()
+
     def check(self, source: Source, target: Target) -> None:
         """Raise an error unless a rule lets this source reach this target.
 

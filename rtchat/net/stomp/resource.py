@@ -59,14 +59,12 @@ class StompSocket(UpgradeResource):
 
     def _check_who(self, source: Source) -> None:
         """Raise ``UserNeeded`` unless a rule lets anybody in from this source."""
-        access = self._access
-        targets = [target for target in self._targets if access.allows(source, target)]
-        whos = [access.who_may(source, target) for target in targets]
-        if not all(whos):
+        whos = self._access.who_may_choose(source, self._targets)
+        if not whos:
             return
         if self.visitors is None:
             raise AccessDenied("its rules ask for a user, and nothing knows any")
-        raise UserNeeded(self._websockets, frozenset().union(*whos))
+        raise UserNeeded(self._websockets, whos)
 
     @override
     def is_full(self, client: IAddress) -> bool:
