@@ -8,7 +8,6 @@ import json
 import re
 import select
 import socket
-import statistics
 import sys
 import time
 from collections import Counter
@@ -26,7 +25,6 @@ from support.hostile import (
     NO_END,
     GuardedServer,
     Scene,
-    TooSlowError,
     attack,
     guarded,
     times,
@@ -181,12 +179,16 @@ def test_a_name_that_is_known_is_no_more_work(
 
 
 def test_a_name_that_is_known_takes_no_longer(opened: Open) -> None:
-    """What is done is the same, and so is the time it takes."""
+    """What is done is the same, and so is the time it takes.
+
+    The shortest times are compared: other work on the machine only makes a log-in longer. If they
+    differ, more are taken, and a difference that is the server's stays.
+    """
     server = opened(USERS)
     scene = Scene(server)
     took: dict[bool, list[float]] = {True: [], False: []}
     said = set()
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(NAMES, 1):
         for is_known in (True, False):
             source = f"127.67.{number}.{1 + is_known}"
             begun_s = time.monotonic()
@@ -195,11 +197,13 @@ def test_a_name_that_is_known_takes_no_longer(opened: Open) -> None:
             )
             took[is_known].append(time.monotonic() - begun_s)
             said.add((answer.command, *answer.pairs, answer.body))
+        known_s, unknown_s = (min(took[one]) for one in (True, False))
+        is_equal = abs(known_s - unknown_s) < 0.02 + 0.1 * min(known_s, unknown_s)
+        if is_equal and number >= len(NAMES) // 3:
+            break
     assert len(said) == 1, "the answers differ"
-    known_s, unknown_s = (statistics.median(took[one]) for one in (True, False))
-    assert len(scene.lines("an unknown name or a wrong password")) == 2 * len(NAMES)
-    if abs(known_s - unknown_s) > 0.02 + 0.3 * min(known_s, unknown_s):
-        raise TooSlowError(f"{known_s:.3f} s for a known name, {unknown_s:.3f} s for another one")
+    assert len(scene.lines("an unknown name or a wrong password")) == 2 * number
+    assert is_equal, f"{known_s:.3f} s for a known name, {unknown_s:.3f} s for another one"
 
 
 # ---------------------------------------------------------------- forged tokens
