@@ -489,6 +489,15 @@ class TestAChecker:
             "down",
         ]
 
+    def test_a_fault_that_is_long_ago_says_nothing_of_now(self) -> None:
+        site = Site(None, Plug(lambda *_: fail(OSError("down"))))
+        for _ in range(2):
+            site.log_in("ada", "x")
+            site.clock.advance(100)
+            assert site.passwords.problem
+            site.clock.advance(20)
+            assert site.passwords.problem == ""
+
     def test_its_faults_are_not_the_users(self) -> None:
         site = Site(None, Plug(lambda *_: fail(OSError("down"))))
         for _ in range(20):
