@@ -45,6 +45,8 @@ _DRAIN_S = 3.0
 
 _MIN_SECRET_BYTES = 16
 
+_USERS_PROBLEM = "the password file has a mistake, or passwords cannot be checked; see the log"
+
 _RESERVING_WORK = 1000
 """The work of reserving some nicks; see :mod:`rtchat.core.flow.turns`."""
 
@@ -330,7 +332,8 @@ class AuthPart(Part[AuthSettings], Service):
         if keys is not None:
             checks["tokens"] = Check(lambda: keys.problem)
         if passwords is not None:
-            checks["users"] = Check(lambda: passwords.problem)
+            # What exactly is wrong may hold names and texts of others; everyone may read this.
+            checks["users"] = Check(lambda: _USERS_PROBLEM if passwords.problem else "")
         if hooks is not None:
             checks["hooks"] = Check(hooks.problem)
         return checks

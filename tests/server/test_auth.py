@@ -161,3 +161,19 @@ def test_a_pipe_is_not_waited_for(in_memory: InMemory, started: list[Server], lo
     in_memory.signal(signal.SIGHUP)
     [line] = log.lines("the rights stay as they were: ")
     assert line.endswith("a pipe cannot be read again; name a file")
+
+
+def test_health_names_no_user(
+    in_memory: InMemory, started: list[Server], log: Log, tmp_path: Path
+) -> None:
+    server = in_memory.start(f"{LISTEN}{USERS}")
+    started.append(server)
+    users = server.part(AuthPart).checks()["users"]
+    assert users.problem() == ""
+    line = (tmp_path / "users.txt").read_text()
+    (tmp_path / "users.txt").write_text(line * 2)
+    in_memory.signal(signal.SIGHUP)
+    assert users.problem().startswith("the password file has a mistake")
+    assert "'ada' has a line already" in "".join(log.lines(str(tmp_path)))
+    assert "ada" not in users.problem()
+    assert str(tmp_path) not in users.problem()
