@@ -152,9 +152,10 @@ class Passwords:
         """Look at the file every two seconds from now on; call this when users are others.
 
         A file that is being written is not read before it is complete, and in any case within
-        four seconds of its change.
+        four seconds of its change. Without a file nothing happens.
         """
-        self._look_in(_LOOK_EVERY_S, on_change)
+        if self._file is not None:
+            self._look_in(_LOOK_EVERY_S, self._file, on_change)
 
     def close(self) -> None:
         """End all that goes on; wait some seconds at most for the checks that run."""
@@ -164,20 +165,17 @@ class Passwords:
             self._timer = None
         self._threads.stop()
 
-    def _look_in(self, seconds: float, on_change: Callable[[], object]) -> None:
-        self._timer = self._clock.callLater(seconds, self._look, on_change)
+    def _look_in(self, seconds: float, file: PasswordFile, on_change: Callable[[], object]) -> None:
+        self._timer = self._clock.callLater(seconds, self._look, file, on_change)
 
-    def _look(self, on_change: Callable[[], object]) -> None:
-        file = self._file
-        if file is None:
-            return
+    def _look(self, file: PasswordFile, on_change: Callable[[], object]) -> None:
         is_due = not self._is_looking and file.changed()
         if is_due and self._patience and file.is_being_written():
             self._patience -= 1
-            self._look_in(_LOOK_AGAIN_S, on_change)
+            self._look_in(_LOOK_AGAIN_S, file, on_change)
             return
         self._patience = _MAX_PATIENCE
-        self._look_in(_LOOK_EVERY_S, on_change)
+        self._look_in(_LOOK_EVERY_S, file, on_change)
         if is_due:
             self._is_looking = True
             looked = self._threads(file.look).addCallback(self._apply, on_change)

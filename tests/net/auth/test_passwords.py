@@ -418,6 +418,14 @@ class TestAChecker:
         assert not site.passwords.reload()
         assert site.passwords.problem == ""
 
+    def test_has_no_file_to_look_at_and_ends(self) -> None:
+        site = Site(None, CredChecker("memory:ada:secret", Clock()))
+        site.passwords.watch(lambda: None)
+        site.clock.advance(10)
+        site.passwords.close()
+        assert site.threads.is_stopped
+        assert site.clock.getDelayedCalls() == []
+
     def test_answers_are_not_remembered(self) -> None:
         site = Site(None, CredChecker("memory:ada:secret", Clock()))
         for _ in range(3):
