@@ -42,7 +42,7 @@ PARTS: tuple[type[Part[Any]], ...] = (
     WebPart,  # [static], the HTTP limits of [proxy]; the page and /health
     WebSocketPart,  # [global] session.ping_interval, session.ping_timeout
     BrokerPart,  # [broker], [pubsub]
-    AuthPart,  # [users], [tokens], [rights], [groups]
+    AuthPart,  # [users], [tokens], [hooks], [rights], [groups]
     ChatPart,  # [presence], [chat], [rate]
     MessageLogPart,  # [log]
     HistoryPart,  # [history]
@@ -136,7 +136,10 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     server = Server(reactor, options.settings.source)
-    for part in PARTS:
-        server.add(part, options.settings.of(part))
+    try:
+        for part in PARTS:
+            server.add(part, options.settings.of(part))
+    except ConfigError as error:
+        raise SystemExit(f"rtchat: {error}") from None
     server.service.watch = DaemonWatch()
     return server.service

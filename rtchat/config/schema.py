@@ -102,6 +102,7 @@ class ChatIni:
     def __init__(self, text: str, file: str, schema: Schema) -> None:
         self.file = file
         self.schema = schema
+        self._path = Path(file).absolute()  # twistd may go to another folder
         self._sections = read_sections(text, file)
         schema.refuse_unknown(self._sections, file)
 
@@ -109,9 +110,11 @@ class ChatIni:
         """Return what the file says now.
 
         Raises:
-            ConfigError: It cannot be read, or is not valid.
+            ConfigError: It cannot be read again, or is not valid.
         """
-        return ChatIni(text_of(Path(self.file)), self.file, self.schema)
+        if self._path.is_fifo() or self._path.is_char_device():
+            raise ConfigError("a pipe cannot be read again; name a file", file=self.file)
+        return ChatIni(text_of(self._path), self.file, self.schema)
 
     def lines(self, section: str) -> Mapping[str, SourceLine]:
         """Return the lines of a section by key, in the order of the file; none if it is absent."""

@@ -1,4 +1,4 @@
-"""``[users]``, ``[tokens]``, ``[rights]``, ``[groups]``: who a client is, and what it may do."""
+"""``[users]``, ``[tokens]``, ``[hooks]``, ``[rights]``: who a client is, and what it may do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from typing_extensions import override
 
 from rtchat.config.schema import ChatIni
-from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.user_sessions import UserSessions
 from rtchat.core.flow.turns import TURN_WORK
 from rtchat.errors import ConfigError
@@ -46,6 +45,8 @@ _DRAIN_S = 3.0
 
 _MIN_SECRET_BYTES = 16
 
+_USERS_PROBLEM = "the password file has a mistake, or passwords cannot be checked; see the log"
+
 _RESERVING_WORK = 1000
 """The work of reserving some nicks; see :mod:`rtchat.core.flow.turns`."""
 
@@ -64,6 +65,13 @@ def _secret_in(ini: ChatIni, settings: HookSettings) -> bytes:
             f"has fewer than {_MIN_SECRET_BYTES} bytes; make one with openssl rand -hex 32"
         )
     return secret
+
+
+def _problem_with(error: OSError | ValueError) -> str:
+    """Return why a file with keys cannot be used."""
+    if isinstance(error, OSError):
+        return f"{error.filename} cannot be read ({error.strerror}); check it and its permissions"
+    return str(error)
 
 
 def _no_stamp(user: str) -> None:
@@ -87,6 +95,7 @@ class AuthPart(Part[AuthSettings], Service):
         self._keys: KeySource | None = None
         self._hooks: Hooks | None = None
         self._http: HttpHook | None = None
+        self._has_rights = settings.rights.rights is not None
         if settings.ini is not None:
             self._open(settings.ini)
 
@@ -214,9 +223,12 @@ class AuthPart(Part[AuthSettings], Service):
 
         try:
             return open_passwords(self._server.reactor, file=users.file, checker=users.checker)
-        except (ConfigError, ValueError) as error:
-            name = "checker" if users.file is None else "file"
-            raise ini.lines("users")[name].error(str(error)) from None
+        except ConfigError as error:
+            if error.file:  # a mistake in the password file
+                raise ini.lines("users")["file"].error(f"cannot be used: {error}") from None
+            kind = users.checker.partition(":")[0]  # what follows may be secret
+            line = ini.lines("users")["checker"]._replace(value=kind)
+            raise line.error(f"cannot be used: {error}") from None
 
     def _open_tokens(self, ini: ChatIni, settings: TokenSettings) -> TokenVerifier:
         from rtchat.net.auth.jwks_url import jwks_url
@@ -238,8 +250,9 @@ class AuthPart(Part[AuthSettings], Service):
             opened = lambda: JwksFile(Path(settings.jwks))  # noqa: E731
         try:
             self._keys = opened()
-        except ValueError as error:
-            raise ini.lines("tokens")[name].error(str(error)) from None
+        except (OSError, ValueError) as error:
+            problem = f"cannot be used: {_problem_with(error)}"
+            raise ini.lines("tokens")[name].error(problem) from None
         return TokenVerifier(
             self._keys,
             issuer=settings.issuer,
@@ -319,7 +332,8 @@ class AuthPart(Part[AuthSettings], Service):
         if keys is not None:
             checks["tokens"] = Check(lambda: keys.problem)
         if passwords is not None:
-            checks["users"] = Check(lambda: passwords.problem)
+            # What exactly is wrong may hold names and texts of others; everyone may read this.
+            checks["users"] = Check(lambda: _USERS_PROBLEM if passwords.problem else "")
         if hooks is not None:
             checks["hooks"] = Check(hooks.problem)
         return checks
@@ -328,22 +342,44 @@ class AuthPart(Part[AuthSettings], Service):
     def reload(self) -> bool:
         if self.login is None or self.settings.ini is None:
             return False
-        if self._keys is not None:
-            self._keys.reload()
+        # Whatever is wrong with one file, the others count.
+        self._reload_keys()
         if self._passwords is not None and self._passwords.reload():
             self._users_changed()
+        self._reload_secret(self.settings.ini)
+        self._reload_rights(self.settings.ini, self.login)
+        return True
+
+    def _reload_keys(self) -> None:
+        if self._keys is None:
+            return
         try:
-            ini = self.settings.ini.again()
-            if self._http is not None and self.settings.hooks is not None:
-                self._http.renew(_secret_in(ini, self.settings.hooks))
-            rights = RightsSettings.of(ini, are_rights_given=self._are_rights_given)
+            self._keys.reload()
+        except (OSError, ValueError) as error:
+            problem = _problem_with(error)
+            _log.error("the keys of tokens stay as they were: {problem}", problem=problem)
+
+    def _reload_secret(self, ini: ChatIni) -> None:
+        if self._http is None or self.settings.hooks is None:
+            return
+        try:
+            self._http.renew(_secret_in(ini, self.settings.hooks))
+        except ConfigError as error:
+            _log.error("the secret of the hook stays as it was: {problem}", problem=str(error))
+
+    def _reload_rights(self, ini: ChatIni, login: Login) -> None:
+        try:
+            again = ini.again()
+            rights = RightsSettings.of(again, are_rights_given=self._are_rights_given)
+            if rights.rights is None and self._has_rights:
+                # A file that is being written must not give everything to every user.
+                raise again.error("[rights] has gone; to do without it, start again")
         except ConfigError as error:
             _log.warn("the rights stay as they were: {problem}", problem=str(error))
-            return True
-        permissions: Permissions = rights.permissions(self.login.permissions)
-        self.login.use_permissions(permissions)
+            return
+        self._has_rights = rights.rights is not None
+        login.use_permissions(rights.permissions(login.permissions))
         _log.info("rights and groups have been read again")
-        return True
 
     @property
     def _are_rights_given(self) -> bool:

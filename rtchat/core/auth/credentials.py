@@ -7,6 +7,8 @@ import binascii
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from rtchat.core.broker.authenticator import Visitor
 from rtchat.errors import AccessRefused
 
@@ -15,6 +17,7 @@ __all__ = [
     "PageSession",
     "Password",
     "Token",
+    "UnknownScheme",
     "chosen",
     "cookie_pairs",
     "cookie_values",
@@ -24,6 +27,13 @@ SESSION_COOKIE = "rtchat_session"
 """The cookie of the page's own log-in."""
 
 _TOKEN_LOGIN = "token"
+
+
+class UnknownScheme(AccessRefused):
+    """``Authorization`` has a scheme that this server does not know; a hook may know it."""
+
+    def __init__(self) -> None:
+        super().__init__("a scheme other than Bearer and Basic in Authorization")
 
 
 class Password(NamedTuple):
@@ -37,6 +47,10 @@ class Password(NamedTuple):
     name: str
     password: str
 
+    @override
+    def __repr__(self) -> str:
+        return f"Password(name={self.name!r})"
+
 
 class Token(NamedTuple):
     """A JSON Web Token that the site has signed.
@@ -47,6 +61,10 @@ class Token(NamedTuple):
 
     text: str
 
+    @override
+    def __repr__(self) -> str:
+        return "Token()"
+
 
 class PageSession(NamedTuple):
     """The cookie of the page's log-in.
@@ -56,6 +74,10 @@ class PageSession(NamedTuple):
     """
 
     value: str
+
+    @override
+    def __repr__(self) -> str:
+        return "PageSession()"
 
 
 def chosen(visitor: Visitor, token_cookie: str = "") -> Password | Token | PageSession | None:
@@ -70,6 +92,7 @@ def chosen(visitor: Visitor, token_cookie: str = "") -> Password | Token | PageS
 
     Raises:
         AccessRefused: They cannot be read, or there are several of a kind.
+        UnknownScheme: They are in ``Authorization``, in a way that only a hook may know.
     """
     login = visitor.headers.get("login", "")
     passcode = visitor.headers.get("passcode", "")
@@ -127,7 +150,7 @@ def _authorized(header: str) -> Password | Token:
     if scheme.lower() == "bearer" and value:
         return Token(value)
     if scheme.lower() != "basic":
-        raise AccessRefused("a scheme other than Bearer and Basic in Authorization")
+        raise UnknownScheme
     try:
         text = base64.b64decode(value, validate=True).decode()
     except (binascii.Error, ValueError):

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
 from rtchat.core.broker.rights import Rights
@@ -28,6 +30,10 @@ class Visitor(NamedTuple):
     request: Mapping[str, str]
     source: str
     path: str = ""
+
+    @override
+    def __repr__(self) -> str:
+        return f"Visitor(source={self.source!r}, path={self.path!r})"  # the rest is secret
 
 
 class Identified(NamedTuple):

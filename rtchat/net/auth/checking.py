@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail
@@ -29,6 +30,7 @@ _MAX_PER_SOURCE = 64
 _MAX_THREADS = 4
 _NICE = 5
 _NICEST = 19
+_STOP_S = 3.0
 
 
 class InThread(Protocol):
@@ -42,16 +44,25 @@ def default_threads() -> int:
     return max(1, min(_MAX_THREADS, len(os.sched_getaffinity(0)) // 2))
 
 
+class _Thread(Thread):
+    """A thread that does not keep the process alive: a checker of others may never return."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(daemon=True, **arguments)
+
+
 class CheckThreads:
     """The threads of the checks; they are started with the first one.
 
     Args:
         reactor: Takes the results (``callFromThread``).
         count: How many there are.
+        stop_s: How long the end waits for what runs.
     """
 
-    def __init__(self, reactor: Any, count: int) -> None:
+    def __init__(self, reactor: Any, count: int, *, stop_s: float = _STOP_S) -> None:
         self.count = count
+        self._stop_s = stop_s
         self._reactor = reactor
         self._pool: ThreadPool | None = None
         self._is_stopped = False
@@ -63,6 +74,7 @@ class CheckThreads:
             return fail(LimitExceeded(*BUSY))
         if self._pool is None:
             self._pool = ThreadPool(0, self.count, "passwords")
+            self._pool.threadFactory = _Thread  # type: ignore[assignment]
             self._pool.start()
         done: Deferred[_T] = Deferred()
 
@@ -79,10 +91,13 @@ class CheckThreads:
         return done
 
     def stop(self) -> None:
-        """End the threads; wait for the checks that run, which takes a second at most."""
+        """End the threads; wait some seconds at most for the checks that run."""
         self._is_stopped = True
         if self._pool is not None:
-            self._pool.stop()
+            # A hash takes a second. How long a checker of others takes, it alone knows.
+            stopping = Thread(target=self._pool.stop, name="end of passwords", daemon=True)
+            stopping.start()
+            stopping.join(self._stop_s)
             self._pool = None
 
 

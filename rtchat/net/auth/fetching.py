@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
     IProtocol,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -199,14 +198,16 @@ class _Remembering:
         self._endpoint = endpoint
         self._connected = connected
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
-        """Connect, and keep the protocol."""
+    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:  # noqa: N803
+        """Connect, and keep the protocol; the log says nothing of it."""
+        protocolFactory.noisy = False
 
         def keep(protocol: IProtocol) -> IProtocol:
             self._connected.append(protocol)
             return protocol
 
-        return self._endpoint.connect(protocolFactory).addCallback(keep)
+        connected: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return connected.addCallback(keep)
 
 
 def _why(failure: Failure) -> str:

@@ -12,7 +12,7 @@ import re
 import secrets
 import unicodedata
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 __all__ = [
@@ -89,8 +89,8 @@ class Scrypt:
     ln: int
     r: int
     p: int
-    salt: bytes
-    key: bytes
+    salt: bytes = field(repr=False)
+    key: bytes = field(repr=False)
 
     @classmethod
     def of(cls, password: str, *, ln: int = _LN, r: int = _R, p: int = _P) -> Scrypt:
@@ -124,7 +124,7 @@ class Bcrypt:
         text: As it is written in a file.
     """
 
-    text: str
+    text: str = field(repr=False)
 
     @property
     def cost(self) -> tuple[str, int]:
@@ -144,7 +144,9 @@ STAND_IN = Scrypt(_LN, _R, _P, bytes(_SALT_BYTES), bytes(_KEY_BYTES))
 
 
 def is_password(text: str) -> bool:
-    """Return whether a text may be a password: it is not empty, and not too long."""
+    """Return whether a text may be a password: not empty, not too long, and without NUL."""
+    if "\0" in text:
+        return False  # what compares passwords in C fails at it
     return bool(text) and len(text) <= MAX_PASSWORD_BYTES >= len(_utf8(text))
 
 

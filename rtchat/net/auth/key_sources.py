@@ -87,7 +87,13 @@ class _KeyFile(KeySource):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._problem = ""
         self._keys = self._read()
+
+    @property
+    @override
+    def problem(self) -> str:
+        return self._problem
 
     @property
     def keys(self) -> KeySet:
@@ -96,7 +102,9 @@ class _KeyFile(KeySource):
 
     @override
     def reload(self) -> None:
+        self._problem = "the file could not be read again"
         self._keys = self._read()
+        self._problem = ""
 
     def _read(self) -> KeySet:
         try:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from rtchat.core.auth.credentials import PageSession, Password, Token, chosen
+from rtchat.core.auth.credentials import PageSession, Password, Token, UnknownScheme, chosen
 from rtchat.core.auth.identity import ANONYMOUS, Identity
 from rtchat.core.auth.permissions import Permissions, Verb
 from rtchat.core.auth.permissions import Rights as UserRights
@@ -103,11 +103,16 @@ class Login(Authenticator):
     def _who(
         self, principal: Principal, session: OpenSession, visitor: Visitor
     ) -> Identity | Deferred[Identity]:
-        shown = self._shown(visitor)
-        if isinstance(shown, PageSession):
-            session.cookie = shown.value
         hooked = self.hooked
         decides = hooked is not None and hooked.decides
+        try:
+            shown = self._shown(visitor)
+        except UnknownScheme:
+            if not decides:
+                raise
+            shown = None
+        if isinstance(shown, PageSession):
+            session.cookie = shown.value
         ask = partial(self._known, shown, visitor) if decides else partial(self.who, visitor)
         found = _later(ask)
         if isinstance(shown, (Password, PageSession)):

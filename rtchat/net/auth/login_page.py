@@ -119,7 +119,10 @@ class Forms:
             return "it comes from a page of another site"
         origin = single_value(header_values(request, "Origin"))
         host = single_value(header_values(request, "Host"))
-        if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        own = [f"https://{host}"]
+        if not self.is_secure(request):  # over TLS, a page of http:// is a forged one
+            own.append(f"http://{host}")
+        if origin is not None and origin not in own:
             return "its Origin is another site"
         secret = self._secret_of(request)
         token = field_of(request, "form")

@@ -38,6 +38,9 @@ _LOOK_AGAIN_S = 0.5
 _MAX_PATIENCE = 3
 """So often a look at a file that is being written is put off."""
 
+_FAULT_KNOWN_S = 120.0
+"""How long a check that has failed is a reason to say so, if there is no other check."""
+
 _REFUSED_EVERY_S = 1.0
 """With a checker, refusals come at whole multiples of this time: it may know more quickly that
 there is no such user than that a password is wrong."""
@@ -77,6 +80,7 @@ class Passwords:
         self._is_closed = False
         self._patience = _MAX_PATIENCE
         self._faults = {"file": "", "checker": ""}
+        self._faulty_until_s = 0.0
 
     # What log-ins ask
 
@@ -126,7 +130,9 @@ class Passwords:
     def problem(self) -> str:
         """Why the file as it is now is not in force, or no password could be checked; or ""."""
         problem = self._file.problem if self._file is not None else ""
-        return problem or self._faults["file"] or self._faults["checker"]
+        if problem or self._clock.seconds() >= self._faulty_until_s:
+            return problem
+        return self._faults["file"] or self._faults["checker"]
 
     @property
     def waiting(self) -> int:
@@ -146,32 +152,30 @@ class Passwords:
         """Look at the file every two seconds from now on; call this when users are others.
 
         A file that is being written is not read before it is complete, and in any case within
-        four seconds of its change.
+        four seconds of its change. Without a file nothing happens.
         """
-        self._look_in(_LOOK_EVERY_S, on_change)
+        if self._file is not None:
+            self._look_in(_LOOK_EVERY_S, self._file, on_change)
 
     def close(self) -> None:
-        """End all that goes on; wait for the checks that run, which takes a second at most."""
+        """End all that goes on; wait some seconds at most for the checks that run."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._threads.stop()
 
-    def _look_in(self, seconds: float, on_change: Callable[[], object]) -> None:
-        self._timer = self._clock.callLater(seconds, self._look, on_change)
+    def _look_in(self, seconds: float, file: PasswordFile, on_change: Callable[[], object]) -> None:
+        self._timer = self._clock.callLater(seconds, self._look, file, on_change)
 
-    def _look(self, on_change: Callable[[], object]) -> None:
-        file = self._file
-        if file is None:
-            return
+    def _look(self, file: PasswordFile, on_change: Callable[[], object]) -> None:
         is_due = not self._is_looking and file.changed()
         if is_due and self._patience and file.is_being_written():
             self._patience -= 1
-            self._look_in(_LOOK_AGAIN_S, on_change)
+            self._look_in(_LOOK_AGAIN_S, file, on_change)
             return
         self._patience = _MAX_PATIENCE
-        self._look_in(_LOOK_EVERY_S, on_change)
+        self._look_in(_LOOK_EVERY_S, file, on_change)
         if is_due:
             self._is_looking = True
             looked = self._threads(file.look).addCallback(self._apply, on_change)
@@ -213,6 +217,7 @@ class Passwords:
     def _note_fault(self, where: str, fault: str, failure: Failure) -> None:
         """Log why a password could not be checked: once, for everyone meets the same fault."""
         fault = f"a password could not be checked: {fault}"
+        self._faulty_until_s = self._clock.seconds() + _FAULT_KNOWN_S
         if fault != self._faults[where]:
             self._faults[where] = fault
             _log.failure("{fault}", failure, fault=fault)

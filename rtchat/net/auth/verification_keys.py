@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cryptography import x509
@@ -66,7 +66,7 @@ class VerificationKey:
         kid: The name that the key has in its JWKS, or None.
     """
 
-    material: _Material
+    material: _Material = field(repr=False)
     algorithms: frozenset[str]
     kid: str | None = None
 

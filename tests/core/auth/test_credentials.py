@@ -107,3 +107,9 @@ def test_very_many_cookies_hide_none(name: str) -> None:
     cookies = f"{name}=of-another-site; {many}; {name}=own"
     with pytest.raises(AccessRefused, match="access refused"):
         chosen(visitor({"cookie": cookies}), "site")
+
+
+def test_no_text_of_them_shows_a_secret() -> None:
+    shown = visitor({"authorization": "Bearer secret"}, login="ada", passcode="secret")
+    for one in (shown, Password("ada", "secret"), Token("secret"), PageSession("secret")):
+        assert "secret" not in f"{one} {one!r}"

@@ -269,6 +269,26 @@ class TestThreads:
         assert there == [min(here + 5, 19)]
         assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == here
 
+    def test_one_that_never_returns_keeps_nothing_alive(self, reactor: Reactor) -> None:
+        threads = CheckThreads(reactor, 1, stop_s=0.05)
+        began, go = threading.Event(), threading.Event()
+
+        def hang() -> bool:
+            began.set()
+            return go.wait()
+
+        threads(hang)
+        assert began.wait(20)
+        began_s = time.monotonic()
+        threads.stop()
+        assert time.monotonic() - began_s < 10
+        ours = [one for one in threading.enumerate() if "passwords" in one.name]
+        assert ours
+        assert all(one.daemon for one in ours)
+        go.set()
+        for one in ours:
+            one.join(20)
+
     def test_after_the_end_nothing_is_begun(self, reactor: Reactor) -> None:
         threads = CheckThreads(reactor, 1)
         threads.stop()

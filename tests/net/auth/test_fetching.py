@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.certificate import Certificate
 from support.http_site import Site, answer, site
+from support.logs import captured_logs
 from support.real_reactor import RealReactor, real_reactor
 from twisted.internet.defer import CancelledError
 from twisted.internet.ssl import Certificate as TwistedCertificate
@@ -69,6 +70,16 @@ def test_a_document_is_fetched(real: RealReactor, web: Site, fetcher: Fetcher) -
     assert "Cookie" not in request
     assert "Accept-Encoding" not in request
     real.turn_until(lambda: web.ended == 1 and connections(real) == 0)
+
+
+def test_the_log_says_nothing_of_connections(
+    real: RealReactor, web: Site, fetcher: Fetcher
+) -> None:
+    web.answers = answer(b"hello")
+    with captured_logs() as logs:
+        real.wait(fetcher.fetch(web.url))
+        real.turn_until(lambda: web.ended == 1 and connections(real) == 0)
+    assert logs.lines() == []
 
 
 def test_the_largest_document_is_read(real: RealReactor, web: Site, fetcher: Fetcher) -> None:

@@ -238,7 +238,7 @@ def test_a_password_has_a_length(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x" * (MAX_PASSWORD_BYTES + 1), "ü" * (MAX_PASSWORD_BYTES // 2 + 1)]
+    "text", ["", "x" * (MAX_PASSWORD_BYTES + 1), "ü" * (MAX_PASSWORD_BYTES // 2 + 1), "a\0b"]
 )
 def test_no_password(text: str) -> None:
     assert not is_password(text)

@@ -142,6 +142,25 @@ def test_the_hook_gets_all_credentials_and_says_who_it_is(world: World) -> None:
     assert client.session.user == "ada"
 
 
+def test_of_two_cookies_of_a_name_the_hook_gets_the_last_one(world: World) -> None:
+    world.client({"cookie": "sid=1; lang=en; sid=2"})
+    [(_, _, facts)] = world.told.calls
+    assert facts.cookies == {"sid": "2", "lang": "en"}
+
+
+def test_the_hook_decides_about_what_only_the_site_can_read(world: World) -> None:
+    client = world.client({"authorization": "Token 9944b09199c62bcf"})
+    [(_, _, facts)] = world.told.calls
+    assert (facts.user, facts.authorization) == ("", "Token 9944b09199c62bcf")
+    assert client.session.user == "ada"
+
+
+def test_a_hook_that_is_not_asked_who_it_is_makes_no_scheme_known() -> None:
+    world = World("send", "disconnect")
+    assert refusal(world.client({"authorization": "Token 9944b09199c62bcf"})) == "access refused"
+    assert world.told.take() == []
+
+
 def test_a_client_cannot_say_that_it_asks_for_a_target_of_the_gateway(world: World) -> None:
     world.client(path="/tcp/irc:6667")
     [(_, _, facts)] = world.told.calls

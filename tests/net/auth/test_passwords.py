@@ -418,6 +418,14 @@ class TestAChecker:
         assert not site.passwords.reload()
         assert site.passwords.problem == ""
 
+    def test_has_no_file_to_look_at_and_ends(self) -> None:
+        site = Site(None, CredChecker("memory:ada:secret", Clock()))
+        site.passwords.watch(lambda: None)
+        site.clock.advance(10)
+        site.passwords.close()
+        assert site.threads.is_stopped
+        assert site.clock.getDelayedCalls() == []
+
     def test_answers_are_not_remembered(self) -> None:
         site = Site(None, CredChecker("memory:ada:secret", Clock()))
         for _ in range(3):
@@ -488,6 +496,15 @@ class TestAChecker:
             "Passwords can be checked again",
             "down",
         ]
+
+    def test_a_fault_that_is_long_ago_says_nothing_of_now(self) -> None:
+        site = Site(None, Plug(lambda *_: fail(OSError("down"))))
+        for _ in range(2):
+            site.log_in("ada", "x")
+            site.clock.advance(100)
+            assert site.passwords.problem
+            site.clock.advance(20)
+            assert site.passwords.problem == ""
 
     def test_its_faults_are_not_the_users(self) -> None:
         site = Site(None, Plug(lambda *_: fail(OSError("down"))))

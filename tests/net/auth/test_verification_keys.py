@@ -325,3 +325,8 @@ def test_only_a_few_keys_are_tried() -> None:
     many = public_jwks(*few, jwk(ec_key("P-256", "more"), "same"))
     assert refusal(many, "same", "ES256") == "too many keys"
     assert refusal(many, None, "ES256") == "too many keys fit: no key id"
+
+
+def test_no_text_of_a_key_shows_the_secret() -> None:
+    [key] = keys_of_secret(SECRET).keys
+    assert SECRET.decode() not in repr(key)

@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
@@ -45,7 +45,7 @@ class Client:
         self, reactor: Any, *, connect_s: float, idle_s: float, max_connections: int
     ) -> None:
         self._reactor = reactor
-        self._pool = HTTPConnectionPool(reactor)
+        self._pool = _QuietPool(reactor)
         self._pool.maxPersistentPerHost = max_connections
         # An int in Twisted's own class; it is a delay for callLater.
         self._pool.cachedConnectionTimeout = idle_s  # type: ignore[assignment]
@@ -106,6 +106,26 @@ class Client:
     def close(self) -> None:
         """Close the connections that are kept."""
         self._pool.closeCachedConnections()
+
+
+class _QuietPool(HTTPConnectionPool):
+    """Connections of which the log says nothing: there are new ones all the time."""
+
+    @override
+    def getConnection(self, key: object, endpoint: IStreamClientEndpoint) -> Deferred[Any]:
+        connection: Deferred[Any] = super().getConnection(key, _QuietEndpoint(endpoint))
+        return connection
+
+
+@implementer(IStreamClientEndpoint)
+class _QuietEndpoint:
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:  # noqa: N803
+        """Connect."""
+        protocolFactory.noisy = False
+        return self._endpoint.connect(protocolFactory)
 
 
 @implementer(IAgent)

@@ -19,6 +19,11 @@ _MAX_CHANGES = 10
 _WINDOW_S = 60.0
 _MAX_DETAIL = 300
 
+_KNOWN_S = 120.0
+"""How long a failure is a reason to take the hook for down, if it is not called again.
+
+What turns clients away because of ``/health`` would otherwise turn away those who call it."""
+
 
 class HookState:
     """Knows whether the last call of a hook has failed, and since when they do.
@@ -48,6 +53,7 @@ class HookState:
         self._consequence = consequence
         self._kind = ""
         self._down_at_s = 0.0
+        self._failed_at_s = 0.0
         self._failures_before = 0
         self._window_began_s = clock.seconds()
         self._changes = 0
@@ -60,7 +66,7 @@ class HookState:
 
     def problem(self) -> str:
         """Return why hooks are not reliable now, or "". The text names nothing that is private."""
-        if self.down_since_s is None:
+        if self.down_since_s is None or self._clock.seconds() - self._failed_at_s >= _KNOWN_S:
             return ""
         since = datetime.fromtimestamp(self.down_since_s, timezone.utc)
         return f"down since {since:%Y-%m-%d %H:%M:%S} UTC: {self._kind}"
@@ -69,6 +75,7 @@ class HookState:
         """Note that a call has failed."""
         self.failures += 1
         self._kind = failure.kind
+        self._failed_at_s = self._clock.seconds()
         if self.is_down:
             return
         self.down_since_s = self._wall_s()

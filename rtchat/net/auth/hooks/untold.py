@@ -22,6 +22,9 @@ class Untold(Generic[_T]):
     def __init__(self, max_count: int) -> None:
         self._max_count = max_count
         self._of_source: dict[str, dict[_T, None]] = {}
+        # Sources by how many each has: looking for the one with the most takes no time.
+        self._with: dict[int, dict[str, None]] = {}
+        self._most = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -29,11 +32,13 @@ class Untold(Generic[_T]):
 
     def add(self, source: str, one: _T) -> _T | None:
         """Keep one more, and return the one that has to be given up for it, if any."""
-        self._of_source.setdefault(source, {})[one] = None
+        line = self._of_source.setdefault(source, {})
+        line[one] = None
         self._count += 1
+        self._move(source, len(line) - 1, len(line))
         if self._count <= self._max_count:
             return None
-        crowd = max(self._of_source, key=lambda name: len(self._of_source[name]))
+        crowd = next(iter(self._with[self._most]))
         oldest = next(iter(self._of_source[crowd]))
         self.remove(crowd, oldest)
         return oldest
@@ -44,5 +49,17 @@ class Untold(Generic[_T]):
         if one in line:
             del line[one]
             self._count -= 1
+            self._move(source, len(line) + 1, len(line))
             if not line:
                 del self._of_source[source]
+
+    def _move(self, source: str, before: int, now: int) -> None:
+        """Note that a source has one more, or one less."""
+        if before:
+            del self._with[before][source]
+            if not self._with[before]:
+                del self._with[before]
+        if now:
+            self._with.setdefault(now, {})[source] = None
+        if now > self._most or self._most not in self._with:
+            self._most = now

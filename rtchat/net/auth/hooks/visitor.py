@@ -80,7 +80,8 @@ class Visitor:
         login: In ``connect``: the header ``login`` of CONNECT.
         password: In ``connect``: the header ``passcode`` of CONNECT.
         cookies: In ``connect``: the cookies that the browser sent when it opened the WebSocket,
-            so also those of your site if rtchat has the site's host name.
+            so also those of your site if rtchat has the site's host name. Of two of one name it is
+            the last one: another host of the same domain may have set one of them.
         authorization: In ``connect``: the ``Authorization`` of that request, or "".
         headers: In ``connect``: the other headers of CONNECT.
     """

@@ -223,6 +223,12 @@ def test_a_connection_is_used_again() -> None:
     assert len({one.port for one in received}) == 1
 
 
+def test_the_log_says_nothing_of_connections() -> None:
+    with captured_logs() as logs:
+        ask(status(200))
+    assert "HTTP11ClientFactory" not in logs.text()
+
+
 def test_no_cookie_of_an_answer_is_kept() -> None:
     async def main(reactor: Any) -> list[Received]:
         site = HookSite(reactor, status(200, b"{}", set_cookie="session=annas; Path=/"))

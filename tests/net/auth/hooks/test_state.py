@@ -44,6 +44,17 @@ def test_it_is_down_from_the_first_failure_to_the_next_answer(
     assert state.failures == 2
 
 
+def test_a_failure_that_is_long_ago_says_nothing_of_now(state: HookState, clock: Clock) -> None:
+    state.failed(HookFailed("status 500"))
+    clock.advance(119)
+    assert state.problem()
+    clock.advance(1)
+    assert state.problem() == ""
+    assert state.is_down  # what is to be told still waits
+    state.failed(HookFailed("status 500"))
+    assert state.problem() == "down since 2026-12-08 12:00:00 UTC: status 500"
+
+
 def test_one_that_goes_up_and_down_does_not_fill_the_log(
     state: HookState, clock: Clock, logs: Logs
 ) -> None:
