@@ -92,7 +92,7 @@ class Rights:
         for target in route.targets:
             if not self.may_write(target.name):
                 # A name that the client has not written is not revealed.
-                is_own = target.name in route.destination
+                is_own = target.name in map(str.strip, route.destination.split(","))
                 raise NoRight("write", target.name if is_own else route.destination)
         if route.is_small:  # others are not remembered anywhere, and may be many bytes
             if len(self.routes) >= _MAX_ROUTES:

@@ -53,6 +53,8 @@ def test_a_refusal_is_not_remembered(broker: Broker, rights: Rights) -> None:
 def test_a_name_that_the_client_has_not_written_is_not_told(broker: Broker, rights: Rights) -> None:
     with pytest.raises(NoRight, match=r"write /pubsub/both$"):
         rights.check_write(route(broker, "/pubsub/both"))
+    with pytest.raises(NoRight, match=r"write /pubsub/both,/topic/secrets$"):
+        rights.check_write(route(broker, "/pubsub/both,/topic/secrets"))
 
 
 def test_only_so_many_routes_are_remembered_and_only_small_ones(
