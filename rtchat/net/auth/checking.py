@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -31,6 +32,8 @@ _MAX_THREADS = 4
 _NICE = 5
 _NICEST = 19
 _STOP_S = 3.0
+_LIMIT_S = 20.0
+"""A hash takes a second, on a slow and busy machine a few."""
 
 
 class InThread(Protocol):
@@ -113,7 +116,7 @@ def _fire(done: Deferred[_T], result: _T | Failure) -> None:
 class _Check:
     """One check that waits, or runs."""
 
-    __slots__ = ("answer", "on_end", "source", "work")
+    __slots__ = ("answer", "is_overdue", "on_end", "source", "timer", "work")
 
     def __init__(
         self,
@@ -125,6 +128,8 @@ class _Check:
         self.source = source
         self.work = work
         self.on_end = on_end
+        self.timer: IDelayedCall | None = None
+        self.is_overdue = False
         self.answer: Deferred[bool] = Deferred(lambda _: checks.give_up(self))
 
 
@@ -183,6 +188,9 @@ class PasswordChecks:
             full, a source that has none in it takes the place of one of the source with the most.
         per_source: How many of one source. "" is no single source, and half of ``max_waiting`` is
             for it.
+        clock: Runs the time-outs; without it there are none.
+        limit_s: How long a check may run. One that takes longer, as a checker of others may, keeps
+            its thread, and if all threads are kept so, nothing waits for them.
     """
 
     def __init__(
@@ -192,12 +200,17 @@ class PasswordChecks:
         at_once: int,
         max_waiting: int = _MAX_WAITING,
         per_source: int = _MAX_PER_SOURCE,
+        clock: IReactorTime | None = None,
+        limit_s: float = _LIMIT_S,
     ) -> None:
         self._in_thread = in_thread
         self._at_once = at_once
         self._max_waiting = max_waiting
         self._per_source = per_source
+        self._clock = clock
+        self._limit_s = limit_s
         self._running = 0
+        self._overdue = 0
         self._is_beginning = False
         self._first, self._others = _Lane(), _Lane()
 
@@ -234,7 +247,11 @@ class PasswordChecks:
 
         Raises:
             LimitExceeded: Too many wait (in the Deferred).
+            TimeoutError: It takes too long, or no thread has come back in time (in the Deferred).
         """
+        if self._overdue >= self._at_once:
+            on_end(None)
+            return fail(self._late())
         lane = self._first if is_first else self._others
         room = self._per_source if source else self._max_waiting // 2
         if self._running >= self._at_once:
@@ -269,13 +286,32 @@ class PasswordChecks:
         while self._running < self._at_once and self.waiting:
             check = self._first.take() if self._first.count else self._others.take()
             self._running += 1
+            if self._clock is not None:
+                check.timer = self._clock.callLater(self._limit_s, self._give_up_on, check)
             self._in_thread(check.work).addBoth(self._end, check)
         self._is_beginning = False
 
     def _end(self, result: bool | Failure, check: _Check) -> None:
         self._running -= 1
+        self._overdue -= check.is_overdue
+        if check.timer is not None and check.timer.active():
+            check.timer.cancel()
         # Before the answer, which may bring the next check of the same client.
         check.on_end(None if isinstance(result, Failure) else result)
         if not check.answer.called:
             check.answer.callback(result)
         self._run()
+
+    def _give_up_on(self, check: _Check) -> None:
+        """Answer a check that runs for too long, and all that wait if there is no thread left."""
+        check.is_overdue = True
+        self._overdue += 1
+        if not check.answer.called:
+            check.answer.errback(self._late())
+        while self._overdue >= self._at_once and self.waiting:
+            one = self._first.take() if self._first.count else self._others.take()
+            one.on_end(None)
+            one.answer.errback(self._late())
+
+    def _late(self) -> TimeoutError:
+        return TimeoutError(f"it has not ended within {self._limit_s:g} s")

@@ -72,7 +72,7 @@ class Passwords:
         self._threads = threads
         self._file = file
         self._checker = checker
-        self._checks = checks or PasswordChecks(threads, at_once=threads.count)
+        self._checks = checks or PasswordChecks(threads, at_once=threads.count, clock=clock)
         self._slow_down = slow_down or SlowDown(clock)
         self._remembered = Remembered(clock)
         self._timer: IDelayedCall | None = None

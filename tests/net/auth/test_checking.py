@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 from support.in_memory import Reactor
 from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from rtchat.errors import LimitExceeded
@@ -54,7 +55,10 @@ class Checks:
 
     def __init__(self, **limits: int) -> None:
         self.threads = Threads()
-        self.checks = PasswordChecks(self.threads, **{"at_once": 1, **limits})
+        self.clock = Clock()
+        self.checks = PasswordChecks(
+            self.threads, **{"at_once": 1, **limits}, clock=self.clock, limit_s=20
+        )
         self.worked: list[str] = []
         self.ended: dict[str, bool | None] = {}
         self.answers: dict[str, object] = {}
@@ -214,6 +218,48 @@ class TestAClientThatHasGone:
         assert (checks.checks.running, checks.ended) == (1, {})
         checks.work()
         assert checks.ended == {"1": False, "2": True}
+
+
+class TestACheckThatDoesNotReturn:
+    def test_is_answered_in_time_and_keeps_its_thread(self) -> None:
+        checks = Checks(at_once=2)
+        checks.add("hangs", "a"), checks.add("other", "b"), checks.add("waits", "c")
+        checks.threads.jobs.append(checks.threads.jobs.pop(0))
+        checks.clock.advance(19)
+        assert checks.answers == {}
+        checks.threads.work()
+        assert checks.worked == ["other"]
+        checks.clock.advance(1)
+        assert checks.answers["other"] is True
+        assert isinstance(checks.answers["hangs"], TimeoutError)
+        assert "hangs" not in checks.ended  # the thread works on
+        assert (checks.checks.running, checks.checks.waiting) == (2, 0)
+        assert checks.work() == ["other", "hangs", "waits"]
+        assert checks.ended == {"other": True, "hangs": True, "waits": True}
+        assert checks.answers["waits"] is True
+        checks.clock.advance(100)
+
+    def test_where_no_thread_is_left_nothing_waits_until_one_is_back(self) -> None:
+        checks = Checks()
+        for label in ("hangs", "waits"):
+            checks.add(label, label)
+        checks.add("known", "known", is_first=True)
+        checks.clock.advance(20)
+        checks.add("late", "late")
+        assert all(isinstance(checks.answers[one], TimeoutError) for one in checks.answers)
+        assert checks.answers.keys() == {"hangs", "waits", "known", "late"}
+        assert checks.ended == {"waits": None, "known": None, "late": None}
+        assert checks.work() == ["hangs"]
+        checks.add("after", "a")
+        assert checks.work() == ["hangs", "after"]
+        assert checks.answers["after"] is True
+
+    def test_a_client_that_has_gone_is_not_answered(self) -> None:
+        checks = Checks()
+        checks.add("hangs", "a").cancel()
+        checks.clock.advance(20)
+        assert isinstance(checks.answers["hangs"], CancelledError)
+        assert checks.work() == ["hangs"]
 
 
 class TestThreads:
