@@ -205,8 +205,7 @@ class RoomList:
             self._is_telling = False
 
     def _tell(self, rights: Rights | None, topic: Topic, changed: dict[str, bool]) -> None:
-        self._cork.work += len(changed) * _work_of(rights)
-        seen = _visible(changed, rights)
+        seen = [*self._visible(changed, rights)]
         # Whether people have come or gone is told of every room, whether something is kept is not.
         kept = deque((name for name in seen if not changed[name]), _MAX_EMPTY_ROOMS)
         moved = [name for name in seen if changed[name]]
@@ -220,14 +219,25 @@ class RoomList:
 
     def _list_for(self, rights: Rights | None) -> ServerMessage:
         retained = list(self.retained())
-        self._cork.work += (len(self._occupied) + len(retained)) * _work_of(rights)
-        empty = (name for name in retained if name in self._names and name not in self._occupied)
-        names = [
-            *islice(_visible(self._occupied, rights), _MAX_ROOMS),
-            *deque(_visible(empty, rights), _MAX_EMPTY_ROOMS),
-        ]
+        self._cork.work += len(retained)
+        # To find out whether one may be read takes long: no more are looked at than are listed.
+        latest = (
+            name
+            for name in reversed(retained)
+            if name in self._names and name not in self._occupied
+        )
+        empty = [*islice(self._visible(latest, rights), _MAX_EMPTY_ROOMS)]
+        names = [*islice(self._visible(self._occupied, rights), _MAX_ROOMS), *reversed(empty)]
         body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(names))
         return self._message(ROOMS, "here", body)
+
+    def _visible(self, names: Iterable[str], rights: Rights | None) -> Iterator[str]:
+        """Return the rooms that may be read; each that is looked at is work."""
+        work = _work_of(rights)
+        for name in names:
+            self._cork.work += work
+            if rights is None or rights.may_read(name):
+                yield name
 
     def _json_of(self, names: Iterable[str]) -> list[bytes]:
         """Return rooms as JSON objects: the first ones, as many as a list may be long."""
@@ -254,8 +264,3 @@ def _rights_of(principal: Principal | None) -> Rights | None:
 
 def _work_of(rights: Rights | None) -> int:
     return 1 if rights is None else rights.work
-
-
-def _visible(names: Iterable[str], rights: Rights | None) -> list[str]:
-    """Return the rooms that may be read."""
-    return list(names if rights is None else filter(rights.may_read, names))

@@ -137,6 +137,21 @@ def test_other_rights_of_one_are_no_reason_to_look_at_all_who_watch(
     assert len(rooms) == len(rooms._of_sessions) == 0
 
 
+def test_no_more_rooms_are_looked_at_than_the_list_has(party: Party, watch: Watch) -> None:
+    """There may be ten thousand that are kept, and each user may have rights of its own."""
+    party.chat.presence.rooms.retained = lambda: (f"/topic/chat.{n}" for n in range(10_000))
+    asked: list[str] = []
+
+    def may_read(name: str) -> bool:
+        asked.append(name)
+        return not name.endswith("9")
+
+    [(_, rooms)] = told(watch(Rights(may_read, lambda name: False)))
+    latest = [f"/topic/chat.{n}" for n in range(9000, 10_000) if n % 10 != 9]
+    assert list(rooms) == [OPEN, STAFF, SECRET, *latest[-50:]]
+    assert len(asked) < 100
+
+
 def test_the_list_is_work_for_each_right(party: Party, watch: Watch) -> None:
     work = each_turn(party.server)
     client = watch(Rights(lambda name: True, lambda name: True, 1000))
