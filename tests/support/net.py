@@ -420,7 +420,7 @@ class FakeSite:
         root.putChild(b"tcp", TcpSocket(access, self._target, self.targets, self.visitors))
         for name, resource in self.children.items():
             root.putChild(name.encode(), resource)
-        self.site = PageSite(root, HostList(self.hosts), self.clock)
+        self.site = PageSite(root, HostList(self.hosts), self.clock, trusts=access.trusts)
 
     def browser(self, peer: IAddress | None = None) -> FakeBrowser:
         """Connect."""
