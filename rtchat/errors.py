@@ -7,7 +7,6 @@
     ├── StartFailed          the start has failed, and the reason was said
     ├── AccessDenied         the access list or the Host check refused a request
     ├── ProtocolError        the client violated STOMP; the text is safe to send
-    │   ├── AccessRefused    the credentials are missing or wrong
     │   ├── LimitExceeded    the client exceeded a configured limit
     │   ├── NotAllowed       the client requested what the server does not permit
     │   ├── AccessRefused    the client's credentials are not accepted, or missing

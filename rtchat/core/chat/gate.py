@@ -174,10 +174,11 @@ class ChatGate(Gate):
         if session is not None:
             is_own = nick == session.person.nick
         else:
-            # A client without a nick of its own may write any nick that is free, and that would
-            # be displayed as it was compared.
+            # A client without a nick of its own may write any nick that is free, or its user's,
+            # and that would be displayed as it was compared.
             people = self._chat.people
-            is_own = not people.holders_alike(nick) and people.owner(nick) in ("", user)
+            others = [one for one in people.holders_alike(nick) if not user or one.user != user]
+            is_own = not others and people.owner(nick) in ("", user)
             if is_own and nick:
                 clean_nick(nick, self._chat.policy.max_nick_chars)
         if not is_own:

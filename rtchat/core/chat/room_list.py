@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from typing import NamedTuple
 
 from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.principal import Principal
@@ -29,6 +29,9 @@ _MAX_LIST_BYTES = 256 * 1024
 
 _GROUP_WORK = 20
 
+_LOOKS_AT_ONCE = 500
+"""To find out whether so many rooms may be read takes some milliseconds."""
+
 _Message = Callable[[str, str, bytes], ServerMessage]
 
 
@@ -37,14 +40,28 @@ class _Readers:
 
     Attributes:
         current: The list as they see it, or None if it has changed.
+        is_incomplete: Whether further rooms in it are being looked for, or will be.
         topic: The subscriptions.
     """
 
-    __slots__ = ("current", "topic")
+    __slots__ = ("current", "is_incomplete", "topic")
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
+        self.is_incomplete = False
         self.current: ServerMessage | None = None
+
+
+class _Found(NamedTuple):
+    """The rooms that were found for a list: those with people, and empty ones, the latest first."""
+
+    occupied: list[str]
+    empty: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, in the order of the list."""
+        return [*self.occupied, *reversed(self.empty)]
 
 
 class RoomList:
@@ -66,6 +83,8 @@ class RoomList:
     __slots__ = (
         "_changed",
         "_cork",
+        "_incomplete",
+        "_is_looking",
         "_is_telling",
         "_max_bytes",
         "_message",
@@ -102,7 +121,9 @@ class RoomList:
         self._readers: dict[Rights | None, _Readers] = {}
         self._subscriptions: dict[Subscription, Rights | None] = {}
         self._of_sessions: dict[Principal, dict[Subscription, None]] = {}
+        self._incomplete: dict[Rights | None, _Readers] = {}  # lists in which rooms are missing
         self._is_telling = False
+        self._is_looking = False
 
     def __len__(self) -> int:
         """Return the number of subscriptions."""
@@ -156,7 +177,7 @@ class RoomList:
         rights = self._subscriptions[subscription]
         readers = self._readers[rights]
         if readers.current is None:
-            readers.current = self._list_for(rights)
+            readers.current = self._list_for(rights, readers)
         readers.topic.publish_to(subscription, readers.current)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -172,6 +193,7 @@ class RoomList:
         topic.remove(subscription)
         if not len(topic):
             del self._readers[rights]
+            self._incomplete.pop(rights, None)
         if not self._readers:
             self._changed.clear()
 
@@ -206,7 +228,7 @@ class RoomList:
 
     def _tell(self, rights: Rights | None, topic: Topic, changed: dict[str, bool]) -> None:
         self._cork.work += len(changed) * _work_of(rights)
-        seen = _visible(changed, rights)
+        seen = list(changed if rights is None else filter(rights.may_read, changed))
         # Whether people have come or gone is told of every room, whether something is kept is not.
         kept = deque((name for name in seen if not changed[name]), _MAX_EMPTY_ROOMS)
         moved = [name for name in seen if changed[name]]
@@ -215,19 +237,78 @@ class RoomList:
             self._changed[name] = True
         rooms = [*told, *self._json_of(kept)]
         if rooms:
-            body = b'{"event":"rooms","rooms":[%b]}' % b",".join(rooms)
-            self._publish(topic, self._message(ROOMS, "rooms", body))
+            self._publish(topic, self._changes_of(rooms))
 
-    def _list_for(self, rights: Rights | None) -> ServerMessage:
+    def _list_for(self, rights: Rights | None, readers: _Readers) -> ServerMessage:
+        """Return the list; what takes too long to find out, its readers are told later."""
+        found = _Found([], [])
+        is_whole = next(self._look(rights, found), True)
+        if not is_whole and not readers.is_incomplete:
+            readers.is_incomplete = True
+            self._incomplete[rights] = readers
+            if not self._is_looking:
+                self._is_looking = True
+                self._cork.in_parts(self._look_on())
+        return self._list_of(found)
+
+    def _look(self, rights: Rights | None, found: _Found) -> Iterator[None]:
+        """Find the rooms of a list, in parts: to find out whether one may be read takes long."""
         retained = list(self.retained())
-        self._cork.work += (len(self._occupied) + len(retained)) * _work_of(rights)
-        empty = (name for name in retained if name in self._names and name not in self._occupied)
-        names = [
-            *islice(_visible(self._occupied, rights), _MAX_ROOMS),
-            *deque(_visible(empty, rights), _MAX_EMPTY_ROOMS),
-        ]
-        body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(names))
+        self._cork.work += len(retained)
+        latest = (
+            name
+            for name in reversed(retained)
+            if name in self._names and name not in self._occupied
+        )
+        looked = 0
+        for names, few, most in (
+            (list(self._occupied), found.occupied, _MAX_ROOMS),
+            (latest, found.empty, _MAX_EMPTY_ROOMS),
+        ):
+            for name in names:
+                self._cork.work += _work_of(rights)
+                if rights is None or rights.may_read(name):
+                    few.append(name)
+                    if len(few) == most:
+                        break
+                looked += 1
+                if looked % _LOOKS_AT_ONCE == 0 and rights is not None:
+                    yield
+
+    def _look_on(self) -> Iterator[None]:
+        """Complete the lists, one after the other, in later turns; tell their readers."""
+        try:
+            yield
+            while self._incomplete:
+                rights = next(iter(self._incomplete))
+                readers = self._incomplete.pop(rights)
+                first, found = readers.current, _Found([], [])
+                for _ in self._look(rights, found):
+                    if self._readers.get(rights) is not readers:
+                        break
+                    yield
+                else:
+                    self._complete(readers, first, found)
+                yield
+        finally:
+            self._is_looking = False
+
+    def _complete(self, readers: _Readers, first: ServerMessage | None, found: _Found) -> None:
+        readers.is_incomplete = False
+        # If something has changed meanwhile, the readers are told, but the list is not that of now.
+        is_current = first is not None and readers.current is first
+        readers.current = self._list_of(found) if is_current else None
+        rooms = self._json_of(found.names)
+        if rooms:
+            self._publish(readers.topic, self._changes_of(rooms))
+
+    def _list_of(self, found: _Found) -> ServerMessage:
+        body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(found.names))
         return self._message(ROOMS, "here", body)
+
+    def _changes_of(self, rooms: Iterable[bytes]) -> ServerMessage:
+        body = b'{"event":"rooms","rooms":[%b]}' % b",".join(rooms)
+        return self._message(ROOMS, "rooms", body)
 
     def _json_of(self, names: Iterable[str]) -> list[bytes]:
         """Return rooms as JSON objects: the first ones, as many as a list may be long."""
@@ -254,8 +335,3 @@ def _rights_of(principal: Principal | None) -> Rights | None:
 
 def _work_of(rights: Rights | None) -> int:
     return 1 if rights is None else rights.work
-
-
-def _visible(names: Iterable[str], rights: Rights | None) -> list[str]:
-    """Return the rooms that may be read."""
-    return list(names if rights is None else filter(rights.may_read, names))

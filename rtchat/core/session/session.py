@@ -235,13 +235,6 @@ class Session(AskingSession):
         except ProtocolError as error:
             self.fail(error, frame)
 
-    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
-        self._held = frame
-        self._waits_for_storage = False
-        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
-        self._transport.pause_reading()
-        self._transport.resume_after(delay_s)
-
     def _end_turn(self, frame: Frame | None = None) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
         left = 0 if self._steps is None else self._steps.size

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import pytest
 from support.chat import Party
 from support.core import Client
+from support.stomp import frame_bytes
 from support.work import each_turn
 
 from rtchat.core.broker.rights import Rights
@@ -135,6 +138,92 @@ def test_other_rights_of_one_are_no_reason_to_look_at_all_who_watch(
     for one in (client, other):
         one.drop()
     assert len(rooms) == len(rooms._of_sessions) == 0
+
+
+def test_no_more_rooms_are_looked_at_than_the_list_has(party: Party, watch: Watch) -> None:
+    """There may be ten thousand that are kept, and each user may have rights of its own."""
+    party.chat.presence.rooms.retained = lambda: (f"/topic/chat.{n}" for n in range(10_000))
+    asked: list[str] = []
+
+    def may_read(name: str) -> bool:
+        asked.append(name)
+        return not name.endswith("9")
+
+    [(_, rooms)] = told(watch(Rights(may_read, lambda name: False)))
+    latest = [f"/topic/chat.{n}" for n in range(9000, 10_000) if n % 10 != 9]
+    assert list(rooms) == [OPEN, STAFF, SECRET, *latest[-50:]]
+    assert len(asked) < 100
+
+
+def test_rooms_that_are_hard_to_find_are_told_later(party: Party, watch: Watch) -> None:
+    """Whether ten thousand rooms may be read is not found out in one turn."""
+    kept = [f"/topic/chat.{n}" for n in range(10_000)]
+    party.chat.presence.rooms.retained = lambda: kept
+    mine = [kept[3], kept[7], kept[9_999]]
+    turns = each_turn(party.server)
+    asked: Counter[int] = Counter()  # by turn
+
+    def may_read(name: str) -> bool:
+        asked[len(turns)] += 1
+        return name in (*mine, STAFF, ROOMS)
+
+    rights = Rights(may_read, lambda name: False)
+    client = watch(rights)
+    whole = {STAFF: 1, **dict.fromkeys(mine, 0)}
+    assert told(client) == [("here", {STAFF: 1, mine[2]: 0}), ("rooms", whole)]
+    assert asked.total() > 10_000
+    assert max(asked.values()) < 510
+    asked.clear()
+    assert told(watch(rights)) == [("here", whole)]
+    assert asked.total() == 1
+    party.in_room("ada", "a", room=mine[0])
+    late = watch(rights)
+    whole[mine[0]] = 1
+    assert told(late) == [("here", {STAFF: 1, mine[0]: 1, mine[2]: 0}), ("rooms", whole)]
+    party.advance(1)
+    assert told(client)[-1] == told(late)[-1] == ("rooms", {mine[0]: 1})
+
+
+def test_lists_that_are_hard_to_complete_come_in_turn(party: Party, watch: Watch) -> None:
+    kept = [f"/topic/chat.{n}" for n in range(600)]
+    party.chat.presence.rooms.retained = lambda: kept
+    running: list[int] = []
+
+    def reads(name: str, number: int) -> bool:
+        if not running or running[-1] != number:
+            running.append(number)
+        return name in (ROOMS, kept[number])
+
+    clients = [party.client() for _ in range(4)]
+    for number, client in enumerate(clients):
+        client.session.rights = Rights(partial(reads, number=number), lambda name: False)
+    with party.broker.turn:
+        for client in clients:
+            client.session.receive(frame_bytes("SUBSCRIBE", id="0", destination=ROOMS))
+        clients.pop(1).session.lost()
+    party.server.end_turn()
+    assert running == [0, 1, 2, 3, 0, 2, 3]
+    for number, client in zip((0, 2, 3), clients, strict=True):
+        assert told(client) == [("here", {}), ("rooms", {kept[number]: 0})]
+    assert not party.broker.cork.later
+
+
+def test_those_who_leave_are_not_looked_for(party: Party, watch: Watch) -> None:
+    party.chat.presence.rooms.retained = lambda: (f"/topic/chat.{n}" for n in range(10_000))
+    asked: list[str] = []
+
+    def may_read(name: str) -> bool:
+        asked.append(name)
+        return name == ROOMS
+
+    client = party.client()
+    client.session.rights = Rights(may_read, lambda name: False)
+    with party.broker.turn:
+        client.session.receive(frame_bytes("SUBSCRIBE", id="0", destination=ROOMS))
+        client.session.lost()
+    party.server.end_turn()
+    assert len(asked) < 510
+    assert not party.broker.cork.later
 
 
 def test_the_list_is_work_for_each_right(party: Party, watch: Watch) -> None:

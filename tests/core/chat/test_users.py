@@ -213,6 +213,19 @@ def test_a_program_of_the_user_may(party: Party) -> None:
     assert json.loads(reader.message().body)["nick"] == "ada"
 
 
+@pytest.mark.parametrize("wished", ["", "Ada L."])
+def test_a_program_of_the_user_may_while_the_user_is_there(party: Party, wished: str) -> None:
+    nick = wished or "ada"
+    _, answer = as_user(party, "ada", wished, x_presence_token="t")
+    assert nick_of(answer) == nick
+    program, _ = as_user(party, "ada", wished)
+    assert say(program, nick) == []
+    for user in ("bob", ""):
+        other, _ = as_user(party, user)
+        [error] = say(other, nick)
+        assert error.headers["message"] == "not your nick"
+
+
 def test_private_messages_name_the_user(party: Party) -> None:
     bob = party.client("bob")
     bob.subscribe("/user/queue/private")

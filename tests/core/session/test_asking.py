@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from support.core import Client, Server
@@ -10,6 +10,8 @@ from support.stomp import frame_bytes
 
 from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.destinations import Glob
+from rtchat.core.broker.gate import Check, Gate
 from rtchat.core.broker.message import Message, user_mark, user_of
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.questions import Question
@@ -155,10 +157,91 @@ def test_other_sessions_do_not_wait(server: Server, asked: Asked) -> None:
     assert slow.received() == []
 
 
-# ---------------------------------------------------------------- rights
-
-
 Login = Callable[..., Client]
+
+
+class Asks(Gate):
+    """Asks about each SEND; a test answers."""
+
+    concerns = Glob(("*",))
+
+    def __init__(self) -> None:
+        self.questions: list[Question[None]] = []
+        self.dropped = 0
+
+    def check_for(self, destinations: Sequence[str]) -> Check:
+        return self._check
+
+    def _check(self, principal: Principal, frame: Frame) -> None:
+        principal.answer_to(self._ask)
+
+    def _ask(self) -> Question[None]:
+        question: Question[None] = Question()
+        question.on_dropped = self._drop
+        self.questions.append(question)
+        return question
+
+    def _drop(self) -> None:
+        self.dropped += 1
+
+
+def _shut_down(client: Client) -> None:
+    with client.broker.turn:
+        client.session.shut_down()
+
+
+def _refuse(client: Client) -> None:
+    with client.broker.turn:
+        client.session.fail(AccessRefused("the user was removed"))
+
+
+@pytest.mark.parametrize("end", [Client.drop, _shut_down, _refuse])
+def test_a_session_that_ends_while_it_asks_about_a_frame_leaves_nothing(
+    server: Server, log_in: Login, end: Callable[[Client], None]
+) -> None:
+    gate = Asks()
+    server.broker.add_gate(gate)
+    reader = log_in("eve")
+    reader.subscribe("/topic/a")
+    before = server.broker.budget.used
+    client = log_in("ada")
+    for _ in range(3):
+        client.publish("/topic/a", b"x" * 50_000)
+    assert len(gate.questions) == 1
+    assert client.is_waiting
+    assert client.session.holding.bytes > 50_000
+    end(client)
+    assert gate.dropped == 1
+    assert client.session.holding.bytes == 0
+    assert server.broker.budget.used == before
+    assert not server.broker.waiting._places
+    with server.broker.turn:
+        gate.questions[0].answer(None)  # too late
+    server.end_turn()
+    assert len(gate.questions) == 1
+    assert reader.messages() == []
+
+
+def test_rights_that_change_while_a_frame_is_asked_about_hold_for_it(
+    server: Server, log_in: Login
+) -> None:
+    gate = Asks()
+    server.broker.add_gate(gate)
+    reader = log_in("eve")
+    reader.subscribe("/topic/a")
+    client = log_in("ada")
+    client.publish("/topic/a", b"x")
+    with server.broker.turn:
+        client.session.change_rights(rights(write="/topic/b"))
+    assert client.received() == []
+    with server.broker.turn:
+        gate.questions[0].answer(None)
+    [error] = client.received()
+    assert error.headers["message"] == "not allowed: write /topic/a"
+    assert reader.messages() == []
+
+
+# ---------------------------------------------------------------- rights
 
 
 @pytest.mark.parametrize("destination", ["/topic/b", "/queue/b", "/topic/a,/topic/b", "/queue/a,b"])
