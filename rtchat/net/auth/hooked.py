@@ -234,6 +234,7 @@ class HookedSessions(Gate, BrokerEvents):
         answer = self._answer(principal, "send", frame)
         if not answer.is_allowed:
             raise NoRight("write", frame.headers.get("destination", ""))
+        self._obey(principal, answer)
         if answer.body is None and not answer.headers:
             return None
         headers = dict(frame.headers)

@@ -342,6 +342,18 @@ def test_an_answer_subscribes_and_unsubscribes(world: World) -> None:
     assert names == {"/topic/new", "/topic/a"}
 
 
+def test_the_answer_to_send_subscribes_before_the_message_is_sent(world: World) -> None:
+    client = world.logged_in()
+    client.subscribe("/topic/old", "mine")
+    world.told.answers["send"] = Answer(
+        autosubscribe=("/topic/a",), autounsubscribe=("/topic/old",)
+    )
+    client.say("SEND", b"hello", destination="/topic/a,/topic/old")
+    message = client.message()
+    assert (message.headers["destination"], message.body) == ("/topic/a", b"hello")
+    assert {one.destination for one in client.session.subscriptions} == {"/topic/a"}
+
+
 def test_the_answer_to_unsubscribe_may_subscribe_and_comes_too_late_after_the_end(
     world: World,
 ) -> None:
@@ -473,7 +485,7 @@ class EndsAt(BrokerEvents):
             subscription.principal.fail(ProtocolError("too slow"))
 
 
-@pytest.mark.parametrize("event", ["connect", "subscribe", "unsubscribe"])
+@pytest.mark.parametrize("event", ["connect", "subscribe", "send", "unsubscribe"])
 def test_a_session_that_ends_while_it_is_subscribed_is_subscribed_to_nothing_more(
     world: World, event: str
 ) -> None:
@@ -490,6 +502,8 @@ def test_a_session_that_ends_while_it_is_subscribed_is_subscribed_to_nothing_mor
         world.told.answers[event] = answer
         if event == "subscribe":
             client.say("SUBSCRIBE", id="b", destination="/topic/b")
+        elif event == "send":
+            client.say("SEND", destination="/topic/c")
         else:
             client.unsubscribe()
             world.told.on_answers.pop(0)(answer)

@@ -90,8 +90,8 @@ class Allow:
         body: ``send``: the body that is sent instead; a str is encoded as UTF-8.
         headers: ``send``: headers that are added or replaced; None removes one. ``destination``
             and headers that the server sets stay as they are.
-        autosubscribe: ``connect``, ``subscribe``, ``unsubscribe``: destinations that the visitor
-            is subscribed to.
+        autosubscribe: All but ``disconnect``: destinations that the visitor is subscribed to,
+            before a message is sent.
         autounsubscribe: The same: destinations that the visitor is unsubscribed from.
         user: ``connect``: the user's name, from now on the visitor's; "" leaves the visitor
             anonymous.
@@ -154,7 +154,7 @@ class Answer:
 
 
 _RIGHTS = ("read", "write", "admin")
-_SUBSCRIBING = frozenset({"connect", "subscribe", "unsubscribe"})
+_SUBSCRIBING = frozenset({"connect", "subscribe", "send", "unsubscribe"})
 
 
 def answer_from_python(value: object, event: Event) -> Answer:

@@ -209,7 +209,9 @@ def test_what_means_nothing_for_an_event_is_left_out() -> None:
         "user": "anna",
     }
     sub, unsub = ("/topic/a",), ("/topic/b",)
-    assert read("send", **said) == Answer(body=b"x", headers={"a": "b"})
+    assert read("send", **said) == Answer(
+        body=b"x", headers={"a": "b"}, autosubscribe=sub, autounsubscribe=unsub
+    )
     assert read("subscribe", **said) == Answer(autosubscribe=sub, autounsubscribe=unsub)
     assert read("unsubscribe", **said) == Answer(autosubscribe=sub, autounsubscribe=unsub)
     assert read("disconnect", **said) == Answer()
