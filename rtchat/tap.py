@@ -42,7 +42,7 @@ PARTS: tuple[type[Part[Any]], ...] = (
     WebPart,  # [static], the HTTP limits of [proxy]; the page and /health
     WebSocketPart,  # [global] session.ping_interval, session.ping_timeout
     BrokerPart,  # [broker], [pubsub]
-    AuthPart,  # [users], [tokens], [rights], [groups]
+    AuthPart,  # [users], [tokens], [hooks], [rights], [groups]
     ChatPart,  # [presence], [chat], [rate]
     MessageLogPart,  # [log]
     HistoryPart,  # [history]
