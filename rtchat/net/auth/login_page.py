@@ -127,7 +127,11 @@ class Forms:
         if site is not None and site not in _HERE:
             return "it comes from a page of another site"
         origin = single_value(header_values(request, "Origin"))
-        if origin is not None and origin not in _own_origins(request):
+        host = single_value(header_values(request, "Host"))
+        own = [f"https://{host}"]
+        if not self.is_secure(request):  # over TLS, a page of http:// is a forged one
+            own.append(f"http://{host}")
+        if origin is not None and origin not in own:
             return "its Origin is another site"
         secret = self._secret_of(request)
         token = field_of(request, "form")
@@ -151,8 +155,8 @@ class Forms:
         if max_age_s is not None:
             parts.append(f"Max-Age={int(max_age_s)}")
         # A front proxy with TLS may not tell of it; the browser that sends a form does.
-        origin = single_value(header_values(request, "Origin"))
-        if self.is_secure(request) or origin == _own_origins(request)[-1]:
+        origin = single_value(header_values(request, "Origin")) or ""
+        if self.is_secure(request) or origin.startswith("https://"):
             parts.append("Secure")
         request.responseHeaders.addRawHeader(b"Set-Cookie", "; ".join(parts).encode("ascii"))
 
@@ -316,12 +320,6 @@ def field_of(request: Request, name: str) -> str:
     except UnicodeDecodeError:
         return ""
     return text
-
-
-def _own_origins(request: Request) -> tuple[str, str]:
-    """Return what browsers call this server's pages: without TLS, and with it."""
-    host = single_value(header_values(request, "Host"))
-    return f"http://{host}", f"https://{host}"
 
 
 def _wants_json(request: Request) -> bool:

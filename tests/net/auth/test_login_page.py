@@ -283,6 +283,15 @@ def test_a_request_of_its_own_page_is_taken(world: World, origin: str) -> None:
     assert world.post("/login", headers, name="ada", password="secret", form=form).status == 200
 
 
+def test_over_tls_a_page_without_it_is_no_page_of_its_own(clock: Clock) -> None:
+    world = World(clock, front=True)
+    secure = {"X_Forwarded_For": "198.51.100.7", "X_Forwarded_Proto": "https"}
+    for scheme, status in (("http", 403), ("https", 200)):
+        fields = {"name": "ada", "password": "secret", "form": world.form()}
+        headers = {**secure, "Origin": f"{scheme}://{HOST}"}
+        assert world.post("/login", headers, **fields).status == status
+
+
 def test_the_token_of_another_browser_is_none(clock: Clock, world: World) -> None:
     other = World(clock)
     assert world.log_in(form=other.form()).status == 403
