@@ -267,8 +267,9 @@ def test_the_question_is_for_every_hand_eye_and_ear(
     save = page.locator("#login-save")
     expect(save).to_have_text("One moment …")
     assert save.evaluate("(one) => one.scrollHeight <= one.clientHeight"), "one line"
-    [button, field] = [one.bounding_box() for one in (save, page.locator("#login-password"))]
-    assert button and field
+    button, field = [one.bounding_box() for one in (save, page.locator("#login-password"))]
+    assert button is not None
+    assert field is not None
     assert button["x"] + button["width"] <= field["x"] + field["width"]
     expect(save).to_have_attribute("aria-disabled", "true")
     expect(page.locator("#login-password")).not_to_be_editable()
