@@ -118,8 +118,10 @@ class Broker:
         """Return a broker with the settings of a chat.ini.
 
         It heeds ``[broker]`` (but not the limits on connections), ``[pubsub]``, ``[chat]``,
-        ``[presence]``, ``[rate]`` (but not the rate of CONNECTs) and ``[history]`` (but not the
-        path and ``sync``). The names in other sections are checked, and have no effect.
+        ``[presence]``, ``[rate]`` (but not the rate of CONNECTs), ``[history]`` (but not the path
+        and ``sync``), ``[rights]`` and ``[groups]``. With ``[users]``, ``[tokens]`` or ``[hooks]``
+        clients are asked who they are; the files, keys and hooks of these sections are not used.
+        The names in other sections are checked, and have no effect.
 
         Args:
             settings: The text of the chat.ini, or its path.

@@ -55,7 +55,7 @@ SHOWN = {
     "docs/gateway.md": 6,
     "docs/history.md": 1,
     "docs/presence.md": 3,
-    "docs/protocol.md": 3,
+    "docs/protocol.md": 4,
     "docs/security.md": 2,
     "examples/django_chat/README.md": 3,
     "examples/turbogears/README.md": 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -254,12 +255,22 @@ def test_the_question_is_for_every_hand_eye_and_ear(
     assert names == ["login-name", "login-password", "login-cancel", "login-save"]
     assert [fault for stop in stops for fault in stop.faults()] == []
     assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
+    page.set_viewport_size({"width": 740, "height": 360})  # a phone on its side
+    shown = ("#login-problem", "#login-name", "#login-password", "#login-cancel", "#login-save")
+    for one in shown:
+        expect(page.locator(one)).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": width, "height": 740})
 
     # The server takes its time: one may wait, or not.
     page.route("**/login", hold)
     fill_in(page, "ada")
     save = page.locator("#login-save")
     expect(save).to_have_text("One moment …")
+    assert save.evaluate("(one) => one.scrollHeight <= one.clientHeight"), "one line"
+    button, field = [one.bounding_box() for one in (save, page.locator("#login-password"))]
+    assert button is not None
+    assert field is not None
+    assert button["x"] + button["width"] <= field["x"] + field["width"]
     expect(save).to_have_attribute("aria-disabled", "true")
     expect(page.locator("#login-password")).not_to_be_editable()
     page.locator("#login-cancel").click()
@@ -296,6 +307,8 @@ def test_the_form_without_scripts(server: Server, open_window: OpenWindow) -> No
     page.locator("#password").fill("a wrong one")
     page.locator("button").click()
     expect(page.get_by_role("alert")).to_contain_text("wrong")
+    expect(page.locator("#password")).to_be_focused()
+    expect(page.locator("#password")).to_have_accessible_description(re.compile("wrong"))
     page.locator("#password").fill("password of ada")
     page.locator("button").click()
     expect(page).to_have_url(server.url)

@@ -59,20 +59,29 @@ _PAGE = Template("""\
 <body>
 <main>
 <h1>Log in</h1>
-<form method="post" action="/login">
-<input type="hidden" name="form" value="$token">
-<p><label for="name">Name</label>
-<input id="name" name="name" autocomplete="username" autocapitalize="none" required maxlength="128"
- value="$name"></p>
-<p><label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required></p>
-<p role="alert" class="problem">$problem</p>
-<p><button>Log in</button></p>
-</form>
+$content
 </main>
 </body>
 </html>
 """)
+
+_FORM = Template("""\
+<form method="post" action="/login">
+<input type="hidden" name="form" value="$token">
+<p><label for="name">Name</label>
+<input id="name" name="name" autocomplete="username" autocapitalize="none" required maxlength="128"
+ aria-describedby="problem" value="$name"$first></p>
+<p><label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required
+ aria-describedby="problem"$second></p>
+<p id="problem" role="alert" class="problem">$problem</p>
+<p><button>Log in</button></p>
+</form>""")
+
+_AT_SITE = (
+    "<p>This chat is for people who have logged in at the site that it belongs to. Log in there, "
+    'then come <a href="/">back to the chat</a>.</p>'
+)
 
 
 class WhoIs(Protocol):
@@ -145,7 +154,9 @@ class Forms:
         parts = [f"{name}={value}", "Path=/", "HttpOnly", f"SameSite={same_site}"]
         if max_age_s is not None:
             parts.append(f"Max-Age={int(max_age_s)}")
-        if self.is_secure(request):
+        # A front proxy with TLS may not tell of it; the browser that sends a form does.
+        origin = single_value(header_values(request, "Origin")) or ""
+        if self.is_secure(request) or origin.startswith("https://"):
             parts.append("Secure")
         request.responseHeaders.addRawHeader(b"Set-Cookie", "; ".join(parts).encode("ascii"))
 
@@ -205,7 +216,7 @@ class LoginPage(_Form):
 
     def render_GET(self, request: Request) -> bytes | int:
         if not _wants_json(request):
-            return _html(request, self._forms.token_for(request))
+            return self._page(request)
         source = source_key(getattr(client_of(request), "host", None))
         visitor = Visitor({}, credentials_of(request), source)
         asked = maybeDeferred(self._login.who, visitor)
@@ -219,17 +230,20 @@ class LoginPage(_Form):
         if self._passwords is None or not name:
             request.setResponseCode(403)
             return self._refusal(request, _WRONG)
-        checked = self._passwords.check(
-            name, password, source_key(getattr(client_of(request), "host", None))
-        )
-        checked.addErrback(_refused_is_wrong)
-        return _answer_with(request, checked, lambda is_right: self._end(request, name, is_right))
+        source = source_key(getattr(client_of(request), "host", None))
+        checked = self._passwords.check(name, password, source)
+        asked = checked.addCallbacks(lambda is_right: "" if is_right else _WRONG, _problem_of)
+        return _answer_with(request, asked, lambda problem: self._end(request, name, problem))
 
-    def _end(self, request: Request, name: str, is_right: bool) -> bytes:
-        if not is_right:
+    def _end(self, request: Request, name: str, problem: str) -> bytes:
+        if problem is _BUSY:
+            request.setResponseCode(503)
+            request.setHeader(b"Retry-After", b"10")
+        elif problem:
             log_refusal(request, "an unknown name or a wrong password")
             request.setResponseCode(403)
-            return self._refusal(request, _WRONG)
+        if problem:
+            return self._refusal(request, problem)
         self._end_log_in(request)
         cookie = self._sessions.open(name)
         self._forms.set_cookie(
@@ -246,10 +260,18 @@ class LoginPage(_Form):
 
     def _refusal(self, request: Request, problem: str) -> bytes:
         if _wants_json(request):
-            reason = "form" if problem is _NO_FORM else "wrong"
+            reason = _REASONS[problem]
             return _json(request, {"user": "", "problem": problem, "reason": reason})
+        return self._page(request, problem, field_of(request, "name"))
+
+    def _page(self, request: Request, problem: str = "", name: str = "") -> bytes:
+        """Return the page for people; without passwords it says where they log in."""
+        if self._passwords is None:
+            return _html(request, _AT_SITE)
         token = self._forms.token_for(request)
-        return _html(request, token, problem, field_of(request, "name"))
+        first, second = ("", " autofocus") if name else (" autofocus", "")
+        shown = {"token": token, "problem": escape(problem), "name": escape(name)}
+        return _html(request, _FORM.substitute(shown, first=first, second=second))
 
 
 class LogoutPage(_Form):
@@ -279,6 +301,11 @@ _NO_FORM = "Your browser did not send the form of this page; it has to keep cook
 
 _WRONG = "The name or the password is wrong. After several wrong ones the answer takes longer."
 
+_BUSY = "The server cannot check passwords at the moment. Please try again a little later."
+
+_REASONS = {_NO_FORM: "form", _WRONG: "wrong", _BUSY: "busy"}
+"""What scripts are told."""
+
 
 def field_of(request: Request, name: str) -> str:
     """Return a field of a form; "" if it is missing, repeated, too long, or not UTF-8.
@@ -305,7 +332,7 @@ def _json(request: Request, value: object) -> bytes:
     return json_line(value)
 
 
-def _html(request: Request, token: str, problem: str = "", name: str = "") -> bytes:
+def _html(request: Request, content: str) -> bytes:
     _set_private(request)
     request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
     request.setHeader(
@@ -314,7 +341,7 @@ def _html(request: Request, token: str, problem: str = "", name: str = "") -> by
         b"base-uri 'none'; frame-ancestors 'none'",
     )
     request.setHeader(b"Referrer-Policy", b"same-origin")
-    return _PAGE.substitute(token=token, problem=escape(problem), name=escape(name)).encode()
+    return _PAGE.substitute(content=content).encode()
 
 
 def _set_private(request: Request) -> None:
@@ -346,11 +373,7 @@ def _answer_with(request: Request, asked: Deferred[Any], render: Callable[[Any],
             request.finish()
 
     def failed(failure: Failure) -> None:
-        if is_there and failure.check(LimitExceeded):
-            request.setResponseCode(503)
-            request.setHeader(b"Retry-After", b"10")
-            request.finish()
-        elif is_there:
+        if is_there:
             _log.failure("bug while answering a log-in", failure)
             request.setResponseCode(500)
             request.finish()
@@ -365,6 +388,6 @@ def _refused_is_nobody(failure: Failure) -> Identity:
     return ANONYMOUS
 
 
-def _refused_is_wrong(failure: Failure) -> bool:
-    failure.trap(AccessRefused)
-    return False
+def _problem_of(failure: Failure) -> str:
+    """Return what to say of a check without an answer."""
+    return _BUSY if failure.trap(AccessRefused, LimitExceeded) is LimitExceeded else _WRONG

@@ -143,6 +143,16 @@ def test_over_a_front_proxy_with_tls_it_is_for_tls_only(clock: Clock) -> None:
     assert "Secure" not in answer.headers["set-cookie"]
 
 
+@pytest.mark.parametrize("scheme, is_secure", [("https", True), ("http", False)])
+def test_behind_a_front_proxy_that_does_not_tell_of_tls_the_browser_does(
+    world: World, scheme: str, is_secure: bool
+) -> None:
+    form = world.form()
+    headers = {"Origin": f"{scheme}://{HOST}"}
+    answer = world.post("/login", headers, name="ada", password="secret", form=form)
+    assert answer.headers["set-cookie"].endswith("; Secure") is is_secure
+
+
 @pytest.mark.parametrize(
     "fields", [{"password": "wrong"}, {"name": "eve"}, {"name": ""}, {"name": "x" * 2000}]
 )
@@ -170,6 +180,12 @@ def test_a_check_that_is_refused_is_a_wrong_one_and_too_many_are_told_to_wait(
     answer = world.log_in()
     assert answer.status == 503
     assert answer.headers["retry-after"] == "10"
+    assert json.loads(answer.body)["reason"] == "busy"
+    form = world.form()
+    page = world.post("/login", {"Accept": "text/html"}, name="ada", password="secret", form=form)
+    assert page.status == 503
+    assert "try again a little later" in page.text
+    assert 'value="ada"' in page.text
 
 
 def test_a_bug_is_logged_and_answered(world: World) -> None:
@@ -223,6 +239,10 @@ def test_without_passwords_there_is_no_form(clock: Clock) -> None:
     answer = world.ask("GET", "/login")
     assert json.loads(answer.body) == {"user": "", "form": ""}
     assert "set-cookie" not in answer.headers
+    page = world.ask("GET", "/login", Accept="text/html")
+    assert "Log in there" in page.text
+    assert "<form" not in page.text
+    assert "set-cookie" not in page.headers
 
 
 # ---------------------------------------------------------------- requests of others
