@@ -66,8 +66,7 @@ session.onstate = (state, next) => {
   if (state === "online") wasAsked = false;
   if (isDown || state === "online") view.setOnline(!isDown);
 };
-/** The close code of a WebSocket that was refused, or whose server is gone: the browser tells no more. */
-const ABNORMAL = 1006;
+const ABNORMAL = 1006; // a WebSocket was refused, or its server is gone: the browser tells no more
 const REFUSED = 3501; // for want of a log-in
 let wasAsked = false;
 
@@ -77,7 +76,7 @@ async function explainRefusal() {
   wasAsked = true;
   const answer = await askAdmission(location.origin);
   wasAsked = answer === "refused";
-  if (answer === "refused") status.explain(STRINGS.notAdmitted(location.host));
+  if (wasAsked) status.explain(STRINGS.notAdmitted(location.host));
   if (answer === "asks") session.connection.giveUp(REFUSED);
 }
 
@@ -94,7 +93,6 @@ function enter() {
 }
 
 let loading = null;
-
 /** Call `act` with what logs in and out, once it is loaded; without the server there is nothing to log in to. */
 function withAccess(act) {
   const parts = { session, person, status, stores: [local, perTab], onclosed: () => composer.focus() };

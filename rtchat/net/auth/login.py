@@ -366,9 +366,14 @@ class Login(Authenticator):
 
     def _with_new_rights(self) -> Iterator[None]:
         for principal, session in list(self._sessions.items()):
-            if principal in self._sessions and session.waits_for is None:
+            is_known = session.waits_for is None or session.permissions is not None
+            if principal in self._sessions and is_known:
                 self._broker.cork.work += _CHANGE_WORK
-                self._renew_rights(principal, session)
+                try:
+                    self._renew_rights(principal, session)
+                except Exception:  # the sessions after it get their new rights all the same
+                    _log.failure("bug; session {id} has got no new rights", id=principal.id)
+                    self._end(principal, "its rights are not known")
             if self._broker.cork.work >= TURN_WORK:
                 yield
 

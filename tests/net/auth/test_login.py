@@ -14,6 +14,7 @@ from rtchat.core.auth.identity import Identity
 from rtchat.core.auth.permissions import Permissions, RightsLine
 from rtchat.core.auth.verbs import Verb
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.rights import Rights
 from rtchat.core.flow.token_bucket import TokenBuckets
 from rtchat.core.session.connection import CloseReason
 from rtchat.errors import AccessRefused
@@ -382,6 +383,41 @@ def test_rights_that_are_new_hold_at_once(world: World) -> None:
     ada.subscribe("/topic/b")
     ada.publish("/topic/b", "x")
     assert ada.bodies() == ["x"]
+
+
+def test_a_session_whose_new_token_is_being_looked_at_has_the_rights_of_now() -> None:
+    world = World(("*", "read write", "/topic/#"))
+    ada = world.logged_in(passcode="ada:600")
+    ada.subscribe("/topic/a")
+    world.tokens.later = Deferred()
+    renewed(ada, "ada:900")
+    assert ada.received() == []
+    world.login.use_permissions(permissions(("*", "read", "/topic/b")))
+    world.settle()
+    assert refusal(ada) == "not allowed: read /topic/a"
+
+
+def test_a_bug_about_one_session_leaves_no_other_with_its_old_rights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(("*", "read write", "/topic/#"))
+    ada, bob = (world.logged_in(passcode=f"{name}:600") for name in ("ada", "bob"))
+    for client in (ada, bob):
+        client.subscribe("/topic/a")
+    rights_of = world.login.rights_of
+
+    def odd(identity: Identity) -> Rights:
+        if identity.user == "ada":
+            raise LookupError("odd")
+        return rights_of(identity)
+
+    monkeypatch.setattr(world.login, "rights_of", odd)
+    with captured_logs() as logs:
+        world.login.use_permissions(permissions(("*", "read", "/topic/b")))
+        world.settle()
+    assert "bug; session" in logs.text()
+    assert refusal(ada) == "access refused"
+    assert refusal(bob) == "not allowed: read /topic/a"
 
 
 def test_many_sessions_get_new_rights_in_turns() -> None:
