@@ -11,7 +11,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener
+from urllib.request import HTTPCookieProcessor, HTTPSHandler, build_opener
 
 import pytest
 from support.process import Server, free_port, until
@@ -131,6 +131,25 @@ def test_a_browser_logs_in_and_its_cookie_opens_the_websocket(server: Server) ->
     server.stop()
     server.start()
     assert json.load(opener.open(f"{base}/login"))["user"] == "ada"
+
+
+def test_over_tls_the_cookies_are_for_tls_only(tmp_path: Path, users: Path) -> None:
+    http, stomp = free_port(), free_port()
+    text = CLOSED.replace("users.txt", str(users)).format(http=http, stomp=stomp)
+    with Server(tmp_path, text, http=http, stomp=stomp, is_tls=True) as server:
+        assert server.certificate is not None
+        jar = CookieJar()
+        opener = build_opener(
+            HTTPCookieProcessor(jar), HTTPSHandler(context=server.certificate.trusted())
+        )
+        opener.addheaders = [("Accept", "application/json")]
+        form = json.load(opener.open(f"{server.url}login"))["form"]
+        fields = {"name": "ada", "password": "secret", "form": form}
+        opener.open(f"{server.url}login", urlencode(fields).encode()).close()
+        assert {one.name: one.secure for one in jar} == {
+            "rtchat_form": True,
+            "rtchat_session": True,
+        }
 
 
 def test_basic_authorization_of_the_request_counts(server: Server) -> None:
