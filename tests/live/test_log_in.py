@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener
+from urllib.request import HTTPCookieProcessor, HTTPSHandler, build_opener
 
 import pytest
-from support.process import Server, until
+from support.process import Server, free_port, until
 from support.sockets import connect
 from support.stomp import Frame, frame_bytes
 from support.websocket import BINARY, upgrade_request, ws_frame
@@ -42,22 +43,23 @@ staff = ada
 """
 
 
-@pytest.fixture
-def users(tmp_path: Path) -> Path:
-    """A password file in the folder of the first server."""
-    folder = tmp_path / "server-0"
-    folder.mkdir()
-    path = folder / "users.txt"
-    path.write_text(f"ada:{hash_password('secret')}\nbob:{hash_password('b')}\n")
-    path.chmod(0o600)
-    folder.rename(tmp_path / "kept")
-    return tmp_path / "kept" / "users.txt"
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the file; a test that changes its users or rights for good comes last."""
+    folder = tmp_path_factory.mktemp("server")
+    users = folder / "users.txt"
+    users.write_text(f"ada:{hash_password('secret')}\nbob:{hash_password('b')}\n")
+    users.chmod(0o600)
+    http, stomp = free_port(), free_port()
+    text = CLOSED.format(http=http, stomp=stomp)
+    with Server(folder, text, http=http, stomp=stomp) as started:
+        yield started
 
 
 @pytest.fixture
-def server(serve: Serve, users: Path) -> Server:
-    text = CLOSED.replace("users.txt", str(users))
-    return serve(text)
+def users(server: Server) -> Path:
+    """The password file of that server."""
+    return server.folder / "users.txt"
 
 
 def logged_in(server: Server, login: str, passcode: str) -> Wire:
@@ -78,38 +80,17 @@ def next_of(wire: Wire, command: str) -> Frame:
     return frame
 
 
-def test_users_and_rights_change_under_open_sessions(server: Server, users: Path) -> None:
-    with logged_in(server, "ada", "secret") as ada, logged_in(server, "bob", "b") as bob:
-        ada.subscribe("/topic/plans")
-        bob.subscribe("/topic/news")
-        ada.publish("/topic/news", "x")
-        assert next_of(bob, "MESSAGE").headers["x-user"] == "ada"
-
-        ini = server.folder / "chat.ini"
-        ini.write_text(
-            ini.read_text().replace("@staff = all /topic/#", "@staff = read /topic/news")
-        )
-        server.send_signal(signal.SIGHUP)
-        assert error_of(ada) == "not allowed: read /topic/plans"
-
-        users.write_text("".join(users.read_text().splitlines(True)[:1]))
-        assert error_of(bob) == "access refused"
-        until("reason in the log", lambda: "the user was removed" in server.log(), 5)
-    for name in ("bob", "nobody"):
-        with Wire(server.stomp) as wire:
-            wire.send(frame_bytes("CONNECT", accept_version="1.2", login=name, passcode="b"))
-            assert error_of(wire) == "access refused"
-
-
 def test_a_mistake_in_the_file_keeps_the_rights_that_were_there(server: Server) -> None:
     with logged_in(server, "ada", "secret") as ada:
         ada.subscribe("/topic/plans")
         ini = server.folder / "chat.ini"
-        ini.write_text(ini.read_text().replace("@staff = all", "@staff = al"))
+        text = ini.read_text()
+        ini.write_text(text.replace("@staff = all", "@staff = al"))
         server.send_signal(signal.SIGHUP)
         until("line about it", lambda: "the rights stay as they were" in server.log(), 5)
         ada.publish("/topic/plans", "x")
         assert next_of(ada, "MESSAGE").body == b"x"
+        ini.write_text(text)
 
 
 def closed_with(server: Server, **headers: str) -> tuple[bytes, int]:
@@ -152,6 +133,25 @@ def test_a_browser_logs_in_and_its_cookie_opens_the_websocket(server: Server) ->
     assert json.load(opener.open(f"{base}/login"))["user"] == "ada"
 
 
+def test_over_tls_the_cookies_are_for_tls_only(tmp_path: Path, users: Path) -> None:
+    http, stomp = free_port(), free_port()
+    text = CLOSED.replace("users.txt", str(users)).format(http=http, stomp=stomp)
+    with Server(tmp_path, text, http=http, stomp=stomp, is_tls=True) as server:
+        assert server.certificate is not None
+        jar = CookieJar()
+        opener = build_opener(
+            HTTPCookieProcessor(jar), HTTPSHandler(context=server.certificate.trusted())
+        )
+        opener.addheaders = [("Accept", "application/json")]
+        form = json.load(opener.open(f"{server.url}login"))["form"]
+        fields = {"name": "ada", "password": "secret", "form": form}
+        opener.open(f"{server.url}login", urlencode(fields).encode()).close()
+        assert {one.name: one.secure for one in jar} == {
+            "rtchat_form": True,
+            "rtchat_session": True,
+        }
+
+
 def test_basic_authorization_of_the_request_counts(server: Server) -> None:
     good = base64.b64encode(b"bob:b").decode()
     data, _ = closed_with(server, authorization=f"Basic {good}")
@@ -169,6 +169,15 @@ def test_a_password_in_an_address_is_none(server: Server) -> None:
     assert "secret" not in server.log()
 
 
+def test_a_checker_of_twisted_knows_the_users(serve: Serve) -> None:
+    server = serve(CLOSED.replace("file = users.txt", "checker = memory:ada:secret:eve:e"))
+    with logged_in(server, "ada", "secret") as ada:
+        ada.subscribe("/topic/plans")
+    with Wire(server.stomp) as wire:
+        wire.send(frame_bytes("CONNECT", accept_version="1.2", login="eve", passcode="secret"))
+        assert error_of(wire) == "access refused"
+
+
 def test_a_server_that_is_open_to_the_world_says_so(serve: Serve, users: Path) -> None:
     open_ini = CLOSED.partition("[users]")[0].replace("127.0.0.1", "")
     server = serve(open_ini)
@@ -178,3 +187,28 @@ def test_a_server_that_is_open_to_the_world_says_so(serve: Serve, users: Path) -
     closed = serve(CLOSED.replace("users.txt", str(users)).replace("127.0.0.1", ""))
     assert "open to the world" not in closed.log()
     assert "open to the world" not in serve(open_ini.replace("//:", "//127.0.0.1:")).log()
+
+
+def test_users_and_rights_change_under_open_sessions(server: Server, users: Path) -> None:
+    with logged_in(server, "ada", "secret") as ada, logged_in(server, "bob", "b") as bob:
+        ada.subscribe("/topic/plans")
+        bob.subscribe("/topic/news")
+        ada.publish("/topic/news", "x")
+        assert next_of(bob, "MESSAGE").headers["x-user"] == "ada"
+
+        ini = server.folder / "chat.ini"
+        ini.write_text(
+            ini.read_text().replace("@staff = all /topic/#", "@staff = read /topic/news")
+        )
+        server.send_signal(signal.SIGHUP)
+        assert error_of(ada) == "not allowed: read /topic/plans"
+
+        begun_s = time.monotonic()
+        users.write_text("".join(users.read_text().splitlines(True)[:1]))
+        assert error_of(bob) == "access refused"
+        assert time.monotonic() - begun_s < 5
+        until("reason in the log", lambda: "the user was removed" in server.log(), 5)
+    for name in ("bob", "nobody"):
+        with Wire(server.stomp) as wire:
+            wire.send(frame_bytes("CONNECT", accept_version="1.2", login=name, passcode="b"))
+            assert error_of(wire) == "access refused"

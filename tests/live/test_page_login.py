@@ -490,30 +490,35 @@ def test_the_site_says_who_one_is_and_for_how_long(
     start: Callable[..., Server], open_window: OpenWindow
 ) -> None:
     server = start(_WITH_TOKENS)
+    begun_s = time.monotonic()
     ada = open_window(server.url)
     page = ada.page
     expect(page.locator("#offline-text")).to_contain_text("logged in at the site")
+    # The next token has to be there before the first one ends: a busy machine has more time.
+    seconds = max(5.0, 2 * (time.monotonic() - begun_s))
     expect(page.locator("dialog[open]")).to_have_count(0)
     page.wait_for_timeout(300)
     assert sockets(ada) == 1
 
-    give_token(ada.context, server, "ada", 5)
+    give_token(ada.context, server, "ada", seconds)
+    ends_s = time.time() + seconds
     page.locator("#retry").click()
     ada.wait_for_state("online")
+    give_token(ada.context, server, "ada", seconds + 2)
+    assert time.time() < ends_s, "the machine was too slow for this test"
     expect(page.locator("#nick-shown")).to_have_text("ada")
     expect(page.locator("#account-user")).to_have_text("ada")
     expect(page.locator("#log-out")).to_be_hidden()
-    give_token(ada.context, server, "ada", 7)
 
     def is_back() -> bool:
         page.wait_for_timeout(20)  # the list of requests grows meanwhile
         return sockets(ada) == 3
 
-    until("connection with the new token", is_back)
+    until("connection with the new token", is_back, seconds + 10)
     ada.wait_for_state("online")
     expect(page.locator(".notice")).to_have_count(0)
     # And with no new one:
-    expect(page.locator("#offline")).to_be_visible(timeout=20_000)
+    expect(page.locator("#offline")).to_be_visible(timeout=(seconds + 15) * 1000)
     expect(page.locator("#offline-text")).to_contain_text("logged in at the site")
     assert sockets(ada) == 4
 

@@ -49,8 +49,8 @@ class Client:
         self._pool.maxPersistentPerHost = max_connections
         # An int in Twisted's own class; it is a delay for callLater.
         self._pool.cachedConnectionTimeout = idle_s  # type: ignore[assignment]
-        agent = Agent(reactor, connectTimeout=connect_s, pool=self._pool)
-        self._agent = _PlainAgent(agent)
+        self._agent = _PlainAgent(Agent(reactor, connectTimeout=connect_s, pool=self._pool))
+        self._agent_without_pool = _PlainAgent(Agent(reactor, connectTimeout=connect_s))
 
     async def request(
         self,
@@ -58,8 +58,18 @@ class Client:
         url: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        *,
+        reuses: bool = True,
     ) -> tuple[int, bytes]:
         """Send one request; a body is JSON.
+
+        Args:
+            method: GET or POST.
+            url: Where it goes.
+            headers: More headers.
+            body: The body, if it has one.
+            reuses: Whether it may go over a connection that was used before. The site may be
+                closing that one: then it is not known whether the request has arrived.
 
         Returns:
             The status, and the body of an answer with status 2xx.
@@ -73,7 +83,7 @@ class Client:
         if body is not None:
             sent.setRawHeaders("Content-Type", ["application/json"])
         # One for each request: it would bring the cookies of one visitor's answer to the next.
-        client = HTTPClient(self._agent)
+        client = HTTPClient(self._agent if reuses else self._agent_without_pool)
         try:
             response = await client.request(
                 method,

@@ -114,9 +114,15 @@ class HttpHook:
         return await self._addresses.of(event)
 
     async def request(
-        self, url: str, body: bytes | None = None, delivery: str = ""
+        self, url: str, body: bytes | None = None, delivery: str = "", *, reuses: bool = True
     ) -> tuple[int, bytes]:
         """Send one request: POST with a body, otherwise GET.
+
+        Args:
+            url: Where it goes.
+            body: The body.
+            delivery: The event's own id.
+            reuses: Whether it may go over a connection that was used before.
 
         Returns:
             The status, and the body of an answer with status 2xx.
@@ -129,7 +135,7 @@ class HttpHook:
         headers = {"X-Rtchat-Delivery": delivery}
         if self._secret:
             headers["X-Rtchat-Signature"] = signature(self._secret, body)
-        return await self._client.request("POST", url, headers, body)
+        return await self._client.request("POST", url, headers, body, reuses=reuses)
 
     def answer(self, event: Event, facts: Facts, status: int, body: bytes) -> Answer:
         """Return what a response means.
@@ -204,14 +210,15 @@ class _HttpCall:
         if url is None:
             return Answer()
         body = question(self._event, self._facts, self._session_id)
+        # The site may close a connection just as it is used again. A question may be put twice;
+        # what is told may not, so it has a connection of its own.
+        is_asked = self._event in ASKED
         try:
-            status, answer = await self._hook.request(url, body, self._delivery)
+            status, answer = await self._hook.request(url, body, self._delivery, reuses=is_asked)
         except ConnectionLost:
-            # The site has closed a connection just as it was used again. A question may be put
-            # twice; what is told may not.
-            if self._event not in ASKED or self._is_given_up:
+            if not is_asked or self._is_given_up:
                 raise
-            status, answer = await self._hook.request(url, body, self._delivery)
+            status, answer = await self._hook.request(url, body, self._delivery, reuses=False)
         return self._hook.answer(self._event, self._facts, status, answer)
 
 

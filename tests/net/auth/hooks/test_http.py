@@ -338,6 +338,19 @@ def test_an_old_server_that_closes_the_connection_is_understood() -> None:
     assert run_on_reactor(main).body == b"from 2010"
 
 
+def test_a_server_that_closes_each_connection_is_told_everything() -> None:
+    """It does not say that it will, so the connection looks as if it could be used again."""
+
+    async def main(reactor: Any) -> int:
+        server = RawServer(reactor, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        hook = HttpHook(reactor, server.url)
+        for event in ("connect", "unsubscribe", "subscribe", "disconnect"):
+            await hook.call(event, FACTS, "s", event).answer
+        return server.connections
+
+    assert run_on_reactor(main) == 4
+
+
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"])
 def test_a_slow_answer_is_given_up_and_the_connection_closed(data: bytes) -> None:
     async def main(reactor: Any) -> Answer:
