@@ -9,8 +9,9 @@ from rtchat.errors import NoRight
 
 __all__ = ["Rights"]
 
-_MAX_ROUTES = 512
-"""How many routes equal rights remember; each user may have rights of its own."""
+_MAX_PARTS = 256
+"""How much equal rights remember, in parts of routes of some 200 bytes: each user may have rights
+of its own. A route has one, one for each target, and one for each 64 characters of its name."""
 
 
 class _Target(Protocol):
@@ -53,7 +54,7 @@ class Rights:
         routes: The routes that they may send to, as far as they have tried.
     """
 
-    __slots__ = ("__weakref__", "may_read", "may_write", "routes", "work")
+    __slots__ = ("__weakref__", "_parts", "may_read", "may_write", "routes", "work")
 
     def __init__(
         self, may_read: Callable[[str], bool], may_write: Callable[[str], bool], work: int = 1
@@ -62,6 +63,7 @@ class Rights:
         self.may_write = may_write
         self.work = work
         self.routes: set[_Route] = set()
+        self._parts = 0
 
     def check_read(self, destination: str) -> None:
         """Check a SUBSCRIBE.
@@ -95,7 +97,10 @@ class Rights:
                 is_own = target.name in map(str.strip, route.destination.split(","))
                 raise NoRight("write", target.name if is_own else route.destination)
         if route.is_small:  # others are not remembered anywhere, and may be many bytes
-            if len(self.routes) >= _MAX_ROUTES:
+            parts = 1 + len(route.targets) + len(route.destination) // 64
+            self._parts += parts
+            if self._parts > _MAX_PARTS:
                 self.routes.clear()
+                self._parts = parts
             self.routes.add(route)
         return len(route.targets) * self.work

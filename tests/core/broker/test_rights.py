@@ -63,7 +63,14 @@ def test_only_so_many_routes_are_remembered_and_only_small_ones(
     """Each user may have rights of its own, so what they remember is little."""
     for number in range(2000):
         rights.check_write(route(broker, f"/topic/{number}"))
-        assert len(rights.routes) <= 512
+        assert len(rights.routes) <= 128
+    assert len(rights.routes) > 64
+    for number in range(200):
+        rights.check_write(route(broker, f"/topic/long{number}" + "x" * 190))
+        assert sum(len(one.destination) for one in rights.routes) < 16_384
+    for number in range(200):
+        rights.check_write(route(broker, ",".join(f"/topic/{number}.{n}" for n in range(8))))
+        assert sum(len(one.targets) for one in rights.routes) <= 256
     before = set(rights.routes)
     rights.check_write(route(broker, "/topic/" + "x" * 1000))
     rights.check_write(route(broker, ",".join(["/topic/a"] + [f"b{n}" for n in range(15)])))
