@@ -33,14 +33,20 @@ anonymous = read write /topic/#
 Open = Callable[[], Wire]
 
 
+@pytest.fixture(scope="module")
+def hashes() -> dict[str, str]:
+    """The hashes of the passwords, which take their time."""
+    return {name: hash_password(name) for name in ("ada", "bob")}
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[str], Open]]:
+def serve(tmp_path: Path, hashes: dict[str, str]) -> Iterator[Callable[[str], Open]]:
     """Start a server with more settings; return what opens a connection to it."""
     with ExitStack() as opened:
 
         def start(more: str) -> Open:
-            for name in ("ada", "bob"):
-                set_user(tmp_path / "users", name, hash_password(name))
+            for name, text in hashes.items():
+                set_user(tmp_path / "users", name, text)
             server = opened.enter_context(Server.on_free_ports(tmp_path, INI + more))
             return lambda: opened.enter_context(Wire(server.stomp))
 
