@@ -13,12 +13,12 @@ from pathlib import Path
 
 import jwt
 import pytest
+from support.passwords import quick_hash
 from support.process import Server, free_port, get
 from support.sockets import RealWebSocket, connect
 from support.visitors import basic, bearer
 from support.websocket import BINARY, CLOSE, read_answer, upgrade_request
 
-from rtchat.net.auth.hashes import hash_password
 from rtchat.net.auth.password_writing import remove_user, set_user
 
 pytestmark = pytest.mark.live
@@ -79,7 +79,7 @@ class Place:
     def __init__(self, folder: Path, target: int) -> None:
         self.users = folder / "users"
         for name in ("ada", "bob"):
-            set_user(self.users, name, hash_password(name))
+            set_user(self.users, name, quick_hash(name))
         (folder / "secret").write_text(SECRET)
         self.path = f"/tcp/127.0.0.1:{target}"
         self.server = Server.on_free_ports(

@@ -14,13 +14,12 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, HTTPSHandler, build_opener
 
 import pytest
+from support.passwords import quick_hash
 from support.process import Server, free_port, until
 from support.sockets import connect
 from support.stomp import Frame, frame_bytes
 from support.websocket import BINARY, upgrade_request, ws_frame
 from support.wire import Wire
-
-from rtchat.net.auth.hashes import hash_password
 
 pytestmark = [pytest.mark.live]
 
@@ -48,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the file; a test that changes its users or rights for good comes last."""
     folder = tmp_path_factory.mktemp("server")
     users = folder / "users.txt"
-    users.write_text(f"ada:{hash_password('secret')}\nbob:{hash_password('b')}\n")
+    users.write_text(f"ada:{quick_hash('secret')}\nbob:{quick_hash('b')}\n")
     users.chmod(0o600)
     http, stomp = free_port(), free_port()
     text = CLOSED.format(http=http, stomp=stomp)

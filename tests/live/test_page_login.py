@@ -17,9 +17,8 @@ from support.browser import Window, in_both_browsers_if_long
 from support.focus import tab_stops
 from support.hosts import Host
 from support.needs import require_package
+from support.passwords import quick_hash
 from support.process import Server, free_port, until
-
-from rtchat.net.auth.hashes import hash_password
 
 pytestmark = [pytest.mark.live, pytest.mark.browser]
 
@@ -79,7 +78,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def hashes() -> dict[str, str]:
-    return {name: hash_password(f"password of {name}") for name in _USERS}
+    return {name: quick_hash(f"password of {name}") for name in _USERS}
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +353,7 @@ def test_a_user_who_is_removed_is_asked_again_and_loses_nothing(
     expect(dan.page.get_by_role("alert")).to_contain_text("not right")
     expect(dan.page.locator("#offline-text")).to_contain_text("log in")
 
-    write_users(server.folder, {**without, "dan": hash_password("another password")})
+    write_users(server.folder, {**without, "dan": quick_hash("another password")})
     os.kill(server.pid, signal.SIGHUP)  # at once instead of soon
     server.until_logged("have been read again")
     fill_in(dan.page, "dan", "another password")

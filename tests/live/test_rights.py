@@ -6,12 +6,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from support.passwords import quick_hash
 from support.process import Server, until
 from support.sockets import WebSocketStream
 from support.stomp import Frame, frame_bytes, message_bytes
 from support.wire import WIRES, Wire, wire_to
-
-from rtchat.net.auth.hashes import hash_password
 
 pytestmark = [pytest.mark.live]
 
@@ -40,7 +39,7 @@ orders = /topic/orders, /queue/orders
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("rights")
-    hashed = hash_password(PASSWORD)
+    hashed = quick_hash(PASSWORD)
     (folder / "users").write_text(f"ada:{hashed}\nbob:{hashed}\n", encoding="utf-8")
     (folder / "users").chmod(0o600)
     with Server.on_free_ports(folder, CONFIG) as started:

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.passwords import quick_hash
 from support.process import Server
 from support.stomp import frame_bytes
 from support.wire import Wire
 
-from rtchat.net.auth.hashes import hash_password
 from rtchat.net.auth.password_writing import set_user
 
 pytestmark = pytest.mark.live
@@ -35,8 +35,8 @@ Open = Callable[[], Wire]
 
 @pytest.fixture(scope="module")
 def hashes() -> dict[str, str]:
-    """The hashes of the passwords, which take their time."""
-    return {name: hash_password(name) for name in ("ada", "bob")}
+    """The hashes of the passwords."""
+    return {name: quick_hash(name) for name in ("ada", "bob")}
 
 
 @pytest.fixture
