@@ -11,8 +11,8 @@ load_profile()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers ``-n auto`` starts: two more than cores, for most live tests wait."""
-    return len(os.sched_getaffinity(0)) + 2
+    """Return how many workers ``-n auto`` starts: one more than cores, for most live tests wait."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(trylast=True)
