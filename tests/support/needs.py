@@ -83,6 +83,12 @@ NEEDS = (
         "every test marked 'browser': the page, the demos, embedding",
     ),
     Need(
+        "Chromium's shell",
+        ("chromium-headless-shell",),
+        ("chromium-headless-shell",),
+        "most tests marked 'browser', which without it take twice the time in Chromium",
+    ),
+    Need(
         "Firefox",
         ("firefox-esr", "firefox"),
         ("firefox-esr",),
