@@ -16,7 +16,7 @@ from playwright.sync_api import (
     WebSocket,
     expect,
 )
-from support.browser import Window
+from support.browser import HEADLESS_SHELL, Window
 from support.hosts import Host
 from support.process import Server, free_port
 
@@ -43,6 +43,12 @@ addEventListener("securitypolicyviolation", (event) => {
   window.violations.push(`${event.violatedDirective}: ${event.blockedURI}`);
 });
 """
+
+
+@pytest.fixture
+def engine(engine: str) -> str:
+    """Frames of other sites are played in a whole browser."""
+    return "chromium" if engine == HEADLESS_SHELL else engine
 
 
 @pytest.fixture(scope="module")

@@ -532,6 +532,7 @@ def test_the_site_says_who_one_is_and_for_how_long(
 # ---------------------------------------------------------------- in a frame
 
 
+@pytest.mark.parametrize("engine", ["chromium"], indirect=True)  # frames of other sites
 def test_a_frame_logs_in_where_the_browser_keeps_it(
     server: Server, host: Host, browser: Browser
 ) -> None:

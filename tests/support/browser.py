@@ -38,6 +38,7 @@ __all__ = [
     "chromium",
     "in_both_browsers",
     "in_both_browsers_if_long",
+    "in_whole_browsers",
 ]
 
 ENGINES = ("chromium", "firefox")
@@ -58,6 +59,12 @@ in_both_browsers_if_long = pytest.mark.parametrize(
 )
 """Marks a test that is played in each of them by ``make soak``, else as a test without a mark. A
 browser more takes ten seconds of both cores for each test."""
+
+in_whole_browsers = pytest.mark.parametrize(
+    "engine", ENGINES if IS_SOAK else ["chromium"], indirect=True
+)
+"""The same for a test of what the headless shell does in another way: pages in frames of other
+sites, and pages that the browser keeps when they are left."""
 
 REBOUND_HOST = "rebound.example"
 """A name that the browser takes to be 127.0.0.1, as an attacker's name server could have it."""
