@@ -88,7 +88,7 @@ def test_bytes_of_a_user_and_messages_of_guests_are_slowed_down(
     serve: Callable[[str], Open],
 ) -> None:
     open_one = serve(
-        "[rate]\nbytes_per_second = 20 KiB\nbytes_burst = 20 KiB\n"
+        "[rate]\nbytes_per_second = 5 KiB\nbytes_burst = 20 KiB\n"
         "guest.messages_per_second = 1\nguest.burst = 2\nguest.bytes_per_second = 0\n"
     )
     ada, bob, guest = log_in(open_one(), "ada"), log_in(open_one(), "bob"), open_one()
@@ -101,9 +101,9 @@ def test_bytes_of_a_user_and_messages_of_guests_are_slowed_down(
     assert ada.frame().command == "RECEIPT"
     bob.publish("/topic/a", body, receipt="1")
     assert bob.frame().command == "RECEIPT"
-    assert time.monotonic() - begin_s < 0.7
+    assert time.monotonic() - begin_s < 3
     assert ada.frame().command == "RECEIPT"
-    assert time.monotonic() - begin_s > 0.9
+    assert time.monotonic() - begin_s > 3.7
 
     begin_s = time.monotonic()
     for _ in range(4):
