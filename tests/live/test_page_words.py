@@ -244,7 +244,7 @@ def test_stacked_marks_paint_over_nobody_else(serve: Serve, open_window: OpenWin
         publish("Eve", "between")
         publish("Eve", "below")
         around = [ada.line("above"), ada.line("below")]
-        place = ada.line("between").locator(".message-text")
+        [place] = ada.line("between").locator(".message-text").element_handles()
         place.evaluate("node => { node.style.width = '9rem'; }")
 
         def look(text: str) -> list[bytes]:
