@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -356,7 +357,9 @@ def test_a_coroutine_that_blocks_is_said_once_a_minute(logs: Logs) -> None:
         hook.call("connect", CONNECTING, "s1", "d1")
     (line,) = logs.lines()
     assert line.startswith("connect of the hook ")
-    assert "has stopped the whole server for 0.1" in line
+    stopped = re.search(r"has stopped the whole server for ([\d.]+) s", line)
+    assert stopped is not None
+    assert 0.12 <= float(stopped[1]) < 5
     assert "plain def" in line
 
 
