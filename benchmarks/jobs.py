@@ -18,7 +18,11 @@ from twisted.internet.task import Clock
 from typing_extensions import override
 from zope.interface import implementer
 
+from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.questions import Question
+from rtchat.core.broker.rights import Rights
 from rtchat.core.stomp.limits import Limits
 from rtchat.core.websocket.deflate import agree
 from rtchat.net.stomp.server import StompFactory
@@ -282,6 +286,29 @@ def _pattern_neighbour(place: Place) -> object:
     return client
 
 
+class _EveryoneIsAda(Authenticator):
+    """Log-in that knows at once who a client is, and what it may do."""
+
+    def __init__(self) -> None:
+        self._rights = Rights(lambda name: True, lambda name: True)
+
+    @override
+    def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
+        question: Question[Identified] = Question()
+        question.answer(Identified("ada", self._rights))
+        return question
+
+    @override
+    def left(self, principal: Principal) -> None:
+        """Do nothing."""
+
+
+def _users(place: Place) -> object:
+    """Users with rights: each message is checked, and names its user."""
+    place.broker.authenticator = _EveryoneIsAda()
+    return place.broker.authenticator
+
+
 def _heartbeats() -> Work:
     place = Place()
     client = place.client()
@@ -344,6 +371,16 @@ JOBS: tuple[Job, ...] = (
     Job(
         "used: x-slow, a subscriber served by itself",
         lambda: _fan_out(_SUBSCRIBERS, headers="x-slow:drop-oldest\n"),
+        _MANY,
+    ),
+    Job(
+        "used: users with rights, 20 messages in one read",
+        lambda: _fan_out(_SUBSCRIBERS, neighbours=_users),
+        _MANY,
+    ),
+    Job(
+        "used: users with rights, a message in each read",
+        lambda: _fan_out(_SUBSCRIBERS, together=False, neighbours=_users),
         _MANY,
     ),
     Job("used: compression", lambda: _fan_out(_SUBSCRIBERS, wire="deflate"), _MANY),

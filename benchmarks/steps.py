@@ -13,8 +13,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Mapping
+from types import FrameType, MappingProxyType
 from typing import NamedTuple
 
 from websockets.speedups import apply_mask
@@ -75,6 +75,7 @@ class SessionTransport:
     """A connection that does nothing."""
 
     source = ""
+    request_headers: Mapping[str, str] = MappingProxyType({})
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """Begin no heart-beats."""

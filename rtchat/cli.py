@@ -1,4 +1,4 @@
-"""The command ``rtchat``: STOMP messages from a shell, and copies of a history."""
+"""The command ``rtchat``: STOMP messages from a shell, copies of a history, users' passwords."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 _EXIT_CODES = """\
 exit codes:
-  0    done: the message is published, or COUNT messages were shown
+  0    done: the message is published, COUNT messages were shown, or the file is written
   1    the server refused, ended or did not answer, or a file cannot be used; one
        sentence on standard error says which
   2    the command line is not understood
@@ -49,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.stderr is None:  # closed by the shell: 2>&-
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     options = _parse(arguments)
-    if options.command in ("backup", "restore"):
+    on_files = {"backup": _copy, "restore": _copy, "passwd": _change_user}.get(options.command)
+    if on_files is not None:
         try:
-            _copy(options)
+            on_files(options)
         except KeyboardInterrupt:
             raise SystemExit(128 + signal.SIGINT) from None
         return
@@ -119,27 +120,53 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="put a copy back; the server is stopped")
     restore.add_argument("copy", type=Path, help="the copy")
     restore.add_argument("file", type=Path, help="the file of [history]")
+    passwd = commands.add_parser(
+        "passwd",
+        help="set the password of a user, or remove one",
+        description="The password is asked for twice on a terminal; otherwise the first line of "
+        "standard input is it.",
+    )
+    passwd.add_argument("file", type=Path, help="the file of [users]; made if it is not there")
+    passwd.add_argument("name", type=_user, help="the user")
+    passwd.add_argument("--delete", action="store_true", help="remove the user")
     return parser
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as an exception does, so that it leaves no mess."""
+
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _change_user(options: argparse.Namespace) -> None:
+    """Set the password of a user, or remove the user."""
+    from rtchat.passwd import change
+
+    with _ended_by_sigterm():
+        change(options.file, options.name, is_removal=options.delete)
 
 
 def _copy(options: argparse.Namespace) -> None:
     """Copy a history file, or put a copy back."""
     from rtchat.net.history.backup import back_up, restore  # SQLite is for these commands only
 
-    def end(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
     output = Output()
-    before = signal.signal(signal.SIGTERM, end)  # so that no part of a copy is left
     try:
-        if options.command == "backup":
-            count, path = back_up(options.file, options.copy), options.copy
-        else:
-            count, path = restore(options.copy, options.file), options.file
+        with _ended_by_sigterm():
+            if options.command == "backup":
+                count, path = back_up(options.file, options.copy), options.copy
+            else:
+                count, path = restore(options.copy, options.file), options.file
     except StoreUnusable as error:
         raise SystemExit(f"rtchat: {error}") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
     output.write(os.fsencode(path) + f": {count} messages".encode())
 
 
@@ -149,6 +176,13 @@ def _text(word: str) -> str:
         return os.fsencode(word).decode("utf-8")
     except UnicodeDecodeError:
         raise argparse.ArgumentTypeError(f"{word!a} is not UTF-8") from None
+
+
+def _user(word: str) -> str:
+    """Read the name of a user."""
+    from rtchat.passwd import user_name  # for this command only
+
+    return user_name(_text(word))
 
 
 def _port(word: str) -> int:

@@ -8,7 +8,10 @@
     ├── AccessDenied         the access list or the Host check refused a request
     ├── ProtocolError        the client violated STOMP; the text is safe to send
     │   ├── LimitExceeded    the client exceeded a configured limit
-    │   └── NotAllowed       the client requested what the server does not permit
+    │   ├── NotAllowed       the client requested what the server does not permit
+    │   ├── AccessRefused    the client's credentials are not accepted, or missing
+    │   ├── NoRight          the user has no right to read or write a destination
+    │   └── TokenExpired     the time of the client's token is over
     ├── StoreUnusable        the history file cannot be opened, read or written
     └── ServerRefused        as a client: the STOMP server sent ERROR, disconnected or is down
 
@@ -21,14 +24,17 @@ from __future__ import annotations
 
 __all__ = [
     "AccessDenied",
+    "AccessRefused",
     "ConfigError",
     "LimitExceeded",
+    "NoRight",
     "NotAllowed",
     "ProtocolError",
     "RtchatError",
     "ServerRefused",
     "StartFailed",
     "StoreUnusable",
+    "TokenExpired",
 ]
 
 
@@ -89,6 +95,45 @@ class LimitExceeded(ProtocolError):
 
 class NotAllowed(ProtocolError):
     """The frame is valid, but the nick is taken or the rules of the room forbid it."""
+
+
+class AccessRefused(ProtocolError):
+    """The client may not connect as what it says it is.
+
+    The client gets the same words for all reasons, so that it learns nothing by trying.
+
+    Args:
+        reason: Why, in a few words, for the log only.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "access refused",
+            "Log in with a user name and a password, or with a token that this server accepts.",
+        )
+        self.reason = reason
+
+
+class NoRight(ProtocolError):
+    """The user has no right to read or write a destination.
+
+    Args:
+        verb: ``read`` or ``write``.
+        destination: The destination, as the client wrote it.
+    """
+
+    def __init__(self, verb: str, destination: str) -> None:
+        super().__init__(
+            f"not allowed: {verb} {destination}",
+            "The section [rights] of the server's settings, or your site, has to give this right.",
+        )
+
+
+class TokenExpired(ProtocolError):
+    """The time of the client's token is over."""
+
+    def __init__(self) -> None:
+        super().__init__("token expired", "Connect again with a new token.")
 
 
 class ServerRefused(RtchatError):

@@ -1,29 +1,36 @@
 """Fixtures for pytest, registered when rtchat is installed.
 
 ``rtchat_broker`` is an in-memory :class:`rtchat.testing.Broker`; ``rtchat_server`` is a real server
-on free loopback ports.
+on free loopback ports; ``rtchat_server_factory`` starts real servers with settings, which the test
+may restart, stop and kill. If a test fails, its report has the logs of its servers.
 """
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
-    from rtchat.testing import Broker
+    # Each run of pytest loads this file, and most have no use for rtchat.
+    from rtchat.testing import Broker, ServerProcess
 
-__all__ = ["Server", "rtchat_broker", "rtchat_server"]
+__all__ = [
+    "Server",
+    "ServerFactory",
+    "pytest_runtest_makereport",
+    "rtchat_broker",
+    "rtchat_server",
+    "rtchat_server_factory",
+]
 
-_START_S = 15.0
-_STOP_S = 10.0
+_MOST_CHARS = 20_000
+"""So much of the end of a log is shown."""
 
 
 @dataclass(frozen=True)
@@ -48,55 +55,79 @@ class Server:
         return f"ws://{self.host}:{self.http_port}/ws"
 
 
+class ServerFactory(Protocol):
+    """Starts servers; the type of the fixture ``rtchat_server_factory``."""
+
+    def __call__(self, settings: str = "") -> ServerProcess:
+        """Return a real server that is ready; it is stopped after the test.
+
+        Args:
+            settings: Sections of chat.ini; see :class:`rtchat.testing.ServerProcess`.
+
+        Raises:
+            ServerFailed: It did not start; the text has its log.
+        """
+
+
 @pytest.fixture
-def rtchat_broker() -> Broker:
-    """Return an in-memory broker whose clock the test controls."""
+def rtchat_broker() -> Iterator[Broker]:
+    """Yield an in-memory broker whose clock the test controls."""
     from rtchat.testing import Broker
 
-    return Broker()
+    broker = Broker()
+    yield broker
+    broker.stop()
 
 
 @pytest.fixture(scope="session")
 def rtchat_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Yield a real server on free ports, one for the whole test session."""
-    folder = tmp_path_factory.mktemp("rtchat")
-    server = Server("127.0.0.1", _free_port(), _free_port(), folder / "rtchat.log")
-    settings = folder / "chat.ini"
-    settings.write_text(
-        f"[listen]\nhttp://127.0.0.1:{server.http_port}\nstomp://127.0.0.1:{server.stomp_port}\n"
-        f"[access]\n* -> 127.0.0.1:{server.stomp_port}\n"
-    )
-    command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-    command += ["-n", "--pidfile=", "rtchat", "--config", str(settings)]
-    with server.log.open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    try:
-        _wait_until_open(process, server)
-        yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    from rtchat.testing import ServerProcess
+
+    with ServerProcess(tmp_path_factory.mktemp("rtchat")) as server:
+        yield Server(server.host, server.stomp_port, server.http_port, server.log)
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+@pytest.fixture
+def rtchat_server_factory(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerFactory]:
+    """Yield what starts real servers with settings; they are stopped after the test."""
+    from rtchat.testing import ServerProcess
+
+    with ExitStack() as stack:
+
+        def start(settings: str = "") -> ServerProcess:
+            server = ServerProcess(tmp_path_factory.mktemp("rtchat"), settings)
+            request.node.stash.setdefault(_LOGS, []).append(server.log)
+            return stack.enter_context(server)
+
+        yield start
 
 
-def _wait_until_open(process: subprocess.Popen[bytes], server: Server) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            socket.create_connection((server.host, server.http_port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError(f"rtchat did not start:\n{server.log.read_text(errors='replace')}")
+_LOGS = pytest.StashKey[list[Path]]()
+"""The logs of the servers that a test has started."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Add the logs of the servers that a test has used to the report of its failure."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
+    if report.failed:
+        for path in _logs_of(item):
+            text = path.read_text("utf-8", "replace") if path.exists() else ""
+            report.sections.append((f"rtchat log: {path}", text[-_MOST_CHARS:]))
+
+
+def _logs_of(item: pytest.Item) -> list[Path]:
+    """Return the logs of the servers that a test has started, or has from its fixtures."""
+    testing = sys.modules.get("rtchat.testing")  # without it, there is no server
+    if testing is None:
+        return []
+    started: list[Path] = item.stash.get(_LOGS, [])
+    logs = dict.fromkeys(started)
+    for value in getattr(item, "funcargs", {}).values():
+        if isinstance(value, (Server, testing.ServerProcess)):
+            logs[value.log] = None
+    return list(logs)

@@ -14,6 +14,7 @@ from rtchat import __version__
 from rtchat.errors import ConfigError
 from rtchat.server import settings as config
 from rtchat.server.access import AccessPart
+from rtchat.server.auth import AuthPart
 from rtchat.server.chat import ChatPart
 from rtchat.server.front_proxy import FrontProxyPart
 from rtchat.server.gateway import GatewayPart
@@ -41,6 +42,7 @@ PARTS: tuple[type[Part[Any]], ...] = (
     WebPart,  # [static], the HTTP limits of [proxy]; the page and /health
     WebSocketPart,  # [global] session.ping_interval, session.ping_timeout
     BrokerPart,  # [broker], [pubsub]
+    AuthPart,  # [users], [tokens], [hooks], [rights], [groups]
     ChatPart,  # [presence], [chat], [rate]
     MessageLogPart,  # [log]
     HistoryPart,  # [history]
@@ -63,17 +65,26 @@ its own page.
   twistd -n rtchat                      run with the built-in settings
   twistd -n rtchat --config chat.ini    run with your own
   kill -TERM PID, or Ctrl-C             tell the clients and stop
-  kill -HUP PID                         reopen the message log, read certificates again
+  kill -HUP PID                         reopen the message log; read certificates,
+                                        users, keys of tokens and rights again
+  rtchat passwd users.txt NAME          set the password of a user
 
-A configuration looks like this; docs/configuration.md lists every key:
+A configuration looks like this; docs/configuration.md lists every key, and
+docs/security.md says how your site's own log-in is used:
 
   [listen]
-  http://:9000
-  stomp://:61613
+  https://:443
+  stomps://:61614
+  stomp://127.0.0.1:61613
+  [ssl]
+  crt = cert.pem
+  key = key.pem
   [access]
   self -> localhost:61613
-  [global]
-  session.ping_interval = 20
+  [users]
+  file = users.txt
+  [rights]
+  * = read write /topic/chat, /topic/chat.*
 """
 
 
@@ -125,7 +136,10 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     server = Server(reactor, options.settings.source)
-    for part in PARTS:
-        server.add(part, options.settings.of(part))
+    try:
+        for part in PARTS:
+            server.add(part, options.settings.of(part))
+    except ConfigError as error:
+        raise SystemExit(f"rtchat: {error}") from None
     server.service.watch = DaemonWatch()
     return server.service

@@ -11,12 +11,12 @@ import { ReadNotes } from "./model/read-notes.js";
 import { ReadPositions, Store } from "./model/storage.js";
 import { TalkStore } from "./model/talks.js";
 import { MAX_TEXT_CHARS } from "./model/text.js";
-import { isRefused } from "./protocol/admission.js";
+import { askAdmission } from "./protocol/admission.js";
 import { SendQueue } from "./protocol/send-queue.js";
 import { ChatSession } from "./protocol/session.js";
 import { STRINGS } from "./strings.js";
 import { Composer } from "./view/composer.js";
-import { $, announce, fillIn, make, oncePerFrame } from "./view/dom.js";
+import { $, announce, fillIn, oncePerFrame, placeOfLogIn } from "./view/dom.js";
 import { LogView } from "./view/log-view.js";
 import { Naming } from "./view/naming.js";
 import { Notifications } from "./view/notify.js";
@@ -36,7 +36,7 @@ const perTab = new Store(sharedStorageOf("sessionStorage"));
 const sendQueue = new SendQueue(storageOf("sessionStorage"), storageOf("localStorage"));
 const readPositions = new ReadPositions(local);
 const readNotes = new ReadNotes(readPositions);
-const person = new Identity(local);
+const person = new Identity(local, { hasLogIn: placeOfLogIn() !== "" });
 
 const client = new globalThis.STOMPClient({ url: "/ws", connectHeaders: () => session.connectHeaders() });
 const session = new ChatSession({ client, sendQueue, readPositions, person, talks: new TalkStore(perTab) });
@@ -62,20 +62,22 @@ session.onstate = (state, next) => {
   const isDown = state === "offline" && (next.retryAt !== null || next.final);
   if (isDown) naming.postpone();
   if (isDown && next.code === ABNORMAL) explainRefusal();
+  if (isDown && next.code === REFUSED) withAccess((access) => access.refused());
   if (state === "online") wasAsked = false;
   if (isDown || state === "online") view.setOnline(!isDown);
 };
-/** The close code of a WebSocket that was refused, or whose server is gone: the browser tells no more. */
-const ABNORMAL = 1006;
+const ABNORMAL = 1006; // a WebSocket was refused, or its server is gone: the browser tells no more
+const REFUSED = 3501; // for want of a log-in
 let wasAsked = false;
 
-/** Say that the server refuses this page, should that be the reason why there is no connection. */
+/** Say that the server refuses this page, or wants a log-in, should that be the reason why there is no connection. */
 async function explainRefusal() {
   if (wasAsked) return;
   wasAsked = true;
-  const isNotAdmitted = await isRefused(location.origin);
-  if (isNotAdmitted) status.explain(STRINGS.notAdmitted(location.host));
-  else wasAsked = false;
+  const answer = await askAdmission(location.origin);
+  wasAsked = answer === "refused";
+  if (wasAsked) status.explain(STRINGS.notAdmitted(location.host));
+  if (answer === "asks") session.connection.giveUp(REFUSED);
 }
 
 /** Make the next attempt to connect now instead of later. */
@@ -83,9 +85,27 @@ function reconnectNow() {
   if (status.isWaiting) session.connect();
 }
 
-status.onretry = () => {
-  if (session.nick === "") naming.askFirst();
+/** Connect, after a question for a nickname if there is none; a server that knows users is asked first. */
+function enter() {
+  const mayKnow = person.hasLogIn && session.connection.state === "offline";
+  if (session.nick === "" && !mayKnow) naming.askFirst();
   else session.connect();
+}
+
+let loading = null;
+/** Call `act` with what logs in and out, once it is loaded; without the server there is nothing to log in to. */
+function withAccess(act) {
+  const parts = { session, person, status, stores: [local, perTab], onclosed: () => composer.focus() };
+  loading ??= import("./access.js").then(({ Access }) => new Access(parts));
+  loading.then(act, () => {
+    loading = null;
+  });
+}
+
+session.onuser = (user) => withAccess((access) => access.show(user));
+session.onforeign = () => withAccess((access) => access.beginAnew());
+status.onretry = () => {
+  enter();
   composer.focus();
 };
 window.addEventListener("online", reconnectNow);
@@ -94,7 +114,10 @@ window.addEventListener("pagehide", () => {
   session.keepTalks();
   session.connection.sleep();
 });
-window.addEventListener("pageshow", () => session.connection.wake());
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) followPerson(); // no event has told it meanwhile
+  session.connection.wake();
+});
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) reconnectNow();
 });
@@ -210,7 +233,7 @@ window.addEventListener("hashchange", () => {
 });
 document.addEventListener("keydown", (event) => {
   const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || naming.isOpen) return;
+  if (by === undefined || !event.altKey || event.ctrlKey || event.shiftKey || document.querySelector("dialog[open]") !== null) return;
   event.preventDefault();
   step(by);
 });
@@ -230,6 +253,10 @@ sidebar.ontalk = view.rows.onnick = (nick) => {
   goTo(privateHash(nick));
   composer.focus();
 };
+session.onbarred = (conversation) => {
+  const notice = leave(conversation) ? [null, "noRead"] : [conversation, "noReadHere"];
+  session.onnotice(...notice, titleOf(conversation));
+};
 session.onconversations = () => {
   sidebar.changed();
   showTitle();
@@ -247,9 +274,7 @@ session.onrenamed = (conversation) => {
 session.onentered = (conversation) => {
   if (conversation === view.conversation) view.goToMark();
 };
-session.onpeople = () => {
-  sidebar.changed();
-};
+session.onpeople = () => sidebar.changed();
 
 // ---- incoming messages ----
 
@@ -314,7 +339,7 @@ composer.nicks = () => {
 composer.ontype = () => session.type();
 composer.onsubmit = (text) => {
   if (session.nick === "") {
-    naming.askFirst();
+    enter();
     return false;
   }
   return runCommand(parseLine(text));
@@ -401,21 +426,14 @@ naming.onset = (nick) => {
   sidebar.changed();
 };
 naming.onclosed = () => composer.focus();
-window.addEventListener("storage", () => naming.follow(person.nick));
 
-// ---- the demo pages ----
-
-/** Link the demo pages that the server offers; it has some only where chat.ini mounts them. */
-async function linkDemos() {
-  const { demoLinks } = await import("./demos.js");
-  const links = (await demoLinks()).map(({ href, text }) => {
-    const link = make("a", "", text);
-    link.href = href;
-    return link;
-  });
-  $("demos").append(...links);
-  $("demos").hidden = links.length === 0;
+/** Take over who one is, and how one is called, from another window. */
+function followPerson() {
+  if (person.user === session.user) naming.follow(person.nick);
+  else withAccess((access) => access.follow());
 }
+
+window.addEventListener("storage", followPerson);
 
 // ---- start ----
 
@@ -425,11 +443,8 @@ for (const name of local.getJson("rooms", []).slice(0, MAX_REMEMBERED_ROOMS)) {
   if (typeof name === "string") session.join(roomNamed(name));
 }
 open();
-if (session.nick === "") {
-  naming.askFirst();
-} else {
-  naming.show(session.nick);
-  session.connect();
-  composer.focus();
-}
-linkDemos().catch(() => {}); // the chat works without them
+naming.show(session.nick);
+enter();
+composer.focus();
+// The server offers demo pages only where chat.ini mounts them; the chat works without.
+import("./demos.js").then(({ demoLinks }) => demoLinks()).then((links) => sidebar.showDemos(links), () => {});

@@ -41,13 +41,14 @@ function keepFocusOutside() {
   HTMLElement.prototype.focus = function (options) {
     if (isActivated()) focus.call(this, options);
   };
-  // The only dialog asks for another nickname when the known one is taken.
+  // A dialog asks for another nickname when the known one is taken, or for a log-in.
   HTMLDialogElement.prototype.showModal = function () {
     if (isActivated()) {
       showModal.call(this);
       return;
     }
-    waitFor(STRINGS.needNick, STRINGS.changeNick).then(() => {
+    const words = this.id === "login-dialog" ? [STRINGS.needLogIn, STRINGS.logIn] : [STRINGS.needNick, STRINGS.changeNick];
+    waitFor(...words).then(() => {
       cover.hidden = true;
       showModal.call(this);
     });
@@ -59,6 +60,7 @@ async function readChatPage() {
   const answer = await fetch("/");
   if (!answer.ok) throw new Error(`status ${answer.status}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.head.append(...page.head.querySelectorAll('meta[name="rtchat-log-in"]'));
   const styles = [...page.head.querySelectorAll('link[rel="stylesheet"]')];
   const loaded = styles.map((link) => new Promise((done) => {
     link.addEventListener("load", done);
@@ -71,7 +73,8 @@ async function readChatPage() {
 
 async function start() {
   const nick = chosenNick(embedContext.nick);
-  if (nick !== "") store.set("nick", nick);
+  // A user is called as the server says.
+  if (nick !== "" && store.get("user") === "") store.set("nick", nick);
   // A visitor without a nickname is asked for one only after pressing the button.
   const { name } = roomNamed(embedContext.room);
   const roomName = name === null ? STRINGS.lobby : `#${name}`;

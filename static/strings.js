@@ -26,6 +26,30 @@ export const STRINGS = {
   cancel: "Cancel",
   close: "Close",
 
+  // The log-in
+  logIn: "Log in",
+  logOut: "Log out",
+  logInName: "Name",
+  password: "Password",
+  loggedInAs: "Logged in as",
+  logInFirst: "This chat is for people who have an account. Log in to join.",
+  logInAgain:
+    "You are not logged in any more: your log-in was too long ago, or your account has changed. Log in again to go on. What you were writing is still there.",
+  logInWanted: "With your account, your name is yours alone.",
+  logInProblems: {
+    wrong: "The name or the password is not right. After several wrong ones the answer takes longer.",
+    form: "Your browser does not keep cookies from this page, and no log-in holds without them. Please allow them.",
+    busy: "The server cannot check passwords at the moment. Please try again a little later.",
+    silent: "The server does not answer. Please try again a little later.",
+  },
+  needLogIn: "You have to log in to join this chat.",
+  noEntry: (user) => `The server does not let ${user} in at the moment. Whoever runs it can say why.`,
+  siteLogIn: "This chat is for people who have logged in at the site that it belongs to. Log in there, then come back to this page.",
+  frameLogIn: "You have to log in to join this chat, and browsers do not keep a log-in for a chat inside a page of another site.",
+  ownPage: "Open it in a page of its own",
+  siteKeepsLogIn: "The site that this chat belongs to keeps you logged in. Log out there.",
+  notLoggedOut: "You are still logged in: the server did not answer. Please try again.",
+
   // Beside the messages
   menu: "Rooms and people",
   menuUnread: (count, isSome) => (isSome ? `Rooms and people, ${count} unread` : "Rooms and people"),
@@ -109,6 +133,9 @@ export const STRINGS = {
       () => "Not sent: the server has restarted, so another person may have this name now. “Try again” sends it to that person.",
     ],
     [/^noPrivate$/, () => "Not sent: this server has no private messages."],
+    [/^noRead$/, () => "Not sent: this room is not open to you."],
+    [/^not allowed: write \/user\//, () => "Not sent: you may not send private messages here."],
+    [/^not allowed: write /, () => "Not sent: you may read here, but not write."],
     [/not your nick/i, () => "Not sent: this nickname is not yours any more. Choose another one and try again."],
     [/text longer than (\d+) characters/i, (count) => `Not sent: the server takes at most ${count} characters.`],
     [/history cannot be written/i, () => "Not sent: the server cannot keep messages at the moment. Try again a little later."],
@@ -139,6 +166,7 @@ export const STRINGS = {
   // The nickname
   nickTaken: (nick, other) => `${nick} is taken by another person. How about ${other}?`,
   nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,
+  ownNickRefused: (reason) => `The server cannot call you by the name of your account: ${reason}`,
   askingNick: "One moment …",
   noNickGiven: "A nickname needs at least one letter or sign.",
 
@@ -152,6 +180,9 @@ export const STRINGS = {
     privateNotKept: "Private messages are not kept: they are gone when this page is closed or reloaded.",
     restarted: (nick) => `The server has restarted: the person called ${nick} now may not be the one you talked to before.`,
     senderChanged: (nick) => `This ${nick} is not the one you talked to before.`,
+    noRead: (room) => `${room} is not open to you, so you are not in it.`,
+    noReadHere: (room) => `${room} is not open to you. The rooms that are stand in the list.`,
+    readOnly: "You may read here, but not write.",
     serverSaid: (reason) => `The server ended the connection and said: ${reason || "nothing"}`,
     nickTaken: (nick) => `${nick} is taken by somebody else. You keep your nickname; try another one.`,
     nickRefused: (nick, reason) => `The server refuses the nickname ${nick}: ${reason}`,

@@ -47,6 +47,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core.chat": frozenset(
         {"core.broker", "core.stomp", "core.flow", "errors", "text", "config.keys"}
     ),
+    "core.auth": frozenset({"core.broker", "core.stomp", "errors", "text", "config.keys"}),
     "core.session": frozenset(
         {"version", "core.broker", "core.stomp", "core.flow", "core.selector", "errors", "text"}
     ),
@@ -56,6 +57,22 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "net.json_codec": frozenset({"core.chat"}),
     "net.message_log": frozenset({"core.broker", "net.json_codec"}),
     "net.connection": frozenset({"core.access", "core.flow", "net.twisted_internals", "text"}),
+    "net.auth": frozenset(
+        {
+            "config.keys",
+            "core.access",
+            "core.auth",
+            "core.broker",
+            "core.flow",
+            "core.stomp",
+            "errors",
+            "net.connection",
+            "net.json_codec",
+            "net.web",
+            "net.websocket",
+            "text",
+        }
+    ),
     "net.history": frozenset({"core.broker", "core.history", "errors"}),
     "net.web": frozenset(
         {
@@ -117,12 +134,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "config",
             "config.keys",
             "core.access",
+            "core.auth",
             "core.broker",
             "core.chat",
             "core.flow",
             "core.history",
             "core.selector",
             "core.stomp",
+            "net.auth",
             "net.connection",
             "net.gateway",
             "net.history",
@@ -147,24 +166,48 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "net.history",
             "net.stomp",
             "net.twisted_internals",
+            "passwd",
         }
     ),
+    "passwd": frozenset({"errors", "net.auth", "terminal"}),
     "terminal": frozenset(),
     # For other people's programs: nothing of ours may need it.
     "blocking": frozenset({"errors", "core.stomp", "net.json_codec", "net.stomp"}),
     # For other people's test suites: nothing of ours may need them.
     "testing": frozenset(
         {
+            "config.keys",
+            "core.auth",
             "core.broker",
             "core.chat",
+            "core.flow",
+            "core.history",
             "core.stomp",
             "errors",
+            "net.auth",
             "net.connection",
+            "net.history",
             "net.json_codec",
             "net.stomp",
+            "testing.settings",
+        }
+    ),
+    # It reads a chat.ini as the server does, so it has to know all parts.
+    "testing.settings": frozenset(
+        {
+            "config",
+            "core.auth",
+            "core.broker",
+            "core.chat",
+            "core.history",
+            "core.stomp",
+            "server",
+            "tap",
         }
     ),
     "pytest_plugin": frozenset({"testing"}),
+    # For other people's hooks.
+    "hooks": frozenset({"net.auth"}),
 }
 
 # Core works on bytes and values. What is missing here on purpose: sockets, clocks, logs,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+from rtchat.config.file import text_of
 from rtchat.config.ini import Section, SourceLine, read_sections
 from rtchat.config.keys import keys_of, lines_of
 from rtchat.config.values import reader_of
@@ -89,19 +91,39 @@ class ChatIni:
         file: Its name, for error messages. Relative paths in it start at its folder.
         schema: The sections and keys that are known.
 
+    Attributes:
+        file: As above.
+        schema: As above.
+
     Raises:
         ConfigError: The text has the wrong form, or a section or a key is not known.
     """
 
     def __init__(self, text: str, file: str, schema: Schema) -> None:
         self.file = file
+        self.schema = schema
+        self._path = Path(file).absolute()  # twistd may go to another folder
         self._sections = read_sections(text, file)
         schema.refuse_unknown(self._sections, file)
+
+    def again(self) -> ChatIni:
+        """Return what the file says now.
+
+        Raises:
+            ConfigError: It cannot be read again, or is not valid.
+        """
+        if self._path.is_fifo() or self._path.is_char_device():
+            raise ConfigError("a pipe cannot be read again; name a file", file=self.file)
+        return ChatIni(text_of(self._path), self.file, self.schema)
 
     def lines(self, section: str) -> Mapping[str, SourceLine]:
         """Return the lines of a section by key, in the order of the file; none if it is absent."""
         found = self._sections.get(section)
         return {} if found is None else found.source_lines
+
+    def has_section(self, section: str) -> bool:
+        """Return whether the file has a section, with or without lines in it."""
+        return section in self._sections
 
     def read(self, kind: type[_T], **defaults: Any) -> _T:
         """Read all that a dataclass declares.

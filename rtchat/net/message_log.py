@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from rtchat.core.broker.encoder import passed_on_headers
-from rtchat.core.broker.message import Message
+from rtchat.core.broker.message import Message, user_of
 from rtchat.net.json_codec import json_line
 
 __all__ = ["MessageLog"]
@@ -223,6 +223,9 @@ def _line(message: Message, now_s: float) -> bytes:
         "message-id": message.id,
         "headers": passed_on_headers(message),
     }
+    user = user_of(message)
+    if user:
+        record["user"] = user
     try:
         record["body"] = message.body.decode("utf-8")
     except UnicodeDecodeError:

@@ -27,6 +27,7 @@ from typing_extensions import override
 __all__ = [
     "HTTPConnection",
     "Send",
+    "accept_at_most",
     "direct_send",
     "held_bytes",
     "is_daemonizing",
@@ -109,6 +110,23 @@ def set_read_size(transport: object, size: int) -> None:
     """
     if isinstance(transport, FileDescriptor):
         transport.bufferSize = size
+
+
+def accept_at_most(port: Any, count: int) -> None:
+    """Let a listening port accept no more connections than this in a round of the reactor.
+
+    Twisted accepts 20 more in each round than in the one before, as long as so many wait. All of
+    them are read in the next round, which takes as long as all their log-ins.
+    """
+    if not hasattr(port, "numberAccepts"):  # the port of a plug-in
+        return
+    read = port.doRead
+
+    def read_some() -> object:
+        port.numberAccepts = min(port.numberAccepts, count)
+        return read()
+
+    port.doRead = read_some
 
 
 def override_peer(transport: Any, address: IAddress) -> None:
@@ -245,6 +263,12 @@ class HTTPConnection(HTTPChannel):
     def unhandled_bytes(self) -> int:
         """How many bytes were read and not handled: later requests, or the begin of a line."""
         return len(self._buffer) + sum(map(len, self._dataBuffer))
+
+    def take_unhandled(self) -> bytes:
+        """Return what was read and not handled, and forget it."""
+        data = b"".join(self._dataBuffer) + self._buffer
+        self._dataBuffer, self._buffer = [], b""
+        return data
 
     def bad_request_received(self) -> None:
         """Answer a request that is not HTTP, and close the connection."""

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from twisted.application.service import IService, Service
 from twisted.logger import Logger
@@ -14,9 +15,17 @@ from typing_extensions import override
 
 from rtchat.config.ini import SourceLine
 from rtchat.config.keys import key, lines
+from rtchat.config.schema import ChatIni
 from rtchat.core.access.hosts import HostList, Target, normal_host
-from rtchat.core.access.rules import AccessList, AccessRule
+from rtchat.core.access.rules import ANYBODY, AccessList, AccessRule
+from rtchat.core.auth.identity import MAX_USER_CHARS, is_user_name
+from rtchat.core.auth.permissions import EVERY_USER, GROUP_SIGN
+from rtchat.server.auth_settings import LOGIN_SECTIONS
 from rtchat.server.part import Part, Server
+from rtchat.server.rights_settings import how_to_name_a_group
+
+if TYPE_CHECKING:
+    from rtchat.net.websocket.visitors import Visitors
 
 __all__ = ["ANY_HOST", "AccessPart", "AccessSettings", "targets_of"]
 
@@ -45,6 +54,32 @@ def _read_rules(source_lines: Mapping[str, SourceLine]) -> tuple[AccessRule, ...
             )
         rules.append(rule)
     return tuple(rules)
+
+
+def _check_who(ini: ChatIni, rule: AccessRule, source_line: SourceLine) -> None:
+    """Make sure that the people whom a rule names can be told from others."""
+    who = rule.who
+    name = who.removeprefix(GROUP_SIGN)
+    if who.lower() == ANYBODY:
+        if who != ANYBODY:
+            raise source_line.error(f"has to say {ANYBODY} in lower case, to mean anybody")
+        return
+    if who != EVERY_USER and not is_user_name(name):
+        raise source_line.error(
+            f"names {who} where a user or a group belongs; a name has 1 to {MAX_USER_CHARS} "
+            f"characters, a group {GROUP_SIGN} before it, and {EVERY_USER} is every user"
+        )
+    if not any(map(ini.has_section, LOGIN_SECTIONS)):
+        raise source_line.error(
+            f"lets {who} in only, and clients cannot say who they are; add [users], [tokens] or "
+            f"[hooks], or write {rule.source} -> {rule.target}"
+        )
+    groups = ini.lines("groups")
+    are_groups_given = ini.has_section("tokens") or ini.has_section("hooks")
+    if who != name and name not in groups and not are_groups_given:
+        raise source_line.error(
+            f"is about a group that is not there; {how_to_name_a_group(name, groups)}"
+        )
 
 
 def _read_hosts(source_line: SourceLine) -> tuple[str, ...]:
@@ -83,6 +118,8 @@ class AccessPart(Part[AccessSettings], Service):
     Attributes:
         access_list: The rules.
         own_names: The names that this server answers to, beside IP addresses and localhost.
+        visitors: Finds out who uses a page, for the rules that ask; None if clients cannot say
+            who they are. The part of the log-in sets it.
     """
 
     reads = (AccessSettings,)
@@ -92,7 +129,17 @@ class AccessPart(Part[AccessSettings], Service):
         self._server = server
         self.access_list = AccessList(settings.rules, settings.origin_required)
         self.own_names = (*settings.hosts, *_machine_names())
+        self.visitors: Visitors | None = None
         self._stomp_targets: list[Target] = []
+
+    @override
+    @classmethod
+    def read(cls, ini: ChatIni) -> AccessSettings:
+        settings = ini.read(AccessSettings)
+        for rule, source_line in zip(settings.rules, ini.lines("access").values(), strict=True):
+            if rule.who:
+                _check_who(ini, rule, source_line)
+        return settings
 
     @property
     def stomp_targets(self) -> Sequence[Target]:

@@ -41,6 +41,8 @@ class GatewaySettings:
         max_connections: How many connections there may be at once; 0 is no limit.
         max_per_target: How many to one target; 0 is no limit.
         max_per_source: How many from one address; 0 is no limit.
+        max_per_user: How many of one user, where a rule asks for users; 0 is no limit, and then
+            they count to their addresses.
         private_names: Whether a name may stand for a private address.
     """
 
@@ -77,6 +79,14 @@ class GatewaySettings:
         high=1_000_000,
         or_zero=True,
     )
+    max_per_user: int = key(
+        "[proxy] connections.per_user",
+        256,
+        unit="connections",
+        low=1,
+        high=1_000_000,
+        or_zero=True,
+    )
     private_names: bool = key("[proxy] private.names", True)
 
 
@@ -94,12 +104,17 @@ class GatewayPart(Part[GatewaySettings]):
         self._policy = NamePolicy(access.own_names, limits.private_names)
         self._endpoints: Endpoints | None = None
         self._limiter = ConnectionLimiter(
-            limits.max_connections, limits.max_per_target, limits.max_per_source
+            limits.max_connections,
+            limits.max_per_target,
+            limits.max_per_source,
+            limits.max_per_user,
         )
         self._pipes: PipePool | None = None
         self._websockets: dict[Target, WebSockets] = {}
         self._own_targets = access.stomp_targets
-        resource = TcpSocket(access.access_list, self._websockets_to, access.stomp_targets)
+        resource = TcpSocket(
+            access.access_list, self._websockets_to, access.stomp_targets, access.visitors
+        )
         server.part(WebPart).serve("tcp", resource)
 
     @override

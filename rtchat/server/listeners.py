@@ -58,6 +58,8 @@ _TLS_KINDS = ("https", "stomps")
 
 _URL = re.compile(r"(?P<kind>[a-z]+)://(?P<host>\[[^\]]*\]|[^:/]*)(?::(?P<port>[^/]*))?/?", re.I)
 
+_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1", re.I)
+
 _UNIX_MODE = "660"  # for user and group
 _PROXY_PROTOCOL = "haproxy:"  # Twisted's own; another endpoint follows
 
@@ -86,6 +88,17 @@ class Listener(NamedTuple):
     def is_http(self) -> bool:
         """Whether the page is served there, rather than STOMP."""
         return self.kind.startswith("http")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines may be able to connect, as far as the line says."""
+        if self.endpoint is None:
+            return not _LOOPBACK.fullmatch(self.host)
+        parts = self.endpoint.removeprefix(_PROXY_PROTOCOL).split(":")
+        if parts[0] not in ("tcp", "tcp6", "ssl"):
+            return False  # a Unix socket, or one that was opened before
+        interface = self.endpoint.partition("interface=")[2].replace("\\:", ":").split(":key")[0]
+        return not _LOOPBACK.match(interface)
 
 
 def _read_listeners(source_lines: Mapping[str, SourceLine]) -> tuple[Listener, ...]:

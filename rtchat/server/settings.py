@@ -11,11 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from rtchat.config.ini import split_lines
-from rtchat.config.keys import MIB
+from rtchat.config.file import text_of
 from rtchat.config.schema import ChatIni, Schema
-from rtchat.config.values import os_reason
-from rtchat.errors import ConfigError
 from rtchat.server.part import Part
 
 __all__ = ["DEFAULTS", "Settings", "defaults", "load"]
@@ -40,9 +37,6 @@ file = :memory:
 [rate]
 messages_per_second = 10
 """
-
-# A configuration is a page of text; a larger file is something else, or a device.
-_MAX_FILE_BYTES = MIB
 
 
 class Settings:
@@ -78,34 +72,7 @@ def load(path: Path, parts: Iterable[type[Part[Any]]]) -> Settings:
         ConfigError: The file cannot be read or cannot be used. Print the text and stop: it
             names file, line, key and value and says what to change.
     """
-    name = str(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError(
-            "there is no such file; check the path, or start without --config to use the "
-            "built-in defaults",
-            file=name,
-        ) from None
-    except IsADirectoryError:
-        raise ConfigError("this is a folder; name the file in it", file=name) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the file cannot be read ({os_reason(error)}); check the path and its permissions",
-            file=name,
-        ) from None
-    if len(data) > _MAX_FILE_BYTES:
-        raise ConfigError("the file is larger than 1 MiB; this is not a chat.ini", file=name)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8",
-            file=name,
-            line=len(split_lines(error.object[: error.start].decode("latin-1"))),
-        ) from None
-    return _parse(text, name, parts)
+    return _parse(text_of(path), str(path), parts)
 
 
 def defaults(parts: Iterable[type[Part[Any]]]) -> Settings:

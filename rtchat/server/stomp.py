@@ -87,6 +87,8 @@ class BrokerSettings:
         max_connections: How many STOMP clients there may be at once, over TCP and WebSocket
             together; 0 is no limit.
         max_connections_per_source: How many from one address; 0 is no limit.
+        max_connections_per_user: How many of one user; 0 is no limit, and then users count to
+            their addresses.
     """
 
     session: Limits = field(default_factory=Limits)
@@ -102,6 +104,14 @@ class BrokerSettings:
     )
     max_connections_per_source: int = key(
         "[broker] connections.per_source",
+        256,
+        unit="connections",
+        low=1,
+        high=1_000_000,
+        or_zero=True,
+    )
+    max_connections_per_user: int = key(
+        "[broker] connections.per_user",
         256,
         unit="connections",
         low=1,
@@ -138,6 +148,7 @@ class BrokerPart(Part[BrokerSettings], Service):
             settings.max_connections,
             settings.max_connections_per_source,
             fronts,
+            is_for_guests=settings.max_connections_per_user > 0,
         )
         self.door = StompDoor(self.factory, limiter, Relayed())
         # Twisted's TimerService does the same; its module is a twentieth of the whole start.
@@ -223,8 +234,13 @@ class StompWebSocketPart(Part[None]):
             stomp.broker.cork,
             max_message_bytes=limits.max_frame_bytes + head_bytes,
         )
+        self._websockets.wants_credentials = stomp.broker.authenticator is not None
         resource = StompSocket(
-            self._websockets, access.access_list, access.stomp_targets, stomp.door.limiter
+            self._websockets,
+            access.access_list,
+            access.stomp_targets,
+            stomp.door.limiter,
+            access.visitors,
         )
         server.part(WebPart).site.backlogs.count_in(stomp.broker.budget)
         for path in ("ws", "stomp"):

@@ -128,6 +128,7 @@ class WebPart(Part[WebSettings]):
             HostList(access.own_names),
             server.clock,
             trusted=None if front.has_proxy_header else front.trusted,
+            trusts=access.access_list.trusts,
             handshake_timeout_s=settings.handshake_timeout_s,
             limiter=SourceLimiter(
                 "[proxy] http.connections",

@@ -1,9 +1,9 @@
 /** Where the chat is shown: on its own page, or in a frame of another page, which may have several. */
 
-import { storageOf as browserStorageOf } from "../model/storage.js";
+import { forgetAll, storageOf as browserStorageOf } from "../model/storage.js";
 
 /** What all frames share that belong to one person; see model/identity.js. */
-const SHARED_KEYS = ["rtchat.token", "rtchat.nick", "rtchat.ids"];
+const SHARED_KEYS = ["rtchat.token", "rtchat.nick", "rtchat.ids", "rtchat.user", "rtchat.given"];
 /** The property of a frame's window that holds transient storages for all frames of the page. */
 const TRANSIENT_STORAGES = Symbol.for("rtchat.passing");
 
@@ -66,6 +66,36 @@ export function sharedStorageOf(name) {
   return storageOf(name) ?? new ScopedStorage(transientStorage(name), embedContext);
 }
 
+/**
+ * Forget everything that belongs to the person, in these storages of the browser or, without them, in the frames of this
+ * page.
+ */
+export function forgetPerson(names) {
+  for (const name of names) {
+    const storage = browserStorageOf(name);
+    if (storage !== null) forgetAll(storage);
+    else if (embedContext !== null) forgetAll(transientStorage(name));
+  }
+}
+
+/**
+ * Return whether the browser keeps a log-in here. A frame in a page of another site has neither the cookies that are
+ * only for pages of their own site, nor can it get some; what the browser says of one that scripts see holds for those
+ * that they do not see.
+ */
+export function canLogIn() {
+  if (embedContext === null) return true;
+  const probe = "rtchat_probe=1";
+  try {
+    document.cookie = `${probe}; SameSite=Lax`;
+    const isKept = document.cookie.includes(probe);
+    document.cookie = `${probe}; SameSite=Lax; Max-Age=0`;
+    return isKept;
+  } catch {
+    return false; // in a sandbox
+  }
+}
+
 /** Return the storage in memory that a frame of this page has made, or a new one. */
 function transientStorage(name) {
   for (let index = 0; index < parent.length; index++) {
@@ -95,5 +125,13 @@ class TransientStorage {
 
   removeItem(key) {
     this.#values.delete(key);
+  }
+
+  get length() {
+    return this.#values.size;
+  }
+
+  key(index) {
+    return [...this.#values.keys()][index] ?? null;
   }
 }

@@ -14,9 +14,13 @@ export class Identity {
   #token = newId(); // unless the browser keeps one
   #publicIds;
 
-  /** `store` is shared by all windows of this browser, as localStorage is. */
-  constructor(store) {
+  /**
+   * `store` is shared by all windows of this browser, as localStorage is. `hasLogIn`: the server knows users, and
+   * their nicknames.
+   */
+  constructor(store, { hasLogIn = false } = {}) {
     this.#store = store;
+    this.hasLogIn = hasLogIn || this.user !== "";
     this.#publicIds = new Set(this.#stored());
   }
 
@@ -36,6 +40,37 @@ export class Identity {
 
   set nick(nick) {
     this.#store.set("nick", nick);
+  }
+
+  /** The name under which the person was logged in last, in any window; "" for an anonymous person. */
+  get user() {
+    return this.#store.get("user");
+  }
+
+  set user(name) {
+    this.#store.set("user", name);
+    if (name !== "") this.hasLogIn = true;
+  }
+
+  /** The nickname that the server has given to that user, "" for none. */
+  get givenNick() {
+    return this.#store.get("given");
+  }
+
+  set givenNick(nick) {
+    this.#store.set("given", nick);
+  }
+
+  /** Return whether this nickname, or "", need not be asked for: the server knows how the user is called. */
+  isGiven(nick) {
+    return nick === "" || (this.user !== "" && nick === this.givenNick);
+  }
+
+  /** Return the headers of CONNECT that identify the person in one window. */
+  connectHeaders(nick, windowId) {
+    if (nick === "" && !this.hasLogIn) return {};
+    const person = { "x-presence-token": this.token, "x-presence-window": windowId };
+    return this.isGiven(nick) ? person : { nick, ...person };
   }
 
   /** Take the public id that the server has given to this person. */

@@ -12,6 +12,16 @@ export function storageOf(name) {
   }
 }
 
+/** Remove everything that the page has stored in a browser storage, also that of its frames. */
+export function forgetAll(storage) {
+  try {
+    const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index));
+    for (const key of keys) if (key.startsWith("rtchat.")) storage.removeItem(key);
+  } catch {
+    // Disabled, so nothing is stored.
+  }
+}
+
 /** Text and JSON values in a Storage; `storage` may be null. */
 export class Store {
   #storage;
@@ -50,6 +60,11 @@ export class Store {
     } catch {
       return fallback;
     }
+  }
+
+  /** Store nothing from now on, and return nothing. */
+  close() {
+    this.#storage = null;
   }
 
   setJson(key, value) {

@@ -7,6 +7,8 @@ const FIRST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 30000;
 /** After a connection that lasted this long the delays start from the shortest again. */
 const STABLE_MS = 10000;
+/** Within that time the page comes back so often at once; after that, with growing delays. */
+const MOST_RETURNS = 60;
 
 /**
  * Return the delay before attempt number `attempt` (0, 1, 2 …): a random time in the upper half of 1, 2, 4 … 30 s, so
@@ -31,6 +33,8 @@ export class Connection {
   #stableTimer = null;
   #isHeld = false;
   #isAsleep = false;
+  #returns = 0;
+  #mayReturn = false; // although the server closes for good
 
   constructor(client, { timers = globalThis, random = Math.random } = {}) {
     this.#client = client;
@@ -70,6 +74,7 @@ export class Connection {
     if (this.state !== "offline") return;
     this.#isHeld = false;
     this.#isAsleep = false;
+    this.#mayReturn = false;
     this.#stopTimers();
     this.#enter("connecting");
     this.#client.connect();
@@ -83,6 +88,12 @@ export class Connection {
     }
     this.#enter("offline");
     this.connect();
+  }
+
+  /** Connect again although the server is about to close the connection for good: what it objects to was changed. */
+  comeBack() {
+    if (this.#returns++ < MOST_RETURNS) this.reconnect();
+    else this.#mayReturn = true;
   }
 
   /**
@@ -107,12 +118,20 @@ export class Connection {
     this.#isHeld = true;
   }
 
+  /** Stop trying, as after a close with this code: a browser does not tell why a WebSocket failed. */
+  giveUp(code) {
+    if (this.state !== "offline") return;
+    this.#stopTimers();
+    this.#enter("offline", { final: true, code });
+  }
+
   /** Everything is subscribed: the connection is online. */
   ready() {
     if (this.state !== "connecting" || !this.isConnected) return;
     this.#timers.clearTimeout(this.#stableTimer);
     this.#stableTimer = this.#timers.setTimeout(() => {
       this.#attempt = 0;
+      this.#returns = 0;
     }, STABLE_MS);
     this.#enter("online");
   }
@@ -138,7 +157,7 @@ export class Connection {
 
   #closed(code) {
     this.#timers.clearTimeout(this.#stableTimer);
-    if (this.#isHeld || !mayReturn(code)) {
+    if (this.#isHeld || !(this.#mayReturn || mayReturn(code))) {
       this.#enter("offline", { final: true, code });
       return;
     }

@@ -29,7 +29,9 @@ export class Outgoing {
     const { connection, features, nick } = this.#session;
     if (!connection.isConnected || !connection.isOnline) return;
     for (const { id, destination, refused } of this.#sendQueue.entries) {
-      if (refused === null && isPrivateDestination(destination) && !features.people) this.refuse(id, "noPrivate");
+      if (refused !== null) continue;
+      if (isPrivateDestination(destination) && !features.people) this.refuse(id, "noPrivate");
+      else if (this.#session.room(destination)?.isBarred) this.refuse(id, "noRead");
     }
     const may = ({ destination }) => this.#session.room(destination)?.isIn ?? true;
     this.#sendQueue.flush((entry) => {
@@ -96,7 +98,9 @@ export class Outgoing {
     }
     const conversation = this.#conversationAt(entry.destination);
     if (conversation === null) return;
-    if (this.#session.room(entry.destination)?.stream.isKept === true) conversation.received(id);
+    const room = this.#session.room(entry.destination);
+    if (room !== null) room.isReadOnly = false;
+    if (room?.stream.isKept === true) conversation.received(id);
     else conversation.settle(id);
   }
 

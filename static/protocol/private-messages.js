@@ -121,6 +121,13 @@ export class PrivateMessages {
     return unsure.map(({ conversation }) => conversation);
   }
 
+  /** Note how people are called whom the reader talks to; `change` is what People.take() returned of a room. */
+  hearOf(change, everyone, ownId) {
+    if (change.event === "leave") return;
+    const people = change.event === "here" ? everyone : [change.person];
+    for (const one of people) if (one.id !== ownId) this.hear(one, change.before);
+  }
+
   /** The person with this id is called so now; `before` is the nickname until now, if it is known. */
   hear({ id, nick }, before = nick) {
     const talk =

@@ -4,7 +4,7 @@ import { Conversation } from "../model/conversation.js";
 import { readBody, stampedAt } from "./messages.js";
 import { People } from "./presence.js";
 import { Stream } from "./stream.js";
-import { Typing } from "./typing.js";
+import { Typing, typingDestination } from "./typing.js";
 
 export class Room {
   constructor(address) {
@@ -19,6 +19,10 @@ export class Room {
     this.isConfirmed = false;
     /** Was in at least once: messages that arrive from then on are news, however late they come. */
     this.wasIn = false;
+    /** The reader may not read it: nothing is subscribed. */
+    this.isBarred = false;
+    /** The reader may not write here, as far as the server has said. */
+    this.isReadOnly = false;
     /** The id of the subscription, or null. */
     this.subscription = null;
     this.timer = null;
@@ -26,6 +30,12 @@ export class Room {
     this.loading = null;
     /** Ends that loading without a result; null when nothing is being loaded. */
     this.cancelLoading = null;
+  }
+
+  /** Return whether a destination is this room, the list of its people, or its typing notices. */
+  isAbout(destination) {
+    const own = [this.destination, `/presence${this.destination}`, typingDestination(this.destination)];
+    return own.includes(destination);
   }
 
   /**

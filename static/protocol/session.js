@@ -1,8 +1,7 @@
 /**
- * One window of a person's chat: rooms and private conversations over one connection that comes and goes. Subscribes, resumes,
- * sends the queued messages and puts those that arrive into the conversations. It knows neither DOM nor words.
- *
- * Works with servers without history or presence, too; see `features`.
+ * One window of a person's chat: rooms and private conversations over one connection that comes and goes. Subscribes,
+ * resumes, sends the queued messages and puts those that arrive into the conversations, without DOM or words. Works
+ * with servers without history or presence, too; see `features`.
  */
 
 import { newId } from "../model/ids.js";
@@ -54,6 +53,8 @@ export class ChatSession {
     const addressOf = (key) => this.#privateMessages.addressOf(key);
     this.#outgoing = new Outgoing(this, { sendQueue, clock: this.#clock, addressOf });
     this.nick = person.nick;
+    /** The name of the user who is, or was last, logged in; "" for an anonymous person. */
+    this.user = person.user;
     this.id = null;
     this.rooms = new RoomDirectory();
     this.current = null; // a Conversation
@@ -67,6 +68,9 @@ export class ChatSession {
     this.onpeople = () => {}; // (change) in the people of the current room; null: in the list of rooms
     this.ontyping = () => {}; // the typists of the current room may have changed
     this.onnick = () => {}; // ("set" | "taken" | "needed" | "refused", nick, reason)
+    this.onuser = () => {}; // (name) where the server knows users: who is logged in, "" for an anonymous person
+    this.onforeign = () => {}; // this browser belongs to another user now; nothing goes on before the page is loaded anew
+    this.onbarred = () => {}; // (conversation) the reader may not read this room
     this.onnotice = () => {}; // (conversation or null, name of the notice, ...details)
     this.onrefused = () => {}; // (conversation, id, reason)
     this.onrenamed = () => {}; // (conversation, nick before) the person of a private conversation is called otherwise
@@ -76,7 +80,7 @@ export class ChatSession {
     this.#watcher = new RoomWatcher(this.#subscriptions, now);
     this.#watcher.onpeople = (change) => {
       if (change?.event === "rename" && change.person.id === this.id) this.#renamed(change.person.nick);
-      this.#hearOf(change);
+      if (change !== null) this.#privateMessages.hearOf(change, this.#watcher.room.people.list, this.id);
       this.onpeople(change);
     };
     this.#watcher.ontyping = () => this.ontyping();
@@ -107,8 +111,7 @@ export class ChatSession {
   /** Return the headers of CONNECT that identify this person. */
   connectHeaders() {
     this.follow();
-    if (this.nick === "") return {};
-    return { nick: this.nick, "x-presence-token": this.#person.token, "x-presence-window": this.#windowId };
+    return this.#person.connectHeaders(this.nick, this.#windowId);
   }
 
   connect() {
@@ -119,8 +122,8 @@ export class ChatSession {
 
   /** All conversations: first the rooms in the order of joining, then the private ones. */
   get conversations() {
-    const rooms = [...this.#rooms.values()].map(({ conversation }) => conversation);
-    return [...rooms, ...this.#privateMessages.conversations];
+    const rooms = Array.from(this.#rooms.values(), ({ conversation }) => conversation);
+    return rooms.concat(this.#privateMessages.conversations);
   }
 
   /** Return the joined room with this destination, or null. */
@@ -131,10 +134,10 @@ export class ChatSession {
   /** Join a room, unless it is joined already. Return its conversation. */
   join(address) {
     let room = this.#rooms.get(address.destination);
-    if (room === undefined) {
-      room = new Room(address);
+    if (room === undefined || room.isBarred) {
+      if (room === undefined) this.#outgoing.restore((room = new Room(address)).conversation);
+      room.isBarred = false; // what was refused before may be allowed now
       this.#rooms.set(address.destination, room);
-      this.#outgoing.restore(room.conversation);
       if (this.connection.isConnected) {
         this.connection.unready();
         this.#enter(room);
@@ -176,26 +179,18 @@ export class ChatSession {
     this.#privateMessages.keep();
   }
 
-  /** Note how people are called whom the reader talks to in private. */
-  #hearOf(change) {
-    const people = change?.event === "here" ? this.#watcher.room.people.list : [change?.person ?? null];
-    for (const one of people) {
-      if (one !== null && one.id !== this.id && change.event !== "leave") this.#privateMessages.hear(one, change.before);
-    }
-  }
-
   /** Show a conversation: presence and typing notices are subscribed for it. */
   show(conversation) {
     this.current = conversation;
-    this.#watcher.follow(this.#rooms.get(conversation.destination) ?? null, this.features.people);
+    const room = this.#rooms.get(conversation.destination) ?? null;
+    this.#watcher.follow(room?.isBarred ? null : room, this.features.people);
   }
 
   /** Load older messages of a room. Return a promise of whether there were any. */
   loadOlder(conversation) {
     const room = this.#rooms.get(conversation.destination);
     if (room === undefined || !this.connection.isConnected) return Promise.resolve(false);
-    const read = (frame) => this.#read(room, frame);
-    return loadOlder(room, this.#subscriptions, read, { timers: this.#timers });
+    return loadOlder(room, this.#subscriptions, (frame) => this.#read(room, frame), { timers: this.#timers });
   }
 
   // ---- the nickname ----
@@ -206,7 +201,8 @@ export class ChatSession {
     if (nick === this.nick && !isEnding) return;
     this.nick = nick;
     // A login under way asks for the nickname before.
-    if (isEnding || !this.connection.isConnected || this.features.people) this.connection.reconnect();
+    const isKnown = this.features.people || this.#person.hasLogIn;
+    if (isEnding || !this.connection.isConnected || isKnown) this.connection.reconnect();
     else this.#renamed(nick);
   }
 
@@ -215,6 +211,11 @@ export class ChatSession {
     const { nick } = this.#person;
     // A nickname that was chosen here, and that the server has not confirmed, is newer.
     if (nick !== "" && this.#acceptedNick !== "" && this.nick === this.#acceptedNick) this.#renamed(nick);
+  }
+
+  /** A user logs in who was anonymous: the server knows how the user is called. */
+  forgetNick() {
+    this.nick = this.#acceptedNick = this.#person.nick = "";
   }
 
   #renamed(nick) {
@@ -235,7 +236,7 @@ export class ChatSession {
   type() {
     const { room } = this.#watcher;
     // Queued messages go first: the server may limit how many frames this window sends in a second.
-    if (room === null || !this.connection.isOnline || this.#sendQueue.entries.length > 0) return;
+    if (room === null || room.isReadOnly || !this.connection.isOnline || this.#sendQueue.entries.length > 0) return;
     if (!room.typing.isDue(room.destination, this.#now())) return;
     const notice = JSON.stringify({ nick: this.nick, typing: true });
     this.connection.send(notice, typingDestination(room.destination), { "content-type": "application/json" });
@@ -253,11 +254,13 @@ export class ChatSession {
 
   // ---- the connection ----
 
-  #login(frame) {
-    const nick = cleanNick(frame.headers.nick ?? "");
-    if (nick !== "") this.nick = nick;
+  #login(connected) {
+    const nick = cleanNick(connected.headers.nick ?? "");
+    if (!this.#isSameUser(connected.headers["x-user"] ?? "")) return;
+    if (this.#person.isGiven(this.nick)) this.#person.givenNick = nick;
+    if (nick !== "" || this.#person.hasLogIn) this.nick = nick;
     this.#person.nick = this.#acceptedNick = this.nick;
-    this.id = frame.headers["x-presence-id"] ?? null;
+    this.id = connected.headers["x-presence-id"] ?? null;
     if (this.id !== null) {
       this.#person.learn(this.id);
       for (const conversation of this.#privateMessages.login(this.id)) {
@@ -265,23 +268,37 @@ export class ChatSession {
         this.onnotice(conversation, "restarted", conversation.nick);
       }
     }
-    const serverMs = stampedAt(frame.headers);
+    const serverMs = stampedAt(connected.headers);
     if (serverMs !== null) this.#clock.set(serverMs);
     this.features.people = this.id !== null && !this.#refused.has("people");
     this.onnick("set", this.nick);
     this.#outgoing.sendMisnamed();
-    for (const room of this.#rooms.values()) this.#enter(room);
+    for (const room of this.#rooms.values()) if (!room.isBarred) this.#enter(room);
     if (this.features.people) {
-      const onprivate = (message) => this.#privateMessage(message);
       const onrooms = (message) => {
         if (this.rooms.take(message)) this.onpeople(null);
       };
       const failed = () => this.#refused.add("people");
-      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, onprivate, { failed });
+      this.#subscriptions.subscribe(PRIVATE_QUEUE, { id: "private" }, (frame) => this.#privateMessage(frame), { failed });
       this.#subscriptions.subscribe(ROOMS, { id: "rooms" }, onrooms, { failed });
     }
     this.#watcher.resume(this.features.people);
     this.#checkReady();
+  }
+
+  /** Take the name of the user. Return false if this connection must not be used. */
+  #isSameUser(name) {
+    const before = this.#person.user;
+    if (before !== "" && name !== before) {
+      this.onforeign();
+      return false;
+    }
+    this.#person.user = this.user = name;
+    if (this.#person.hasLogIn) this.onuser(name);
+    if (name === before || this.#person.isGiven(this.nick)) return true;
+    this.forgetNick();
+    this.connection.comeBack();
+    return false;
   }
 
   #lost() {
@@ -301,12 +318,34 @@ export class ChatSession {
   }
 
   #error(frame) {
-    const { kind, reason, id, maxChars } = readError(frame, !this.connection.isConnected);
-    if (kind === "taken" || kind === "nick") {
-      this.#nickRefused(kind === "taken", reason);
-    } else if (!this.#subscriptions.fail(id)) {
+    const problem = readError(frame, !this.connection.isConnected);
+    const { kind, reason, id, maxChars } = problem;
+    if (kind === "expired") this.connection.comeBack();
+    else if (kind === "right") this.#notAllowed(problem);
+    else if (kind === "taken" || kind === "nick") this.#nickRefused(kind === "taken", reason);
+    else if (kind !== "access" && !this.#subscriptions.fail(id)) {
       this.maxTextChars = maxChars ?? this.maxTextChars;
       if (!this.#outgoing.refuse(id, reason)) this.onnotice(null, "serverSaid", reason);
+    }
+  }
+
+  /** The server ends the connection because the reader may not read or write something: come back without that. */
+  #notAllowed({ verb, destination, reason, id }) {
+    const room = [...this.#rooms.values()].find((one) => one.isAbout(destination)) ?? null;
+    const isMessage = verb === "write" && this.#outgoing.refuse(id, reason);
+    if (room === null && !isMessage && !this.#subscriptions.fail(id)) {
+      this.onnotice(null, "serverSaid", reason);
+      return;
+    }
+    this.connection.comeBack();
+    if (room === null) return;
+    if (verb === "read") {
+      room.isBarred = true;
+      if (this.#watcher.room === room) this.#watcher.follow(null);
+      this.onbarred(room.conversation);
+    } else {
+      room.isReadOnly = true;
+      if (!isMessage) this.onnotice(room.conversation, "readOnly");
     }
   }
 
@@ -325,7 +364,7 @@ export class ChatSession {
 
   #checkReady() {
     if (!this.connection.isConnected) return;
-    if ([...this.#rooms.values()].every(({ isIn }) => isIn)) {
+    if ([...this.#rooms.values()].every(({ isIn, isBarred }) => isIn || isBarred)) {
       this.connection.ready();
       this.#outgoing.flush();
     }

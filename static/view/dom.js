@@ -22,6 +22,11 @@ export function fillIn() {
   for (const element of document.querySelectorAll("[data-hint]")) element.placeholder = STRINGS[element.dataset.hint];
 }
 
+/** Return where people log in, as the server says: "form", on this page; "site", at another one; "", nowhere. */
+export function placeOfLogIn() {
+  return document.querySelector('meta[name="rtchat-log-in"]')?.content ?? "";
+}
+
 /** Let screen readers say this, after what they are saying. */
 export function announce(words) {
   $("announcement").textContent = words;

@@ -28,10 +28,6 @@ export class Naming {
     };
   }
 
-  get isOpen() {
-    return this.#dialog.isOpen;
-  }
-
   /** Ask for a nickname, because there is none. */
   askFirst() {
     this.#dialog.ask("", { isNeeded: true });
@@ -79,6 +75,7 @@ export class Naming {
     this.#wasIn = true;
     this.show(nick);
     this.onset(nick);
+    if (nick === "") this.askFirst();
     if (this.#wished === nick) {
       this.#notice("nickSet", nick);
       this.#dialog.done();
@@ -89,7 +86,10 @@ export class Naming {
   #refused(what, nick, reason) {
     const isTaken = what !== "refused";
     const proposal = isTaken ? otherNick(nick) : nick;
-    if (what === "needed" || (!isTaken && this.#wished === null)) {
+    if (nick === "") {
+      this.#dialog.ask("", { isNeeded: true, problem: STRINGS.ownNickRefused(reason) });
+      this.#status.expectEnd(STRINGS.needNick);
+    } else if (what === "needed" || (!isTaken && this.#wished === null)) {
       const problem = isTaken ? STRINGS.nickTaken(nick, proposal) : STRINGS.nickRefused(nick, reason);
       this.#dialog.ask(proposal, { isNeeded: true, problem });
       this.#status.expectEnd(STRINGS.needNick);

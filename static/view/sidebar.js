@@ -90,6 +90,16 @@ export class Sidebar {
     this.#plan();
   }
 
+  /** Link the demo pages, each {href, text}. */
+  showDemos(links) {
+    for (const { href, text } of links) {
+      const link = make("a", "", text);
+      link.href = href;
+      $("demos").append(link);
+    }
+    $("demos").hidden = links.length === 0;
+  }
+
   // ---- a small screen ----
 
   get #isOpen() {

@@ -5,6 +5,7 @@ import { $, announce } from "./dom.js";
 
 const RESTARTING = 1012;
 const TRY_LATER = 1013;
+const REFUSED = 3501;
 
 export class Status {
   #state = "connecting";
@@ -37,9 +38,15 @@ export class Status {
     else if (state === "offline" && !isDropped) this.#offline(final, code);
   }
 
-  /** Show why there is no connection, above the button that makes one. */
-  explain(words) {
+  /**
+   * Show why there is no connection, beside the button that makes one. `link`: the part of the address to which a link
+   * leads that shows the chat in a page of its own.
+   */
+  explain(words, { button = STRINGS.retryNow, link = null } = {}) {
     $("offline-text").textContent = words;
+    $("retry").textContent = button;
+    $("offline-link").hidden = link === null;
+    if (link !== null) $("offline-link").href = `/${link}`;
     $("offline").hidden = false;
   }
 
@@ -71,11 +78,12 @@ export class Status {
     // Announced once per loss, not once per attempt.
     if (!this.#isLost) {
       const seconds = final ? 0 : Math.ceil((this.#retryAt - Date.now()) / 1000);
-      announce(final ? STRINGS.saidOfflineForGood : STRINGS.saidOffline(seconds));
+      announce(code === REFUSED ? STRINGS.needLogIn : final ? STRINGS.saidOfflineForGood : STRINGS.saidOffline(seconds));
       this.#isLost = true;
       this.explain(STRINGS.waitSafely);
     }
-    if (final) this.explain(STRINGS.refusedForGood);
+    if (code === REFUSED) this.explain(STRINGS.needLogIn);
+    else if (final) this.explain(STRINGS.refusedForGood);
     else if (code === RESTARTING) this.explain(STRINGS.restarting);
     else if (code === TRY_LATER) this.explain(STRINGS.busyServer);
   }

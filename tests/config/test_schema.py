@@ -18,8 +18,8 @@ from rtchat.errors import ConfigError
 def test_a_default_section_does_not_exist(ini: Path) -> None:
     assert refused(ini, LISTEN + "[DEFAULT]\nuser = root\n") == (
         "chat.ini:3: [DEFAULT] is not a known section; the sections are [access], [broker], "
-        "[chat], [front], [global], [history], [listen], [log], [presence], [proxy], [pubsub], "
-        "[rate], [ssl], [static]"
+        "[chat], [front], [global], [groups], [history], [hooks], [listen], [log], [presence], "
+        "[proxy], [pubsub], [rate], [rights], [ssl], [static], [tokens], [users]"
     )
 
 
@@ -32,10 +32,10 @@ def test_a_default_section_does_not_exist(ini: Path) -> None:
         ),
         ("[Listen]\n", "chat.ini:1: [Listen] is not a known section; did you mean [listen]?"),
         (
-            LISTEN + "\n[users]\n",
-            "chat.ini:4: [users] is not a known section; the sections are [access], [broker], "
-            "[chat], [front], [global], [history], [listen], [log], [presence], [proxy], "
-            "[pubsub], [rate], [ssl], [static]",
+            LISTEN + "\n[people]\n",
+            "chat.ini:4: [people] is not a known section; the sections are [access], [broker], "
+            "[chat], [front], [global], [groups], [history], [hooks], [listen], [log], "
+            "[presence], [proxy], [pubsub], [rate], [rights], [ssl], [static], [tokens], [users]",
         ),
         (
             LISTEN + "[global]\n\n# comment\nsession.ping_intervall = 20\n",
@@ -98,6 +98,12 @@ class Shared:
 
 
 SCHEMA = Schema([Echo, Shared])
+
+
+def test_a_section_without_lines_is_there() -> None:
+    ini = ChatIni("[echo]\n", "chat.ini", SCHEMA)
+    assert ini.has_section("echo")
+    assert not ini.has_section("names")
 
 
 def test_several_dataclasses_may_share_a_section() -> None:

@@ -14,6 +14,10 @@ export class FakeBroker {
     this.history = history;
     this.people = people;
     this.limit = Infinity;
+    /** Who is logged in at the browser with this token: {user, nick}, or undefined for an anonymous person. */
+    this.users = new Map();
+    /** Whether somebody is forbidden to "read" or "write" a destination. */
+    this.forbids = () => false;
     this.published = [];
   }
 
@@ -91,7 +95,10 @@ class FakeClient {
   connect() {
     this.#drop();
     this.#attempt++;
-    const { nick, "x-presence-token": token } = this.#headers();
+    const { nick: wished, "x-presence-token": token } = this.#headers();
+    const who = this.#broker.users.get(token);
+    const nick = wished ?? who?.nick;
+    this.asked = { nick: wished, token };
     this.token = token;
     this.#broker.clients.push(this);
     const other = this.#broker.clients.find((one) => one.token !== token && one.nick === nick && nick !== undefined);
@@ -103,12 +110,17 @@ class FakeClient {
       this.connected = true;
       this.#broker.nicks.set(token, nick);
       const time = { timestamp: String(this.#broker.nowMs) };
-      const id = this.#broker.people ? { nick, "x-presence-id": this.#broker.idOf(token), ...time } : {};
-      this.onconnectedframe({ headers: { version: "1.2", ...id } });
+      const user = who === undefined ? {} : { "x-user": who.user };
+      const id = this.#broker.people && nick !== undefined ? { nick, "x-presence-id": this.#broker.idOf(token), ...time } : {};
+      this.onconnectedframe({ headers: { version: "1.2", ...user, ...id } });
     });
   }
 
   subscribe(destination, { id, receipt, ...headers }) {
+    if (this.#broker.forbids("read", destination)) {
+      this.#later(() => this.error(`not allowed: read ${destination}`, receipt, 3502));
+      return;
+    }
     const stream = this.#broker.stream(destination);
     const subscription = { destination, credit: Number(headers["prefetch-count"] ?? Infinity) };
     this.subscriptions.set(id, subscription);
@@ -148,6 +160,10 @@ class FakeClient {
   send(body, destination, { receipt, ...headers }) {
     if (!this.connected) throw new Error("not connected");
     if (this.isDeaf) return;
+    if (this.#broker.forbids("write", destination)) {
+      this.#later(() => this.error(`not allowed: write ${destination}`, receipt, 3502));
+      return;
+    }
     const to = /^\/user\/(.+)\/queue\/private$/.exec(destination);
     const isOther = this.#broker.people && JSON.parse(body).nick !== this.nick;
     if (isOther) {
@@ -201,10 +217,10 @@ class FakeClient {
     return act !== undefined;
   }
 
-  error(message, receiptId) {
+  error(message, receiptId, code = 1000) {
     const attempt = this.#attempt;
     this.onerrorframe({ headers: { message, ...(receiptId ? { "receipt-id": receiptId } : {}) }, body: "" });
-    if (attempt === this.#attempt) this.#inbox = [() => this.lose(1000)]; // nothing comes after an ERROR but the end
+    if (attempt === this.#attempt) this.#inbox = [() => this.lose(code)]; // nothing comes after an ERROR but the end
   }
 
   lose(code = 1006) {

@@ -114,6 +114,20 @@ describe("the connection", () => {
     assert.equal(told.final, false);
   });
 
+  test("gives up when the page knows why nothing opens, until it is told to connect", () => {
+    let told;
+    connection.onstate = (state, next) => (told = { state, ...next });
+    connection.connect();
+    connection.giveUp(3501); // an attempt is under way: it may succeed
+    assert.equal(told.state, "connecting");
+    client.lose();
+    connection.giveUp(3501);
+    assert.deepEqual(told, { state: "offline", retryAt: null, final: true, code: 3501 });
+    assert.equal(timers.pending.size, 0);
+    connection.connect();
+    assert.deepEqual(client.did, ["connect", "connect"]);
+  });
+
   test("short delays come back only after a connection that lasted", () => {
     goOnline();
     client.lose();

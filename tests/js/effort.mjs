@@ -79,7 +79,8 @@ export const MOST_MS = 250;
 /** 4 times the text, and some noise; what grows with the square takes 16 times as long. */
 const MOST_TIMES = 6;
 const LEAST_MEASURED_MS = 12;
-const TRIES = 6;
+/** So often at most is a text tried that seems to take too long: other programs may disturb some tries in a row. */
+const TRIES = 30;
 
 const clock = globalThis.performance ?? Date;
 

@@ -10,6 +10,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Each folder of static/, or file beside them, and the folders and files that it may import. */
 const MAY_IMPORT = {
+  "access.js": ["embed", "model", "protocol", "strings.js", "view"],
   "JSON.js": [],
   "demos.js": [],
   "embed.js": [],
@@ -20,7 +21,7 @@ const MAY_IMPORT = {
   protocol: ["protocol", "model"],
   embed: ["embed", "model"],
   view: ["view", "model", "strings.js"],
-  "chat.js": ["demos.js", "embed", "model", "protocol", "stomp.js", "strings.js", "view"],
+  "chat.js": ["access.js", "demos.js", "embed", "model", "protocol", "stomp.js", "strings.js", "view"],
   "frame.js": ["chat.js", "embed", "model", "strings.js"],
 };
 const WITHOUT_DOM = ["model", "protocol"];

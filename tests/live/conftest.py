@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from support.browser import Browsers, Window
+from support.browser import USUAL_ENGINE, Browsers, Window
 from support.process import Server, free_port, tutorial_ini
 
 Serve = Callable[..., Server]
@@ -68,8 +68,8 @@ def browsers() -> Iterator[Browsers]:
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> str:
-    """Which browser a test uses: Chromium, unless ``in_both_browsers`` marks it."""
-    return str(getattr(request, "param", "chromium"))
+    """Which browser a test uses: a Chromium, unless a mark or its file says which."""
+    return str(getattr(request, "param", USUAL_ENGINE))
 
 
 @pytest.fixture

@@ -55,7 +55,9 @@ SHOWN = {
     "docs/gateway.md": 6,
     "docs/history.md": 1,
     "docs/presence.md": 3,
-    "docs/protocol.md": 3,
+    "docs/protocol.md": 4,
+    "docs/security.md": 2,
+    "examples/django_chat/README.md": 3,
     "examples/turbogears/README.md": 3,
 }
 
@@ -328,14 +330,27 @@ Run = Callable[[list[str], Path], Program]
 
 @those("sh", notes="run: until ready")
 def test_a_server_comes_up_as_its_line_says(block: Block, tmp_path: Path, run: Run) -> None:
-    (tmp_path / "chat.ini").write_text(TUTORIAL)
+    (tmp_path / "chat.ini").write_text(_own_chat_ini(block) or TUTORIAL)
     # "make run" works in the tree; its environment is the one that the tests use.
     folder = ROOT if "make" in block.text else tmp_path
     text = block.text.replace("CONFIG=chat.ini", f"CONFIG={tmp_path}/chat.ini")
+    text = text.replace(" users.txt ", f" {tmp_path}/users.txt ")
     with tutorial_ports():
         program = run(["bash", "-c", text], folder)
         program.until_said("is ready")
         program.end(signal.SIGINT)
+
+
+def _own_chat_ini(block: Block) -> str:
+    """Return the file that the document shows before a block; "" if it shows none."""
+    before = [
+        other.text
+        for other in BLOCKS
+        if other.document == block.document
+        and other.line < block.line
+        and other.text.startswith("# chat.ini\n")
+    ]
+    return before[-1] if before else ""
 
 
 # ---------------------------------------------------------------- beside a server
@@ -439,7 +454,7 @@ def _programs() -> list[list[Block]]:
     """Return the Python blocks; those of one document that go on with each other are together."""
     together: list[list[Block]] = []
     for block in BLOCKS:
-        if block.language != "python" or not block.is_run:
+        if block.language != "python" or not block.is_run or block.note.startswith("part of: "):
             continue
         goes_on = "import" not in block.text.split("\n\n")[0] and "def test_" not in block.text
         if goes_on and together and together[-1][0].document == block.document:

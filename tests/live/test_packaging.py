@@ -296,7 +296,12 @@ def test_an_installed_wheel_serves_from_anywhere(installed: Environment, tmp_pat
     assert_serves_the_page(installed, tmp_path / "elsewhere")
 
 
-def test_an_editable_install_serves_from_anywhere(checkout: Path, tmp_path: Path) -> None:
-    environment = Environment.empty(tmp_path / "env")
-    environment.install("--editable", checkout)
-    assert_serves_the_page(environment, tmp_path / "elsewhere")
+def test_an_editable_install_serves_from_anywhere(
+    installed: Environment, checkout: Path, tmp_path: Path
+) -> None:
+    # The last test here: it takes the wheel's place, among the packages that the wheel needs, too.
+    installed.install("--no-deps", "--editable", checkout)
+    assert "No broken requirements" in installed.pip("check")
+    where = run(installed.python, "-c", "import rtchat; print(rtchat.__file__)", cwd=tmp_path)
+    assert Path(where.strip()) == checkout / "rtchat" / "__init__.py"
+    assert_serves_the_page(installed, tmp_path / "elsewhere")

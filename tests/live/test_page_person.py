@@ -12,7 +12,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
-from support.browser import Window, in_both_browsers, in_both_browsers_if_long
+from support.browser import (
+    Window,
+    in_both_browsers,
+    in_both_browsers_if_long,
+    in_whole_browsers,
+)
 from support.process import Server, until
 from support.wire import Wire
 
@@ -174,7 +179,7 @@ def test_what_was_ones_own_is_so_after_the_server_was_killed(
 # ---------------------------------------------------------------- a page that is left
 
 
-@in_both_browsers_if_long
+@in_whole_browsers
 def test_a_page_in_the_back_forward_cache_is_no_ghost(
     serve: Serve, open_window: OpenWindow, engine: str
 ) -> None:
@@ -194,7 +199,7 @@ def test_a_page_in_the_back_forward_cache_is_no_ghost(
     ada.say("back again")
     bob.line("back again")
     # A Firefox that a program drives loads the page anew.
-    if engine == "chromium":
+    if engine != "firefox":
         assert ada.page.evaluate("window.isSamePage") is True
 
 

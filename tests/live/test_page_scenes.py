@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
-from support.browser import Window
+from support.browser import HEADLESS_SHELL, Window
 from support.cable import Relay
 from support.examples import IS_SOAK
 from support.process import Server
@@ -32,6 +32,12 @@ HIDDEN_S = 120.0 if IS_SOAK else 24.0
 
 MANY = 10_000
 MOST_NODES = 200
+
+
+@pytest.fixture
+def engine(engine: str) -> str:
+    """Scenes are played in a whole browser, as people have it."""
+    return "chromium" if engine == HEADLESS_SHELL else engine
 
 
 def publish(wire: Wire, nick: str, texts: list[str], room: str = "/topic/chat") -> None:

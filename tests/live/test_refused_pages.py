@@ -45,6 +45,7 @@ def test_behind_a_front_that_changes_host_log_and_page_say_what_is_wrong(
     with relay(server.http, host=f"127.0.0.1:{server.http}") as front:
         public = f"http://localhost:{front.port}"
         page = browser.new_page()
+        page.clock.install()
         page.goto(f"{public}/")
         page.locator("#nick").fill("Ada")
         page.keyboard.press("Enter")
@@ -55,6 +56,8 @@ def test_behind_a_front_that_changes_host_log_and_page_say_what_is_wrong(
         assert cure == f"localhost:{front.port} -> localhost:{server.stomp}"
         assert "let the proxy pass Host on" in server.log()
 
+        # The page's clock stands still: it must not come back before the button is pressed.
+        page.clock.pause_at(page.evaluate("Date.now() + 100"))
         apply(server, cure)
         page.locator("#retry").click()
         expect(page.locator("#state")).to_have_text("online")

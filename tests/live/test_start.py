@@ -112,8 +112,10 @@ def test_it_says_where_it_is_and_what_deserves_a_second_look(
     assert f"STOMP clients: stomp://localhost:{server.stomp}" in said
     assert "(settings: chat.ini); Ctrl-C stops it" in said
     warnings = [line for line in said.splitlines() if "#warn]" in line]
-    assert len(warnings) == 1
-    assert f"chat.ini: [access] * -> localhost:{server.stomp} lets every web page" in warnings[0]
+    assert len(warnings) == 2
+    listeners = f"http://:{server.http}, stomp://:{server.stomp}"
+    assert f"open to the world: {listeners} can be reached" in warnings[0]
+    assert f"chat.ini: [access] * -> localhost:{server.stomp} lets every web page" in warnings[1]
 
 
 @pytest.fixture

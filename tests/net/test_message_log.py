@@ -17,7 +17,7 @@ from support.logs import Logs, captured_logs
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
-from rtchat.core.broker.message import Message
+from rtchat.core.broker.message import Message, user_mark
 from rtchat.core.stomp.frames import Frame
 from rtchat.net import message_log as messagelog
 from rtchat.net.message_log import MessageLog
@@ -109,6 +109,12 @@ def test_a_message_is_one_json_object_on_a_line(journal: Journal) -> None:
         "headers": {"nick": "a"},
         "body": 'Grüße\n"x"\u2028',
     }
+
+
+def test_a_message_of_a_user_names_the_user(journal: Journal) -> None:
+    journal.log.record(Message("1", "/topic/a", Frame("SEND"), "", user_mark("a:b")))
+    journal.write()
+    assert journal.records()[0]["user"] == "a:b"
 
 
 def test_the_time_has_a_zone(journal: Journal) -> None:

@@ -57,6 +57,8 @@ CHECKED: Mapping[str, tuple[str, ...]] = {
     "FileDescriptor.protocol": BOTH,
     "FileDescriptor.TLS": BOTH,
     "FileDescriptor.writeSomeData": BOTH,
+    "Port.doRead": BOTH,
+    "Port.numberAccepts": BOTH,
     "ReactorBase._newTimedCalls": BOTH,
     "ReactorBase._pendingTimedCalls": BOTH,
     "ReactorBase.seconds": BOTH,
@@ -212,6 +214,41 @@ def test_a_read_is_overridden_and_restored(wire: Wire) -> None:
     assert internals.read_once(wire.transport) is None
     assert wire.protocol.taken == b"hello", gone("FileDescriptor.doRead")
     assert calls == ["ours"]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_port_accepts_so_many_at_a_time(kind: str, tmp_path: Path) -> None:
+    reactor: Any = FakeSocket().reactor
+    made: list[object] = []
+
+    class Refusing(Factory):
+        def buildProtocol(self, addr: object) -> None:  # noqa: N802
+            made.append(addr)
+
+    port: Any = (
+        tcp.Port(0, Refusing(), 50, "127.0.0.1", reactor)
+        if kind == "tcp"
+        else unix.Port(str(tmp_path / "socket").encode(), Refusing(), 50, reactor=reactor)
+    )
+    port.startListening()
+    assert port.numberAccepts > 8, gone("Port.numberAccepts")
+    internals.accept_at_most(port, 8)
+    clients = [socket.socket(port.addressFamily) for _ in range(20)]
+    for client in clients:
+        client.connect(port.socket.getsockname())
+    counts = []
+    for _ in range(4):
+        internals.read_once(port)
+        counts.append(len(made))
+    assert counts == [8, 16, 20, 20], gone("Port.doRead")
+    for client in (*clients, port.socket):
+        client.close()
+
+
+def test_a_port_of_another_kind_is_left_alone() -> None:
+    port = PushTransport()
+    internals.accept_at_most(port, 8)
+    assert not hasattr(port, "doRead")
 
 
 def test_a_transport_is_handed_over(wire: Wire) -> None:

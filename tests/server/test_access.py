@@ -151,3 +151,72 @@ def test_a_port_has_the_names_of_its_interface(host: str, targets: list[str]) ->
 
 def test_a_unix_socket_has_no_name_that_a_rule_could_mean() -> None:
     assert targets_of(UNIXAddress(b"/run/a"), ("chat.lan",)) == []
+
+
+# ---------------------------------------------------------------- who
+
+TOKENS = "[tokens]\nsecret.file = secret\n"
+USERS = "[users]\nfile = users\n"
+
+
+@pytest.mark.parametrize("who", ["@staff", "ada", "*", "Ada Lovelace", "anonymous"])
+def test_a_rule_may_name_who(ini: Path, who: str) -> None:
+    text = f"{LISTEN}[access]\nself {who} -> irc:6667\n{USERS}[groups]\nstaff = ada\n"
+    (rule,) = read(ini, text).of(AccessPart).rules
+    assert rule.who == who
+
+
+def test_without_users_a_rule_may_say_that_it_is_for_anybody(ini: Path) -> None:
+    (rule,) = read(ini, f"{LISTEN}[access]\nself anonymous -> irc:6667\n").of(AccessPart).rules
+    assert not rule.asks
+
+
+def test_a_group_of_a_token_needs_no_line(ini: Path) -> None:
+    text = f"{LISTEN}[access]\nself @staff -> irc:6667\n{TOKENS}"
+    (rule,) = read(ini, text).of(AccessPart).rules
+    assert rule.who == "@staff"
+
+
+@pytest.mark.parametrize(
+    "line, more, error",
+    [
+        (
+            "self @staff -> irc:6667",
+            "",
+            "lets @staff in only, and clients cannot say who they are; add [users], [tokens] or "
+            "[hooks], or write self -> irc:6667",
+        ),
+        (
+            "self @staf -> irc:6667",
+            f"{USERS}[groups]\nstaff = ada\n",
+            "is about a group that is not there; did you mean @staff?",
+        ),
+        (
+            "self @staff -> irc:6667",
+            USERS,
+            "is about a group that is not there; write a line staff = alice, bob in [groups]",
+        ),
+        (
+            "self Anonymous -> irc:6667",
+            USERS,
+            "has to say anonymous in lower case, to mean anybody",
+        ),
+        (
+            "self @ -> irc:6667",
+            USERS,
+            "names @ where a user or a group belongs; a name has 1 to 128 characters, a group @ "
+            "before it, and * is every user",
+        ),
+        (
+            f"self {'x' * 129} -> irc:6667",
+            USERS,
+            f"names {'x' * 129} where a user or a group belongs; a name has 1 to 128 characters, "
+            "a group @ before it, and * is every user",
+        ),
+    ],
+)
+def test_people_who_cannot_be_told_from_others_are_refused(
+    ini: Path, line: str, more: str, error: str
+) -> None:
+    told = refused(ini, f"{LISTEN}[access]\n{line}\n{more}")
+    assert told == f"chat.ini:4: [access] {line} {error}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.chat_ini import CERTIFICATE, KEY, LISTEN, TUTORIAL, read
+from support.documents import blocks_of
 
 from rtchat.config.ini import SourceLine
 from rtchat.config.keys import Key, keys_of
@@ -16,7 +17,7 @@ from rtchat.server import settings as config
 from rtchat.server.chat import ChatPart
 from rtchat.server.history import HistoryPart
 from rtchat.server.listeners import ListenersPart
-from rtchat.tap import PARTS
+from rtchat.tap import PARTS, Options
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANUAL = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -32,11 +33,32 @@ IN_WORDS = {
     "[global] group": "unchanged",
     "[global] hosts": "none",
     "[global] user": "unchanged",
+    "[hooks] python": "none",
+    "[hooks] secret.file": "none",
+    "[hooks] url": "none",
     "[log] messages": "none: no message is logged",
     "[rate] burst": "five seconds' worth",
+    "[rate] bytes_burst": "five seconds' worth",
+    "[rate] guest.burst": "as for users",
+    "[rate] guest.bytes_burst": "as for users",
+    "[rate] guest.bytes_per_second": "as for users",
+    "[rate] guest.connects_burst": "as for users",
+    "[rate] guest.connects_per_second": "as for users",
+    "[rate] guest.messages_per_second": "as for users",
+    "[rate] guest.subscriptions_burst": "as for users",
+    "[rate] guest.subscriptions_per_second": "as for users",
     "[ssl] chain": "none",
     "[ssl] crt": "none",
     "[ssl] key": "none",
+    "[tokens] audience": "none",
+    "[tokens] cookie": "none",
+    "[tokens] issuer": "none",
+    "[tokens] jwks": "none",
+    "[tokens] key.file": "none",
+    "[tokens] secret.file": "none",
+    "[users] checker": "none",
+    "[users] file": "none",
+    "[users] session.key": "none",
 }
 
 
@@ -108,6 +130,31 @@ def test_every_example_of_the_manual_can_be_copied(ini: Path, tmp_path: Path) ->
     for example in examples:
         settings = read(ini, example if "[listen]" in example else LISTEN + example)
         assert settings.of(ListenersPart).listeners
+
+
+def examples_with_ports() -> dict[str, str]:
+    """Return the examples of a whole file: those of all documents, and of the help."""
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = {
+        f"{path.name}:{block.line}": block.text
+        for path in documents
+        for block in blocks_of(path)
+        if block.language == "ini" and "[listen]" in block.text and block.text != TUTORIAL
+    }
+    shown = Options().getUsage().partition("\n  [listen]\n")[2]
+    return {**found, "--help": "[listen]\n" + re.sub("^  ", "", shown, flags=re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", list(examples_with_ports()))
+def test_no_example_is_open_to_the_world(name: str) -> None:
+    """The file of the tutorial alone is, and its start says so."""
+    text = examples_with_ports()[name]
+    if re.findall(r"^\[.+\]", text, re.MULTILINE) == ["[listen]"]:
+        return  # it shows how lines of that section look
+    hosts = re.findall(r"^(?:http|stomp)s?://(\S*):\d+", text, re.MULTILINE)
+    assert hosts
+    is_public = not {"127.0.0.1", "localhost"}.issuperset(hosts)
+    assert not is_public or re.search(r"^\[(users|tokens|hooks)\]", text, re.MULTILINE)
 
 
 def test_a_file_replaces_the_built_in_settings_as_a_whole(ini: Path) -> None:

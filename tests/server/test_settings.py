@@ -22,6 +22,8 @@ from rtchat.core.stomp.limits import Limits
 from rtchat.errors import ConfigError
 from rtchat.server import settings as config
 from rtchat.server.access import AccessPart, AccessSettings
+from rtchat.server.auth import AuthPart
+from rtchat.server.auth_settings import AuthSettings
 from rtchat.server.chat import ChatPart
 from rtchat.server.front_proxy import FrontProxyPart, FrontSettings
 from rtchat.server.gateway import GatewayPart, GatewaySettings
@@ -82,6 +84,7 @@ def test_a_file_of_one_line_leaves_every_other_setting_at_its_default(ini: Path)
         BrokerPart: BrokerSettings(
             session=Limits(), shared=BrokerLimits(max_bytes=quarter_of_memory()), pubsub={}
         ),
+        AuthPart: AuthSettings(),
         ChatPart: ChatPolicy(
             grace_s=5.0,
             rooms=("/topic/chat", "/topic/chat.*"),

@@ -26,29 +26,45 @@ from playwright.sync_api import (
 from support import firefox_bidi
 from support.certificate import browser_pin
 from support.examples import IS_SOAK
-from support.needs import require
+from support.needs import find, require
 
 __all__ = [
     "ENGINES",
+    "HEADLESS_SHELL",
     "REBOUND_HOST",
+    "USUAL_ENGINE",
     "Browsers",
     "Window",
     "chromium",
     "in_both_browsers",
     "in_both_browsers_if_long",
+    "in_whole_browsers",
 ]
 
 ENGINES = ("chromium", "firefox")
 """The browsers that a test can be played in."""
 
+HEADLESS_SHELL = "headless shell"
+"""Chromium without the windows, menus and profiles around its pages, which cost half of the time.
+Without it Chromium itself is used."""
+
+USUAL_ENGINE = "chromium" if IS_SOAK else HEADLESS_SHELL
+"""What plays the tests that do not ask for a browser by name."""
+
 in_both_browsers = pytest.mark.parametrize("engine", ENGINES, indirect=True)
-"""Marks a test that is played in each of them; without the mark it is played in Chromium."""
+"""Marks a test that is played in each of them; without the mark it is played in one Chromium."""
 
 in_both_browsers_if_long = pytest.mark.parametrize(
-    "engine", ENGINES if IS_SOAK else ENGINES[:1], indirect=True
+    "engine", ENGINES if IS_SOAK else [USUAL_ENGINE], indirect=True
 )
-"""Marks a test that is played in each of them by ``make soak``, else in Chromium. A browser more
-takes ten seconds of both cores for each test."""
+"""Marks a test that is played in each of them by ``make soak``, else as a test without a mark. A
+browser more takes ten seconds of both cores for each test."""
+
+in_whole_browsers = pytest.mark.parametrize(
+    "engine", ENGINES if IS_SOAK else ["chromium"], indirect=True
+)
+"""The same for a test of what the headless shell does in another way: pages in frames of other
+sites, and pages that the browser keeps when they are left."""
 
 REBOUND_HOST = "rebound.example"
 """A name that the browser takes to be 127.0.0.1, as an attacker's name server could have it."""
@@ -98,7 +114,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Browsers:
-    """The browsers of :data:`ENGINES`; each is started when it is first asked for."""
+    """The browsers by their names; each is started when it is first asked for."""
 
     def __init__(self) -> None:
         self._running: dict[str, Browser] = {}
@@ -114,26 +130,29 @@ class Browsers:
         self._stack.close()
 
     def __getitem__(self, engine: str) -> Browser:
+        shell = find("chromium-headless-shell") if engine == HEADLESS_SHELL else None
+        if engine == HEADLESS_SHELL and shell is None:
+            engine = "chromium"
         if engine not in self._running:
-            require(engine)
+            program = shell or require(engine)
             if self._playwright is None:
                 self._playwright = self._stack.enter_context(sync_playwright())
             launch = self._firefox if engine == "firefox" else self._chromium
-            self._running[engine] = launch(self._playwright)
+            self._running[engine] = launch(self._playwright, program)
         return self._running[engine]
 
-    def _chromium(self, playwright: Playwright) -> Browser:
+    def _chromium(self, playwright: Playwright, program: str) -> Browser:
         trusted = f"--ignore-certificate-errors-spki-list={browser_pin()}"
         return playwright.chromium.launch(
-            executable_path=require("chromium"),
+            executable_path=program,
             args=[*_ARGUMENTS, trusted],
             ignore_default_args=["--disable-back-forward-cache"],  # people have it
         )
 
-    def _firefox(self, playwright: Playwright) -> Browser:
+    def _firefox(self, playwright: Playwright, firefox: str) -> Browser:
         folder = Path(self._stack.enter_context(TemporaryDirectory()))
         program = folder / "firefox"
-        command = shlex.join([sys.executable, firefox_bidi.__file__, require("firefox")])
+        command = shlex.join([sys.executable, firefox_bidi.__file__, firefox])
         program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
         # The channel says: a Firefox as distributions have it, not Playwright's own.
@@ -201,8 +220,10 @@ class Window:
         if message.type != "error" or _EXPECTED_WHILE_OFFLINE.match(message.text):
             return
         # Before it says why it is offline, the page asks the server; nor can that be kept quiet.
-        is_question = urlsplit(message.location["url"]).path == "/embed/check"
-        if not (is_question and "net::ERR_CONNECTION" in message.text):
+        asked = urlsplit(message.location["url"]).path
+        is_question = asked == "/embed/check" and "net::ERR_CONNECTION" in message.text
+        is_wrong_password = asked == "/login" and "status of 403" in message.text
+        if not (is_question or is_wrong_password):
             self.complaints.append(f"console: {message.text}")
 
     def _on_error(self, error: Error) -> None:

@@ -7,10 +7,11 @@ a test and looks afterwards whether anything stayed behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from sys import getsizeof
+from types import MappingProxyType
 from typing import Any
 
 from support.stomp import StompReader, frame_bytes
@@ -117,9 +118,11 @@ class RecordingTransport:
         turns: How often it had.
         session: The session that goes on when its wait is over, None to leave it waiting.
         source: Where the client comes from; "" is unknown.
+        request_headers: The credentials of its WebSocket's request.
     """
 
     source = ""
+    request_headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.opened: list[HeartBeat] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from support.process import ROOT
 
-__all__ = ["DOCUMENTS", "Block", "blocks_of"]
+__all__ = ["DOCUMENTS", "Block", "blocks_of", "recipe"]
 
 DOCUMENTS = tuple(
     sorted(
@@ -78,3 +78,20 @@ def blocks_of(path: Path) -> list[Block]:
         )
         for found in _BLOCK.finditer(text)
     ]
+
+
+def recipe(heading: str, language: str) -> str:
+    """Return the last block in a language under a heading of docs/security.md, as it stands."""
+    path = ROOT / "docs" / "security.md"
+    text = path.read_text(encoding="utf-8")
+    begin = text.count("\n", 0, text.index(f"\n## {heading}\n") + 1) + 1
+    end = next(
+        (n for n, line in enumerate(text.splitlines(), 1) if n > begin and line.startswith("## ")),
+        text.count("\n") + 1,
+    )
+    found = [
+        block
+        for block in blocks_of(path)
+        if begin < block.line < end and block.language == language
+    ]
+    return found[-1].text

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,10 +17,11 @@ from support.core import Client, Server
 
 from rtchat.core.history.history import History
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
-from rtchat.core.history.store import Batch, Row, StreamDelta, Trim, Trimmed
+from rtchat.core.history.store import Batch, Row, StreamDelta
 from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.stomp.frames import Frame, Version
 from rtchat.net.history.sqlite_file import HistoryFile
+from rtchat.testing.disk import Disk, FileStore
 
 __all__ = ["KEPT", "Keeper", "SteppedStore", "batch", "offsets", "open_file"]
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 KEPT = (HistoryRule("/topic/chat*", 1000, 7 * 86400.0),)
 
 
-class SteppedStore:
+class SteppedStore(FileStore):
     """Fulfils orders when the test lets it.
 
     Attributes:
@@ -40,48 +40,21 @@ class SteppedStore:
     """
 
     def __init__(self, file: HistoryFile, end_turn: Callable[[], None]) -> None:
+        super().__init__(file, Disk())
         self.file = file
         self.broken = ""
         self.writes: list[int] = []
         self._end_turn = end_turn
-        self._orders: deque[Callable[[], None]] = deque()
-        self._is_crashing = False
-
-    @property
-    def max_bytes(self) -> int:
-        """How large the file may become."""
-        return self.file.max_bytes
-
-    @property
-    def used_bytes(self) -> int:
-        """How much of that it needs."""
-        return self.file.used_bytes
 
     def write(self, batch: Batch, done: Callable[[str], None]) -> None:
         """Take a batch."""
 
-        def work() -> None:
-            self.file.write(batch)
-            self.file.measure()
-            self.writes.append(len(batch.rows))
+        def written(problem: str) -> None:
+            if not problem:
+                self.writes.append(len(batch.rows))
+            done(problem)
 
-        self._order(work, None, lambda _, problem: done(problem))
-
-    def read(
-        self, stream: int, first: int, end: int, done: Callable[[Sequence[Row], str], None]
-    ) -> None:
-        """Take a question for messages."""
-        nothing: tuple[Sequence[Row], str] = ((), "")
-        self._order(lambda: self.file.read_what_can_be(stream, first, end), nothing, _part(done))
-
-    def find(self, stream: int, since_s: float, done: Callable[[int | None, str], None]) -> None:
-        """Take a question for a time."""
-        self._order(lambda: self.file.find(stream, since_s), None, done)
-
-    def trim(self, trims: Sequence[Trim], done: Callable[[Sequence[Trimmed], str], None]) -> None:
-        """Take an order to delete."""
-        nothing: tuple[Sequence[Trimmed], str] = ((), "")
-        self._order(lambda: self.file.trim(trims), nothing, _part(done))
+        super().write(batch, written)
 
     @property
     def waiting(self) -> int:
@@ -92,29 +65,24 @@ class SteppedStore:
         """Fulfil one order, if there is one; with ``crash`` its answer is lost."""
         if not self._orders:
             return False
-        self._is_crashing = crash
-        self._orders.popleft()()
+        self.fulfil(crash=crash)
         if not crash:
             self._end_turn()
         return True
 
+    def fulfil(self, *, crash: bool = False) -> None:
+        """Fulfil the next order; the turn of its answer goes on."""
+        answer = self._orders.popleft()()
+        if not crash:
+            answer()
+
     def _order(self, work: Callable[[], T], nothing: T, done: Callable[[T, str], None]) -> None:
-        def fulfil() -> None:
-            result, problem = nothing, self.broken
-            if not problem:
-                try:
-                    result = work()
-                except sqlite3.Error as error:
-                    problem = str(error)
-            if not self._is_crashing:
-                done(result, problem)
+        def fulfil() -> T:
+            if self.broken:
+                raise sqlite3.OperationalError(self.broken)
+            return work()
 
-        self._orders.append(fulfil)
-
-
-def _part(done: Callable[[T, str], None]) -> Callable[[tuple[T, str], str], None]:
-    """Return the callback for an operation that may succeed in part."""
-    return lambda result, problem: done(result[0], problem)
+        super()._order(fulfil, nothing, done)
 
 
 class Keeper(Server):

@@ -83,6 +83,12 @@ NEEDS = (
         "every test marked 'browser': the page, the demos, embedding",
     ),
     Need(
+        "Chromium's shell",
+        ("chromium-headless-shell",),
+        ("chromium-headless-shell",),
+        "most tests marked 'browser', which without it take twice the time in Chromium",
+    ),
+    Need(
         "Firefox",
         ("firefox-esr", "firefox"),
         ("firefox-esr",),
@@ -112,9 +118,20 @@ NEEDS = (
         ("gcc", "libc6-dev"),
         "the load generator in tests/test_benchmarks.py and tests/test_bench_peers.py",
     ),
+    Need(
+        "htpasswd",
+        ("htpasswd",),
+        ("apache2-utils",),
+        "tests/net/auth, tests/live/test_recipe_passwords.py",
+    ),
     Need("ngIRCd", ("ngircd",), ("ngircd",), "the IRC demo in tests/live/test_demos.py"),
     Need("Prosody", ("prosody",), ("prosody",), "the XMPP demo in tests/live/test_demos.py"),
-    Need("nginx", ("nginx",), ("nginx",), "its recipe in tests/live/test_document_examples.py"),
+    Need(
+        "nginx",
+        ("nginx",),
+        ("nginx",),
+        "its recipes: tests/live/test_document_examples.py, test_recipe_*.py",
+    ),
     Need(
         "HAProxy", ("haproxy",), ("haproxy",), "its recipe in tests/live/test_document_examples.py"
     ),

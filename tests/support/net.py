@@ -55,6 +55,7 @@ from rtchat.net.stomp.resource import StompSocket
 from rtchat.net.stomp.server import StompFactory
 from rtchat.net.web.site import PageSite
 from rtchat.net.websocket.factory import WebSockets
+from rtchat.net.websocket.visitors import Visitors
 
 # ---------------------------------------------------------------- transports
 
@@ -402,6 +403,7 @@ class FakeSite:
     wrap_target: Callable[[Target, Clock], IProtocolFactory] | None = None
     children: Mapping[str, IResource] = field(default_factory=dict)
     deflates_targets: bool = True
+    visitors: Visitors | None = None
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -413,11 +415,12 @@ class FakeSite:
         self.websockets = self._websockets(self.wrapped or self.stomp, self.broker.cork)
         self.proxied: dict[Target, WebSockets] = {}
         root = Resource()
-        root.putChild(b"ws", StompSocket(self.websockets, access, self.targets))
-        root.putChild(b"tcp", TcpSocket(access, self._target))
+        stomp_socket = StompSocket(self.websockets, access, self.targets, visitors=self.visitors)
+        root.putChild(b"ws", stomp_socket)
+        root.putChild(b"tcp", TcpSocket(access, self._target, self.targets, self.visitors))
         for name, resource in self.children.items():
             root.putChild(name.encode(), resource)
-        self.site = PageSite(root, HostList(self.hosts), self.clock)
+        self.site = PageSite(root, HostList(self.hosts), self.clock, trusts=access.trusts)
 
     def browser(self, peer: IAddress | None = None) -> FakeBrowser:
         """Connect."""

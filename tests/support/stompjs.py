@@ -31,6 +31,8 @@ class StompJs:
         destination: What it subscribes to and sends to.
         mode: The kind of WebSocket messages that it sends, ``text`` or ``binary``.
         headers: More headers of its SUBSCRIBE.
+        connect_headers: More headers of its CONNECT.
+        request_headers: More headers of the request that opens the WebSocket.
     """
 
     def __init__(
@@ -40,6 +42,9 @@ class StompJs:
         destination: str,
         mode: str,
         headers: dict[str, str] | None = None,
+        *,
+        connect_headers: dict[str, str] | None = None,
+        request_headers: dict[str, str] | None = None,
     ) -> None:
         require_package("@stomp/stompjs")
         url = f"{server.websocket_url}{path.removeprefix('/')}"
@@ -47,7 +52,14 @@ class StompJs:
         if server.certificate is not None:
             trusted["NODE_EXTRA_CA_CERTS"] = str(server.folder / "cert.pem")
         self._process = subprocess.Popen(
-            [require("node"), str(_SCRIPT), url, destination, mode, json.dumps(headers or {})],
+            [
+                require("node"),
+                str(_SCRIPT),
+                url,
+                destination,
+                mode,
+                *(json.dumps(some or {}) for some in (headers, connect_headers, request_headers)),
+            ],
             env=environment(**trusted),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -64,12 +76,16 @@ class StompJs:
         self._process.stdin.write(json.dumps(words) + "\n")
         self._process.stdin.flush()
 
+    def next(self, wanted: str = "anything") -> dict[str, Any]:
+        """Return the next news, of any kind."""
+        try:
+            return self._news.get(timeout=_WITHIN_S)
+        except queue.Empty:
+            pytest.fail(f"stompjs did not tell of {wanted} within {_WITHIN_S:g} s")
+
     def expect(self, event: str) -> dict[str, Any]:
         """Return the next news, which have to be of this kind."""
-        try:
-            news = self._news.get(timeout=_WITHIN_S)
-        except queue.Empty:
-            pytest.fail(f"stompjs did not tell of {event!r} within {_WITHIN_S:g} s")
+        news = self.next(repr(event))
         assert news["event"] == event, news
         return news
 

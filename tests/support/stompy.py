@@ -24,6 +24,7 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
         port: The broker's.
         version: Which STOMP to speak.
         connect_headers: More for CONNECT.
+        connects: Whether to connect at once; else ``connection.connect()`` does.
         options: More for stomp.py's Connection.
     """
 
@@ -32,6 +33,7 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
         port: int,
         version: str = "1.2",
         connect_headers: dict[str, str] | None = None,
+        connects: bool = True,
         **options: Any,
     ) -> None:
         self.messages: queue.Queue[Any] = queue.Queue()
@@ -42,7 +44,8 @@ class StompPy(stomp.ConnectionListener):  # type: ignore[misc]  # stomp.py has n
         self.connected: dict[str, str] = {}
         self.connection = VERSIONS[version]([("127.0.0.1", port)], **options)
         self.connection.set_listener("test", self)
-        self.connection.connect(wait=True, headers=connect_headers or {})
+        if connects:
+            self.connection.connect(wait=True, headers=connect_headers or {})
 
     def __enter__(self) -> StompPy:
         return self

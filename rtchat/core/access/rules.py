@@ -5,6 +5,8 @@ A request is denied unless a rule names both its source and its target::
     source                        target
     Origin + Host header   →   AccessList   →   HOST:PORT of a TCP service, or unix:NAME
 
+A rule may also say who has to use the page; then the caller asks who that is.
+
 Hosts are compared as text, ignoring case and one trailing dot. No name is looked up here:
 ``127.0.0.1`` is not ``localhost``. Which addresses a name may resolve to is checked on connecting
 (see :mod:`rtchat.core.access.ssrf`).
@@ -20,10 +22,13 @@ from rtchat.core.access.hosts import UNIX, Target, bracketed, split_host_header,
 from rtchat.errors import AccessDenied
 from rtchat.text import printable
 
-__all__ = ["ANYONE", "SELF", "AccessList", "AccessRule", "Source"]
+__all__ = ["ANYBODY", "ANYONE", "SELF", "AccessList", "AccessRule", "Source"]
 
 
 ANYONE = "*"
+
+ANYBODY = "anonymous"
+"""Stands for people with and without a user, as a rule does that says nothing about them."""
 
 SELF = "self"
 
@@ -94,6 +99,8 @@ class AccessRule:
     Attributes:
         source: ``host``, ``host:port``, ``self`` or ``*``, in lower case.
         target: The service that the source may reach.
+        who: Who may reach it from there, as a line of ``[rights]`` says it: a user, a group after
+            ``@``, or ``*`` for every user. "" and ``anonymous`` stand for anybody.
         path: The path of the target's Unix socket, or "".
         has_proxy_header: Whether the target first receives the browser's address (PROXY protocol,
             version 2).
@@ -107,6 +114,7 @@ class AccessRule:
     target: Target
     path: str = ""
     has_proxy_header: bool = False
+    who: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", _normal_source(self.source))
@@ -119,7 +127,8 @@ class AccessRule:
     def parse(cls, text: str) -> AccessRule:
         """Parse ``SOURCE -> HOST:PORT`` or ``SOURCE -> unix:NAME = PATH``.
 
-        The port defaults to 80; the word ``proxy`` may follow.
+        The port defaults to 80; the word ``proxy`` may follow. Between SOURCE and the arrow may
+        stand who has to use the page.
 
         Raises:
             ValueError: The text is anything else; the error's text says why.
@@ -133,15 +142,25 @@ class AccessRule:
             target = target[: -len(_PROXY)].rstrip()
         target, _, path = target.partition("=")
         target = target.strip()
+        source, *who = source.split(None, 1) or [""]
         if target[:5].lower() == UNIX and target[5:6] in ("/", "."):
             raise ValueError(
                 f"a Unix socket needs a name that pages call it by; write unix:NAME = {target[5:]}"
             )
-        return cls(source.strip(), Target.parse(target), path.strip(), has_proxy_header)
+        return cls(
+            source, Target.parse(target), path.strip(), has_proxy_header, "".join(who).strip()
+        )
+
+    @property
+    def asks(self) -> bool:
+        """Whether it matters who uses the page."""
+        return self.who not in ("", ANYBODY)
 
     def __str__(self) -> str:
+        who = f" {self.who}" if self.who else ""
         path = f" = {self.path}" if self.path else ""
-        return f"{self.source} -> {self.target}{path}{' proxy' if self.has_proxy_header else ''}"
+        proxy = f" {_PROXY}" if self.has_proxy_header else ""
+        return f"{self.source}{who} -> {self.target}{path}{proxy}"
 
 
 class AccessList:
@@ -151,13 +170,18 @@ class AccessList:
         rules: The lines of ``[access]``.
         origin_required: Refuse every request without an ``Origin`` header, that is, from every
             client that is not a browser.
+
+    Attributes:
+        asks: Whether there is a rule for which it matters who uses the page.
     """
 
     def __init__(self, rules: Iterable[AccessRule], origin_required: bool = False) -> None:
         self.rules = tuple(rules)
+        self.asks = any(rule.asks for rule in self.rules)
         self.origin_required = origin_required
         self._sources: dict[Target, set[str]] = {}
         self._first: dict[Target, AccessRule] = {}
+        self._named = {rule.source for rule in self.rules} - {ANYONE}
         for rule in self.rules:
             self._sources.setdefault(rule.target, set()).add(rule.source)
             self._first.setdefault(rule.target, rule)
@@ -166,6 +190,16 @@ class AccessList:
     def open_rules(self) -> tuple[AccessRule, ...]:
         """The rules with source ``*``, which any page on the web may use."""
         return tuple(rule for rule in self.rules if rule.source == ANYONE)
+
+    def trusts(self, source: Source) -> bool:
+        """Return whether a source may act for its visitors with what browsers send by themselves.
+
+        That are cookies and remembered passwords. Pages of this server may, programs, and pages
+        that a rule names. A rule for every page in the world is no word of trust: it would let
+        any of them act as the person who looks at it.
+        """
+        is_ours = source.origin is None or source.is_same_origin
+        return is_ours or not self._named.isdisjoint(_sources_matching(source))
 
     def rule_for(self, target: Target) -> AccessRule:
         """Return the first rule that names a target; it says how to connect.
@@ -176,8 +210,32 @@ class AccessList:
         return self._first[target]
 
     def allows(self, source: Source, target: Target) -> bool:
-        """Return whether a rule lets this source reach this target."""
+        """Return whether a rule lets this source reach this target, for some people at least."""
         return not self._refusal(source, target)
+
+    def who_may(self, source: Source, target: Target) -> frozenset[str]:
+        """Return who may reach this target from this source; empty stands for anybody.
+
+        Raises:
+            AccessDenied: No rule lets this source reach it; see :meth:`check`.
+        """
+        self.check(source, target)
+        if not self.asks:
+            return frozenset()
+        matching = _sources_matching(source)
+        rules = [one for one in self.rules if one.target == target and one.source in matching]
+        if not all(one.asks for one in rules):
+            return frozenset()
+        return frozenset(one.who for one in rules)
+
+    def who_may_choose(self, source: Source, targets: Iterable[Target]) -> frozenset[str]:
+        """Return who may reach one of these targets from this source; empty stands for anybody.
+
+        Targets that no rule lets this source reach are left out.
+        """
+        allowed = [target for target in targets if self.allows(source, target)]
+        whos = [self.who_may(source, target) for target in allowed]
+        return frozenset().union(*whos) if all(whos) else frozenset()
 
     def check(self, source: Source, target: Target) -> None:
         """Raise an error unless a rule lets this source reach this target.
@@ -258,6 +316,8 @@ def _normal_source(text: str) -> str:
         return text.lower()
     if not text:
         raise ValueError("the source before -> is missing; write host[:port], self or *")
+    if text.startswith("@"):
+        raise ValueError(f"the source before {printable(text)} is missing; write self {text} -> …")
     if "://" in text:
         raise ValueError(f"the source {printable(text)} is a URL; write host[:port] only")
     host, port = split_port(text)

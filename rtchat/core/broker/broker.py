@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from rtchat.core.broker.authenticator import Authenticator
 from rtchat.core.broker.browser import Browsers, QueueBrowser
 from rtchat.core.broker.congestion import Congestion
 from rtchat.core.broker.crowding import Crowding
@@ -15,7 +16,7 @@ from rtchat.core.broker.engine import Engine, EngineStorage, LocalEngine
 from rtchat.core.broker.events import Events
 from rtchat.core.broker.expiry import Expiry
 from rtchat.core.broker.full_queues import FullQueues
-from rtchat.core.broker.gate import Admission, Gate
+from rtchat.core.broker.gate import Admission, Check, Gate
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.broker.message import Message
 from rtchat.core.broker.new_queues import NewQueues
@@ -74,6 +75,8 @@ class Broker:
         queue_store: Stores messages of queues that have to survive the process.
 
     Attributes:
+        authenticator: Finds out who sessions are; None if everyone is anonymous and may do
+            everything.
         browsers: The browsers of queues.
         budget: The memory budget.
         congestion: The subscribers of topics that lag, and who has to wait for them.
@@ -92,6 +95,7 @@ class Broker:
         queues: The queues with messages or consumers, by name.
         reply_queues: The temporary queues.
         router: Resolves destinations.
+        subscribe_checks: The checks that each SUBSCRIBE has to pass.
         shares: What selectors and patterns of each user or source cost.
         selectors: The selectors of all subscriptions.
         statistics: Counts of topics, queues and subscriptions.
@@ -104,6 +108,7 @@ class Broker:
         "_engine",
         "_queue_store",
         "_sessions",
+        "authenticator",
         "browsers",
         "budget",
         "congestion",
@@ -127,6 +132,7 @@ class Broker:
         "selectors",
         "shares",
         "statistics",
+        "subscribe_checks",
         "turn",
         "waiting",
     )
@@ -142,6 +148,8 @@ class Broker:
         queue_store: QueueStore = NO_STORE,
     ) -> None:
         self.epoch = epoch
+        self.authenticator: Authenticator | None = None
+        self.subscribe_checks: list[Check] = []
         self.limits = BrokerLimits() if limits is None else limits
         self.budget = Budget(self.limits.max_bytes)
         self.turn = self.cork = Cork(self.budget)

@@ -56,7 +56,8 @@ class DeadLetters:
         if queue.startswith(_PREFIX):
             return tries == 0
         name = _PREFIX + queue.removeprefix(DestinationKind.QUEUE.value)
-        dead = Message(message.id, name, without_expiry(message.frame), message.reply_to)
+        frame = without_expiry(message.frame)
+        dead = Message(message.id, name, frame, message.reply_to, message.position)
         target, dropped = self._open(name), 0
         while target.is_full and target.drop_oldest():
             dropped += 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Protocol
 
-from rtchat.core.broker.message import Message
-from rtchat.core.stomp.frames import SPECIAL, Version, escape, head_of
+from rtchat.core.broker.message import USER, Message
+from rtchat.core.stomp.frames import SPECIAL, Version, escape, head_of, unescape
 
 __all__ = [
     "Encoder",
@@ -39,6 +39,7 @@ _SET_BY_THE_SERVER = frozenset(
         "x-stream-recovered",
         "x-stream-unreadable",
         "x-undelivered",
+        "x-user",
     }
 )
 # A name of spaces and line breaks only cannot be encoded for STOMP 1.0.
@@ -47,6 +48,8 @@ _NOT_PASSED_ON = _FOR_THE_SERVER | _WRITTEN_ANEW | _SET_BY_THE_SERVER | _NO_NAME
 # Where the server sets the time of messages, it is no publisher's to set.
 _TIMESTAMP = "timestamp"
 _NOT_PASSED_ON_IF_STAMPED = _NOT_PASSED_ON | {_TIMESTAMP}
+
+_USER_MARK = f"\n{USER}:".encode()
 
 _SERVER_COMMAND = "MESSAGE"
 
@@ -137,7 +140,9 @@ def passed_on_headers(message: Message) -> dict[str, str]:
     else:
         # Names are compared trimmed, because STOMP 1.0 clients trim: a publisher's "message-id "
         # must not pass for the server's header.
-        dropped = _NOT_PASSED_ON_IF_STAMPED if message.position else _NOT_PASSED_ON
+        position = message.position
+        is_stamped = position and _is_stamped(position)
+        dropped = _NOT_PASSED_ON_IF_STAMPED if is_stamped else _NOT_PASSED_ON
         headers = {
             name: value
             for name, value in frame.headers.items()
@@ -159,7 +164,7 @@ def selectable_headers(message: Message) -> dict[str, str]:
     if message.position:
         for line in message.position[1:].decode().split("\n"):
             name, _, value = line.partition(":")
-            headers[name] = value
+            headers[name] = unescape(value, Version.V12)
     return headers
 
 
@@ -171,7 +176,9 @@ def passed_on_lines(message: Message) -> bytes:
     ``timestamp``: only some targets of a composite SEND may give it.
     """
     frame = message.frame
-    if message.reply_to or (message.position and _TIMESTAMP in frame.headers):
+    if message.reply_to or (
+        message.position and _TIMESTAMP in frame.headers and _is_stamped(message.position)
+    ):
         return _lines(passed_on_headers(message).items(), Version.V12)
     head = frame.head
     if head is None:
@@ -227,6 +234,11 @@ def _lines(headers: Iterable[tuple[str, str]], version: Version) -> bytes:
             value = escape(value, version)
         lines.append(f"{name}:{value}\n")
     return "".join(lines).encode()
+
+
+def _is_stamped(position: bytes) -> bool:
+    """Return whether the server sets the ``timestamp`` of a message with a position."""
+    return not position.startswith(_USER_MARK) or b"\ntimestamp:" in position
 
 
 def _without_breaks(name: str) -> str:

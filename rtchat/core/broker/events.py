@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.subscription import Subscription
 
 __all__ = ["BrokerEvents", "Events", "HeldByQueue"]
@@ -44,6 +45,9 @@ class BrokerEvents:
 
     def retention_changed(self, destination: str) -> None:
         """Called when a destination gets its first stored message or loses its last one."""
+
+    def rights_changed(self, principal: Principal) -> None:
+        """Called when a session has got other rights."""
 
     def queue_full(self, destination: str, messages: int, size: int) -> None:
         """Called when a queue is full; its publishers are paused until there is capacity.
@@ -104,6 +108,7 @@ class Events:
         "queue_drained",
         "queue_full",
         "retention_changed",
+        "rights_changed",
         "subscribed",
         "unsubscribed",
         "unusual",
@@ -115,6 +120,7 @@ class Events:
         self.published: list[Callable[[Message], None]] = []
         self.unusual: dict[object, None] = {}
         self.retention_changed: list[Callable[[str], None]] = []
+        self.rights_changed: list[Callable[[Principal], None]] = []
         self.queue_full: list[Callable[[str, int, int], None]] = []
         self.queue_drained: list[Callable[[str, int, int], None]] = []
         self.dead_lettered: list[Callable[[str, int, int], None]] = []

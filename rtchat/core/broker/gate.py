@@ -12,8 +12,9 @@ from rtchat.core.stomp.frames import Frame
 
 __all__ = ["Admission", "Check", "Gate", "SenderLines"]
 
-Check = Callable[[Principal, Frame], None]
-"""Raises ``ProtocolError`` if the principal may not send this frame."""
+Check = Callable[[Principal, Frame], "Frame | None"]
+"""Raises ``ProtocolError`` if the principal may not send this frame. It may make the principal wait
+for an answer. Returns the frame to take in its place, or None."""
 
 SenderLines = Mapping[Principal | None, bytes]
 """The header line with the sender's public id, by sender; see
@@ -27,11 +28,13 @@ class Admission(NamedTuple):
         headers: Headers to add to CONNECTED.
         rate: The rate limit of the session's SENDs, or None.
         subscription_rate: The rate limit of its SUBSCRIBEs and UNSUBSCRIBEs, or None.
+        byte_rate: The rate limit of the bytes in its SENDs, or None.
     """
 
     headers: Mapping[str, str]
     rate: Rate | None = None
     subscription_rate: Rate | None = None
+    byte_rate: Rate | None = None
 
 
 class Gate:

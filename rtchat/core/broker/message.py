@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rtchat.core.stomp.frames import Frame, Head, Version, head_of
+from rtchat.core.stomp.frames import Frame, Head, Version, escape, head_of, unescape
 from rtchat.errors import ProtocolError
 from rtchat.text import kept_bytes, parse_digits
 
@@ -14,11 +14,14 @@ __all__ = [
     "OVERHEAD_BYTES",
     "SENDER_ID",
     "STORED_OVERHEAD_BYTES",
+    "USER",
     "Message",
     "ServerMessage",
     "sender_line",
     "size_of",
     "time_to_live_ms",
+    "user_mark",
+    "user_of",
     "with_expires",
     "without_expiry",
 ]
@@ -34,6 +37,11 @@ STORED_OVERHEAD_BYTES = 512
 
 SENDER_ID = "x-sender-id"
 """The header with the sender's public id; a publisher's own is not passed on."""
+
+USER = "x-user"
+"""The header with the name of the sender's user; a publisher's own is not passed on."""
+
+_USER_BEGIN = f"{USER}:".encode()
 
 _DEFAULT_PRIORITY = 4
 _MAX_PRIORITY = 9
@@ -121,6 +129,24 @@ def sender_line(sender_id: str) -> bytes:
         sender_id: The id, of characters that need no escapes in a header.
     """
     return f"{SENDER_ID}:{sender_id}\n".encode()
+
+
+def user_of(message: Message) -> str:
+    """Return the user who has sent a message; "" if that is no user."""
+    for line in message.position.split(b"\n"):
+        if line.startswith(_USER_BEGIN):
+            return unescape(line[len(_USER_BEGIN) :].decode(), Version.V12)
+    return ""
+
+
+def user_mark(user: str) -> bytes:
+    """Return the position of a message of which only the sender's user is known.
+
+    Args:
+        user: The user's name; "" for an anonymous sender.
+    """
+    # Receivers with STOMP 1.0, which knows no escapes, get the others' as they are.
+    return f"\n{USER}:{escape(user, Version.V12)}".encode() if user else b""
 
 
 class ServerMessage(Message):

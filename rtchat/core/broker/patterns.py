@@ -121,7 +121,7 @@ class PatternIndex(Generic[T]):
                 waiting += [
                     (children[key], reached)
                     for key in few
-                    if key in many and (reached & places[key] or key == "#")
+                    if key in many and (reached & places[key] or key in ("*", "#"))
                 ]
                 waiting += [
                     (children[key], reached)

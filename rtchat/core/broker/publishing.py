@@ -154,7 +154,8 @@ class Publishing:
             if queue.is_full and self._full_queues.must_wait(queue, publisher):
                 return name
             self.message_count = number = self.message_count + 1
-            queue.put(Message(f"{self._epoch}-{number}", name, frame))
+            mark = b"" if publisher is None else publisher.mark
+            queue.put(Message(f"{self._epoch}-{number}", name, frame, "", mark))
             return ""
         target = route.topic
         if target is None or self._unusual:
@@ -168,7 +169,8 @@ class Publishing:
         if target.generation != router.generation:
             router.renew(target)
         self.message_count = number = self.message_count + 1
-        message = Message(f"{self._epoch}-{number}", name, frame)
+        mark = b"" if publisher is None else publisher.mark
+        message = Message(f"{self._epoch}-{number}", name, frame, "", mark)
         if target.is_many:
             for topic in target.topics:
                 topic.publish_one_of_many(message)
@@ -195,13 +197,16 @@ class Publishing:
         topic = target.direct
         return 0 if topic is None else topic.longest_run
 
-    def publish_run(self, route: Route, frame: Frame, bodies: list[bytes]) -> None:
+    def publish_run(
+        self, route: Route, frame: Frame, bodies: list[bytes], mark: bytes = b""
+    ) -> None:
         """Publish a run of plain SENDs with the same head, at a third of the cost of single ones.
 
         Args:
             route: The route of the SENDs; :meth:`max_run` has allowed their number.
             frame: The first SEND, with the ``content-length`` of all of them.
             bodies: The bodies, including that of the first SEND.
+            mark: The position of the messages; see ``Principal.mark``.
         """
         first = self.message_count + 1
         self.message_count += len(bodies)
@@ -210,13 +215,13 @@ class Publishing:
         if queue is None:
             topic = None if route.topic is None else route.topic.direct
             assert topic is not None  # or max_run() would have returned 0
-            topic.publish_run(f"{self._epoch}-", first, frame, bodies)
+            topic.publish_run(f"{self._epoch}-", first, frame, bodies, mark)
             return
         self._cork.work += len(bodies) * _QUEUED_WORK
         stem, command, headers, head = f"{self._epoch}-", frame.command, frame.headers, frame.head
         queue.put_run(
             [
-                Message(f"{stem}{number}", name, Frame(command, headers, body, head))
+                Message(f"{stem}{number}", name, Frame(command, headers, body, head), "", mark)
                 for number, body in enumerate(bodies, first)
             ]
         )
@@ -259,8 +264,9 @@ class Publishing:
             return bool(steps) and len(route.targets) > 1
         self.message_count += 1
         message_id = f"{self._epoch}-{self.message_count}"
+        mark = b"" if sender is None else sender.mark
         for target in route.targets:
-            message = Message(message_id, target.name, frame, reply_to)
+            message = Message(message_id, target.name, frame, reply_to, mark)
             if "expires" in headers and self._is_expired(message, target):
                 continue
             target.put(message, sender)
@@ -354,8 +360,9 @@ class Publishing:
             client = f"user {publisher.user}" if publisher.user else publisher.source
         self.message_count += 1
         message_id = f"{self._epoch}-{self.message_count}"
+        mark = b"" if sender is None else sender.mark
         for target in route.targets:
-            message = Message(message_id, target.name, frame, reply_to)
+            message = Message(message_id, target.name, frame, reply_to, mark)
             if "expires" in frame.headers and self._is_expired(message, target):
                 continue
             if target.storage is None:

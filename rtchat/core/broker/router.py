@@ -190,7 +190,8 @@ class StampedTopicTarget(TopicTarget):
     def stored(self, message: Message, sender: Principal | None) -> Message:
         """Return the message with these headers."""
         sender_id = self._sender_lines.get(sender, b"")
-        message.position = b"\n%btimestamp:%d" % (sender_id, int(self._cork.now * 1000))
+        time_ms = int(self._cork.now * 1000)
+        message.position = b"%b\n%btimestamp:%d" % (message.position, sender_id, time_ms)
         return message
 
     def put(self, message: Message, sender: Principal | None) -> None:

@@ -177,7 +177,9 @@ class Topic:
         is_plain = not (self._consumers or self._selecting or self._is_large)
         self.longest_run = TURN_WORK // (1 + len(self._groups)) if is_plain else 0
 
-    def publish_run(self, stem: str, first: int, frame: Frame, bodies: list[bytes]) -> None:
+    def publish_run(
+        self, stem: str, first: int, frame: Frame, bodies: list[bytes], mark: bytes = b""
+    ) -> None:
         """Deliver several messages with the same head; :attr:`longest_run` allows them.
 
         Args:
@@ -185,15 +187,16 @@ class Topic:
             first: The number at the end of the first id; the others count up from it.
             frame: The SEND of the first message, with the ``content-length`` of all of them.
             bodies: The bodies of the messages.
+            mark: The position of the messages; see ``Principal.mark``.
         """
         work = len(bodies)
         for group in self._groups.values():
             self._cork.work += work
-            around = group.encoder.around(Message("", self.name, frame), stem)
+            around = group.encoder.around(Message("", self.name, frame, "", mark), stem)
             if around is None:
                 for number, body in enumerate(bodies, first):
                     each = Frame(frame.command, frame.headers, body, frame.head)
-                    self._send(group, Message(f"{stem}{number}", self.name, each))
+                    self._send(group, Message(f"{stem}{number}", self.name, each, "", mark))
                 continue
             start, end = around
             header = self._header_of_all(group.framing, start, first, end, bodies)

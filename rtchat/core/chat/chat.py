@@ -8,17 +8,17 @@ from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
 from rtchat.core.broker.encoder import passed_on_headers
 from rtchat.core.broker.events import BrokerEvents
-from rtchat.core.broker.message import SENDER_ID, Message, ServerMessage, sender_line
+from rtchat.core.broker.message import SENDER_ID, USER, Message, ServerMessage, sender_line
 from rtchat.core.broker.patterns import is_pattern
 from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import DestinationProvider, Refuse, Target
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.limits import ChatPolicy
-from rtchat.core.chat.people import People, Person, PersonSession
+from rtchat.core.chat.people import Client, People, Person, PersonSession
 from rtchat.core.chat.presence import PRESENCE, Presence
 from rtchat.core.chat.rooms import RoomNames
-from rtchat.errors import NotAllowed, ProtocolError
+from rtchat.errors import NoRight, NotAllowed, ProtocolError
 
 __all__ = [
     "PRIVATE",
@@ -96,7 +96,7 @@ class Chat(DestinationProvider, BrokerEvents):
             broker.account,
             broker.cork,
         )
-        self.presence.retained_rooms = broker.retained_names
+        self.presence.rooms.retained = broker.retained_names
         self.presence.is_memory_short = lambda: broker.budget.is_near
         self._broker = broker
         self.sender_lines: dict[Principal | None, bytes] = {}
@@ -136,9 +136,13 @@ class Chat(DestinationProvider, BrokerEvents):
                 "It tells the windows of one person apart; a number is enough.",
             )
         person = self.people.identify(
-            headers.get("nick", ""),
-            headers.get("x-presence-token", ""),
-            principal.login,
+            Client(
+                headers.get("nick", ""),
+                headers.get("x-presence-token", ""),
+                principal.login,
+                principal.user,
+                principal.wished_nick,
+            ),
             renamed=self.presence.rename,
             evict=self.presence.remove,
         )
@@ -242,7 +246,11 @@ class Chat(DestinationProvider, BrokerEvents):
 
     def retention_changed(self, destination: str) -> None:
         """Update the room list after a stored room appeared or was emptied."""
-        self.presence.note_retained_room(destination)
+        self.presence.rooms.retention_changed(destination)
+
+    def rights_changed(self, principal: Principal) -> None:
+        """Send a session the list of the rooms that it may read now."""
+        self.presence.rooms.rights_changed(principal)
 
     # Private messages
 
@@ -266,12 +274,14 @@ class Chat(DestinationProvider, BrokerEvents):
         Raises:
             NotAllowed: The sender has no name; or there is no such receiver, and the sender is
                 not subscribed to :data:`PRIVATE` either.
+            NoRight: The sender may not write to the person with this id.
         """
         session = require_name(self.session_of(sender))
         person = session.person
         given = message.frame.headers
         if _RECEIVER_ID in given:
             receiver = self.people.by_id(given[_RECEIVER_ID])
+            _check_right(sender, receiver, message.destination)
         else:
             receiver = self.people.holder(receiver_of(message.destination))
         headers = {
@@ -280,6 +290,8 @@ class Chat(DestinationProvider, BrokerEvents):
             SENDER_ID: person.id,
             "timestamp": str(int(self._broker.cork.now * 1000)),
         }
+        if sender is not None and sender.user:
+            headers[USER] = sender.user
         topics = self._private_topics_of(receiver)
         if not topics:
             own = self._private_topics.get(session)
@@ -378,6 +390,19 @@ def require_name(session: PersonSession | None) -> PersonSession:
             "private messages need a nick", "Send the header nick with CONNECT, or a login."
         )
     return session
+
+
+def _check_right(sender: Principal | None, receiver: Person | None, destination: str) -> None:
+    """Check that the sender may write to a receiver whom an id names, not the destination.
+
+    Raises:
+        NoRight: It may not; whose id it is does not show.
+    """
+    rights = None if sender is None else sender.rights
+    if rights is None or receiver is None:
+        return
+    if not rights.may_write(f"{PRIVATE_PREFIX}{receiver.nick}{_TO_NICK}"):
+        raise NoRight("write", destination)
 
 
 def not_to_be_sent_to() -> NotAllowed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.destinations import Glob
@@ -17,7 +18,7 @@ from rtchat.core.chat.chat import (
     receiver_of,
     require_name,
 )
-from rtchat.core.chat.limits import ChatPolicy
+from rtchat.core.chat.limits import ChatPolicy, GuestRates
 from rtchat.core.chat.nicknames import clean_nick
 from rtchat.core.chat.people import PersonSession
 from rtchat.core.chat.rooms import TYPING, RoomNames
@@ -57,8 +58,9 @@ class ChatGate(Gate):
         self._with_nicks = RoomNames((*chat.policy.rooms, *TYPING))
         self._json = json
         policy = chat.policy
-        self._messages = _buckets(policy.messages_per_second, policy.burst)
-        self._subscriptions = _buckets(policy.subscriptions_per_second, policy.subscriptions_burst)
+        self._of_users = self._of_guests = _Rates.of(policy)
+        if policy.guests is not None:
+            self._of_guests = _Rates.of(policy.guests)
 
     def admit(self, principal: Principal, headers: Mapping[str, str], now: float) -> Admission:
         """Admit a session, under a nick if it requests one, with the rates of its client.
@@ -70,19 +72,19 @@ class ChatGate(Gate):
         """
         session = self._chat.open_session(principal, headers)
         key = client_key(principal)
-        rate, subscription_rate = (
+        rate, subscription_rate, byte_rate = (
             None if buckets is None else buckets.rate_of(key, self._chat.ticks)
-            for buckets in (self._messages, self._subscriptions)
+            for buckets in (self._of_users if principal.user else self._of_guests)
         )
         if session is None:
-            return Admission({}, rate, subscription_rate)
+            return Admission({}, rate, subscription_rate, byte_rate)
         person = session.person
         headers = {
             "nick": person.nick,
             "x-presence-id": person.id,
             "timestamp": str(int(now * 1000)),
         }
-        return Admission(headers, rate, subscription_rate)
+        return Admission(headers, rate, subscription_rate, byte_rate)
 
     def leave(self, principal: Principal, now: float) -> None:
         """Close the session of a person, if it is one."""
@@ -143,7 +145,7 @@ class ChatGate(Gate):
                     "The limit is text.max_characters of the server.",
                 )
         if isinstance(nick, str) and policy.nick_must_match:
-            self._check_nick(nick.strip(), session)
+            self._check_nick(nick.strip(), session, principal.user)
 
     def _read(self, body: bytes) -> object:
         """Return the value of a JSON text; None if it is no JSON, or no message of a chat.
@@ -168,13 +170,15 @@ class ChatGate(Gate):
                 "JSON nested too deeply", "A message to a room has no use for that."
             ) from None
 
-    def _check_nick(self, nick: str, session: PersonSession | None) -> None:
+    def _check_nick(self, nick: str, session: PersonSession | None, user: str) -> None:
         if session is not None:
             is_own = nick == session.person.nick
         else:
-            # A client without a nick of its own may write any nick that is free, and that would
-            # be displayed as it was compared.
-            is_own = not self._chat.people.holders_alike(nick)
+            # A client without a nick of its own may write any nick that is free, or its user's,
+            # and that would be displayed as it was compared.
+            people = self._chat.people
+            others = [one for one in people.holders_alike(nick) if not user or one.user != user]
+            is_own = not others and people.owner(nick) in ("", user)
             if is_own and nick:
                 clean_nick(nick, self._chat.policy.max_nick_chars)
         if not is_own:
@@ -194,6 +198,23 @@ def _is_costly(body: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return False
+
+
+class _Rates(NamedTuple):
+    """The buckets of all users, or of all sources of guests; None where there is no limit."""
+
+    messages: TokenBuckets | None
+    subscriptions: TokenBuckets | None
+    bytes: TokenBuckets | None
+
+    @classmethod
+    def of(cls, rates: ChatPolicy | GuestRates) -> _Rates:
+        """Return new buckets."""
+        return cls(
+            _buckets(rates.messages_per_second, rates.burst),
+            _buckets(rates.subscriptions_per_second, rates.subscriptions_burst),
+            _buckets(rates.bytes_per_second, rates.bytes_burst),
+        )
 
 
 def _buckets(per_second: float, size: int) -> TokenBuckets | None:

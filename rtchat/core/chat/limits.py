@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtchat.config.keys import Setting, key
+from rtchat.config.keys import GIB, KIB, Setting, key
 
-__all__ = ["ChatPolicy"]
+__all__ = ["ChatPolicy", "GuestRates"]
 
 
 def _read_rooms(setting: Setting) -> tuple[str, ...]:
@@ -23,6 +23,45 @@ def _read_rooms(setting: Setting) -> tuple[str, ...]:
                 "stands for any letters, several with commas between them"
             )
     return tuple(dict.fromkeys(rooms))
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRates:
+    """The rates of clients without a user, each of a source: what :class:`ChatPolicy` says there.
+
+    A server has other defaults: the rates of users.
+    """
+
+    messages_per_second: float = key(
+        "[rate] guest.messages_per_second",
+        0.0,
+        unit="messages",
+        low=0.1,
+        high=100_000,
+        or_zero=True,
+    )
+    burst: int = key("[rate] guest.burst", 1, unit="messages", low=1, high=1_000_000)
+    subscriptions_per_second: float = key(
+        "[rate] guest.subscriptions_per_second",
+        500.0,
+        unit="frames",
+        low=0.1,
+        high=100_000,
+        or_zero=True,
+    )
+    subscriptions_burst: int = key(
+        "[rate] guest.subscriptions_burst", 10_000, unit="frames", low=1, high=1_000_000
+    )
+    bytes_per_second: int = key(
+        "[rate] guest.bytes_per_second", 0, unit="bytes", low=KIB, high=GIB, or_zero=True
+    )
+    bytes_burst: int = key("[rate] guest.bytes_burst", KIB, unit="bytes", low=KIB, high=1024 * GIB)
+    connects_per_second: float = key(
+        "[rate] guest.connects_per_second", 0.0, unit="frames", low=0.01, high=100_000, or_zero=True
+    )
+    connects_burst: int = key(
+        "[rate] guest.connects_burst", 30, unit="frames", low=1, high=1_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +85,14 @@ class ChatPolicy:
         subscriptions_per_second: Average rate of the SUBSCRIBE and UNSUBSCRIBE frames of a user,
             or of a source; 0 means no limit.
         subscriptions_burst: Number of such frames that may come at once after a pause.
+        bytes_per_second: Average rate of the bytes in the SEND frames of a user, or of a source;
+            0 means no limit.
+        bytes_burst: Number of such bytes that may come at once after a pause. A server has another
+            default: the number that five seconds allow.
+        connects_per_second: Average rate of the CONNECT frames of a user, or of a source; 0 means
+            no limit.
+        connects_burst: Number of such frames that may come at once after a pause.
+        guests: The rates of clients without a user; None for the same as those of users.
     """
 
     grace_s: float = key("[presence] grace", 5.0, unit="seconds", low=0.1, high=3600, or_zero=True)
@@ -76,3 +123,12 @@ class ChatPolicy:
     subscriptions_burst: int = key(
         "[rate] subscriptions_burst", 10_000, unit="frames", low=1, high=1_000_000
     )
+    bytes_per_second: int = key(
+        "[rate] bytes_per_second", 0, unit="bytes", low=KIB, high=GIB, or_zero=True
+    )
+    bytes_burst: int = key("[rate] bytes_burst", KIB, unit="bytes", low=KIB, high=1024 * GIB)
+    connects_per_second: float = key(
+        "[rate] connects_per_second", 0.0, unit="frames", low=0.01, high=100_000, or_zero=True
+    )
+    connects_burst: int = key("[rate] connects_burst", 30, unit="frames", low=1, high=1_000_000)
+    guests: GuestRates | None = None

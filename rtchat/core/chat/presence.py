@@ -7,30 +7,20 @@ A person is at a destination while it has an open subscription there. If the con
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
 
 from rtchat.core.broker.message import ServerMessage
 from rtchat.core.broker.subscription import Subscription
 from rtchat.core.broker.topic import Topic
 from rtchat.core.chat.changes import PRESENCE, Changes, Known, Occupancy
 from rtchat.core.chat.people import Person
+from rtchat.core.chat.room_list import RoomList
 from rtchat.core.chat.rooms import ROOMS, RoomNames
 from rtchat.core.flow.memory import Growing
 from rtchat.core.flow.outbound import TURN_WORK, Cork
 from rtchat.text import kept_bytes
 
 __all__ = ["PRESENCE", "Presence"]
-
-_MAX_EMPTY_ROOMS = 50
-"""One list has at most this many empty rooms, the latest ones: anyone can write to any name."""
-
-_MAX_ROOMS = 1000
-"""One list, or one report of changes, has at most this many rooms with people: in a list, those
-that have had people for the longest time."""
-
-_MAX_LIST_BYTES = 256 * 1024
-"""The same in bytes of JSON."""
 
 _REMOVAL_WORK = 10
 _RENAME_WORK = 3
@@ -62,13 +52,11 @@ class Presence:
     Attributes:
         bytes: How many bytes the places take.
         is_memory_short: Returns whether nothing is kept for people who have gone.
-        retained_rooms: Returns destinations that are listed (if they are rooms) even when they
-            are empty.
+        rooms: The list of rooms.
     """
 
     __slots__ = (
         "_account",
-        "_changed",
         "_changes",
         "_cork",
         "_forget",
@@ -78,15 +66,11 @@ class Presence:
         "_new_id",
         "_new_topic",
         "_occupancies",
-        "_occupied",
-        "_room_list",
-        "_room_names",
-        "_rooms",
         "_unpublished",
         "_write_json",
         "bytes",
         "is_memory_short",
-        "retained_rooms",
+        "rooms",
     )
 
     is_emptied = False  # people come and stay; nothing takes them out
@@ -102,9 +86,7 @@ class Presence:
         account: Callable[[int, Growing], None],
         cork: Cork,
     ) -> None:
-        self.retained_rooms: Callable[[], Iterable[str]] = tuple
         self.is_memory_short: Callable[[], bool] = bool
-        self._room_names = rooms
         self._grace_s = grace_s
         self._write_json = write_json
         self._new_id = new_id
@@ -118,11 +100,9 @@ class Presence:
         self._is_publishing = False
         self._cork = cork
         self._changes = Changes(write_json, self._message, self._publish_in_order, cork)
-        # The room list
-        self._rooms: Topic | None = None
-        self._room_list: ServerMessage | None = None
-        self._occupied: dict[str, Occupancy] = {}
-        self._changed: dict[str, bool] = {}  # whether people have come or gone
+        self.rooms = RoomList(
+            rooms, write_json, self._message, self._publish_in_order, new_topic, cork
+        )
 
     @property
     def subscription_count(self) -> int:
@@ -132,7 +112,7 @@ class Presence:
             for occupancy in self._occupancies.values()
             if occupancy.topic is not None
         )
-        return places + (0 if self._rooms is None else len(self._rooms))
+        return places + len(self.rooms)
 
     def people_at(self, destination: str) -> list[Person]:
         """Return the people at a destination, in order of arrival."""
@@ -150,7 +130,7 @@ class Presence:
         if self._enter(person, destination):
             occupancy = self._occupancy(destination)
             occupancy.people[person.id] = person
-            self._room_changed(occupancy)
+            self.rooms.people_changed(occupancy)
             self._changes.note(occupancy, person.id, None)
 
     def leave(self, person: Person, destination: str, now: float | None) -> None:
@@ -198,13 +178,6 @@ class Presence:
             if destination in person.places and destination != _SERVER:
                 self._changes.note(self._occupancies[destination], person.id, known)
 
-    def note_retained_room(self, destination: str) -> None:
-        """Update the room list after a stored room appeared or was emptied."""
-        if destination in self._room_names and destination not in self._occupied:
-            self._room_list = None
-            if self._rooms is not None:
-                self._changed.setdefault(destination, False)
-
     def expire(self) -> None:
         """Remove people whose grace time is over; publish what was gathered, and the room list.
 
@@ -212,7 +185,7 @@ class Presence:
         """
         self._end_grace_times()
         self._changes.tick()
-        self._publish_rooms()
+        self.rooms.tell()
 
     def _end_grace_times(self) -> None:
         """Remove people whose grace time is over, or as many as the turn has time for."""
@@ -239,33 +212,26 @@ class Presence:
             max_bytes: The largest backlog in bytes if the subscription is served by itself.
         """
         if subscription.destination == ROOMS:
-            if self._rooms is None:
-                self._rooms = self._new_topic(ROOMS, max_bytes)
-            self._rooms.add(subscription)
-        else:
-            occupancy = self._occupancy(destination)
-            if occupancy.topic is None:
-                occupancy.topic = self._new_topic(subscription.destination, max_bytes)
-            occupancy.topic.add(subscription)
+            self.rooms.subscribe(subscription, max_bytes)
+            return
+        occupancy = self._occupancy(destination)
+        if occupancy.topic is None:
+            occupancy.topic = self._new_topic(subscription.destination, max_bytes)
+        occupancy.topic.add(subscription)
 
     def begin(self, subscription: Subscription, destination: str) -> None:
         """Send the current list to a subscription; the arguments are those of subscribe."""
         if subscription.destination == ROOMS:
-            topic, current = self._rooms, self._room_list_message()
-        else:
-            occupancy = self._occupancy(destination)
-            topic, current = occupancy.topic, self._changes.list_of(occupancy)
-        assert topic is not None  # it has this subscription
-        topic.publish_to(subscription, current)
+            self.rooms.begin(subscription)
+            return
+        occupancy = self._occupancy(destination)
+        assert occupancy.topic is not None  # it has this subscription
+        occupancy.topic.publish_to(subscription, self._changes.list_of(occupancy))
 
     def unsubscribe(self, subscription: Subscription, destination: str) -> None:
         """Stop delivering to a subscription."""
         if subscription.destination == ROOMS:
-            assert self._rooms is not None
-            self._rooms.remove(subscription)
-            if not len(self._rooms):
-                self._rooms = None
-                self._changed.clear()
+            self.rooms.unsubscribe(subscription)
             return
         occupancy = self._occupancies[destination]
         assert occupancy.topic is not None
@@ -297,7 +263,7 @@ class Presence:
             return
         occupancy = self._occupancies[destination]
         del occupancy.people[person.id]
-        self._room_changed(occupancy)
+        self.rooms.people_changed(occupancy)
         self._changes.note(occupancy, person.id, Known(person.json, person.nick))
         self._remove_if_unused(occupancy)
 
@@ -343,61 +309,3 @@ class Presence:
     def _message(self, destination: str, event: str, body: bytes) -> ServerMessage:
         headers = {"content-type": "application/json", "x-presence": event}
         return ServerMessage(self._new_id(), destination, headers, body)
-
-    # Rooms
-
-    def _room_changed(self, occupancy: Occupancy) -> None:
-        name = occupancy.destination
-        if name not in self._room_names:
-            return
-        if occupancy.people:
-            self._occupied[name] = occupancy
-        else:
-            del self._occupied[name]
-        self._room_list = None
-        if self._rooms is not None:
-            self._changed[name] = True
-
-    def _room_list_message(self) -> ServerMessage:
-        if self._room_list is None:
-            retained = list(self.retained_rooms())
-            self._cork.work += len(self._occupied) + len(retained)
-            empty = (
-                name for name in retained if name in self._room_names and name not in self._occupied
-            )
-            names = [*islice(self._occupied, _MAX_ROOMS), *deque(empty, _MAX_EMPTY_ROOMS)]
-            body = b'{"event":"here","rooms":[%b]}' % b",".join(self._json_of(names))
-            self._room_list = self._message(ROOMS, "here", body)
-        return self._room_list
-
-    def _publish_rooms(self) -> None:
-        if self._rooms is None or not self._changed:
-            return
-        changed, self._changed = self._changed, {}
-        self._cork.work += len(changed)
-        # Whether people have come or gone is told of every room, whether something is kept is not.
-        kept = deque((name for name, moved in changed.items() if not moved), _MAX_EMPTY_ROOMS)
-        moved = [name for name, has_moved in changed.items() if has_moved]
-        told = self._json_of(moved[:_MAX_ROOMS])
-        for name in moved[len(told) :]:  # in a later second
-            self._changed[name] = True
-        body = b'{"event":"rooms","rooms":[%b]}' % b",".join([*told, *self._json_of(kept)])
-        self._publish_in_order(self._rooms, self._message(ROOMS, "rooms", body))
-
-    def _json_of(self, names: Iterable[str]) -> list[bytes]:
-        """Return rooms as JSON objects: the first ones, as many as a list may be long."""
-        rooms: list[bytes] = []
-        left = _MAX_LIST_BYTES
-        for name in names:
-            json = self._room_json(name)
-            left -= len(json)
-            if left < 0:
-                break
-            rooms.append(json)
-        return rooms
-
-    def _room_json(self, name: str) -> bytes:
-        occupancy = self._occupied.get(name)
-        if occupancy is None:
-            return b'{"destination":%b,"people":0}' % self._write_json(name)
-        return b'{"destination":%b,"people":%d}' % (occupancy.json, len(occupancy.people))

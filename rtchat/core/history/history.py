@@ -106,7 +106,13 @@ class History:
             if rule is not None:
                 self._streams[stored.name] = Stream(stored, rule, is_stored=True)
         self._replays: dict[Subscription, Replay] = {}
-        self._places = Places(self._streams, limits.max_destinations, store.max_bytes)
+        self._places = Places(
+            self._streams,
+            limits.max_destinations,
+            store.max_bytes,
+            limits.max_client_destinations,
+            limits.max_client_bytes,
+        )
         self.evicted = 0
         self.is_unsettled = False
         self._written_bytes = 0

@@ -18,7 +18,8 @@ from rtchat.core.history.stream import Stream
 __all__ = ["Places"]
 
 _SHARE = 8
-"""One client's streams may have this part of all places, and of all bytes, before they go first."""
+"""One client's streams may have this part of all places, and of all bytes, before they go first,
+if nothing else is set."""
 
 _EVICTIONS_FOR_EACH = 2
 """So many streams are evicted for each that is new, at the most."""
@@ -47,6 +48,8 @@ class Places:
         streams: All streams, by name.
         max_places: How many streams the store may have.
         max_bytes: How many bytes it may have.
+        client_places: How many streams one client may have before they go first; 0 is an eighth.
+        client_bytes: How many bytes; 0 is an eighth.
 
     Attributes:
         count: How many streams are in the store. Those that are being created do not count yet.
@@ -67,12 +70,19 @@ class Places:
         "is_cutting",
     )
 
-    def __init__(self, streams: Mapping[str, Stream], max_places: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        streams: Mapping[str, Stream],
+        max_places: int,
+        max_bytes: int,
+        client_places: int = 0,
+        client_bytes: int = 0,
+    ) -> None:
         self.count = len(streams)
         self._streams = streams
         self._max_count = max_places
-        self._max_places = max(1, max_places // _SHARE)
-        self._max_bytes = max(1, max_bytes // _SHARE)
+        self._max_places = client_places or max(1, max_places // _SHARE)
+        self._max_bytes = client_bytes or max(1, max_bytes // _SHARE)
         self._by_messages = EvictionOrder(by_messages)
         self._by_size = EvictionOrder(by_size)
         self._owners: dict[str, _Owner] = {}

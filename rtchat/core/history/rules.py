@@ -21,6 +21,10 @@ class HistoryLimits:
         max_destination_bytes: Size of one destination's stored messages (bodies and headers), in
             bytes.
         max_memory_bytes: Size of the page cache in bytes. The file has all messages.
+        max_client_destinations: Number of destinations that one user, or one source, may have
+            created before they are the first to give up their places; 0 is an eighth of all.
+        max_client_bytes: Size of the messages stored there before they are the first to lose
+            some, in bytes; 0 is an eighth of the file's size.
     """
 
     max_destinations: int = key(
@@ -31,6 +35,17 @@ class HistoryLimits:
     )
     max_memory_bytes: int = key(
         "[history] memory.max_bytes", 64 * MIB, unit="bytes", low=MIB, high=1024 * GIB
+    )
+    max_client_destinations: int = key(
+        "[history] client.max_destinations",
+        0,
+        unit="destinations",
+        low=1,
+        high=1_000_000,
+        or_zero=True,
+    )
+    max_client_bytes: int = key(
+        "[history] client.max_bytes", 0, unit="bytes", low=64 * KIB, high=1024 * GIB, or_zero=True
     )
 
 

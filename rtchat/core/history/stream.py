@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from rtchat.core.broker.message import SENDER_ID, Message, sender_line, size_of
+from rtchat.core.broker.message import SENDER_ID, USER, Message, sender_line, size_of, user_mark
 from rtchat.core.broker.topic import Topic
 from rtchat.core.flow.outbound import PausedSource
 from rtchat.core.history.rules import HistoryRule
@@ -30,7 +30,7 @@ class KeptMessage(Message):
         stream: The stream.
         offset: Its offset in the stream, from 0; -1 before it is assigned.
         time_s: The time at which it was accepted, in seconds since 1970.
-        sender_line: The header line with the sender's public id, or b"".
+        sender_line: The header lines with the sender's public id and user, or b"".
         row_size: The size of its row in the store, in bytes.
         held_size: The size that counts towards the limits of memory, in bytes.
     """
@@ -55,8 +55,10 @@ def message_of(row: Row, stream: Stream) -> KeptMessage:
         ProtocolError: The row's headers cannot be parsed: the store is damaged.
     """
     _, headers = parse_head((b"SEND\n" + row.head)[:-1], Version.V12)
-    sender_id = headers.get(SENDER_ID)
+    sender_id, user = headers.get(SENDER_ID), headers.get(USER)
     line = b"" if sender_id is None else sender_line(sender_id)
+    if user is not None:
+        line += b"%b\n" % user_mark(user)[1:]
     frame = Frame("SEND", headers, row.body)
     return KeptMessage(
         row.message_id,

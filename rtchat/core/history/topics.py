@@ -169,6 +169,8 @@ class _StreamTarget(Target):
         assert stream is not None  # admit() came before
         senders = self._sender_lines
         sender_line = b"" if senders is None else senders.get(sender, b"")
+        if message.position:  # the sender's user
+            sender_line += b"%b\n" % message.position[1:]
         kept = KeptMessage(
             message.id,
             message.destination,

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.principal import Principal
 from rtchat.core.broker.provider import Publisher
+from rtchat.core.broker.rights import Rights
 from rtchat.core.broker.router import Publication, Route
 from rtchat.core.broker.steps import Steps
 from rtchat.core.broker.subscription import Source
 from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.session.acks import acknowledge
 from rtchat.core.session.headers import required, wants_requeue
+from rtchat.core.session.receipts import MustWait
 from rtchat.core.session.subscriptions import Subscriptions
 from rtchat.core.session.transactions import Action, Transactions, relieved_by, undo
 from rtchat.core.stomp.frames import Frame
@@ -45,7 +48,11 @@ class _Session(Publisher, Protocol):
     """The part of a session that the commands use."""
 
     broker: Broker
+    is_closed: bool
+    rights: Rights | None
     subscription_rate: Rate | None
+    tokens: int
+    waits_for: Rate | None
     subscriptions: Subscriptions
     transactions: Transactions
     committing: tuple[Frame, Sequence[Action]] | None
@@ -73,8 +80,20 @@ def subscribe(session: _Session, frame: Frame) -> None:
     """Open a subscription. Its RECEIPT comes before the messages that it lets loose."""
     session.wait_for_storage()
     session.broker.cork.work += _SUBSCRIBE_WORK
-    if session.subscription_rate is not None:
-        session.take_token(session.subscription_rate)
+    if session.rights is not None and "destination" in frame.headers:
+        session.broker.cork.work += session.rights.work
+        session.rights.check_read(frame.headers["destination"])
+    rate = session.subscription_rate
+    if rate is not None:
+        session.take_token(rate)
+    try:
+        for check in session.broker.subscribe_checks:
+            check(cast(Principal, session), frame)
+    except MustWait:
+        session.waits_for, session.tokens = rate, 1  # it is tried again with this token
+        raise
+    if session.is_closed:
+        return  # a check has subscribed it to more than it could take
     session.subscriptions.subscribe(frame, partial(session.confirm, frame))
 
 
@@ -119,6 +138,9 @@ def commit(session: _Session, frame: Frame) -> None:
     relieved = relieved_by(actions)
     routes = dict.fromkeys(one.route for one in actions if isinstance(one, Publication))
     for route in routes:
+        if session.rights is not None:
+            # They may have changed since the SEND.
+            session.broker.cork.work += session.rights.check_write(route)
         session.wait_for_capacity(route, relieved)
     # Each action was checked when it was added, so from here on the transaction is closed.
     actions = session.transactions.take(name)

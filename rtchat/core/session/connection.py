@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -15,6 +16,9 @@ class CloseReason(Enum):
     PROTOCOL = "protocol error"
     LIMIT = "over a limit"
     REFUSED = "not allowed"
+    ACCESS = "access refused"
+    NO_RIGHT = "no right"
+    EXPIRED = "token expired"
     REPLACED = "replaced"
     LOGIN_TIMEOUT = "no login in time"
     SILENT = "no heart-beat"
@@ -43,6 +47,10 @@ class SessionTransport(Protocol):
     def source(self) -> str:
         """Where the client comes from, as :func:`~rtchat.core.access.addresses.source_key` names
         it; "" if that is unknown."""
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """The headers ``authorization`` and ``cookie`` of the WebSocket's request, if any."""
 
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in: cancel the login timeout and start heart-beats."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.handshake import NoCommonVersion
 from rtchat.core.session.state import State
 from rtchat.core.stomp.frames import Frame, Version
-from rtchat.errors import LimitExceeded, NotAllowed, ProtocolError
+from rtchat.errors import (
+    AccessRefused,
+    LimitExceeded,
+    NoRight,
+    NotAllowed,
+    ProtocolError,
+    TokenExpired,
+)
 
 __all__ = ["check_body", "error_frame", "reason_of", "replaced", "unexpected"]
 
@@ -23,6 +33,16 @@ _COMMANDS = frozenset(
         "STOMP",
         "SUBSCRIBE",
         "UNSUBSCRIBE",
+    }
+)
+
+_REASONS: Mapping[type[ProtocolError], CloseReason] = MappingProxyType(
+    {
+        LimitExceeded: CloseReason.LIMIT,
+        NotAllowed: CloseReason.REFUSED,
+        AccessRefused: CloseReason.ACCESS,
+        NoRight: CloseReason.NO_RIGHT,
+        TokenExpired: CloseReason.EXPIRED,
     }
 )
 
@@ -70,11 +90,10 @@ def error_frame(error: ProtocolError, cause: Frame | None) -> tuple[dict[str, st
 
 def reason_of(error: ProtocolError) -> CloseReason:
     """Return the close reason for an error."""
-    if isinstance(error, LimitExceeded):
-        return CloseReason.LIMIT
-    if isinstance(error, NotAllowed):
-        return CloseReason.REFUSED
-    return CloseReason.PROTOCOL
+    return next(
+        (reason for kind, reason in _REASONS.items() if isinstance(error, kind)),
+        CloseReason.PROTOCOL,
+    )
 
 
 def unexpected(command: str, state: State) -> ProtocolError:

@@ -22,11 +22,11 @@ from rtchat.core.flow.token_bucket import Rate
 from rtchat.core.flow.turns import NOTED_WORK
 from rtchat.core.session import commands
 from rtchat.core.session.acks import acknowledge_run
+from rtchat.core.session.asking import AskingSession
 from rtchat.core.session.connection import CloseReason, SessionTransport
 from rtchat.core.session.costs import cost_of_waiting
 from rtchat.core.session.handshake import agree_on_heartbeat, negotiate
 from rtchat.core.session.headers import required
-from rtchat.core.session.rates import TokenTaker
 from rtchat.core.session.receipts import DONE, MustWait, ReceiptLedger, TooFast, TurnOver
 from rtchat.core.session.refusals import (
     check_body,
@@ -54,7 +54,7 @@ _SLOW_FRAME_WORK = 15
 """The further work of a frame that does not take the fast path."""
 
 
-class Session(TokenTaker):
+class Session(AskingSession):
     """One client's session: parses and executes its frames. Implements ``Principal``.
 
     Args:
@@ -85,13 +85,10 @@ class Session(TokenTaker):
         "committing",
         "has_published",
         "holding",
-        "id",
         "login",
         "parser",
-        "source",
         "subscriptions",
         "transactions",
-        "user",
         "version",
     )
 
@@ -101,7 +98,10 @@ class Session(TokenTaker):
         self.id = broker.next_session_id()
         self.login = ""
         self.user = ""
-        self.source = ""
+        self.source = self.wished_nick = ""
+        self.mark = b""
+        self.rights = self.fast = None
+        self._question = None
         self.state = State.NEW
         self.is_closed = False
         self.is_lost = False
@@ -118,6 +118,7 @@ class Session(TokenTaker):
         )
         self.transactions = Transactions(limits, self.holding)
         self._acts = _COMMANDS[State.NEW]
+        self.byte_rate: Rate | None = None
         self.message_rate: Rate | None = None
         self.subscription_rate: Rate | None = None
         self.tokens = 0
@@ -193,7 +194,7 @@ class Session(TokenTaker):
                 # attention, can skip all checks of _act_on.
                 head = frame.head
                 route = head.route if head is not None and head.is_plain else None
-                if type(route) is not Route or self.message_rate is not None:
+                if type(route) is not Route or (self.fast and route not in self.fast[0]):
                     self._act_on(frame)
                     if frame.command == "ACK" and not self.is_closed:
                         frame = None  # an error in a later ACK must not refer to this one
@@ -209,7 +210,7 @@ class Session(TokenTaker):
                     most = publishing.max_run(route, frame) if parser.has_more else 0
                     bodies = parser.same_head_bodies(frame, most - 1) if most > 1 else None
                     if bodies:
-                        publishing.publish_run(route, frame, [frame.body, *bodies])
+                        publishing.publish_run(route, frame, [frame.body, *bodies], self.mark)
                     else:
                         place = publishing.publish_plain(route, frame, self)
                         if place:
@@ -233,13 +234,6 @@ class Session(TokenTaker):
             self._end_turn(frame if self._steps is None else None)
         except ProtocolError as error:
             self.fail(error, frame)
-
-    def _wait_for_token(self, frame: Frame | None, delay_s: float) -> None:
-        self._held = frame
-        self._waits_for_storage = False
-        self._hold_waiting(cost_of_waiting(frame, self.parser.buffered_bytes))
-        self._transport.pause_reading()
-        self._transport.resume_after(delay_s)
 
     def _end_turn(self, frame: Frame | None = None) -> None:
         """Let others have their turn: the frames that wait come in one of the next."""
@@ -292,7 +286,11 @@ class Session(TokenTaker):
         login = headers.get("login", "")
         # STOMP 1.0 writes "login: <username>" in its own examples.
         self.login = login.strip() if version is Version.V10 else login
+        if self.broker.authenticator is not None:
+            self.identify(self.broker.authenticator, headers)
         reply = {"version": version.value, "heart-beat": offer, "session": self.id}
+        if self.user:
+            reply["x-user"] = self.user
         self._acts = _COMMANDS[State.OPEN]
         if self.broker.router.gates:
             self._pass_gates(frame, reply)
@@ -302,26 +300,32 @@ class Session(TokenTaker):
             reply["server"] = f"rtchat/{__version__}"
         self._send("CONNECTED", reply)
         self._transport.session_opened(heartbeat)
+        if self.broker.authenticator is not None:
+            self.broker.authenticator.opened(self)
 
     def _pass_gates(self, frame: Frame, reply: dict[str, str]) -> None:
         """Apply what the broker's gates grant; a gate may refuse the session with an error."""
         self.source = self._transport.source
         for admission in self.broker.admit(self, frame.headers):
             reply.update(admission.headers)
-            if admission.rate is not None:
-                self.message_rate = admission.rate
+            if admission.rate is not None or admission.byte_rate is not None:
+                self.message_rate, self.byte_rate = admission.rate, admission.byte_rate
                 self._acts = _RATED
+                self.fast = (frozenset(),)
             if admission.subscription_rate is not None:
                 self.subscription_rate = admission.subscription_rate
 
     def _send_message(self, frame: Frame) -> None:
         headers = frame.headers
         route = self._route_of(frame)
-        for check in route.checks:
-            check(self, frame)
+        if self.rights is not None:
+            self.broker.cork.work += self.rights.check_write(route)
         broker, transaction = self.broker, headers.get("transaction")
         if transaction is None and (broker.queues or broker.congestion.active):
             self.wait_for_capacity(route)
+        for check in route.checks:  # each once, so nothing is waited for after them
+            frame = check(self, frame) or frame
+            headers = frame.headers
         reply_to = headers.get("reply-to", "")
         if reply_to:
             reply_to = self.subscriptions.reply_address(reply_to)

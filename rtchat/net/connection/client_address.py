@@ -25,23 +25,28 @@ class ClientAddress:
         port: Its port, or 0 when it is unknown.
         name: Both, as the log shows them.
         origin: The ``Origin`` header, or None without one.
+        user: The user, if a rule of the access list has asked who it is, or "".
     """
 
     host: str | None
     port: int
     name: str
     origin: str | None = None
+    user: str = ""
 
     @classmethod
-    def at(cls, address: IAddress | None, origin: str | None = None) -> ClientAddress:
+    def at(
+        cls, address: IAddress | None, origin: str | None = None, user: str = ""
+    ) -> ClientAddress:
         """Return the client at the other end of a connection."""
         host: str | None = getattr(address, "host", None)
         port: int = getattr(address, "port", 0)
-        return cls(host and plain_address(host), port, address_name(address), origin)
+        return cls(host and plain_address(host), port, address_name(address), origin, user)
 
     def __str__(self) -> str:
         page = "no Origin" if self.origin is None else escaped(self.origin)
-        return f"{self.name} ({page})"
+        user = f", user {escaped(self.user)}" if self.user else ""
+        return f"{self.name} ({page}{user})"
 
 
 @implementer(IAddress)

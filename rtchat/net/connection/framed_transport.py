@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from zope.interface import Attribute, Interface
 
@@ -19,6 +19,10 @@ class IFramedTransport(Interface):
     )
 
     peer: str = Attribute("The name of the other end, for the log.")
+
+    request_headers: Mapping[str, str] = Attribute(
+        "The headers ``authorization`` and ``cookie`` of the request, where they are wanted."
+    )
 
     on_gone: Callable[[bool], None] | None = Attribute(
         "Called with whether the connection broke, if the other end goes while reading is paused."

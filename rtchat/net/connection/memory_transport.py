@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.abstract import isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer
 from twisted.python.failure import Failure
@@ -20,9 +21,10 @@ class MemoryTransport:
 
     Args:
         number: The number of the client, which is its made-up port.
+        host: The client's made-up address.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, host: str = "127.0.0.1") -> None:
         self.from_server = bytearray()
         self.heartbeats = 0
         self.is_stalled = False
@@ -30,7 +32,7 @@ class MemoryTransport:
         self.is_paused = False
         self.disconnecting = False
         self.on_close = _ignore
-        self._number = number
+        self._address = _address(host, number)
         self._to_server: list[bytes] = []
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
@@ -102,9 +104,15 @@ class MemoryTransport:
 
     def getPeer(self) -> IAddress:
         """Return the client's address, which is made up; its port is the client's number."""
-        return IPv4Address("TCP", "127.0.0.1", self._number)
+        return self._address
 
     getHost = getPeer
+
+
+def _address(host: str, port: int) -> IAddress:
+    """Return an address as Twisted's sockets have it."""
+    is_ipv6 = isIPv6Address(host)
+    return IPv6Address("TCP", host, port) if is_ipv6 else IPv4Address("TCP", host, port)
 
 
 def _ignore(reason: Failure) -> None:

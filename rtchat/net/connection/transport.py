@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress, IProducer, IPushProducer, ITransport
 from zope.interface import implementer
 
-from rtchat.net.twisted_internals import is_plain_socket, socket_of
+from rtchat.net.twisted_internals import accept_at_most, is_plain_socket, socket_of
 from rtchat.text import escaped
 
 __all__ = [
@@ -38,6 +38,10 @@ longer."""
 
 SLOW_UNSENT_BYTES = 128 * 1024
 """The same on a slow line: little stands before a ping."""
+
+_ACCEPTS_IN_A_ROUND = 8
+"""How many connections a port accepts before others are read: a log-in takes about a millisecond,
+and what the log-ins of a round take, each message of the others waits."""
 
 _LIFE_OPTIONS = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -164,12 +168,13 @@ def expect_life(connection: socket.socket) -> None:
 
 
 def set_up_port(port: object, *, is_http: bool) -> None:
-    """Set the options of the connections that a listening port accepts.
+    """Set how many connections a listening port accepts at a time, and their options.
 
     Args:
-        port: The port; nothing happens unless it is TCP.
+        port: The port; those of other kinds than TCP have no options.
         is_http: Whether web browsers come, rather than STOMP clients.
     """
+    accept_at_most(port, _ACCEPTS_IN_A_ROUND)
     listening = socket_of(port)
     if listening is None or listening.family not in (socket.AF_INET, socket.AF_INET6):
         return

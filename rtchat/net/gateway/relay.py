@@ -91,15 +91,16 @@ class ProxyProtocol(Protocol):
         self.transport.peer = self._route
         self.transport.on_gone = self._gone
         set_read_size(self.transport.transport, READ_BYTES)
-        if (reached := factory.limiter.reached(self._source, self.target)) is not None:
+        user = self._client.user
+        if (reached := factory.limiter.reached(self._source, self.target, user)) is not None:
             limit = f"[proxy] connections.{reached.name} = {reached.maximum}"
             self._log_end("refused", f"{limit} is reached", is_refusal=True)
-            if reached.name == "per_source":
+            if reached.name in ("per_source", "per_user"):
                 self._close(_POLICY, "too many connections")
             else:
                 self._close(_TRY_LATER, "too many connections, try later")
             return
-        factory.limiter.enter(self._source, self.target)
+        factory.limiter.enter(self._source, self.target, user)
         self._is_counted = True
         # Until the target is connected, nothing is read beyond what came with the request.
         self.transport.pauseProducing()
@@ -298,7 +299,7 @@ class ProxyProtocol(Protocol):
             self._linger.stop()
         if self._is_counted:
             self._is_counted = False
-            self.factory.limiter.leave(self._source, self.target)
+            self.factory.limiter.leave(self._source, self.target, self._client.user)
 
 
 class ProxyFactory(Factory):

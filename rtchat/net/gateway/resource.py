@@ -14,6 +14,7 @@ from rtchat.net.gateway.targets import Targets
 from rtchat.net.web.requests import header_values
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import STOMP_SUBPROTOCOLS, UpgradeResource
+from rtchat.net.websocket.visitors import UserNeeded, Visitors
 
 __all__ = ["TcpSocket"]
 
@@ -30,6 +31,7 @@ class TcpSocket(UpgradeResource):
         access: The access list.
         websockets: Returns the factory that serves the WebSockets to one target.
         own: This server's own STOMP listeners, which ``/tcp/`` marks.
+        visitors: Finds out who uses a page, for the rules that ask; None if there are none.
     """
 
     # MQTT is the same over WebSocket and TCP, and its clients in browsers require the name.
@@ -40,11 +42,12 @@ class TcpSocket(UpgradeResource):
         access: AccessList,
         websockets: Callable[[Target], WebSockets],
         own: Sequence[Target] = (),
+        visitors: Visitors | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(visitors)
         self._access = access
         self._websockets = websockets
-        self._targets = Targets(access, own)
+        self._targets = Targets(access, own, visitors)
         self._known: dict[tuple[Source, bytes], WebSockets] = {}
 
     @override
@@ -59,7 +62,8 @@ class TcpSocket(UpgradeResource):
 
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
-        # The rules do not change while the server runs, so a decision holds.
+        # The rules do not change while the server runs, so a decision holds. One that depends on
+        # who uses the page is made each time.
         asked = (source, request.path)
         if (known := self._known.get(asked)) is not None:
             return known
@@ -69,8 +73,13 @@ class TcpSocket(UpgradeResource):
             target = Target.parse(raw.decode("ascii"))
         except ValueError as error:
             raise AccessDenied(f"not HOST:PORT ({error})") from None
-        self._access.check(source, target)
+        whos = self._access.who_may(source, target)
+        if whos and self.visitors is None:
+            raise AccessDenied(f"its rules ask for a user, and nothing knows any: {target}")
+        websockets = self._websockets(target)
+        if whos:
+            raise UserNeeded(websockets, whos)
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
-        self._known[asked] = websockets = self._websockets(target)
+        self._known[asked] = websockets
         return websockets

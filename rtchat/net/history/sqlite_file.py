@@ -61,8 +61,8 @@ _TABLES = (
     headers BLOB NOT NULL,
     body BLOB NOT NULL)""",
 )
-_GROW = """INSERT INTO stream VALUES (?1, ?2, ?3, 0, ?4, ?5)
-ON CONFLICT (id) DO UPDATE SET next_offset = ?4, bytes = bytes + ?5"""
+_GROW = """INSERT INTO stream VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (id) DO UPDATE
+SET next_offset = excluded.next_offset, bytes = bytes + excluded.bytes"""
 _INSERTS = {
     count: "INSERT INTO message VALUES " + ", ".join(["((? << 40) + ?, ?, ?, ?, ?)"] * count)
     for count in _ROWS_AT_ONCE

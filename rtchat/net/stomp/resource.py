@@ -14,6 +14,7 @@ from rtchat.errors import AccessDenied
 from rtchat.net.connection.limits import SourceLimiter
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.upgrade import UpgradeResource
+from rtchat.net.websocket.visitors import UserNeeded, Visitors
 
 __all__ = ["StompSocket"]
 
@@ -28,6 +29,7 @@ class StompSocket(UpgradeResource):
             them through the gateway may reach the broker here. Read for every request, because
             the list grows while the ports open.
         limiter: Says whether there is room for one more client; by default there always is.
+        visitors: Finds out who uses a page, for the rules that ask; None if there are none.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class StompSocket(UpgradeResource):
         access: AccessList,
         targets: Sequence[Target],
         limiter: SourceLimiter | None = None,
+        visitors: Visitors | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(visitors)
         self._limiter = limiter
         self._websockets = websockets
         self._access = access
@@ -46,11 +49,22 @@ class StompSocket(UpgradeResource):
     @override
     def open(self, source: Source, request: Request) -> WebSockets:
         if any(self._access.allows(source, target) for target in self._targets):
+            if self._access.asks:
+                self._check_who(source)
             return self._websockets
         if not self._targets:
             raise AccessDenied("there is no stomp:// listener whose clients could come here")
         self._access.check(source, self._targets[0])
         return self._websockets
+
+    def _check_who(self, source: Source) -> None:
+        """Raise ``UserNeeded`` unless a rule lets anybody in from this source."""
+        whos = self._access.who_may_choose(source, self._targets)
+        if not whos:
+            return
+        if self.visitors is None:
+            raise AccessDenied("its rules ask for a user, and nothing knows any")
+        raise UserNeeded(self._websockets, whos)
 
     @override
     def is_full(self, client: IAddress) -> bool:

@@ -52,6 +52,8 @@ nearly used up."""
 _MOST_WORK_AT_END = 1_000_000
 """How much of what was put off is done before sessions end, in units of about a microsecond."""
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 _NOTHING: Mapping[Growing, int] = MappingProxyType({})
 
 
@@ -209,16 +211,26 @@ class StompProtocol(ReadClient, Protocol):
         source: str = self.factory.source_of(self._stream.getPeer())
         return source
 
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """The credentials of the WebSocket's request, if any."""
+        return _NO_HEADERS if self._framed is None else self._framed.request_headers
+
     def session_opened(self, heartbeat: HeartBeat) -> None:
         """The client is logged in."""
         self._cancel_timers()
+        if self.session.user and self.limiter is not None:
+            self.place = self.limiter.logged_in(self.place)
         self._heartbeat = heartbeat
         self.factory.log.opened(self._peer, self.session)
         send_ms, receive_ms = heartbeat
         if send_ms or receive_ms:
             self._heartbeats = HeartBeats(self, heartbeat, self._clock)
-        if self._framed is not None and send_ms and receive_ms:
-            self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
+        if self._framed is not None:
+            if self._framed.request_headers:
+                self._framed.request_headers = _NO_HEADERS  # they may be long, and are secret
+            if send_ms and receive_ms:
+                self._framed.suspend_pings(send_ms / 1000, receive_ms / 1000)
 
     def pause_reading(self) -> None:
         """Stop reading: the client must wait for a full queue, or for its rate limit."""
@@ -329,6 +341,9 @@ class StompProtocol(ReadClient, Protocol):
 
     def _login_timed_out(self) -> None:
         seconds = self.factory.limits.login_timeout_s
+        if self.session.is_asking:  # it has sent CONNECT, and the answer takes its time
+            self._schedule(seconds, self._login_timed_out)
+            return
         self._fail(
             f"no CONNECT within {seconds:g} seconds",
             "Send CONNECT right after connecting.",

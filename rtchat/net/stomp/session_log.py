@@ -9,12 +9,16 @@ from twisted.python.failure import Failure
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.session.session import Session
 from rtchat.net.connection.client_log import ClientLog
+from rtchat.text import escaped
 
 __all__ = ["SessionLog"]
 
 _log = Logger(__package__)
 
 _OPENED = "{peer}: session {id} opened, STOMP {version}"
+
+_MAX_TEXT = 300
+"""A text may have a destination in it, as the client wrote it."""
 
 _USUAL = (CloseReason.DONE, CloseReason.SHUTDOWN)
 
@@ -32,6 +36,8 @@ class SessionLog:
     def opened(self, peer: str, session: Session) -> None:
         """The client is logged in."""
         lines, session_id, version = self._lines, session.id, session.version.value
+        if session.user:
+            version = f"{version}, user {escaped(session.user)}"
         if lines.room:
             lines.room -= 1
             lines.early[lines.room] = peer
@@ -62,7 +68,7 @@ class SessionLog:
                 peer=peer,
                 id=session.id,
                 why=reason.value,
-                text=text,
+                text=escaped(text, _MAX_TEXT),
             )
 
     def gone(self, peer: str, reason: Failure) -> None:

@@ -54,6 +54,8 @@ class EmbedPage(PageFiles):
 class _Check(Resource):
     """Answers ``{"lacking": […]}``: the sources that need a rule before the page may chat.
 
+    With ``"asks": true``, if all rules that let the page in ask for a user.
+
     Any page may ask. A refused one learns only that it is refused, and what to tell the operator.
     The chat page itself asks with ``?page=ORIGIN`` when its WebSocket is refused: a browser sends
     no Origin with such a question, and a front proxy may have changed Host, so that nothing else
@@ -82,7 +84,8 @@ class _Check(Resource):
         request.setHeader(b"Vary", b"Origin, Sec-Fetch-Site")
         request.setHeader(b"Access-Control-Allow-Origin", b"*")
         request.setHeader(b"Cross-Origin-Resource-Policy", b"cross-origin")
-        return json_line({"lacking": lacking})
+        asks = bool(self._access.who_may_choose(source, self._broker))
+        return json_line({"lacking": lacking, "asks": True} if asks else {"lacking": lacking})
 
     def _log_refusal(self, request: Request, source: Source, lacking: Sequence[str]) -> None:
         peer, lines = peer_name(request), client_log_of(request)

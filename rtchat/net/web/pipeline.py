@@ -124,6 +124,11 @@ class PipelinedConnection(HTTPConnection):
         rest, self._rest = self._rest, b""
         super().dataReceived(rest)  # which keeps it while a piece is being handled
 
+    @override
+    def take_unhandled(self) -> bytes:
+        rest, self._rest = self._rest, b""
+        return super().take_unhandled() + rest
+
     def _wait(self) -> None:
         """Handle what was read in a later round."""
         self.paused = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 from twisted.internet.interfaces import IAddress
@@ -23,6 +23,7 @@ __all__ = [
     "RefusalPage",
     "client_log_of",
     "client_of",
+    "credentials_of",
     "header_values",
     "log_refusal",
     "peer_name",
@@ -37,6 +38,8 @@ SHOWN_CHARACTERS = 200
 """How much of a path or of a header the log shows."""
 
 OPAQUE_ORIGIN = "null"  # RFC 6454, 7.3: an opaque origin; only rules with the source * match it
+
+_CREDENTIALS = ("authorization", "cookie")
 
 _OWN_PAGES = ("same-origin", "none")  # "none": the user typed the address
 
@@ -64,9 +67,12 @@ class ClientNaming(Protocol):
 
     Attributes:
         client_log: Where lines about clients are written.
+        trusts: Returns whether a page may act for its visitors; see
+            :meth:`~rtchat.core.access.rules.AccessList.trusts`.
     """
 
     client_log: ClientLog
+    trusts: Callable[[Source], bool]
 
     def client_of(self, request: Request) -> IAddress:
         """Return the client's address, or the one that a trusted front proxy names."""
@@ -131,6 +137,29 @@ def header_values(request: Request, name: str) -> list[str]:
     """Return a header's values, decoded as Latin-1, so that any bytes are text."""
     values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
     return [value.decode("latin-1") for value in values]
+
+
+def credentials_of(request: Request) -> dict[str, str]:
+    """Return the headers ``authorization`` and ``cookie`` of a request, those that count.
+
+    Browsers send them by themselves, whatever page makes the request. So those of a page that may
+    not act for its visitors do not count.
+    """
+    found = {name: single_value(header_values(request, name)) for name in _CREDENTIALS}
+    credentials = {name: value for name, value in found.items() if value is not None}
+    source = source_of(request)
+    if not credentials or cast(ClientNaming, request.site).trusts(source):
+        return credentials
+    client_log_of(request).once(
+        _log,
+        "requests whose cookies do not count",
+        "{peer}: what its browser knows of it does not count for {source}: no rule names that "
+        "page; if it may act for its visitors, add a rule of its own to [access]: {rule} -> …",
+        peer=peer_name(request),
+        source=source,
+        rule=escaped(source.rule_text or "HOST", SHOWN_CHARACTERS),
+    )
+    return {}
 
 
 def single_value(values: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -12,6 +13,7 @@ from typing_extensions import override
 
 from rtchat.core.access.addresses import AddressList
 from rtchat.core.access.hosts import HostList
+from rtchat.core.access.rules import AccessList, Source
 from rtchat.net.connection.client_address import forwarded_client
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.connection.limits import SourceLimiter
@@ -73,6 +75,9 @@ class PageSite(Site):
         handshake_timeout_s: Seconds that the head of a request may take.
         limiter: Counts the connections; by default there is no limit.
         client_log: Where lines about clients are written; by default a log of its own.
+        trusts: Returns whether a page may act for its visitors, as
+            :meth:`~rtchat.core.access.rules.AccessList.trusts` does; by default those of this
+            server may.
 
     Attributes:
         backlogs: Counts the bytes that wait for clients.
@@ -93,8 +98,10 @@ class PageSite(Site):
         handshake_timeout_s: float = 10.0,
         limiter: SourceLimiter | None = None,
         client_log: ClientLog | None = None,
+        trusts: Callable[[Source], bool] | None = None,
     ) -> None:
         super().__init__(tree, reactor=clock)
+        self.trusts = trusts or AccessList(()).trusts
         self.displayTracebacks = False
         self.clock = clock
         self.backlogs = HttpBacklogs(clock)
@@ -110,6 +117,14 @@ class PageSite(Site):
         """Return the address of the peer, or the client's that a trusted front proxy names."""
         peer = as_stream(request.channel.transport).getPeer()
         return forwarded_client(peer, header_values(request, "X-Forwarded-For"), self._trusted)
+
+    def is_secure(self, request: Request) -> bool:
+        """Return whether a request came over TLS, to this server or to a trusted front proxy."""
+        if request.isSecure():
+            return True
+        peer = as_stream(request.channel.transport).getPeer()
+        is_front = getattr(peer, "host", None) in self._trusted
+        return is_front and header_values(request, "X-Forwarded-Proto") == ["https"]
 
     @override
     def getResourceFor(self, request: Request) -> IResource:

@@ -31,6 +31,7 @@ class ClosingConnection(TxwsConnection):
     Attributes:
         other_progress: While ``receives_after_close`` holds, returns what changes as the wrapped
             protocol disposes of what still comes.
+        on_lost: Called once the connection is gone.
     """
 
     factory: _Factory
@@ -38,6 +39,7 @@ class ClosingConnection(TxwsConnection):
     writer: ConnectionWriter
     disconnecting: bool
     other_progress: Callable[[], object] | None = None
+    on_lost: Callable[[], object] | None = None
 
     receives_after_close = False
     """Whether data that arrives between our close frame and the other side's is still passed up,

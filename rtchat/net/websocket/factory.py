@@ -39,6 +39,7 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
         client_log: Where lines about clients are written; by default a log of its own.
 
     Attributes:
+        wants_credentials: Whether the protocols look at ``request_headers``.
         is_stopping: Whether the server is stopping; then no new WebSocket should be opened.
     """
 
@@ -68,6 +69,7 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
         self.max_message_bytes = max_message_bytes
         self.deflate = deflate
         self.is_stopping = False
+        self.wants_credentials = False
 
     def shut_down(self) -> Deferred[None]:
         """Close every WebSocket because the server stops; fire when all are gone."""
@@ -77,6 +79,8 @@ class WebSockets(Drain["WebSocket"], TxwsFactory):  # type: ignore[misc]  # txws
     @override
     def unregisterProtocol(self, p: WebSocket) -> None:
         super().unregisterProtocol(p)
+        if p.on_lost is not None:
+            p.on_lost()
         self.connection_ended()
 
 

@@ -6,8 +6,9 @@ txWS answers the handshake (:mod:`rtchat.net.websocket.txws_adapter`). Frames ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer
 from twisted.internet.protocol import connectionDone
@@ -90,6 +91,9 @@ class WebSocket(ClosingConnection):
 
     is_end_logged = False
     """Whether the end of this connection is in the log already, which has one line about it."""
+
+    request_headers: Mapping[str, str] = MappingProxyType({})
+    """The credentials of its request, where the factory wants them."""
 
     on_gone: Callable[[bool], None] | None = None
     """Called with whether the connection broke, if the other side goes while reading is paused;

@@ -20,10 +20,27 @@ from rtchat.errors import AccessDenied
 from rtchat.net.connection.client_address import ClientAddress
 from rtchat.net.twisted_internals import override_peer
 from rtchat.net.web.channel import UpgradableConnection
-from rtchat.net.web.requests import RefusalPage, client_of, header_values, log_refusal, single_value
+from rtchat.net.web.requests import (
+    RefusalPage,
+    client_of,
+    credentials_of,
+    header_values,
+    log_refusal,
+    single_value,
+)
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.offers import OfferLog, declined_offers
+from rtchat.net.websocket.transport import WebSocket
 from rtchat.net.websocket.txws_adapter import clean_request
+from rtchat.net.websocket.visitors import (
+    UserNeeded,
+    Visit,
+    Visitors,
+    ask_who,
+    finish_with,
+    log_in_page,
+)
+from rtchat.text import escaped
 
 __all__ = ["STOMP_SUBPROTOCOLS", "UpgradeResource", "WebSocketResource"]
 
@@ -38,6 +55,8 @@ _REFUSED = (
 
 _FULL = "Too many connections are open, in total or from your address; try again later.\n"
 _RETRY_AFTER_S = "30"
+
+_ANYBODY: frozenset[str] = frozenset()
 
 _NOT_A_WEBSOCKET = (
     "This address speaks WebSocket: open it with new WebSocket(...) or a WebSocket client.\n"
@@ -105,13 +124,22 @@ def _read_upgrade(
 
 
 class UpgradeResource(Resource):
-    """A path that accepts WebSockets from the sources that the access list allows."""
+    """A path that accepts WebSockets from the sources that the access list allows.
+
+    Args:
+        visitors: Finds out who uses a page, for the rules that ask; None if there are none.
+
+    Attributes:
+        subprotocols: The sub-protocols it speaks, best first.
+        visitors: As above.
+    """
 
     isLeaf = True
     subprotocols: Sequence[str] = STOMP_SUBPROTOCOLS
 
-    def __init__(self) -> None:
+    def __init__(self, visitors: Visitors | None = None) -> None:
         super().__init__()
+        self.visitors = visitors
         self._offer_log = OfferLog()
 
     @override
@@ -124,31 +152,75 @@ class UpgradeResource(Resource):
             single_value(header_values(request, "Host")),
             bool(request.isSecure()),
         )
-        address = client_of(request)
+        whos = _ANYBODY
         try:
             websockets = self.open(source, request)
         except AccessDenied as error:
             log_refusal(request, str(error))
             return RefusalPage(403, _REFUSED).render(request)
+        except UserNeeded as needed:
+            websockets, whos = needed.websockets, needed.whos
         upgrade = _read_upgrade(request, self.subprotocols, may_deflate=websockets.deflate)
         if isinstance(upgrade, RefusalPage):
             log_refusal(request, f"{source} sent no WebSocket handshake: {upgrade.text.strip()}")
             return upgrade.render(request)
-        if websockets.is_stopping:
-            log_refusal(request, f"{source} came while the server was stopping")
-            return RefusalPage(503, "The server is shutting down; try again in a moment.\n").render(
-                request
-            )
-        if self.is_full(address):
-            return RefusalPage(503, _FULL, {"Retry-After": _RETRY_AFTER_S}).render(request)
+        refusal = self._busy(request, source, websockets)
+        if refusal is not None:
+            return refusal.render(request)
         if upgrade.declined:
             self._offer_log.note(request, upgrade.declined)
-        channel = cast(UpgradableConnection, request.channel)
-        override_peer(channel.transport, address)
-        protocol = websockets.buildProtocol(ClientAddress.at(address, source.origin))
-        channel.upgrade_to(protocol)
-        protocol.accept(clean_request(upgrade.key), upgrade.subprotocol, upgrade.agreed)
+        if whos:
+            self._ask(request, source, websockets, upgrade, whos)
+        else:
+            _accept(request, source, websockets, upgrade)
         return NOT_DONE_YET
+
+    def _busy(self, request: Request, source: Source, websockets: WebSockets) -> RefusalPage | None:
+        """Return the page that refuses one more client, if it has to be refused."""
+        if websockets.is_stopping:
+            log_refusal(request, f"{source} came while the server was stopping")
+            return RefusalPage(503, "The server is shutting down; try again in a moment.\n")
+        if self.is_full(client_of(request)):
+            return RefusalPage(503, _FULL, {"Retry-After": _RETRY_AFTER_S})
+        return None
+
+    def _ask(
+        self,
+        request: Request,
+        source: Source,
+        websockets: WebSockets,
+        upgrade: _Upgrade,
+        whos: frozenset[str],
+    ) -> None:
+        """Open the WebSocket once it is known who asks for it, if that is one of those who may."""
+
+        def known(found: Visit | RefusalPage) -> None:
+            if isinstance(found, RefusalPage):
+                log_refusal(request, f"its rules let in {', '.join(sorted(whos))}")
+                finish_with(request, found.render(request))
+                return
+            refusal = self._busy(request, source, websockets)
+            if not found.may(whos):
+                who = (
+                    f"the user {escaped(found.user)}" if found.user else "a visitor without a user"
+                )
+                log_refusal(request, f"its rules let in {', '.join(sorted(whos))}, not {who}")
+                refusal = RefusalPage(403, _REFUSED) if found.user else log_in_page()
+            channel = cast(UpgradableConnection, request.channel)
+            if refusal is not None:
+                found.leave()
+                finish_with(request, refusal.render(request))
+            elif channel.has_client_ended:
+                found.leave()
+                channel.loseConnection()
+            else:
+                early = channel.take_unhandled()
+                protocol = _accept(request, source, websockets, upgrade, found, whos)
+                if early:
+                    protocol.dataReceived(early)
+
+        assert self.visitors is not None  # or open() would have refused it
+        ask_who(request, self.visitors, known)
 
     def is_full(self, client: IAddress) -> bool:
         """Return whether there is no room for one more client, after a line in the log."""
@@ -159,8 +231,32 @@ class UpgradeResource(Resource):
 
         Raises:
             AccessDenied: The access list does not allow it to this source.
+            UserNeeded: It depends on who uses the page.
         """
         raise AccessDenied(f"nothing is served at {request.path!r}")
+
+
+def _accept(
+    request: Request,
+    source: Source,
+    websockets: WebSockets,
+    upgrade: _Upgrade,
+    visit: Visit | None = None,
+    whos: frozenset[str] = _ANYBODY,
+) -> WebSocket:
+    """Open the WebSocket; for a visit, watch it from its beginning."""
+    address = client_of(request)
+    channel = cast(UpgradableConnection, request.channel)
+    override_peer(channel.transport, address)
+    user = "" if visit is None else visit.user
+    protocol: WebSocket = websockets.buildProtocol(ClientAddress.at(address, source.origin, user))
+    if visit is not None:
+        visit.begin(whos, protocol)
+    if websockets.wants_credentials:
+        protocol.request_headers = credentials_of(request)
+    channel.upgrade_to(protocol)
+    protocol.accept(clean_request(upgrade.key), upgrade.subprotocol, upgrade.agreed)
+    return protocol
 
 
 class WebSocketResource(UpgradeResource):
@@ -188,9 +284,13 @@ class WebSocketResource(UpgradeResource):
         super().__init__()
         self._websockets = websockets
         self._here = Target("websocket", 1)  # a name for the access list only
-        self._access = AccessList(
-            AccessRule.parse(f"{source} -> {self._here}") for source in sources
-        )
+        rules = [AccessRule.parse(f"{source} -> {self._here}") for source in sources]
+        for rule in rules:
+            if rule.who:
+                raise ValueError(
+                    f"{rule.source} {rule.who} is not a source: nothing asks who it is"
+                )
+        self._access = AccessList(rules)
         self.subprotocols = subprotocols
 
     @override

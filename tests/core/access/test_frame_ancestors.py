@@ -127,3 +127,11 @@ def test_the_frame_is_for_those_whom_the_list_lets_reach_the_broker(
     assert admits(policy, f"http://{HOST}", origin) == any(
         listed.allows(page, target) for target in BROKER
     )
+
+
+def test_who_uses_the_page_does_not_matter_for_showing_it() -> None:
+    rules = ("self @staff -> localhost:61613", "chat.example * -> localhost:61613")
+    access = AccessList(map(AccessRule.parse, rules))
+    broker = [Target("localhost", 61613)]
+    assert frame_ancestors(access, broker) == "'self' http://chat.example https://chat.example"
+    assert sources_without_rule(access, broker, Source("http://chat.example", "h")) == ()

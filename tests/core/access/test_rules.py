@@ -414,3 +414,79 @@ def test_no_header_breaks_the_check_or_passes_a_rule_for_another_page(
     origin: str | None, host: str | None
 ) -> None:
     assert not access("example.com:81 -> localhost:61613").allows(Source(origin, host), BROKER)
+
+
+# ---------------------------------------------------------------- who
+
+
+@pytest.mark.parametrize(
+    "text, source, who",
+    [
+        ("self -> irc:6667", "self", ""),
+        ("self @staff -> irc:6667", "self", "@staff"),
+        ("chat.example:8443 ada -> irc:6667", "chat.example:8443", "ada"),
+        ("*  *  -> irc:6667", "*", "*"),
+        ("SELF Ada Lovelace -> irc:6667", "self", "Ada Lovelace"),
+        ("self anonymous -> irc:6667", "self", "anonymous"),
+        ("[::1]:9000 @staff -> unix:app = /run/app.sock proxy", "[::1]:9000", "@staff"),
+    ],
+)
+def test_a_rule_may_name_who_uses_the_page(text: str, source: str, who: str) -> None:
+    rule = AccessRule.parse(text)
+    assert (rule.source, rule.who) == (source, who)
+    assert AccessRule.parse(str(rule)) == rule
+
+
+def test_a_rule_without_a_page_is_told_so() -> None:
+    with pytest.raises(ValueError, match=r"^the source before '@staff' is missing; write self"):
+        AccessRule.parse("@staff -> irc:6667")
+
+
+def who_may(*rules: str, origin: str | None = None) -> frozenset[str]:
+    access = AccessList(map(AccessRule.parse, rules))
+    return access.who_may(Source(origin, "localhost:9000"), Target("irc", 6667))
+
+
+def test_the_rules_for_a_page_and_a_target_say_together_who_may() -> None:
+    rules = ("self @staff -> irc:6667", "self bob -> irc:6667", "chat.example eve -> irc:6667")
+    assert who_may(*rules) == {"@staff", "bob"}
+    assert who_may(*rules, origin="http://chat.example") == {"eve"}
+    assert who_may(*rules, "* * -> irc:6667") == {"@staff", "bob", "*"}
+
+
+@pytest.mark.parametrize("anybody", ["self -> irc:6667", "self anonymous -> irc:6667"])
+def test_a_rule_for_anybody_outweighs_the_others(anybody: str) -> None:
+    assert who_may("self @staff -> irc:6667", anybody) == frozenset()
+    assert who_may(anybody) == frozenset()
+
+
+def test_who_it_is_does_not_matter_where_the_page_may_not() -> None:
+    with pytest.raises(AccessDenied):
+        who_may("self @staff -> irc:6667", origin="http://evil.example")
+
+
+def test_a_list_knows_whether_any_of_its_rules_asks() -> None:
+    assert AccessList([AccessRule.parse("self @staff -> irc:6667")]).asks
+    assert not AccessList([AccessRule.parse("self anonymous -> irc:6667")]).asks
+
+
+@pytest.mark.parametrize(
+    "origin, is_trusted",
+    [
+        (None, True),  # a program
+        ("http://localhost:9000", True),
+        ("https://named.example", True),
+        ("https://named.example:8443", False),
+        ("http://evil.example", False),
+        ("null", False),
+        ("nonsense", False),
+    ],
+)
+def test_only_a_page_that_is_named_acts_for_its_visitors(
+    origin: str | None, is_trusted: bool
+) -> None:
+    rules = access("* -> irc:6667", "named.example -> localhost:61613")
+    assert rules.trusts(Source(origin, "localhost:9000")) == is_trusted
+    assert access().trusts(Source(origin, "localhost:9000")) == (
+        is_trusted and origin != "https://named.example"
+    )

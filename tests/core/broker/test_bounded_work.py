@@ -20,6 +20,7 @@ from support.work import each_turn
 from rtchat.core.broker import selection
 from rtchat.core.broker.encoder import selectable_headers
 from rtchat.core.broker.message import Message
+from rtchat.core.broker.rights import Rights
 from rtchat.core.flow.turns import TURN_WORK
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.frames import Frame, Version
@@ -137,6 +138,28 @@ def test_a_search_in_a_long_queue_goes_on_in_later_turns(server: Server, kind: s
     assert max(work) < MOST_WORK
     client.drop()
     server.drain(Q)
+
+
+# ---------------------------------------------------------------- rights
+
+
+def test_what_has_to_be_found_out_about_rights_counts_as_work(server: Server) -> None:
+    client = server.client()
+    client.session.rights = Rights(lambda name: True, lambda name: True, 300)
+    work = each_turn(server)
+    client.subscribe("/topic/a")
+    assert max(work) > 300
+    work.clear()
+    client.publish("/topic/a,/topic/b,/topic/c", "x")
+    assert max(work) > 900
+    work.clear()
+    client.publish("/topic/a,/topic/b,/topic/c", "x")
+    assert max(work) < 300  # it is known
+    with server.broker.turn as cork:
+        client.session.change_rights(Rights(lambda name: True, lambda name: True, 500))
+        assert cork.work >= 500
+    client.received()
+    client.drop()
 
 
 # ---------------------------------------------------------------- acknowledgements

@@ -29,7 +29,7 @@ def plainly_matches(pattern: list[str], name: list[str]) -> bool:
     return bool(name) and first in ("*", name[0]) and plainly_matches(rest, name[1:])
 
 
-WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=5)
+WORDS = st.lists(st.sampled_from(["a", "b", "", "*", "#"]), min_size=1, max_size=5)
 PATTERN_WORDS = st.lists(st.sampled_from(["a", "b", "", "*", "#", ">"]), min_size=1, max_size=5)
 
 
@@ -145,3 +145,8 @@ def count_nodes(index: PatternIndex[str]) -> int:
         count += 1
         waiting += node.children.values()
     return count
+
+
+@pytest.mark.parametrize("name", ["a.*.b", "a.#.b", "*.a", "a.*"])
+def test_a_name_may_have_a_wildcard_for_a_word(name: str) -> None:
+    assert sorted(index_of("*.#", "#", "b").matching(name)) == ["#", "*.#"]

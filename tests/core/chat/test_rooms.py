@@ -63,12 +63,12 @@ def test_changes_of_rooms_are_told_together_once_a_second(party: Party) -> None:
 
 def test_rooms_that_are_kept_are_listed_with_nobody_in_them(party: Party) -> None:
     chat = party.chat
-    chat.presence.retained_rooms = lambda: ["/topic/chat.old", "/topic/other", ROOM]
+    chat.presence.rooms.retained = lambda: ["/topic/chat.old", "/topic/other", ROOM]
     party.in_room("anna")
     rooms = Rooms(party)
     assert rooms.news() == [("here", {ROOM: 1, "/topic/chat.old": 0})]
     for name in ("/topic/chat.new", "/topic/other", ROOM):
-        chat.presence.note_retained_room(name)
+        chat.presence.rooms.retention_changed(name)
     party.advance(1)
     assert rooms.news() == [("rooms", {"/topic/chat.new": 0})]
 
@@ -77,7 +77,7 @@ def test_of_many_empty_rooms_the_latest_are_listed_and_all_that_have_people(part
     presence = party.chat.presence
     names = [f"/topic/chat.{number}" for number in range(200)]
     latest = dict.fromkeys(names[150:], 0)
-    presence.retained_rooms = lambda: names
+    presence.rooms.retained = lambda: names
     guest = party.in_room("anna", room=names[0])
     rooms = Rooms(party)
     assert rooms.news() == [("here", {names[0]: 1, **latest})]
@@ -85,7 +85,7 @@ def test_of_many_empty_rooms_the_latest_are_listed_and_all_that_have_people(part
     guest.say("DISCONNECT")
     party.in_room("bob", room=names[1])
     for name in names:
-        presence.note_retained_room(name)
+        presence.rooms.retention_changed(name)
     party.advance(1)
     [(event, told)] = rooms.news()
     assert event == "rooms"

@@ -63,7 +63,7 @@ def test_a_batch_for_many_subscriptions_is_delivered_in_turns(server: Keeper) ->
         )
     )
     cork, turns = server.broker.cork, 1
-    server.store._orders.popleft()()
+    server.store.fulfil()
     while cork.later:
         assert cork.work <= TURN_WORK + 1000
         cork.flush()
@@ -87,7 +87,7 @@ def test_between_two_turns_of_a_batch_its_streams_stay(server: Keeper) -> None:
     first = frame_bytes("SEND", b"first", destination="/topic/chat.new")
     publisher.send(first + frame_bytes("SEND", b"x", destination=CHAT) * 10)
     cork = server.broker.cork
-    server.store._orders.popleft()()
+    server.store.fulfil()
     cork.flush()
     assert cork.later
     stream = server.history.known("/topic/chat.new")

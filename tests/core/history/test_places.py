@@ -8,6 +8,7 @@ import pytest
 from support.history import Keeper
 from support.stomp import frame_bytes
 
+from rtchat.core.history.places import Places
 from rtchat.core.history.rules import HistoryLimits, HistoryRule
 
 RULES = [HistoryRule("/topic/chat*", 100, 600.0)]
@@ -138,3 +139,22 @@ def test_streams_that_always_have_messages_on_their_way_give_up_their_places_in_
     server.settle()
     names = server.history.names()
     assert [room for room in range(10) if f"/topic/chat.room{room}" in names] == list(range(10))
+
+
+def test_the_share_of_a_client_may_be_set(tmp_path: Path) -> None:
+    limits = HistoryLimits(max_destinations=40, max_client_destinations=2)
+    server = Keeper(tmp_path / "x.sqlite", RULES, limits)
+    for room in range(40):
+        server.fill(f"/topic/chat.room{room}", 1, source=f"192.0.2.{room}")
+    for number in range(5):
+        server.fill(f"/topic/chat.{number}", 2, source=ATTACKER)
+    names = server.history.names()
+    assert len([name for name in names if "room" not in name]) <= 3  # one is on its way
+    assert len([name for name in names if "room" in name]) >= 37
+
+
+def test_a_share_that_is_not_set_is_an_eighth() -> None:
+    places = Places({}, 80, 8000)
+    assert (places._max_places, places._max_bytes) == (10, 1000)
+    places = Places({}, 80, 8000, 3, 50)
+    assert (places._max_places, places._max_bytes) == (3, 50)

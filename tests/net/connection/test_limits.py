@@ -181,3 +181,52 @@ def test_the_line_about_one_address_names_both_cures(logs: Logs) -> None:
         "192.0.2.1:54321: refused: [broker] connections.per_source = 1 is reached; raise it, or "
         "if this is a front proxy, name it in [front] trusted"
     ]
+
+
+def test_a_user_counts_for_the_address_no_more_and_still_in_total() -> None:
+    limiter = SourceLimiter("[x]", ClientLog(Clock()), total=3, per_source=1, is_for_guests=True)
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    place = limiter.logged_in(limiter.enter(address))
+    assert limiter.refused(address) is None
+    guest = limiter.enter(address)
+    reached = limiter.refused(address)
+    assert reached is not None
+    assert reached.name == "per_source"
+    limiter.enter(IPv4Address("TCP", "192.0.2.2", 1))
+    reached = limiter.refused(IPv4Address("TCP", "192.0.2.3", 1))
+    assert reached is not None
+    assert reached.name == "total"
+    limiter.leave(guest)
+    limiter.leave(place)
+    assert limiter.count == 1
+
+
+def test_without_a_limit_of_their_own_users_count_for_their_addresses() -> None:
+    limiter = SourceLimiter("[x]", ClientLog(Clock()), per_source=1)
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    place = limiter.enter(address)
+    assert limiter.logged_in(place) == place
+    assert limiter.refused(address) is not None
+
+
+def test_the_connections_of_a_user_count_for_the_user_alone() -> None:
+    limiter = ConnectionLimiter(per_source=1, per_user=2)
+    for _ in range(2):
+        assert limiter.reached("192.0.2.1", None, "ada") is None
+        limiter.enter("192.0.2.1", None, "ada")
+    assert limiter.reached("192.0.2.9", None, "ada") == ReachedLimit("per_user", 2)
+    assert limiter.reached("192.0.2.1", None, "bob") is None
+    assert limiter.reached("192.0.2.1") is None
+    limiter.leave("192.0.2.1", None, "ada")
+    assert limiter.reached("192.0.2.1", None, "ada") is None
+    limiter.leave("192.0.2.1", None, "ada")
+    assert not limiter._users
+    assert not limiter._sources
+
+
+def test_without_a_number_for_users_theirs_count_for_their_source() -> None:
+    limiter = ConnectionLimiter(per_source=1)
+    limiter.enter("192.0.2.1", None, "ada")
+    assert limiter.reached("192.0.2.1", None, "bob") == ReachedLimit("per_source", 1)
+    limiter.leave("192.0.2.1", None, "ada")
+    assert not limiter._sources

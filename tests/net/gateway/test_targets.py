@@ -108,7 +108,7 @@ def test_a_page_that_a_rule_names_may_read_the_answer_and_a_stranger_may_not() -
 def test_the_answer_is_neither_kept_nor_embedded_nor_guessed_at() -> None:
     headers = FakeSite(RULES).browser().get("/tcp/").headers
     assert headers["cache-control"] == "no-store"
-    assert headers["vary"] == "Origin, Sec-Fetch-Site"
+    assert headers["vary"] == "Origin, Sec-Fetch-Site, Authorization, Cookie"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["x-content-type-options"] == "nosniff"
 

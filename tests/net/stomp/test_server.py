@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.core import Listener
 from support.logs import Logs, captured_logs
-from support.net import FakeSocket
+from support.net import FakeSite, FakeSocket
 from support.stomp import CONNECT, Frame, StompReader, frame_bytes, message_bytes
+from support.websocket import BINARY
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IAddress
@@ -16,8 +17,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from rtchat.core.access.addresses import AddressList
+from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.questions import Question
+from rtchat.core.broker.rights import Rights
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.transport import address_name, as_stream
@@ -117,6 +122,28 @@ def test_who_does_not_log_in_gets_an_error_and_is_closed(server: Broke) -> None:
     server.advance(0.2)
     assert client.expect("ERROR").headers["message"] == "no CONNECT within 10 seconds"
     assert client.socket.is_half_closed
+
+
+def test_a_log_in_that_is_being_looked_at_has_all_the_time_it_takes(server: Broke) -> None:
+    question: Question[Identified] = Question()
+
+    class Slow(Authenticator):
+        def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
+            return question
+
+        def left(self, principal: Principal) -> None:
+            """Do nothing."""
+
+    server.broker.authenticator = Slow()
+    client = server.client()
+    client.send(frame_bytes("CONNECT", b"", accept_version="1.2", host="localhost"))
+    server.advance(25)
+    assert client.frames() == []
+    with server.broker.turn:
+        question.answer(Identified("ada", Rights(lambda _: True, lambda _: True)))
+    client.expect("CONNECTED")
+    server.advance(25)
+    assert client.frames() == []
 
 
 def test_bytes_that_are_no_complete_connect_do_not_stop_the_login_time_out(server: Broke) -> None:
@@ -755,3 +782,14 @@ def test_who_says_disconnect_keeps_its_place_unless_it_holds_deliveries(held: st
     assert client.protocol.session.is_closed is bool(held)
     for one in (client, filler):
         one.socket.end()
+
+
+def test_credentials_of_the_request_are_forgotten_once_the_session_is_open() -> None:
+    site = FakeSite()
+    site.websockets.wants_credentials = True
+    browser = site.browser().open(Cookie="rtchat_session=" + "x" * 4000)
+    [protocol] = site.stomp.protocols
+    assert len(protocol.request_headers["cookie"]) > 4000
+    browser.send(BINARY, CONNECT)
+    assert not protocol.session.is_closed
+    assert protocol.request_headers == {}

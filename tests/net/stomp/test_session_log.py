@@ -11,10 +11,26 @@ from support.stomp import CONNECT, frame_bytes
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
+from rtchat.core.broker.authenticator import Authenticator, Identified, Visitor
 from rtchat.core.broker.broker import Broker
+from rtchat.core.broker.principal import Principal
+from rtchat.core.broker.questions import Question
+from rtchat.core.broker.rights import Rights
 from rtchat.core.stomp.limits import Limits
 from rtchat.net.connection.client_log import ClientLog
 from rtchat.net.stomp.server import StompFactory
+
+
+class OfGuests(Authenticator):
+    """Lets everyone in, who may read nothing."""
+
+    def identify(self, principal: Principal, visitor: Visitor) -> Question[Identified]:
+        question: Question[Identified] = Question()
+        question.answer(Identified("", Rights(lambda name: False, lambda name: False)))
+        return question
+
+    def left(self, principal: Principal) -> None:
+        """Do nothing."""
 
 
 class Broke:
@@ -85,6 +101,21 @@ def test_why_a_session_was_closed_is_said_all_the_same(logs: Logs) -> None:
     server.visit(politely=False)
     [line] = logs.lines("warn")
     assert "closed by the server: protocol error" in line
+
+
+def test_what_a_client_has_written_forges_and_floods_no_line(logs: Logs) -> None:
+    server = Broke()
+    server.factory.broker.authenticator = OfGuests()
+    socket = FakeSocket(peer=IPv4Address("TCP", "192.0.2.1", 54321))
+    socket.connect(server.factory.buildProtocol(socket.peer))
+    name = "/topic/x\\nforged \x1b[31m \u2028" + "y" * 1000  # \n as STOMP 1.2 writes it
+    socket.receive(frame_bytes("CONNECT", accept_version="1.2"))
+    socket.receive(frame_bytes("SUBSCRIBE", id="1", destination=name))
+    [line] = [line for line in logs.lines() if "closed by the server" in line]
+    assert "not allowed: read /topic/x\\nforged \\x1b[31m \\u2028yyy" in line
+    assert line.isascii()
+    assert line.isprintable()
+    assert len(line) < 500
 
 
 def test_without_a_limit_every_session_is_told(logs: Logs) -> None:

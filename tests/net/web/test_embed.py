@@ -137,6 +137,24 @@ def test_the_chat_page_may_ask_for_itself(clock: Clock, page: str, lacking: list
     assert simplejson.loads(answer.body) == {"lacking": lacking}
 
 
+@pytest.mark.parametrize(
+    "rules, asks",
+    [
+        (["self @staff -> localhost:61613"], True),
+        (["self @staff -> localhost:61613", "self * -> localhost:61613"], True),
+        (["self @staff -> localhost:61613", "self -> localhost:61613"], False),
+        (["self -> localhost:61613", "self @staff -> irc.example"], False),
+    ],
+)
+def test_the_page_hears_that_its_rules_ask_for_a_user(
+    clock: Clock, rules: list[str], asks: bool
+) -> None:
+    browser = browser_of(clock, *rules)
+    answer = browser.get(f"/embed/check?page={quote('http://localhost:9000', safe='')}")
+    expected = {"lacking": [], "asks": True} if asks else {"lacking": []}
+    assert simplejson.loads(answer.body) == expected
+
+
 def test_another_page_cannot_speak_for_ours(clock: Clock) -> None:
     browser = browser_of(clock, "self -> localhost:61613")
     path = "/embed/check?page=http%3A%2F%2Flocalhost%3A9000"

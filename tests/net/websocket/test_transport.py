@@ -38,6 +38,7 @@ from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.session.connection import CloseReason
 from rtchat.core.stomp.limits import Limits
+from rtchat.errors import AccessRefused, NoRight, TokenExpired
 from rtchat.net.history.sqlite_file import HistoryFile
 from rtchat.net.websocket.factory import WebSockets
 from rtchat.net.websocket.transport import WebSocket
@@ -758,17 +759,30 @@ def stomp_closes(reason: CloseReason) -> FakeBrowser:
         store.step()
     elif reason is CloseReason.SHUTDOWN:
         site.stomp.shut_down()
+    elif reason in PROBLEMS:
+        [client] = site.stomp.protocols
+        with site.broker.turn:
+            client.session.fail(PROBLEMS[reason])
     elif reason is CloseReason.BUG:
         site.broker.events.add(Listener(lambda message: 1 // 0))
         browser.send(TEXT, frame_bytes("SEND", destination="/topic/a"))
     return browser
 
 
+PROBLEMS = {
+    CloseReason.ACCESS: AccessRefused("a wrong password"),
+    CloseReason.NO_RIGHT: NoRight("read", "/topic/a"),
+    CloseReason.EXPIRED: TokenExpired(),
+}
+
 CLOSES = [
     (CloseReason.DONE, 1000, "disconnected"),
     (CloseReason.PROTOCOL, 1007, "unknown command"),
     (CloseReason.LIMIT, 1009, "more than 10 headers"),
     (CloseReason.REFUSED, 1008, "nobody can send there"),
+    (CloseReason.ACCESS, 3501, "access refused"),
+    (CloseReason.NO_RIGHT, 3502, "not allowed: read /topic/a"),
+    (CloseReason.EXPIRED, 3000, "token expired"),
     (CloseReason.REPLACED, 3500, "replaced by a newer connection"),
     (CloseReason.LOGIN_TIMEOUT, 1008, "no CONNECT within 10 seconds"),
     (CloseReason.SILENT, 3012, "nothing received for 10 seconds"),

@@ -6,11 +6,11 @@ from dataclasses import replace
 from difflib import unified_diff
 from random import Random
 
-from support.fuzz.script import Script, random_script
+from support.fuzz.script import Script, random_script, with_rights
 from support.fuzz.stage import Transcript, play
 from support.fuzz.ways import USUAL, WAYS, Way
 
-__all__ = ["difference", "report", "reports", "smallest", "ways_of"]
+__all__ = ["difference", "report", "reports", "scripts_of", "smallest", "ways_of"]
 
 
 def ways_of(seed: int, count: int) -> list[Way]:
@@ -49,19 +49,30 @@ def smallest(script: Script, way: Way) -> Script:
     return script
 
 
-def report(seed: int, count: int) -> str:
-    """Return how the script of a seed comes out differently, "" if it does not."""
+def scripts_of(seed: int) -> list[Script]:
+    """Return the script of a seed; of every other seed the same with rights, too."""
     script = random_script(seed)
-    found = difference(script, ways_of(seed, count))
-    if found is None:
-        return ""
-    way, _ = found
+    return [script, with_rights(script)] if seed % 2 else [script]
+
+
+def report(seed: int, count: int) -> str:
+    """Return how a script of a seed comes out differently, "" if none does."""
+    for script in scripts_of(seed):
+        found = difference(script, ways_of(seed, count))
+        if found is not None:
+            return _told(script, found[0])
+    return ""
+
+
+def _told(script: Script, way: Way) -> str:
     script = smallest(script, way)
     found = difference(script, [way])
     assert found is not None
     hello = "\n".join(f"  {name}: {script.hello[name]!r}" for name in script.hello)
     steps = "\n".join(f"  {number}: {step}" for number, step in enumerate(script.steps))
-    return f"seed {seed}, {way}; the smallest script:\n{hello}\n{steps}\n{found[1]}"
+    rights = "" if script.rights is None else f"\n  rights: {script.rights}"
+    head = f"seed {script.seed}, {way}; the smallest script:\n{hello}{rights}"
+    return f"{head}\n{steps}\n{found[1]}"
 
 
 def reports(count: int, scripts: int, first: int) -> list[str]:

@@ -1,15 +1,38 @@
-"""Random scripts for three clients: what they send, when they vanish, and how time passes."""
+"""Random scripts for three clients: what they send, when they vanish, and how time passes.
+
+A script may have rights: then its clients are users, or anonymous, and what they may do changes
+meanwhile. All that is about rights is drawn from a source of randomness of its own: a script with
+them is the one without them, with more in it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from support.house import password_of
+from support.rights import line
 from support.stomp import frame_bytes
 
-__all__ = ["CLIENTS", "Drop", "Say", "Script", "Settle", "Step", "Wait", "random_script"]
+from rtchat.core.auth.permissions import RightsLine
+
+__all__ = [
+    "CLIENTS",
+    "GROUPS",
+    "USERS",
+    "Change",
+    "Drop",
+    "Rights",
+    "Say",
+    "Script",
+    "Settle",
+    "Step",
+    "Wait",
+    "random_script",
+    "with_rights",
+]
 
 CLIENTS = ("A", "B", "C")
 
@@ -50,6 +73,29 @@ _WRONG = (
 )
 
 
+USERS = ("anna", "bob")
+"""Those who have a password in a script with rights."""
+
+GROUPS = {"staff": ("anna",)}
+
+Rights = tuple[RightsLine, ...]
+"""The section ``[rights]``."""
+
+_WHO = ("anna", "bob", "*", "*", "anonymous", "anonymous", "@staff")
+_PLACES = (
+    *_TOPICS,
+    *_QUEUES,
+    *_PATTERNS,
+    "#",
+    "/topic/#",
+    "/queue/#",
+    "/queue/DLQ.q",
+    "/topic/{user}",
+    "/user/#",
+)
+_VERBS = ("read", "write", "read write", "read write", "all")
+
+
 @dataclass(frozen=True)
 class Settle:
     """An ACK or NACK of a message that the client has by then.
@@ -87,7 +133,14 @@ class Wait:
     seconds: int
 
 
-Step = Say | Drop | Wait
+@dataclass(frozen=True)
+class Change:
+    """The rights are others from now on."""
+
+    rights: Rights
+
+
+Step = Say | Drop | Wait | Change
 
 
 @dataclass(frozen=True)
@@ -101,6 +154,7 @@ class Script:
         steps: What happens.
         is_tight: Whether queues are small, and clients have a rate. Then each step has one frame,
             because a client that has to wait is let on at the end of another's turn.
+        rights: Who may do what at first; None if all may do everything.
     """
 
     seed: int
@@ -108,11 +162,56 @@ class Script:
     hello: dict[str, bytes]
     steps: tuple[Step, ...]
     is_tight: bool
+    rights: Rights | None = None
 
 
 def random_script(seed: int, length: int = 16) -> Script:
     """Return the script of a seed."""
     return _Writer(seed).script(length)
+
+
+def with_rights(script: Script) -> Script:
+    """Return a script whose clients are users with rights.
+
+    The rights are many as a rule, or no session would live for long.
+    """
+    random = Random(f"rights of {script.seed}")
+    hello = {}
+    for name in CLIENTS:
+        user = random.choice((*USERS, *USERS, ""))
+        login = {"login": user, "passcode": password_of(user)} if user else {}
+        if random.random() < 0.03:
+            login = {"login": "anna", "passcode": "wrong"}
+        head, _, rest = script.hello[name].partition(b"\n")
+        lines = [one for one in rest.split(b"\n") if not one.startswith(b"login:")]
+        more = [f"{key}:{value}".encode() for key, value in login.items()]
+        hello[name] = b"\n".join([head, *more, *lines])
+    steps: list[Step] = []
+    for step in script.steps:
+        if random.random() < 0.05:
+            steps.append(Change(_some_rights(random)))
+        steps.append(step)
+    return replace(script, hello=hello, steps=tuple(steps), rights=_some_rights(random))
+
+
+def _some_rights(random: Random) -> Rights:
+    """Return rights: a few single ones, and often nearly all."""
+    lines = [
+        line(
+            random.choice(_WHO),
+            *(
+                f"{random.choice(_VERBS)} {random.choice(_PLACES)}"
+                for _ in range(random.randrange(1, 6))
+            ),
+        )
+        for _ in range(random.randrange(1, 4))
+    ]
+    for who in ("*", "anonymous"):
+        if random.random() < 0.85:
+            topics = random.choice(("#", "#", "/topic/#", "/topic/*"))
+            verbs = random.choice(("read write", "read write", "read write", "read", "write"))
+            lines.append(line(who, f"{verbs} {topics}", f"{verbs} /queue/#"))
+    return tuple(lines)
 
 
 class _Writer:

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from random import Random
 
-from support.fuzz.script import Drop, Say, Script, Settle, Wait
+from support.fuzz.script import GROUPS, USERS, Change, Drop, Rights, Say, Script, Settle, Wait
 from support.fuzz.ways import Way, forget, pieces_of
 from support.history import SteppedStore
+from support.house import Known, open_login
 from support.net import FakeBrowser, FakeSocket
 from support.stomp import Frame, StompReader, frame_bytes
 from support.websocket import BINARY, CLOSE, CONT, TEXT, WebSocketReader, ws_frame
@@ -24,6 +25,7 @@ from twisted.web.resource import Resource
 
 from rtchat.core.access.hosts import HostList, Target
 from rtchat.core.access.rules import AccessList, AccessRule
+from rtchat.core.auth.permissions import Permissions
 from rtchat.core.broker.broker import Broker
 from rtchat.core.broker.limits import BrokerLimits
 from rtchat.core.chat.gate import open_chat
@@ -31,6 +33,7 @@ from rtchat.core.chat.limits import ChatPolicy
 from rtchat.core.history.rules import HistoryLimits, HistoryRule, HistoryRules
 from rtchat.core.history.topics import HistoryTopics
 from rtchat.core.stomp.limits import Limits
+from rtchat.net.auth.login import Login
 from rtchat.net.history.sqlite_file import HistoryFile
 from rtchat.net.json_codec import JSON
 from rtchat.net.stomp.resource import StompSocket
@@ -176,6 +179,10 @@ class Stage:
         history_limits = HistoryLimits()
         rules = HistoryRules(_RULES)
         HistoryTopics(broker, rules, history_limits, self._store, self._file.snapshot)
+        self._login: Login | None = None
+        if script.rights is not None:
+            permissions = Permissions(script.rights, GROUPS)
+            self._login = open_login(broker, self._clock, permissions, Known(USERS))
         self._stomp = StompFactory(broker, Limits(), self._clock)
         websockets = WebSockets(
             self._stomp, self._clock, broker.cork, ping_interval_s=0, ping_timeout_s=0
@@ -201,6 +208,8 @@ class Stage:
                     guest.unread.clear()
                     guest.socket.end()
                     guest.has_ended = True  # by itself
+            elif isinstance(step, Change):
+                self._change(step.rights)
             else:
                 self._say(step)
             self._settle()
@@ -219,6 +228,11 @@ class Stage:
             piece if isinstance(piece, bytes) else guest.settling(piece) for piece in step.pieces
         )
         guest.say(data)
+
+    def _change(self, rights: Rights) -> None:
+        assert self._login is not None  # a script without rights has no such step
+        permissions = Permissions(rights, GROUPS, self._login.permissions)
+        self._login.use_permissions(permissions)
 
     def _connect(self, name: str) -> _Guest:
         count = sum(guest.name.startswith(name) for guest in self._all)

@@ -256,12 +256,13 @@ class RubyStompPeer(ScriptedPeer):
 class NetStompPeer(ScriptedPeer):
     """Debian's libnet-stomp-perl, which comes back by itself and knows no heart-beats or escapes.
 
-    A connection that fails while it is made anew is made once more, with each SUBSCRIBE twice.
+    A connection that fails while it is made anew is made once more, and what failed is sent again:
+    CONNECT, or each SUBSCRIBE, twice. It happens if the server ends in the middle of its CONNECT.
     """
 
     has_heartbeats = False
     can_have_any_header = False
-    errors_of_coming_back = ("subscription id in use",)
+    errors_of_coming_back = ("a second CONNECT", "subscription id in use")
 
     @override
     def command(self) -> Sequence[str]:

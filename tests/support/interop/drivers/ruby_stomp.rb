@@ -102,7 +102,13 @@ $stdin.each_line do |line|
     connection.public_send(order["op"], order["name"])
   when "leave"
     is_leaving = true
-    connection.disconnect
+    begin
+      connection.disconnect
+    rescue IOError => e
+      # The server has answered DISCONNECT with the end, and the thread above has closed the socket
+      # before the library has come back from writing.
+      raise unless e.message == "stream closed in another thread"
+    end
     tell("left")
   end
 end

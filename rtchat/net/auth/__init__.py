@@ -1,0 +1,1 @@
+"""Passwords, tokens and hooks: what finds out who a client is."""

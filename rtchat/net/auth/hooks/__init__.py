@@ -1,0 +1,1 @@
+"""Hooks: your site is asked before something happens, and told what has happened."""
